@@ -1,0 +1,58 @@
+//! Admission: why an execution is not leased now, if there is a reason.
+//!
+//! Owns the one function that dispatch, Peek and every explanation share, so that they cannot
+//! disagree. Refuses to know who would get it.
+
+use crate::rules::id::Birth;
+use crate::rules::status::Phase;
+use crate::soft::Soft;
+use crate::state::State;
+use crate::time::Now;
+
+/// Why an execution is not leased now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Blocker {
+    /// There is no such unfinished execution.
+    Gone,
+    /// Its time has not come.
+    NotDue,
+    /// It backs off after a spent or throttled attempt.
+    BackingOff,
+    /// A worker holds it.
+    Leased,
+    /// Its tenant runs as many as it may.
+    TenantFull,
+    /// Its callable runs as many as it may.
+    CallableFull,
+    /// This worker gave it back a moment ago.
+    PausedForWorker {
+        /// Monotonic milliseconds.
+        until_ms: u64,
+    },
+}
+
+/// The first reason why an execution is not leased now; to `worker`, where one is named.
+#[must_use]
+pub fn blocker(
+    state: &State,
+    soft: &Soft,
+    birth: Birth,
+    worker: Option<&str>,
+    now: Now,
+) -> Option<Blocker> {
+    let Some(slot) = state.slot(birth) else {
+        return Some(Blocker::Gone);
+    };
+    let queue = state.tenants().queue(slot.queue);
+    match slot.phase {
+        Phase::Pending => Some(Blocker::NotDue),
+        Phase::Retrying => Some(Blocker::BackingOff),
+        Phase::Running => Some(Blocker::Leased),
+        Phase::Ready if state.tenants().tenant(queue.tenant).is_full() => Some(Blocker::TenantFull),
+        Phase::Ready if queue.is_full() => Some(Blocker::CallableFull),
+        Phase::Ready => {
+            let until = worker.and_then(|worker| soft.paused_until(birth, worker, now));
+            until.map(|until_ms| Blocker::PausedForWorker { until_ms })
+        }
+    }
+}

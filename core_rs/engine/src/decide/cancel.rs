@@ -1,0 +1,69 @@
+//! Cancel: a queued execution ends, the holder of a running one is asked to stop.
+
+use crate::command::{Cancel, Known};
+use crate::engine::Engine;
+use crate::error::Refusal;
+use crate::fact::{CancelAsked, Ended, FactKind};
+use crate::rules::status::{EndReason, Phase, Status};
+use crate::time::Now;
+
+impl Engine {
+    /// Cancels an execution. Asking again is answered the same.
+    ///
+    /// # Errors
+    /// [`Refusal::TransitionNotAllowed`] once it is finished, [`Refusal::ExecutionNotFound`].
+    pub fn cancel(&mut self, cancel: &Cancel, known: &Known, now: Now) -> Result<(), Refusal> {
+        let birth = cancel.id.birth;
+        if self.state.find(&cancel.tenant, &cancel.id).is_some() {
+            self.catch_up(birth, now);
+        }
+        let Some(slot) = self.state.find(&cancel.tenant, &cancel.id) else {
+            return Err(cannot_cancel(cancel, known));
+        };
+        let (reason, actor) = (EndReason::CancelRequested, cancel.actor.clone());
+        if slot.phase != Phase::Running {
+            self.commit(cancelled(birth, reason, actor), now);
+        } else if !self.state.is_cancel_requested(birth) {
+            let cancel = CancelAsked {
+                at_ms: self.at_ms(now),
+                reason,
+                actor,
+            };
+            self.commit(FactKind::CancelRequested { birth, cancel }, now);
+        }
+        Ok(())
+    }
+}
+
+fn cannot_cancel(cancel: &Cancel, known: &Known) -> Refusal {
+    let execution_id = cancel.id.to_string();
+    let finished = known
+        .finished
+        .get(&cancel.id.birth)
+        .and_then(Option::as_ref);
+    if let Some(done) = finished.filter(|done| done.id == cancel.id && done.tenant == cancel.tenant)
+    {
+        let (status, event) = (done.status, "cancelled");
+        return Refusal::TransitionNotAllowed {
+            execution_id,
+            status,
+            event,
+        };
+    }
+    Refusal::ExecutionNotFound {
+        execution_id,
+        tenant: cancel.tenant.to_string(),
+    }
+}
+
+fn cancelled(birth: u64, reason: EndReason, actor: crate::fact::Actor) -> FactKind {
+    FactKind::Ended(Box::new(Ended {
+        birth,
+        status: Status::Cancelled,
+        reason,
+        actor,
+        output: None,
+        error: None,
+        outcome: None,
+    }))
+}

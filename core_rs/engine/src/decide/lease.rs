@@ -1,0 +1,88 @@
+//! Lease: the best admissible execution to whoever can take it.
+
+use crate::command::Taker;
+use crate::engine::Engine;
+use crate::fact::{FactKind, Holding};
+use crate::reply::Granted;
+use crate::rules::id::{Birth, LeaseToken};
+use crate::state::{Rank, TenantKey};
+use crate::time::Now;
+
+use super::admission::blocker;
+
+impl Engine {
+    /// Whether a taker of that offer might get something now.
+    #[must_use]
+    pub fn has_work(&self, offer: crate::command::OfferKey) -> bool {
+        self.soft.offers.has_work(offer)
+    }
+
+    /// Leases the best execution admissible to a taker: of the tenant that is furthest behind,
+    /// the one of highest priority, and of those the oldest.
+    pub fn lease(&mut self, taker: &Taker, now: Now) -> Option<Granted> {
+        loop {
+            let birth = self.pick(taker, now)?;
+            if !self.catch_up(birth, now) {
+                return Some(self.grant(birth, taker, now));
+            }
+        }
+    }
+
+    fn pick(&self, taker: &Taker, now: Now) -> Option<Birth> {
+        let mut tenants = self.soft.offers.tenants_by_pass(taker.offer);
+        tenants
+            .find_map(|tenant| self.best_of(tenant, taker, now))
+            .map(Rank::birth)
+    }
+
+    /// The best of a tenant's executions for a taker. The heads come best first; only where one
+    /// is kept from this worker must others of its queue be compared with the later heads.
+    fn best_of(&self, tenant: TenantKey, taker: &Taker, now: Now) -> Option<Rank> {
+        let free = |rank: &Rank| {
+            let worker = Some(&*taker.worker);
+            blocker(&self.state, &self.soft, rank.birth(), worker, now).is_none()
+        };
+        let mut best: Option<Rank> = None;
+        for (head, queue) in self.soft.offers.heads(taker.offer, tenant) {
+            if best.is_some_and(|best| best < head) {
+                break;
+            }
+            let ready = self.state.tenants().queue(queue).ready.iter().copied();
+            best = best.into_iter().chain(ready.into_iter().find(free)).min();
+        }
+        best
+    }
+
+    fn grant(&mut self, birth: Birth, taker: &Taker, now: Now) -> Granted {
+        let token = LeaseToken {
+            epoch: self.epoch,
+            counter: self.next_counter,
+        };
+        self.next_counter += 1;
+        let holding = Holding {
+            token,
+            worker: taker.worker.clone(),
+            duration_ms: taker.duration_ms,
+        };
+        let attempt = self.state.slot(birth).map_or(0, |slot| slot.attempt) + 1;
+        self.commit(
+            FactKind::Leased {
+                birth,
+                holding: holding.clone(),
+                attempt,
+            },
+            now,
+        );
+        self.soft.leased(&self.state, birth, taker.stream, now);
+        let hold = self.soft.holds.get(birth);
+        let wall = |mono: Option<u64>| mono.map_or(0, |mono| now.wall_of(mono));
+        Granted {
+            birth,
+            holding,
+            attempt,
+            expires_at_ms: wall(hold.map(|hold| self.soft.holds.expiry(hold))),
+            attempt_deadline_ms: wall(hold.map(|hold| hold.attempt_ms)),
+            payload_bytes: self.state.slot(birth).map_or(0, |slot| slot.payload_bytes),
+        }
+    }
+}

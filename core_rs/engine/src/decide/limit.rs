@@ -1,0 +1,28 @@
+//! Limits on running executions, of a tenant or of one of its callables.
+
+use std::sync::Arc;
+
+use crate::engine::Engine;
+use crate::fact::FactKind;
+use crate::time::Now;
+
+impl Engine {
+    /// Sets or lifts (`None`) the most that may be under a lease at once. What runs already runs
+    /// on; permits are the live leases themselves.
+    pub fn set_limit(
+        &mut self,
+        tenant: Arc<str>,
+        callable: Option<Arc<str>>,
+        max_running: Option<u32>,
+        now: Now,
+    ) {
+        self.commit(
+            FactKind::LimitSet {
+                tenant,
+                callable,
+                max_running,
+            },
+            now,
+        );
+    }
+}

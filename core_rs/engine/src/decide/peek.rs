@@ -1,0 +1,47 @@
+//! Peek: the next executions of a tenant, in the order they would be leased.
+
+use std::collections::BTreeSet;
+
+use crate::command::OfferSpec;
+use crate::engine::Engine;
+use crate::rules::id::Birth;
+use crate::state::Rank;
+use crate::time::Now;
+
+use super::admission::blocker;
+
+impl Engine {
+    /// At most `most` executions of a tenant that could be leased now under an offer, best first.
+    #[must_use]
+    pub fn peek(&self, tenant: &str, offer: &OfferSpec, most: usize, now: Now) -> Vec<Birth> {
+        let tenants = self.state.tenants();
+        let Some(key) = tenants.by_name(tenant) else {
+            return Vec::new();
+        };
+        let matching = |queue: &u32| offer.matches(tenant, &tenants.queue(*queue).callable);
+        let mut queues: Vec<_> = tenants
+            .queues_of(key)
+            .filter(matching)
+            .map(|queue| tenants.queue(queue).ready.iter().copied())
+            .collect();
+        // A merge of ordered queues: each step takes the smallest head and moves its queue on.
+        let mut heads: BTreeSet<(Rank, usize)> = BTreeSet::new();
+        heads.extend(
+            queues
+                .iter_mut()
+                .enumerate()
+                .filter_map(|(at, q)| Some((q.next()?, at))),
+        );
+        let mut next = Vec::new();
+        while let Some((rank, at)) = heads.pop_first() {
+            if next.len() == most {
+                break;
+            }
+            heads.extend(queues[at].next().map(|rank| (rank, at)));
+            if blocker(&self.state, &self.soft, rank.birth(), None, now).is_none() {
+                next.push(rank.birth());
+            }
+        }
+        next
+    }
+}

@@ -1,0 +1,311 @@
+//! Reports: what holders of leases say, and what follows from it.
+
+use crate::command::{Failure, Held, Known, Needs, Report, StreamKey};
+use crate::engine::Engine;
+use crate::error::Refusal;
+use crate::fact::{
+    Actor, Ended, ErrorRecord, FactKind, Holding, Living, Outcome, OutcomeKind, RequeueCause,
+};
+use crate::reply::Settled;
+use crate::rules::access::Principal;
+use crate::rules::id::{Birth, ExecutionId, LeaseToken};
+use crate::rules::retry::{Trouble, Verdict, jitter_seed, verdict};
+use crate::rules::status::{ActorKind, EndReason, Status};
+use crate::soft::Renewal;
+use crate::time::Now;
+
+/// Who may be spoken for, and what was read for them.
+#[derive(Debug, Clone, Copy)]
+pub struct Speaker<'a> {
+    /// Who calls.
+    pub principal: &'a Principal,
+    /// Finished executions the calls name.
+    pub known: &'a Known,
+}
+
+impl Engine {
+    /// What must be read before reports on those executions can be decided.
+    #[must_use]
+    pub fn needs_for<'a>(
+        &self,
+        ids: impl IntoIterator<Item = &'a ExecutionId>,
+        known: &Known,
+    ) -> Needs {
+        let births = ids.into_iter().map(|id| id.birth).filter(|birth| {
+            let possible = *birth < self.state.next_birth();
+            possible && self.state.slot(*birth).is_none() && !known.finished.contains_key(birth)
+        });
+        Needs {
+            finished: births.collect(),
+            requests: Vec::new(),
+        }
+    }
+
+    /// Takes a holder's report.
+    ///
+    /// # Errors
+    /// [`Refusal::LeaseLost`] for a token that is not the live one, unless it repeats its own
+    /// outcome; [`Refusal::ExecutionNotFound`]. Nothing changed by them.
+    pub fn report(
+        &mut self,
+        held: &Held,
+        report: &Report,
+        speaker: Speaker<'_>,
+        now: Now,
+    ) -> Result<Settled, Refusal> {
+        self.catch_up(held.id.birth, now);
+        match self.live_lease(held, speaker, Some(report.kind()))? {
+            Lease::Repeated(status) => Ok(Settled::at(status)),
+            Lease::Live => {
+                let birth = held.id.birth;
+                let fact = self.follows(birth, report, now);
+                let status = match &fact {
+                    FactKind::Ended(ended) => ended.status,
+                    _ => Status::Queued,
+                };
+                self.commit(fact, now);
+                Ok(Settled::at(status))
+            }
+        }
+    }
+
+    /// Starts a lease's period anew.
+    ///
+    /// # Errors
+    /// As [`Self::report`].
+    pub fn renew(
+        &mut self,
+        held: &Held,
+        duration_ms: Option<u64>,
+        stream: Option<StreamKey>,
+        speaker: Speaker<'_>,
+        now: Now,
+    ) -> Result<Settled, Refusal> {
+        let birth = held.id.birth;
+        self.catch_up(birth, now);
+        self.live_lease(held, speaker, None)?;
+        let lost = || Refusal::LeaseLost {
+            execution_id: held.id.to_string(),
+        };
+        let token = held.token.ok_or_else(lost)?;
+        self.soft.holds.heard(
+            birth,
+            Renewal {
+                token,
+                duration_ms,
+                stream,
+            },
+            now,
+        );
+        self.charge_so_far(birth, now);
+        self.soft.rearm(birth);
+        let kept = self.soft.holds.get(birth);
+        Ok(Settled {
+            status: Status::Running,
+            expires_at_ms: kept.map(|hold| now.wall_of(self.soft.holds.expiry(hold))),
+            cancel_requested: self.state.is_cancel_requested(birth),
+        })
+    }
+
+    /// Those leases arrived at their worker. Tokens that are not live are passed over.
+    pub fn acknowledge(&mut self, held: &Held) {
+        if self.holds_with(held) {
+            self.soft.holds.acknowledge(held.id.birth);
+        }
+    }
+
+    /// A lease never left: its execution is queued again at its place, nothing spent.
+    pub fn undeliver(&mut self, held: &Held, now: Now) {
+        if self.holds_with(held) {
+            let birth = held.id.birth;
+            let cause = RequeueCause::Undelivered;
+            let fact = self
+                .cancelled_by_flag(birth, None)
+                .unwrap_or(FactKind::Requeued {
+                    birth,
+                    cause,
+                    next_attempt_at_ms: None,
+                    error: None,
+                });
+            self.commit(fact, now);
+        }
+    }
+
+    fn holds_with(&self, held: &Held) -> bool {
+        let live = self.state.holding(held.id.birth).map(|own| own.token);
+        live.is_some() && live == held.token && self.state.find_any(&held.id).is_some()
+    }
+
+    /// Long runs are charged as they go, so that their tenant does not jump the queue meanwhile.
+    pub(crate) fn charge_so_far(&mut self, birth: Birth, now: Now) {
+        let hold = self.soft.holds.get(birth).copied();
+        if let (Some(mut hold), Some(slot)) = (hold, self.state.slot(birth)) {
+            let used_us = now.mono_ms.saturating_sub(hold.leased_ms) * 1_000;
+            let queue = slot.queue;
+            hold.charged_us = self.soft.fair.charge_more(queue, hold.charged_us, used_us);
+            self.soft.holds.replace(birth, hold);
+            self.soft.publish(&self.state, queue);
+        }
+    }
+
+    fn live_lease(
+        &self,
+        held: &Held,
+        speaker: Speaker<'_>,
+        kind: Option<OutcomeKind>,
+    ) -> Result<Lease, Refusal> {
+        let repeats = |outcome: Option<Outcome>| {
+            outcome.is_some_and(|own| Some(own.token) == held.token && Some(own.kind) == kind)
+        };
+        let lost = Refusal::LeaseLost {
+            execution_id: held.id.to_string(),
+        };
+        if let Some(slot) = self.state.find_any(&held.id) {
+            let queue = self.state.tenants().queue(slot.queue);
+            if !speaker
+                .principal
+                .sees(&self.state.tenants().tenant(queue.tenant).name)
+            {
+                return Err(not_found(&held.id));
+            }
+            let live: Option<LeaseToken> = self.state.holding(held.id.birth).map(|own| own.token);
+            if live.is_some() && live == held.token {
+                return Ok(Lease::Live);
+            }
+            let outcome = self
+                .state
+                .extras(held.id.birth)
+                .and_then(|extras| extras.outcome);
+            return if repeats(outcome) {
+                Ok(Lease::Repeated(slot.phase.status()))
+            } else {
+                Err(lost)
+            };
+        }
+        match speaker.known.finished.get(&held.id.birth) {
+            Some(Some(done)) if done.id == held.id && speaker.principal.sees(&done.tenant) => {
+                if repeats(done.outcome) {
+                    Ok(Lease::Repeated(done.status))
+                } else {
+                    Err(lost)
+                }
+            }
+            // It ended a moment ago by a clock that this very command caught up with.
+            None if held.id.birth < self.state.next_birth() => Err(lost),
+            _ => Err(not_found(&held.id)),
+        }
+    }
+
+    fn follows(&self, birth: Birth, report: &Report, now: Now) -> FactKind {
+        let outcome = Some(report.kind());
+        if let Report::Completed(output) = report {
+            return self.end(birth, |actor| Ended {
+                birth,
+                status: Status::Completed,
+                reason: EndReason::Completed,
+                actor,
+                output: Some(output.clone()),
+                error: None,
+                outcome,
+            });
+        }
+        if let Some(cancelled) = self.cancelled_by_flag(birth, outcome) {
+            return cancelled;
+        }
+        match report {
+            Report::Failed(failure) => self.after_failure(birth, failure, now),
+            _ => FactKind::Requeued {
+                birth,
+                cause: RequeueCause::Released,
+                next_attempt_at_ms: None,
+                error: None,
+            },
+        }
+    }
+
+    fn end(&self, birth: Birth, ended: impl FnOnce(Actor) -> Ended) -> FactKind {
+        let worker = self
+            .state
+            .holding(birth)
+            .map(|holding: &Holding| holding.worker.clone());
+        let actor = Actor::named(ActorKind::Worker, worker.as_deref().unwrap_or_default());
+        FactKind::Ended(Box::new(ended(actor)))
+    }
+
+    /// Where somebody asked it to stop, whatever ends its lease but a result ends it.
+    pub(crate) fn cancelled_by_flag(
+        &self,
+        birth: Birth,
+        outcome: Option<OutcomeKind>,
+    ) -> Option<FactKind> {
+        let cancel = self.state.extras(birth)?.cancel.clone()?;
+        Some(FactKind::Ended(Box::new(Ended {
+            birth,
+            status: Status::Cancelled,
+            reason: cancel.reason,
+            actor: cancel.actor,
+            output: None,
+            error: None,
+            outcome,
+        })))
+    }
+
+    fn after_failure(&self, birth: Birth, failure: &Failure, now: Now) -> FactKind {
+        let error = Box::new(ErrorRecord {
+            category: failure.category,
+            message: failure.message.clone(),
+            code: failure.code.clone(),
+            attempt: self.state.slot(birth).map_or(0, |slot| slot.attempt),
+            occurred_at_ms: self.at_ms(now),
+            extra: failure.extra.clone(),
+        });
+        let again = |cause, delay_ms: u64, error| FactKind::Requeued {
+            birth,
+            cause,
+            next_attempt_at_ms: Some(self.at_ms(now).saturating_add(delay_ms)),
+            error: Some(error),
+        };
+        match self.judge(birth, failure) {
+            Verdict::Retry { delay_ms } => again(RequeueCause::Failed, delay_ms, error),
+            Verdict::Throttled { delay_ms } => again(RequeueCause::Throttled, delay_ms, error),
+            Verdict::End => self.end(birth, |actor| Ended {
+                birth,
+                status: Status::Failed,
+                reason: EndReason::Failed,
+                actor,
+                output: None,
+                error: Some(error),
+                outcome: Some(OutcomeKind::Failed),
+            }),
+        }
+    }
+
+    /// Whether another attempt follows one that went wrong like this.
+    pub(crate) fn judge(&self, birth: Birth, failure: &Failure) -> Verdict {
+        let living: Option<Living> = self.state.living(birth);
+        let Some(living) = living else {
+            return Verdict::End;
+        };
+        verdict(&Trouble {
+            retry: living.policy.retry.as_ref(),
+            category: failure.category,
+            retryable: failure.retryable,
+            throttled: failure.throttled,
+            retry_after_ms: failure.retry_after_ms,
+            spent: living.progress.spent + 1,
+            seed: jitter_seed(&living.id.to_bytes(), living.progress.attempt),
+        })
+    }
+}
+
+enum Lease {
+    Live,
+    Repeated(Status),
+}
+
+fn not_found(id: &ExecutionId) -> Refusal {
+    Refusal::ExecutionNotFound {
+        execution_id: id.to_string(),
+        tenant: String::new(),
+    }
+}

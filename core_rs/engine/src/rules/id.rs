@@ -1,0 +1,304 @@
+//! Ids and names: how they are made, read and refused.
+//!
+//! Owns the KSUID form of an execution's id, the lease token's text and the character rules of
+//! caller-chosen names. Refuses to know what the things named are.
+
+use std::fmt;
+
+use crate::error::Invalid;
+
+/// Seconds between the Unix epoch and the KSUID epoch.
+pub const KSUID_EPOCH_SECONDS: u64 = 1_400_000_000;
+/// Longest tenant, worker or other caller-chosen name, in bytes.
+pub const MAX_NAME_BYTES: usize = 128;
+/// Longest callable name, in bytes.
+pub const MAX_CALLABLE_BYTES: usize = 256;
+
+const PREFIX: &str = "exec_";
+const BASE62: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+const TEXT_DIGITS: usize = 27;
+const BIRTH_BITS: u32 = 48;
+
+/// The number of an execution within its shard: dense, growing, never reused; below 2^48.
+pub type Birth = u64;
+
+/// The id of an execution: a KSUID whose 16 bytes are shard (2), birth (6) and random (8).
+///
+/// So an id finds its shard and its slot without a map, and stays unguessable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ExecutionId {
+    /// Seconds since the KSUID epoch.
+    pub seconds: u32,
+    /// The shard that owns it.
+    pub shard: u16,
+    /// Its number there.
+    pub birth: Birth,
+    /// What makes it unguessable.
+    pub random: u64,
+}
+
+impl ExecutionId {
+    /// The 20 bytes of the KSUID.
+    #[must_use]
+    pub fn to_bytes(self) -> [u8; 20] {
+        let mut bytes = [0; 20];
+        bytes[..4].copy_from_slice(&self.seconds.to_be_bytes());
+        bytes[4..6].copy_from_slice(&self.shard.to_be_bytes());
+        bytes[6..12].copy_from_slice(&self.birth.to_be_bytes()[2..]);
+        bytes[12..].copy_from_slice(&self.random.to_be_bytes());
+        bytes
+    }
+
+    /// The id those 20 bytes stand for.
+    #[must_use]
+    pub fn from_bytes(bytes: [u8; 20]) -> Self {
+        let wide = bytes.map(u64::from);
+        let number = |range: std::ops::Range<usize>| {
+            wide[range].iter().fold(0, |sum, byte| (sum << 8) | byte)
+        };
+        Self {
+            seconds: u32::try_from(number(0..4)).unwrap_or(u32::MAX),
+            shard: u16::try_from(number(4..6)).unwrap_or(u16::MAX),
+            birth: number(6..12),
+            random: number(12..20),
+        }
+    }
+
+    /// Reads `exec_` and 27 base62 characters.
+    ///
+    /// # Errors
+    /// [`Invalid`] naming `field` where the text is anything else.
+    pub fn parse(field: &str, text: &str) -> Result<Self, Invalid> {
+        text.strip_prefix(PREFIX)
+            .and_then(decode_base62)
+            .map(Self::from_bytes)
+            .ok_or_else(|| Invalid::new(field, "must be `exec_` followed by a 27-character KSUID"))
+    }
+
+    /// Whether a birth number still fits.
+    #[must_use]
+    pub const fn birth_fits(birth: Birth) -> bool {
+        birth >> BIRTH_BITS == 0
+    }
+}
+
+impl fmt::Display for ExecutionId {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let digits = encode_base62(self.to_bytes());
+        out.write_str(PREFIX)?;
+        digits
+            .iter()
+            .try_for_each(|digit| write!(out, "{}", char::from(*digit)))
+    }
+}
+
+// 160 bits are divided by 62 in five 32-bit limbs: KSUID's own way, without a big-number crate.
+fn encode_base62(bytes: [u8; 20]) -> [u8; TEXT_DIGITS] {
+    let mut limbs = [0_u64; 5];
+    for (limb, chunk) in limbs.iter_mut().zip(bytes.chunks_exact(4)) {
+        *limb = chunk
+            .iter()
+            .fold(0, |sum, byte| (sum << 8) | u64::from(*byte));
+    }
+    let mut text = [b'0'; TEXT_DIGITS];
+    for digit in text.iter_mut().rev() {
+        let mut rest = 0;
+        for limb in &mut limbs {
+            let value = (rest << 32) | *limb;
+            *limb = value / 62;
+            rest = value % 62;
+        }
+        *digit = BASE62[usize::try_from(rest).unwrap_or(0)];
+    }
+    text
+}
+
+fn decode_base62(text: &str) -> Option<[u8; 20]> {
+    if text.len() != TEXT_DIGITS {
+        return None;
+    }
+    let mut limbs = [0_u64; 5];
+    for byte in text.bytes() {
+        let mut carry = base62_value(byte)?;
+        for limb in limbs.iter_mut().rev() {
+            let value = *limb * 62 + carry;
+            *limb = value & 0xFFFF_FFFF;
+            carry = value >> 32;
+        }
+        if carry != 0 {
+            return None;
+        }
+    }
+    let mut bytes = [0; 20];
+    for (chunk, limb) in bytes.chunks_exact_mut(4).zip(limbs) {
+        chunk.copy_from_slice(&limb.to_be_bytes()[4..]);
+    }
+    Some(bytes)
+}
+
+fn base62_value(byte: u8) -> Option<u64> {
+    match byte {
+        b'0'..=b'9' => Some(u64::from(byte - b'0')),
+        b'A'..=b'Z' => Some(u64::from(byte - b'A') + 10),
+        b'a'..=b'z' => Some(u64::from(byte - b'a') + 36),
+        _ => None,
+    }
+}
+
+/// The right to report on one lease: never reused, over restarts and nodes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LeaseToken {
+    /// Grown durably whenever a shard is taken.
+    pub epoch: u64,
+    /// Grown with every lease of an epoch.
+    pub counter: u64,
+}
+
+impl LeaseToken {
+    /// Reads the token's text. `None` for anything that no server wrote: such a token is stale.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let (epoch, counter) = text.strip_prefix("lt_")?.split_once('_')?;
+        let hex = |digits: &str| u64::from_str_radix(digits, 16).ok();
+        let token = Self {
+            epoch: hex(epoch)?,
+            counter: hex(counter)?,
+        };
+        // One text per token: "+1", "01" and "A" are nobody's.
+        (token.to_string() == text).then_some(token)
+    }
+}
+
+impl fmt::Display for LeaseToken {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "lt_{:x}_{:x}", self.epoch, self.counter)
+    }
+}
+
+/// Checks a tenant's, worker's or other caller-chosen name.
+///
+/// # Errors
+/// [`Invalid`] naming `field`.
+pub fn check_name(field: &str, name: &str) -> Result<(), Invalid> {
+    check_text(field, name, MAX_NAME_BYTES)
+}
+
+/// Checks a callable's name.
+///
+/// # Errors
+/// [`Invalid`] naming `field`.
+pub fn check_callable(field: &str, name: &str) -> Result<(), Invalid> {
+    check_text(field, name, MAX_CALLABLE_BYTES)
+}
+
+fn check_text(field: &str, name: &str, most: usize) -> Result<(), Invalid> {
+    let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"._:@/-".contains(&byte);
+    if name.is_empty() {
+        return Err(Invalid::new(field, "must not be empty"));
+    }
+    if name.len() > most {
+        return Err(Invalid::new(
+            field,
+            format!("must be at most {most} characters"),
+        ));
+    }
+    if !name.bytes().all(legal) {
+        return Err(Invalid::new(
+            field,
+            "may hold letters, digits and . _ : @ / - only",
+        ));
+    }
+    Ok(())
+}
+
+/// Checks a request id or dedup key: 1 to `most` printable ASCII characters.
+///
+/// # Errors
+/// [`Invalid`] naming `field`.
+pub fn check_key(field: &str, key: &str, most: usize) -> Result<(), Invalid> {
+    if key.is_empty() || key.len() > most || !key.bytes().all(|byte| (0x20..0x7F).contains(&byte)) {
+        let rule = format!("must be 1 to {most} printable ASCII characters");
+        return Err(Invalid::new(field, rule));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn the_largest_ksuid_is_the_published_one() {
+        let id = ExecutionId::from_bytes([0xFF; 20]);
+        assert_eq!("exec_aWgEPTl1tmebfsQzFP4bxwgy80V", id.to_string());
+    }
+
+    #[test]
+    fn texts_that_are_no_id_are_refused_by_field() {
+        for text in [
+            "",
+            "exec_",
+            "step_aWgEPTl1tmebfsQzFP4bxwgy80V",
+            "exec_aWgEPTl1tmebfsQzFP4bxwgy80W",
+            "exec_aWgEPTl1tmebfsQzFP4bxwgy80",
+            "exec_aWgEPTl1tmebfsQzFP4bxwgy8-V",
+        ] {
+            let error = ExecutionId::parse("execution_id", text).unwrap_err();
+            assert_eq!("execution_id", error.field, "{text}");
+        }
+    }
+
+    #[test]
+    fn only_the_written_form_of_a_token_is_read() {
+        let token = LeaseToken {
+            epoch: 1,
+            counter: 0xAB,
+        };
+        assert_eq!(Some(token), LeaseToken::parse("lt_1_ab"));
+        for text in [
+            "",
+            "lt_1",
+            "lt_1_AB",
+            "lt_01_ab",
+            "lt_+1_ab",
+            "lt_1_ab_2",
+            "1_ab",
+        ] {
+            assert_eq!(None, LeaseToken::parse(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn names_keep_to_their_alphabet_and_length() {
+        assert!(check_name("tenant_id", "acme.eu:prod/a-b@c_1").is_ok());
+        assert!(check_name("tenant_id", &"a".repeat(128)).is_ok());
+        for bad in ["", "a b", "ä", &"a".repeat(129)] {
+            assert_eq!("tenant_id", check_name("tenant_id", bad).unwrap_err().field);
+        }
+        assert!(check_callable("callable_name", &"a".repeat(256)).is_ok());
+        assert!(check_callable("callable_name", &"a".repeat(257)).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn every_id_survives_its_text(bytes in any::<[u8; 20]>()) {
+            let id = ExecutionId::from_bytes(bytes);
+            prop_assert_eq!(bytes, id.to_bytes());
+            prop_assert_eq!(Ok(id), ExecutionId::parse("id", &id.to_string()));
+        }
+
+        #[test]
+        fn ids_of_one_second_sort_by_birth(a in 0..1_u64 << 48, b in 0..1_u64 << 48) {
+            let id = |birth| ExecutionId { seconds: 9, shard: 1, birth, random: 5 }.to_string();
+            prop_assert_eq!(a.cmp(&b), id(a).cmp(&id(b)));
+        }
+
+        #[test]
+        fn every_token_survives_its_text(epoch: u64, counter: u64) {
+            let token = LeaseToken { epoch, counter };
+            prop_assert_eq!(Some(token), LeaseToken::parse(&token.to_string()));
+        }
+    }
+}

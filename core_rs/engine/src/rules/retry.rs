@@ -1,0 +1,359 @@
+//! Retries: whether another attempt follows, and when.
+//!
+//! Owns the decision and the delay. Refuses to know clocks and timers: it answers milliseconds.
+
+use std::hash::Hasher as _;
+
+/// What kind of trouble an error is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Category {
+    /// A model's provider.
+    Llm = 1,
+    /// A tool.
+    Tool = 2,
+    /// The network.
+    Network = 3,
+    /// A clock.
+    Timeout = 4,
+    /// A policy forbids it.
+    PolicyViolation = 5,
+    /// A quota is used up.
+    QuotaExceeded = 6,
+    /// The service itself.
+    KernelInternal = 7,
+    /// The input is wrong.
+    Validation = 8,
+}
+
+impl Category {
+    /// Every category.
+    pub const ALL: [Self; 8] = [
+        Self::Llm,
+        Self::Tool,
+        Self::Network,
+        Self::Timeout,
+        Self::PolicyViolation,
+        Self::QuotaExceeded,
+        Self::KernelInternal,
+        Self::Validation,
+    ];
+
+    /// Whether trying again cannot help.
+    #[must_use]
+    pub const fn is_fatal(self) -> bool {
+        matches!(
+            self,
+            Self::PolicyViolation | Self::QuotaExceeded | Self::KernelInternal | Self::Validation
+        )
+    }
+
+    /// The category of that number on the wire and on disk.
+    #[must_use]
+    pub fn from_number(number: u32) -> Option<Self> {
+        Self::ALL
+            .into_iter()
+            .find(|category| *category as u32 == number)
+    }
+}
+
+/// How the delay grows.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Strategy {
+    /// `d`
+    Fixed = 1,
+    /// `d·n`
+    Linear = 2,
+    /// `d·m^(n−1)`
+    #[default]
+    Exponential = 3,
+}
+
+impl Strategy {
+    /// Every strategy.
+    pub const ALL: [Self; 3] = [Self::Fixed, Self::Linear, Self::Exponential];
+
+    /// The strategy of that number on the wire and on disk.
+    #[must_use]
+    pub fn from_number(number: u32) -> Option<Self> {
+        Self::ALL
+            .into_iter()
+            .find(|strategy| *strategy as u32 == number)
+    }
+}
+
+/// The retry rule of an execution.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Retry {
+    /// Attempts that may be spent, the first included; ≥ 1.
+    pub max_attempts: u32,
+    /// How the delay grows.
+    pub strategy: Strategy,
+    /// Milliseconds.
+    pub initial_delay_ms: u64,
+    /// Finite, ≥ 0.
+    pub backoff_multiplier: f64,
+    /// Milliseconds; no delay is above it.
+    pub max_delay_ms: u64,
+    /// Spread within ±25 %.
+    pub jitter: bool,
+    /// Bit n stands for category n; 0 means every category that is not fatal.
+    pub retry_on: u32,
+}
+
+impl Default for Retry {
+    fn default() -> Self {
+        Self {
+            max_attempts: 3,
+            strategy: Strategy::Exponential,
+            initial_delay_ms: 1_000,
+            backoff_multiplier: 2.0,
+            max_delay_ms: 60_000,
+            jitter: true,
+            retry_on: 0,
+        }
+    }
+}
+
+impl Retry {
+    /// Whether errors of this category are retried at all.
+    #[must_use]
+    pub fn covers(&self, category: Category) -> bool {
+        !category.is_fatal() && (self.retry_on == 0 || self.retry_on & (1 << category as u32) != 0)
+    }
+
+    /// Milliseconds until the attempt after the `spent`-th spent one. `seed` makes the jitter
+    /// reproducible: the same seed gives the same delay.
+    #[must_use]
+    pub fn delay_ms(&self, spent: u32, seed: u64) -> u64 {
+        let n = spent.max(1);
+        let initial = as_float(self.initial_delay_ms);
+        let raw = match self.strategy {
+            Strategy::Fixed => initial,
+            Strategy::Linear => initial * f64::from(n),
+            Strategy::Exponential => {
+                let exponent = i32::try_from(n - 1).unwrap_or(i32::MAX);
+                initial * self.backoff_multiplier.powi(exponent)
+            }
+        };
+        // 0 × ∞ is NaN: no initial delay stays none, whatever the multiplier grew to.
+        let raw = if raw.is_nan() { 0.0 } else { raw };
+        let capped = as_whole(raw).min(self.max_delay_ms);
+        if self.jitter {
+            spread(capped, seed).min(self.max_delay_ms)
+        } else {
+            capped
+        }
+    }
+}
+
+/// A seed from an execution's id and its attempt.
+#[must_use]
+pub fn jitter_seed(id: &[u8; 20], attempt: u32) -> u64 {
+    let mut hasher = siphasher::sip::SipHasher13::new();
+    hasher.write(id);
+    hasher.write_u32(attempt);
+    hasher.finish()
+}
+
+// Within ±25 %: the seed picks one of 2^53 points from 0.75 to 1.25.
+fn spread(delay_ms: u64, seed: u64) -> u64 {
+    let unit = as_float(seed >> 11) / as_float(1 << 53);
+    as_whole(as_float(delay_ms) * (0.75 + unit / 2.0))
+}
+
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "delays need no more than 53 bits"
+)]
+fn as_float(whole: u64) -> f64 {
+    whole as f64
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a float-to-integer cast saturates, which is what a delay wants"
+)]
+fn as_whole(float: f64) -> u64 {
+    float.round() as u64
+}
+
+/// What follows a reported error or a timed-out attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// Nothing: it ends.
+    End,
+    /// Another attempt after so many milliseconds; this one is spent.
+    Retry {
+        /// Milliseconds.
+        delay_ms: u64,
+    },
+    /// Another attempt after so many milliseconds; nothing is spent.
+    Throttled {
+        /// Milliseconds.
+        delay_ms: u64,
+    },
+}
+
+/// What a verdict rests on.
+#[derive(Debug, Clone, Copy)]
+pub struct Trouble<'a> {
+    /// The rule, if there is one.
+    pub retry: Option<&'a Retry>,
+    /// What kind of error.
+    pub category: Category,
+    /// False where the error itself forbids a retry.
+    pub retryable: bool,
+    /// Wants to be tried again without spending.
+    pub throttled: bool,
+    /// Takes the place of the computed delay. Milliseconds.
+    pub retry_after_ms: Option<u64>,
+    /// Attempts spent, this one included.
+    pub spent: u32,
+    /// From [`jitter_seed`].
+    pub seed: u64,
+}
+
+/// Decides, in the specified order: fatal or forbidden, throttled, no rule, rule.
+#[must_use]
+pub fn verdict(trouble: &Trouble<'_>) -> Verdict {
+    if trouble.category.is_fatal() || !trouble.retryable {
+        return Verdict::End;
+    }
+    if trouble.throttled {
+        let delay_ms = trouble.retry_after_ms.unwrap_or(0);
+        return Verdict::Throttled { delay_ms };
+    }
+    match trouble.retry {
+        Some(retry) if retry.covers(trouble.category) && trouble.spent < retry.max_attempts => {
+            let computed = || retry.delay_ms(trouble.spent, trouble.seed);
+            Verdict::Retry {
+                delay_ms: trouble.retry_after_ms.unwrap_or_else(computed),
+            }
+        }
+        _ => Verdict::End,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::{any, prop_assert, prop_assert_eq, proptest};
+
+    use super::*;
+
+    fn plain(strategy: Strategy) -> Retry {
+        Retry {
+            strategy,
+            jitter: false,
+            ..Retry::default()
+        }
+    }
+
+    fn trouble(retry: Option<&Retry>) -> Trouble<'_> {
+        Trouble {
+            retry,
+            category: Category::Tool,
+            retryable: true,
+            throttled: false,
+            retry_after_ms: None,
+            spent: 1,
+            seed: 0,
+        }
+    }
+
+    #[test]
+    fn delays_follow_their_strategy() {
+        let delays = |strategy| [1, 2, 3, 4].map(|spent| plain(strategy).delay_ms(spent, 0));
+        assert_eq!([1_000, 1_000, 1_000, 1_000], delays(Strategy::Fixed));
+        assert_eq!([1_000, 2_000, 3_000, 4_000], delays(Strategy::Linear));
+        assert_eq!([1_000, 2_000, 4_000, 8_000], delays(Strategy::Exponential));
+    }
+
+    #[test]
+    fn no_delay_is_above_the_cap_even_after_overflow() {
+        let retry = Retry {
+            backoff_multiplier: f64::MAX,
+            ..plain(Strategy::Exponential)
+        };
+        assert_eq!(60_000, retry.delay_ms(u32::MAX, 0));
+        let none = Retry {
+            initial_delay_ms: 0,
+            ..retry
+        };
+        assert_eq!(0, none.delay_ms(u32::MAX, 0));
+    }
+
+    #[test]
+    fn a_fatal_category_ends_before_anything_else_is_asked() {
+        let retry = Retry {
+            retry_on: u32::MAX,
+            ..Retry::default()
+        };
+        for category in Category::ALL
+            .into_iter()
+            .filter(|category| category.is_fatal())
+        {
+            let asked = Trouble {
+                category,
+                throttled: true,
+                ..trouble(Some(&retry))
+            };
+            assert_eq!(Verdict::End, verdict(&asked));
+        }
+        let forbidden = Trouble {
+            retryable: false,
+            ..trouble(Some(&retry))
+        };
+        assert_eq!(Verdict::End, verdict(&forbidden));
+    }
+
+    #[test]
+    fn throttling_needs_no_rule() {
+        let asked = Trouble {
+            throttled: true,
+            retry_after_ms: Some(7),
+            ..trouble(None)
+        };
+        assert_eq!(Verdict::Throttled { delay_ms: 7 }, verdict(&asked));
+    }
+
+    #[test]
+    fn a_rule_retries_what_it_covers_until_it_is_spent() {
+        let retry = Retry {
+            retry_on: 1 << Category::Tool as u32,
+            ..plain(Strategy::Fixed)
+        };
+        let after = |spent| {
+            verdict(&Trouble {
+                spent,
+                ..trouble(Some(&retry))
+            })
+        };
+        assert_eq!(Verdict::Retry { delay_ms: 1_000 }, after(2));
+        assert_eq!(Verdict::End, after(3));
+        let other = Trouble {
+            category: Category::Network,
+            ..trouble(Some(&retry))
+        };
+        assert_eq!(Verdict::End, verdict(&other));
+        assert_eq!(Verdict::End, verdict(&trouble(None)));
+    }
+
+    proptest! {
+        #[test]
+        fn jitter_stays_within_a_quarter_and_the_cap(
+            initial in 0..1_000_000_u64, cap in 0..2_000_000_u64, seed in any::<u64>(),
+        ) {
+            let retry = Retry {
+                initial_delay_ms: initial, max_delay_ms: cap, strategy: Strategy::Fixed,
+                ..Retry::default()
+            };
+            let (delay, base) = (retry.delay_ms(1, seed), initial.min(cap));
+            prop_assert!(delay <= cap);
+            prop_assert!(delay * 4 + 4 >= base * 3 && delay * 4 <= base * 5 + 4);
+            prop_assert_eq!(delay, retry.delay_ms(1, seed));
+        }
+    }
+}

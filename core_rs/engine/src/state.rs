@@ -1,0 +1,266 @@
+//! The durable state: a fold of the facts.
+//!
+//! Owns what is true of every unfinished execution, and how a fact changes it. Refuses to decide
+//! anything, and to hold anything that a replay would not bring back.
+
+mod apply;
+mod extras;
+mod policies;
+mod requests;
+mod slots;
+mod tenants;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+pub use apply::Impossible;
+pub use extras::Extras;
+use policies::Policies;
+pub use requests::{Lookup, RequestIndex};
+pub use slots::{Slot, Slots};
+pub use tenants::{Queue, QueueKey, Rank, Tenant, TenantKey, Tenants};
+
+use crate::fact::{FactKind, Holding, Living, Policy, Progress};
+use crate::reply::Counts;
+use crate::rules::id::{Birth, ExecutionId};
+
+/// Everything durable the engine knows of one shard.
+#[derive(Debug, Default)]
+pub struct State {
+    shard: u16,
+    next_birth: Birth,
+    last_at_ms: u64,
+    slots: Slots,
+    extras: BTreeMap<Birth, Box<Extras>>,
+    holdings: BTreeMap<Birth, Holding>,
+    policies: Policies,
+    tenants: Tenants,
+    // Instants to look at an execution again: at most one for each.
+    timers: BTreeSet<(u64, Birth)>,
+    dedup: BTreeMap<(TenantKey, Box<str>), Birth>,
+    requests: RequestIndex,
+}
+
+impl State {
+    /// The state before the first fact.
+    #[must_use]
+    pub fn new(shard: u16) -> Self {
+        Self {
+            shard,
+            next_birth: 1,
+            ..Self::default()
+        }
+    }
+
+    /// The shard this is.
+    #[must_use]
+    pub const fn shard(&self) -> u16 {
+        self.shard
+    }
+
+    /// The birth number of the next execution.
+    #[must_use]
+    pub const fn next_birth(&self) -> Birth {
+        self.next_birth
+    }
+
+    /// Time of the newest fact: logged time never decreases.
+    #[must_use]
+    pub const fn last_at_ms(&self) -> u64 {
+        self.last_at_ms
+    }
+
+    /// The slot of an unfinished execution.
+    #[must_use]
+    pub fn slot(&self, birth: Birth) -> Option<&Slot> {
+        self.slots.get(birth)
+    }
+
+    /// Every unfinished execution.
+    #[must_use]
+    pub const fn slots(&self) -> &Slots {
+        &self.slots
+    }
+
+    /// What only some executions have.
+    #[must_use]
+    pub fn extras(&self, birth: Birth) -> Option<&Extras> {
+        self.extras.get(&birth).map(AsRef::as_ref)
+    }
+
+    /// The live lease of an execution.
+    #[must_use]
+    pub fn holding(&self, birth: Birth) -> Option<&Holding> {
+        self.holdings.get(&birth)
+    }
+
+    /// Every live lease. Permits are derived from these and nothing else.
+    #[must_use]
+    pub const fn holdings(&self) -> &BTreeMap<Birth, Holding> {
+        &self.holdings
+    }
+
+    /// Tenants and their queues.
+    #[must_use]
+    pub const fn tenants(&self) -> &Tenants {
+        &self.tenants
+    }
+
+    /// The policy of a slot.
+    #[must_use]
+    pub fn policy(&self, slot: &Slot) -> &Policy {
+        self.policies.get(slot.policy)
+    }
+
+    /// The earliest instant an execution wants to be looked at, and which.
+    #[must_use]
+    pub fn first_timer(&self) -> Option<(u64, Birth)> {
+        self.timers.first().copied()
+    }
+
+    /// The living execution that holds a dedup key.
+    #[must_use]
+    pub fn dedup(&self, tenant: TenantKey, key: &str) -> Option<Birth> {
+        // A borrowed pair cannot be looked up in a map of owned pairs.
+        self.dedup.get(&(tenant, key.into())).copied()
+    }
+
+    /// Request ids still in memory.
+    #[must_use]
+    pub const fn requests(&self) -> &RequestIndex {
+        &self.requests
+    }
+
+    /// The same, to be told what became durable and what the store holds. Not a mutation of the
+    /// fold: the index is a cache of the store's tables.
+    pub const fn requests_mut(&mut self) -> &mut RequestIndex {
+        &mut self.requests
+    }
+
+    /// The id of an unfinished execution.
+    #[must_use]
+    pub fn id(&self, birth: Birth) -> Option<ExecutionId> {
+        let slot = self.slots.get(birth)?;
+        let (seconds, random) = (slot.seconds, slot.random);
+        Some(ExecutionId {
+            seconds,
+            shard: self.shard,
+            birth,
+            random,
+        })
+    }
+
+    /// The slot an id stands for, if it is that tenant's and unfinished.
+    #[must_use]
+    pub fn find(&self, tenant: &str, id: &ExecutionId) -> Option<&Slot> {
+        let slot = self.find_any(id)?;
+        (*self
+            .tenants
+            .tenant(self.tenants.queue(slot.queue).tenant)
+            .name
+            == *tenant)
+            .then_some(slot)
+    }
+
+    /// The slot an id stands for, whoever's, if it is unfinished.
+    #[must_use]
+    pub fn find_any(&self, id: &ExecutionId) -> Option<&Slot> {
+        let slot = self.slots.get(id.birth)?;
+        (self.id(id.birth) == Some(*id)).then_some(slot)
+    }
+
+    /// All that is kept of an unfinished execution, in one piece.
+    #[must_use]
+    pub fn living(&self, birth: Birth) -> Option<Living> {
+        let slot = self.slots.get(birth)?;
+        let queue = self.tenants.queue(slot.queue);
+        let extras = self.extras(birth);
+        Some(Living {
+            id: self.id(birth)?,
+            tenant: self.tenants.tenant(queue.tenant).name.clone(),
+            callable: queue.callable.clone(),
+            priority: slot.priority,
+            queued_at_ms: slot.queued_at_ms,
+            policy: *self.policies.get(slot.policy),
+            not_before_ms: extras.and_then(|extras| extras.not_before_ms),
+            start_deadline_ms: extras.and_then(|extras| extras.start_deadline_ms),
+            deadline_ms: extras.and_then(|extras| extras.deadline_ms),
+            dedup_key: extras.and_then(|extras| extras.dedup_key.clone()),
+            request: None,
+            payload_bytes: slot.payload_bytes,
+            progress: self.progress(birth, slot, extras),
+        })
+    }
+
+    fn progress(&self, birth: Birth, slot: &Slot, extras: Option<&Extras>) -> Progress {
+        Progress {
+            phase: slot.phase,
+            attempt: slot.attempt,
+            spent: u32::from(slot.spent),
+            losses: slot.losses,
+            undelivered: slot.undelivered,
+            version: slot.version,
+            updated_at_ms: slot.updated_at_ms,
+            started_at_ms: (slot.started_at_ms != 0).then_some(slot.started_at_ms),
+            next_attempt_at_ms: extras.and_then(|extras| extras.next_attempt_at_ms),
+            holding: self.holdings.get(&birth).cloned(),
+            last_worker: extras.and_then(|extras| extras.last_worker.clone()),
+            cancel: extras.and_then(|extras| extras.cancel.clone()),
+            outcome: extras.and_then(|extras| extras.outcome),
+        }
+    }
+
+    /// Whether somebody asked it to stop.
+    #[must_use]
+    pub fn is_cancel_requested(&self, birth: Birth) -> bool {
+        self.extras(birth)
+            .is_some_and(|extras| extras.cancel.is_some())
+    }
+
+    /// A tenant's unfinished executions by where they stand.
+    #[must_use]
+    pub fn counts(&self, tenant: TenantKey) -> Counts {
+        let queues = self.tenants.queues_of(tenant);
+        queues.fold(Counts::default(), |sum, key| {
+            let counts = self.tenants.queue(key).counts();
+            Counts {
+                ready: sum.ready + counts.ready,
+                pending: sum.pending + counts.pending,
+                retrying: sum.retrying + counts.retrying,
+                running: sum.running + counts.running,
+            }
+        })
+    }
+
+    /// When the oldest execution that is still queued was enqueued.
+    #[must_use]
+    pub fn oldest_queued_at_ms(&self, tenant: TenantKey) -> Option<u64> {
+        let mut living = self.tenants.tenant(tenant).living.iter();
+        living.find_map(|birth| {
+            let slot = self.slots.get(*birth)?;
+            (slot.phase != crate::rules::status::Phase::Running).then_some(slot.queued_at_ms)
+        })
+    }
+
+    /// The limits that are set, as the facts that set them.
+    #[must_use]
+    pub fn limits_set(&self) -> Vec<FactKind> {
+        let limits = (0..self.tenants.len()).flat_map(|key| {
+            let key = TenantKey::try_from(key).unwrap_or(TenantKey::MAX);
+            let tenant = self.tenants.tenant(key);
+            let own = tenant.max_running.map(|most| (None, most));
+            let queues = self.tenants.queues_of(key).filter_map(|queue| {
+                let queue = self.tenants.queue(queue);
+                queue
+                    .max_running
+                    .map(|most| (Some(queue.callable.clone()), most))
+            });
+            let named = own.into_iter().chain(queues);
+            named.map(|(callable, most)| FactKind::LimitSet {
+                tenant: tenant.name.clone(),
+                callable,
+                max_running: Some(most),
+            })
+        });
+        limits.collect()
+    }
+}

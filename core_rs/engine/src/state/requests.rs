@@ -1,0 +1,252 @@
+//! Request ids: the newest in memory, a filter for those that only the store holds.
+//!
+//! Owns the answer to «could this id have been used?». Refuses to know the store: a `Maybe` is
+//! resolved by whoever can read it.
+//!
+//! An id may leave memory only when the store has it durably. The filters are Bloom filters, one
+//! chain per hour, each link twice the one before; 14 bits and 7 probes a key make about 2 false
+//! look-ups in 1 000 per link. They cost 2 bytes an id, for 24 hours.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use crate::fact::{Births, RequestKey};
+use crate::rules::limits::REQUEST_HOURS;
+
+const KEPT: usize = 65_536;
+const FIRST_FILTER_KEYS: usize = 1_024;
+const BITS_PER_KEY: usize = 14;
+const PROBES: u64 = 7;
+const HOUR_MS: u64 = 3_600_000;
+
+/// What memory knows of a request id.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Lookup {
+    /// It was used: this is its body's hash and what it made.
+    Used([u8; 16], Births),
+    /// It was not used within its time.
+    Unused,
+    /// Only the store can tell.
+    Maybe,
+}
+
+#[derive(Debug)]
+struct Filter {
+    words: Box<[u64]>,
+    room: usize,
+}
+
+impl Filter {
+    fn for_keys(keys: usize) -> Self {
+        let words = (keys * BITS_PER_KEY).div_ceil(64);
+        Self {
+            words: vec![0; words].into_boxed_slice(),
+            room: keys,
+        }
+    }
+
+    fn bits(&self, key: [u8; 16]) -> impl Iterator<Item = (usize, u64)> + use<> {
+        // The key is a hash already: its halves drive the double hashing.
+        let wide = u128::from_le_bytes(key);
+        let low = u64::try_from(wide & u128::from(u64::MAX)).unwrap_or(0);
+        let high = u64::try_from(wide >> 64).unwrap_or(0) | 1;
+        let total = self.words.len() as u64 * 64;
+        (0..PROBES).map(move |probe| {
+            let bit = low.wrapping_add(probe.wrapping_mul(high)) % total;
+            (usize::try_from(bit / 64).unwrap_or(0), 1 << (bit % 64))
+        })
+    }
+
+    fn insert(&mut self, key: [u8; 16]) {
+        for (word, bit) in self.bits(key) {
+            self.words[word] |= bit;
+        }
+        self.room = self.room.saturating_sub(1);
+    }
+
+    fn may_hold(&self, key: [u8; 16]) -> bool {
+        self.bits(key)
+            .all(|(word, bit)| self.words[word] & bit != 0)
+    }
+}
+
+/// Request ids of the last 24 hours.
+#[derive(Debug, Default)]
+pub struct RequestIndex {
+    recent: BTreeMap<[u8; 16], ([u8; 16], Births, u64)>,
+    // In order of use: hour, key, and whether it is durable by `durable` marks.
+    order: VecDeque<(u32, [u8; 16])>,
+    durable: usize,
+    filters: BTreeMap<u32, Vec<Filter>>,
+    // Hours whose ids are in the store and not yet in a filter: every look-up is a `Maybe`.
+    unread: Vec<u32>,
+}
+
+/// The hour an instant falls in.
+#[must_use]
+pub(super) fn hour_of(at_ms: u64) -> u32 {
+    u32::try_from(at_ms / HOUR_MS).unwrap_or(u32::MAX)
+}
+
+/// The oldest hour whose request ids still count.
+#[must_use]
+pub(super) fn oldest_hour(at_ms: u64) -> u32 {
+    hour_of(at_ms.saturating_sub(REQUEST_HOURS * HOUR_MS))
+}
+
+impl RequestIndex {
+    /// What memory knows of an id at a time.
+    #[must_use]
+    pub fn look_up(&self, key: [u8; 16], now_ms: u64) -> Lookup {
+        if let Some((body, births, at_ms)) = self.recent.get(&key)
+            && at_ms + REQUEST_HOURS * HOUR_MS > now_ms
+        {
+            return Lookup::Used(*body, births.clone());
+        }
+        let oldest = oldest_hour(now_ms);
+        let mut filters = self
+            .filters
+            .range(oldest..)
+            .flat_map(|(_, filters)| filters);
+        let unread = self.unread.iter().any(|hour| *hour >= oldest);
+        if unread || filters.any(|filter| filter.may_hold(key)) {
+            return Lookup::Maybe;
+        }
+        Lookup::Unused
+    }
+
+    pub(super) fn insert(&mut self, request: RequestKey, births: Births, at_ms: u64) {
+        self.recent
+            .insert(request.key, (request.body, births, at_ms));
+        self.order.push_back((hour_of(at_ms), request.key));
+    }
+
+    /// How many ids memory holds: what [`Self::durable_up_to`] counts in.
+    #[must_use]
+    pub fn mark(&self) -> usize {
+        self.order.len()
+    }
+
+    /// The oldest so many ids in memory are durable; those beyond the newest move to the filter.
+    pub fn durable_up_to(&mut self, mark: usize) {
+        self.durable = self.durable.max(mark.min(self.order.len()));
+        while self.order.len() > KEPT && self.durable > 0 {
+            let Some((hour, key)) = self.order.pop_front() else {
+                break;
+            };
+            self.durable -= 1;
+            self.recent.remove(&key);
+            self.learn(hour, key);
+        }
+    }
+
+    /// Ids of those hours are in the store; until they were learned, look-ups answer `Maybe`.
+    pub fn expect(&mut self, hours: impl IntoIterator<Item = u32>) {
+        self.unread.extend(hours);
+    }
+
+    /// An id that the store holds.
+    pub fn learn(&mut self, hour: u32, key: [u8; 16]) {
+        let filters = self.filters.entry(hour).or_default();
+        if filters.last().is_none_or(|filter| filter.room == 0) {
+            let keys = FIRST_FILTER_KEYS << filters.len().min(16);
+            filters.push(Filter::for_keys(keys));
+        }
+        if let Some(filter) = filters.last_mut() {
+            filter.insert(key);
+        }
+    }
+
+    /// All ids of that hour were learned.
+    pub fn learned(&mut self, hour: u32) {
+        self.unread.retain(|unread| *unread != hour);
+    }
+
+    /// Forgets hours that no longer count.
+    pub fn expire(&mut self, now_ms: u64) {
+        let oldest = oldest_hour(now_ms);
+        self.filters = self.filters.split_off(&oldest);
+        self.unread.retain(|hour| *hour >= oldest);
+        while self.durable > 0 && self.order.front().is_some_and(|(hour, _)| *hour < oldest) {
+            if let Some((_, key)) = self.order.pop_front() {
+                self.recent.remove(&key);
+                self.durable -= 1;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(number: u64) -> RequestKey {
+        let spread = u128::from(number).wrapping_mul(0x9E37_79B9_7F4A_7C15_F39C_C060_5CED_C835);
+        RequestKey {
+            key: spread.to_le_bytes(),
+            body: [7; 16],
+        }
+    }
+
+    fn used(birth: u64) -> Lookup {
+        Lookup::Used(
+            [7; 16],
+            Births::Run {
+                first: birth,
+                count: 1,
+            },
+        )
+    }
+
+    fn filled(many: u64) -> RequestIndex {
+        let mut index = RequestIndex::default();
+        for birth in 0..many {
+            index.insert(
+                request(birth),
+                Births::Run {
+                    first: birth,
+                    count: 1,
+                },
+                HOUR_MS,
+            );
+        }
+        index
+    }
+
+    #[test]
+    fn what_is_not_durable_stays_in_memory() {
+        let mut index = filled(70_000);
+        index.durable_up_to(0);
+        assert_eq!(used(0), index.look_up(request(0).key, HOUR_MS));
+        index.durable_up_to(index.mark());
+        assert_eq!(Lookup::Maybe, index.look_up(request(0).key, HOUR_MS));
+        assert_eq!(used(69_999), index.look_up(request(69_999).key, HOUR_MS));
+    }
+
+    #[test]
+    fn ids_never_seen_are_almost_always_known_to_be_unused() {
+        let mut index = filled(200_000);
+        index.durable_up_to(index.mark());
+        let unknown = (1_000_000..1_010_000_u64)
+            .filter(|number| index.look_up(request(*number).key, HOUR_MS) != Lookup::Unused)
+            .count();
+        assert!(unknown < 300, "{unknown} of 10 000");
+    }
+
+    #[test]
+    fn a_day_later_an_id_is_unused_again() {
+        let index = filled(1);
+        assert_eq!(used(0), index.look_up(request(0).key, 25 * HOUR_MS - 1));
+        assert_eq!(Lookup::Unused, index.look_up(request(0).key, 25 * HOUR_MS));
+    }
+
+    #[test]
+    fn hours_not_yet_read_can_hold_anything() {
+        let mut index = RequestIndex::default();
+        index.expect([5]);
+        assert_eq!(Lookup::Maybe, index.look_up(request(1).key, 5 * HOUR_MS));
+        index.learn(5, request(1).key);
+        index.learned(5);
+        assert_eq!(Lookup::Maybe, index.look_up(request(1).key, 5 * HOUR_MS));
+        assert_eq!(Lookup::Unused, index.look_up(request(2).key, 5 * HOUR_MS));
+    }
+}

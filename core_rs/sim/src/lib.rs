@@ -1,0 +1,1 @@
+//! Backlane's simulator: runs the engine under seeded faults and checks its invariants.

@@ -1,0 +1,230 @@
+//! How fast the `SQLite` store appends, ends and forgets, beside the disk's own fdatasync.
+//!
+//! Owns the figures quoted in the store's comments. Refuses to judge them.
+//!
+//! `cargo bench -p backlane-store [-- DIRECTORY]`
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use backlane_store::{
+    Bytes, Commit, FinishedRow, Maintenance, RequestRow, SqliteOptions, SqliteStore, Store,
+    fdatasync_micros,
+};
+
+const COMMITS: u64 = 1_000;
+const PAYLOAD_BYTES: usize = 300;
+/// What a fact takes in a frame, about.
+const FACT_BYTES: usize = 60;
+
+type Failure = Box<dyn std::error::Error>;
+
+/// One shape of load.
+struct Load {
+    name: &'static str,
+    rows: u64,
+    make: fn(&mut Commit, u64),
+}
+
+const LOADS: [Load; 6] = [
+    Load {
+        name: "payloads, 64 a commit",
+        rows: 64,
+        make: payload,
+    },
+    Load {
+        name: "payloads, 500 a commit",
+        rows: 500,
+        make: payload,
+    },
+    Load {
+        name: "payloads and request ids, 500",
+        rows: 500,
+        make: payload_with_request,
+    },
+    Load {
+        name: "endings of one tenant, 500",
+        rows: 500,
+        make: ending_of_one,
+    },
+    Load {
+        name: "endings of 1000 tenants, 500",
+        rows: 500,
+        make: ending_of_many,
+    },
+    Load {
+        name: "whole lives, 500",
+        rows: 500,
+        make: whole_life,
+    },
+];
+
+fn main() -> Result<(), Failure> {
+    let asked = std::env::args().nth(1).filter(|arg| !arg.starts_with("--"));
+    let root = asked.map_or_else(std::env::temp_dir, PathBuf::from);
+    println!(
+        "fdatasync: {} us (median of 200)",
+        fdatasync_micros(&root, 200)?
+    );
+    for (page_bytes, checkpoint_mib) in [(4096, 16), (4096, 64), (8192, 16), (8192, 64)] {
+        println!("pages of {page_bytes} B, checkpoints at {checkpoint_mib} MiB");
+        for load in &LOADS {
+            let checkpoint_bytes = checkpoint_mib << 20;
+            let options = SqliteOptions {
+                page_bytes,
+                checkpoint_bytes,
+                ..SqliteOptions::default()
+            };
+            measure(&root, load, options)?;
+        }
+    }
+    Ok(())
+}
+
+fn measure(root: &Path, load: &Load, options: SqliteOptions) -> Result<(), Failure> {
+    let directory = tempfile::tempdir_in(root)?;
+    let mut store = SqliteStore::open(directory.path(), options)?;
+    let epoch = store.take(1, "bench")?.epoch;
+    let commits: Vec<_> = (0..COMMITS).map(|number| commit(load, number)).collect();
+    let mut times = Vec::with_capacity(commits.len());
+    let written = written_bytes();
+    let begun = Instant::now();
+    for commit in &commits {
+        let before = Instant::now();
+        store.append(epoch, commit)?;
+        times.push(before.elapsed());
+    }
+    let took = begun.elapsed();
+    report(load, took, times, written_bytes() - written);
+    forget(&mut store, epoch)
+}
+
+fn report(load: &Load, took: Duration, mut times: Vec<Duration>, written: u64) {
+    times.sort_unstable();
+    let rows = COMMITS * load.rows;
+    println!(
+        "  {:<30} {:>7} rows/s, {:>5} B written a row; commit p50 {:?} p99 {:?} max {:?}",
+        load.name,
+        u128::from(rows) * 1_000_000 / took.as_micros(),
+        written / rows,
+        times[times.len() / 2],
+        times[times.len() * 99 / 100],
+        times[times.len() - 1],
+    );
+}
+
+/// Bytes this process had the kernel write to disks so far; 0 where the kernel does not tell.
+fn written_bytes() -> u64 {
+    let io = std::fs::read_to_string("/proc/self/io").unwrap_or_default();
+    let line = io
+        .lines()
+        .find_map(|line| line.strip_prefix("write_bytes: "));
+    line.and_then(|bytes| bytes.parse().ok()).unwrap_or(0)
+}
+
+/// Expires and drops all there is, in chunks of a thousand.
+fn forget(store: &mut SqliteStore, epoch: u64) -> Result<(), Failure> {
+    let work = Maintenance {
+        trim_below_sequence: u64::MAX,
+        expire_finished_before_ms: u64::MAX,
+        drop_request_hours_below: u32::MAX,
+        limit: 1_000,
+    };
+    let (mut gone, mut longest) = (0, Duration::ZERO);
+    let begun = Instant::now();
+    loop {
+        let before = Instant::now();
+        let rows = store.maintain(epoch, &work)?;
+        longest = longest.max(before.elapsed());
+        gone += rows;
+        if rows < work.limit {
+            break;
+        }
+    }
+    println!(
+        "              forgot {gone} rows in {:?}, longest chunk {longest:?}",
+        begun.elapsed()
+    );
+    Ok(())
+}
+
+fn commit(load: &Load, number: u64) -> Commit {
+    let first_sequence = number * load.rows + 1;
+    let rows = usize::try_from(load.rows).unwrap_or(usize::MAX);
+    let mut commit = Commit {
+        first_sequence,
+        count: u32::try_from(load.rows).unwrap_or(u32::MAX),
+        frame: noise(first_sequence)
+            .into_iter()
+            .cycle()
+            .take(rows * FACT_BYTES)
+            .collect(),
+        ..Commit::default()
+    };
+    for birth in first_sequence..first_sequence + load.rows {
+        (load.make)(&mut commit, birth);
+    }
+    commit
+}
+
+fn payload(commit: &mut Commit, birth: u64) {
+    let bytes: Vec<u8> = noise(birth)
+        .into_iter()
+        .cycle()
+        .take(PAYLOAD_BYTES)
+        .collect();
+    commit.payloads.push((birth, Arc::from(bytes)));
+}
+
+fn payload_with_request(commit: &mut Commit, birth: u64) {
+    payload(commit, birth);
+    let (key, body) = (noise(birth), noise(birth + 1));
+    commit.requests.push(RequestRow {
+        hour: 500_000,
+        key,
+        body,
+        first_birth: birth,
+        count: 1,
+    });
+}
+
+fn ending_of_one(commit: &mut Commit, birth: u64) {
+    commit.finished.push(ending(birth, "tenant_acme".into()));
+}
+
+fn ending_of_many(commit: &mut Commit, birth: u64) {
+    let number = u16::from_le_bytes([noise(birth)[0], noise(birth)[1]]) % 1_000;
+    commit
+        .finished
+        .push(ending(birth, format!("tenant_{number}").into()));
+}
+
+fn whole_life(commit: &mut Commit, birth: u64) {
+    payload_with_request(commit, birth);
+    ending_of_one(commit, birth);
+}
+
+fn ending(birth: u64, tenant: Box<str>) -> FinishedRow {
+    let bytes: Bytes = Arc::from(noise(birth).repeat(10));
+    let status = if birth.is_multiple_of(10) { 2 } else { 1 };
+    FinishedRow {
+        birth,
+        tenant,
+        status,
+        finished_at_ms: birth / 50,
+        ending: bytes,
+    }
+}
+
+/// Sixteen bytes that look random, the same for the same seed (`SplitMix64`).
+fn noise(seed: u64) -> [u8; 16] {
+    let mix = |n: u64| {
+        let n = (n ^ (n >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let n = (n ^ (n >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        n ^ (n >> 31)
+    };
+    let first = mix(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    let pair = u128::from(first) << 64 | u128::from(mix(first));
+    pair.to_le_bytes()
+}

@@ -1,0 +1,111 @@
+//! The watermark file: the last sequence that was durable, kept apart from the database.
+//!
+//! Owns the proof that the log did not become shorter. `SQLite` drops a bad frame of its
+//! write-ahead log and all after it without a word, and starts without one that was deleted;
+//! this file notices. It is written after each commit and not synced: it survives the end of the
+//! process, and after a power failure it is at worst behind, which is harmless.
+//! Refuses to know frames: `replay` checks those.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt as _;
+use std::path::{Path, PathBuf};
+
+use super::failure::io_error;
+use crate::StoreError;
+
+/// "<20 digits> <8 hex digits>\n": one sector, so that it is never torn; text, so that it can be
+/// read by whoever searches.
+const LENGTH: usize = 30;
+
+pub(super) struct Watermark {
+    file: File,
+    path: PathBuf,
+    last: u64,
+}
+
+impl Watermark {
+    /// Opens the file, making one that promises nothing if there is none.
+    pub(super) fn open(path: &Path, accept_loss: bool) -> Result<Self, StoreError> {
+        let doing = || format!("opening the watermark file {}", path.display());
+        let mut options = File::options();
+        let opened = options
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(path);
+        let file = opened.map_err(io_error(doing()))?;
+        let mut text = [0; LENGTH];
+        let is_new = file.metadata().map_err(io_error(doing()))?.len() == 0;
+        let read = if is_new {
+            Ok(())
+        } else {
+            file.read_exact_at(&mut text, 0)
+        };
+        let last = match read.ok().and_then(|()| decode(&text)) {
+            Some(last) => last,
+            None if is_new || accept_loss => 0,
+            None => return Err(unreadable(path)),
+        };
+        Ok(Self {
+            file,
+            path: path.to_owned(),
+            last,
+        })
+    }
+
+    /// Compares the log's last sequence with the one promised, and promises what is there.
+    pub(super) fn check(&mut self, last: u64, accept_loss: bool) -> Result<(), StoreError> {
+        if last < self.last && !accept_loss {
+            return Err(self.shorter(last));
+        }
+        let doing = format!("writing the watermark file {}", self.path.display());
+        let written = self.raise(last).and_then(|()| self.file.sync_all());
+        written.map_err(io_error(doing))
+    }
+
+    /// Promises that everything up to `last` is durable.
+    pub(super) fn raise(&mut self, last: u64) -> io::Result<()> {
+        self.last = last;
+        self.file.write_all_at(&encode(last), 0)
+    }
+
+    fn shorter(&self, last: u64) -> StoreError {
+        StoreError::Corrupt {
+            what: format!(
+                "facts {} to {} are missing: {} says that they were durable, but the log ends \
+                 with {last}. If backlane.db-wal was deleted or moved, put it back; else restore \
+                 a backup, or start once with the loss accepted: whatever those facts \
+                 acknowledged is then forgotten",
+                last + 1,
+                self.last,
+                self.path.display(),
+            ),
+        }
+    }
+}
+
+fn unreadable(path: &Path) -> StoreError {
+    StoreError::Corrupt {
+        what: format!(
+            "the watermark file {} is not readable, so that nothing tells whether the log is \
+             complete; restore it, or start once with the loss accepted",
+            path.display()
+        ),
+    }
+}
+
+fn encode(last: u64) -> [u8; LENGTH] {
+    let digits = format!("{last:020}");
+    let line = format!("{digits} {:08x}\n", crc32c::crc32c(digits.as_bytes()));
+    let mut text = [0; LENGTH];
+    text.copy_from_slice(line.as_bytes());
+    text
+}
+
+fn decode(text: &[u8; LENGTH]) -> Option<u64> {
+    let digits = str::from_utf8(text.get(..20)?).ok()?;
+    let last = digits.parse().ok()?;
+    (encode(last) == *text).then_some(last)
+}

@@ -1,0 +1,120 @@
+//! What only the store in memory promises: planned faults, and two holders at once.
+//!
+//! Owns those. Refuses to repeat the contract.
+
+use backlane_store::{Fault, FaultPlan, MemoryDisk, MemoryStore, RequestRow, Store, StoreError};
+
+use crate::world::{SHARD, facts, replayed, with_payloads};
+
+fn taken(disk: &MemoryDisk) -> (MemoryStore, u64) {
+    let mut store = disk.store();
+    let epoch = store.take(SHARD, "node").unwrap().epoch;
+    (store, epoch)
+}
+
+/// What the second append answers when this befalls it, and how many frames survive.
+fn suffer(fault: Fault) -> (StoreError, usize) {
+    let disk = MemoryDisk::new();
+    disk.plan(FaultPlan::default().at(2, fault));
+    let (mut store, epoch) = taken(&disk);
+    store.append(epoch, &facts(1, 1)).unwrap();
+    let error = store.append(epoch, &facts(2, 1)).unwrap_err();
+    let repeated = store.append(epoch, &facts(2, 1)).unwrap_err();
+    assert_eq!(error.to_string(), repeated.to_string());
+    assert_eq!(fault.is_fatal(), store.take(SHARD, "node").is_err());
+    (error, replayed(&mut disk.store()).len())
+}
+
+#[test]
+fn a_fatal_fault_ends_the_store_with_or_without_the_commit() {
+    for (fault, survive) in [(Fault::FatalLost, 1), (Fault::FatalWritten, 2)] {
+        let (error, frames) = suffer(fault);
+        assert!(matches!(error, StoreError::Fatal { .. }), "{error:?}");
+        assert_eq!(survive, frames);
+    }
+}
+
+#[test]
+fn an_unknown_outcome_is_learned_by_taking_again() {
+    for (fault, survive) in [(Fault::UnknownLost, 1), (Fault::UnknownWritten, 2)] {
+        let (error, frames) = suffer(fault);
+        assert!(
+            matches!(
+                error,
+                StoreError::Unknown {
+                    first_sequence: 2,
+                    ..
+                }
+            ),
+            "{error:?}"
+        );
+        assert_eq!(survive, frames);
+    }
+}
+
+#[test]
+fn a_second_holder_fences_the_first() {
+    let disk = MemoryDisk::new();
+    let (mut first, old) = taken(&disk);
+    let (mut second, new) = taken(&disk);
+    let refused = first.append(old, &facts(1, 1));
+    assert!(
+        matches!(
+            refused,
+            Err(StoreError::Fenced {
+                held: 1,
+                current: 2
+            })
+        ),
+        "{refused:?}"
+    );
+    second.append(new, &facts(1, 1)).unwrap();
+    first.take(SHARD, "node").unwrap();
+    assert!(matches!(
+        second.append(new, &facts(2, 1)),
+        Err(StoreError::Fenced { .. })
+    ));
+}
+
+#[test]
+fn refused_appends_do_not_use_up_the_plan() {
+    let disk = MemoryDisk::new();
+    let (mut store, epoch) = taken(&disk);
+    disk.plan(FaultPlan::default().at(1, Fault::FatalLost));
+    assert!(matches!(
+        store.append(epoch, &facts(9, 1)),
+        Err(StoreError::Gap { .. })
+    ));
+    assert!(matches!(
+        store.append(epoch, &facts(1, 1)),
+        Err(StoreError::Fatal { .. })
+    ));
+}
+
+#[test]
+fn a_full_disk_has_no_headroom_but_still_takes_commits() {
+    let disk = MemoryDisk::new();
+    let (mut store, epoch) = taken(&disk);
+    assert!(store.headroom().unwrap().free_bytes > 0);
+    disk.set_full(true);
+    assert_eq!(0, store.headroom().unwrap().free_bytes);
+    store.append(epoch, &with_payloads(1, &[1])).unwrap();
+    disk.set_full(false);
+    assert!(store.headroom().unwrap().free_bytes > 0);
+}
+
+#[test]
+fn replay_lets_its_caller_read() {
+    let disk = MemoryDisk::new();
+    let (mut store, epoch) = taken(&disk);
+    store.append(epoch, &with_payloads(1, &[1])).unwrap();
+    let mut reader = store.reader().unwrap();
+    let mut found: Vec<Option<RequestRow>> = Vec::new();
+    store
+        .replay(&mut |_| {
+            found = reader.requests(&[[1; 16]], 0)?;
+            Ok(())
+        })
+        .unwrap();
+    assert_eq!(vec![None], found);
+}

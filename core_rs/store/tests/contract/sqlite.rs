@@ -1,0 +1,370 @@
+//! What only the store on `SQLite` promises: it notices other processes, damage and loss.
+//!
+//! Owns those. Refuses to repeat the contract.
+
+use std::fs;
+use std::path::Path;
+
+use backlane_store::{SqliteOptions, SqliteStore, Store, StoreError};
+use rusqlite::Connection;
+
+use crate::world::{
+    SHARD, Sqlite, World, append_all, facts, reader, replayed, request, with_payloads,
+    with_requests,
+};
+
+const DATABASE: &str = "backlane.db";
+const WAL: &str = "backlane.db-wal";
+
+fn defaults() -> SqliteOptions {
+    SqliteOptions::default()
+}
+
+fn accepting_loss() -> SqliteOptions {
+    SqliteOptions {
+        accept_loss: true,
+        ..defaults()
+    }
+}
+
+/// Three frames, of facts 1 to 2, 3 to 4 and 5 to 6, in a closed directory.
+fn three_frames(world: &Sqlite) {
+    let (mut store, epoch) = world.taken();
+    append_all(&mut *store, epoch, &[facts(1, 2), facts(3, 2), facts(5, 2)]);
+}
+
+/// Changes a closed directory's database by hand.
+fn tamper(world: &Sqlite, sql: &str) {
+    Connection::open(world.path().join(DATABASE))
+        .unwrap()
+        .execute_batch(sql)
+        .unwrap();
+}
+
+/// What a process killed at this moment leaves behind.
+fn crash_image(path: &Path) -> Sqlite {
+    let image = Sqlite::default();
+    for file in [DATABASE, WAL, "watermark", "LOCK"] {
+        fs::copy(path.join(file), image.path().join(file)).unwrap();
+    }
+    image
+}
+
+fn corrupt(result: Result<impl Sized, StoreError>) -> String {
+    match result {
+        Err(StoreError::Corrupt { what }) => what,
+        Err(other) => panic!("{other:?}"),
+        Ok(_) => panic!("the damage was not noticed"),
+    }
+}
+
+fn replay_damaged(world: &Sqlite) -> String {
+    corrupt(
+        world
+            .try_open(defaults())
+            .and_then(|mut store| store.replay(&mut |_| Ok(()))),
+    )
+}
+
+#[test]
+fn a_second_open_is_refused_and_names_the_holder() {
+    let world = Sqlite::default();
+    let _store = world.open();
+    let Err(StoreError::InUse { path, pid }) = world.try_open(defaults()) else {
+        panic!("two stores on one directory")
+    };
+    assert_eq!(
+        (world.path(), Some(std::process::id())),
+        (path.as_path(), pid)
+    );
+}
+
+#[test]
+fn the_data_directory_is_made_with_its_parents() {
+    let world = Sqlite::default();
+    let path = world.path().join("a/b");
+    assert!(SqliteStore::open(&path, defaults()).is_ok());
+    assert!(path.join(DATABASE).exists());
+}
+
+#[test]
+fn a_killed_process_loses_nothing() {
+    let world = Sqlite::default();
+    let (mut store, epoch) = world.taken();
+    let commits = [
+        with_payloads(1, &[1, 2]),
+        with_requests(2, vec![request(10, 1, 1)]),
+    ];
+    append_all(&mut *store, epoch, &commits);
+    let image = crash_image(world.path());
+    let (mut recovered, epoch) = image.taken();
+    assert_eq!(2, epoch);
+    assert_eq!(replayed(&mut *store), replayed(&mut *recovered));
+    assert!(reader(&*recovered).payloads(&[2]).unwrap()[0].is_some());
+    append_all(
+        &mut *recovered,
+        epoch,
+        &[with_requests(3, vec![request(10, 2, 9)])],
+    );
+}
+
+#[test]
+fn a_process_killed_while_making_the_directory_leaves_one_that_opens() {
+    let world = Sqlite::default();
+    fs::write(world.path().join(DATABASE), b"").unwrap();
+    fs::write(world.path().join("LOCK"), b"12").unwrap();
+    fs::write(world.path().join("watermark"), b"").unwrap();
+    assert_eq!(1, world.taken().1);
+}
+
+#[test]
+fn a_lost_write_ahead_log_is_noticed_and_named() {
+    let world = Sqlite::default();
+    three_frames(&world);
+    let (mut store, epoch) = world.taken();
+    append_all(&mut *store, epoch, &[facts(7, 3)]);
+    let image = crash_image(world.path());
+    fs::remove_file(image.path().join(WAL)).unwrap();
+    let what = corrupt(image.try_open(defaults()));
+    assert!(what.contains("facts 7 to 9 are missing"), "{what}");
+    let what = corrupt(image.try_open(defaults()));
+    assert!(
+        what.contains("facts 7 to 9 are missing"),
+        "refusing changed nothing: {what}"
+    );
+}
+
+#[test]
+fn an_accepted_loss_is_accepted_once_and_the_log_goes_on() {
+    let world = Sqlite::default();
+    three_frames(&world);
+    tamper(&world, "DELETE FROM log WHERE first_sequence >= 5");
+    let what = corrupt(world.try_open(defaults()));
+    assert!(what.contains("facts 5 to 6 are missing"), "{what}");
+    drop(world.try_open(accepting_loss()).unwrap());
+    let (mut store, epoch) = world.taken();
+    assert_eq!(2, replayed(&mut *store).len());
+    append_all(&mut *store, epoch, &[facts(5, 1)]);
+}
+
+#[test]
+fn a_deleted_database_is_noticed() {
+    let world = Sqlite::default();
+    three_frames(&world);
+    fs::remove_file(world.path().join(DATABASE)).unwrap();
+    let what = corrupt(world.try_open(defaults()));
+    assert!(what.contains("facts 1 to 6 are missing"), "{what}");
+}
+
+#[test]
+fn a_spoiled_watermark_is_noticed() {
+    let world = Sqlite::default();
+    three_frames(&world);
+    let path = world.path().join("watermark");
+    let mut text = fs::read(&path).unwrap();
+    text[19] = b'5';
+    fs::write(&path, &text).unwrap();
+    assert!(corrupt(world.try_open(defaults())).contains("watermark"));
+    fs::write(&path, &text[..10]).unwrap();
+    assert!(corrupt(world.try_open(defaults())).contains("watermark"));
+    drop(world.try_open(accepting_loss()).unwrap());
+    assert_eq!(2, world.taken().1);
+}
+
+#[test]
+fn the_watermark_holds_the_last_sequence() {
+    let world = Sqlite::default();
+    three_frames(&world);
+    let text = fs::read_to_string(world.path().join("watermark")).unwrap();
+    assert_eq!("00000000000000000006", text.split(' ').next().unwrap());
+}
+
+#[test]
+fn a_watermark_behind_the_log_is_harmless() {
+    let world = Sqlite::default();
+    three_frames(&world);
+    let path = world.path().join("watermark");
+    let behind = fs::read(&path).unwrap();
+    let (mut store, epoch) = world.taken();
+    append_all(&mut *store, epoch, &[facts(7, 1)]);
+    drop(store);
+    fs::write(&path, behind).unwrap();
+    assert_eq!(4, replayed(&mut *world.open()).len());
+    fs::remove_file(&path).unwrap();
+    assert_eq!(4, replayed(&mut *world.open()).len());
+}
+
+#[test]
+fn a_changed_byte_is_noticed_and_its_frame_named() {
+    let world = Sqlite::default();
+    three_frames(&world);
+    tamper(
+        &world,
+        "UPDATE log SET bytes = CAST('facts from 4' AS BLOB) WHERE first_sequence = 3",
+    );
+    let what = replay_damaged(&world);
+    assert!(
+        what.contains("the frame with facts 3 to 4 is bad"),
+        "{what}"
+    );
+}
+
+#[test]
+fn a_changed_count_is_noticed() {
+    let world = Sqlite::default();
+    three_frames(&world);
+    tamper(&world, "UPDATE log SET count = 3 WHERE first_sequence = 3");
+    let what = replay_damaged(&world);
+    assert!(
+        what.contains("the frame with facts 3 to 5 is bad"),
+        "{what}"
+    );
+}
+
+#[test]
+fn a_hole_in_the_log_is_noticed_and_named() {
+    let world = Sqlite::default();
+    three_frames(&world);
+    tamper(&world, "DELETE FROM log WHERE first_sequence = 3");
+    let what = replay_damaged(&world);
+    assert!(what.contains("facts 3 to 4 are missing"), "{what}");
+}
+
+#[test]
+fn a_lost_beginning_is_noticed_and_named() {
+    let world = Sqlite::default();
+    three_frames(&world);
+    tamper(&world, "DELETE FROM log WHERE first_sequence = 1");
+    let what = replay_damaged(&world);
+    assert!(what.contains("facts 1 to 2 are missing"), "{what}");
+}
+
+#[test]
+fn a_file_that_is_no_database_is_refused() {
+    let world = Sqlite::default();
+    fs::write(world.path().join(DATABASE), [0x55; 8192]).unwrap();
+    assert!(corrupt(world.try_open(defaults())).contains("not readable"));
+}
+
+#[test]
+fn a_database_of_another_program_is_refused() {
+    let world = Sqlite::default();
+    tamper(&world, "CREATE TABLE theirs (x)");
+    assert!(corrupt(world.try_open(defaults())).contains("another program"));
+}
+
+#[test]
+fn a_newer_version_is_refused() {
+    let world = Sqlite::default();
+    three_frames(&world);
+    tamper(&world, "PRAGMA user_version = 9");
+    let refused = world.try_open(defaults()).err();
+    assert!(
+        matches!(
+            refused,
+            Some(StoreError::NewerVersion { found: 9, known: 1 })
+        ),
+        "{refused:?}"
+    );
+}
+
+#[test]
+fn a_failed_write_ends_the_store_for_good() {
+    let world = Sqlite::default();
+    let (mut store, epoch) = world.taken();
+    append_all(&mut *store, epoch, &[facts(1, 1)]);
+    // Stands for a failing disk: the table the append needs is gone.
+    tamper(&world, "DROP TABLE payload");
+    let failed = store
+        .append(epoch, &with_payloads(2, &[1]))
+        .unwrap_err()
+        .to_string();
+    assert!(failed.contains("appending from sequence 2"), "{failed}");
+    let repeated = [
+        store.append(epoch, &facts(2, 1)).unwrap_err(),
+        store.take(SHARD, "node").unwrap_err(),
+        store.replay(&mut |_| Ok(())).unwrap_err(),
+        store.idle().unwrap_err(),
+        store.headroom().unwrap_err(),
+    ];
+    for error in repeated {
+        assert_eq!(failed, error.to_string());
+    }
+    assert!(store.reader().is_err());
+}
+
+#[test]
+fn the_settings_that_durability_rests_on_are_set() {
+    let world = Sqlite::default();
+    three_frames(&world);
+    let connection = Connection::open(world.path().join(DATABASE)).unwrap();
+    let pragma = |name: &str| {
+        connection.pragma_query_value(None, name, |row| row.get::<_, rusqlite::types::Value>(0))
+    };
+    assert_eq!(Ok("wal".to_owned().into()), pragma("journal_mode"));
+    assert_eq!(Ok(2.into()), pragma("auto_vacuum"), "incremental");
+    assert_eq!(Ok(1.into()), pragma("user_version"));
+    assert!(rusqlite::version_number() >= 3_051_003);
+}
+
+#[test]
+fn listing_and_lookups_walk_an_index() {
+    let world = Sqlite::default();
+    let (mut store, epoch) = world.taken();
+    append_all(
+        &mut *store,
+        epoch,
+        &[with_requests(1, vec![request(10, 1, 1)])],
+    );
+    drop(store);
+    let connection = Connection::open(world.path().join(DATABASE)).unwrap();
+    let plan = |sql: &str| {
+        let sql = format!("EXPLAIN QUERY PLAN {sql}");
+        connection
+            .query_row(&sql, [], |row| row.get::<_, String>(3))
+            .unwrap()
+    };
+    assert_eq!(
+        "SEARCH finished USING COVERING INDEX finished_by_tenant \
+         (tenant=? AND status=? AND rowid<?)",
+        plan(
+            "SELECT birth FROM finished WHERE tenant = 'a' AND status = 1 AND birth < 5
+             ORDER BY birth DESC LIMIT 3"
+        )
+    );
+    assert_eq!(
+        "SEARCH finished USING COVERING INDEX finished_by_time (finished_at_ms<?)",
+        plan(
+            "SELECT birth FROM finished WHERE finished_at_ms < 5
+             ORDER BY finished_at_ms, birth LIMIT 3"
+        )
+    );
+    assert_eq!(
+        "SEARCH requests_10 USING INDEX requests_10_by_key (key=?)",
+        plan("SELECT body FROM requests_10 WHERE key = x'01' ORDER BY number DESC LIMIT 1")
+    );
+}
+
+#[test]
+fn idle_moments_give_free_pages_back() {
+    let world = Sqlite::default();
+    let (mut store, epoch) = world.taken();
+    let large = |sequence| backlane_store::Commit {
+        frame: vec![1; 9 << 20],
+        ..facts(sequence, 1)
+    };
+    append_all(&mut *store, epoch, &[large(1), large(2), facts(3, 1)]);
+    let trim = backlane_store::Maintenance {
+        trim_below_sequence: 3,
+        limit: 10,
+        ..backlane_store::Maintenance::default()
+    };
+    assert_eq!(2, store.maintain(epoch, &trim).unwrap());
+    let full = fs::metadata(world.path().join(DATABASE)).unwrap().len();
+    for _ in 0..100 {
+        store.idle().unwrap();
+    }
+    drop(store);
+    let left = fs::metadata(world.path().join(DATABASE)).unwrap().len();
+    assert!(left < 8 << 20, "{full} became {left}");
+}

@@ -1,0 +1,185 @@
+//! JSON values, carried as they came.
+//!
+//! Owns the check that bytes are a `google.protobuf.Value` which stands for JSON, and how deep
+//! it nests. Refuses to take it apart: what was sent is what is stored and given back.
+
+use prost::bytes::{Buf, BufMut};
+use prost::encoding::{DecodeContext, WireType, decode_varint, encode_key, encode_varint};
+use prost::{DecodeError, Message};
+use thiserror::Error;
+
+use crate::scan::{Fields, Malformed, Wire};
+
+/// An encoded `google.protobuf.Value`, byte for byte as it came.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub struct RawValue(Vec<u8>);
+
+/// Why bytes are no JSON value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub(crate) enum NotJson {
+    /// Not a message of that kind.
+    #[error("must be a google.protobuf.Value")]
+    Malformed,
+    /// No kind of value is set, or more than one.
+    #[error("must set exactly one kind of value, at every level")]
+    Kind,
+    /// JSON has no such numbers.
+    #[error("must hold finite numbers only")]
+    Number,
+    /// JSON is text.
+    #[error("must hold UTF-8 text only")]
+    Text,
+    /// Arrays and objects within each other.
+    #[error("must nest no deeper than the server's limit")]
+    Depth,
+}
+
+impl From<Malformed> for NotJson {
+    fn from(_: Malformed) -> Self {
+        Self::Malformed
+    }
+}
+
+impl RawValue {
+    /// JSON null.
+    pub(crate) const NULL: [u8; 2] = [0x08, 0x00];
+
+    /// The encoded message.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// The encoded message.
+    #[must_use]
+    pub fn into_bytes(self) -> Vec<u8> {
+        self.0
+    }
+
+    /// Checks that this is a JSON value of at most `depth` arrays and objects within each other.
+    pub(crate) fn check(&self, depth: usize) -> Result<(), NotJson> {
+        check_value(&self.0, depth)
+    }
+
+    /// The same value with objects in key order: equal for whoever wrote it in what order.
+    pub(crate) fn canonical(&self) -> Self {
+        // What the library finds too deep is too deep for a server's limit as well; such a
+        // value is only compared with itself.
+        let sorted = prost_types::Value::decode(self.as_bytes());
+        sorted.map_or_else(|_| self.clone(), |value| Self(value.encode_to_vec()))
+    }
+}
+
+impl From<Vec<u8>> for RawValue {
+    fn from(encoded: Vec<u8>) -> Self {
+        Self(encoded)
+    }
+}
+
+// Recursion goes no deeper than `depth`, which the caller chose.
+fn check_value(value: &[u8], depth: usize) -> Result<(), NotJson> {
+    let mut fields = Fields::of(value);
+    let field = fields.next().ok_or(NotJson::Kind)??;
+    if !fields.rest().is_empty() {
+        return Err(NotJson::Kind);
+    }
+    match field {
+        (1, Wire::Varint(0)) | (4, Wire::Varint(_)) => Ok(()),
+        (2, Wire::Fixed64(bits)) if f64::from_bits(bits).is_finite() => Ok(()),
+        (2, Wire::Fixed64(_)) => Err(NotJson::Number),
+        (3, Wire::Bytes(text)) => check_text(text),
+        (5, Wire::Bytes(object)) => check_object(object, deeper(depth)?),
+        (6, Wire::Bytes(array)) => check_array(array, deeper(depth)?),
+        _ => Err(NotJson::Kind),
+    }
+}
+
+fn deeper(depth: usize) -> Result<usize, NotJson> {
+    depth.checked_sub(1).ok_or(NotJson::Depth)
+}
+
+fn check_text(text: &[u8]) -> Result<(), NotJson> {
+    std::str::from_utf8(text).map(|_| ()).map_err(|_| NotJson::Text)
+}
+
+fn check_array(array: &[u8], depth: usize) -> Result<(), NotJson> {
+    for field in Fields::of(array) {
+        match field? {
+            (1, Wire::Bytes(value)) => check_value(value, depth)?,
+            _ => return Err(NotJson::Malformed),
+        }
+    }
+    Ok(())
+}
+
+fn check_object(object: &[u8], depth: usize) -> Result<(), NotJson> {
+    for field in Fields::of(object) {
+        match field? {
+            (1, Wire::Bytes(entry)) => check_entry(entry, depth)?,
+            _ => return Err(NotJson::Malformed),
+        }
+    }
+    Ok(())
+}
+
+fn check_entry(entry: &[u8], depth: usize) -> Result<(), NotJson> {
+    let mut values = 0;
+    for field in Fields::of(entry) {
+        match field? {
+            (1, Wire::Bytes(key)) => check_text(key)?,
+            (2, Wire::Bytes(value)) => {
+                values += 1;
+                check_value(value, depth)?;
+            }
+            _ => return Err(NotJson::Malformed),
+        }
+    }
+    if values == 1 { Ok(()) } else { Err(NotJson::Kind) }
+}
+
+// Merging two encodings of a message is joining their bytes. Keys and outermost lengths are
+// written anew, in the one form that every encoder writes.
+impl Message for RawValue {
+    fn encode_raw(&self, out: &mut impl BufMut) {
+        out.put_slice(&self.0);
+    }
+
+    fn merge_field(
+        &mut self,
+        tag: u32,
+        wire_type: WireType,
+        from: &mut impl Buf,
+        _: DecodeContext,
+    ) -> Result<(), DecodeError> {
+        encode_key(tag, wire_type, &mut self.0);
+        let length = match wire_type {
+            WireType::Varint => {
+                encode_varint(decode_varint(from)?, &mut self.0);
+                return Ok(());
+            }
+            WireType::SixtyFourBit => 8,
+            WireType::ThirtyTwoBit => 4,
+            WireType::LengthDelimited => {
+                let length = decode_varint(from)?;
+                encode_varint(length, &mut self.0);
+                usize::try_from(length).unwrap_or(usize::MAX)
+            }
+            // No value has groups: an empty key is refused by the check.
+            WireType::StartGroup | WireType::EndGroup => usize::MAX,
+        };
+        if length > from.remaining() {
+            // The library's own error for it: there is no public way to make one.
+            return decode_varint(&mut &[][..]).map(|_| ());
+        }
+        self.0.put(from.take(length));
+        Ok(())
+    }
+
+    fn encoded_len(&self) -> usize {
+        self.0.len()
+    }
+
+    fn clear(&mut self) {
+        self.0.clear();
+    }
+}

@@ -1,0 +1,6 @@
+"""Makes `python -m backlane` the command `backlane`."""
+
+from backlane.cli.main import main
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,160 @@
+"""The native half of Backlane: engine, store and runtime behind one object that moves bytes.
+
+A call is answered by a completion that `Core.drain` hands out. Until a completion was handed out,
+nothing about its call may be told to anyone: it leaves the core only once all that it rests on is
+durable.
+"""
+
+from typing import Final, final
+
+__version__: Final[str]
+"""The version of the core, which is the version of the package."""
+
+class CoreError(Exception):
+    """The core cannot do what was asked. The message is one clear line."""
+
+class DataInUseError(CoreError):
+    """The data directory is in use by another process."""
+
+class DataCorruptError(CoreError):
+    """The core refuses to start on this data. The message names what is missing or damaged."""
+
+def reasons() -> list[tuple[str, int]]:
+    """Return every `ErrorInfo.reason` the core sends, with its gRPC status code."""
+
+@final
+class Principal:
+    """Who calls: decided by the server's identity, taken at its word by the core."""
+
+    def __new__(cls, name: str, tenants: list[str] | None = None, role: str = "admin") -> Principal:
+        """Make a principal; it never changes.
+
+        Args:
+            name: who it is, as it appears in records and logs.
+            tenants: the tenants it may see and act for; None means all.
+            role: what it may do there.
+        """
+
+    @property
+    def name(self) -> str:
+        """Who it is."""
+    @property
+    def tenants(self) -> list[str] | None:
+        """The tenants it may see and act for; None means all."""
+    @property
+    def role(self) -> str:
+        """What it may do there."""
+
+@final
+class Core:
+    """An engine on its store, with the threads that drive it.
+
+    No method blocks on the disk or the network but the constructor and `stop`, which release the
+    GIL. All are safe to call from any thread.
+    """
+
+    def __new__(
+        cls,
+        *,
+        data: str | None,
+        node: str = "local",
+        limits: dict[str, int] | None = None,
+        accept_loss: bool = False,
+        retention_ms: int = ...,
+    ) -> Core:
+        """Open the store, recover, and return once calls can be answered.
+
+        Args:
+            data: the data directory, made where it is missing; None keeps everything in memory.
+            node: this node's name.
+            limits: limits other than the defaults, by name.
+            accept_loss: start although the log shows a gap or a damaged end.
+            retention_ms: how long finished executions are kept, in milliseconds.
+
+        Raises:
+            DataInUseError: another process has the data directory.
+            DataCorruptError: the data is damaged or incomplete, and `accept_loss` is False.
+            CoreError: anything else, such as an unknown limit or a directory that is not writable.
+        """
+
+    @property
+    def fd(self) -> int:
+        """A file descriptor that is readable while completions wait; `drain` resets it."""
+
+    @property
+    def failed(self) -> bool:
+        """Whether the store failed fatally: acknowledge nothing more, and exit.
+
+        A completion with ticket 0 and code 13 announces it; nothing after it may be delivered.
+        """
+
+    def methods(self) -> list[tuple[str, bool]]:
+        """Return every RPC: its full path, and whether it is a bidirectional stream.
+
+        A method's number is its index in this list, which is the same all through a process.
+        """
+
+    def call(
+        self, method: int, principal: Principal | None, timeout_ms: int | None, request: bytes
+    ) -> int:
+        """Start a unary call and return its ticket. One completion will follow.
+
+        Args:
+            method: the method's number.
+            principal: who calls; None where no identity is configured.
+            timeout_ms: how long the caller will wait, in milliseconds; None means for ever.
+            request: the request message, encoded.
+        """
+
+    def abandon(self, ticket: int) -> None:
+        """Tell that the caller of a unary call is gone.
+
+        Before the completion was drained: no completion will come. After it: the reply was not
+        delivered, so that leases it carried are released. A ticket unknown by now is ignored.
+        """
+
+    def open(self, method: int, principal: Principal | None) -> int:
+        """Open a stream and return its ticket, from the same numbers as those of calls."""
+
+    def send(self, stream: int, message: bytes) -> bool:
+        """Hand in a message of the client.
+
+        Returns False where the caller has to stop reading this stream, until a completion with
+        code -2 (RESUME) comes for it. The message itself is taken in either case.
+        """
+
+    def half_close(self, stream: int) -> None:
+        """Tell that the client will send no more.
+
+        A broken connection may look like this for a moment: `close` follows then.
+        """
+
+    def close(self, stream: int) -> None:
+        """Tell that the stream is gone: no completion for it will come any more.
+
+        Also called once after the core ended a stream by itself, and then ignored.
+        """
+
+    def written(self, stream: int, size: int) -> None:
+        """Tell that a message of that many bytes left for the network.
+
+        Also called for a unary call whose reply carries leases, once the reply left; from then on
+        nothing will abandon it.
+        """
+
+    def drain(self) -> list[tuple[int, int, bytes, str]]:
+        """Take every completion that waits: (ticket, code, payload, message).
+
+        Code -1 (MESSAGE): payload is a message down the stream. Code -2 (RESUME): read this stream
+        again. Code 0: a unary call's reply, or the good end of a stream. Above 0: a gRPC status
+        code; message is its text and payload the serialized `google.rpc.Status`.
+        """
+
+    def begin_drain(self) -> None:
+        """Begin to stop: no further leases, workers are told, parked calls are answered."""
+
+    def stop(self) -> None:
+        """Make everything accepted durable and close the store. Harmless when repeated."""
+
+    def stats(self) -> dict[str, int]:
+        """Return counters and gauges by name."""

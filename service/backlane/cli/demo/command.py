@@ -1,0 +1,77 @@
+"""Owns `backlane demo` itself: its argument, its temporary folder, its exit status."""
+
+from __future__ import annotations
+
+import sysconfig
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from backlane.cli.demo.crew import Crew
+from backlane.cli.demo.files import choose_files
+from backlane.cli.demo.narrator import Narrator
+from backlane.cli.demo.story import TENANT, DemoFailedError, Story
+from backlane.client.plain import PlainClient
+from backlane.errors import BacklaneError
+from backlane.testing.server import ServerProcess, ServerStartError
+
+if TYPE_CHECKING:
+    from backlane.cli.demo.files import Choice
+    from backlane.cli.demo.verdict import Verdict
+
+
+def command(
+    folder: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="DIR",
+            help="Whose files are described; by default the library of this Python.",
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
+    """Describe every file below DIR, killing a worker and the server in the midst of it.
+
+    A server on a temporary data directory and two workers compute SHA-256, line and word count
+    of each file. Afterwards every result is compared with the file itself. Exit status: 0 when
+    all of them agree and none was lost or accepted twice, 1 when not, 2 when DIR cannot be used.
+    """
+    place = folder if folder is not None else Path(sysconfig.get_path("stdlib"))
+    choice = _choose(place)
+    with Narrator() as narrator, tempfile.TemporaryDirectory(prefix="backlane-demo-") as name:
+        narrator.say(
+            f"{len(choice.subjects)} files below {place}, {choice.skipped} unreadable ones skipped"
+        )
+        try:
+            verdict = _play(choice, narrator, Path(name))
+        except (DemoFailedError, BacklaneError, ServerStartError) as error:
+            typer.echo(f"backlane: the demo failed: {error}", err=True)
+            raise typer.Exit(1) from None
+        narrator.show(verdict.table())
+    if not verdict.is_good:
+        typer.echo("backlane: the results do not agree", err=True)
+        raise typer.Exit(1)
+
+
+def _choose(place: Path) -> Choice:
+    if not place.is_dir():
+        why = "is not a folder" if place.exists() else "does not exist"
+        typer.echo(f"backlane: {place} {why}", err=True)
+        raise typer.Exit(2)
+    choice = choose_files(place.resolve())
+    if not choice.subjects:
+        typer.echo(f"backlane: there is no readable file below {place}", err=True)
+        raise typer.Exit(2)
+    return choice
+
+
+def _play(choice: Choice, narrator: Narrator, folder: Path) -> Verdict:
+    with (
+        ServerProcess.start(folder / "data", log=folder / "server.log") as server,
+        PlainClient(server.target, TENANT) as client,
+        Crew(server.target, TENANT, folder) as crew,
+    ):
+        narrator.say(f"server on {server.target}, data in {server.data}")
+        return Story(server, client, crew, narrator).play(choice.subjects)

@@ -1,0 +1,115 @@
+"""Owns the demo's worker processes, and the journals they write of what was accepted."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Self
+
+from backlane.cli.demo.callables import CALLABLE
+from backlane.worker.journal import read_journal
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+THREADS: Final = 2
+"""Handlers of one worker that run at once."""
+ROOM: Final = 32
+"""Leases that one worker holds at most."""
+LEASE_MS: Final = 5000
+"""Short, because the leases of a killed worker run for this long after a restarted server."""
+STOP_TIMEOUT_S: Final = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """A worker process and the name it works under."""
+
+    worker_id: str
+    process: subprocess.Popen[bytes]
+
+    def freeze(self) -> None:
+        """Halt it (SIGSTOP), so that what it holds can be looked at before it is killed."""
+        os.kill(self.process.pid, signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let it go on (SIGCONT)."""
+        os.kill(self.process.pid, signal.SIGCONT)
+
+    def kill(self) -> None:
+        """End it at once (SIGKILL) and reap it."""
+        self.process.kill()
+        self.process.wait()
+
+
+class Crew:
+    """The workers of one server. As a context manager it leaves no process behind."""
+
+    def __init__(self, target: str, tenant_id: str, folder: Path) -> None:
+        """Begin with no worker; journals and logs go to the folder."""
+        self._target = target
+        self._tenant_id = tenant_id
+        self._folder = folder
+        self._hired = 0
+        self.workers: list[Worker] = []
+
+    def __enter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Kill whoever still works."""
+        for worker in self.workers:
+            worker.kill()
+
+    def hire(self) -> Worker:
+        """Start one more worker."""
+        self._hired += 1
+        worker_id = f"demo-worker-{self._hired}"
+        with (self._folder / f"{worker_id}.log").open("wb") as log:
+            process = subprocess.Popen(
+                self._command(worker_id),
+                stdin=subprocess.DEVNULL,
+                stderr=log,
+                # Ctrl-C is for the demo, which then ends its workers itself.
+                process_group=0,
+            )
+        worker = Worker(worker_id, process)
+        self.workers.append(worker)
+        return worker
+
+    def dismiss_all(self) -> bool:
+        """Drain every worker, wait, and tell whether each ended well."""
+        for worker in self.workers:
+            worker.process.terminate()
+        ends = [worker.process.wait(STOP_TIMEOUT_S) for worker in self.workers]
+        self.workers.clear()
+        return not any(ends)
+
+    def replace(self, worker: Worker) -> Worker:
+        """Kill one worker and start another in its place."""
+        worker.kill()
+        self.workers.remove(worker)
+        return self.hire()
+
+    def accepted_completions(self) -> list[tuple[str, str]]:
+        """Read execution and lease token of each accepted completion, by the workers' records."""
+        return [
+            (item.execution_id, item.lease_token)
+            for path in self._folder.glob("*.journal")
+            for item in read_journal(path)
+            if item.kind == "complete"
+        ]
+
+    def _command(self, worker_id: str) -> list[str]:
+        numbers = {"--threads": THREADS, "--room": ROOM, "--lease-ms": LEASE_MS}
+        return [
+            *(sys.executable, "-m", "backlane.worker", self._target),
+            f"{CALLABLE}=backlane.cli.demo.callables:describe",
+            *("--worker-id", worker_id, "--tenant", self._tenant_id),
+            *("--journal", str(self._folder / f"{worker_id}.journal")),
+            *(f"{flag}={number}" for flag, number in numbers.items()),
+        ]

@@ -1,0 +1,67 @@
+"""Owns what the demo shows while it runs: a bar on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, Self
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+PLAIN_STEP_PERCENT: Final = 10
+
+
+class Narrator:
+    """Says what happens, and shows how far a stage has come. A context manager."""
+
+    def __init__(self, console: Console | None = None) -> None:
+        """Speak to a console, stdout by default."""
+        self._console = console if console is not None else Console(highlight=False)
+        columns = (TextColumn("{task.description:10}"), BarColumn(), MofNCompleteColumn())
+        self._progress = Progress(
+            *columns,
+            TimeElapsedColumn(),
+            console=self._console,
+            disable=not self._console.is_terminal,
+        )
+        self._task = self._progress.add_task("", visible=False)
+        self._stage = ""
+        self._total = 0
+        self._percent_said = 0
+
+    def __enter__(self) -> Self:
+        """Begin to show progress."""
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Take the bar away."""
+        self._progress.stop()
+
+    def say(self, text: str) -> None:
+        """Say one thing that happened."""
+        self._console.print(text, markup=False, soft_wrap=True)
+
+    def begin(self, stage: str, total: int) -> None:
+        """Begin a stage of that many steps."""
+        self._stage, self._total, self._percent_said = stage, total, 0
+        self._progress.reset(self._task, total=total, description=stage, visible=True)
+
+    def advance_to(self, done: int) -> None:
+        """Show how many steps of the stage are done."""
+        self._progress.update(self._task, completed=done)
+        percent = 100 * done // max(1, self._total)
+        if percent >= self._percent_said + PLAIN_STEP_PERCENT:
+            self._percent_said = percent - percent % PLAIN_STEP_PERCENT
+            if not self._console.is_terminal:
+                self.say(f"{self._stage}: {done} of {self._total}")
+
+    def end(self) -> None:
+        """Take the stage's bar away."""
+        self._progress.update(self._task, visible=False)
+
+    def show(self, table: Table) -> None:
+        """Print a table."""
+        self._console.print(table)

@@ -1,0 +1,166 @@
+"""Owns the order of events: enqueue, kill a worker, kill the server, wait, compare."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from backlane.cli.demo.callables import CALLABLE
+from backlane.cli.demo.crew import THREADS
+from backlane.cli.demo.verdict import Sent, Verdict, judge
+from backlane.client.plain import WAIT_IDS_MAX, until_available
+from backlane.v1 import execution_pb2 as records
+from backlane.v1.execution_service_pb2 import EnqueueRequest
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from backlane.cli.demo.crew import Crew, Worker
+    from backlane.cli.demo.files import Subject
+    from backlane.cli.demo.narrator import Narrator
+    from backlane.client.plain import PlainClient
+    from backlane.testing.server import ServerProcess
+
+TENANT: Final = "demo"
+WORKERS: Final = 2
+BATCH: Final = 500
+WORK_S: Final = 4.0
+"""How long the work takes at least, in seconds: time enough to kill something in its midst."""
+PACE_S_MAX: Final = 1.0
+KILL_WORKER_AT: Final = 0.2
+KILL_SERVER_AT: Final = 0.4
+"""Shares of the work that are done before each kill."""
+FEW: Final = 50
+"""With fewer files than that, shares mean little: both are killed as soon as work is leased."""
+POLL_S: Final = 0.005
+AWAY_S: Final = 60.0
+"""How long the server may be away, in seconds."""
+STALL_S: Final = 120.0
+"""Without any progress for that long, in seconds, the demo gives up."""
+
+
+class DemoFailedError(Exception):
+    """The demo could not be played to its end; the message says why in one line."""
+
+
+@dataclass
+class Story:
+    """One run of the demo against a server that is up."""
+
+    server: ServerProcess
+    client: PlainClient
+    crew: Crew
+    narrator: Narrator
+    sent: dict[str, Sent] = field(default_factory=dict)
+    _done: int = 0
+    _leased: int = 0
+    _moved_at: float = field(default_factory=time.monotonic)
+
+    def play(self, subjects: Sequence[Subject]) -> Verdict:
+        """Send everything through, crash twice on the way, and compare.
+
+        Raises:
+            DemoFailedError: work stood still, or nothing was leased when something was killed.
+        """
+        self._enqueue(subjects)
+        began = time.monotonic()
+        team = [self.crew.hire() for _ in range(WORKERS)]
+        self.narrator.say(f"{WORKERS} workers started, {THREADS} threads each")
+        self.narrator.begin("working", len(self.sent))
+        self._moved_at = began
+        self._kill_a_worker(team)
+        self._kill_the_server()
+        self._wait_for_all()
+        seconds = time.monotonic() - began
+        self.narrator.end()
+        if not self.crew.dismiss_all():
+            raise DemoFailedError("a worker did not drain cleanly")
+        return self._compare(seconds)
+
+    def _enqueue(self, subjects: Sequence[Subject]) -> None:
+        began = time.monotonic()
+        pace_s = min(PACE_S_MAX, WORK_S * WORKERS * THREADS / len(subjects))
+        # Many files take long enough by themselves.
+        pace_s = pace_s if pace_s > POLL_S else 0.0
+        for start in range(0, len(subjects), BATCH):
+            batch = [Sent(item, _input(item, pace_s)) for item in subjects[start : start + BATCH]]
+            items = [EnqueueRequest(callable_name=CALLABLE, input=one.text) for one in batch]
+            answer = self.client.enqueue_batch(items, request_id=f"demo-{start}")
+            ids = [result.execution.execution_id for result in answer.results]
+            self.sent.update(zip(ids, batch, strict=True))
+        seconds = time.monotonic() - began
+        self.narrator.say(f"{len(self.sent)} executions enqueued in {seconds:.1f} s")
+
+    def _kill_a_worker(self, team: Sequence[Worker]) -> None:
+        self._wait_for_share(KILL_WORKER_AT)
+        for worker in itertools.cycle(team):
+            # Frozen first, so that what it is seen to hold is still held when it dies.
+            worker.freeze()
+            leases = self._count_leases(worker.worker_id)
+            if leases:
+                newcomer = self.crew.replace(worker)
+                self.narrator.say(
+                    f"{worker.worker_id} killed (SIGKILL) while it held {leases} leases; "
+                    f"{newcomer.worker_id} takes its place"
+                )
+                return
+            worker.thaw()
+            self._wait_for_share(KILL_WORKER_AT)
+
+    def _kill_the_server(self) -> None:
+        self._wait_for_share(KILL_SERVER_AT)
+        leases, began = self._leased, time.monotonic()
+        self.server.restart()
+        seconds = time.monotonic() - began
+        self.narrator.say(
+            f"server killed (SIGKILL) while {leases} leases were out; "
+            f"it is back on {self.server.target} after {seconds:.1f} s"
+        )
+
+    def _wait_for_share(self, share: float) -> None:
+        """Block until that share of the work is done and something is leased."""
+        goal = share * len(self.sent) if len(self.sent) >= FEW else 0
+        while self._look() and (self._done < goal or not self._leased):
+            time.sleep(POLL_S)
+        if not self._leased:
+            raise DemoFailedError("the work was done before anything could be killed")
+
+    def _wait_for_all(self) -> None:
+        while self._look():
+            time.sleep(POLL_S)
+        ids = list(self.sent)
+        for start in range(0, len(ids), WAIT_IDS_MAX):
+            self.client.wait(ids[start : start + WAIT_IDS_MAX], timeout_s=AWAY_S)
+
+    def _look(self) -> int:
+        """Note how far the work is, and return how many executions are not finished."""
+        stats = until_available(self.client.queue_stats, timeout_s=AWAY_S)
+        unfinished = stats.ready + stats.pending + stats.retrying + stats.running
+        done, now = len(self.sent) - unfinished, time.monotonic()
+        if done != self._done:
+            self._moved_at = now
+        elif now > self._moved_at + STALL_S:
+            raise DemoFailedError(f"nothing has moved for {STALL_S:.0f} s")
+        self._done, self._leased = done, stats.running
+        self.narrator.advance_to(done)
+        return unfinished
+
+    def _count_leases(self, worker_id: str) -> int:
+        running = self.client.list_all(records.BACKGROUND_EXECUTION_STATUS_RUNNING)
+        return sum(1 for record in running if record.worker_id == worker_id)
+
+    def _compare(self, seconds: float) -> Verdict:
+        self.narrator.begin("comparing", len(self.sent))
+        found = self.client.list_all(view=records.VIEW_FULL)
+        accepted = self.crew.accepted_completions()
+        verdict = judge(self.sent, found, accepted, self.narrator.advance_to)
+        verdict.seconds = seconds
+        self.narrator.end()
+        return verdict
+
+
+def _input(subject: Subject, pace_s: float) -> str:
+    return json.dumps({"path": str(subject.path), "pace_s": pace_s})

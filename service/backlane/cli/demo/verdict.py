@@ -1,0 +1,124 @@
+"""Owns the comparison at the end: what the server has against the files themselves."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from google.protobuf import json_format
+from rich.table import Table
+
+from backlane.cli.demo.callables import describe_file
+from backlane.v1 import execution_pb2 as records
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from backlane.cli.demo.files import Subject
+
+UNFINISHED: Final = (
+    records.BACKGROUND_EXECUTION_STATUS_QUEUED,
+    records.BACKGROUND_EXECUTION_STATUS_RUNNING,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """An acknowledged enqueue: the file it is about and the input it was given."""
+
+    subject: Subject
+    text: str
+
+
+@dataclass(slots=True)
+class Verdict:
+    """The counts of the demo's table.
+
+    Attributes:
+        enqueued: acknowledged enqueues.
+        completed: those that ended with a result.
+        retried: those that took more than one attempt.
+        changed: those whose file changed meanwhile, so that nothing can be compared.
+        wrong: those whose input or result is not what it should be.
+        lost: those that are gone, or never ended.
+        accepted_twice: those of which two leases had a result accepted.
+        seconds: how long the work took, both crashes included.
+    """
+
+    enqueued: int
+    completed: int = 0
+    retried: int = 0
+    changed: int = 0
+    wrong: int = 0
+    lost: int = 0
+    accepted_twice: int = 0
+    seconds: float = 0.0
+
+    @property
+    def is_good(self) -> bool:
+        """Whether everything enqueued ended exactly once and right."""
+        failed = self.enqueued - self.completed - self.lost
+        return not self.lost + self.wrong + self.accepted_twice and failed <= self.changed
+
+    def table(self) -> Table:
+        """Lay the counts out."""
+        table = Table("", "executions", title="backlane demo")
+        table.columns[1].justify = "right"
+        for name in ("enqueued", "completed", "retried", "changed", "wrong", "lost"):
+            table.add_row(name, str(getattr(self, name)))
+        table.add_row("accepted twice", str(self.accepted_twice))
+        rate = self.completed / self.seconds if self.seconds else 0.0
+        table.add_row("completed per second", f"{rate:.0f}")
+        return table
+
+
+def judge(
+    sent: Mapping[str, Sent],
+    found: Iterable[records.BackgroundExecution],
+    accepted: Iterable[tuple[str, str]],
+    advance_to: Callable[[int], None],
+) -> Verdict:
+    """Compare what was found with what was sent, computing each result directly.
+
+    Args:
+        sent: the acknowledged enqueues by execution id.
+        found: the server's records, in full.
+        accepted: execution and lease token of each completion that a worker saw accepted.
+        advance_to: told how many results are compared.
+    """
+    verdict = Verdict(enqueued=len(sent), accepted_twice=count_accepted_twice(accepted))
+    seen: set[str] = set()
+    for record in found:
+        if record.execution_id in sent:
+            seen.add(record.execution_id)
+            _judge_one(verdict, sent[record.execution_id], record)
+            advance_to(len(seen))
+    verdict.lost += len(sent) - len(seen)
+    return verdict
+
+
+def count_accepted_twice(accepted: Iterable[tuple[str, str]]) -> int:
+    """Count executions with accepted completions under more than one lease token."""
+    leases = Counter(execution for execution, _ in set(accepted))
+    return sum(1 for count in leases.values() if count > 1)
+
+
+def _judge_one(verdict: Verdict, sent: Sent, record: records.BackgroundExecution) -> None:
+    is_completed = record.status == records.BACKGROUND_EXECUTION_STATUS_COMPLETED
+    verdict.completed += is_completed
+    verdict.retried += record.attempt > 1
+    verdict.lost += record.status in UNFINISHED
+    if sent.subject.has_changed():
+        verdict.changed += 1
+    elif record.input != sent.text or not (is_completed and _is_right(sent, record)):
+        verdict.wrong += 1
+
+
+def _is_right(sent: Sent, record: records.BackgroundExecution) -> bool:
+    try:
+        facts = describe_file(sent.subject.path)
+    except OSError:
+        # It went away after it was found unchanged.
+        return True
+    return bool(json_format.MessageToDict(record.output) == facts)

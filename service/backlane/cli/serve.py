@@ -1,0 +1,90 @@
+"""Owns `backlane serve`: its options, which are the fields of the configuration."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from datetime import timedelta
+from typing import Annotated
+
+import typer
+
+from backlane.config import LIMITS, Config, ConfigError, env_name, flag_name, load_config
+
+
+def _option(field: str, metavar: str | None = None) -> object:
+    """Return the option of a field, described by it.
+
+    Its value stays text: the configuration reads it, so that all problems are reported at once.
+    """
+    about = Config.model_fields[field]
+    help_text = f"{about.description} ({env_name(field)}; default {_default(field)})"
+    if field == "limits":
+        help_text += " " + _limits_help()
+    if metavar is None:
+        return typer.Option(flag_name(field), help=help_text)
+    return typer.Option(flag_name(field), metavar=metavar, help=help_text)
+
+
+def _default(field: str) -> str:
+    default = Config.model_fields[field].get_default(call_default_factory=True)
+    if isinstance(default, timedelta):
+        return f"{default.days}d" if default.days else f"{default.seconds}s"
+    if isinstance(default, bool):
+        return "no"
+    return str(default) if default else "none"
+
+
+def _limits_help() -> str:
+    return " ".join(
+        f"{name}, default {limit.default}: {limit.meaning}." for name, limit in LIMITS.items()
+    )
+
+
+def command(  # noqa: PLR0913  # one parameter for each setting
+    *,
+    data: Annotated[str | None, _option("data", "DIR")] = None,
+    memory: Annotated[bool | None, _option("memory")] = None,
+    listen: Annotated[str | None, _option("listen", "HOST:PORT")] = None,
+    limit: Annotated[list[str] | None, _option("limits", "NAME=NUMBER")] = None,
+    retention: Annotated[str | None, _option("retention", "DURATION")] = None,
+    max_streams: Annotated[str | None, _option("max_streams", "NUMBER")] = None,
+    max_in_flight: Annotated[str | None, _option("max_in_flight", "NUMBER")] = None,
+    drain_grace: Annotated[str | None, _option("drain_grace", "DURATION")] = None,
+    log_level: Annotated[str | None, _option("log_level", "LEVEL")] = None,
+    accept_loss: Annotated[bool | None, _option("accept_loss")] = None,
+) -> None:
+    """Run the server until SIGTERM or SIGINT, which let what is under way come to its end.
+
+    Prints one line once it answers calls. Exit status: 0 after a stop, 1 when the store failed,
+    2 when settings, port or data cannot be used.
+    """
+    flags = {
+        "data": data,
+        "memory": memory,
+        "listen": listen,
+        "limits": limit or None,
+        "retention": retention,
+        "max_streams": max_streams,
+        "max_in_flight": max_in_flight,
+        "drain_grace": drain_grace,
+        "log_level": log_level,
+        "accept_loss": accept_loss,
+    }
+    try:
+        config = load_config(flags, os.environ)
+    except ConfigError as error:
+        for problem in error.problems:
+            typer.echo(f"backlane: {problem}", err=True)
+        raise typer.Exit(2) from None
+    logging.basicConfig(
+        stream=sys.stderr,
+        level=config.log_level.upper(),
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+    )
+    # grpc's core writes lines of its own to stderr, about things that are reported here anyway.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    from backlane.server.app import run  # noqa: PLC0415  # after the settings, which it needs not
+
+    raise typer.Exit(run(config))

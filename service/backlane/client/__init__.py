@@ -1,0 +1,1 @@
+"""Callers of a Backlane server, built on the contract alone."""

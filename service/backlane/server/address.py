@@ -1,0 +1,56 @@
+"""Owns the port: finds out in clear words whether it can be had, then has grpc listen on it."""
+
+from __future__ import annotations
+
+import os
+import socket
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import grpc
+
+    from backlane.config import Config
+
+
+class AddressError(Exception):
+    """The server cannot listen there; the message is one clear line."""
+
+
+def check_address(config: Config) -> None:
+    """Bind the address for a moment, since grpc tells neither what failed nor why.
+
+    Raises:
+        AddressError: the name is unknown, or the port is taken or not allowed.
+    """
+    try:
+        found = socket.getaddrinfo(
+            config.host, config.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+    except socket.gaierror as error:
+        raise AddressError(f"cannot listen on {config.listen}: {error.strerror}") from error
+    for family, kind, protocol, _, address in found:
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                # grpc binds each family by itself; a probe for both would see a clash of its own.
+                probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            try:
+                probe.bind(address)
+                # Only listening tells of a listener that allows its address to be reused.
+                probe.listen(1)
+            except OSError as error:
+                reason = os.strerror(error.errno or 0).lower()
+                raise AddressError(f"cannot listen on {config.listen}: {reason}") from error
+
+
+def listen(server: grpc.aio.Server, config: Config) -> str:
+    """Have the server listen, and return the address with its real port.
+
+    Raises:
+        AddressError: somebody else took the port since it was checked.
+    """
+    try:
+        port = server.add_insecure_port(config.listen)
+    except RuntimeError as error:
+        raise AddressError(f"cannot listen on {config.listen}: address already in use") from error
+    return f"{config.listen.rpartition(':')[0]}:{port}"

@@ -1,0 +1,81 @@
+"""Owns unary calls: a ticket and a future each, from the request to the reply's departure.
+
+This is the hot path. A call costs what `grpc.aio` takes, plus a future and a dictionary entry.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from backlane.server.refusal import abort, refusal, refusal_for
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    import grpc
+
+    from backlane.server.identity import Identify
+    from backlane.server.port import Completion, CorePort
+
+    Context = grpc.aio.ServicerContext[bytes, bytes]
+    Handler = Callable[[bytes, Context], Awaitable[bytes]]
+
+
+class Calls:
+    """The unary calls in flight, by ticket."""
+
+    def __init__(self, core: CorePort, max_in_flight: int, identify: Identify | None) -> None:
+        """Make an empty table; nothing beyond `max_in_flight` calls is let in."""
+        self.pending: dict[int, asyncio.Future[Completion]] = {}
+        self._core = core
+        self._max_in_flight = max_in_flight
+        self._identify = identify
+        self._too_many = refusal(
+            "RATE_LIMITED",
+            f"the server has {max_in_flight} calls in flight, which is its limit",
+            metadata={"max_in_flight": str(max_in_flight)},
+            retry_after_s=1.0,
+        )
+
+    def handler(self, method: int, path: str, *, confirmed: bool) -> Handler:
+        """Return the handler of a method.
+
+        With `confirmed` the core learns whether the reply left. Such a handler writes its reply
+        itself, as if the method streamed, since grpc keeps to itself what became of a reply that
+        a handler returned. On the wire both look the same; it costs a second round to grpc's core.
+        """
+        # Closed over, since an attribute costs a look-up for every call.
+        core, pending, identify = self._core, self.pending, self._identify
+        call, create_future = core.call, asyncio.get_running_loop().create_future
+        max_in_flight, too_many = self._max_in_flight, self._too_many
+
+        async def answer(request: bytes, context: Context) -> bytes:
+            if len(pending) >= max_in_flight:
+                await abort(context, *too_many)
+            try:
+                principal = None if identify is None else identify(context)
+                left_s = context.time_remaining()
+                # The stubs leave out that a call without a deadline has None left.
+                timeout_ms = None if left_s is None else int(left_s * 1000)  # type: ignore[redundant-expr]
+                ticket = call(method, principal, timeout_ms, request)
+            except Exception as error:  # noqa: BLE001  # none may reach grpc, which sends its text
+                await abort(context, *refusal_for(error, path))
+            future: asyncio.Future[Completion] = create_future()
+            pending[ticket] = future
+            try:
+                _, code, payload, message = await future
+                if confirmed and not code:
+                    await context.write(payload)
+                    core.written(ticket, len(payload))
+            except BaseException:
+                # The caller is gone. Where the completion had come already, this tells the core
+                # that the reply was not delivered.
+                pending.pop(ticket, None)
+                core.abandon(ticket)
+                raise
+            if code:
+                await abort(context, code, payload, message)
+            return payload
+
+        return answer

@@ -1,0 +1,97 @@
+"""Owns the descriptors that health and reflection show, where the installed packages fall short.
+
+grpcio-health-checking has no `List` yet, and grpcio-reflection knows v1alpha alone. Both are added
+here in a pool of their own, so that the generated modules stay as they are.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+from grpc_health.v1 import health_pb2
+from grpc_reflection.v1alpha import reflection_pb2
+
+from backlane.v1 import execution_service_pb2, worker_service_pb2
+
+if TYPE_CHECKING:
+    from google.protobuf.descriptor import FileDescriptor
+    from google.protobuf.message import Message
+
+HEALTH: Final = "grpc.health.v1.Health"
+REFLECTION_V1: Final = "grpc.reflection.v1.ServerReflection"
+REFLECTION_V1ALPHA: Final = "grpc.reflection.v1alpha.ServerReflection"
+BACKLANE_SERVICES: Final = tuple(
+    f"{module.DESCRIPTOR.package}.{name}"
+    for module in (execution_service_pb2, worker_service_pb2)
+    for name in module.DESCRIPTOR.services_by_name
+)
+
+
+def served_pool() -> descriptor_pool.DescriptorPool:
+    """Return a pool of everything the server serves."""
+    pool = descriptor_pool.DescriptorPool()
+    for module in (execution_service_pb2, worker_service_pb2, reflection_pb2):
+        _copy(pool, module.DESCRIPTOR)
+    pool.Add(_health_with_list())
+    pool.Add(_reflection_v1())
+    return pool
+
+
+def health_list_response(pool: descriptor_pool.DescriptorPool) -> type[Message]:
+    """Return the class of `grpc.health.v1.HealthListResponse`."""
+    descriptor = pool.FindMessageTypeByName("grpc.health.v1.HealthListResponse")
+    return message_factory.GetMessageClass(descriptor)
+
+
+def _copy(pool: descriptor_pool.DescriptorPool, file: FileDescriptor) -> None:
+    for dependency in file.dependencies:
+        _copy(pool, dependency)
+    pool.AddSerializedFile(file.serialized_pb)
+
+
+def _health_with_list() -> descriptor_pb2.FileDescriptorProto:
+    """Return health.proto as it is upstream, `List` included."""
+    file = descriptor_pb2.FileDescriptorProto.FromString(health_pb2.DESCRIPTOR.serialized_pb)
+    if any(message.name == "HealthListResponse" for message in file.message_type):
+        return file
+    file.message_type.add(name="HealthListRequest")
+    response = file.message_type.add(name="HealthListResponse")
+    field = descriptor_pb2.FieldDescriptorProto
+    response.field.add(
+        name="statuses",
+        number=1,
+        label=field.LABEL_REPEATED,
+        type=field.TYPE_MESSAGE,
+        type_name=".grpc.health.v1.HealthListResponse.StatusesEntry",
+    )
+    entry = response.nested_type.add(name="StatusesEntry")
+    entry.options.map_entry = True
+    entry.field.add(name="key", number=1, label=field.LABEL_OPTIONAL, type=field.TYPE_STRING)
+    entry.field.add(
+        name="value",
+        number=2,
+        label=field.LABEL_OPTIONAL,
+        type=field.TYPE_MESSAGE,
+        type_name=".grpc.health.v1.HealthCheckResponse",
+    )
+    file.service[0].method.add(
+        name="List",
+        input_type=".grpc.health.v1.HealthListRequest",
+        output_type=".grpc.health.v1.HealthListResponse",
+    )
+    return file
+
+
+def _reflection_v1() -> descriptor_pb2.FileDescriptorProto:
+    """Return reflection's v1, which is v1alpha under another name."""
+    file = descriptor_pb2.FileDescriptorProto.FromString(reflection_pb2.DESCRIPTOR.serialized_pb)
+    file.name = "grpc/reflection/v1/reflection.proto"
+    file.package = "grpc.reflection.v1"
+    for message in file.message_type:
+        for field in message.field:
+            field.type_name = field.type_name.replace(".v1alpha.", ".v1.")
+    for method in file.service[0].method:
+        method.input_type = method.input_type.replace(".v1alpha.", ".v1.")
+        method.output_type = method.output_type.replace(".v1alpha.", ".v1.")
+    return file

@@ -1,0 +1,103 @@
+"""Owns grpc.health.v1: whether the server serves, for those who ask once and those who watch.
+
+A servicer of its own, since the packaged asyncio one has no `List`, and forgets watchers of a
+service when one of them leaves.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Final
+
+import grpc
+from grpc_health.v1 import health_pb2
+
+from backlane.server.descriptors import BACKLANE_SERVICES, HEALTH, health_list_response
+
+if TYPE_CHECKING:
+    from google.protobuf.descriptor_pool import DescriptorPool
+
+    Context = grpc.aio.ServicerContext[health_pb2.HealthCheckRequest, bytes]
+
+SERVING: Final = health_pb2.HealthCheckResponse.SERVING
+NOT_SERVING: Final = health_pb2.HealthCheckResponse.NOT_SERVING
+SERVICE_UNKNOWN: Final = health_pb2.HealthCheckResponse.SERVICE_UNKNOWN
+
+SERVICES: Final = ("", *BACKLANE_SERVICES)
+"""The services that have a status; all share the server's, under the empty name."""
+
+
+class Health:
+    """The server's health. Made not serving; every watcher hears of each change."""
+
+    def __init__(self, pool: DescriptorPool, max_watches: int) -> None:
+        """Make the health service; `max_watches` bounds the open Watch streams."""
+        self._list_response = health_list_response(pool)
+        self._max_watches = max_watches
+        self._watches = 0
+        self._status: int = NOT_SERVING
+        self._changed = asyncio.Event()
+        self._is_closed = False
+
+    def handler(self) -> grpc.GenericRpcHandler:
+        """Return what `grpc.aio.Server.add_generic_rpc_handlers` takes."""
+        parse = health_pb2.HealthCheckRequest.FromString
+        return grpc.method_handlers_generic_handler(
+            HEALTH,
+            {
+                "Check": grpc.unary_unary_rpc_method_handler(self._check, parse),
+                "Watch": grpc.unary_stream_rpc_method_handler(self._watch, parse),
+                "List": grpc.unary_unary_rpc_method_handler(self._list),
+            },
+        )
+
+    def set_serving(self, *, is_serving: bool) -> None:
+        """Change the status of every service, and tell the watchers."""
+        self._status = SERVING if is_serving else NOT_SERVING
+        self._tell_watchers()
+
+    def close(self) -> None:
+        """End every Watch, so that none holds up the end of the server."""
+        self._is_closed = True
+        self._tell_watchers()
+
+    def _tell_watchers(self) -> None:
+        # Whoever waits now is woken by this one; whoever comes later waits for the next.
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    async def _check(self, request: health_pb2.HealthCheckRequest, context: Context) -> bytes:
+        if request.service not in SERVICES:
+            await context.abort(grpc.StatusCode.NOT_FOUND, "unknown service")
+        return _encoded(self._status)
+
+    async def _list(self, _request: bytes, _context: Context) -> bytes:
+        response = self._list_response()
+        for service in SERVICES:
+            response.statuses[service].status = self._status  # type: ignore[attr-defined]
+        return response.SerializeToString()
+
+    async def _watch(self, request: health_pb2.HealthCheckRequest, context: Context) -> None:
+        if self._watches >= self._max_watches:
+            await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "too many health watches")
+        self._watches += 1
+        try:
+            await self._follow(request.service, context)
+        finally:
+            self._watches -= 1
+
+    async def _follow(self, service: str, context: Context) -> None:
+        sent: int | None = None
+        while not self._is_closed:
+            changed = self._changed
+            status = self._status if service in SERVICES else SERVICE_UNKNOWN
+            if status != sent:
+                sent = status
+                await context.write(_encoded(status))
+            else:
+                await changed.wait()
+        await context.abort(grpc.StatusCode.UNAVAILABLE, "the server is stopping")
+
+
+def _encoded(status: int) -> bytes:
+    return health_pb2.HealthCheckResponse(status=status).SerializeToString()

@@ -1,0 +1,104 @@
+"""Owns the errors the server itself answers with, in the same form as the core's."""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from typing import TYPE_CHECKING, Final, NamedTuple, NoReturn
+
+import grpc
+from google.protobuf import any_pb2, duration_pb2
+from google.rpc import error_details_pb2, status_pb2
+
+from backlane.errors import DETAILS_KEY, DOMAIN, REASONS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_LOG = logging.getLogger(__name__)
+
+CODES: Final[Mapping[int, grpc.StatusCode]] = {code.value[0]: code for code in grpc.StatusCode}
+"""The status codes by number."""
+
+
+class Refusal(NamedTuple):
+    """An error as a call is answered with: code's number, serialized status, text."""
+
+    code: int
+    payload: bytes
+    message: str
+
+
+class RefusedError(Exception):
+    """Raised where a call is refused on the way to the core."""
+
+    def __init__(self, refusal: Refusal) -> None:
+        """Keep what to answer."""
+        super().__init__(refusal.message)
+        self.refusal = refusal
+
+
+def refusal(
+    reason: str,
+    message: str,
+    *,
+    metadata: Mapping[str, str] | None = None,
+    retry_after_s: float | None = None,
+) -> Refusal:
+    """Make a refusal with an `ErrorInfo`, and a `RetryInfo` where there is a time to retry at."""
+    code = REASONS[reason].code.value[0]
+    info = error_details_pb2.ErrorInfo(reason=reason, domain=DOMAIN, metadata=metadata)
+    details = [_packed(info)]
+    if retry_after_s is not None:
+        delay = duration_pb2.Duration(nanos=round(retry_after_s * 1e9) % 10**9)
+        delay.seconds = int(retry_after_s)
+        details.append(_packed(error_details_pb2.RetryInfo(retry_delay=delay)))
+    status = status_pb2.Status(code=code, message=message, details=details)
+    return Refusal(code, status.SerializeToString(), message)
+
+
+def refusal_for(error: Exception, doing: str) -> Refusal:
+    """Return what the client may know of an exception; its own text is for the log alone."""
+    if isinstance(error, RefusedError):
+        return error.refusal
+    correlation_id = uuid.uuid4().hex
+    _LOG.error("%s failed; correlation id %s", doing, correlation_id, exc_info=error)
+    return refusal(
+        "INTERNAL",
+        f"internal error; the server's log has it under correlation id {correlation_id}",
+        metadata={"correlation_id": correlation_id},
+    )
+
+
+_PAYLOAD_BYTES_MAX: Final = 4096
+"""What fits, in base64 and beside the text, into the 8 KiB of trailers that clients take."""
+_MESSAGE_CHARS_MAX: Final = 500
+"""What fits there however the text has to be escaped."""
+
+
+async def abort(
+    context: grpc.aio.ServicerContext[bytes, bytes], code: int, payload: bytes, message: str
+) -> NoReturn:
+    """End a call with that status. Always raises, as grpc wants it."""
+    if len(message) > _MESSAGE_CHARS_MAX:
+        message = message[: _MESSAGE_CHARS_MAX - 1] + "…"
+    if len(payload) > _PAYLOAD_BYTES_MAX:
+        payload = _shortened(payload, message)
+    await context.abort(CODES[code], message, ((DETAILS_KEY, payload),))
+
+
+def _shortened(payload: bytes, message: str) -> bytes:
+    """Leave out details, last ones first, until the rest fits: else the client sees none of it."""
+    status = status_pb2.Status.FromString(payload)
+    status.message = message
+    while status.details and status.ByteSize() > _PAYLOAD_BYTES_MAX:
+        del status.details[-1]
+    return status.SerializeToString()
+
+
+def _packed(
+    message: error_details_pb2.ErrorInfo | error_details_pb2.RetryInfo,
+) -> any_pb2.Any:
+    packed = any_pb2.Any()
+    packed.Pack(message)
+    return packed

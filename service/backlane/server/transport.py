@@ -1,0 +1,132 @@
+"""Owns the road between grpc and the core: routes calls in, and completions back to their calls.
+
+No message is decoded here, and nothing but a dispatch happens for each completion.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import grpc
+
+from backlane.server.calls import Calls
+from backlane.server.port import FAILURE_TICKET
+from backlane.server.refusal import refusal
+from backlane.server.streams import Streams
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from backlane.server.identity import Identify
+    from backlane.server.port import CorePort
+
+CONFIRMED: Final = frozenset({"/backlane.v1.WorkerService/Lease"})
+"""Unary methods whose reply the core wants back if it could not be written: its leases are
+released then, rather than lost until they expire."""
+
+
+class Bounds(NamedTuple):
+    """How much the transport lets in at once.
+
+    Attributes:
+        max_in_flight: unary calls, parked long polls included.
+        max_streams: open streams.
+        write_limit_s: how long a client may leave one message of its stream, in seconds.
+    """
+
+    max_in_flight: int
+    max_streams: int
+    write_limit_s: float = 30.0
+
+
+class Transport(grpc.GenericRpcHandler):
+    """Serves every RPC the core has; made inside the running loop."""
+
+    def __init__(
+        self,
+        core: CorePort,
+        bounds: Bounds,
+        *,
+        on_failure: Callable[[str], None],
+        identify: Identify | None = None,
+    ) -> None:
+        """Route the core's methods and begin to take its completions.
+
+        Args:
+            core: the core, or what stands in for it.
+            bounds: how much is let in.
+            on_failure: called with the core's message once its store failed; nothing is
+                delivered from then on.
+            identify: how callers are told apart; None takes them at their word.
+        """
+        self._core = core
+        self._on_failure = on_failure
+        self._calls = Calls(core, bounds.max_in_flight, identify)
+        self._streams = Streams(core, bounds.max_streams, bounds.write_limit_s, identify)
+        self._handlers = {
+            path: self._streaming(number, path) if is_stream else self._unary(number, path)
+            for number, (path, is_stream) in enumerate(core.methods())
+        }
+        self._loop = asyncio.get_running_loop()
+        self._loop.add_reader(core.fd, self._dispatch)
+
+    def service(
+        self, handler_call_details: grpc.HandlerCallDetails
+    ) -> grpc.RpcMethodHandler[bytes, bytes] | None:
+        """Find a method's handler, as grpc asks for it with every call."""
+        return self._handlers.get(handler_call_details.method)
+
+    async def settle(self, grace_s: float) -> bool:
+        """Wait until all that was under way when this was called is answered.
+
+        Returns whether it was, within that many seconds.
+        """
+        waiting: list[asyncio.Future[Any]] = [*self._calls.pending.values()]
+        waiting += [stream.closed for stream in self._streams.open.values()]
+        if not waiting:
+            return True
+        _, unanswered = await asyncio.wait(waiting, timeout=grace_s)
+        return not unanswered
+
+    def shed(self) -> None:
+        """Answer all that is still under way with DRAINING."""
+        end = refusal("DRAINING", "the server is stopping", retry_after_s=1.0)
+        for ticket, future in self._calls.pending.items():
+            self._core.abandon(ticket)
+            if not future.done():
+                future.set_result((ticket, *end))
+        self._calls.pending.clear()
+        for stream in self._streams.open.values():
+            stream.take(*end)
+
+    def close(self) -> None:
+        """Take no further completions."""
+        self._loop.remove_reader(self._core.fd)
+
+    def _dispatch(self) -> None:
+        pending, streams = self._calls.pending, self._streams.open
+        for completion in self._core.drain():
+            ticket, code, payload, message = completion
+            future = pending.pop(ticket, None)
+            if future is not None:
+                # A cancelled call takes itself out, but later than it is cancelled.
+                if not future.done():
+                    future.set_result(completion)
+            elif ticket in streams:
+                streams[ticket].take(code, payload, message)
+            elif ticket == FAILURE_TICKET:
+                self.close()
+                self._on_failure(message)
+                return
+
+    def _streaming(self, number: int, path: str) -> grpc.RpcMethodHandler[bytes, bytes]:
+        return grpc.stream_stream_rpc_method_handler(self._streams.handler(number, path))
+
+    def _unary(self, number: int, path: str) -> grpc.RpcMethodHandler[bytes, bytes]:
+        if path in CONFIRMED:
+            confirmed = self._calls.handler(number, path, confirmed=True)
+            return grpc.unary_stream_rpc_method_handler(confirmed)
+        return grpc.unary_unary_rpc_method_handler(
+            self._calls.handler(number, path, confirmed=False)
+        )

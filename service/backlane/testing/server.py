@@ -1,0 +1,200 @@
+"""Owns one `backlane serve` subprocess: starts it, knows its address, ends it."""
+
+from __future__ import annotations
+
+import os
+import re
+import selectors
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Self, cast
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import TracebackType
+
+READY_LINE = re.compile(r"^backlane (?P<version>\S+) is serving on (?P<target>\S+), data in ")
+"""The one line `backlane serve` prints to stdout, once it answers calls."""
+
+
+class ServerStartError(Exception):
+    """The server ended, or stayed silent for too long, before it was ready.
+
+    Attributes:
+        status: the exit status, or None where it was still starting when the time was up.
+        stderr: everything it wrote to stderr.
+    """
+
+    def __init__(self, status: int | None, stderr: str) -> None:
+        """Describe a start that failed."""
+        ended = "was not ready in time" if status is None else f"exited with status {status}"
+        super().__init__(f"backlane serve {ended}: {stderr.strip()}")
+        self.status = status
+        self.stderr = stderr
+
+
+class ServerProcess:
+    """A running server. As a context manager it is stopped, or at worst killed, at the end.
+
+    Attributes:
+        target: the address to give a channel, `host:port`, with the real port.
+        process: the subprocess itself.
+        data: its data directory, or None where it keeps everything in memory.
+        log: the file its stderr goes to.
+    """
+
+    def __init__(
+        self,
+        data: Path | None,
+        listen: str,
+        args: Sequence[str],
+        log: Path | None,
+        timeout_s: float,
+    ) -> None:
+        """Start the process; use `start` instead."""
+        self.data = data
+        self.log = log if log is not None else _temporary_log()
+        self._owns_log = log is None
+        self._args = tuple(args)
+        self._timeout_s = timeout_s
+        self._spawn(listen)
+
+    @classmethod
+    def start(
+        cls,
+        data: Path | None = None,
+        *,
+        listen: str = "127.0.0.1:0",
+        args: Sequence[str] = (),
+        log: Path | None = None,
+        timeout_s: float = 60.0,
+    ) -> Self:
+        """Start a server and block until it is ready.
+
+        Args:
+            data: its data directory; None keeps everything in memory.
+            listen: where it listens; port 0 lets the system choose.
+            args: further arguments of `backlane serve`.
+            log: where its stderr is appended; a temporary file by default.
+            timeout_s: how long the start may take, recovery included, in seconds.
+
+        Raises:
+            ServerStartError: it ended, or was not ready in time.
+        """
+        return cls(data, listen, args, log, timeout_s)
+
+    def __enter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Stop the server, and kill it where it does not stop."""
+        try:
+            if self.process.poll() is None:
+                self.stop()
+        finally:
+            self.kill()
+            if self._owns_log:
+                self.log.unlink(missing_ok=True)
+
+    def terminate(self) -> None:
+        """Ask it to drain and stop (SIGTERM), and do not wait."""
+        self.process.terminate()
+
+    def wait(self, timeout_s: float | None = 30.0) -> int:
+        """Wait for its end and return the exit status.
+
+        Raises:
+            subprocess.TimeoutExpired: it still runs after that many seconds.
+        """
+        return self.process.wait(timeout_s)
+
+    def stop(self, timeout_s: float | None = 30.0) -> int:
+        """Ask it to drain and stop, wait, and return the exit status.
+
+        Raises:
+            subprocess.TimeoutExpired: it still runs after that many seconds.
+        """
+        self.terminate()
+        return self.wait(timeout_s)
+
+    def kill(self) -> None:
+        """End it at once (SIGKILL), as a crash would, and reap it."""
+        self.process.kill()
+        self.process.wait()
+        self._stdout.close()
+
+    def restart(self) -> None:
+        """Start it again on the same data and the same port, killing it where it still runs.
+
+        Raises:
+            ServerStartError: it ended, or was not ready in time.
+        """
+        self.kill()
+        self._spawn(self.target)
+
+    def read_log(self) -> str:
+        """Return all it wrote to stderr, earlier runs included."""
+        return self.log.read_text(encoding="utf-8", errors="replace")
+
+    def _spawn(self, listen: str) -> None:
+        store = ["--memory"] if self.data is None else ["--data", str(self.data)]
+        command = [sys.executable, "-m", "backlane", "serve", "--listen", listen, *store]
+        written_before = self.log.stat().st_size if self.log.exists() else 0
+        with self.log.open("ab") as stderr:
+            process = subprocess.Popen(
+                [*command, *self._args],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=stderr,
+                # Ctrl-C at the terminal is for the starter, which then ends the server itself.
+                process_group=0,
+            )
+        self.process = process
+        self._stdout = cast("IO[bytes]", process.stdout)
+        try:
+            self.target = self._read_target(written_before)
+        except BaseException:
+            self.kill()
+            raise
+
+    def _read_target(self, written_before: int) -> str:
+        deadline = time.monotonic() + self._timeout_s
+        line = _read_line(self._stdout, deadline).decode(errors="replace")
+        ready = READY_LINE.match(line)
+        if ready is not None:
+            return ready["target"]
+        # No line means that it closed its stdout, so that it is ending, or that time is up.
+        late = time.monotonic() >= deadline
+        status = self.process.poll() if late else self.process.wait(10)
+        stderr = self.log.read_bytes()[written_before:].decode(errors="replace")
+        raise ServerStartError(status, line + stderr)
+
+
+def _temporary_log() -> Path:
+    handle, name = tempfile.mkstemp(prefix="backlane-serve-", suffix=".log")
+    os.close(handle)
+    return Path(name)
+
+
+def _read_line(stream: IO[bytes], deadline: float) -> bytes:
+    """Read up to a newline, the end, or the deadline, without a thread and without buffering."""
+    line = b""
+    with selectors.DefaultSelector() as selector:
+        selector.register(stream, selectors.EVENT_READ)
+        while not line.endswith(b"\n"):
+            if not selector.select(max(0.0, deadline - time.monotonic())):
+                break
+            piece = os.read(stream.fileno(), 4096)
+            if not piece:
+                break
+            line += piece
+    return line

@@ -1,0 +1,1 @@
+"""Workers of a Backlane server, built on the contract alone."""

@@ -1,0 +1,78 @@
+"""Owns a worker's own record of what the server accepted from it, one JSON line per result.
+
+A line is written with one system call once the answer is there, so that it outlives a killed
+worker, and a checker can compare the records of all workers with the server's.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Self
+
+from backlane.worker.book import results_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from backlane.v1 import worker_service_pb2 as api
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """A result that the server answered with OK.
+
+    Attributes:
+        kind: `complete`, `fail` or `release`.
+        execution_id: what the result is of.
+        lease_token: the lease it was handed in under.
+        status: the execution's status afterwards, by its number.
+    """
+
+    kind: str
+    execution_id: str
+    lease_token: str
+    status: int
+
+
+class Journal:
+    """Appends what was accepted to a file. An instance is an observer of a `PlainWorker`."""
+
+    def __init__(self, path: Path) -> None:
+        """Open the file for appending; it is made where it is missing."""
+        self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+
+    def __call__(self, request: api.WorkRequest, outcomes: api.WorkOutcomes) -> None:
+        """Write down the accepted ones of a message's results."""
+        lines = "".join(f"{json.dumps(asdict(item))}\n" for item in accepted(request, outcomes))
+        os.write(self._file, lines.encode())
+
+    def close(self) -> None:
+        """Close the file."""
+        os.close(self._file)
+
+    def __enter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close the file."""
+        self.close()
+
+
+def accepted(request: api.WorkRequest, outcomes: api.WorkOutcomes) -> Iterator[Accepted]:
+    """Yield those of a message's results that the server answered with OK."""
+    kind = request.WhichOneof("message") or ""
+    for result, outcome in zip(results_of(request), outcomes.outcomes, strict=True):
+        if outcome.HasField("result"):
+            token = result.lease_token
+            yield Accepted(kind, result.execution_id, token, outcome.result.status)
+
+
+def read_journal(path: Path) -> Iterator[Accepted]:
+    """Yield what a worker wrote down, leaving out a last line that was cut off."""
+    for line in path.read_text(encoding="ascii").splitlines(keepends=True):
+        if line.endswith("\n"):
+            yield Accepted(**json.loads(line))

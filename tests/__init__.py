@@ -1,0 +1,1 @@
+"""The tests of Backlane, and the two commands its developers run."""

@@ -1,0 +1,225 @@
+"""Streams through the transport: order, pausing, both ways of ending, stuck clients, the bound."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import grpc
+import pytest
+
+from backlane.errors import (
+    BacklaneError,
+    DrainingError,
+    InternalError,
+    RateLimitedError,
+    from_rpc_error,
+)
+from backlane.server.refusal import refusal
+from tests.unit.fake_core import TALK
+from tests.unit.serving import Served, serving
+
+if TYPE_CHECKING:
+    StreamCall = grpc.aio.StreamStreamCall[bytes, bytes]
+
+MESSAGE, RESUME = -1, -2
+
+
+async def opened(served: Served) -> tuple[StreamCall, int]:
+    """A stream the core has, and its ticket."""
+    count = len(served.core.told("open"))
+    call = served.talk(TALK)
+    _, ticket, *_ = await served.core.until("open", count + 1)
+    assert isinstance(ticket, int)
+    return call, ticket
+
+
+async def refused(call: StreamCall) -> BacklaneError:
+    """The error that a stream ends with."""
+    with pytest.raises(grpc.aio.AioRpcError) as raised:
+        while await call.read() is not grpc.aio.EOF:
+            pass
+    return from_rpc_error(raised.value)
+
+
+async def test_messages_go_both_ways_in_order_and_each_departure_is_told() -> None:
+    async with serving() as served:
+        call, ticket = await opened(served)
+        for message in (b"a", b"bb"):
+            await call.write(message)
+        for message in (b"ccc", b"", b"d"):
+            served.core.complete(ticket, MESSAGE, message)
+
+        assert [await call.read() for _ in range(3)] == [b"ccc", b"", b"d"]
+        await served.core.until("send", 2)
+        assert served.core.told("send") == [("send", ticket, b"a"), ("send", ticket, b"bb")]
+        await served.core.until("written", 3)
+        assert [entry[2] for entry in served.core.told("written")] == [3, 0, 1]
+        call.cancel()
+
+
+async def test_a_client_that_finished_is_told_and_the_stream_ends_after_its_messages() -> None:
+    async with serving() as served:
+        call, ticket = await opened(served)
+        await call.done_writing()
+        assert await served.core.until("half_close") == ("half_close", ticket)
+        served.core.complete(ticket, MESSAGE, b"last")
+        served.core.complete(ticket, 0)
+
+        assert await call.read() == b"last"
+        assert await call.read() is grpc.aio.EOF
+        assert await call.code() is grpc.StatusCode.OK
+        assert await served.core.until("close") == ("close", ticket)
+
+
+async def test_an_error_ends_the_stream_after_the_messages_before_it() -> None:
+    async with serving() as served:
+        call, ticket = await opened(served)
+        served.core.complete(ticket, MESSAGE, b"before")
+        served.core.complete(ticket, *refusal("DRAINING", "stopping"))
+
+        assert await call.read() == b"before"
+        assert type(await refused(call)) is DrainingError
+
+
+async def test_reading_pauses_until_the_core_resumes_it() -> None:
+    async with serving() as served:
+        call, ticket = await opened(served)
+        served.core.takes_more = False
+        await call.write(b"one")
+        await served.core.until("send", 1)
+        await call.write(b"two")
+        # A whole round trip on the same stream, so that "two" had its chance to be read.
+        served.core.complete(ticket, MESSAGE, b"ping")
+        assert await call.read() == b"ping"
+        assert served.core.told("send") == [("send", ticket, b"one")]
+
+        served.core.complete(ticket, RESUME)
+
+        assert await served.core.until("send", 2) == ("send", ticket, b"two")
+        call.cancel()
+
+
+async def test_a_paused_stream_still_ends() -> None:
+    async with serving() as served:
+        call, ticket = await opened(served)
+        served.core.takes_more = False
+        await call.write(b"one")
+        await served.core.until("send", 1)
+        served.core.complete(ticket, 0)
+
+        assert await call.read() is grpc.aio.EOF
+        assert await served.core.until("close") == ("close", ticket)
+
+
+async def test_a_client_that_cancels_is_closed_and_has_not_finished() -> None:
+    async with serving() as served:
+        call, ticket = await opened(served)
+        await call.write(b"one")
+        await served.core.until("send", 1)
+        call.cancel()
+
+        assert await served.core.until("close") == ("close", ticket)
+        assert served.core.told("half_close") == []
+
+
+async def test_a_completion_for_a_closed_stream_is_dropped() -> None:
+    async with serving() as served:
+        call, ticket = await opened(served)
+        call.cancel()
+        await served.core.until("close")
+        served.core.complete(ticket, MESSAGE, b"late")
+        other, other_ticket = await opened(served)
+        served.core.complete(other_ticket, MESSAGE, b"for the other")
+
+        assert await other.read() == b"for the other"
+        other.cancel()
+
+
+async def test_a_client_that_takes_nothing_for_too_long_is_closed_with_a_reason() -> None:
+    async with serving(write_limit_s=0.1) as served:
+        call, ticket = await opened(served)
+        # More than HTTP/2 and the sockets buffer while nobody reads.
+        for _ in range(8):
+            served.core.complete(ticket, MESSAGE, bytes(3_000_000))
+
+        assert await served.core.until("close") == ("close", ticket)
+        assert len(served.core.told("written")) < 8
+        error = await refused(call)
+    assert type(error) is RateLimitedError
+    assert error.metadata == {"write_limit_ms": "100"}
+
+
+async def test_a_client_that_reads_slowly_but_steadily_is_kept() -> None:
+    async with serving(write_limit_s=0.3) as served:
+        call, ticket = await opened(served)
+        for _ in range(40):
+            served.core.complete(ticket, MESSAGE, bytes(1_000_000))
+            assert len(await read_message(call)) == 1_000_000
+        assert served.core.told("close") == []
+        call.cancel()
+
+
+async def read_message(call: StreamCall) -> bytes:
+    message = await call.read()
+    assert isinstance(message, bytes)
+    return message
+
+
+async def test_a_stream_beyond_the_bound_is_refused_and_a_freed_place_is_given() -> None:
+    async with serving(max_streams=1) as served:
+        first, _ = await opened(served)
+        error = await refused(served.talk(TALK))
+        first.cancel()
+        await served.core.until("close")
+        second, ticket = await opened(served)
+        served.core.complete(ticket, 0)
+
+        assert await second.read() is grpc.aio.EOF
+    assert type(error) is RateLimitedError
+    assert error.metadata == {"max_streams": "1"}
+    assert error.retry_after_s == 5.0
+
+
+async def test_an_exception_at_the_opening_reaches_the_client_as_internal_alone() -> None:
+    async with serving() as served:
+        served.core.raises = RuntimeError("the secret")
+        error = await refused(served.talk(TALK))
+
+    assert isinstance(error, InternalError)
+    assert "secret" not in str(error)
+
+
+async def test_an_exception_while_reading_ends_the_stream(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with serving() as served:
+
+        def broken(stream: int, message: bytes) -> bool:
+            raise RuntimeError(f"the secret of {stream} {message!r}")
+
+        monkeypatch.setattr(served.core, "send", broken)
+        call, ticket = await opened(served)
+        await call.write(b"one")
+        error = await refused(call)
+
+        assert await served.core.until("close") == ("close", ticket)
+    assert isinstance(error, InternalError)
+    assert "secret" not in str(error)
+
+
+async def test_streams_answer_each_other_independently() -> None:
+    async with serving(is_echo=True) as served:
+
+        async def converse(name: bytes) -> list[bytes]:
+            call = served.talk(TALK)
+            heard = []
+            for turn in range(20):
+                await call.write(name + bytes([turn]))
+                heard.append(await read_message(call))
+            await call.done_writing()
+            assert await call.read() is grpc.aio.EOF
+            return heard
+
+        names = [b"a", b"b", b"c", b"d"]
+        heard = await asyncio.gather(*map(converse, names))
+
+    assert heard == [[name + bytes([turn]) for turn in range(20)] for name in names]
