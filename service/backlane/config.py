@@ -122,35 +122,41 @@ class Config(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     data: str = Field(
-        "./backlane-data", min_length=1, description="Data directory, made where it is missing."
+        default="./backlane-data",
+        min_length=1,
+        description="Data directory, made where it is missing.",
     )
     memory: bool = Field(
         default=False, description="Keep everything in memory; all is lost at the end."
     )
     listen: Annotated[str, AfterValidator(_address)] = Field(
-        "127.0.0.1:7433", description="HOST:PORT to listen on; port 0 lets the system choose."
+        default="127.0.0.1:7433",
+        description="HOST:PORT to listen on; port 0 lets the system choose.",
     )
     limits: Limits = Field(
         default_factory=dict, description="A limit other than the engine's own; may be repeated."
     )
     retention: Duration = Field(
-        timedelta(days=7),
+        default=timedelta(days=7),
         ge=timedelta(seconds=1),
         description="How long finished executions are kept, such as 12h or 7d.",
     )
     max_streams: int = Field(
-        1_000, ge=1, le=100_000, description="Streams open at once, a worker's being one."
+        default=1_000, ge=1, le=100_000, description="Streams open at once, a worker's being one."
     )
     max_in_flight: int = Field(
-        10_000, ge=1, le=1_000_000, description="Other calls in flight at once, waiting ones too."
+        default=10_000,
+        ge=1,
+        le=1_000_000,
+        description="Other calls in flight at once, waiting ones too.",
     )
     drain_grace: Duration = Field(
-        timedelta(seconds=10),
+        default=timedelta(seconds=10),
         le=timedelta(hours=1),
         description="How long a stop waits for calls and streams to end, such as 10s.",
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
-        "info", description="Least severe messages logged: debug, info, warning or error."
+        default="info", description="Least severe messages logged: debug, info, warning or error."
     )
     accept_loss: bool = Field(
         default=False, description="Start on damaged data, without what cannot be read."

@@ -100,6 +100,24 @@ class BacklaneError(Exception):
         return self.parts.retry_after_s
 
 
+class _Text:
+    """An attribute that reads a variable of the same name from an error's metadata."""
+
+    def __set_name__(self, owner: type[BacklaneError], name: str) -> None:
+        self._name = name
+
+    def __get__(self, error: BacklaneError, owner: type[BacklaneError]) -> str:
+        return error.metadata.get(self._name, "")
+
+
+class _Number(_Text):
+    """The same for a number; 0 where it is absent or unreadable."""
+
+    def __get__(self, error: BacklaneError, owner: type[BacklaneError]) -> int:  # type: ignore[override]
+        text = super().__get__(error, owner)
+        return int(text) if text.isdecimal() else 0
+
+
 class InvalidArgumentError(BacklaneError):
     """The request itself is wrong; `violations` names the fields."""
 
@@ -114,24 +132,29 @@ class NotFoundError(BacklaneError):
 
 
 class ExecutionNotFoundError(NotFoundError):
-    """There is no such execution."""
+    """There is no execution of that id in that tenant, or none that the caller may see."""
 
-    @property
-    def execution_id(self) -> str:
-        """The id asked for."""
-        return self.metadata.get("execution_id", "")
+    execution_id = _Text()
+    tenant_id = _Text()
 
 
-class ExecutionDeletedError(ExecutionNotFoundError):
-    """The execution was there, and was deleted since."""
+class ExecutionDeletedError(NotFoundError):
+    """The execution of that request_id was there, and was removed since."""
+
+    request_id = _Text()
 
 
 class AlreadyExistsError(BacklaneError):
-    """Another one is in its place."""
+    """A living execution holds the dedup_key."""
+
+    dedup_key = _Text()
+    execution_id = _Text()
 
 
-class RequestIdReusedError(AlreadyExistsError):
+class RequestIdReusedError(BacklaneError):
     """The request_id was used for another body within the last 24 hours."""
+
+    request_id = _Text()
 
 
 class PreconditionError(BacklaneError):
@@ -139,21 +162,17 @@ class PreconditionError(BacklaneError):
 
 
 class TransitionNotAllowedError(PreconditionError):
-    """The event is illegal in the execution's status."""
+    """The execution stands at a status in which that event is illegal."""
 
-    @property
-    def status(self) -> str:
-        """Where the execution stands."""
-        return self.metadata.get("status", "")
-
-    @property
-    def event(self) -> str:
-        """What was tried."""
-        return self.metadata.get("event", "")
+    execution_id = _Text()
+    status = _Text()
+    event = _Text()
 
 
 class LeaseLostError(PreconditionError):
     """The lease token is stale or expired: stop the work, and report nothing of it."""
+
+    execution_id = _Text()
 
 
 class ResourceExhaustedError(BacklaneError):
@@ -163,7 +182,10 @@ class ResourceExhaustedError(BacklaneError):
 
 
 class QueueFullError(ResourceExhaustedError):
-    """The tenant's queue is full."""
+    """The tenant has as many unfinished executions as it may."""
+
+    tenant_id = _Text()
+    limit = _Number()
 
 
 class QuotaExceededError(ResourceExhaustedError):
@@ -183,7 +205,11 @@ class OutOfRangeError(BacklaneError):
 
 
 class TooLargeError(OutOfRangeError):
-    """It is over a limit; `metadata` names the limit. Never a sign of load: do not retry."""
+    """A field is over its limit, both in bytes. Never a sign of load: do not retry."""
+
+    field = _Text()
+    limit = _Number()
+    size = _Number()
 
 
 class UnavailableError(BacklaneError):
@@ -208,18 +234,17 @@ class UnauthenticatedError(BacklaneError):
 
 
 class PermissionDeniedError(BacklaneError):
-    """The caller may not do this for this tenant."""
+    """The caller may not do this for that tenant."""
+
+    principal = _Text()
+    tenant_id = _Text()
 
 
 class InternalError(BacklaneError):
     """Something went wrong inside the server; its log has it under `correlation_id`."""
 
     maybe_applied = True
-
-    @property
-    def correlation_id(self) -> str:
-        """What to look for in the server's log."""
-        return self.metadata.get("correlation_id", "")
+    correlation_id = _Text()
 
 
 class CallTimeoutError(BacklaneError):

@@ -42,7 +42,8 @@ class Served:
         self, request: bytes, *, path: str, timeout_s: float | None = None
     ) -> grpc.aio.UnaryUnaryCall[bytes, bytes]:
         """Make a unary call."""
-        return self.channel.unary_unary(path)(request, timeout=timeout_s)
+        method: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = self.channel.unary_unary(path)
+        return method(request, timeout=timeout_s)
 
     def talk(self, path: str) -> grpc.aio.StreamStreamCall[bytes, bytes]:
         """Open a stream."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import grpc
 import pytest
@@ -148,6 +148,25 @@ async def test_a_client_that_takes_nothing_for_too_long_is_closed_with_a_reason(
         error = await refused(call)
     assert type(error) is RateLimitedError
     assert error.metadata == {"write_limit_ms": "100"}
+
+
+async def test_a_stuck_client_that_vanishes_gives_its_place_back() -> None:
+    async with serving(write_limit_s=0.1, max_streams=1) as served:
+        async with grpc.aio.insecure_channel(served.target) as channel:
+            stuck = channel.stream_stream(TALK)()
+            _, ticket, *_ = await served.core.until("open")
+            for _ in range(8):
+                served.core.complete(cast("int", ticket), MESSAGE, bytes(3_000_000))
+            await served.core.until("close")
+            assert type(await refused(served.talk(TALK))) is RateLimitedError
+            stuck.cancel()
+        # grpc tells the server of it in its own time; the refusals meanwhile are the proof.
+        while True:
+            call = served.talk(TALK)
+            served.core.is_echo = True
+            await call.done_writing()
+            if await call.code() is grpc.StatusCode.OK:
+                break
 
 
 async def test_a_client_that_reads_slowly_but_steadily_is_kept() -> None:

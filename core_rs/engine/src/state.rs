@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 pub use apply::Impossible;
 pub use extras::Extras;
 use policies::Policies;
-pub use requests::{Lookup, RequestIndex};
+pub use requests::{Lookup, RequestIndex, hour_of, oldest_hour};
 pub use slots::{Slot, Slots};
 pub use tenants::{Queue, QueueKey, Rank, Tenant, TenantKey, Tenants};
 

@@ -67,7 +67,7 @@ fn main() -> Result<(), Failure> {
         "fdatasync: {} us (median of 200)",
         fdatasync_micros(&root, 200)?
     );
-    for (page_bytes, checkpoint_mib) in [(4096, 16), (4096, 64), (8192, 16), (8192, 64)] {
+    for (page_bytes, checkpoint_mib) in [(4096, 32), (8192, 32)] {
         println!("pages of {page_bytes} B, checkpoints at {checkpoint_mib} MiB");
         for load in &LOADS {
             let checkpoint_bytes = checkpoint_mib << 20;
@@ -186,6 +186,7 @@ fn payload_with_request(commit: &mut Commit, birth: u64) {
         body,
         first_birth: birth,
         count: 1,
+        listed: Vec::new(),
     });
 }
 

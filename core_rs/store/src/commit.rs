@@ -78,6 +78,8 @@ pub struct RequestRow {
     pub first_birth: u64,
     /// How many executions it made; their birth numbers follow one another.
     pub count: u32,
+    /// The executions it answered, where they do not: some were there before.
+    pub listed: Vec<u64>,
 }
 
 /// One commit's facts as replay returns them.
@@ -110,10 +112,11 @@ pub struct Maintenance {
     pub trim_below_sequence: u64,
     /// Executions that finished before this instant go with their payloads, longest ago first.
     pub expire_finished_before_ms: u64,
-    /// Request ids of hours below this one go, oldest hour first.
+    /// Request ids of hours below this one go, oldest hour first. An hour goes whole and takes
+    /// up all that is left of the limit, so that at most one goes in a call.
     pub drop_request_hours_below: u32,
-    /// At most so many rows go in one call, over all three kinds together. An execution with its
-    /// payload counts as one row.
+    /// At most so many rows go in one call, over all three kinds together, but for an hour's. An
+    /// execution with its payload counts as one row.
     pub limit: usize,
 }
 

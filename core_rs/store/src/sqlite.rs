@@ -37,11 +37,19 @@ pub struct SqliteOptions {
     /// Start although facts at the log's end are lost. They stay lost; damage elsewhere is still
     /// refused.
     pub accept_loss: bool,
-    /// Bytes per page of a new database; an existing one keeps its own.
+    /// Bytes per page of a new database; an existing one keeps its own. Small pages, because
+    /// what is indexed by random keys (request ids, endings of many tenants) writes a page a
+    /// row. Measured on 2 shared cores with an fdatasync of 0.12 ms, in commits of 500, rows a
+    /// second and bytes written a row, 4096 against 8192: payloads of 300 B 727 k, 0.8 KB
+    /// against 807 k, 0.9 KB; with a request id each 106 k, 5.6 KB against 90 k, 8.3 KB; whole
+    /// lives 84 k, 6.3 KB against 78 k, 9.0 KB. With 16384 lives fell to 53 k.
     pub page_bytes: u32,
     /// Bytes of page cache, for the writer and for each reader.
     pub cache_bytes: u64,
-    /// An append that finds more than so much in the write-ahead log checkpoints it, and waits.
+    /// An append that finds more than so much in the write-ahead log checkpoints it, and waits:
+    /// measured 15 to 30 ms for 16 MiB, up to 50 ms for 32, up to 80 ms for 64. A smaller bound
+    /// writes more, since fewer changes of one page fall together. Idle moments mostly come
+    /// first.
     pub checkpoint_bytes: u64,
 }
 
@@ -49,9 +57,9 @@ impl Default for SqliteOptions {
     fn default() -> Self {
         Self {
             accept_loss: false,
-            page_bytes: 8192,
+            page_bytes: 4096,
             cache_bytes: 64 << 20,
-            checkpoint_bytes: 64 << 20,
+            checkpoint_bytes: 32 << 20,
         }
     }
 }
@@ -208,7 +216,9 @@ impl Store for SqliteStore {
         if let (Some(origin), Some(first)) = (&mut self.origin, gone.first_sequence) {
             origin.first_sequence = first;
         }
-        self.hours.retain(|hour| !gone.hours.contains(hour));
+        if let Some(hour) = gone.hour {
+            self.hours.remove(&hour);
+        }
         self.unflushed_bytes += gone.rows as u64 * append::ROW_BYTES;
         Ok(gone.rows)
     }

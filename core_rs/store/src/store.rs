@@ -32,8 +32,8 @@ pub trait Store: Send {
     /// use. After `Unknown` only [`Store::take`] helps. After `Fatal` nothing does.
     fn append(&mut self, epoch: u64, commit: &Commit) -> Result<(), StoreError>;
 
-    /// Does a bounded share of trimming and retention and returns how many rows went. More may
-    /// be left exactly when that is `work.limit`.
+    /// Does a bounded share of trimming and retention and returns how much of `work.limit` was
+    /// used. More may be left exactly when that is all of it.
     ///
     /// # Errors
     /// `NotTaken`, `Fenced`, `Fatal`, as for [`Store::append`].

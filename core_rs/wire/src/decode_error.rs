@@ -39,7 +39,10 @@ pub enum DecodeError {
 
 impl DecodeError {
     /// Not protobuf, or not of that message.
-    pub(crate) fn malformed(what: &'static str, problem: impl ToString) -> Self {
-        Self::Malformed { what, problem: problem.to_string() }
+    pub(crate) fn malformed(what: &'static str, problem: &dyn std::fmt::Display) -> Self {
+        Self::Malformed {
+            what,
+            problem: problem.to_string(),
+        }
     }
 }

@@ -3,6 +3,7 @@
 //! Owns nothing. Refuses to be seen outside this crate: it shows engine values and bytes.
 
 #![allow(
+    clippy::all,
     clippy::pedantic,
     dead_code,
     missing_docs,

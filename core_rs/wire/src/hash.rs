@@ -26,12 +26,17 @@ pub(crate) enum Family {
 pub(crate) fn request_key(family: Family, tenant: &str, id: &str, body: &[u8]) -> RequestKey {
     // No tenant holds a zero byte, so it ends where the zero is.
     let parts: [&[u8]; 4] = [&[family as u8], tenant.as_bytes(), &[0], id.as_bytes()];
-    RequestKey { key: hash(KEY_SEEDS, &parts), body: hash(BODY_SEEDS, &[body]) }
+    RequestKey {
+        key: hash(KEY_SEEDS, &parts),
+        body: hash(BODY_SEEDS, &[body]),
+    }
 }
 
 fn hash(seeds: (u64, u64), parts: &[&[u8]]) -> [u8; 16] {
     let mut hasher = SipHasher13::new_with_keys(seeds.0, seeds.1);
-    parts.iter().for_each(|part| hasher.write(part));
+    for part in parts {
+        hasher.write(part);
+    }
     u128::from(hasher.finish128()).to_le_bytes()
 }
 

@@ -106,13 +106,19 @@ mod tests {
     // Path and streaming of every call that the .proto files define.
     fn defined() -> BTreeSet<(String, bool)> {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../proto");
-        let files = ["backlane/v1/execution_service.proto", "backlane/v1/worker_service.proto"];
+        let files = [
+            "backlane/v1/execution_service.proto",
+            "backlane/v1/worker_service.proto",
+        ];
         let descriptors = protox::compile(files, [&root]).unwrap();
         let services = descriptors.file.into_iter().flat_map(|file| file.service);
         let paths = services.flat_map(|service| {
             let path = format!("/backlane.v1.{}/", service.name());
             let of = move |method: prost_types::MethodDescriptorProto| {
-                (format!("{path}{}", method.name()), method.client_streaming())
+                (
+                    format!("{path}{}", method.name()),
+                    method.client_streaming(),
+                )
             };
             service.method.into_iter().map(of)
         });

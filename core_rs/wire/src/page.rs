@@ -46,7 +46,10 @@ mod tests {
         let token = page_token("acme", Some(Status::Failed), 77);
         assert_eq!(Ok(77), parse("acme", Some(Status::Failed), &token));
         for (tenant, status) in [("acme", None), ("other", Some(Status::Failed))] {
-            assert_eq!("page_token", parse(tenant, status, &token).unwrap_err().field);
+            assert_eq!(
+                "page_token",
+                parse(tenant, status, &token).unwrap_err().field
+            );
         }
     }
 

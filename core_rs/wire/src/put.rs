@@ -10,12 +10,24 @@ const VARINT: u32 = 0;
 const FIXED64: u32 = 1;
 const LENGTH: u32 = 2;
 
-pub(crate) fn varint(out: &mut Vec<u8>, mut value: u64) {
+/// An integer without a key.
+pub(crate) fn varint(out: &mut Vec<u8>, value: u64) {
+    let mut digits = [0; 10];
+    let count = varint_digits(value, &mut digits);
+    out.extend_from_slice(&digits[..count]);
+}
+
+// Seven bits a byte, the lowest first; all but the last byte have their highest bit set. Returns
+// how many there are.
+fn varint_digits(mut value: u64, digits: &mut [u8; 10]) -> usize {
+    let mut count = 0;
     while value >= 0x80 {
-        out.push((value & 0x7F) as u8 | 0x80);
+        digits[count] = value.to_le_bytes()[0] | 0x80;
         value >>= 7;
+        count += 1;
     }
-    out.push(value as u8);
+    digits[count] = value.to_le_bytes()[0];
+    count + 1
 }
 
 fn key(out: &mut Vec<u8>, tag: u32, kind: u32) {
@@ -84,13 +96,11 @@ pub(crate) fn prefixed(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
     let start = out.len();
     write(out);
     let written = out.len() - start;
-    if let Ok(short @ 0..0x80) = u8::try_from(written) {
-        out[place] = short;
-        return;
-    }
-    let mut length = Vec::with_capacity(5);
-    varint(&mut length, written as u64);
-    out.splice(place..start, length);
+    let mut length = [0; 10];
+    let digits = varint_digits(written as u64, &mut length);
+    out.resize(out.len() + digits - 1, 0);
+    out.copy_within(start..start + written, place + digits);
+    out[place..place + digits].copy_from_slice(&length[..digits]);
 }
 
 /// A google.protobuf.Timestamp; instants after the year 9999 become its last.

@@ -130,7 +130,9 @@ mod tests {
 
     #[test]
     fn every_kind_of_field_is_read() {
-        let bytes = [0x08, 0x96, 0x01, 0x11, 1, 0, 0, 0, 0, 0, 0, 0, 0x1A, 1, 9, 0x25, 2, 0, 0, 0];
+        let bytes = [
+            0x08, 0x96, 0x01, 0x11, 1, 0, 0, 0, 0, 0, 0, 0, 0x1A, 1, 9, 0x25, 2, 0, 0, 0,
+        ];
         let fields: Vec<_> = Fields::of(&bytes).map(Result::unwrap).collect();
         let expected = vec![
             (1, Wire::Varint(150)),
@@ -143,7 +145,14 @@ mod tests {
 
     #[test]
     fn what_is_no_field_ends_the_reading() {
-        for bytes in [&[0x08][..], &[0x0B], &[0x0A, 2, 1], &[0x00, 1], &[0x08; 1], &[0x09, 1]] {
+        for bytes in [
+            &[0x08][..],
+            &[0x0B],
+            &[0x0A, 2, 1],
+            &[0x00, 1],
+            &[0x08; 1],
+            &[0x09, 1],
+        ] {
             let fields: Vec<_> = Fields::of(bytes).collect();
             assert_eq!(vec![Err(Malformed)], fields, "{bytes:?}");
         }

@@ -99,7 +99,9 @@ fn deeper(depth: usize) -> Result<usize, NotJson> {
 }
 
 fn check_text(text: &[u8]) -> Result<(), NotJson> {
-    std::str::from_utf8(text).map(|_| ()).map_err(|_| NotJson::Text)
+    std::str::from_utf8(text)
+        .map(|_| ())
+        .map_err(|_| NotJson::Text)
 }
 
 fn check_array(array: &[u8], depth: usize) -> Result<(), NotJson> {
@@ -134,7 +136,11 @@ fn check_entry(entry: &[u8], depth: usize) -> Result<(), NotJson> {
             _ => return Err(NotJson::Malformed),
         }
     }
-    if values == 1 { Ok(()) } else { Err(NotJson::Kind) }
+    if values == 1 {
+        Ok(())
+    } else {
+        Err(NotJson::Kind)
+    }
 }
 
 // Merging two encodings of a message is joining their bytes. Keys and outermost lengths are

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     import grpc
 
     from backlane.config import Config
+
+
+_FAMILY_MISSING: Final = {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}
 
 
 class AddressError(Exception):
@@ -28,19 +32,29 @@ def check_address(config: Config) -> None:
         )
     except socket.gaierror as error:
         raise AddressError(f"cannot listen on {config.listen}: {error.strerror}") from error
-    for family, kind, protocol, _, address in found:
-        with socket.socket(family, kind, protocol) as probe:
+    errors = [_probe(family, address) for family, _, _, _, address in found]
+    # A name may have an address of a family that this machine lacks; the others do then.
+    missing = [error for error in errors if error in _FAMILY_MISSING]
+    wrong = [error for error in errors if error and error not in _FAMILY_MISSING]
+    if wrong or len(missing) == len(errors):
+        reason = os.strerror((wrong or missing)[0]).lower()
+        raise AddressError(f"cannot listen on {config.listen}: {reason}")
+
+
+def _probe(family: int, address: tuple[Any, ...]) -> int:
+    """Listen on one address for a moment, and return the error number, 0 where it went well."""
+    try:
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             if family == socket.AF_INET6:
                 # grpc binds each family by itself; a probe for both would see a clash of its own.
                 probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-            try:
-                probe.bind(address)
-                # Only listening tells of a listener that allows its address to be reused.
-                probe.listen(1)
-            except OSError as error:
-                reason = os.strerror(error.errno or 0).lower()
-                raise AddressError(f"cannot listen on {config.listen}: {reason}") from error
+            probe.bind(address)
+            # Only listening tells of a listener that allows its address to be reused.
+            probe.listen(1)
+    except OSError as error:
+        return error.errno or errno.EIO
+    return 0
 
 
 def listen(server: grpc.aio.Server, config: Config) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import resource
 import signal
 import sys
 from datetime import timedelta
@@ -43,6 +44,7 @@ def run(config: Config) -> int:
     # Until there is a loop to drain, Ctrl-C ends the process as SIGTERM does: recovery is one long
     # call, which Python's own handler would wait for.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+    _allow_many_connections()
     try:
         check_address(config)
         core = _open_core(config)
@@ -54,6 +56,12 @@ def run(config: Config) -> int:
         return _cannot_start(error)
     finally:
         core.stop()
+
+
+def _allow_many_connections() -> None:
+    """Raise the soft limit on open files, one per connection, to what the system allows."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def _open_core(config: Config) -> Core:

@@ -28,6 +28,7 @@ class Calls:
     def __init__(self, core: CorePort, max_in_flight: int, identify: Identify | None) -> None:
         """Make an empty table; nothing beyond `max_in_flight` calls is let in."""
         self.pending: dict[int, asyncio.Future[Completion]] = {}
+        self._in_flight = 0
         self._core = core
         self._max_in_flight = max_in_flight
         self._identify = identify
@@ -50,15 +51,24 @@ class Calls:
         call, create_future = core.call, asyncio.get_running_loop().create_future
         max_in_flight, too_many = self._max_in_flight, self._too_many
 
+        def leave(_context: object) -> None:
+            self._in_flight -= 1
+
         async def answer(request: bytes, context: Context) -> bytes:
-            if len(pending) >= max_in_flight:
+            if self._in_flight >= max_in_flight:
                 await abort(context, *too_many)
+            self._in_flight += 1
+            # Called once the reply left: replies that nobody takes count, and stay bounded.
+            context.add_done_callback(leave)  # type: ignore[arg-type]  # any callable will do
             try:
                 principal = None if identify is None else identify(context)
                 left_s = context.time_remaining()
-                # The stubs leave out that a call without a deadline has None left.
-                timeout_ms = None if left_s is None else int(left_s * 1000)  # type: ignore[redundant-expr]
-                ticket = call(method, principal, timeout_ms, request)
+                wait_ms = (
+                    int(left_s * 1000)
+                    if left_s is not None  # type: ignore[redundant-expr]  # the stubs forget None
+                    else None
+                )
+                ticket = call(method, principal, wait_ms, request)
             except Exception as error:  # noqa: BLE001  # none may reach grpc, which sends its text
                 await abort(context, *refusal_for(error, path))
             future: asyncio.Future[Completion] = create_future()

@@ -83,13 +83,13 @@ pub struct RequestIndex {
 
 /// The hour an instant falls in.
 #[must_use]
-pub(super) fn hour_of(at_ms: u64) -> u32 {
+pub fn hour_of(at_ms: u64) -> u32 {
     u32::try_from(at_ms / HOUR_MS).unwrap_or(u32::MAX)
 }
 
 /// The oldest hour whose request ids still count.
 #[must_use]
-pub(super) fn oldest_hour(at_ms: u64) -> u32 {
+pub fn oldest_hour(at_ms: u64) -> u32 {
     hour_of(at_ms.saturating_sub(REQUEST_HOURS * HOUR_MS))
 }
 

@@ -125,9 +125,8 @@ impl State {
         gone += self
             .rows
             .expire(work.expire_finished_before_ms, work.limit - gone);
-        gone + self
-            .rows
-            .drop_requests(work.drop_request_hours_below, work.limit - gone)
+        let drops = gone < work.limit && self.rows.drop_oldest_hour(work.drop_request_hours_below);
+        if drops { work.limit } else { gone }
     }
 
     fn trim(&mut self, below: u64, limit: usize) -> usize {

@@ -2,7 +2,8 @@
 //!
 //! Owns their lookup and their forgetting. Refuses to know sequences and epochs.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::btree_map::OccupiedEntry;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::{Bytes, Commit, FinishedRow, RequestRow, StoreError};
@@ -17,13 +18,11 @@ pub(super) struct Rows {
     used_bytes: u64,
 }
 
-/// One hour's request ids. Rows are numbered from 1 in the order they were written.
+/// One hour's request ids. Rows are numbered from 0 in the order they were written.
 #[derive(Debug, Default)]
 struct Hour {
-    rows: VecDeque<RequestRow>,
-    /// How many rows went from the front already.
-    gone: u64,
-    newest: BTreeMap<[u8; 16], u64>,
+    rows: Vec<RequestRow>,
+    newest: BTreeMap<[u8; 16], usize>,
 }
 
 impl Rows {
@@ -76,18 +75,13 @@ impl Rows {
         births.len()
     }
 
-    pub(super) fn drop_requests(&mut self, below: u32, limit: usize) -> usize {
-        let mut gone = 0;
-        while gone < limit {
-            let Some(mut entry) = self.requests.first_entry().filter(|e| *e.key() < below) else {
-                break;
-            };
-            gone += entry.get_mut().shorten(limit - gone);
-            if entry.get().rows.is_empty() {
-                entry.remove();
-            }
-        }
-        gone
+    /// Drops the oldest hour if it lies below; tells whether one did.
+    pub(super) fn drop_oldest_hour(&mut self, below: u32) -> bool {
+        let due = self
+            .requests
+            .first_entry()
+            .filter(|hour| *hour.key() < below);
+        due.map(OccupiedEntry::remove).is_some()
     }
 
     pub(super) fn payload(&self, birth: u64) -> Option<Bytes> {
@@ -139,43 +133,21 @@ impl Rows {
 
 impl Hour {
     fn push(&mut self, row: RequestRow) {
-        self.newest.insert(row.key, self.last() + 1);
-        self.rows.push_back(row);
-    }
-
-    /// The number of the newest row.
-    fn last(&self) -> u64 {
-        self.gone + self.rows.len() as u64
-    }
-
-    fn row(&self, number: u64) -> Option<&RequestRow> {
-        let at = usize::try_from(number.checked_sub(self.gone + 1)?).ok()?;
-        self.rows.get(at)
+        self.newest.insert(row.key, self.rows.len());
+        self.rows.push(row);
     }
 
     fn find(&self, key: &[u8; 16]) -> Option<&RequestRow> {
-        self.row(*self.newest.get(key)?)
+        self.rows.get(*self.newest.get(key)?)
     }
 
+    /// The cursor is how many rows were seen.
     fn keys(&self, after: u64, limit: usize) -> (Vec<[u8; 16]>, Option<u64>) {
-        let numbers = after.max(self.gone) + 1..;
-        let keys: Vec<_> = numbers
-            .map_while(|number| self.row(number))
-            .map(|row| row.key)
-            .take(limit)
-            .collect();
-        let reached = after.max(self.gone) + keys.len() as u64;
-        (keys, (reached < self.last()).then_some(reached))
-    }
-
-    fn shorten(&mut self, limit: usize) -> usize {
-        let count = limit.min(self.rows.len());
-        for row in self.rows.drain(..count) {
-            self.gone += 1;
-            if self.newest.get(&row.key) == Some(&self.gone) {
-                self.newest.remove(&row.key);
-            }
-        }
-        count
+        let seen = usize::try_from(after).unwrap_or(usize::MAX);
+        let rows = self.rows.get(seen..).unwrap_or_default();
+        let keys: Vec<_> = rows.iter().take(limit).map(|row| row.key).collect();
+        let more = keys.len() < rows.len();
+        let reached = after + keys.len() as u64;
+        (keys, more.then_some(reached))
     }
 }

@@ -110,7 +110,8 @@ fn write_requests(
                 row.key,
                 row.body,
                 to_db(row.first_birth),
-                row.count
+                row.count,
+                hours::listed_column(&row.listed)
             ])?;
         }
     }

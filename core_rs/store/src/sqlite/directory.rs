@@ -55,7 +55,7 @@ impl Directory {
     pub(super) fn headroom(&self, reusable: u64) -> Result<Headroom, StoreError> {
         let asking = || format!("asking for the free space of {}", self.path.display());
         let fs = rustix::fs::statvfs(&self.path).map_err(|e| io_error(asking())(e.into()))?;
-        let used = self.bytes(&self.database()) + self.bytes(&self.wal());
+        let used = bytes(&self.database()) + bytes(&self.wal());
         Ok(Headroom {
             free_bytes: fs
                 .f_bavail
@@ -64,11 +64,10 @@ impl Directory {
             used_bytes: used.saturating_sub(reusable),
         })
     }
+}
 
-    #[allow(clippy::unused_self, reason = "reads as a question to the directory")]
-    fn bytes(&self, file: &Path) -> u64 {
-        fs::metadata(file).map_or(0, |file| file.len())
-    }
+fn bytes(file: &Path) -> u64 {
+    fs::metadata(file).map_or(0, |file| file.len())
 }
 
 fn sync(path: &Path) -> Result<(), StoreError> {

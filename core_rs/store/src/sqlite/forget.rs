@@ -13,11 +13,12 @@ use crate::Maintenance;
 /// What one chunk removed.
 #[derive(Debug, Default)]
 pub(super) struct Forgotten {
+    /// Rows gone, or the whole limit with an hour.
     pub(super) rows: usize,
     /// Where the log begins now, if that changed.
     pub(super) first_sequence: Option<u64>,
-    /// Hours whose tables are gone.
-    pub(super) hours: BTreeSet<u32>,
+    /// The hour whose table is gone.
+    pub(super) hour: Option<u32>,
 }
 
 pub(super) fn forget(
@@ -29,13 +30,11 @@ pub(super) fn forget(
     let tx = connection.transaction()?;
     trim(&tx, work.trim_below_sequence, work.limit, &mut gone)?;
     gone.rows += expire(&tx, work.expire_finished_before_ms, work.limit - gone.rows)?;
-    for hour in known.range(..work.drop_request_hours_below) {
-        if gone.rows == work.limit {
-            break;
-        }
-        let (rows, dropped) = hours::shorten(&tx, *hour, work.limit - gone.rows)?;
-        gone.rows += rows;
-        gone.hours.extend(dropped.then_some(*hour));
+    let due = known.range(..work.drop_request_hours_below).next();
+    if let Some(hour) = due.filter(|_| gone.rows < work.limit) {
+        hours::drop(&tx, *hour)?;
+        gone.hour = Some(*hour);
+        gone.rows = work.limit;
     }
     tx.commit()?;
     Ok(gone)

@@ -58,7 +58,7 @@ contract! {
         expiry_is_bounded,
         an_expired_row_leaves_the_listing,
         a_replaced_row_expires_by_its_new_time,
-        request_hours_go_oldest_first_and_bounded,
+        request_hours_go_whole_and_one_a_call,
         one_limit_bounds_all_kinds_together,
         nothing_goes_where_nothing_is_asked,
         an_older_epoch_may_not_forget,

@@ -131,15 +131,11 @@ impl Model {
             self.payloads.retain(|kept| *kept != birth);
             gone += 1;
         }
-        self.requests.sort_by_key(|row| row.hour);
-        while gone < work.limit
-            && self
-                .requests
-                .first()
-                .is_some_and(|row| row.hour < work.drop_request_hours_below)
-        {
-            self.requests.remove(0);
-            gone += 1;
+        let oldest = self.requests.iter().map(|row| row.hour).min();
+        let due = oldest.filter(|hour| *hour < work.drop_request_hours_below);
+        if let Some(hour) = due.filter(|_| gone < work.limit) {
+            self.requests.retain(|row| row.hour != hour);
+            gone = work.limit;
         }
         gone
     }
@@ -280,7 +276,11 @@ fn apply(operation: &Operation, subjects: &mut [Subject<'_>; 2], model: &mut Mod
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..Default::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: 48,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
 
     #[test]
     fn both_stores_agree_with_a_plain_model(operations in vec(operation(), 1..25)) {

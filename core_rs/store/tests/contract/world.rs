@@ -118,6 +118,12 @@ pub(crate) fn request(hour: u32, key: u8, first_birth: u64) -> RequestRow {
         body: [key ^ 0xff; 16],
         first_birth,
         count: 3,
+        // Odd keys stand for executions that are not in a row.
+        listed: if key % 2 == 1 {
+            vec![first_birth + 5, 1]
+        } else {
+            Vec::new()
+        },
     }
 }
 

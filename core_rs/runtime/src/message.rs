@@ -1,0 +1,157 @@
+//! What goes into a shard and what comes out of it.
+//!
+//! Owns the shape of both. Refuses to know who carries them: threads in the server, a loop in the
+//! simulator.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use backlane_engine::rules::access::Principal;
+use backlane_engine::rules::id::Birth;
+use backlane_engine::rules::status::Status;
+use backlane_store::{Bytes, Commit, Maintenance, RequestRow};
+use backlane_wire::Method;
+
+/// Names a call or a stream of one process. 0 is nobody's: what it carries concerns the server.
+pub type Ticket = u64;
+/// Names a read under way.
+pub type ReadId = u64;
+
+/// What a shard is told.
+#[derive(Debug)]
+pub enum Input {
+    /// A unary call came in.
+    Call {
+        /// Whom the reply goes to.
+        ticket: Ticket,
+        /// Which call.
+        method: Method,
+        /// Who calls.
+        principal: Arc<Principal>,
+        /// The caller waits no longer than so many milliseconds.
+        timeout_ms: Option<u64>,
+        /// The encoded request.
+        bytes: Vec<u8>,
+    },
+    /// The caller is gone: nothing more reaches it, and what it was given did not either.
+    Abandon(Ticket),
+    /// A stream began.
+    Open {
+        /// Whom its messages go to.
+        ticket: Ticket,
+        /// Which call.
+        method: Method,
+        /// Who calls.
+        principal: Arc<Principal>,
+    },
+    /// A message came on a stream.
+    Frame(Ticket, Vec<u8>),
+    /// The client sends nothing more on a stream.
+    HalfClose(Ticket),
+    /// The stream is gone.
+    Close(Ticket),
+    /// So many bytes of a stream's messages left for the network.
+    Written(Ticket, usize),
+    /// Everything below this sequence is durable.
+    Committed(u64),
+    /// A read is done.
+    Read(ReadId, Found),
+    /// Whether the store has no room for new executions.
+    StoreIsFull(bool),
+    /// Request ids the store holds of an hour; the last portion says so.
+    Requests {
+        /// Hours since the epoch.
+        hour: u32,
+        /// Their hashes.
+        keys: Vec<[u8; 16]>,
+        /// Whether the hour is complete now.
+        last: bool,
+    },
+    /// No further leases; workers are told, parked calls are answered.
+    Drain,
+}
+
+/// What a shard wants done.
+#[derive(Debug)]
+pub enum Output {
+    /// Make this durable, then say [`Input::Committed`]. Never more than one at a time.
+    Append(Commit),
+    /// Read this, then say [`Input::Read`].
+    Read(ReadId, Query),
+    /// Forget this, in bounded chunks, when there is time.
+    Maintain(Maintenance),
+    /// Give this to the transport.
+    Complete(Completion),
+}
+
+/// Something for a caller.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Completion {
+    /// Whom.
+    pub ticket: Ticket,
+    /// What it is.
+    pub kind: CompletionKind,
+}
+
+/// What a completion is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CompletionKind {
+    /// A unary call's reply.
+    Reply(Vec<u8>),
+    /// A message of a stream.
+    Message(Vec<u8>),
+    /// A stream that was asked to pause may be read again.
+    Resume,
+    /// A stream ends well.
+    End,
+    /// A call or a stream ends badly.
+    Error {
+        /// The gRPC status code.
+        code: i32,
+        /// For people.
+        message: String,
+        /// The encoded `google.rpc.Status`.
+        status: Vec<u8>,
+    },
+}
+
+/// What must be read from the store.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Query {
+    /// What executions were made with.
+    pub payloads: Vec<Birth>,
+    /// How executions ended.
+    pub endings: Vec<Birth>,
+    /// Request ids, by hash.
+    pub requests: Vec<[u8; 16]>,
+    /// The oldest hour whose request ids count.
+    pub since_hour: u32,
+    /// A page of finished executions; their payloads and endings are found as well.
+    pub list: Option<ListQuery>,
+}
+
+/// A page of a tenant's finished executions, newest first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListQuery {
+    /// Whose.
+    pub tenant: Box<str>,
+    /// Only those that ended so.
+    pub status: Option<Status>,
+    /// Only those born before.
+    pub before: Birth,
+    /// At most so many.
+    pub limit: usize,
+}
+
+/// What a read found. What is missing is not in the store.
+#[derive(Debug, Clone, Default)]
+pub struct Found {
+    /// What executions were made with.
+    pub payloads: BTreeMap<Birth, Bytes>,
+    /// How executions ended.
+    pub endings: BTreeMap<Birth, Bytes>,
+    /// Request ids.
+    pub requests: BTreeMap<[u8; 16], RequestRow>,
+    /// The page, newest first.
+    pub listed: Vec<Birth>,
+}

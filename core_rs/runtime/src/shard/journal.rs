@@ -1,0 +1,123 @@
+//! The journal: the commit that is being filled, and the answers that wait for it.
+//!
+//! Owns «nothing leaves before what it rests on is durable». Refuses to know what the facts or
+//! the answers say. One commit is under way at a time; what gathers meanwhile is the next.
+
+use std::collections::VecDeque;
+
+use backlane_store::Commit;
+
+use crate::message::Output;
+
+#[derive(Debug)]
+pub(super) struct Journal {
+    /// The commit being filled.
+    pub(super) pending: Commit,
+    next_sequence: u64,
+    durable: u64,
+    in_flight: Option<usize>,
+    parked: VecDeque<(u64, Output)>,
+}
+
+impl Journal {
+    pub(super) fn new(next_sequence: u64) -> Self {
+        Self {
+            pending: Commit::default(),
+            next_sequence,
+            durable: next_sequence,
+            in_flight: None,
+            parked: VecDeque::new(),
+        }
+    }
+
+    /// Sequence of the next fact.
+    pub(super) const fn next_sequence(&self) -> u64 {
+        self.next_sequence
+    }
+
+    /// Everything below it is durable.
+    pub(super) const fn durable(&self) -> u64 {
+        self.durable
+    }
+
+    /// A fact was added to the pending frame.
+    pub(super) const fn count_fact(&mut self) {
+        self.pending.count += 1;
+        self.next_sequence += 1;
+    }
+
+    /// Holds something back until all facts so far are durable.
+    pub(super) fn park(&mut self, output: Output) {
+        self.parked.push_back((self.next_sequence, output));
+    }
+
+    /// What may leave now, in the order it was parked.
+    pub(super) fn release(&mut self, out: &mut Vec<Output>) {
+        while self.parked.front().is_some_and(|(rests_on, _)| *rests_on <= self.durable) {
+            out.extend(self.parked.pop_front().map(|(_, output)| output));
+        }
+    }
+
+    /// The pending commit, if there is one and none is under way. `request_mark` counts the
+    /// request ids in memory up to now.
+    pub(super) fn seal(&mut self, request_mark: usize) -> Option<Commit> {
+        if self.in_flight.is_some() || self.pending.count == 0 {
+            return None;
+        }
+        self.in_flight = Some(request_mark);
+        let mut commit = std::mem::take(&mut self.pending);
+        commit.first_sequence = self.next_sequence - u64::from(commit.count);
+        Some(commit)
+    }
+
+    /// The commit under way is durable. Answers its request mark.
+    pub(super) fn committed(&mut self, durable: u64) -> Option<usize> {
+        self.durable = self.durable.max(durable);
+        self.in_flight.take()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use backlane_store::Maintenance;
+
+    use super::*;
+
+    fn anything() -> Output {
+        Output::Maintain(Maintenance::default())
+    }
+
+    fn released(journal: &mut Journal) -> usize {
+        let mut out = Vec::new();
+        journal.release(&mut out);
+        out.len()
+    }
+
+    #[test]
+    fn an_answer_leaves_once_the_facts_before_it_are_durable() {
+        let mut journal = Journal::new(1);
+        journal.park(anything());
+        assert_eq!(1, released(&mut journal));
+        journal.count_fact();
+        journal.park(anything());
+        assert_eq!(0, released(&mut journal));
+        let commit = journal.seal(0).map(|commit| (commit.first_sequence, commit.count));
+        assert_eq!(Some((1, 1)), commit);
+        assert_eq!(0, released(&mut journal));
+        journal.committed(2);
+        assert_eq!(1, released(&mut journal));
+    }
+
+    #[test]
+    fn what_gathers_during_a_commit_is_the_next() {
+        let mut journal = Journal::new(5);
+        journal.count_fact();
+        assert!(journal.seal(0).is_some());
+        journal.count_fact();
+        journal.count_fact();
+        assert!(journal.seal(0).is_none());
+        journal.committed(6);
+        let commit = journal.seal(0).map(|commit| (commit.first_sequence, commit.count));
+        assert_eq!(Some((6, 2)), commit);
+    }
+}

@@ -1,0 +1,173 @@
+//! Streams: messages in order, as many at a time as both sides can take.
+//!
+//! Owns the backlog of a stream and when its reading pauses. Refuses to know what the messages
+//! mean: `producer.rs` and `work.rs` do.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use backlane_engine::rules::access::Principal;
+use backlane_wire::{ApiError, Method, decode_enqueue_stream};
+use backlane_engine::command::Known;
+use backlane_engine::error::Refusal;
+
+use crate::message::{CompletionKind, Ticket};
+
+use super::Shard;
+use super::calls::Job;
+use super::work::Work;
+
+/// Bytes of a stream that wait to be decided, or to be written, before reading pauses.
+pub const PAUSE_BYTES: usize = 1 << 20;
+/// Unwritten bytes above which a stream gets no further leases.
+const FULL_BYTES: usize = 4 << 20;
+
+#[derive(Debug)]
+pub(super) struct Stream {
+    pub(super) principal: Arc<Principal>,
+    /// What a Work stream has; `None` on an enqueue stream.
+    pub(super) work: Option<Work>,
+    backlog: VecDeque<Vec<u8>>,
+    backlog_bytes: usize,
+    unwritten_bytes: usize,
+    // A message is being decided that waits for a read.
+    busy: bool,
+    half_closed: bool,
+    paused: bool,
+}
+
+impl Stream {
+    /// Whether more leases may be sent.
+    pub(super) const fn is_full(&self) -> bool {
+        self.unwritten_bytes > FULL_BYTES
+    }
+}
+
+impl Shard {
+    pub(super) fn open(&mut self, ticket: Ticket, method: Method, principal: Arc<Principal>) {
+        let work = (method == Method::Work).then(Work::default);
+        let stream = Stream {
+            principal,
+            work,
+            backlog: VecDeque::new(),
+            backlog_bytes: 0,
+            unwritten_bytes: 0,
+            busy: false,
+            half_closed: false,
+            paused: false,
+        };
+        self.streams.insert(ticket, stream);
+    }
+
+    pub(super) fn frame(&mut self, ticket: Ticket, bytes: Vec<u8>) {
+        let Some(stream) = self.streams.get_mut(&ticket) else { return };
+        stream.backlog_bytes += bytes.len();
+        stream.backlog.push_back(bytes);
+        if stream.backlog_bytes > PAUSE_BYTES {
+            stream.paused = true;
+        }
+        if stream.work.is_some() {
+            self.engine.stream_frame(ticket, self.now);
+        }
+        self.next_frame(ticket);
+    }
+
+    /// Decides messages in order until one has to wait for a read.
+    pub(super) fn next_frame(&mut self, ticket: Ticket) {
+        while let Some(stream) = self.streams.get_mut(&ticket) {
+            if stream.busy {
+                return;
+            }
+            let Some(bytes) = stream.backlog.pop_front() else {
+                return self.after_frames(ticket);
+            };
+            stream.backlog_bytes -= bytes.len();
+            stream.busy = true;
+            let is_work = stream.work.is_some();
+            let principal = stream.principal.clone();
+            if is_work {
+                self.work_frame(ticket, &principal, &bytes);
+            } else {
+                self.enqueue_stream_frame(ticket, &principal, &bytes);
+            }
+        }
+    }
+
+    fn after_frames(&mut self, ticket: Ticket) {
+        let Some(stream) = self.streams.get_mut(&ticket) else { return };
+        if std::mem::take(&mut stream.paused) {
+            self.complete(ticket, CompletionKind::Resume);
+        }
+        let ended = self.streams.get(&ticket).is_some_and(|stream| stream.half_closed);
+        if ended {
+            self.end_stream(ticket, None);
+        }
+    }
+
+    /// A message was decided: the next may be.
+    pub(super) fn frame_done(&mut self, ticket: Ticket) {
+        if let Some(stream) = self.streams.get_mut(&ticket) {
+            stream.busy = false;
+        }
+    }
+
+    fn enqueue_stream_frame(
+        &mut self,
+        ticket: Ticket,
+        principal: &Arc<Principal>,
+        bytes: &[u8],
+    ) {
+        let limits = self.settings.limits;
+        let mut context = Self::context(&limits, principal, &mut self.random);
+        match decode_enqueue_stream(bytes, &mut context) {
+            Ok(items) if self.draining => {
+                let refused = items.iter().map(|_| Err(ApiError::from(Refusal::Draining)));
+                self.enqueue_frame(ticket, &refused.collect::<Vec<_>>(), &Known::default());
+            }
+            Ok(items) => self.run(Box::new(Job::Stream(ticket, items)), Known::default()),
+            Err(error) => self.end_stream(ticket, Some(&error)),
+        }
+    }
+
+    pub(super) fn send_message(&mut self, ticket: Ticket, bytes: Vec<u8>) {
+        if let Some(stream) = self.streams.get_mut(&ticket) {
+            stream.unwritten_bytes += bytes.len();
+            self.complete(ticket, CompletionKind::Message(bytes));
+        }
+    }
+
+    /// Ends a stream from this side, well or with an error.
+    pub(super) fn end_stream(&mut self, ticket: Ticket, error: Option<&ApiError>) {
+        self.forget_stream(ticket);
+        match error {
+            None => self.complete(ticket, CompletionKind::End),
+            Some(error) => self.refuse(ticket, error),
+        }
+    }
+
+    pub(super) fn half_close(&mut self, ticket: Ticket) {
+        let Some(stream) = self.streams.get_mut(&ticket) else { return };
+        stream.half_closed = true;
+        self.next_frame(ticket);
+    }
+
+    pub(super) fn close(&mut self, ticket: Ticket) {
+        self.forget_stream(ticket);
+    }
+
+    fn forget_stream(&mut self, ticket: Ticket) {
+        let Some(stream) = self.streams.remove(&ticket) else { return };
+        if let Some(work) = stream.work {
+            self.work_ended(ticket, work);
+        }
+    }
+
+    pub(super) fn written(&mut self, ticket: Ticket, size: usize) {
+        let Some(stream) = self.streams.get_mut(&ticket) else { return };
+        let was_full = stream.is_full();
+        stream.unwritten_bytes = stream.unwritten_bytes.saturating_sub(size);
+        if was_full && !stream.is_full() {
+            self.line_up_stream(ticket);
+        }
+    }
+}

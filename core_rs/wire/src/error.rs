@@ -1,0 +1,296 @@
+//! The API's errors.
+//!
+//! Owns every reason with its code, and what each error says of itself. Refuses to know how an
+//! error is encoded: `status.rs` does.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use backlane_engine::error::{Invalid, Refusal};
+
+/// How long to wait after a refusal for lack of room, milliseconds.
+const RETRY_FULL_MS: u64 = 1_000;
+/// How long to wait for a server that is about to stop or lost its store, milliseconds.
+const RETRY_UNAVAILABLE_MS: u64 = 500;
+
+/// Why a call failed, for programs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Reason {
+    /// A field breaks its rule.
+    InvalidArgument,
+    /// No such execution that the caller could see.
+    ExecutionNotFound,
+    /// It was there, and was removed.
+    ExecutionDeleted,
+    /// The request id came with another body before.
+    RequestIdReused,
+    /// A living execution holds the dedup key.
+    AlreadyExists,
+    /// The status machine has no such transition.
+    TransitionNotAllowed,
+    /// The token is not the live one.
+    LeaseLost,
+    /// The tenant's queue is full.
+    QueueFull,
+    /// A quota is used up.
+    QuotaExceeded,
+    /// Too much at once.
+    RateLimited,
+    /// Over a limit on sizes. Never a sign of load.
+    TooLarge,
+    /// The store has room for ends only.
+    DiskFull,
+    /// The server is about to stop.
+    Draining,
+    /// The store does not answer.
+    StoreUnavailable,
+    /// The credential is missing or wrong.
+    Unauthenticated,
+    /// The caller may not do this for this tenant.
+    PermissionDenied,
+    /// Something went wrong inside.
+    Internal,
+}
+
+impl Reason {
+    /// Every reason.
+    pub const ALL: [Self; 17] = [
+        Self::InvalidArgument,
+        Self::ExecutionNotFound,
+        Self::ExecutionDeleted,
+        Self::RequestIdReused,
+        Self::AlreadyExists,
+        Self::TransitionNotAllowed,
+        Self::LeaseLost,
+        Self::QueueFull,
+        Self::QuotaExceeded,
+        Self::RateLimited,
+        Self::TooLarge,
+        Self::DiskFull,
+        Self::Draining,
+        Self::StoreUnavailable,
+        Self::Unauthenticated,
+        Self::PermissionDenied,
+        Self::Internal,
+    ];
+
+    /// `ErrorInfo.reason`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::InvalidArgument => "INVALID_ARGUMENT",
+            Self::ExecutionNotFound => "EXECUTION_NOT_FOUND",
+            Self::ExecutionDeleted => "EXECUTION_DELETED",
+            Self::RequestIdReused => "REQUEST_ID_REUSED",
+            Self::AlreadyExists => "ALREADY_EXISTS",
+            Self::TransitionNotAllowed => "TRANSITION_NOT_ALLOWED",
+            Self::LeaseLost => "LEASE_LOST",
+            Self::QueueFull => "QUEUE_FULL",
+            Self::QuotaExceeded => "QUOTA_EXCEEDED",
+            Self::RateLimited => "RATE_LIMITED",
+            Self::TooLarge => "TOO_LARGE",
+            Self::DiskFull => "DISK_FULL",
+            Self::Draining => "DRAINING",
+            Self::StoreUnavailable => "STORE_UNAVAILABLE",
+            Self::Unauthenticated => "UNAUTHENTICATED",
+            Self::PermissionDenied => "PERMISSION_DENIED",
+            Self::Internal => "INTERNAL",
+        }
+    }
+
+    /// The gRPC status code, as a number.
+    #[must_use]
+    pub const fn code(self) -> i32 {
+        match self {
+            Self::InvalidArgument => 3,
+            Self::ExecutionNotFound | Self::ExecutionDeleted => 5,
+            Self::RequestIdReused | Self::AlreadyExists => 6,
+            Self::PermissionDenied => 7,
+            Self::QueueFull | Self::QuotaExceeded | Self::RateLimited | Self::DiskFull => 8,
+            Self::TransitionNotAllowed | Self::LeaseLost => 9,
+            Self::TooLarge => 11,
+            Self::Internal => 13,
+            Self::Draining | Self::StoreUnavailable => 14,
+            Self::Unauthenticated => 16,
+        }
+    }
+
+    /// How long to wait before the same call may succeed, where waiting can help.
+    /// Milliseconds.
+    #[must_use]
+    pub const fn retry_after_ms(self) -> Option<u64> {
+        match self {
+            Self::QueueFull | Self::QuotaExceeded | Self::RateLimited | Self::DiskFull => {
+                Some(RETRY_FULL_MS)
+            }
+            Self::Draining | Self::StoreUnavailable => Some(RETRY_UNAVAILABLE_MS),
+            _ => None,
+        }
+    }
+}
+
+/// An error as a caller sees it. The call, or the item it stands for, changed nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ApiError {
+    pub(crate) reason: Reason,
+    pub(crate) message: String,
+    // Every variable of the message.
+    pub(crate) metadata: BTreeMap<&'static str, String>,
+    // The fields that were refused.
+    pub(crate) violations: Vec<Invalid>,
+    pub(crate) retry_after_ms: Option<u64>,
+}
+
+impl ApiError {
+    /// An error without variables.
+    #[must_use]
+    pub fn new(reason: Reason, message: impl Into<String>) -> Self {
+        Self {
+            reason,
+            message: message.into(),
+            metadata: BTreeMap::new(),
+            violations: Vec::new(),
+            retry_after_ms: reason.retry_after_ms(),
+        }
+    }
+
+    /// Adds a variable of the message.
+    #[must_use]
+    pub fn with(mut self, key: &'static str, value: &dyn fmt::Display) -> Self {
+        self.metadata.insert(key, value.to_string());
+        self
+    }
+
+    /// Says when to come back, in place of the reason's usual delay. Milliseconds.
+    #[must_use]
+    pub const fn retry_after(mut self, ms: u64) -> Self {
+        self.retry_after_ms = Some(ms);
+        self
+    }
+
+    /// A size over its limit, both in bytes.
+    #[must_use]
+    pub fn too_large(field: &str, limit: usize, size: usize) -> Self {
+        let rule = format!("is {size} bytes long, which is over the limit of {limit}");
+        let mut error = Self::new(Reason::TooLarge, format!("{field}: {rule}"))
+            .with("field", &field)
+            .with("limit", &limit)
+            .with("size", &size);
+        error.violations.push(Invalid::new(field, rule));
+        error
+    }
+
+    /// Something went wrong inside; the server's log has it under the correlation id.
+    #[must_use]
+    pub fn internal(correlation_id: &str) -> Self {
+        let message = format!("internal error; correlation id {correlation_id}");
+        Self::new(Reason::Internal, message).with("correlation_id", &correlation_id)
+    }
+
+    /// The store does not answer.
+    #[must_use]
+    pub fn store_unavailable() -> Self {
+        Self::new(Reason::StoreUnavailable, "the store does not answer")
+    }
+
+    /// Too much at once: `what` names the limit, such as `calls in flight`.
+    #[must_use]
+    pub fn rate_limited(what: &'static str, limit: usize) -> Self {
+        let message = format!("more than {limit} {what}");
+        Self::new(Reason::RateLimited, message)
+            .with("what", &what)
+            .with("limit", &limit)
+    }
+
+    /// The credential is missing or wrong.
+    #[must_use]
+    pub fn unauthenticated() -> Self {
+        Self::new(
+            Reason::Unauthenticated,
+            "the credential is missing or wrong",
+        )
+    }
+
+    /// Why, for programs.
+    #[must_use]
+    pub const fn reason(&self) -> Reason {
+        self.reason
+    }
+
+    /// Why, for people.
+    #[must_use]
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// A variable of the message.
+    #[must_use]
+    pub fn metadata(&self, key: &str) -> Option<&str> {
+        self.metadata.get(key).map(String::as_str)
+    }
+}
+
+impl fmt::Display for ApiError {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{}: {}", self.reason.name(), self.message)
+    }
+}
+
+impl std::error::Error for ApiError {}
+
+impl From<Invalid> for ApiError {
+    fn from(invalid: Invalid) -> Self {
+        let mut error = Self::new(Reason::InvalidArgument, invalid.to_string())
+            .with("field", &invalid.field)
+            .with("rule", &invalid.rule);
+        error.violations.push(invalid);
+        error
+    }
+}
+
+impl From<Refusal> for ApiError {
+    fn from(refusal: Refusal) -> Self {
+        let message = refusal.to_string();
+        let of = |reason| Self::new(reason, message);
+        match refusal {
+            Refusal::Invalid(invalid) => invalid.into(),
+            Refusal::ExecutionNotFound {
+                execution_id,
+                tenant,
+            } => of(Reason::ExecutionNotFound)
+                .with("execution_id", &execution_id)
+                .with("tenant_id", &tenant),
+            Refusal::ExecutionDeleted { request_id } => {
+                of(Reason::ExecutionDeleted).with("request_id", &request_id)
+            }
+            Refusal::RequestIdReused { request_id } => {
+                of(Reason::RequestIdReused).with("request_id", &request_id)
+            }
+            Refusal::AlreadyExists {
+                dedup_key,
+                execution_id,
+            } => of(Reason::AlreadyExists)
+                .with("dedup_key", &dedup_key)
+                .with("execution_id", &execution_id),
+            Refusal::TransitionNotAllowed {
+                execution_id,
+                status,
+                event,
+            } => of(Reason::TransitionNotAllowed)
+                .with("execution_id", &execution_id)
+                .with("status", &status.name())
+                .with("event", &event),
+            Refusal::LeaseLost { execution_id } => {
+                of(Reason::LeaseLost).with("execution_id", &execution_id)
+            }
+            Refusal::QueueFull { tenant, limit } => of(Reason::QueueFull)
+                .with("tenant_id", &tenant)
+                .with("limit", &limit),
+            Refusal::DiskFull => of(Reason::DiskFull),
+            Refusal::Draining => of(Reason::Draining),
+            Refusal::PermissionDenied { principal, tenant } => of(Reason::PermissionDenied)
+                .with("principal", &principal)
+                .with("tenant_id", &tenant),
+        }
+    }
+}

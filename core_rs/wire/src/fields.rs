@@ -1,0 +1,206 @@
+//! The checks that single fields share.
+//!
+//! Owns what a broken rule is called and how its path grows from the field outwards. Refuses to
+//! know which message a field is in.
+
+use std::ops::RangeInclusive;
+
+use backlane_engine::error::{Invalid, Refusal};
+use backlane_engine::rules::id::check_key;
+use prost::Message;
+use prost_types::{Duration, Timestamp};
+
+use crate::error::ApiError;
+use crate::value::RawValue;
+
+/// The last second of the year 9999, where Timestamps end.
+const LAST_SECOND: i64 = 253_402_300_799;
+const NANOS: RangeInclusive<i32> = 0..=999_999_999;
+
+/// Why a request, or an item of it, is refused before the engine sees it.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// A field breaks its rule.
+    Broken(Invalid),
+    /// A field is over a limit on sizes, in bytes.
+    Large {
+        field: String,
+        limit: usize,
+        size: usize,
+    },
+    /// It is not the caller's to ask.
+    Refused(Refusal),
+}
+
+/// What is left of a field after its check.
+pub(crate) type Checked<T> = Result<T, Fault>;
+
+impl Fault {
+    /// The same, seen from a message that holds this one as its field `outer`.
+    pub(crate) fn within(mut self, outer: &str) -> Self {
+        match &mut self {
+            Self::Broken(Invalid { field, .. }) | Self::Large { field, .. } => {
+                field.insert(0, '.');
+                field.insert_str(0, outer);
+            }
+            Self::Refused(_) => {}
+        }
+        self
+    }
+
+    /// The same, seen from a message that holds this one as an item of its field `list`.
+    pub(crate) fn in_item(self, list: &str, index: usize) -> Self {
+        self.within(&format!("{list}[{index}]"))
+    }
+}
+
+impl From<Invalid> for Fault {
+    fn from(invalid: Invalid) -> Self {
+        Self::Broken(invalid)
+    }
+}
+
+impl From<Refusal> for Fault {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+impl From<Fault> for ApiError {
+    fn from(fault: Fault) -> Self {
+        match fault {
+            Fault::Broken(invalid) => invalid.into(),
+            Fault::Large { field, limit, size } => Self::too_large(&field, limit, size),
+            Fault::Refused(refusal) => refusal.into(),
+        }
+    }
+}
+
+/// Refuses a field for breaking a rule.
+pub(crate) fn broken<T>(field: &str, rule: impl Into<String>) -> Checked<T> {
+    Err(Invalid::new(field, rule).into())
+}
+
+/// Reads a request.
+pub(crate) fn message<M: Message + Default>(bytes: &[u8]) -> Checked<M> {
+    M::decode(bytes).or_else(|error| broken("request", error.to_string()))
+}
+
+/// Unless `holds`, refuses a field for breaking a rule.
+pub(crate) fn must(holds: bool, field: &str, rule: &str) -> Checked<()> {
+    if holds { Ok(()) } else { broken(field, rule) }
+}
+
+/// Refuses more bytes than the limit.
+pub(crate) fn size(field: &str, size: usize, limit: usize) -> Checked<()> {
+    if size <= limit {
+        return Ok(());
+    }
+    Err(Fault::Large {
+        field: field.to_owned(),
+        limit,
+        size,
+    })
+}
+
+/// Refuses a number out of its range.
+pub(crate) fn within<N>(field: &str, number: N, range: &RangeInclusive<N>) -> Checked<N>
+where
+    N: PartialOrd + std::fmt::Display,
+{
+    if range.contains(&number) {
+        return Ok(number);
+    }
+    broken(
+        field,
+        format!("must be {} to {}", range.start(), range.end()),
+    )
+}
+
+/// A count that stands for `default` where it is 0, and is at most `most`.
+pub(crate) fn count(field: &str, asked: u32, default: usize, most: usize) -> Checked<usize> {
+    match usize::try_from(asked).unwrap_or(usize::MAX) {
+        0 => Ok(default),
+        count => within(field, count, &(1..=most)),
+    }
+}
+
+/// Refuses a list that is empty or longer than `most`.
+pub(crate) fn filled<T>(field: &str, list: &[T], most: usize) -> Checked<()> {
+    if (1..=most).contains(&list.len()) {
+        return Ok(());
+    }
+    broken(field, format!("must hold 1 to {most} items"))
+}
+
+/// An enum's value; `None` where it is unspecified.
+pub(crate) fn choice<T>(
+    field: &str,
+    number: i32,
+    from_number: impl Fn(u32) -> Option<T>,
+) -> Checked<Option<T>> {
+    if number == 0 {
+        return Ok(None);
+    }
+    match u32::try_from(number).ok().and_then(from_number) {
+        Some(value) => Ok(Some(value)),
+        None => broken(field, format!("has no value {number}")),
+    }
+}
+
+/// Milliseconds since the epoch. Parts of a millisecond count as one: nothing happens early.
+pub(crate) fn instant(field: &str, at: Option<Timestamp>) -> Checked<Option<u64>> {
+    let Some(Timestamp { seconds, nanos }) = at else {
+        return Ok(None);
+    };
+    if !(0..=LAST_SECOND).contains(&seconds) || !NANOS.contains(&nanos) {
+        return broken(field, "must be a timestamp of the years 1970 to 9999");
+    }
+    Ok(milliseconds(seconds, nanos))
+}
+
+/// How long to wait, in milliseconds: `most` where nothing is asked for.
+pub(crate) fn wait(field: &str, asked: Option<Duration>, most: u64) -> Checked<u64> {
+    let Some(Duration { seconds, nanos }) = asked else {
+        return Ok(most);
+    };
+    let is_valid = seconds >= 0 && NANOS.contains(&nanos);
+    match milliseconds(seconds, nanos) {
+        Some(ms) if is_valid && ms <= most => Ok(ms),
+        _ => broken(
+            field,
+            format!("must be a duration of 0 to {} seconds", most / 1_000),
+        ),
+    }
+}
+
+fn milliseconds(seconds: i64, nanos: i32) -> Option<u64> {
+    let seconds = u64::try_from(seconds).ok()?;
+    let nanos = u64::try_from(nanos).ok()?;
+    seconds
+        .checked_mul(1_000)?
+        .checked_add(nanos.div_ceil(1_000_000))
+}
+
+/// Refuses what is no JSON, too long or too deep.
+pub(crate) fn json(field: &str, value: &RawValue, limit: usize, depth: usize) -> Checked<()> {
+    size(field, value.as_bytes().len(), limit)?;
+    value
+        .check(depth)
+        .or_else(|problem| broken(field, problem.to_string()))
+}
+
+/// Refuses text that is longer than a short name may be.
+pub(crate) fn short(field: &str, text: Option<&str>) -> Checked<()> {
+    const MOST: usize = 256;
+    size(field, text.map_or(0, str::len), MOST)
+}
+
+/// A request id or dedup key; empty is none.
+pub(crate) fn some_key(field: &str, key: &str, most: usize) -> Checked<Option<Box<str>>> {
+    if key.is_empty() {
+        return Ok(None);
+    }
+    check_key(field, key, most)?;
+    Ok(Some(key.into()))
+}

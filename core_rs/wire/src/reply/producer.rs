@@ -1,0 +1,125 @@
+//! What producers are answered.
+//!
+//! Owns the replies of `ExecutionService`. Refuses to know workers.
+
+use std::sync::Arc;
+
+use backlane_engine::reply::Counts;
+use backlane_engine::rules::id::ExecutionId;
+
+use super::{record_and_existing, repeated};
+use crate::{ApiError, put};
+
+/// An `EnqueueResponse` of a FULL record.
+#[must_use]
+pub fn enqueue_response(record: &[u8], existing: bool) -> Vec<u8> {
+    record_and_existing(record, existing)
+}
+
+/// A `RunResponse` of a FULL record.
+#[must_use]
+pub fn run_response(record: &[u8], existing: bool) -> Vec<u8> {
+    record_and_existing(record, existing)
+}
+
+/// A `GetResponse`.
+#[must_use]
+pub fn get_response(record: &[u8]) -> Vec<u8> {
+    record_and_existing(record, false)
+}
+
+/// A `CancelResponse` of a FULL record.
+#[must_use]
+pub fn cancel_response(record: &[u8]) -> Vec<u8> {
+    record_and_existing(record, false)
+}
+
+/// An `EnqueueBatchResponse`: BASIC records, and which of them were there before.
+#[must_use]
+pub fn enqueue_batch_response(results: &[(Vec<u8>, bool)], existing: bool) -> Vec<u8> {
+    let bytes: usize = results.iter().map(|(record, _)| record.len() + 12).sum();
+    let mut out = Vec::with_capacity(bytes + 2);
+    for (record, existing) in results {
+        put::message(&mut out, 1, |out| {
+            put::bytes(out, 1, record);
+            put::uint(out, 2, *existing);
+        });
+    }
+    put::uint(&mut out, 2, existing);
+    out
+}
+
+/// An `EnqueueStreamResponse`: ids, and which of them were there before.
+#[must_use]
+pub fn enqueue_stream_response(outcomes: &[Result<(ExecutionId, bool), ApiError>]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(outcomes.len() * 44);
+    for outcome in outcomes {
+        put::message(&mut out, 1, |out| match outcome {
+            Ok((id, existing)) => put::message(out, 1, |out| {
+                put::text(out, 1, &id.to_string());
+                put::uint(out, 2, *existing);
+            }),
+            Err(error) => put::bytes(out, 2, &error.to_status()),
+        });
+    }
+    out
+}
+
+/// A `ListResponse`; `next` is a [`crate::page_token`].
+#[must_use]
+pub fn list_response(records: &[Vec<u8>], next: Option<&str>) -> Vec<u8> {
+    let mut out = repeated(1, records);
+    put::text(&mut out, 2, next.unwrap_or_default());
+    out
+}
+
+/// A `WaitResponse` of BASIC records.
+#[must_use]
+pub fn wait_response(outcomes: &[Result<Vec<u8>, ApiError>], satisfied: bool) -> Vec<u8> {
+    let mut out = Vec::new();
+    for outcome in outcomes {
+        put::message(&mut out, 1, |out| match outcome {
+            Ok(record) => put::bytes(out, 1, record),
+            Err(error) => put::bytes(out, 2, &error.to_status()),
+        });
+    }
+    put::uint(&mut out, 2, satisfied);
+    out
+}
+
+/// A `PeekResponse` of BASIC records.
+#[must_use]
+pub fn peek_response(records: &[Vec<u8>]) -> Vec<u8> {
+    repeated(1, records)
+}
+
+/// A `GetQueueStatsResponse`; callables come by name.
+#[must_use]
+pub fn queue_stats_response(
+    counts: Counts,
+    oldest_queued_at_ms: Option<u64>,
+    callables: &[(Arc<str>, Counts)],
+) -> Vec<u8> {
+    let mut out = Vec::new();
+    put_counts(&mut out, 1, counts);
+    put::some_timestamp(&mut out, 5, oldest_queued_at_ms);
+    for (name, counts) in callables {
+        put::message(&mut out, 6, |out| {
+            put::text(out, 1, name);
+            put_counts(out, 2, *counts);
+        });
+    }
+    out
+}
+
+fn put_counts(out: &mut Vec<u8>, first_tag: u32, counts: Counts) {
+    let numbers = [
+        counts.ready,
+        counts.pending,
+        counts.retrying,
+        counts.running,
+    ];
+    for (tag, number) in (first_tag..).zip(numbers) {
+        put::uint(out, tag, number);
+    }
+}

@@ -1,0 +1,122 @@
+//! What workers are answered and told.
+//!
+//! Owns the replies of `WorkerService` and the messages down a `Work` stream. Refuses to know
+//! when which is sent.
+
+use backlane_engine::reply::{Granted, Settled};
+use backlane_engine::rules::id::{ExecutionId, LeaseToken};
+
+use super::repeated;
+use crate::{ApiError, put};
+
+/// What became of one item of a worker's command.
+type Outcome = Result<(ExecutionId, Settled), ApiError>;
+
+/// A `Lease` of a FULL record.
+#[must_use]
+pub fn lease(record: &[u8], granted: &Granted) -> Vec<u8> {
+    let mut out = Vec::with_capacity(record.len() + 80);
+    put::bytes(&mut out, 1, record);
+    put::text(&mut out, 2, &granted.holding.token.to_string());
+    put::uint(&mut out, 3, granted.attempt);
+    put::timestamp(&mut out, 4, granted.expires_at_ms);
+    put::timestamp(&mut out, 5, granted.attempt_deadline_ms);
+    out
+}
+
+/// A `LeaseResponse`.
+#[must_use]
+pub fn lease_response(leases: &[Vec<u8>]) -> Vec<u8> {
+    repeated(1, leases)
+}
+
+/// A `RenewLeasesResponse`, `CompleteResponse`, `FailResponse` or `ReleaseResponse`: they are
+/// alike.
+#[must_use]
+pub fn outcomes_response(outcomes: &[Outcome]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(outcomes.len() * 44);
+    for outcome in outcomes {
+        put_outcome(&mut out, outcome);
+    }
+    out
+}
+
+fn put_outcome(out: &mut Vec<u8>, outcome: &Outcome) {
+    put::message(out, 1, |out| match outcome {
+        Ok((id, settled)) => put::message(out, 1, |out| {
+            put::text(out, 1, &id.to_string());
+            put::uint(out, 2, settled.status as u32);
+            put::some_timestamp(out, 3, settled.expires_at_ms);
+            put::uint(out, 4, settled.cancel_requested);
+        }),
+        Err(error) => put::bytes(out, 2, &error.to_status()),
+    });
+}
+
+/// Answers hello: the leases that are still the worker's, and the server's version.
+#[must_use]
+pub fn work_welcome(
+    held: &[(ExecutionId, LeaseToken)],
+    duration_ms: u64,
+    version: &str,
+) -> Vec<u8> {
+    down(1, |out| {
+        put_leases(out, held);
+        put::uint(out, 2, duration_ms);
+        put::text(out, 3, version);
+    })
+}
+
+/// New leases.
+#[must_use]
+pub fn work_leases(leases: &[Vec<u8>]) -> Vec<u8> {
+    down(2, |out| {
+        for lease in leases {
+            put::bytes(out, 1, lease);
+        }
+    })
+}
+
+/// Answers complete, fail or release.
+#[must_use]
+pub fn work_outcomes(outcomes: &[Outcome]) -> Vec<u8> {
+    down(3, |out| {
+        for outcome in outcomes {
+            put_outcome(out, outcome);
+        }
+    })
+}
+
+/// The holder is asked to stop these.
+#[must_use]
+pub fn work_cancels(leases: &[(ExecutionId, LeaseToken)]) -> Vec<u8> {
+    down(4, |out| put_leases(out, leases))
+}
+
+/// These leases are no longer the worker's.
+#[must_use]
+pub fn work_lost(leases: &[(ExecutionId, LeaseToken)]) -> Vec<u8> {
+    down(5, |out| put_leases(out, leases))
+}
+
+/// The server is about to stop.
+#[must_use]
+pub fn work_drain() -> Vec<u8> {
+    down(6, |_| ())
+}
+
+// One message of the oneof that a `WorkResponse` is.
+fn down(tag: u32, write: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
+    let mut out = Vec::new();
+    put::message(&mut out, tag, write);
+    out
+}
+
+fn put_leases(out: &mut Vec<u8>, leases: &[(ExecutionId, LeaseToken)]) {
+    for (id, token) in leases {
+        put::message(out, 1, |out| {
+            put::text(out, 1, &id.to_string());
+            put::text(out, 2, &token.to_string());
+        });
+    }
+}

@@ -1,0 +1,55 @@
+"""Owns `backlane bench`: finds the checkout's benchmark and runs it."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+
+BENCHMARK: Final = Path("tests", "benchmarks", "main.py")
+
+
+def command(
+    *,
+    workload: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--workload",
+            metavar="NAME",
+            help="unary, batch, lifecycles, pickup or deep; may be repeated; all by default.",
+            show_default=False,
+        ),
+    ] = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Small counts, to see that it runs.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    profile: Annotated[
+        bool, typer.Option("--profile", help="Also print the processor time of each thread.")
+    ] = False,
+    allow_debug: Annotated[
+        bool, typer.Option("--allow-debug", help="Measure a core that is no release build.")
+    ] = False,
+) -> None:
+    """Measure a server of this machine, with the benchmark of the checkout around this folder.
+
+    Exit status: 0 when every target is met, 1 when one is not, 2 when nothing can be measured.
+    """
+    checkout = find_checkout(Path.cwd())
+    if checkout is None:
+        typer.echo("backlane: bench needs a checkout of Backlane; run it from inside one", err=True)
+        raise typer.Exit(2)
+    sys.path.insert(0, str(checkout))
+    benchmark = importlib.import_module("tests.benchmarks.main")
+    status = benchmark.main(
+        workload or (), quick=quick, as_json=as_json, profile=profile, allow_debug=allow_debug
+    )
+    raise typer.Exit(status)
+
+
+def find_checkout(start: Path) -> Path | None:
+    """Return the folder that holds the benchmark: this one or the nearest above it."""
+    return next((place for place in (start, *start.parents) if (place / BENCHMARK).is_file()), None)

@@ -1,0 +1,1 @@
+"""What Backlane is measured by: `backlane bench`, from inside a checkout."""

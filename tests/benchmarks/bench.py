@@ -1,0 +1,50 @@
+"""Owns what every workload is given: settings, servers to measure, and the CPU accounts."""
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+from backlane.testing.server import ServerProcess
+from tests.benchmarks.cpu import CpuUse, measured
+
+Size = TypeVar("Size", int, float)
+
+TENANT = "bench"
+CALLABLE = "bench.noop"
+INPUT_BYTES = 200
+BATCH = 500
+
+
+@dataclass
+class Bench:
+    """One run of one workload.
+
+    Attributes:
+        is_quick: whether to be done in a moment, for a smoke test.
+        cpu: who used the processor, stage by stage.
+    """
+
+    is_quick: bool
+    cpu: list[CpuUse] = field(default_factory=list)
+
+    def pick(self, size: Size, quick: Size) -> Size:
+        """Return the full size, or the one of a quick run."""
+        return quick if self.is_quick else size
+
+    @contextmanager
+    def serve(self) -> Iterator[ServerProcess]:
+        """Run a server on a temporary data directory, on a real file system."""
+        with (
+            tempfile.TemporaryDirectory(prefix="backlane-bench-") as folder,
+            ServerProcess.start(Path(folder, "data"), log=Path(folder, "server.log")) as server,
+        ):
+            yield server
+
+    @contextmanager
+    def account(self, stage: str, server: ServerProcess) -> Iterator[None]:
+        """Note who uses the processor while the block runs."""
+        with measured(stage, server.process.pid, self.cpu):
+            yield

@@ -1,0 +1,76 @@
+"""`pickup`: how long a lone execution takes from its producer to an idle worker.
+
+From just before a unary `Enqueue` is sent until the worker has the lease in hand. Producer and
+worker are processes of their own and read the machine's monotonic clock, which is one for both.
+"""
+
+import random
+import statistics
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from subprocess import PIPE, Popen
+from typing import IO, Final
+
+from backlane.client.plain import PlainClient
+from backlane.v1 import worker_service_pb2 as worker_api
+from backlane.worker.plain import Options, PlainWorker
+from tests.benchmarks.bench import CALLABLE, TENANT, Bench
+from tests.benchmarks.figures import Figure
+from tests.benchmarks.machine import CHECKOUT
+
+MEDIAN_TARGET_MS: Final = 1.5
+P99_TARGET_MS: Final = 5.0
+PAUSE_S: Final = (0.001, 0.006)
+"""Between two of them, so that nothing is still under way and no rhythm is hit."""
+WARM_UP: Final = 50
+
+
+def run(bench: Bench) -> Iterator[Figure]:
+    """Enqueue one after the other, and yield the quantiles."""
+    count = bench.pick(3000, 100)
+    with bench.serve() as server, _worker(server.target) as received:
+        for _ in _pickups(server.target, received, WARM_UP):
+            pass
+        with bench.account("one at a time", server):
+            times_ms = list(_pickups(server.target, received, count))
+    cuts = statistics.quantiles(times_ms, n=100)
+    yield Figure(name="p50", value=cuts[49], unit="ms", at_most=MEDIAN_TARGET_MS)
+    yield Figure(name="p99", value=cuts[98], unit="ms", at_most=P99_TARGET_MS)
+    yield Figure(name="longest", value=max(times_ms), unit="ms")
+
+
+def _pickups(target: str, received: IO[str], count: int) -> Iterator[float]:
+    """Yield milliseconds from each enqueue to its lease."""
+    pauses = random.Random(0)  # noqa: S311  # no secret
+    with PlainClient(target, TENANT) as client:
+        for number in range(count):
+            sent_ns = time.monotonic_ns()
+            client.enqueue(CALLABLE, str(number))
+            text, _, at_ns = received.readline().partition(" ")
+            assert text == str(number)
+            yield (int(at_ns) - sent_ns) / 1e6
+            time.sleep(pauses.uniform(*PAUSE_S))
+
+
+@contextmanager
+def _worker(target: str) -> Iterator[IO[str]]:
+    """Run the worker's process and yield what it prints: input and time of each lease."""
+    command = [sys.executable, "-m", __name__, target]
+    with Popen(command, cwd=CHECKOUT, stdout=PIPE, text=True) as process:
+        assert process.stdout is not None
+        yield process.stdout
+        process.terminate()
+
+
+def _work(target: str) -> None:
+    def note(lease: worker_api.Lease) -> None:
+        print(lease.execution.input, time.monotonic_ns(), flush=True)
+
+    options = Options(worker_id="pickup", tenant_ids=[TENANT], threads=0)
+    PlainWorker(target, {CALLABLE: note}, options).run()
+
+
+if __name__ == "__main__":
+    _work(sys.argv[1])

@@ -1,0 +1,73 @@
+"""`unary`: how much of the bare transport's rate is left for single, durable enqueues.
+
+32 callers on one channel, against an echo of the same bytes in a process of its own. Rounds of
+the two alternate, so that both see the same machine; the figure is the ratio of their medians.
+"""
+
+import asyncio
+import time
+from collections.abc import Iterator
+from typing import Final
+
+import grpc
+
+from tests.benchmarks.bench import Bench
+from tests.benchmarks.echo_server import ECHO, echo_server
+from tests.benchmarks.figures import Figure
+from tests.benchmarks.requests import ENQUEUE, RawCall, enqueue_request, raw_call
+
+CALLERS: Final = 32
+RATIO_TARGET: Final = 0.7
+
+
+def run(bench: Bench) -> Iterator[Figure]:
+    """Measure both, and yield their rates and the ratio."""
+    with (
+        bench.serve() as server,
+        echo_server() as echo_target,
+        bench.account("echo and Enqueue by turns", server),
+    ):
+        echo, enqueue = asyncio.run(_alternate(bench, echo_target, server.target))
+    bare = Figure.of_rounds("bare echo", echo, "calls/s")
+    real = Figure.of_rounds("Enqueue", enqueue, "calls/s")
+    yield bare
+    yield real
+    yield Figure(
+        name="Enqueue ÷ echo",
+        value=real.value / bare.value,
+        unit="",
+        at_least=RATIO_TARGET,
+    )
+
+
+async def _alternate(
+    bench: Bench, echo_target: str, target: str
+) -> tuple[list[float], list[float]]:
+    """Return calls per second of the echo and of the server, round by round."""
+    request = enqueue_request().SerializeToString()
+    rounds, seconds = bench.pick(9, 2), bench.pick(2.0, 0.3)
+    async with (
+        grpc.aio.insecure_channel(echo_target) as echo_channel,
+        grpc.aio.insecure_channel(target) as channel,
+    ):
+        calls = raw_call(echo_channel, ECHO), raw_call(channel, ENQUEUE)
+        for call in calls:
+            await _rate(call, request, seconds / 4)
+        rates = [[await _rate(call, request, seconds) for call in calls] for _ in range(rounds)]
+    return [echo for echo, _ in rates], [real for _, real in rates]
+
+
+async def _rate(call: RawCall, request: bytes, seconds: float) -> float:
+    """Call from many callers for that long, and return answers per second."""
+    began = time.perf_counter()
+    deadline = began + seconds
+    answered = 0
+
+    async def caller() -> None:
+        nonlocal answered
+        while time.perf_counter() < deadline:
+            await call(request)
+            answered += 1
+
+    await asyncio.gather(*(caller() for _ in range(CALLERS)))
+    return answered / (time.perf_counter() - began)

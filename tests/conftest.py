@@ -1,0 +1,55 @@
+"""Fixtures for tests that talk to a real server: one to share, and ones of a test's own."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+import grpc
+import pytest
+
+from backlane.testing import ServerProcess
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+class StartServer(Protocol):
+    """Starts a server that ends with the test."""
+
+    def __call__(
+        self, data: Path | None = None, *, listen: str = "127.0.0.1:0", args: tuple[str, ...] = ()
+    ) -> ServerProcess:
+        """Start it as `ServerProcess.start` does."""
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    """A server for tests that leave it as it was; each uses a tenant of its own."""
+    folder = tmp_path_factory.mktemp("server")
+    with ServerProcess.start(folder / "data", log=folder / "log") as process:
+        yield process
+
+
+@pytest.fixture
+def channel(server: ServerProcess) -> Iterator[grpc.Channel]:
+    """A channel to the shared server."""
+    with grpc.insecure_channel(server.target) as opened:
+        yield opened
+
+
+@pytest.fixture
+def start_server(tmp_path: Path) -> Iterator[StartServer]:
+    """Starts servers of the test's own."""
+    started: list[ServerProcess] = []
+
+    def start(
+        data: Path | None = None, *, listen: str = "127.0.0.1:0", args: tuple[str, ...] = ()
+    ) -> ServerProcess:
+        log = tmp_path / f"log-{len(started)}"
+        started.append(ServerProcess.start(data, listen=listen, args=args, log=log))
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.kill()

@@ -1,0 +1,1 @@
+"""Crashes under load: what was acknowledged has to be there afterwards, once."""

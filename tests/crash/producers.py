@@ -1,0 +1,191 @@
+"""Owns the producers: unary, batch and stream, each repeating by request id what was not answered.
+
+Each runs on a thread of its own until it is told to stop, and leaves nothing unanswered.
+"""
+
+import random
+import threading
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Iterator
+
+from backlane import errors
+from backlane.client.plain import PlainClient, until_available
+from backlane.v1 import execution_pb2 as records
+from backlane.v1.execution_service_pb2 import (
+    EnqueueOutcome,
+    EnqueueRequest,
+    EnqueueStreamRequest,
+)
+from tests.crash.ledger import Acknowledged, Ledger
+
+TENANT = "crash"
+CALLABLE = "crash.checksum"
+AWAY_S = 60.0
+"""How long a server may be away, in seconds."""
+UNFINISHED_MAX = 10_000
+"""Producers wait for the workers there, so that the end of a test is not the longest part."""
+RETRY = records.BackgroundExecutionConfig(
+    retry=records.RetryConfig(max_attempts=5, initial_delay_ms=10, max_delay_ms=50)
+)
+
+
+class Producer(ABC):
+    """Enqueues on a thread of its own, and writes down what is acknowledged."""
+
+    def __init__(self, name: str, client: PlainClient, ledger: Ledger, seed: int) -> None:
+        """Make a producer; `start` starts it."""
+        self.name = name
+        self.client = client
+        self.ledger = ledger
+        self.random = random.Random(f"{name} {seed}")  # noqa: S311  # no secret
+        self.stopping = threading.Event()
+        self._made = 0
+        self._thread = threading.Thread(target=self._run, name=f"producer-{name}")
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Let what is under way be answered, and wait for the end."""
+        self.stopping.set()
+        self._thread.join(AWAY_S)
+        assert not self._thread.is_alive()
+
+    @abstractmethod
+    def produce(self) -> None:
+        """Enqueue a little, and return once it is answered."""
+
+    def make(self, count: int) -> list[EnqueueRequest]:
+        """Make items with inputs of random text and length."""
+        return [self._make_one() for _ in range(count)]
+
+    def _make_one(self) -> EnqueueRequest:
+        self._made += 1
+        size = self.random.choice((8, 200, 200, 200, 5000))
+        text = f"{self.name} {self._made} {self.random.randbytes(size).hex()} ☃"
+        return EnqueueRequest(
+            tenant_id=TENANT,
+            callable_name=CALLABLE,
+            input=text,
+            request_id=f"{self.name}-{self._made}",
+            config=RETRY,
+        )
+
+    def _run(self) -> None:
+        while not self.stopping.is_set():
+            self.produce()
+            self.ledger.wait_for_room(UNFINISHED_MAX, AWAY_S)
+
+
+class UnaryProducer(Producer):
+    """One `Enqueue` after the other; some are repeated although they were answered."""
+
+    def produce(self) -> None:
+        """Enqueue one, once or twice."""
+        item = self._make_one()
+        for _ in range(self.random.choice((1, 1, 1, 2))):
+            answer = until_available(
+                lambda: self.client.enqueue(
+                    CALLABLE, item.input, request_id=item.request_id, config=RETRY
+                ),
+                timeout_s=AWAY_S,
+            )
+            execution_id = answer.execution.execution_id
+            self.ledger.acknowledge([Acknowledged(item.request_id, execution_id, item.input)])
+
+
+class BatchProducer(Producer):
+    """One `EnqueueBatch` after the other; some are repeated although they were answered."""
+
+    def produce(self) -> None:
+        """Enqueue one batch, once or twice."""
+        items = self.make(self.random.randint(1, 100))
+        request_id = items[0].request_id
+        for item in items:
+            item.ClearField("request_id")
+        for _ in range(self.random.choice((1, 1, 1, 2))):
+            answer = until_available(
+                lambda: self.client.enqueue_batch(items, request_id=request_id), timeout_s=AWAY_S
+            )
+            results = zip(items, answer.results, strict=True)
+            self.ledger.acknowledge(
+                Acknowledged(f"{request_id}/{place}", result.execution.execution_id, item.input)
+                for place, (item, result) in enumerate(results)
+            )
+
+
+class StreamProducer(Producer):
+    """One `EnqueueStream`, opened again with all that was not answered where it broke."""
+
+    WINDOW = 300
+    """Items that may wait for their answer."""
+
+    def __init__(self, name: str, client: PlainClient, ledger: Ledger, seed: int) -> None:
+        """Make a producer; `start` starts it."""
+        super().__init__(name, client, ledger, seed)
+        self._changed = threading.Condition()
+        self._stream = 0
+        self._unanswered: deque[EnqueueRequest] = deque()
+
+    def produce(self) -> None:
+        """Serve one stream, to the end where the producer is stopped."""
+        try:
+            for outcome in self.client.enqueue_stream(self._begin_stream()):
+                self._note(outcome)
+        except (errors.UnavailableError, errors.CallCancelledError):
+            return
+
+    def _run(self) -> None:
+        while not self.stopping.is_set() or self._unanswered:
+            self.produce()
+
+    def _begin_stream(self) -> Iterator[EnqueueStreamRequest]:
+        with self._changed:
+            self._stream += 1
+            self._changed.notify_all()
+            return self._messages(self._stream, list(self._unanswered))
+
+    def _messages(
+        self, stream: int, unanswered: list[EnqueueRequest]
+    ) -> Iterator[EnqueueStreamRequest]:
+        if unanswered:
+            yield EnqueueStreamRequest(items=unanswered)
+        while items := self._next_items(stream):
+            yield EnqueueStreamRequest(items=items)
+
+    def _next_items(self, stream: int) -> list[EnqueueRequest]:
+        """Make items once the window has room; none where the stream is over."""
+        self.ledger.wait_for_room(UNFINISHED_MAX, AWAY_S)
+        with self._changed:
+            self._changed.wait_for(lambda: self._is_over(stream) or self._has_room(), AWAY_S)
+            if self._is_over(stream):
+                return []
+            items = self.make(self.random.randint(1, 20))
+            self._unanswered.extend(items)
+            return items
+
+    def _is_over(self, stream: int) -> bool:
+        # An older stream's sender may still wait here, and has to take nothing from the newer.
+        return stream != self._stream or self.stopping.is_set()
+
+    def _has_room(self) -> bool:
+        return len(self._unanswered) < self.WINDOW
+
+    def _note(self, outcome: EnqueueOutcome) -> None:
+        with self._changed:
+            item = self._unanswered.popleft()
+            self._changed.notify_all()
+        if outcome.HasField("result"):
+            execution_id = outcome.result.execution_id
+            self.ledger.acknowledge([Acknowledged(item.request_id, execution_id, item.input)])
+        else:
+            self.ledger.contradict(f"{item.request_id} was refused: {outcome.status.message}")
+
+    def stop(self) -> None:
+        """Let what is under way be answered, and wait for the end."""
+        self.stopping.set()
+        with self._changed:
+            self._changed.notify_all()
+        super().stop()

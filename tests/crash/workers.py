@@ -1,0 +1,61 @@
+"""Owns the workers: two on `Work` streams, which check each input and answer its checksum."""
+
+import threading
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from backlane.v1.worker_service_pb2 import Lease
+from backlane.worker.plain import Options, PlainWorker
+from tests.crash.ledger import Ledger
+from tests.crash.producers import CALLABLE, TENANT
+
+LEASE_MS = 3000
+"""Leases that a crash caught on their way to the worker are lost for this long after it."""
+DRAIN_S = 30.0
+WORKERS = (
+    Options(worker_id="pool", tenant_ids=[TENANT], threads=2, room=64, lease_duration_ms=LEASE_MS),
+    Options(
+        worker_id="inline", tenant_ids=[TENANT], threads=0, room=200, lease_duration_ms=LEASE_MS
+    ),
+)
+
+
+class FirstAttemptError(Exception):
+    """Some first attempts fail, so that retries are under way when the server dies."""
+
+
+def checksum(text: str) -> dict[str, float]:
+    """Return the output that belongs to an input."""
+    return {"crc": float(zlib.crc32(text.encode()))}
+
+
+def handle(lease: Lease) -> dict[str, float]:
+    """Answer the checksum of the input; a twentieth of all first attempts fail.
+
+    Raises:
+        FirstAttemptError: this is one of them.
+    """
+    output = checksum(lease.execution.input)
+    if lease.attempt == 1 and output["crc"] % 20 == 0:
+        raise FirstAttemptError
+    return output
+
+
+@contextmanager
+def working(target: str, ledger: Ledger) -> Iterator[None]:
+    """Run the workers while the block runs, and drain them after it."""
+    workers = [
+        PlainWorker(target, {CALLABLE: handle}, options, ledger.observe) for options in WORKERS
+    ]
+    threads = [threading.Thread(target=worker.run) for worker in workers]
+    for thread in threads:
+        thread.start()
+    try:
+        yield
+    finally:
+        for worker in workers:
+            worker.drain()
+        for thread in threads:
+            thread.join(DRAIN_S)
+    assert not any(thread.is_alive() for thread in threads)

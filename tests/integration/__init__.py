@@ -1,0 +1,1 @@
+"""Tests of a real server, over the network."""

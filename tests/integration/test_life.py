@@ -1,0 +1,195 @@
+"""A server's life: its one line, what keeps it from starting, and how it ends."""
+
+from __future__ import annotations
+
+import signal
+from typing import TYPE_CHECKING
+
+import grpc
+import pytest
+from grpc_health.v1 import health_pb2
+
+from backlane.errors import ExecutionNotFoundError, from_rpc_error
+from backlane.testing import ServerStartError
+from backlane.v1 import execution_service_pb2 as api
+from backlane.v1 import worker_service_pb2 as work
+from backlane.v1.execution_service_pb2_grpc import ExecutionServiceStub
+from backlane.v1.worker_service_pb2_grpc import WorkerServiceStub
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.conftest import StartServer
+
+    WatchMethod = grpc.UnaryStreamMultiCallable[
+        health_pb2.HealthCheckRequest, health_pb2.HealthCheckResponse
+    ]
+
+HELLO = work.WorkRequest(hello=work.WorkHello(worker_id="w", callables=["*"]))
+POLL = work.LeaseRequest(worker_id="w", callables=["*"], wait_ms=60_000)
+
+
+def enqueue(channel: grpc.Channel) -> str:
+    """Enqueue one execution and return its id."""
+    request = api.EnqueueRequest(tenant_id="t", callable_name="c", input="in")
+    execution_id: str = (
+        ExecutionServiceStub(channel).Enqueue(request, timeout=20).execution.execution_id
+    )
+    return execution_id
+
+
+def watch(channel: grpc.Channel) -> Iterator[int]:
+    """The server's health, each change of it."""
+    method: WatchMethod = channel.unary_stream(
+        "/grpc.health.v1.Health/Watch",
+        health_pb2.HealthCheckRequest.SerializeToString,
+        health_pb2.HealthCheckResponse.FromString,
+    )
+    for response in method(health_pb2.HealthCheckRequest()):
+        yield response.status
+
+
+def test_a_taken_port_is_one_line_and_status_2(start_server: StartServer) -> None:
+    taken = start_server().target
+    with pytest.raises(ServerStartError) as raised:
+        start_server(listen=taken)
+
+    assert raised.value.status == 2
+    assert raised.value.stderr == f"backlane: cannot listen on {taken}: address already in use\n"
+
+
+def test_data_in_use_is_one_line_and_status_2(start_server: StartServer, tmp_path: Path) -> None:
+    start_server(tmp_path / "data")
+    with pytest.raises(ServerStartError) as raised:
+        start_server(tmp_path / "data")
+
+    assert raised.value.status == 2
+    [line] = raised.value.stderr.splitlines()
+    assert line.startswith("backlane: ")
+    assert str(tmp_path / "data") in line
+
+
+def test_data_that_is_no_directory_is_one_line_and_status_2(
+    start_server: StartServer, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("not a directory")
+    with pytest.raises(ServerStartError) as raised:
+        start_server(tmp_path / "file")
+
+    assert raised.value.status == 2
+    assert len(raised.value.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_an_idle_server_stops_with_status_0(
+    start_server: StartServer, number: signal.Signals
+) -> None:
+    server = start_server()
+    server.process.send_signal(number)
+
+    assert server.wait() == 0
+
+
+def test_a_stop_answers_parked_polls_and_tells_workers_and_watchers(
+    start_server: StartServer,
+) -> None:
+    server = start_server()
+    with grpc.insecure_channel(server.target) as channel:
+        poll = WorkerServiceStub(channel).Lease.future(POLL)
+        responses = WorkerServiceStub(channel).Work(open_until(poll))
+        assert next(responses).WhichOneof("message") == "welcome"
+        statuses = watch(channel)
+        assert next(statuses) == health_pb2.HealthCheckResponse.SERVING
+        server.terminate()
+
+        assert next(statuses) == health_pb2.HealthCheckResponse.NOT_SERVING
+        assert next(responses).WhichOneof("message") == "drain"
+        assert list(poll.result(20).leases) == []
+        assert server.wait() == 0
+
+
+def open_until(poll: grpc.Future[work.LeaseResponse]) -> Iterator[work.WorkRequest]:
+    """A worker's side of a stream that ends once that call is answered."""
+    yield HELLO
+    poll.result(30)
+
+
+def test_a_stream_that_stays_open_is_ended_after_the_grace(start_server: StartServer) -> None:
+    server = start_server(args=("--drain-grace", "100ms"))
+    with grpc.insecure_channel(server.target) as channel:
+        never = WorkerServiceStub(channel).Lease.future(POLL)
+        responses = WorkerServiceStub(channel).Work(open_until(never))
+        next(responses)
+        server.terminate()
+        with pytest.raises(grpc.RpcError) as raised:
+            list(responses)
+
+        assert server.wait() == 0
+    assert from_rpc_error(raised.value).code is grpc.StatusCode.UNAVAILABLE
+
+
+def test_a_second_signal_stops_at_once(start_server: StartServer) -> None:
+    server = start_server(args=("--drain-grace", "1h"))
+    with grpc.insecure_channel(server.target) as channel:
+        never = WorkerServiceStub(channel).Lease.future(POLL)
+        responses = WorkerServiceStub(channel).Work(open_until(never))
+        next(responses)
+        statuses = watch(channel)
+        next(statuses)
+        server.terminate()
+        # The first signal was taken once this news is out.
+        next(statuses)
+        server.terminate()
+
+        assert server.wait() == 128 + signal.SIGTERM
+
+
+@pytest.mark.parametrize("ending", ["stop", "kill"])
+def test_what_was_acknowledged_is_there_after_a_restart(
+    start_server: StartServer, tmp_path: Path, ending: str
+) -> None:
+    server = start_server(tmp_path / "data")
+    with grpc.insecure_channel(server.target) as channel:
+        execution_id = enqueue(channel)
+    getattr(server, ending)()
+    server.restart()
+
+    with grpc.insecure_channel(server.target) as channel:
+        request = api.GetRequest(tenant_id="t", execution_id=execution_id)
+        response = ExecutionServiceStub(channel).Get(request, timeout=20)
+    assert response.execution.input == "in"
+
+
+def test_a_server_in_memory_forgets(start_server: StartServer) -> None:
+    server = start_server()
+    with grpc.insecure_channel(server.target) as channel:
+        execution_id = enqueue(channel)
+    server.restart()
+
+    with grpc.insecure_channel(server.target) as channel:
+        request = api.GetRequest(tenant_id="t", execution_id=execution_id)
+        with pytest.raises(grpc.RpcError) as raised:
+            ExecutionServiceStub(channel).Get(request, timeout=20)
+    assert isinstance(from_rpc_error(raised.value), ExecutionNotFoundError)
+
+
+def test_an_open_port_without_identity_is_warned_of(start_server: StartServer) -> None:
+    exposed = start_server(listen="0.0.0.0:0")
+    local = start_server()
+
+    assert "no identity is configured" in exposed.read_log()
+    assert "no identity is configured" not in local.read_log()
+
+
+def test_a_poll_whose_caller_left_takes_nothing(start_server: StartServer) -> None:
+    server = start_server()
+    with grpc.insecure_channel(server.target) as channel:
+        worker = WorkerServiceStub(channel)
+        for _ in range(20):
+            gone = worker.Lease.future(POLL)
+            gone.cancel()
+        execution_id = enqueue(channel)
+        [lease] = worker.Lease(POLL, timeout=20).leases
+
+    assert lease.execution.execution_id == execution_id

@@ -1,0 +1,66 @@
+"""Server reflection: both versions list and describe everything that is served."""
+
+from __future__ import annotations
+
+import grpc
+import pytest
+from google.protobuf import descriptor_pb2
+from grpc_reflection.v1alpha import reflection_pb2
+
+from backlane.server.descriptors import (
+    BACKLANE_SERVICES,
+    HEALTH,
+    REFLECTION_V1,
+    REFLECTION_V1ALPHA,
+    served_pool,
+)
+from backlane.server.reflection import reflection_handlers
+
+ALL_SERVICES = [*BACKLANE_SERVICES, HEALTH, REFLECTION_V1, REFLECTION_V1ALPHA]
+Request = reflection_pb2.ServerReflectionRequest
+
+
+async def ask(version: str, request: Request) -> reflection_pb2.ServerReflectionResponse:
+    """One question to a server of its own."""
+    server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
+    server.add_generic_rpc_handlers(reflection_handlers(served_pool()))
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+        call = channel.stream_stream(f"/{version}/ServerReflectionInfo")()
+        await call.write(request.SerializeToString())
+        answer = await call.read()
+        call.cancel()
+    await server.stop(None)
+    assert isinstance(answer, bytes)
+    return reflection_pb2.ServerReflectionResponse.FromString(answer)
+
+
+@pytest.mark.parametrize("version", [REFLECTION_V1, REFLECTION_V1ALPHA])
+async def test_both_versions_list_every_service(version: str) -> None:
+    response = await ask(version, Request(list_services="*"))
+
+    names = [service.name for service in response.list_services_response.service]
+    assert sorted(names) == sorted(ALL_SERVICES)
+
+
+@pytest.mark.parametrize("service", ALL_SERVICES)
+async def test_every_service_can_be_described(service: str) -> None:
+    response = await ask(REFLECTION_V1, Request(file_containing_symbol=service))
+
+    [file] = [
+        file
+        for encoded in response.file_descriptor_response.file_descriptor_proto
+        for file in [descriptor_pb2.FileDescriptorProto.FromString(encoded)]
+        if service.startswith(f"{file.package}.")
+        and service.rpartition(".")[2] in [described.name for described in file.service]
+    ]
+    assert file.package == service.rpartition(".")[0]
+
+
+async def test_health_is_described_with_its_list() -> None:
+    response = await ask(REFLECTION_V1, Request(file_containing_symbol=HEALTH))
+
+    [encoded] = response.file_descriptor_response.file_descriptor_proto
+    [service] = descriptor_pb2.FileDescriptorProto.FromString(encoded).service
+    assert sorted(method.name for method in service.method) == ["Check", "List", "Watch"]
