@@ -19,6 +19,9 @@ class DataInUseError(CoreError):
 class DataCorruptError(CoreError):
     """The core refuses to start on this data. The message names what is missing or damaged."""
 
+def build_profile() -> str:
+    """Return how the core was built: `release` or `debug`."""
+
 def reasons() -> list[tuple[str, int]]:
     """Return every `ErrorInfo.reason` the core sends, with its gRPC status code."""
 
@@ -60,7 +63,8 @@ class Core:
         node: str = "local",
         limits: dict[str, int] | None = None,
         accept_loss: bool = False,
-        retention_ms: int = ...,
+        retention_ms: int = 604_800_000,
+        manual_clock_ms: int | None = None,
     ) -> Core:
         """Open the store, recover, and return once calls can be answered.
 
@@ -70,6 +74,8 @@ class Core:
             limits: limits other than the defaults, by name.
             accept_loss: start although the log shows a gap or a damaged end.
             retention_ms: how long finished executions are kept, in milliseconds.
+            manual_clock_ms: for tests: a clock that stands at this instant, milliseconds since
+                the epoch, until `advance` moves it; None runs on the machine's clocks.
 
         Raises:
             DataInUseError: another process has the data directory.
@@ -124,9 +130,10 @@ class Core:
         """
 
     def half_close(self, stream: int) -> None:
-        """Tell that the client will send no more.
+        """Tell that no further message of the client will come.
 
-        A broken connection may look like this for a moment: `close` follows then.
+        It may have finished, or its connection broke: `close` follows soon in that case, so that
+        this must take nothing from the client that a reconnect could keep.
         """
 
     def close(self, stream: int) -> None:
@@ -158,3 +165,6 @@ class Core:
 
     def stats(self) -> dict[str, int]:
         """Return counters and gauges by name."""
+
+    def advance(self, ms: int) -> None:
+        """Move the clock of a core that was made with `manual_clock_ms`, in milliseconds."""

@@ -105,7 +105,7 @@ class Report:
         """Print one workload's figures, and who used the processor where asked."""
         table = Table("figure", "value", "rounds", "target", "", title=workload)
         for figure in self.figures[workload]:
-            table.add_row(*_row(figure))
+            table.add_row(*_row(figure, is_judged=not self.is_quick))
         console.print(table)
         if with_cpu:
             for use in self.cpu.get(workload, ()):
@@ -121,11 +121,11 @@ def shorten(value: float) -> str:
     return f"{value:.4g}" if abs(value) >= 1 else f"{value:.3g}"
 
 
-def _row(figure: Figure) -> tuple[str, ...]:
+def _row(figure: Figure, *, is_judged: bool) -> tuple[str, ...]:
     span = ""
     if len(figure.rounds) > 1:
         span = f"{shorten(min(figure.rounds))} … {shorten(max(figure.rounds))}"
-    verdict = {None: "", True: "met", False: "not met"}[figure.is_met]
+    verdict = {None: "", True: "met", False: "not met"}[figure.is_met if is_judged else None]
     return figure.name, f"{shorten(figure.value)} {figure.unit}", span, figure.target, verdict
 
 

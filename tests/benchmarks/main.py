@@ -11,6 +11,7 @@ from tests.benchmarks.bench import Bench
 from tests.benchmarks.figures import Figure, Report
 from tests.benchmarks.machine import RELEASE, build_profile, describe_machine
 
+WIDTH: Final = 100
 EXIT_OK: Final = 0
 EXIT_NOT_MET: Final = 1
 EXIT_CANNOT_RUN: Final = 2
@@ -46,7 +47,7 @@ def main(
         build = f"the core's build is {build_profile()}, not {RELEASE}"
         return _refuse(f"{build}; --allow-debug measures it anyway")
     # With --json tables are left out, and stdout holds one object alone.
-    console = Console(quiet=as_json)
+    console = Console(quiet=as_json, width=None if sys.stdout.isatty() else WIDTH)
     report = _run(names or tuple(WORKLOADS), console, quick=quick, with_cpu=profile)
     if as_json:
         print(report.as_json())

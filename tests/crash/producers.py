@@ -23,7 +23,7 @@ TENANT = "crash"
 CALLABLE = "crash.checksum"
 AWAY_S = 60.0
 """How long a server may be away, in seconds."""
-UNFINISHED_MAX = 10_000
+UNFINISHED_MAX = 4_000
 """Producers wait for the workers there, so that the end of a test is not the longest part."""
 RETRY = records.BackgroundExecutionConfig(
     retry=records.RetryConfig(max_attempts=5, initial_delay_ms=10, max_delay_ms=50)

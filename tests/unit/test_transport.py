@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import TYPE_CHECKING
 
 import grpc
 import pytest
@@ -10,6 +11,9 @@ import pytest
 from backlane.errors import DrainingError, from_rpc_error
 from tests.unit.fake_core import ASK, TALK
 from tests.unit.serving import serving
+
+if TYPE_CHECKING:
+    from backlane.server.port import Completion
 
 
 async def test_nothing_under_way_is_settled() -> None:
@@ -60,6 +64,22 @@ async def test_what_is_left_after_the_grace_is_shed_with_draining() -> None:
             assert type(from_rpc_error(raised.value)) is DrainingError
         assert served.core.told("abandon") == [("abandon", asked)]
         assert await served.core.until("close") == ("close", opened)
+
+
+async def test_a_core_that_breaks_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with serving() as served:
+
+        def broken() -> list[Completion]:
+            raise BaseException("panic")  # noqa: TRY002  # as a panic in Rust comes
+
+        monkeypatch.setattr(served.core, "drain", broken)
+        call = served.ask(b"", path=ASK, timeout_s=0.2)
+        _, ticket, *_ = await served.core.until("call")
+        served.core.complete(int(str(ticket)), 0, b"lost")
+        with pytest.raises(grpc.aio.AioRpcError):
+            await call
+
+    assert served.failures == ["the core broke: BaseException('panic')"]
 
 
 async def test_nothing_is_delivered_once_the_store_failed() -> None:

@@ -3,9 +3,9 @@
 //! Owns the one place where a decided fact is applied. Refuses to hold rules: they are in
 //! `decide` and `rules`.
 
-use crate::command::{OfferKey, OfferSpec, StreamKey};
+use crate::command::{Finished, Known, OfferKey, OfferSpec, StreamKey};
 use crate::fact::{Fact, FactKind, Living};
-use crate::rules::id::Birth;
+use crate::rules::id::{Birth, ExecutionId};
 use crate::rules::limits::Limits;
 use crate::soft::{About, Soft, Told};
 use crate::state::{Impossible, State};
@@ -115,6 +115,14 @@ impl Engine {
         }
     }
 
+    /// An execution that is over: as it was read, or as it was decided since the facts were
+    /// taken last, which no reader can know of.
+    pub(crate) fn finished(&self, id: &ExecutionId, known: &Known) -> Option<Finished> {
+        let read = known.finished.get(&id.birth).cloned().flatten();
+        let decided = || self.facts.iter().rev().find_map(|decided| ended(decided, id.birth));
+        read.or_else(decided).filter(|done| done.id == *id)
+    }
+
     /// Applies a decided fact and queues it for the log.
     pub(crate) fn commit(&mut self, kind: FactKind, now: Now) {
         let at_ms = self.at_ms(now);
@@ -189,6 +197,19 @@ impl Engine {
         };
         self.walk.is_none()
     }
+}
+
+fn ended(decided: &Decided, birth: Birth) -> Option<Finished> {
+    let last = decided.last.as_ref().filter(|last| last.id.birth == birth)?;
+    let FactKind::Ended(ended) = &decided.fact.kind else {
+        return None;
+    };
+    Some(Finished {
+        id: last.id,
+        tenant: (*last.tenant).into(),
+        status: ended.status,
+        outcome: last.progress.outcome,
+    })
 }
 
 /// Folds a log.

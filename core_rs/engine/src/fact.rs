@@ -71,11 +71,12 @@ pub enum FactKind {
         /// Birth number of the next execution.
         next_birth: Birth,
     },
-    /// A batch's request id, standing for what the batch answered.
+    /// A request id that no birth carries, standing for what was answered: a batch's, or that of
+    /// a request that met a living execution.
     BatchAccepted {
         /// The id and its body.
         request: RequestKey,
-        /// What the batch answered, in order.
+        /// What was answered, in order.
         births: Births,
     },
 }

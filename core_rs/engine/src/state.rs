@@ -29,6 +29,8 @@ pub struct State {
     shard: u16,
     next_birth: Birth,
     last_at_ms: u64,
+    // Facts about executions below it are passed over while nothing is known of those.
+    unseen_below: Birth,
     slots: Slots,
     extras: BTreeMap<Birth, Box<Extras>>,
     holdings: BTreeMap<Birth, Holding>,
@@ -47,6 +49,8 @@ impl State {
         Self {
             shard,
             next_birth: 1,
+            // Until the log shows where it begins.
+            unseen_below: Birth::MAX,
             ..Self::default()
         }
     }

@@ -1,11 +1,40 @@
 //! Backlane's Python bindings: thin classes over the runtime. No rule of the domain lives here.
 
+mod core;
+mod error;
+mod principal;
+
 use pyo3::prelude::*;
 
 /// The native half of Backlane.
 #[pymodule]
 mod _core {
+    #[pymodule_export]
+    use super::core::Core;
+    #[pymodule_export]
+    use super::error::{CoreError, DataCorruptError, DataInUseError};
+    #[pymodule_export]
+    use super::principal::Principal;
+
     use pyo3::prelude::*;
+
+    /// Return every `ErrorInfo.reason` the core sends, with its gRPC status code.
+    #[pyfunction]
+    fn reasons() -> Vec<(&'static str, i32)> {
+        backlane_runtime::Reason::ALL
+            .map(|reason| (reason.name(), reason.code()))
+            .to_vec()
+    }
+
+    /// Return how the core was built: `release` or `debug`.
+    #[pyfunction]
+    const fn build_profile() -> &'static str {
+        if cfg!(debug_assertions) {
+            "debug"
+        } else {
+            "release"
+        }
+    }
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {

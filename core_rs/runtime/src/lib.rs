@@ -3,8 +3,22 @@
 //! Owns the shard (without I/O), and the threads, clock, reader and writer around it. Refuses to
 //! know Python and gRPC: completions are taken by whoever holds the [`Runtime`].
 
+mod clock;
 pub mod message;
+mod open;
+pub mod reader;
+mod recover;
+mod runtime;
 pub mod shard;
+mod writer;
 
+pub use clock::{Clock, ManualClock};
 pub use message::{Completion, CompletionKind, Input, Output, Ticket};
-pub use shard::{Settings, Shard};
+pub use open::{OpenError, OpenOptions, open};
+pub use recover::{RecoverError, machine_random, recover};
+pub use runtime::Runtime;
+pub use shard::{Random, Settings, Shard};
+
+// What the bindings need of the floors below: they see this crate alone.
+pub use backlane_engine::rules::access::{Principal, TenantScope};
+pub use backlane_wire::{Method, Reason};

@@ -50,7 +50,7 @@ pub enum Input {
     HalfClose(Ticket),
     /// The stream is gone.
     Close(Ticket),
-    /// So many bytes of a stream's messages left for the network.
+    /// So many bytes of a stream's messages, or a unary reply, left for the network.
     Written(Ticket, usize),
     /// Everything below this sequence is durable.
     Committed(u64),
@@ -82,6 +82,8 @@ pub enum Output {
     Maintain(Maintenance),
     /// Give this to the transport.
     Complete(Completion),
+    /// So many bytes a stream sent are decided, and that is durable.
+    Decided(Ticket, usize),
 }
 
 /// Something for a caller.
@@ -100,7 +102,7 @@ pub enum CompletionKind {
     Reply(Vec<u8>),
     /// A message of a stream.
     Message(Vec<u8>),
-    /// A stream that was asked to pause may be read again.
+    /// A stream whose reading was paused may be read again.
     Resume,
     /// A stream ends well.
     End,

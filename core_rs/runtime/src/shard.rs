@@ -88,6 +88,7 @@ pub type Random = Box<dyn FnMut() -> u64 + Send>;
 /// One shard.
 pub struct Shard {
     engine: Engine,
+    epoch: u64,
     settings: Settings,
     journal: Journal,
     records: Records,
@@ -119,6 +120,7 @@ impl Shard {
         requests.durable_up_to(requests.mark());
         Self {
             engine,
+            epoch: position.epoch,
             journal: Journal::new(position.next_sequence),
             records: Records::new(settings.cache_bytes),
             reads: Reads::default(),
@@ -144,6 +146,18 @@ impl Shard {
     /// The engine, for what no call of the API reaches yet.
     pub const fn engine_mut(&mut self) -> &mut Engine {
         &mut self.engine
+    }
+
+    /// The epoch its appends carry.
+    #[must_use]
+    pub const fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    /// Whether all that was decided is durable and nothing waits for the store.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        self.journal.is_empty() && self.reads.is_empty()
     }
 
     /// Hours whose request ids will come in [`Input::Requests`].
@@ -182,17 +196,38 @@ impl Shard {
         let (wall, mono) = self.engine.next_tick();
         let wall = wall.map(|at_ms| at_ms.saturating_sub(now.wall_ms));
         let mono = [mono, self.takers.next_expiry(), self.waits.next_expiry()];
-        let mono = mono.into_iter().flatten().map(|at_ms| at_ms.saturating_sub(now.mono_ms));
+        let mono = mono
+            .into_iter()
+            .flatten()
+            .map(|at_ms| at_ms.saturating_sub(now.mono_ms));
         wall.into_iter().chain(mono).min()
     }
 
     fn take(&mut self, input: Input) {
         match input {
-            Input::Call { ticket, method, principal, timeout_ms, bytes } => {
-                self.call(calls::Caller { ticket, principal, timeout_ms }, method, &bytes);
+            Input::Call {
+                ticket,
+                method,
+                principal,
+                timeout_ms,
+                bytes,
+            } => {
+                self.call(
+                    calls::Caller {
+                        ticket,
+                        principal,
+                        timeout_ms,
+                    },
+                    method,
+                    &bytes,
+                );
             }
             Input::Abandon(ticket) => self.abandon(ticket),
-            Input::Open { ticket, method, principal } => self.open(ticket, method, principal),
+            Input::Open {
+                ticket,
+                method,
+                principal,
+            } => self.open(ticket, method, principal),
             Input::Frame(ticket, bytes) => self.frame(ticket, bytes),
             Input::HalfClose(ticket) => self.half_close(ticket),
             Input::Close(ticket) => self.close(ticket),
@@ -220,13 +255,18 @@ impl Shard {
         principal: &'a Arc<Principal>,
         random: &'a mut Random,
     ) -> Context<'a> {
-        Context { limits, principal, random }
+        Context {
+            limits,
+            principal,
+            random,
+        }
     }
 
     /// Parks something for a caller until all that was decided so far is durable. Errors and
     /// reads are parked as well: they may rest on what is not durable yet.
     fn complete(&mut self, ticket: Ticket, kind: CompletionKind) {
-        self.journal.park(Output::Complete(Completion { ticket, kind }));
+        self.journal
+            .park(Output::Complete(Completion { ticket, kind }));
     }
 
     fn refuse(&mut self, ticket: Ticket, error: &ApiError) {
@@ -236,8 +276,8 @@ impl Shard {
 
 fn error_kind(error: &ApiError) -> CompletionKind {
     CompletionKind::Error {
-        code: error.reason.code(),
-        message: error.message.clone(),
+        code: error.reason().code(),
+        message: error.message().to_owned(),
         status: error.to_status(),
     }
 }

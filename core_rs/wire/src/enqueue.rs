@@ -291,3 +291,6 @@ impl Names {
         Ok(self.callable.insert(name.into()).clone())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -11,10 +11,14 @@ mod enqueue;
 mod error;
 mod failure;
 mod fields;
+#[cfg(test)]
+mod fixtures;
 mod generated;
 mod hash;
 mod log;
 mod method;
+#[cfg(test)]
+mod numbers;
 mod page;
 mod payload;
 mod put;
@@ -38,6 +42,6 @@ pub use log::{decode_facts, encode_fact};
 pub use method::Method;
 pub use page::page_token;
 pub use payload::PayloadParts;
-pub use record::{Standing, record};
+pub use record::{Standing, brief, record};
 pub use value::RawValue;
 pub use work::{WorkFrame, decode_work};

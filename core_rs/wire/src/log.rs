@@ -4,6 +4,8 @@
 
 mod decode;
 mod encode;
+#[cfg(test)]
+mod tests;
 
 pub use decode::decode_facts;
 pub(crate) use decode::{actor, error_record, progress as read_progress};

@@ -86,6 +86,17 @@ pub fn record(
     Ok(out)
 }
 
+/// An execution by its id alone: what a reply shows of those it has no room for.
+///
+/// # Errors
+/// [`DecodeError`] where the payload is not one that was written here.
+pub fn brief(birth: Birth, shard: u16, payload: &[u8]) -> Result<Vec<u8>, DecodeError> {
+    let id = PayloadView::of(payload)?.id(birth, shard);
+    let mut out = Vec::new();
+    put::text(&mut out, 1, &id.to_string());
+    Ok(out)
+}
+
 fn put_bytes(out: &mut Vec<u8>, tag: u32, value: Option<&[u8]>) {
     if let Some(value) = value {
         put::bytes(out, tag, value);
@@ -212,3 +223,6 @@ fn put_error(out: &mut Vec<u8>, error: &ErrorRecord) {
     put::uint(out, 10, error.occurred_at_ms);
     out.extend_from_slice(&error.extra);
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -34,3 +34,38 @@ pub(crate) fn check(traceparent: &str) -> Checked<()> {
     };
     must(is_valid, "traceparent", RULE)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KNOWN: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+
+    #[test]
+    fn the_example_of_the_standard_and_its_futures_are_taken() {
+        for taken in [
+            "",
+            KNOWN,
+            &KNOWN.replacen("00", "cc", 1),
+            &format!("cc{}-x", &KNOWN[2..]),
+        ] {
+            assert_eq!(Ok(()), check(taken), "{taken}");
+        }
+    }
+
+    #[test]
+    fn what_the_standard_calls_invalid_is_refused() {
+        let refused = [
+            KNOWN.to_uppercase(),
+            KNOWN.replacen("00", "ff", 1),
+            format!("{KNOWN}-x"),
+            KNOWN.replace("4bf92f3577b34da6a3ce929d0e0e4736", &"0".repeat(32)),
+            KNOWN.replace("00f067aa0ba902b7", &"0".repeat(16)),
+            KNOWN[..54].to_owned(),
+            format!("cc{}-{}", &KNOWN[2..], "x".repeat(256)),
+        ];
+        for text in refused {
+            assert!(check(&text).is_err(), "{text}");
+        }
+    }
+}

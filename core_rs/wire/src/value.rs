@@ -189,3 +189,118 @@ impl Message for RawValue {
         self.0.clear();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use prost_types::value::Kind;
+    use prost_types::{ListValue, Struct, Value};
+
+    use super::*;
+    use crate::fixtures::json;
+    use crate::generated::backlane::v1::CompleteResult;
+
+    fn raw(value: &Value) -> RawValue {
+        RawValue(value.encode_to_vec())
+    }
+
+    fn of(kind: Kind) -> Value {
+        Value { kind: Some(kind) }
+    }
+
+    fn nested(levels: usize) -> Value {
+        (0..levels).fold(of(Kind::BoolValue(true)), |inner, level| {
+            if level % 2 == 0 {
+                return of(Kind::ListValue(ListValue {
+                    values: vec![inner],
+                }));
+            }
+            let fields = [("key".to_owned(), inner)].into();
+            of(Kind::StructValue(Struct { fields }))
+        })
+    }
+
+    #[test]
+    fn null_is_what_every_encoder_writes() {
+        assert_eq!(RawValue::NULL, *raw(&of(Kind::NullValue(0))).as_bytes());
+        assert_eq!(Ok(()), RawValue(RawValue::NULL.to_vec()).check(0));
+    }
+
+    #[test]
+    fn depth_counts_arrays_and_objects_within_each_other() {
+        assert_eq!(Ok(()), raw(&nested(24)).check(24));
+        assert_eq!(Err(NotJson::Depth), raw(&nested(25)).check(24));
+        assert_eq!(Ok(()), raw(&nested(0)).check(0));
+    }
+
+    #[test]
+    fn nesting_far_beyond_the_limit_is_refused_without_following_it() {
+        let mut bytes = RawValue::NULL.to_vec();
+        for _ in 0..10_000 {
+            // A list's item, and the list as a value.
+            for key in [0x0A, 0x32] {
+                let mut outer = vec![key];
+                encode_varint(bytes.len() as u64, &mut outer);
+                outer.append(&mut bytes);
+                bytes = outer;
+            }
+        }
+        assert_eq!(Err(NotJson::Depth), RawValue(bytes).check(24));
+    }
+
+    #[test]
+    fn what_json_cannot_say_is_refused() {
+        let number = |number| raw(&of(Kind::NumberValue(number)));
+        let two_kinds = [&RawValue::NULL[..], &[0x20, 0x01]].concat();
+        let empty_in_list = of(Kind::ListValue(ListValue {
+            values: vec![Value { kind: None }],
+        }));
+        let cases = [
+            (number(f64::NAN), NotJson::Number),
+            (number(f64::INFINITY), NotJson::Number),
+            (RawValue(vec![]), NotJson::Kind),
+            (RawValue(two_kinds), NotJson::Kind),
+            (raw(&empty_in_list), NotJson::Kind),
+            (RawValue(vec![0x08, 0x01]), NotJson::Kind),
+            (RawValue(vec![0x1A, 0x01, 0xFF]), NotJson::Text),
+            (
+                RawValue(vec![0x2A, 0x04, 0x0A, 0x02, 0x0A, 0x00]),
+                NotJson::Kind,
+            ),
+            (RawValue(vec![0x1A, 0x05]), NotJson::Malformed),
+        ];
+        for (value, problem) in cases {
+            assert_eq!(Err(problem), value.check(24), "{value:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_json_is_taken_and_kept_to_the_byte(value in json()) {
+            let sent = value.encode_to_vec();
+            // The same message with the value's own type, as a client builds it.
+            let mut message = vec![0x1A];
+            encode_varint(sent.len() as u64, &mut message);
+            message.extend(&sent);
+            let output = CompleteResult::decode(&message[..]).unwrap().output.unwrap();
+            prop_assert_eq!(Ok(()), output.check(24));
+            prop_assert_eq!(&sent, output.as_bytes());
+            let again = CompleteResult { output: Some(output), ..CompleteResult::default() };
+            prop_assert_eq!(message, again.encode_to_vec());
+        }
+
+        #[test]
+        fn any_bytes_are_judged(bytes: Vec<u8>) {
+            let _ = RawValue(bytes.clone()).check(24);
+            let _ = CompleteResult::decode(&bytes[..]);
+        }
+
+        #[test]
+        fn broken_json_is_judged(value in json(), place: usize, byte: u8) {
+            let mut bytes = value.encode_to_vec();
+            let place = place % bytes.len();
+            bytes[place] = byte;
+            let _ = RawValue(bytes).check(24);
+        }
+    }
+}

@@ -37,8 +37,7 @@ CHANNEL_OPTIONS: Final[Sequence[tuple[str, int]]] = (
     ("grpc.max_send_message_length", MESSAGE_BYTES_MAX),
     # gRPC's own backoff starts at a second, longer than a restart of the server takes.
     ("grpc.initial_reconnect_backoff_ms", 50),
-    ("grpc.min_reconnect_backoff_ms", 50),
-    ("grpc.max_reconnect_backoff_ms", 1000),
+    ("grpc.max_reconnect_backoff_ms", 500),
 )
 
 
@@ -51,7 +50,8 @@ class PlainClient:
         Args:
             target: the server's address, `host:port`.
             tenant_id: whose executions they are.
-            timeout_s: how long one call may take, in seconds.
+            timeout_s: how long one call may take, in seconds; it includes the wait for a server
+                that is away.
         """
         self._channel = grpc.insecure_channel(target, options=CHANNEL_OPTIONS)
         self._stub = ExecutionServiceStub(self._channel)
@@ -111,7 +111,7 @@ class PlainClient:
         `messages` does.
         """
         try:
-            for answer in self._stub.EnqueueStream(messages):
+            for answer in self._stub.EnqueueStream(messages, wait_for_ready=True):
                 yield from answer.outcomes
         except grpc.RpcError as error:
             raise errors.from_rpc_error(error) from error
@@ -166,7 +166,9 @@ class PlainClient:
         extra_s: float = 0.0,
     ) -> Answer:
         try:
-            return method(request, timeout=self._timeout_s + extra_s)
+            # Without `wait_for_ready` a call to a server that restarts fails at once, and between
+            # such calls gRPC looks at its sockets only every 5 s.
+            return method(request, timeout=self._timeout_s + extra_s, wait_for_ready=True)
         except grpc.RpcError as error:
             raise errors.from_rpc_error(error) from error
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+import grpc
+
 from backlane.server.refusal import abort, refusal, refusal_for
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
-
-    import grpc
 
     from backlane.server.identity import Identify
     from backlane.server.port import Completion, CorePort
@@ -69,7 +69,7 @@ class Calls:
                     else None
                 )
                 ticket = call(method, principal, wait_ms, request)
-            except Exception as error:  # noqa: BLE001  # none may reach grpc, which sends its text
+            except BaseException as error:  # noqa: BLE001  # grpc would send its text; panics too
                 await abort(context, *refusal_for(error, path))
             future: asyncio.Future[Completion] = create_future()
             pending[ticket] = future
@@ -78,12 +78,12 @@ class Calls:
                 if confirmed and not code:
                     await context.write(payload)
                     core.written(ticket, len(payload))
-            except BaseException:
+            except (asyncio.CancelledError, grpc.aio.BaseError) as gone:
                 # The caller is gone. Where the completion had come already, this tells the core
-                # that the reply was not delivered.
+                # that the reply was not delivered. grpc logs a failed write, but not a cancel.
                 pending.pop(ticket, None)
                 core.abandon(ticket)
-                raise
+                raise asyncio.CancelledError from gone
             if code:
                 await abort(context, code, payload, message)
             return payload

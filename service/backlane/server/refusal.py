@@ -57,7 +57,7 @@ def refusal(
     return Refusal(code, status.SerializeToString(), message)
 
 
-def refusal_for(error: Exception, doing: str) -> Refusal:
+def refusal_for(error: BaseException, doing: str) -> Refusal:
     """Return what the client may know of an exception; its own text is for the log alone."""
     if isinstance(error, RefusedError):
         return error.refusal

@@ -106,7 +106,13 @@ class Transport(grpc.GenericRpcHandler):
 
     def _dispatch(self) -> None:
         pending, streams = self._calls.pending, self._streams.open
-        for completion in self._core.drain():
+        try:
+            completions = self._core.drain()
+        except BaseException as error:  # noqa: BLE001  # what it took is lost: nobody may go on
+            self.close()
+            self._on_failure(f"the core broke: {error!r}")
+            return
+        for completion in completions:
             ticket, code, payload, message = completion
             future = pending.pop(ticket, None)
             if future is not None:

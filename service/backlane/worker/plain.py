@@ -49,7 +49,6 @@ CHANNEL_OPTIONS: Final = (
     ("grpc.max_send_message_length", 20 << 20),
     # gRPC's own backoff starts at a second; leases survive a broken stream for five.
     ("grpc.initial_reconnect_backoff_ms", 50),
-    ("grpc.min_reconnect_backoff_ms", 50),
     ("grpc.max_reconnect_backoff_ms", 500),
 )
 
@@ -104,6 +103,7 @@ class PlainWorker:
         self._book = Book(options.room, options.lease_duration_ms / 3000)
         self._pool = ThreadPoolExecutor(max(1, options.threads), "backlane-handler")
         self._drain_deadline = math.inf
+        self._is_welcome = False
         self._cancel_stream: Callable[[], object] = bool
 
     def drain(self) -> None:
@@ -117,6 +117,7 @@ class PlainWorker:
             cut = threading.Timer(self._options.drain_timeout_s, self._cut_stream)
             cut.daemon = True
             cut.start()
+            self._cut_idle_stream()
 
     def run(self) -> None:
         """Work until drained, over as many streams as it takes."""
@@ -124,8 +125,10 @@ class PlainWorker:
         with grpc.insecure_channel(self._target, options=CHANNEL_OPTIONS) as channel:
             stub = WorkerServiceStub(channel)
             while not self._is_done():
-                was_welcomed = self._serve_stream(stub)
-                backoff_s = BACKOFF_FIRST_S if was_welcomed else min(backoff_s * 2, BACKOFF_LAST_S)
+                self._serve_stream(stub)
+                backoff_s = min(backoff_s * 2, BACKOFF_LAST_S)
+                if self._is_welcome:
+                    backoff_s = BACKOFF_FIRST_S
                 if not self._is_done():
                     # Jitter, so that a server's restart is not met by all workers at once.
                     time.sleep(backoff_s * random.uniform(0.5, 1.0))  # noqa: S311  # no secret
@@ -139,20 +142,27 @@ class PlainWorker:
     def _cut_stream(self) -> None:
         self._cancel_stream()
 
-    def _serve_stream(self, stub: WorkerServiceStub) -> bool:
-        """Serve one stream until it ends, and tell whether the server had welcomed it."""
-        was_welcomed = False
-        call = stub.Work(self._book.begin_stream(self._hello()))
+    def _cut_idle_stream(self) -> None:
+        """End a stream that waits for a server that is away, where nothing is left to say."""
+        if self._is_done() and not self._is_welcome:
+            self._cancel_stream()
+
+    def _serve_stream(self, stub: WorkerServiceStub) -> None:
+        """Serve one stream until it ends."""
+        self._is_welcome = False
+        # Without `wait_for_ready` a stream to a server that restarts fails at once, and between
+        # such streams gRPC looks at its sockets only every 5 s: too late for the leases held.
+        call = stub.Work(self._book.begin_stream(self._hello()), wait_for_ready=True)
         self._cancel_stream = call.cancel
+        self._cut_idle_stream()
         try:
             for response in call:
-                was_welcomed = True
+                self._is_welcome = True
                 self._receive(response)
         except grpc.RpcError as error:
             log.info("%s: stream ended: %s", self._options.worker_id, errors.from_rpc_error(error))
         finally:
             self._book.give_up_stream()
-        return was_welcomed
 
     def _hello(self) -> api.WorkHello:
         return api.WorkHello(

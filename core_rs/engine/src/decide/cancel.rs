@@ -1,6 +1,6 @@
 //! Cancel: a queued execution ends, the holder of a running one is asked to stop.
 
-use crate::command::{Cancel, Known};
+use crate::command::{Cancel, Finished, Known};
 use crate::engine::Engine;
 use crate::error::Refusal;
 use crate::fact::{CancelAsked, Ended, FactKind};
@@ -18,7 +18,7 @@ impl Engine {
             self.catch_up(birth, now);
         }
         let Some(slot) = self.state.find(&cancel.tenant, &cancel.id) else {
-            return Err(cannot_cancel(cancel, known));
+            return Err(self.cannot_cancel(cancel, known));
         };
         let (reason, actor) = (EndReason::CancelRequested, cancel.actor.clone());
         if slot.phase != Phase::Running {
@@ -33,26 +33,21 @@ impl Engine {
         }
         Ok(())
     }
-}
 
-fn cannot_cancel(cancel: &Cancel, known: &Known) -> Refusal {
-    let execution_id = cancel.id.to_string();
-    let finished = known
-        .finished
-        .get(&cancel.id.birth)
-        .and_then(Option::as_ref);
-    if let Some(done) = finished.filter(|done| done.id == cancel.id && done.tenant == cancel.tenant)
-    {
-        let (status, event) = (done.status, "cancelled");
-        return Refusal::TransitionNotAllowed {
-            execution_id,
-            status,
-            event,
-        };
-    }
-    Refusal::ExecutionNotFound {
-        execution_id,
-        tenant: cancel.tenant.to_string(),
+    fn cannot_cancel(&self, cancel: &Cancel, known: &Known) -> Refusal {
+        let execution_id = cancel.id.to_string();
+        let finished = self.finished(&cancel.id, known);
+        match finished.filter(|done| done.tenant == cancel.tenant) {
+            Some(Finished { status, .. }) => Refusal::TransitionNotAllowed {
+                execution_id,
+                status,
+                event: "cancelled",
+            },
+            None => Refusal::ExecutionNotFound {
+                execution_id,
+                tenant: cancel.tenant.to_string(),
+            },
+        }
     }
 }
 

@@ -112,7 +112,17 @@ impl Engine {
         }
         self.catch_up_dedup(new, now);
         self.may_take(std::slice::from_ref(new))?;
-        Ok(self.make(new, now))
+        let made = self.make(new, now);
+        if let Some(request) = new.request.as_ref().filter(|_| made.existing) {
+            // No birth carries this request's id, and a repeat must not make a new execution.
+            self.keep_request(request, &[made.birth], now);
+        }
+        Ok(made)
+    }
+
+    fn keep_request(&mut self, request: &Request, births: &[Birth], now: Now) {
+        let (request, births) = (request.key, Births::of(births));
+        self.commit(FactKind::BatchAccepted { request, births }, now);
     }
 
     /// Makes all of the executions or none. `request` stands for the batch as a whole.
@@ -140,14 +150,7 @@ impl Engine {
         let made: Vec<_> = items.iter().map(|item| self.make(item, now)).collect();
         if let Some(request) = request {
             let births: Vec<_> = made.iter().map(|made| made.birth).collect();
-            let births = Births::of(&births);
-            self.commit(
-                FactKind::BatchAccepted {
-                    request: request.key,
-                    births,
-                },
-                now,
-            );
+            self.keep_request(request, &births, now);
         }
         Ok((made, false))
     }

@@ -18,7 +18,14 @@ impl Engine {
         let Some(key) = tenants.by_name(tenant) else {
             return Vec::new();
         };
-        let matching = |queue: &u32| offer.matches(tenant, &tenants.queue(*queue).callable);
+        // What is full is passed over as a whole: its executions may be millions.
+        if tenants.tenant(key).is_full() {
+            return Vec::new();
+        }
+        let matching = |queue: &u32| {
+            let queue = tenants.queue(*queue);
+            !queue.is_full() && offer.matches(tenant, &queue.callable)
+        };
         let mut queues: Vec<_> = tenants
             .queues_of(key)
             .filter(matching)

@@ -12,6 +12,7 @@ use crate::rules::id::{Birth, ExecutionId, LeaseToken};
 use crate::rules::retry::{Trouble, Verdict, jitter_seed, verdict};
 use crate::rules::status::{ActorKind, EndReason, Status};
 use crate::soft::Renewal;
+use crate::state::Slot;
 use crate::time::Now;
 
 /// Who may be spoken for, and what was read for them.
@@ -53,7 +54,7 @@ impl Engine {
         speaker: Speaker<'_>,
         now: Now,
     ) -> Result<Settled, Refusal> {
-        self.catch_up(held.id.birth, now);
+        self.catch_up_visible(held, speaker, now);
         match self.live_lease(held, speaker, Some(report.kind()))? {
             Lease::Repeated(status) => Ok(Settled::at(status)),
             Lease::Live => {
@@ -82,7 +83,7 @@ impl Engine {
         now: Now,
     ) -> Result<Settled, Refusal> {
         let birth = held.id.birth;
-        self.catch_up(birth, now);
+        self.catch_up_visible(held, speaker, now);
         self.live_lease(held, speaker, None)?;
         let lost = || Refusal::LeaseLost {
             execution_id: held.id.to_string(),
@@ -148,6 +149,19 @@ impl Engine {
         }
     }
 
+    /// Applies what is due, unless the execution is none that the caller could see.
+    fn catch_up_visible(&mut self, held: &Held, speaker: Speaker<'_>, now: Now) {
+        let slot = self.state.find_any(&held.id);
+        if slot.is_some_and(|slot| speaker.principal.sees(self.tenant_name(slot))) {
+            self.catch_up(held.id.birth, now);
+        }
+    }
+
+    fn tenant_name(&self, slot: &Slot) -> &str {
+        let tenants = self.state.tenants();
+        &tenants.tenant(tenants.queue(slot.queue).tenant).name
+    }
+
     fn live_lease(
         &self,
         held: &Held,
@@ -161,11 +175,7 @@ impl Engine {
             execution_id: held.id.to_string(),
         };
         if let Some(slot) = self.state.find_any(&held.id) {
-            let queue = self.state.tenants().queue(slot.queue);
-            if !speaker
-                .principal
-                .sees(&self.state.tenants().tenant(queue.tenant).name)
-            {
+            if !speaker.principal.sees(self.tenant_name(slot)) {
                 return Err(not_found(&held.id));
             }
             let live: Option<LeaseToken> = self.state.holding(held.id.birth).map(|own| own.token);
@@ -182,17 +192,11 @@ impl Engine {
                 Err(lost)
             };
         }
-        match speaker.known.finished.get(&held.id.birth) {
-            Some(Some(done)) if done.id == held.id && speaker.principal.sees(&done.tenant) => {
-                if repeats(done.outcome) {
-                    Ok(Lease::Repeated(done.status))
-                } else {
-                    Err(lost)
-                }
-            }
-            // It ended a moment ago by a clock that this very command caught up with.
-            None if held.id.birth < self.state.next_birth() => Err(lost),
-            _ => Err(not_found(&held.id)),
+        let done = self.finished(&held.id, speaker.known);
+        match done.filter(|done| speaker.principal.sees(&done.tenant)) {
+            Some(done) if repeats(done.outcome) => Ok(Lease::Repeated(done.status)),
+            Some(_) => Err(lost),
+            None => Err(not_found(&held.id)),
         }
     }
 

@@ -18,6 +18,8 @@ const LEAST_CHARGE_US: u64 = 1_000;
 #[derive(Debug, Default)]
 pub struct Fair {
     passes: Vec<u64>,
+    // The virtual time at which each tenant came back last: no refund leads below.
+    floors: Vec<u64>,
     estimates: Vec<u64>,
     queue_tenants: Vec<TenantKey>,
     virtual_us: u64,
@@ -28,6 +30,7 @@ impl Fair {
     pub fn make_room(&mut self, tenants: &Tenants) {
         while self.passes.len() < tenants.len() {
             self.passes.push(self.virtual_us);
+            self.floors.push(self.virtual_us);
         }
         while self.estimates.len() < tenants.queues_len() {
             let key = QueueKey::try_from(self.estimates.len()).unwrap_or(QueueKey::MAX);
@@ -49,6 +52,7 @@ impl Fair {
     pub fn came_back(&mut self, tenant: TenantKey) {
         let pass = &mut self.passes[tenant as usize];
         *pass = (*pass).max(self.virtual_us);
+        self.floors[tenant as usize] = self.virtual_us;
     }
 
     /// Charges a lease ahead; answers how much.
@@ -64,7 +68,8 @@ impl Fair {
     pub fn settle(&mut self, queue: QueueKey, charged_us: u64, used_us: u64) {
         let used = used_us.max(LEAST_CHARGE_US);
         let tenant = self.queue_tenants[queue as usize] as usize;
-        self.passes[tenant] = (self.passes[tenant] + used).saturating_sub(charged_us);
+        let pass = (self.passes[tenant] + used).saturating_sub(charged_us);
+        self.passes[tenant] = pass.max(self.floors[tenant]);
         let estimate = &mut self.estimates[queue as usize];
         *estimate = *estimate - *estimate / 8 + used / 8;
     }

@@ -45,6 +45,9 @@ impl State {
     pub fn apply(&mut self, fact: &Fact) -> Result<Option<Box<Living>>, Impossible> {
         let at_ms = fact.at_ms;
         self.last_at_ms = self.last_at_ms.max(at_ms);
+        if changed(&fact.kind).is_some_and(|birth| self.is_unseen(birth)) {
+            return Ok(None);
+        }
         match &fact.kind {
             FactKind::Enqueued(living) => self.enqueued(living, at_ms),
             FactKind::Carried(living) => self.carried(living)?,
@@ -76,9 +79,7 @@ impl State {
             } => {
                 self.limit_set(tenant, callable.as_ref(), *max_running);
             }
-            FactKind::RoundBegan { next_birth } => {
-                self.next_birth = self.next_birth.max(*next_birth);
-            }
+            FactKind::RoundBegan { next_birth } => self.round_began(*next_birth),
             FactKind::BatchAccepted { request, births } => {
                 self.requests.insert(*request, births.clone(), at_ms);
             }
@@ -86,7 +87,24 @@ impl State {
         Ok(None)
     }
 
+    /// A trimmed log begins anywhere before a round that was walked to its end. Until that round
+    /// carries an execution, or if it ended before, facts about it mean nothing.
+    fn is_unseen(&self, birth: Birth) -> bool {
+        birth < self.unseen_below && self.slots.get(birth).is_none()
+    }
+
+    fn round_began(&mut self, next_birth: Birth) {
+        self.next_birth = self.next_birth.max(next_birth);
+        if self.unseen_below != 0 {
+            self.unseen_below = next_birth;
+        }
+    }
+
     fn enqueued(&mut self, living: &Living, at_ms: u64) {
+        if living.id.birth == 1 {
+            // The log is whole: everything it speaks of is in it.
+            self.unseen_below = 0;
+        }
         if let Some(request) = living.request {
             let births = Births::Run {
                 first: living.id.birth,
@@ -293,6 +311,18 @@ impl State {
                 self.tenants.queue_mut(queue).max_running = most;
             }
         }
+    }
+}
+
+/// The execution that a fact changes, and that must be there for it.
+fn changed(kind: &FactKind) -> Option<Birth> {
+    match kind {
+        FactKind::Ended(ended) => Some(ended.birth),
+        FactKind::Due(birth)
+        | FactKind::Leased { birth, .. }
+        | FactKind::Requeued { birth, .. }
+        | FactKind::CancelRequested { birth, .. } => Some(*birth),
+        _ => None,
     }
 }
 

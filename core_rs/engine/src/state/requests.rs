@@ -76,6 +76,8 @@ pub struct RequestIndex {
     // In order of use: hour, key, and whether it is durable by `durable` marks.
     order: VecDeque<(u32, [u8; 16])>,
     durable: usize,
+    // How many left `order` so far: a mark outlives them.
+    gone: usize,
     filters: BTreeMap<u32, Vec<Filter>>,
     // Hours whose ids are in the store and not yet in a filter: every look-up is a `Maybe`.
     unread: Vec<u32>,
@@ -123,20 +125,29 @@ impl RequestIndex {
     /// How many ids memory holds: what [`Self::durable_up_to`] counts in.
     #[must_use]
     pub fn mark(&self) -> usize {
-        self.order.len()
+        self.gone + self.order.len()
     }
 
     /// The oldest so many ids in memory are durable; those beyond the newest move to the filter.
     pub fn durable_up_to(&mut self, mark: usize) {
-        self.durable = self.durable.max(mark.min(self.order.len()));
+        let durable = mark.saturating_sub(self.gone).min(self.order.len());
+        self.durable = self.durable.max(durable);
         while self.order.len() > KEPT && self.durable > 0 {
-            let Some((hour, key)) = self.order.pop_front() else {
-                break;
-            };
-            self.durable -= 1;
-            self.recent.remove(&key);
-            self.learn(hour, key);
+            if let Some((hour, key)) = self.leave() {
+                self.learn(hour, key);
+            }
         }
+    }
+
+    /// The oldest leaves memory, unless it was used anew since: then only its place goes.
+    fn leave(&mut self) -> Option<(u32, [u8; 16])> {
+        let (hour, key) = self.order.pop_front()?;
+        self.durable -= 1;
+        self.gone += 1;
+        if self.recent.get(&key).is_some_and(|(_, _, at_ms)| hour_of(*at_ms) == hour) {
+            self.recent.remove(&key);
+        }
+        Some((hour, key))
     }
 
     /// Ids of those hours are in the store; until they were learned, look-ups answer `Maybe`.
@@ -167,10 +178,7 @@ impl RequestIndex {
         self.filters = self.filters.split_off(&oldest);
         self.unread.retain(|hour| *hour >= oldest);
         while self.durable > 0 && self.order.front().is_some_and(|(hour, _)| *hour < oldest) {
-            if let Some((_, key)) = self.order.pop_front() {
-                self.recent.remove(&key);
-                self.durable -= 1;
-            }
+            self.leave();
         }
     }
 }
@@ -237,6 +245,29 @@ mod tests {
         let index = filled(1);
         assert_eq!(used(0), index.look_up(request(0).key, 25 * HOUR_MS - 1));
         assert_eq!(Lookup::Unused, index.look_up(request(0).key, 25 * HOUR_MS));
+    }
+
+    #[test]
+    fn an_id_used_anew_a_day_later_outlives_its_first_use() {
+        let mut index = filled(1);
+        index.durable_up_to(index.mark());
+        let births = Births::Run { first: 9, count: 1 };
+        index.insert(request(0), births, 26 * HOUR_MS);
+        index.expire(26 * HOUR_MS);
+        assert_eq!(used(9), index.look_up(request(0).key, 26 * HOUR_MS));
+    }
+
+    #[test]
+    fn a_mark_counts_no_more_than_what_was_there_when_it_was_made() {
+        let mut index = filled(10);
+        let mark = index.mark();
+        index.durable_up_to(mark);
+        index.expire(30 * HOUR_MS);
+        let births = Births::Run { first: 9, count: 1 };
+        index.insert(request(99), births, 30 * HOUR_MS);
+        index.durable_up_to(mark);
+        index.expire(60 * HOUR_MS);
+        assert_eq!(1, index.order.len(), "what is not durable stays");
     }
 
     #[test]

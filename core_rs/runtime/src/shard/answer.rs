@@ -11,7 +11,7 @@ use backlane_engine::rules::id::Birth;
 use backlane_store::Bytes;
 use backlane_wire::{ApiError, Ending, Standing, View, brief, page_token, record, reply};
 
-use crate::message::{CompletionKind, Found, Query, Ticket};
+use crate::message::{Found, Query, Ticket};
 
 use super::Shard;
 
@@ -33,15 +33,32 @@ pub(super) struct Shown {
 /// What an answer is.
 #[derive(Debug)]
 pub(super) enum Shape {
-    Enqueued { existing: bool },
-    Batch { existing: Vec<bool>, whole: bool },
-    Ran { existing: bool },
-    Got { asked: Refusal },
-    Listed { page: Page },
-    Waited { ids: Vec<Result<Birth, ApiError>>, satisfied: bool },
+    Enqueued {
+        existing: bool,
+    },
+    Batch {
+        existing: Vec<bool>,
+        whole: bool,
+    },
+    Ran {
+        existing: bool,
+    },
+    Got {
+        asked: Refusal,
+    },
+    Listed {
+        page: Page,
+    },
+    Waited {
+        ids: Vec<Result<Birth, ApiError>>,
+        satisfied: bool,
+    },
     Cancelled,
     Peeked,
-    Leases { granted: Vec<Granted>, stream: bool },
+    Leases {
+        granted: Vec<Granted>,
+        stream: bool,
+    },
 }
 
 /// What a next page continues.
@@ -72,17 +89,35 @@ impl Shard {
             birth,
             living,
             payload: self.records.payload(birth).cloned(),
-            ending: if finished { self.records.ending(birth).cloned() } else { None },
+            ending: if finished {
+                self.records.ending(birth).cloned()
+            } else {
+                None
+            },
         }
     }
 
     /// Sends an answer, after reading what is missing.
     pub(super) fn answer(&mut self, answer: Answer) {
         let missing = |shown: &&Shown| shown.payload.is_none();
-        let payloads = answer.shown.iter().filter(missing).map(|shown| shown.birth).collect();
+        let payloads = answer
+            .shown
+            .iter()
+            .filter(missing)
+            .map(|shown| shown.birth)
+            .collect();
         let unread = |shown: &&Shown| shown.living.is_none() && shown.ending.is_none();
-        let endings: Vec<_> = answer.shown.iter().filter(unread).map(|shown| shown.birth).collect();
-        let query = Query { payloads, endings, ..Query::default() };
+        let endings: Vec<_> = answer
+            .shown
+            .iter()
+            .filter(unread)
+            .map(|shown| shown.birth)
+            .collect();
+        let query = Query {
+            payloads,
+            endings,
+            ..Query::default()
+        };
         if query == Query::default() {
             self.send(answer);
         } else {
@@ -94,7 +129,12 @@ impl Shard {
     pub(super) fn show(&mut self, mut answer: Box<Answer>, found: &Found) {
         for birth in &found.listed {
             if !answer.shown.iter().any(|shown| shown.birth == *birth) {
-                answer.shown.push(Shown { birth: *birth, living: None, payload: None, ending: None });
+                answer.shown.push(Shown {
+                    birth: *birth,
+                    living: None,
+                    payload: None,
+                    ending: None,
+                });
             }
         }
         for shown in &mut answer.shown {
@@ -107,7 +147,12 @@ impl Shard {
     }
 
     fn send(&mut self, answer: Answer) {
-        let Answer { ticket, view, mut shown, shape } = answer;
+        let Answer {
+            ticket,
+            view,
+            mut shown,
+            shape,
+        } = answer;
         match shape {
             Shape::Leases { granted, stream } => self.send_leases(ticket, &granted, &shown, stream),
             Shape::Batch { existing, whole } => {
@@ -184,7 +229,9 @@ impl Shard {
         // Beyond where the look stopped, finished ones could hide unfinished ones between them.
         let seen = |shown: &&Shown| page.looked_to.is_none_or(|to| shown.birth > to);
         for shown in shown.iter().filter(seen).take(page.size) {
-            let Some(record) = self.encode(shown, view) else { continue };
+            let Some(record) = self.encode(shown, view) else {
+                continue;
+            };
             total += record.len() + 8;
             if total > MAX_REPLY_BYTES && !records.is_empty() {
                 break;
@@ -223,13 +270,7 @@ impl Shard {
     }
 
     /// Sends leases that are still held: one may have ended while its payload was read.
-    fn send_leases(
-        &mut self,
-        ticket: Ticket,
-        granted: &[Granted],
-        shown: &[Shown],
-        stream: bool,
-    ) {
+    fn send_leases(&mut self, ticket: Ticket, granted: &[Granted], shown: &[Shown], stream: bool) {
         let mut leases = Vec::with_capacity(granted.len());
         for (granted, shown) in granted.iter().zip(shown) {
             let holding = self.engine.state().holding(granted.birth);
@@ -241,7 +282,10 @@ impl Shard {
             }
         }
         if !stream {
-            let held: Vec<_> = granted.iter().filter_map(|granted| self.held(granted)).collect();
+            let held: Vec<_> = granted
+                .iter()
+                .filter_map(|granted| self.held(granted))
+                .collect();
             held.iter().for_each(|held| self.engine.acknowledge(held));
             return self.reply(ticket, reply::lease_response(&leases));
         }
@@ -253,11 +297,19 @@ impl Shard {
     // What happened to it while its payload was read, such as a cancel, belongs into the lease.
     fn refreshed(&self, shown: &Shown) -> Shown {
         let living = self.engine.state().living(shown.birth).map(Box::new);
-        Shown { birth: shown.birth, living, payload: shown.payload.clone(), ending: None }
+        Shown {
+            birth: shown.birth,
+            living,
+            payload: shown.payload.clone(),
+            ending: None,
+        }
     }
 
     pub(super) fn held(&self, granted: &Granted) -> Option<Held> {
         let id = self.engine.state().id(granted.birth)?;
-        Some(Held { id, token: Some(granted.holding.token) })
+        Some(Held {
+            id,
+            token: Some(granted.holding.token),
+        })
     }
 }

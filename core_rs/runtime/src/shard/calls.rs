@@ -7,7 +7,9 @@ use backlane_engine::fact::Actor;
 use backlane_engine::rules::access::Principal;
 use backlane_engine::rules::id::ExecutionId;
 use backlane_engine::rules::status::ActorKind;
-use backlane_wire::{ApiError, Call, EnqueueBatch, EnqueueItem, Method, View, WaitCall, decode_call};
+use backlane_wire::{
+    ApiError, Call, EnqueueBatch, EnqueueItem, Method, View, WaitCall, decode_call,
+};
 
 use crate::message::{CompletionKind, Ticket};
 
@@ -33,7 +35,11 @@ pub(super) enum Job {
     Wait(Caller, WaitCall),
     Renew(Caller, Vec<Result<Held, ApiError>>, Option<u64>),
     Report(Caller, Vec<Result<(Held, Report), ApiError>>),
-    WorkReport(Ticket, Arc<Principal>, Vec<Result<(Held, Report), ApiError>>),
+    WorkReport(
+        Ticket,
+        Arc<Principal>,
+        Vec<Result<(Held, Report), ApiError>>,
+    ),
 }
 
 impl Shard {
@@ -41,14 +47,17 @@ impl Shard {
         let limits = self.settings.limits;
         let mut context = Self::context(&limits, &caller.principal, &mut self.random);
         match decode_call(method, bytes, &mut context) {
-            Ok(call) => self.start(caller, call),
+            Ok(call) => self.begin(caller, call),
             Err(error) => self.refuse(caller.ticket, &error),
         }
     }
 
-    fn start(&mut self, caller: Caller, call: Call) {
+    fn begin(&mut self, caller: Caller, call: Call) {
         if self.draining
-            && matches!(call, Call::Enqueue(_) | Call::EnqueueBatch(_) | Call::Run { .. })
+            && matches!(
+                call,
+                Call::Enqueue(_) | Call::EnqueueBatch(_) | Call::Run { .. }
+            )
         {
             let error = ApiError::from(backlane_engine::error::Refusal::Draining);
             return self.refuse(caller.ticket, &error);
@@ -66,8 +75,12 @@ impl Shard {
             Call::RenewLeases { items, duration_ms } => Job::Renew(caller, items, duration_ms),
             Call::Report { items } => Job::Report(caller, items),
             Call::Lease(lease) => return self.lease_call(caller, lease),
-            Call::List(list) => return self.list(&caller, &list),
-            Call::Peek { tenant, limit, offer } => {
+            list @ Call::List { .. } => return self.list(&caller, &list),
+            Call::Peek {
+                tenant,
+                limit,
+                offer,
+            } => {
                 return self.peek(&caller, &tenant, &offer, limit);
             }
             Call::GetQueueStats { tenant } => return self.queue_stats(&caller, &tenant),

@@ -77,6 +77,11 @@ impl Takers {
         self.by_expiry.first().map(|(until_ms, _)| *until_ms)
     }
 
+    /// A unary reply left: nobody will say that it did not.
+    pub(super) fn delivered(&mut self, ticket: Ticket) {
+        self.given.remove(&ticket);
+    }
+
     fn remember(&mut self, ticket: Ticket, held: Vec<Held>) {
         self.given.insert(ticket, held);
         self.given_order.push_back(ticket);
@@ -103,11 +108,15 @@ impl Shard {
         // One look at each in line; who could take more goes to the end and has another turn.
         let mut idle = 0;
         while self.engine.has_work(offer) {
-            let Some(line) = self.takers.by_offer.get_mut(&offer) else { return };
+            let Some(line) = self.takers.by_offer.get_mut(&offer) else {
+                return;
+            };
             if idle >= line.len() {
                 return;
             }
-            let Some(ticket) = line.pop_front() else { return };
+            let Some(ticket) = line.pop_front() else {
+                return;
+            };
             let took = self.give(ticket);
             idle = if took { 0 } else { idle + 1 };
         }
@@ -131,7 +140,9 @@ impl Shard {
     }
 
     fn give_to_stream(&mut self, ticket: Ticket) -> bool {
-        let Some((taker, room, bytes)) = self.room_on_stream(ticket) else { return false };
+        let Some((taker, room, bytes)) = self.room_on_stream(ticket) else {
+            return false;
+        };
         let granted = self.grant(&taker, room.min(TURN), bytes);
         let took = !granted.is_empty();
         self.spend_credit(ticket, &granted);
@@ -149,7 +160,9 @@ impl Shard {
         let mut granted: Vec<Granted> = Vec::new();
         let (mut bytes, mut credit) = (0, credit_bytes);
         while granted.len() < max && bytes < MESSAGE_BYTES && credit > 0 {
-            let Some(lease) = self.engine.lease(taker, self.now) else { break };
+            let Some(lease) = self.engine.lease(taker, self.now) else {
+                break;
+            };
             let size = usize::try_from(lease.payload_bytes).unwrap_or(usize::MAX);
             bytes += size + LEASE_BYTES;
             credit = credit.saturating_sub(size as u64 + LEASE_BYTES as u64);
@@ -160,15 +173,26 @@ impl Shard {
     }
 
     fn give_to_call(&mut self, ticket: Ticket, granted: Vec<Granted>) {
-        let held = granted.iter().filter_map(|granted| self.held(granted)).collect();
+        let held = granted
+            .iter()
+            .filter_map(|granted| self.held(granted))
+            .collect();
         self.takers.remember(ticket, held);
         self.send_granted(ticket, granted, false);
     }
 
     fn send_granted(&mut self, ticket: Ticket, granted: Vec<Granted>, stream: bool) {
-        let shown = granted.iter().map(|granted| self.shown(granted.birth)).collect();
+        let shown = granted
+            .iter()
+            .map(|granted| self.shown(granted.birth))
+            .collect();
         let (view, shape) = (View::Full, Shape::Leases { granted, stream });
-        self.answer(Answer { ticket, view, shown, shape });
+        self.answer(Answer {
+            ticket,
+            view,
+            shown,
+            shape,
+        });
     }
 
     /// The reply of a unary lease never left: its executions are queued again at their place.

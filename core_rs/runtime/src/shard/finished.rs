@@ -27,7 +27,10 @@ impl Shard {
                         self.keep_payload(living, parts, sequence);
                     }
                     if let Some(request) = living.request {
-                        let births = Births::Run { first: living.id.birth, count: 1 };
+                        let births = Births::Run {
+                            first: living.id.birth,
+                            count: 1,
+                        };
                         self.keep_request(request, &births, at_ms);
                     }
                 }
@@ -47,8 +50,12 @@ impl Shard {
 
     fn keep_payload(&mut self, living: &Living, parts: &PayloadParts, sequence: u64) {
         let bytes: Bytes = Arc::from(parts.encode(living));
-        self.journal.pending.payloads.push((living.id.birth, bytes.clone()));
-        self.records.insert_payload(living.id.birth, bytes, sequence);
+        self.journal
+            .pending
+            .payloads
+            .push((living.id.birth, bytes.clone()));
+        self.records
+            .insert_payload(living.id.birth, bytes, sequence);
     }
 
     fn keep_request(&mut self, request: RequestKey, births: &Births, at_ms: u64) {

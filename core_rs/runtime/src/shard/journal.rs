@@ -53,7 +53,11 @@ impl Journal {
 
     /// What may leave now, in the order it was parked.
     pub(super) fn release(&mut self, out: &mut Vec<Output>) {
-        while self.parked.front().is_some_and(|(rests_on, _)| *rests_on <= self.durable) {
+        while self
+            .parked
+            .front()
+            .is_some_and(|(rests_on, _)| *rests_on <= self.durable)
+        {
             out.extend(self.parked.pop_front().map(|(_, output)| output));
         }
     }
@@ -68,6 +72,11 @@ impl Journal {
         let mut commit = std::mem::take(&mut self.pending);
         commit.first_sequence = self.next_sequence - u64::from(commit.count);
         Some(commit)
+    }
+
+    /// Whether nothing waits to become durable.
+    pub(super) fn is_empty(&self) -> bool {
+        self.in_flight.is_none() && self.pending.count == 0 && self.parked.is_empty()
     }
 
     /// The commit under way is durable. Answers its request mark.
@@ -101,7 +110,9 @@ mod tests {
         journal.count_fact();
         journal.park(anything());
         assert_eq!(0, released(&mut journal));
-        let commit = journal.seal(0).map(|commit| (commit.first_sequence, commit.count));
+        let commit = journal
+            .seal(0)
+            .map(|commit| (commit.first_sequence, commit.count));
         assert_eq!(Some((1, 1)), commit);
         assert_eq!(0, released(&mut journal));
         journal.committed(2);
@@ -117,7 +128,9 @@ mod tests {
         journal.count_fact();
         assert!(journal.seal(0).is_none());
         journal.committed(6);
-        let commit = journal.seal(0).map(|commit| (commit.first_sequence, commit.count));
+        let commit = journal
+            .seal(0)
+            .map(|commit| (commit.first_sequence, commit.count));
         assert_eq!(Some((6, 2)), commit);
     }
 }

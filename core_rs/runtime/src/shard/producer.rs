@@ -30,7 +30,12 @@ impl Shard {
     /// Answers with one execution as it stands.
     pub(super) fn answer_one(&mut self, ticket: Ticket, birth: Birth, shape: Shape) {
         let shown = vec![self.shown(birth)];
-        self.answer(Answer { ticket, view: View::Full, shown, shape });
+        self.answer(Answer {
+            ticket,
+            view: View::Full,
+            shown,
+            shape,
+        });
     }
 
     pub(super) fn enqueue_and_wait(
@@ -48,9 +53,13 @@ impl Shard {
 
     pub(super) fn enqueue_batch(&mut self, caller: &Caller, batch: EnqueueBatch, known: &Known) {
         let EnqueueBatch { items, request, .. } = batch;
-        let (new, parts): (Vec<_>, Vec<_>) =
-            items.into_iter().map(|item| (item.new, item.payload)).unzip();
-        let made = self.engine.enqueue_batch(&new, request.as_ref(), known, self.now);
+        let (new, parts): (Vec<_>, Vec<_>) = items
+            .into_iter()
+            .map(|item| (item.new, item.payload))
+            .unzip();
+        let made = self
+            .engine
+            .enqueue_batch(&new, request.as_ref(), known, self.now);
         match made {
             Ok((made, whole)) => {
                 let fresh = made.iter().zip(&parts).filter(|(made, _)| !made.existing);
@@ -59,7 +68,12 @@ impl Shard {
                 let existing = made.iter().map(|made| made.existing).collect();
                 let shape = Shape::Batch { existing, whole };
                 let (ticket, view) = (caller.ticket, View::Basic);
-                self.answer(Answer { ticket, view, shown, shape });
+                self.answer(Answer {
+                    ticket,
+                    view,
+                    shown,
+                    shape,
+                });
             }
             Err(refusal) => {
                 self.absorb_timers();
@@ -75,14 +89,18 @@ impl Shard {
         items: &[Result<EnqueueItem, ApiError>],
         known: &Known,
     ) {
-        let outcomes: Vec<_> = items.iter().map(|item| {
-            let made = self.make(item.as_ref().map_err(Clone::clone)?, known)?;
-            // What a request id led to may be finished: its id is in what was read.
-            let finished = known.finished.get(&made.birth).and_then(Option::as_ref);
-            let living = self.engine.state().id(made.birth);
-            let id = living.or_else(|| finished.map(|done| done.id));
-            id.map(|id| (id, made.existing)).ok_or_else(|| ApiError::internal("no such id"))
-        }).collect();
+        let outcomes: Vec<_> = items
+            .iter()
+            .map(|item| {
+                let made = self.make(item.as_ref().map_err(Clone::clone)?, known)?;
+                // What a request id led to may be finished: its id is in what was read.
+                let finished = known.finished.get(&made.birth).and_then(Option::as_ref);
+                let living = self.engine.state().id(made.birth);
+                let id = living.or_else(|| finished.map(|done| done.id));
+                id.map(|id| (id, made.existing))
+                    .ok_or_else(|| ApiError::internal("no such id"))
+            })
+            .collect();
         self.send_message(ticket, reply::enqueue_stream_response(&outcomes));
         self.frame_done(ticket);
         self.unblocked.push(ticket);

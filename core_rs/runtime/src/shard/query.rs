@@ -30,7 +30,12 @@ impl Shard {
             return self.refuse(caller.ticket, &asked.into());
         }
         let (ticket, shown) = (caller.ticket, vec![self.shown(id.birth)]);
-        self.answer(Answer { ticket, view, shown, shape: Shape::Got { asked } });
+        self.answer(Answer {
+            ticket,
+            view,
+            shown,
+            shape: Shape::Got { asked },
+        });
     }
 
     /// Whether that tenant has such an execution, finished or not.
@@ -41,10 +46,24 @@ impl Shard {
     }
 
     pub(super) fn list(&mut self, caller: &Caller, call: &Call) {
-        let Call::List { tenant, status, page_size, before, view } = call else { return };
+        let Call::List {
+            tenant,
+            status,
+            page_size,
+            before,
+            view,
+        } = call
+        else {
+            return;
+        };
         let before = before.unwrap_or(self.engine.state().next_birth());
         let (living, looked_to) = self.living_page(tenant, *status, before, *page_size);
-        let page = Page { tenant: tenant.clone(), status: *status, size: *page_size, looked_to };
+        let page = Page {
+            tenant: tenant.clone(),
+            status: *status,
+            size: *page_size,
+            looked_to,
+        };
         let shown: Vec<Shown> = living.into_iter().map(|birth| self.shown(birth)).collect();
         let payloads = shown.iter().filter(|shown| shown.payload.is_none());
         let payloads = payloads.map(|shown| shown.birth).collect();
@@ -56,9 +75,22 @@ impl Shard {
             limit: *page_size,
         });
         let (ticket, view, shape) = (caller.ticket, *view, Shape::Listed { page });
-        let answer = Box::new(Answer { ticket, view, shown, shape });
+        let answer = Box::new(Answer {
+            ticket,
+            view,
+            shown,
+            shape,
+        });
         // The store shows those that just finished only once that is durable.
-        self.read_for_answer(answer, Query { payloads, list, ..Query::default() }, true);
+        self.read_for_answer(
+            answer,
+            Query {
+                payloads,
+                list,
+                ..Query::default()
+            },
+            true,
+        );
     }
 
     /// A tenant's unfinished executions, newest first, and how far back it looked where it
@@ -71,7 +103,9 @@ impl Shard {
         most: usize,
     ) -> (Vec<Birth>, Option<Birth>) {
         let state = self.engine.state();
-        let Some(key) = state.tenants().by_name(tenant) else { return (Vec::new(), None) };
+        let Some(key) = state.tenants().by_name(tenant) else {
+            return (Vec::new(), None);
+        };
         let mut page = Vec::new();
         let living = state.tenants().tenant(key).living.range(..before).rev();
         for (looks, birth) in living.enumerate() {
@@ -93,7 +127,12 @@ impl Shard {
         let births = self.engine.peek(tenant, offer, most, self.now);
         let shown = births.into_iter().map(|birth| self.shown(birth)).collect();
         let (ticket, view, shape) = (caller.ticket, View::Basic, Shape::Peeked);
-        self.answer(Answer { ticket, view, shown, shape });
+        self.answer(Answer {
+            ticket,
+            view,
+            shown,
+            shape,
+        });
     }
 
     pub(super) fn queue_stats(&mut self, caller: &Caller, tenant: &str) {
@@ -108,10 +147,16 @@ impl Shard {
             callables.retain(|(_, counts)| *counts != Counts::default());
         }
         callables.truncate(self.settings.limits.max_page);
-        self.reply(caller.ticket, reply::queue_stats_response(counts, oldest, &callables));
+        self.reply(
+            caller.ticket,
+            reply::queue_stats_response(counts, oldest, &callables),
+        );
     }
 }
 
 pub(super) fn not_found(tenant: &str, id: &ExecutionId) -> Refusal {
-    Refusal::ExecutionNotFound { execution_id: id.to_string(), tenant: tenant.to_owned() }
+    Refusal::ExecutionNotFound {
+        execution_id: id.to_string(),
+        tenant: tenant.to_owned(),
+    }
 }

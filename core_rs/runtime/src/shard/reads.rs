@@ -34,6 +34,10 @@ pub(super) struct Reads {
 }
 
 impl Reads {
+    pub(super) fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
     fn start(&mut self, purpose: Purpose) -> ReadId {
         self.last += 1;
         self.waiting.insert(self.last, purpose);
@@ -45,7 +49,11 @@ impl Shard {
     /// Reads what a decision needs, from memory where it is there, and goes on with it.
     pub(super) fn read_for_decision(&mut self, job: Box<Job>, mut known: Known, needs: Needs) {
         let since_hour = backlane_engine::state::oldest_hour(self.now.wall_ms);
-        let mut query = Query { requests: needs.requests, since_hour, ..Query::default() };
+        let mut query = Query {
+            requests: needs.requests,
+            since_hour,
+            ..Query::default()
+        };
         for birth in needs.finished {
             match (self.records.payload(birth), self.records.ending(birth)) {
                 (Some(payload), Some(ending)) => {
@@ -94,8 +102,14 @@ impl Shard {
         }
         let births: BTreeSet<_> = query.payloads.iter().chain(&query.endings).collect();
         for birth in births {
-            let payload = self.records.payload(*birth).or_else(|| found.payloads.get(birth));
-            let ending = self.records.ending(*birth).or_else(|| found.endings.get(birth));
+            let payload = self
+                .records
+                .payload(*birth)
+                .or_else(|| found.payloads.get(birth));
+            let ending = self
+                .records
+                .ending(*birth)
+                .or_else(|| found.endings.get(birth));
             let done = payload.zip(ending);
             let done = done.and_then(|(payload, ending)| self.finished_of(*birth, payload, ending));
             known.finished.insert(*birth, done);
@@ -114,9 +128,15 @@ impl Shard {
 
 fn known_request(row: &RequestRow) -> KnownRequest {
     let births = if row.count > 0 {
-        Births::Run { first: row.first_birth, count: row.count }
+        Births::Run {
+            first: row.first_birth,
+            count: row.count,
+        }
     } else {
         Births::List(row.listed.clone().into_boxed_slice())
     };
-    KnownRequest { body: row.body, births }
+    KnownRequest {
+        body: row.body,
+        births,
+    }
 }

@@ -30,7 +30,9 @@ impl Kept {
 
     fn evict(&mut self, durable: u64) {
         while self.total > self.most {
-            let Some((_, birth)) = self.order.pop_front_if(|(at, _)| *at < durable) else { break };
+            let Some((_, birth)) = self.order.pop_front_if(|(at, _)| *at < durable) else {
+                break;
+            };
             if let Some(bytes) = self.bytes.remove(&birth) {
                 self.total -= bytes.len() + ENTRY_BYTES;
             }
@@ -47,8 +49,14 @@ pub(super) struct Records {
 
 impl Records {
     pub(super) fn new(most_bytes: usize) -> Self {
-        let kept = || Kept { most: most_bytes / 2, ..Kept::default() };
-        Self { payloads: kept(), endings: kept() }
+        let kept = || Kept {
+            most: most_bytes / 2,
+            ..Kept::default()
+        };
+        Self {
+            payloads: kept(),
+            endings: kept(),
+        }
     }
 
     /// What an execution was made with, written with the fact of that sequence.
@@ -87,7 +95,9 @@ mod tests {
             records.insert_payload(birth, Bytes::from([0; 8]), birth);
         }
         records.evict(3);
-        let kept: Vec<_> = (1..=3).filter(|birth| records.payload(*birth).is_some()).collect();
+        let kept: Vec<_> = (1..=3)
+            .filter(|birth| records.payload(*birth).is_some())
+            .collect();
         assert_eq!(vec![3], kept);
     }
 }

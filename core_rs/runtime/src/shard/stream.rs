@@ -6,19 +6,17 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use backlane_engine::rules::access::Principal;
-use backlane_wire::{ApiError, Method, decode_enqueue_stream};
 use backlane_engine::command::Known;
 use backlane_engine::error::Refusal;
+use backlane_engine::rules::access::Principal;
+use backlane_wire::{ApiError, Method, decode_enqueue_stream};
 
-use crate::message::{CompletionKind, Ticket};
+use crate::message::{CompletionKind, Output, Ticket};
 
 use super::Shard;
 use super::calls::Job;
 use super::work::Work;
 
-/// Bytes of a stream that wait to be decided, or to be written, before reading pauses.
-pub const PAUSE_BYTES: usize = 1 << 20;
 /// Unwritten bytes above which a stream gets no further leases.
 const FULL_BYTES: usize = 4 << 20;
 
@@ -28,12 +26,10 @@ pub(super) struct Stream {
     /// What a Work stream has; `None` on an enqueue stream.
     pub(super) work: Option<Work>,
     backlog: VecDeque<Vec<u8>>,
-    backlog_bytes: usize,
     unwritten_bytes: usize,
-    // A message is being decided that waits for a read.
-    busy: bool,
+    // Bytes of the message being decided; it may wait for a read.
+    deciding: Option<usize>,
     half_closed: bool,
-    paused: bool,
 }
 
 impl Stream {
@@ -50,22 +46,18 @@ impl Shard {
             principal,
             work,
             backlog: VecDeque::new(),
-            backlog_bytes: 0,
             unwritten_bytes: 0,
-            busy: false,
+            deciding: None,
             half_closed: false,
-            paused: false,
         };
         self.streams.insert(ticket, stream);
     }
 
     pub(super) fn frame(&mut self, ticket: Ticket, bytes: Vec<u8>) {
-        let Some(stream) = self.streams.get_mut(&ticket) else { return };
-        stream.backlog_bytes += bytes.len();
+        let Some(stream) = self.streams.get_mut(&ticket) else {
+            return;
+        };
         stream.backlog.push_back(bytes);
-        if stream.backlog_bytes > PAUSE_BYTES {
-            stream.paused = true;
-        }
         if stream.work.is_some() {
             self.engine.stream_frame(ticket, self.now);
         }
@@ -75,14 +67,13 @@ impl Shard {
     /// Decides messages in order until one has to wait for a read.
     pub(super) fn next_frame(&mut self, ticket: Ticket) {
         while let Some(stream) = self.streams.get_mut(&ticket) {
-            if stream.busy {
+            if stream.deciding.is_some() {
                 return;
             }
             let Some(bytes) = stream.backlog.pop_front() else {
                 return self.after_frames(ticket);
             };
-            stream.backlog_bytes -= bytes.len();
-            stream.busy = true;
+            stream.deciding = Some(bytes.len());
             let is_work = stream.work.is_some();
             let principal = stream.principal.clone();
             if is_work {
@@ -94,29 +85,24 @@ impl Shard {
     }
 
     fn after_frames(&mut self, ticket: Ticket) {
-        let Some(stream) = self.streams.get_mut(&ticket) else { return };
-        if std::mem::take(&mut stream.paused) {
-            self.complete(ticket, CompletionKind::Resume);
-        }
-        let ended = self.streams.get(&ticket).is_some_and(|stream| stream.half_closed);
-        if ended {
+        if self
+            .streams
+            .get(&ticket)
+            .is_some_and(|stream| stream.half_closed)
+        {
             self.end_stream(ticket, None);
         }
     }
 
     /// A message was decided: the next may be.
     pub(super) fn frame_done(&mut self, ticket: Ticket) {
-        if let Some(stream) = self.streams.get_mut(&ticket) {
-            stream.busy = false;
+        let stream = self.streams.get_mut(&ticket);
+        if let Some(size) = stream.and_then(|stream| stream.deciding.take()) {
+            self.journal.park(Output::Decided(ticket, size));
         }
     }
 
-    fn enqueue_stream_frame(
-        &mut self,
-        ticket: Ticket,
-        principal: &Arc<Principal>,
-        bytes: &[u8],
-    ) {
+    fn enqueue_stream_frame(&mut self, ticket: Ticket, principal: &Arc<Principal>, bytes: &[u8]) {
         let limits = self.settings.limits;
         let mut context = Self::context(&limits, principal, &mut self.random);
         match decode_enqueue_stream(bytes, &mut context) {
@@ -146,7 +132,9 @@ impl Shard {
     }
 
     pub(super) fn half_close(&mut self, ticket: Ticket) {
-        let Some(stream) = self.streams.get_mut(&ticket) else { return };
+        let Some(stream) = self.streams.get_mut(&ticket) else {
+            return;
+        };
         stream.half_closed = true;
         self.next_frame(ticket);
     }
@@ -156,14 +144,18 @@ impl Shard {
     }
 
     fn forget_stream(&mut self, ticket: Ticket) {
-        let Some(stream) = self.streams.remove(&ticket) else { return };
+        let Some(stream) = self.streams.remove(&ticket) else {
+            return;
+        };
         if let Some(work) = stream.work {
             self.work_ended(ticket, work);
         }
     }
 
     pub(super) fn written(&mut self, ticket: Ticket, size: usize) {
-        let Some(stream) = self.streams.get_mut(&ticket) else { return };
+        let Some(stream) = self.streams.get_mut(&ticket) else {
+            return self.takers.delivered(ticket);
+        };
         let was_full = stream.is_full();
         stream.unwritten_bytes = stream.unwritten_bytes.saturating_sub(size);
         if was_full && !stream.is_full() {

@@ -62,17 +62,35 @@ impl Waits {
 
 impl Shard {
     pub(super) fn wait(&mut self, caller: Caller, wait: WaitCall, known: &Known) {
-        let WaitCall { tenant, ids, needed, timeout_ms } = wait;
-        let ids: Vec<_> = ids.into_iter().map(|id| {
-            let id = id?;
-            let there = self.is_there(&tenant, &id, known);
-            if there { Ok(id.birth) } else { Err(not_found(&tenant, &id).into()) }
-        }).collect();
+        let WaitCall {
+            tenant,
+            ids,
+            needed,
+            timeout_ms,
+        } = wait;
+        let ids: Vec<_> = ids
+            .into_iter()
+            .map(|id| {
+                let id = id?;
+                let there = self.is_there(&tenant, &id, known);
+                if there {
+                    Ok(id.birth)
+                } else {
+                    Err(not_found(&tenant, &id).into())
+                }
+            })
+            .collect();
         self.wait_for(&caller, ids, needed, timeout_ms, None);
     }
 
     pub(super) fn wait_for_run(&mut self, caller: Caller, made: Made, timeout_ms: u64) {
-        self.wait_for(&caller, vec![Ok(made.birth)], 1, timeout_ms, Some(made.existing));
+        self.wait_for(
+            &caller,
+            vec![Ok(made.birth)],
+            1,
+            timeout_ms,
+            Some(made.existing),
+        );
     }
 
     fn wait_for(
@@ -83,11 +101,18 @@ impl Shard {
         timeout_ms: u64,
         run: Option<bool>,
     ) {
-        let ended = ids.iter().filter(|id| id.as_ref().is_ok_and(|birth| !self.is_living(*birth)));
+        let ended = ids
+            .iter()
+            .filter(|id| id.as_ref().is_ok_and(|birth| !self.is_living(*birth)));
         let ended = ended.count() + ids.iter().filter(|id| id.is_err()).count();
         let timeout_ms = timeout_ms.min(caller.timeout_ms.unwrap_or(u64::MAX));
         let until_ms = self.now.mono_ms.saturating_add(timeout_ms);
-        let waiting = Waiting { ids, missing: needed.saturating_sub(ended), until_ms, run };
+        let waiting = Waiting {
+            ids,
+            missing: needed.saturating_sub(ended),
+            until_ms,
+            run,
+        };
         if waiting.missing == 0 || timeout_ms == 0 || self.draining {
             self.answer_wait(caller.ticket, waiting);
         } else {
@@ -98,10 +123,17 @@ impl Shard {
     /// An execution ended: whoever waited for it may go on.
     pub(super) fn ended(&mut self, birth: Birth) {
         let range = (birth, 0)..=(birth, Ticket::MAX);
-        let tickets: Vec<_> = self.waits.by_birth.range(range).map(|(_, ticket)| *ticket).collect();
+        let tickets: Vec<_> = self
+            .waits
+            .by_birth
+            .range(range)
+            .map(|(_, ticket)| *ticket)
+            .collect();
         for ticket in tickets {
             self.waits.by_birth.remove(&(birth, ticket));
-            let Some(waiting) = self.waits.by_ticket.get_mut(&ticket) else { continue };
+            let Some(waiting) = self.waits.by_ticket.get_mut(&ticket) else {
+                continue;
+            };
             waiting.missing = waiting.missing.saturating_sub(1);
             if waiting.missing == 0 {
                 self.waits.satisfied.push(ticket);
@@ -128,9 +160,20 @@ impl Shard {
         let satisfied = waiting.missing == 0;
         let (view, shape) = match waiting.run {
             Some(existing) => (View::Full, Shape::Ran { existing }),
-            None => (View::Basic, Shape::Waited { ids: waiting.ids, satisfied }),
+            None => (
+                View::Basic,
+                Shape::Waited {
+                    ids: waiting.ids,
+                    satisfied,
+                },
+            ),
         };
-        self.answer(Answer { ticket, view, shown, shape });
+        self.answer(Answer {
+            ticket,
+            view,
+            shown,
+            shape,
+        });
     }
 
     /// Answers the waits that ran out.

@@ -50,7 +50,12 @@ impl Shard {
                 let job = Job::WorkReport(ticket, principal.clone(), items);
                 return self.run(Box::new(job), Known::default());
             }
-            Ok(WorkFrame::Hello { worker, offer, duration_ms, held }) => {
+            Ok(WorkFrame::Hello {
+                worker,
+                offer,
+                duration_ms,
+                held,
+            }) => {
                 self.hello(ticket, principal, (worker, offer, duration_ms), &held);
             }
             Ok(WorkFrame::Credit { executions, bytes }) => self.credit(ticket, executions, bytes),
@@ -65,7 +70,10 @@ impl Shard {
 
     /// Hello comes first and once.
     fn in_order(&self, ticket: Ticket, frame: &WorkFrame) -> Result<(), ApiError> {
-        let work = self.streams.get(&ticket).and_then(|stream| stream.work.as_ref());
+        let work = self
+            .streams
+            .get(&ticket)
+            .and_then(|stream| stream.work.as_ref());
         let greeted = work.is_some_and(|work| work.hello.is_some());
         match (greeted, matches!(frame, WorkFrame::Hello { .. })) {
             (true, true) => Err(Invalid::new("hello", "must be sent once").into()),
@@ -89,15 +97,30 @@ impl Shard {
         held: &[Held],
     ) {
         let offer = self.engine.acquire_offer(offer);
-        self.with_work(ticket, |work| work.hello = Some(Hello { worker, offer, duration_ms }));
+        self.with_work(ticket, |work| {
+            work.hello = Some(Hello {
+                worker,
+                offer,
+                duration_ms,
+            })
+        });
         self.engine.stream_frame(ticket, self.now);
         let known = Known::default();
-        let speaker = Speaker { principal, known: &known };
+        let speaker = Speaker {
+            principal,
+            known: &known,
+        };
         let mut kept: Vec<(ExecutionId, LeaseToken)> = Vec::new();
         for one in held {
             let duration = Some(duration_ms);
-            let renewed = self.engine.renew(one, duration, Some(ticket), speaker, self.now);
-            kept.extend(one.token.filter(|_| renewed.is_ok()).map(|token| (one.id, token)));
+            let renewed = self
+                .engine
+                .renew(one, duration, Some(ticket), speaker, self.now);
+            kept.extend(
+                one.token
+                    .filter(|_| renewed.is_ok())
+                    .map(|token| (one.id, token)),
+            );
         }
         self.absorb_timers();
         let version = self.settings.server_version;
@@ -144,11 +167,18 @@ impl Shard {
             duration_ms: hello.duration_ms,
             stream: Some(ticket),
         };
-        Some((taker, usize::try_from(work.credit).unwrap_or(usize::MAX), bytes))
+        Some((
+            taker,
+            usize::try_from(work.credit).unwrap_or(usize::MAX),
+            bytes,
+        ))
     }
 
     pub(super) fn spend_credit(&mut self, ticket: Ticket, granted: &[Granted]) {
-        let bytes: u64 = granted.iter().map(|lease| u64::from(lease.payload_bytes)).sum();
+        let bytes: u64 = granted
+            .iter()
+            .map(|lease| u64::from(lease.payload_bytes))
+            .sum();
         self.with_work(ticket, |work| {
             work.credit = work.credit.saturating_sub(granted.len() as u64);
             work.credit_bytes = work.credit_bytes.map(|left| left.saturating_sub(bytes));
@@ -172,8 +202,18 @@ impl Shard {
     pub(super) fn tell_streams(&mut self) {
         let mut cancels: BTreeMap<Ticket, Vec<_>> = BTreeMap::new();
         let mut lost: BTreeMap<Ticket, Vec<_>> = BTreeMap::new();
-        for Told { stream, id, token, notice } in self.engine.take_told() {
-            let told = if notice == Notice::Cancel { &mut cancels } else { &mut lost };
+        for Told {
+            stream,
+            id,
+            token,
+            notice,
+        } in self.engine.take_told()
+        {
+            let told = if notice == Notice::Cancel {
+                &mut cancels
+            } else {
+                &mut lost
+            };
             told.entry(stream).or_default().push((id, token));
         }
         for (ticket, leases) in cancels {
@@ -195,7 +235,10 @@ impl Shard {
 
     /// Tells every worker that the server is about to stop.
     pub(super) fn drain_streams(&mut self) {
-        let greeted = self.streams.iter().filter(|(_, stream)| stream.work.is_some());
+        let greeted = self
+            .streams
+            .iter()
+            .filter(|(_, stream)| stream.work.is_some());
         for ticket in greeted.map(|(ticket, _)| *ticket).collect::<Vec<_>>() {
             self.send_message(ticket, reply::work_drain());
         }

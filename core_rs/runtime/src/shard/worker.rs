@@ -18,15 +18,33 @@ pub(super) type Outcome = Result<(ExecutionId, Settled), ApiError>;
 
 impl Shard {
     pub(super) fn lease_call(&mut self, caller: Caller, lease: LeaseCall) {
-        let LeaseCall { worker, offer, max, duration_ms, wait_ms } = lease;
+        let LeaseCall {
+            worker,
+            offer,
+            max,
+            duration_ms,
+            wait_ms,
+        } = lease;
         if self.draining {
             return self.reply(caller.ticket, reply::lease_response(&[]));
         }
         let wait_ms = wait_ms.min(caller.timeout_ms.unwrap_or(u64::MAX));
         let until_ms = self.now.mono_ms.saturating_add(wait_ms);
         let offer = self.engine.acquire_offer(offer);
-        let taker = Taker { worker, offer, duration_ms, stream: None };
-        self.takers.insert(caller.ticket, LeaseWaiting { taker, max, until_ms });
+        let taker = Taker {
+            worker,
+            offer,
+            duration_ms,
+            stream: None,
+        };
+        self.takers.insert(
+            caller.ticket,
+            LeaseWaiting {
+                taker,
+                max,
+                until_ms,
+            },
+        );
     }
 
     pub(super) fn renew(
@@ -37,12 +55,17 @@ impl Shard {
         known: &Known,
     ) {
         let principal = &caller.principal;
-        let outcomes: Vec<Outcome> = items.iter().map(|item| {
-            let held = item.as_ref().map_err(Clone::clone)?;
-            let speaker = Speaker { principal, known };
-            let settled = self.engine.renew(held, duration_ms, None, speaker, self.now);
-            Ok((held.id, settled?))
-        }).collect();
+        let outcomes: Vec<Outcome> = items
+            .iter()
+            .map(|item| {
+                let held = item.as_ref().map_err(Clone::clone)?;
+                let speaker = Speaker { principal, known };
+                let settled = self
+                    .engine
+                    .renew(held, duration_ms, None, speaker, self.now);
+                Ok((held.id, settled?))
+            })
+            .collect();
         self.absorb_timers();
         self.reply(caller.ticket, reply::outcomes_response(&outcomes));
     }
@@ -64,12 +87,15 @@ impl Shard {
         items: &[Result<(Held, Report), ApiError>],
         known: &Known,
     ) -> Vec<Outcome> {
-        let outcomes = items.iter().map(|item| {
-            let (held, report) = item.as_ref().map_err(Clone::clone)?;
-            let speaker = Speaker { principal, known };
-            let settled = self.engine.report(held, report, speaker, self.now)?;
-            Ok((held.id, settled))
-        }).collect();
+        let outcomes = items
+            .iter()
+            .map(|item| {
+                let (held, report) = item.as_ref().map_err(Clone::clone)?;
+                let speaker = Speaker { principal, known };
+                let settled = self.engine.report(held, report, speaker, self.now)?;
+                Ok((held.id, settled))
+            })
+            .collect();
         self.absorb_timers();
         outcomes
     }

@@ -1,0 +1,245 @@
+//! A world for one engine: a clock that is moved by hand, a log, and what a runtime would do.
+//!
+//! Owns the loop around the engine: due timers first, then the command, then the audit. Refuses
+//! to judge what a command answered: the tests do.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use backlane_engine::Engine;
+use backlane_engine::command::{
+    Cancel, DedupPolicy, Failure, Held, Known, NewExecution, OfferSpec, Report, Request, Taker,
+};
+use backlane_engine::decide::Speaker;
+use backlane_engine::error::Refusal;
+use backlane_engine::fact::{Actor, Policy};
+use backlane_engine::reply::{Granted, Made, Settled};
+use backlane_engine::rules::access::{Principal, TenantScope};
+use backlane_engine::rules::id::{Birth, ExecutionId};
+use backlane_engine::rules::limits::{Limits, RELEASE_PAUSE_MS};
+use backlane_engine::rules::retry::{Category, Retry, Strategy};
+use backlane_engine::rules::status::ActorKind;
+use backlane_engine::time::Now;
+
+use crate::audit::Audit;
+
+pub(crate) const START_MS: u64 = 1_800_000_000_000;
+pub(crate) const LEASE_MS: u64 = 30_000;
+
+pub(crate) struct World {
+    pub(crate) engine: Engine,
+    pub(crate) audit: Audit,
+    pub(crate) now: Now,
+    pub(crate) limits: Limits,
+    epoch: u64,
+    pauses: BTreeMap<(Birth, Arc<str>), u64>,
+}
+
+impl World {
+    pub(crate) fn new(limits: Limits) -> Self {
+        let now = Now { wall_ms: START_MS, mono_ms: 1_000 };
+        let audit = Audit::new();
+        let engine = Engine::start(audit.refold(), 1, limits, now);
+        Self { engine, audit, now, limits, epoch: 1, pauses: BTreeMap::new() }
+    }
+
+    /// Ends a step: takes what was decided into the log and audits everything.
+    pub(crate) fn settle(&mut self) {
+        for decided in self.engine.take_facts() {
+            self.audit.follow(decided);
+        }
+        self.audit.check(&self.engine);
+    }
+
+    pub(crate) fn tick(&mut self) {
+        while self.engine.tick(4, self.now) {}
+        self.settle();
+    }
+
+    /// Moves both clocks on, stopping wherever something is due.
+    pub(crate) fn advance(&mut self, ms: u64) {
+        let until = self.now.mono_ms + ms;
+        loop {
+            let left = until - self.now.mono_ms;
+            let (wall, mono) = self.engine.next_tick();
+            let wall = wall.map(|at_ms| at_ms.saturating_sub(self.now.wall_ms));
+            let mono = mono.map(|at_ms| at_ms.saturating_sub(self.now.mono_ms));
+            let next = wall.into_iter().chain(mono).min();
+            let step = next.map_or(left, |next| next.min(left));
+            self.now.wall_ms += step;
+            self.now.mono_ms += step;
+            self.tick();
+            if next.is_none_or(|next| next > left) || step == left {
+                return;
+            }
+        }
+    }
+
+    /// The process ends and comes back: only the log survives, and the wall clock went on.
+    pub(crate) fn restart(&mut self, downtime_ms: u64) {
+        self.settle();
+        self.now = Now { wall_ms: self.now.wall_ms + downtime_ms, mono_ms: 7 };
+        self.epoch += 1;
+        self.pauses.clear();
+        self.engine = Engine::start(self.audit.refold(), self.epoch, self.limits, self.now);
+        self.tick();
+    }
+
+    /// What a store would have read for a command.
+    fn known(&self) -> Known {
+        let finished = self.audit.ends.iter();
+        let finished = finished.map(|(birth, end)| (*birth, Some(end.finished())));
+        Known { finished: finished.collect(), requests: BTreeMap::new() }
+    }
+
+    pub(crate) fn enqueue(&mut self, new: &NewExecution) -> Result<Made, Refusal> {
+        self.tick();
+        let made = self.engine.enqueue(new, &self.known(), self.now);
+        self.settle();
+        made
+    }
+
+    pub(crate) fn make(&mut self, new: &NewExecution) -> Birth {
+        self.enqueue(new).expect("it is taken").birth
+    }
+
+    pub(crate) fn enqueue_batch(
+        &mut self,
+        items: &[NewExecution],
+        request: Option<&Request>,
+    ) -> Result<(Vec<Made>, bool), Refusal> {
+        self.tick();
+        let made = self.engine.enqueue_batch(items, request, &self.known(), self.now);
+        self.settle();
+        made
+    }
+
+    /// Leases one as a unary call does: what was answered counts as arrived.
+    pub(crate) fn lease(&mut self, worker: &str, offer: OfferSpec) -> Option<Granted> {
+        self.lease_for(worker, offer, LEASE_MS)
+    }
+
+    pub(crate) fn lease_for(
+        &mut self,
+        worker: &str,
+        offer: OfferSpec,
+        duration_ms: u64,
+    ) -> Option<Granted> {
+        let granted = self.lease_unacknowledged(worker, offer, duration_ms)?;
+        let id = self.id(granted.birth);
+        self.engine.acknowledge(&Held { id, token: Some(granted.holding.token) });
+        Some(granted)
+    }
+
+    pub(crate) fn lease_unacknowledged(
+        &mut self,
+        worker: &str,
+        offer: OfferSpec,
+        duration_ms: u64,
+    ) -> Option<Granted> {
+        self.tick();
+        let key = self.engine.acquire_offer(offer);
+        let taker = Taker { worker: worker.into(), offer: key, duration_ms, stream: None };
+        let granted = self.engine.lease(&taker, self.now);
+        self.engine.release_offer(key);
+        self.settle();
+        granted
+    }
+
+    pub(crate) fn report(&mut self, held: &Held, report: &Report) -> Result<Settled, Refusal> {
+        self.tick();
+        let holder = self.engine.state().holding(held.id.birth).cloned();
+        let (known, principal) = (self.known(), Principal::default());
+        let speaker = Speaker { principal: &principal, known: &known };
+        let settled = self.engine.report(held, report, speaker, self.now);
+        if let (Some(holder), Report::Released, Ok(_)) = (holder, report, &settled)
+            && Some(holder.token) == held.token
+        {
+            let until_ms = self.now.mono_ms + RELEASE_PAUSE_MS;
+            self.pauses.insert((held.id.birth, holder.worker), until_ms);
+        }
+        self.settle();
+        settled
+    }
+
+    pub(crate) fn renew(&mut self, held: &Held, ms: Option<u64>) -> Result<Settled, Refusal> {
+        self.tick();
+        let (known, principal) = (self.known(), Principal::default());
+        let speaker = Speaker { principal: &principal, known: &known };
+        let settled = self.engine.renew(held, ms, None, speaker, self.now);
+        self.settle();
+        settled
+    }
+
+    pub(crate) fn cancel(&mut self, tenant: &str, id: ExecutionId) -> Result<(), Refusal> {
+        self.tick();
+        let actor = Actor::named(ActorKind::Client, "");
+        let cancel = Cancel { tenant: tenant.into(), id, actor };
+        let answer = self.engine.cancel(&cancel, &self.known(), self.now);
+        self.settle();
+        answer
+    }
+
+    pub(crate) fn set_limit(&mut self, tenant: &str, callable: Option<&str>, most: Option<u32>) {
+        self.tick();
+        self.engine.set_limit(tenant.into(), callable.map(Into::into), most, self.now);
+        self.settle();
+    }
+
+    /// Whether a worker gave it back a moment ago.
+    pub(crate) fn is_paused(&self, birth: Birth, worker: &str) -> bool {
+        let until_ms = self.pauses.get(&(birth, worker.into()));
+        until_ms.is_some_and(|until_ms| *until_ms > self.now.mono_ms)
+    }
+
+    pub(crate) fn id(&self, birth: Birth) -> ExecutionId {
+        let ended = || self.audit.ends.get(&birth).map(|end| end.last.id);
+        self.engine.state().id(birth).or_else(ended).expect("a birth that was")
+    }
+}
+
+pub(crate) fn new_execution(tenant: &str, callable: &str) -> NewExecution {
+    NewExecution {
+        tenant: tenant.into(),
+        callable: callable.into(),
+        priority: 50,
+        policy: Policy { timeout_ms: 300_000, max_worker_losses: 3, retry: None },
+        not_before_ms: None,
+        start_deadline_ms: None,
+        deadline_ms: None,
+        request: None,
+        dedup_key: None,
+        dedup_policy: DedupPolicy::default(),
+        payload_bytes: 10,
+        random: 77,
+    }
+}
+
+pub(crate) fn retries(strategy: Strategy) -> Retry {
+    Retry { strategy, jitter: false, ..Retry::default() }
+}
+
+pub(crate) fn offer(callables: &[&str]) -> OfferSpec {
+    let callables = callables.iter().map(|name| (*name).into()).collect();
+    OfferSpec { callables, tenants: TenantScope::Any }
+}
+
+pub(crate) fn held(world: &World, granted: &Granted) -> Held {
+    Held { id: world.id(granted.birth), token: Some(granted.holding.token) }
+}
+
+pub(crate) fn completed() -> Report {
+    Report::Completed(Arc::from(*b"null"))
+}
+
+pub(crate) fn failed() -> Failure {
+    Failure {
+        category: Category::Tool,
+        message: "boom".into(),
+        code: None,
+        extra: Box::default(),
+        retryable: true,
+        retry_after_ms: None,
+        throttled: false,
+    }
+}

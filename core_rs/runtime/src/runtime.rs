@@ -1,0 +1,399 @@
+//! The runtime: the threads around one shard.
+//!
+//! Owns the inbox, the outbox, and the threads that step the shard, write and read. Refuses to
+//! wait for whoever takes the completions: it raises an eventfd and goes on.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{Read as _, Write as _};
+use std::os::fd::{AsRawFd as _, RawFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::{Builder, JoinHandle};
+use std::time::Duration;
+
+use backlane_store::{Reader, Store, StoreError};
+use parking_lot::{Condvar, Mutex};
+
+use crate::clock::{Clock, LOOK_EVERY_MS};
+use crate::message::{Completion, CompletionKind, Input, Output, Query, ReadId, Ticket};
+use crate::reader;
+use crate::recover::{RecoverError, recover, request_hours};
+use crate::shard::{Random, Settings, Shard};
+use crate::writer::{Work, Writer, WriterDoor};
+
+/// Bytes of a stream that are undecided, or decided and not durable, before its reading pauses.
+const PAUSE_BYTES: usize = 1 << 20;
+const READERS: usize = 2;
+/// Request ids read in one portion when a server starts.
+const REQUEST_PORTION: usize = 10_000;
+
+/// What a stream sent that is not decided yet.
+#[derive(Default)]
+struct Flow {
+    bytes: usize,
+    paused: bool,
+}
+
+struct Shared {
+    inbox: Mutex<Vec<Input>>,
+    came: Condvar,
+    outbox: Mutex<Vec<Completion>>,
+    bell: File,
+    flows: Mutex<BTreeMap<Ticket, Flow>>,
+    failure: Mutex<Option<String>>,
+    stopping: AtomicBool,
+    steps: AtomicU64,
+    wakes: AtomicU64,
+}
+
+impl Shared {
+    fn tell(&self, input: Input) {
+        let mut inbox = self.inbox.lock();
+        inbox.push(input);
+        if inbox.len() == 1 {
+            self.came.notify_one();
+        }
+    }
+
+    fn publish(&self, mut completions: Vec<Completion>) {
+        if completions.is_empty() {
+            return;
+        }
+        let mut outbox = self.outbox.lock();
+        let ring = outbox.is_empty();
+        outbox.append(&mut completions);
+        drop(outbox);
+        if ring {
+            self.ring();
+        }
+    }
+
+    fn ring(&self) {
+        // The counter is far from full; a bell that rings already needs no second ring.
+        let _ = (&self.bell).write(&1_u64.to_ne_bytes());
+    }
+
+    /// Counts what a stream sent. False: its reading pauses until it is told to resume.
+    fn flow_in(&self, stream: Ticket, size: usize) -> bool {
+        let mut flows = self.flows.lock();
+        let flow = flows.entry(stream).or_default();
+        flow.bytes += size;
+        flow.paused |= flow.bytes > PAUSE_BYTES;
+        !flow.paused
+    }
+
+    fn flow_out(&self, stream: Ticket, size: usize) -> Option<Completion> {
+        let mut flows = self.flows.lock();
+        let flow = flows.get_mut(&stream)?;
+        flow.bytes = flow.bytes.saturating_sub(size);
+        let resumes = flow.paused && flow.bytes <= PAUSE_BYTES / 2;
+        flow.paused &= !resumes;
+        resumes.then_some(Completion {
+            ticket: stream,
+            kind: CompletionKind::Resume,
+        })
+    }
+
+    /// Nothing may be acknowledged any more.
+    fn fail(&self, why: &str) {
+        self.failure.lock().get_or_insert_with(|| why.to_owned());
+        self.stopping.store(true, Ordering::SeqCst);
+        self.came.notify_one();
+        self.ring();
+    }
+}
+
+/// One shard with its threads.
+pub struct Runtime {
+    shared: Arc<Shared>,
+    next_ticket: AtomicU64,
+    writer: WriterDoor,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+impl Runtime {
+    /// Takes the shard of a store, recovers it and starts its threads.
+    ///
+    /// # Errors
+    /// [`RecoverError`], naming what is damaged or missing.
+    pub fn start(
+        mut store: Box<dyn Store>,
+        node: &str,
+        settings: Settings,
+        random: Random,
+        mut clock: Clock,
+    ) -> Result<Self, RecoverError> {
+        let now = clock.now();
+        let shard = recover(&mut *store, node, settings, random, now)?;
+        let bell = eventfd()?;
+        let shared = Arc::new(Shared {
+            inbox: Mutex::default(),
+            came: Condvar::new(),
+            outbox: Mutex::default(),
+            bell,
+            flows: Mutex::default(),
+            failure: Mutex::default(),
+            stopping: AtomicBool::new(false),
+            steps: AtomicU64::new(0),
+            wakes: AtomicU64::new(0),
+        });
+        let mut threads = Vec::new();
+        let learner = store.reader()?;
+        threads.push(start_learner(&shared, learner, request_hours(now)));
+        let mut readers = Vec::new();
+        for _ in 0..READERS {
+            let (door, queries) = channel();
+            threads.push(start_reader(&shared, store.reader()?, queries));
+            readers.push(door);
+        }
+        let epoch = shard.epoch();
+        let (writer, work) = channel();
+        threads.push(start_writer(&shared, store, epoch, work));
+        let stepper = Stepper {
+            shard,
+            clock,
+            readers,
+            writer: writer.clone(),
+            next_reader: 0,
+        };
+        threads.push(start_stepper(&shared, stepper));
+        let threads = Mutex::new(threads);
+        Ok(Self {
+            shared,
+            next_ticket: AtomicU64::new(1),
+            writer,
+            threads,
+        })
+    }
+
+    /// A new ticket for a call or a stream.
+    #[must_use]
+    pub fn ticket(&self) -> Ticket {
+        self.next_ticket.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Tells the shard something. Never blocks.
+    pub fn tell(&self, input: Input) {
+        self.shared.tell(input);
+    }
+
+    /// Takes a message of a stream. False: stop reading it until [`CompletionKind::Resume`].
+    #[must_use]
+    pub fn frame(&self, stream: Ticket, bytes: Vec<u8>) -> bool {
+        let goes_on = self.shared.flow_in(stream, bytes.len());
+        self.tell(Input::Frame(stream, bytes));
+        goes_on
+    }
+
+    /// A stream is gone.
+    pub fn close(&self, stream: Ticket) {
+        self.shared.flows.lock().remove(&stream);
+        self.tell(Input::Close(stream));
+    }
+
+    /// Readable when completions wait.
+    #[must_use]
+    pub fn bell(&self) -> RawFd {
+        self.shared.bell.as_raw_fd()
+    }
+
+    /// Everything that finished since the last call.
+    #[must_use]
+    pub fn drain(&self) -> Vec<Completion> {
+        let mut count = [0; 8];
+        // Empty when somebody else took the ring: what it rang for is taken below all the same.
+        let _ = (&self.shared.bell).read(&mut count);
+        std::mem::take(&mut *self.shared.outbox.lock())
+    }
+
+    /// Why nothing may be acknowledged any more, if so.
+    #[must_use]
+    pub fn failure(&self) -> Option<String> {
+        self.shared.failure.lock().clone()
+    }
+
+    /// Looks at the clock at once: for a test that moved it.
+    pub fn look(&self) {
+        self.shared.wakes.fetch_add(1, Ordering::SeqCst);
+        self.shared.came.notify_one();
+    }
+
+    /// Steps of the shard so far.
+    #[must_use]
+    pub fn steps(&self) -> u64 {
+        self.shared.steps.load(Ordering::Relaxed)
+    }
+
+    /// Decides and makes durable what was told so far, then ends all threads.
+    pub fn stop(&self) {
+        self.shared.stopping.store(true, Ordering::SeqCst);
+        self.shared.came.notify_one();
+        for thread in std::mem::take(&mut *self.threads.lock()) {
+            // A thread that panicked has told so itself.
+            let _ = thread.join();
+        }
+        let _ = self.writer.send(Work::Stop);
+    }
+}
+
+impl Drop for Runtime {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+fn eventfd() -> Result<File, StoreError> {
+    use rustix::event::{EventfdFlags, eventfd};
+    let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK;
+    let bell = eventfd(0, flags).map_err(|error| StoreError::Io {
+        doing: "making an eventfd".into(),
+        source: error.into(),
+    })?;
+    Ok(File::from(bell))
+}
+
+fn named(name: &str) -> Builder {
+    Builder::new().name(format!("backlane-{name}"))
+}
+
+fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> JoinHandle<()> {
+    // Out of threads at the start: there is no server without them.
+    named(name).spawn(body).expect("a thread can be started")
+}
+
+fn start_learner(
+    shared: &Arc<Shared>,
+    mut reader: Box<dyn Reader>,
+    hours: impl IntoIterator<Item = u32> + Send + 'static,
+) -> JoinHandle<()> {
+    let shared = shared.clone();
+    spawn("learner", move || {
+        for hour in hours {
+            if let Err(error) = learn_hour(&shared, &mut *reader, hour) {
+                // Look-ups of that hour go to the store instead: slower, never wrong.
+                return shared.fail(&error.to_string());
+            }
+        }
+    })
+}
+
+fn learn_hour(shared: &Shared, reader: &mut dyn Reader, hour: u32) -> Result<(), StoreError> {
+    let mut after = 0;
+    while !shared.stopping.load(Ordering::SeqCst) {
+        let (keys, next) = reader.request_keys(hour, after, REQUEST_PORTION)?;
+        shared.tell(Input::Requests {
+            hour,
+            keys,
+            last: next.is_none(),
+        });
+        match next {
+            Some(next) => after = next,
+            None => break,
+        }
+    }
+    Ok(())
+}
+
+fn start_reader(
+    shared: &Arc<Shared>,
+    mut reader: Box<dyn Reader>,
+    queries: Receiver<(ReadId, Query)>,
+) -> JoinHandle<()> {
+    let shared = shared.clone();
+    spawn("reader", move || {
+        for (id, query) in queries {
+            match reader::answer(&mut *reader, &query) {
+                Ok(found) => shared.tell(Input::Read(id, found)),
+                Err(error) => return shared.fail(&error.to_string()),
+            }
+        }
+    })
+}
+
+fn start_writer(
+    shared: &Arc<Shared>,
+    store: Box<dyn Store>,
+    epoch: u64,
+    work: Receiver<Work>,
+) -> JoinHandle<()> {
+    let shared = shared.clone();
+    let tell = shared.clone();
+    spawn("writer", move || {
+        let writer = Writer::new(store, epoch, Box::new(move |input| tell.tell(input)));
+        if let Err(error) = writer.run(&work) {
+            shared.fail(&error.to_string());
+        }
+    })
+}
+
+struct Stepper {
+    shard: Shard,
+    clock: Clock,
+    readers: Vec<Sender<(ReadId, Query)>>,
+    writer: WriterDoor,
+    next_reader: usize,
+}
+
+fn start_stepper(shared: &Arc<Shared>, mut stepper: Stepper) -> JoinHandle<()> {
+    let shared = shared.clone();
+    spawn("shard", move || stepper.run(&shared))
+}
+
+impl Stepper {
+    fn run(&mut self, shared: &Shared) {
+        loop {
+            let inputs = self.gather(shared);
+            let stopping = shared.stopping.load(Ordering::SeqCst);
+            if shared.failure.lock().is_some() {
+                return;
+            }
+            let outputs = self.shard.step(inputs, self.clock.now());
+            self.carry_out(shared, outputs);
+            shared.steps.fetch_add(1, Ordering::Relaxed);
+            if stopping && self.shard.is_settled() && shared.inbox.lock().is_empty() {
+                let _ = self.writer.send(Work::Stop);
+                return;
+            }
+        }
+    }
+
+    /// Waits for inputs, or for the time the shard asked to be stepped at.
+    fn gather(&mut self, shared: &Shared) -> Vec<Input> {
+        let wake_ms = self
+            .shard
+            .wake_in_ms(self.clock.now())
+            .unwrap_or(LOOK_EVERY_MS);
+        let wait = Duration::from_millis(wake_ms.min(LOOK_EVERY_MS));
+        let mut inbox = shared.inbox.lock();
+        if inbox.is_empty() && !wait.is_zero() {
+            shared.came.wait_for(&mut inbox, wait);
+        }
+        std::mem::take(&mut *inbox)
+    }
+
+    fn carry_out(&mut self, shared: &Shared, outputs: Vec<Output>) {
+        let mut completions = Vec::new();
+        for output in outputs {
+            // A thread that is gone has said why: the failure ends this one as well.
+            match output {
+                Output::Append(commit) => {
+                    let _ = self.writer.send(Work::Append(commit));
+                }
+                Output::Maintain(goal) => {
+                    let _ = self.writer.send(Work::Maintain(goal));
+                }
+                Output::Read(id, query) => {
+                    self.next_reader = (self.next_reader + 1) % self.readers.len();
+                    let _ = self.readers[self.next_reader].send((id, query));
+                }
+                Output::Complete(completion) => completions.push(completion),
+                Output::Decided(stream, size) => {
+                    completions.extend(shared.flow_out(stream, size));
+                }
+            }
+        }
+        shared.publish(completions);
+    }
+}

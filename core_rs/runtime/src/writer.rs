@@ -1,0 +1,117 @@
+//! The writer: one thread that owns the store.
+//!
+//! Owns making commits durable, forgetting in bounded chunks, and saying how full the store is.
+//! Refuses to retry a commit that failed: whether it is durable is unknown then, so nothing more
+//! is acknowledged and the process starts anew from what the store holds.
+
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
+use std::time::Duration;
+
+use backlane_store::{Commit, Maintenance, Store, StoreError};
+
+use crate::message::Input;
+
+/// How often an idle writer looks after the store.
+const IDLE: Duration = Duration::from_millis(250);
+/// Commits between two looks at how full the store is.
+const HEADROOM_EVERY: u32 = 256;
+/// Below this many free bytes no new executions are taken, so that ends still can be.
+const RESERVE_BYTES: u64 = 64 << 20;
+
+/// What the writer is asked.
+#[derive(Debug)]
+pub(crate) enum Work {
+    Append(Commit),
+    Maintain(Maintenance),
+    Stop,
+}
+
+pub(crate) struct Writer {
+    store: Box<dyn Store>,
+    epoch: u64,
+    tell: Box<dyn Fn(Input) + Send>,
+    goal: Maintenance,
+    // More is to be forgotten than was so far.
+    behind: bool,
+    commits: u32,
+    full: bool,
+}
+
+impl Writer {
+    pub(crate) fn new(store: Box<dyn Store>, epoch: u64, tell: Box<dyn Fn(Input) + Send>) -> Self {
+        let goal = Maintenance::default();
+        Self {
+            store,
+            epoch,
+            tell,
+            goal,
+            behind: false,
+            commits: 0,
+            full: false,
+        }
+    }
+
+    /// Works until told to stop.
+    ///
+    /// # Errors
+    /// The first thing the store refused: nothing after it was written.
+    pub(crate) fn run(mut self, work: &Receiver<Work>) -> Result<(), StoreError> {
+        self.look_at_headroom()?;
+        loop {
+            match work.recv_timeout(if self.behind { Duration::ZERO } else { IDLE }) {
+                Ok(Work::Append(commit)) => self.append(&commit)?,
+                Ok(Work::Maintain(goal)) => self.aim(goal),
+                Ok(Work::Stop) | Err(RecvTimeoutError::Disconnected) => return Ok(()),
+                Err(RecvTimeoutError::Timeout) => self.idle()?,
+            }
+        }
+    }
+
+    fn append(&mut self, commit: &Commit) -> Result<(), StoreError> {
+        self.store.append(self.epoch, commit)?;
+        (self.tell)(Input::Committed(commit.next_sequence()));
+        self.commits += 1;
+        if self.commits.is_multiple_of(HEADROOM_EVERY) {
+            self.look_at_headroom()?;
+            // A share of forgetting even where no moment is idle.
+            self.forget()?;
+        }
+        Ok(())
+    }
+
+    fn aim(&mut self, goal: Maintenance) {
+        let trim = self.goal.trim_below_sequence.max(goal.trim_below_sequence);
+        self.goal = Maintenance {
+            trim_below_sequence: trim,
+            ..goal
+        };
+        self.behind = true;
+    }
+
+    fn forget(&mut self) -> Result<(), StoreError> {
+        if self.behind {
+            self.behind = self.store.maintain(self.epoch, &self.goal)? >= self.goal.limit;
+        }
+        Ok(())
+    }
+
+    fn idle(&mut self) -> Result<(), StoreError> {
+        if self.behind {
+            return self.forget();
+        }
+        self.look_at_headroom()?;
+        self.store.idle()
+    }
+
+    fn look_at_headroom(&mut self) -> Result<(), StoreError> {
+        let full = self.store.headroom()?.free_bytes < RESERVE_BYTES;
+        if full != self.full {
+            self.full = full;
+            (self.tell)(Input::StoreIsFull(full));
+        }
+        Ok(())
+    }
+}
+
+/// A handle to the writer's inbox.
+pub(crate) type WriterDoor = Sender<Work>;

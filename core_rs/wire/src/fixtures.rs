@@ -1,0 +1,291 @@
+//! Values for tests: arbitrary facts, and the world that a request is checked in.
+//!
+//! Owns their strategies. Refuses to be compiled for anything but tests.
+
+use std::sync::Arc;
+
+use backlane_engine::fact::{
+    Actor, Births, CancelAsked, Ended, ErrorRecord, Fact, FactKind, Holding, Living, Outcome,
+    OutcomeKind, Policy, Progress, RequestKey, RequeueCause,
+};
+use backlane_engine::rules::access::{Principal, TenantScope};
+use backlane_engine::rules::id::{ExecutionId, LeaseToken};
+use backlane_engine::rules::limits::Limits;
+use backlane_engine::rules::retry::{Category, Retry, Strategy as Growth};
+use backlane_engine::rules::status::{ActorKind, EndReason, Phase, Status};
+use proptest::collection::vec;
+use proptest::option::of;
+use proptest::prelude::*;
+use proptest::sample::select;
+
+use crate::{ApiError, Call, Context, Method, decode_call};
+
+/// An id that a server could have made.
+pub(crate) const ID: ExecutionId = ExecutionId {
+    seconds: 390_000_000,
+    shard: 3,
+    birth: 77,
+    random: 0x0123_4567_89AB_CDEF,
+};
+
+/// Someone who may act for `acme` alone.
+pub(crate) fn acme_only() -> Principal {
+    let tenants = TenantScope::Only(["acme".into()].into());
+    Principal {
+        name: "acme-key".into(),
+        tenants,
+    }
+}
+
+/// Checks a request as anybody's, within the usual limits.
+pub(crate) fn call(method: Method, message: &impl prost::Message) -> Result<Call, ApiError> {
+    call_as(&Principal::default(), method, &message.encode_to_vec())
+}
+
+/// Checks an encoded request as someone's, within the usual limits.
+pub(crate) fn call_as(
+    principal: &Principal,
+    method: Method,
+    bytes: &[u8],
+) -> Result<Call, ApiError> {
+    with_context(principal, |context| decode_call(method, bytes, context))
+}
+
+/// Hands over a context with the usual limits.
+pub(crate) fn with_context<T>(principal: &Principal, run: impl FnOnce(&mut Context<'_>) -> T) -> T {
+    let mut random = || 5;
+    let limits = Limits::default();
+    run(&mut Context {
+        limits: &limits,
+        principal,
+        random: &mut random,
+    })
+}
+
+/// What an error names, as `REASON field`.
+pub(crate) fn named<T: std::fmt::Debug>(result: Result<T, ApiError>) -> String {
+    let error = result.unwrap_err();
+    let field = error.metadata("field").unwrap_or_default();
+    format!("{} {field}", error.reason().name())
+}
+
+fn text() -> impl Strategy<Value = String> {
+    "\\PC{0,12}"
+}
+
+fn shared() -> impl Strategy<Value = Arc<str>> {
+    text().prop_map(Arc::from)
+}
+
+fn token() -> impl Strategy<Value = LeaseToken> {
+    any::<(u64, u64)>().prop_map(|(epoch, counter)| LeaseToken { epoch, counter })
+}
+
+fn holding() -> impl Strategy<Value = Holding> {
+    (token(), shared(), any::<u64>()).prop_map(|(token, worker, duration_ms)| Holding {
+        token,
+        worker,
+        duration_ms,
+    })
+}
+
+pub(crate) fn actor() -> impl Strategy<Value = Actor> {
+    (select(ActorKind::ALL.to_vec()), text()).prop_map(|(kind, id)| Actor {
+        kind,
+        id: id.into(),
+    })
+}
+
+fn cancel() -> impl Strategy<Value = CancelAsked> {
+    (any::<u64>(), select(EndReason::ALL.to_vec()), actor()).prop_map(|(at_ms, reason, actor)| {
+        CancelAsked {
+            at_ms,
+            reason,
+            actor,
+        }
+    })
+}
+
+fn outcome() -> impl Strategy<Value = Outcome> {
+    (token(), select(OutcomeKind::ALL.to_vec())).prop_map(|(token, kind)| Outcome { token, kind })
+}
+
+fn id() -> impl Strategy<Value = ExecutionId> {
+    any::<(u32, u16, u64, u64)>().prop_map(|(seconds, shard, birth, random)| ExecutionId {
+        seconds,
+        shard,
+        birth: birth >> 16,
+        random,
+    })
+}
+
+fn retry() -> impl Strategy<Value = Retry> {
+    let numbers = (1..=u32::MAX, any::<u64>(), 0.0..f64::MAX, any::<u64>());
+    let rest = (select(Growth::ALL.to_vec()), any::<bool>(), 0..1_u32 << 9);
+    (numbers, rest).prop_map(
+        |((most, initial, multiplier, cap), (strategy, jitter, on))| Retry {
+            max_attempts: most,
+            strategy,
+            initial_delay_ms: initial,
+            backoff_multiplier: multiplier,
+            max_delay_ms: cap,
+            jitter,
+            retry_on: on & !1,
+        },
+    )
+}
+
+pub(crate) fn policy() -> impl Strategy<Value = Policy> {
+    (any::<u64>(), any::<u32>(), of(retry())).prop_map(|(timeout_ms, max_worker_losses, retry)| {
+        Policy {
+            timeout_ms,
+            max_worker_losses,
+            retry,
+        }
+    })
+}
+
+prop_compose! {
+    pub(crate) fn progress()(
+        phase in select(Phase::ALL.to_vec()),
+        (attempt, spent, losses, undelivered) in any::<(u32, u32, u8, u8)>(),
+        (version, updated_at_ms) in (0..u32::MAX, any::<u64>()),
+        (started_at_ms, next_attempt_at_ms) in any::<(Option<u64>, Option<u64>)>(),
+        (holding, last_worker) in (of(holding()), of(shared())),
+        (cancel, outcome) in (of(cancel()), of(outcome())),
+    ) -> Progress {
+        Progress {
+            phase, attempt, spent, losses, undelivered, version, updated_at_ms, started_at_ms,
+            next_attempt_at_ms, holding, last_worker, cancel, outcome,
+        }
+    }
+}
+
+fn request() -> impl Strategy<Value = RequestKey> {
+    any::<([u8; 16], [u8; 16])>().prop_map(|(key, body)| RequestKey { key, body })
+}
+
+prop_compose! {
+    pub(crate) fn living()(
+        id in id(),
+        (tenant, callable) in (shared(), shared()),
+        (priority, queued_at_ms, payload_bytes) in any::<(u8, u64, u32)>(),
+        (policy, progress) in (policy(), progress()),
+        instants in any::<(Option<u64>, Option<u64>, Option<u64>)>(),
+        (dedup_key, request) in (of(text()), of(request())),
+    ) -> Living {
+        Living {
+            id, tenant, callable, priority, queued_at_ms, policy, payload_bytes, progress, request,
+            not_before_ms: instants.0,
+            start_deadline_ms: instants.1,
+            deadline_ms: instants.2,
+            dedup_key: dedup_key.map(String::into_boxed_str),
+        }
+    }
+}
+
+pub(crate) fn error_record() -> impl Strategy<Value = ErrorRecord> {
+    let parts = (select(Category::ALL.to_vec()), text(), of(text()));
+    let rest = (any::<u32>(), any::<u64>());
+    (parts, rest).prop_map(|((category, message, code), (attempt, at))| ErrorRecord {
+        category,
+        message: message.into(),
+        code: code.map(String::into_boxed_str),
+        attempt,
+        occurred_at_ms: at,
+        // Field 8 of the API's ExecutionError.
+        extra: [0x40, 0x2A].into(),
+    })
+}
+
+pub(crate) fn ended() -> impl Strategy<Value = Ended> {
+    let why = (
+        select(Status::ALL.to_vec()),
+        select(EndReason::ALL.to_vec()),
+        actor(),
+    );
+    let what = (of(vec(any::<u8>(), 0..40)), of(error_record()));
+    let rest = (any::<u64>(), of(select(OutcomeKind::ALL.to_vec())));
+    (why, what, rest).prop_map(
+        |((status, reason, actor), (output, error), (birth, outcome))| Ended {
+            birth,
+            status,
+            reason,
+            actor,
+            output: output.map(Arc::from),
+            error: error.map(Box::new),
+            outcome,
+        },
+    )
+}
+
+fn births() -> impl Strategy<Value = Births> {
+    prop_oneof![
+        any::<(u64, u32)>().prop_map(|(first, count)| Births::Run { first, count }),
+        vec(any::<u64>(), 1..5).prop_map(|listed| Births::List(listed.into())),
+    ]
+}
+
+fn kind() -> impl Strategy<Value = FactKind> {
+    let leased = (any::<(u64, u32)>(), holding());
+    let requeued = (
+        any::<u64>(),
+        select(RequeueCause::ALL.to_vec()),
+        of(any::<u64>()),
+    );
+    prop_oneof![
+        living().prop_map(|living| FactKind::Enqueued(Box::new(living))),
+        living().prop_map(|living| FactKind::Carried(Box::new(living))),
+        any::<u64>().prop_map(FactKind::Due),
+        leased.prop_map(|((birth, attempt), holding)| FactKind::Leased {
+            birth,
+            holding,
+            attempt,
+        }),
+        (requeued, of(error_record())).prop_map(|((birth, cause, next), error)| {
+            let error = error.map(Box::new);
+            FactKind::Requeued {
+                birth,
+                cause,
+                next_attempt_at_ms: next,
+                error,
+            }
+        }),
+        (any::<u64>(), cancel())
+            .prop_map(|(birth, cancel)| FactKind::CancelRequested { birth, cancel }),
+        ended().prop_map(|ended| FactKind::Ended(Box::new(ended))),
+        (shared(), of(shared()), of(any::<u32>())).prop_map(|(tenant, callable, most)| {
+            FactKind::LimitSet {
+                tenant,
+                callable,
+                max_running: most,
+            }
+        }),
+        any::<u64>().prop_map(|next_birth| FactKind::RoundBegan { next_birth }),
+        (request(), births())
+            .prop_map(|(request, births)| FactKind::BatchAccepted { request, births }),
+    ]
+}
+
+pub(crate) fn fact() -> impl Strategy<Value = Fact> {
+    (any::<u64>(), kind()).prop_map(|(at_ms, kind)| Fact { at_ms, kind })
+}
+
+/// A JSON value of few levels.
+pub(crate) fn json() -> impl Strategy<Value = prost_types::Value> {
+    use prost_types::value::Kind;
+    let leaf = prop_oneof![
+        Just(Kind::NullValue(0)),
+        any::<bool>().prop_map(Kind::BoolValue),
+        (-1e300..1e300).prop_map(Kind::NumberValue),
+        text().prop_map(Kind::StringValue),
+    ];
+    let leaf = leaf.prop_map(|kind| prost_types::Value { kind: Some(kind) });
+    leaf.prop_recursive(4, 32, 4, |inner| {
+        let list = vec(inner.clone(), 0..4)
+            .prop_map(|values| Kind::ListValue(prost_types::ListValue { values }));
+        let fields = proptest::collection::btree_map(text(), inner, 0..4);
+        let object = fields.prop_map(|fields| Kind::StructValue(prost_types::Struct { fields }));
+        prop_oneof![list, object].prop_map(|kind| prost_types::Value { kind: Some(kind) })
+    })
+}

@@ -1,0 +1,130 @@
+//! Facts there and back.
+//!
+//! Owns the promise that a fact read is the fact written. Refuses to know what facts do.
+
+use backlane_engine::fact::{Fact, FactKind};
+use proptest::collection::vec;
+use proptest::prelude::*;
+use prost::Message as _;
+
+use super::*;
+use crate::DecodeError;
+use crate::fixtures::fact;
+use crate::generated::backlane::log::v1;
+
+fn decoded(frame: &[u8]) -> Result<Vec<Fact>, DecodeError> {
+    let mut facts = Vec::new();
+    decode_facts::<DecodeError>(frame, &mut |fact| {
+        facts.push(fact);
+        Ok(())
+    })?;
+    Ok(facts)
+}
+
+fn frame(facts: &[Fact]) -> Vec<u8> {
+    let mut frame = Vec::new();
+    for fact in facts {
+        encode_fact(fact, &mut frame);
+    }
+    frame
+}
+
+#[test]
+fn an_unknown_kind_is_named() {
+    // At 5 ms, kind 99 with an empty message.
+    let frame = [5, 0x08, 5, 0x9A, 0x06, 0];
+    assert_eq!(
+        Err(DecodeError::UnknownKind { number: 99 }),
+        decoded(&frame)
+    );
+}
+
+#[test]
+fn an_unknown_number_is_named() {
+    let ended = v1::Ended {
+        birth: 1,
+        status: 9,
+        reason: 1,
+        ..v1::Ended::default()
+    };
+    let ended = v1::Ended {
+        actor: Some(v1::Actor {
+            kind: 1,
+            id: String::new(),
+        }),
+        ..ended
+    };
+    let fact = v1::Fact {
+        at_ms: 1,
+        kind: Some(v1::fact::Kind::Ended(ended)),
+    };
+    let unknown = DecodeError::UnknownNumber {
+        what: "Ended.status",
+        number: 9,
+    };
+    assert_eq!(
+        Err(unknown),
+        decoded(&fact.encode_length_delimited_to_vec())
+    );
+}
+
+#[test]
+fn a_fact_without_a_kind_and_one_cut_off_are_refused() {
+    assert_eq!(
+        Err(DecodeError::Missing { what: "Fact.kind" }),
+        decoded(&[2, 0x08, 5])
+    );
+    let whole = frame(&[Fact {
+        at_ms: 1,
+        kind: FactKind::Due(7),
+    }]);
+    let cut = decoded(&whole[..whole.len() - 1]).unwrap_err();
+    assert_eq!("malformed Fact: it is cut off", cut.to_string());
+}
+
+#[test]
+fn what_the_reader_of_facts_refuses_ends_the_reading() {
+    let frame = frame(&[1, 2, 3].map(|birth| Fact {
+        at_ms: 1,
+        kind: FactKind::Due(birth),
+    }));
+    let mut seen = 0;
+    let stopped = decode_facts(&frame, &mut |_| {
+        seen += 1;
+        Err(DecodeError::Missing { what: "patience" })
+    });
+    assert_eq!(
+        (1, Err(DecodeError::Missing { what: "patience" })),
+        (seen, stopped)
+    );
+}
+
+proptest! {
+    #[test]
+    fn facts_survive_the_disk(facts in vec(fact(), 0..4)) {
+        prop_assert_eq!(Ok(facts.clone()), decoded(&frame(&facts)));
+    }
+
+    #[test]
+    fn facts_are_written_as_the_schema_says(fact in fact()) {
+        let bytes = frame(std::slice::from_ref(&fact));
+        let message = v1::Fact::decode_length_delimited(&bytes[..]).unwrap();
+        prop_assert_eq!(fact.at_ms, message.at_ms);
+        let again = message.encode_length_delimited_to_vec();
+        prop_assert_eq!(Ok(vec![fact]), decoded(&again));
+        prop_assert_eq!(bytes.len(), again.len());
+    }
+
+    #[test]
+    fn any_bytes_are_read_or_refused(bytes: Vec<u8>) {
+        let _ = decoded(&bytes);
+    }
+
+    #[test]
+    fn broken_facts_are_read_or_refused(fact in fact(), place: usize, byte: u8) {
+        let mut bytes = frame(&[fact]);
+        let place = place % bytes.len();
+        bytes[place] = byte;
+        let _ = decoded(&bytes);
+    }
+}

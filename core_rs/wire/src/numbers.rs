@@ -1,0 +1,82 @@
+//! The numbers that engine and contract share.
+//!
+//! Owns the test that they are equal: everything else casts. Refuses to translate any.
+
+use backlane_engine::command::DedupPolicy;
+use backlane_engine::rules::retry::{Category, Strategy};
+use backlane_engine::rules::status::{ActorKind, EndReason, Mode, Status};
+
+use crate::View;
+use crate::generated::backlane::v1;
+
+// The names of an enum's numbers from 1 on, without the prefix they share.
+fn names(prefix: &str, name: impl Fn(i32) -> Option<&'static str>) -> Vec<String> {
+    let plain = |name: &str| name.strip_prefix(prefix).unwrap_or(name).replace('_', "");
+    (1..)
+        .map_while(name)
+        .map(|name| plain(name).to_lowercase())
+        .collect()
+}
+
+fn ours<T: std::fmt::Debug>(all: &[T]) -> Vec<String> {
+    all.iter()
+        .map(|value| format!("{value:?}").to_lowercase())
+        .collect()
+}
+
+macro_rules! assert_same {
+    ($ours:ty, $theirs:ty, $prefix:literal) => {
+        let numbers: Vec<u32> = <$ours>::ALL.iter().map(|value| *value as u32).collect();
+        assert_eq!((1..).take(numbers.len()).collect::<Vec<u32>>(), numbers);
+        let theirs = |number| {
+            <$theirs>::try_from(number)
+                .ok()
+                .map(|value| value.as_str_name())
+        };
+        assert_eq!(
+            names($prefix, theirs),
+            ours(&<$ours>::ALL),
+            stringify!($ours)
+        );
+    };
+}
+
+#[test]
+fn every_enum_of_the_engine_is_the_contracts() {
+    assert_same!(
+        Status,
+        v1::BackgroundExecutionStatus,
+        "BACKGROUND_EXECUTION_STATUS_"
+    );
+    assert_same!(
+        Mode,
+        v1::BackgroundExecutionMode,
+        "BACKGROUND_EXECUTION_MODE_"
+    );
+    assert_same!(EndReason, v1::EndReason, "END_REASON_");
+    assert_same!(ActorKind, v1::ActorKind, "ACTOR_KIND_");
+    assert_same!(Strategy, v1::RetryStrategy, "RETRY_STRATEGY_");
+    assert_same!(DedupPolicy, v1::DedupPolicy, "DEDUP_POLICY_");
+}
+
+#[test]
+fn categories_are_the_contracts_by_shorter_names() {
+    let theirs = |number| {
+        v1::ErrorCategory::try_from(number)
+            .ok()
+            .map(|it| it.as_str_name())
+    };
+    let theirs = names("ERROR_CATEGORY_", theirs);
+    assert_eq!(theirs.len(), Category::ALL.len());
+    for (theirs, ours) in theirs.iter().zip(ours(&Category::ALL)) {
+        assert!(theirs.starts_with(&ours), "{theirs} is not {ours}");
+    }
+    let numbers = Category::ALL.map(|category| category as u32);
+    assert_eq!([1, 2, 3, 4, 5, 6, 7, 8], numbers);
+}
+
+#[test]
+fn views_are_the_contracts() {
+    assert_eq!(v1::View::Basic as i32, View::Basic as i32);
+    assert_eq!(v1::View::Full as i32, View::Full as i32);
+}

@@ -1,0 +1,367 @@
+//! Records as a client reads them.
+//!
+//! Owns the promise that a record shows what was sent and what became of it. Refuses to know
+//! how it got there.
+
+use std::sync::Arc;
+
+use backlane_engine::fact::{Actor, CancelAsked, Ended, Holding, OutcomeKind};
+use backlane_engine::rules::id::{ExecutionId, LeaseToken};
+use backlane_engine::rules::retry::Category;
+use backlane_engine::rules::status::{ActorKind, EndReason, Phase};
+use proptest::prelude::*;
+use prost::Message as _;
+use prost_types::Timestamp;
+
+use super::*;
+use crate::fixtures::{ID, call, ended, json, living};
+use crate::generated::backlane::v1;
+use crate::{Call, EnqueueItem, Method, RawValue, finished};
+
+const BORN_MS: u64 = 1_790_000_000_123;
+
+/// An execution as it is born of a request.
+fn born(item: &EnqueueItem) -> Living {
+    let new = &item.new;
+    Living {
+        id: ExecutionId {
+            random: new.random,
+            ..ID
+        },
+        tenant: new.tenant.clone(),
+        callable: new.callable.clone(),
+        priority: new.priority,
+        queued_at_ms: BORN_MS,
+        policy: new.policy,
+        not_before_ms: new.not_before_ms,
+        start_deadline_ms: new.start_deadline_ms,
+        deadline_ms: new.deadline_ms,
+        dedup_key: new.dedup_key.clone(),
+        request: None,
+        payload_bytes: new.payload_bytes,
+        progress: Progress::newborn(Phase::Ready, BORN_MS),
+    }
+}
+
+fn read(payload: &[u8], standing: Standing<'_>, view: View) -> v1::BackgroundExecution {
+    let bytes = record(ID.birth, ID.shard, payload, standing, view).unwrap();
+    v1::BackgroundExecution::decode(&bytes[..]).unwrap()
+}
+
+/// The FULL record of what was just made.
+pub(crate) fn shown(item: &EnqueueItem) -> v1::BackgroundExecution {
+    let living = born(item);
+    read(
+        &item.payload.encode(&living),
+        Standing::Living(&living),
+        View::Full,
+    )
+}
+
+fn made(message: &v1::EnqueueRequest) -> EnqueueItem {
+    match call(Method::Enqueue, message) {
+        Ok(Call::Enqueue(item)) => *item,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn at(seconds: i64, nanos: i32) -> Option<Timestamp> {
+    Some(Timestamp { seconds, nanos })
+}
+
+fn rich() -> v1::EnqueueRequest {
+    v1::EnqueueRequest {
+        tenant_id: "acme".into(),
+        callable_name: "mail.send".into(),
+        input: Some("{\"to\":\"ä\"}".into()),
+        context: [("b".into(), String::new()), ("a".into(), "1".into())].into(),
+        config: Some(v1::BackgroundExecutionConfig {
+            mode: 3,
+            priority: Some(0),
+            timeout_ms: Some(7),
+            retry: Some(v1::RetryConfig {
+                retry_on: vec![4, 1],
+                ..Default::default()
+            }),
+            ..Default::default()
+        }),
+        metadata: [("m".into(), RawValue::from(vec![0x20, 0x01]))].into(),
+        not_before: at(1_900_000_000, 0),
+        start_deadline: at(1_900_000_001, 0),
+        deadline: at(1_900_000_002, 500_000_000),
+        max_worker_losses: Some(9),
+        request_id: String::new(),
+        dedup_key: "key".into(),
+        dedup_policy: 0,
+        traceparent: "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".into(),
+    }
+}
+
+#[test]
+fn a_record_shows_all_that_was_sent_and_the_defaults_in_place() {
+    let (sent, item) = (rich(), made(&rich()));
+    let expected = v1::BackgroundExecution {
+        execution_id: born(&item).id.to_string(),
+        tenant_id: sent.tenant_id,
+        callable_name: sent.callable_name,
+        input: sent.input,
+        context: sent.context,
+        config: Some(v1::BackgroundExecutionConfig {
+            retry: Some(v1::RetryConfig {
+                max_attempts: Some(3),
+                strategy: 3,
+                initial_delay_ms: Some(1_000),
+                backoff_multiplier: Some(2.0),
+                max_delay_ms: Some(60_000),
+                jitter: Some(true),
+                retry_on: vec![1, 4],
+            }),
+            ..sent.config.unwrap()
+        }),
+        status: 1,
+        queued_at: at(1_790_000_000, 123_000_000),
+        metadata: sent.metadata,
+        not_before: sent.not_before,
+        start_deadline: sent.start_deadline,
+        deadline: sent.deadline,
+        cancellation_policy: 1,
+        max_worker_losses: 9,
+        updated_at: at(1_790_000_000, 123_000_000),
+        version: 1,
+        dedup_key: Some("key".into()),
+        traceparent: Some(sent.traceparent),
+        ..Default::default()
+    };
+    assert_eq!(expected, shown(&item));
+}
+
+#[test]
+fn what_was_not_sent_is_absent() {
+    let smallest = v1::EnqueueRequest {
+        tenant_id: "acme".into(),
+        callable_name: "f".into(),
+        ..Default::default()
+    };
+    let record = shown(&made(&smallest));
+    assert_eq!(
+        (None, None, None),
+        (record.input, record.dedup_key, record.traceparent)
+    );
+    assert_eq!(
+        (None, None, None),
+        (record.not_before, record.start_deadline, record.deadline)
+    );
+    let config = record.config.unwrap();
+    assert_eq!(
+        (1, Some(50), Some(300_000)),
+        (config.mode, config.priority, config.timeout_ms)
+    );
+    assert_eq!(None, config.retry);
+    let empty = v1::EnqueueRequest {
+        input: Some(String::new()),
+        ..smallest
+    };
+    assert_eq!(Some(String::new()), shown(&made(&empty)).input);
+}
+
+#[test]
+fn a_basic_view_leaves_out_what_is_large() {
+    let item = made(&rich());
+    let living = born(&item);
+    let ending = ending(&living, Some(RawValue::NULL.into()), None);
+    let payload = item.payload.encode(&living);
+    let full = read(&payload, Standing::Ended(&ending), View::Full);
+    let basic = read(&payload, Standing::Ended(&ending), View::Basic);
+    let expected = v1::BackgroundExecution {
+        input: None,
+        output: None,
+        context: Default::default(),
+        metadata: Default::default(),
+        ..full.clone()
+    };
+    assert_eq!(expected, basic);
+    assert!(full.input.is_some() && full.output.is_some());
+    assert!(!full.context.is_empty() && !full.metadata.is_empty());
+}
+
+fn held(living: Living) -> Living {
+    let token = LeaseToken {
+        epoch: 1,
+        counter: 2,
+    };
+    let holding = Holding {
+        token,
+        worker: Arc::from("w1"),
+        duration_ms: 30_000,
+    };
+    let asked = Actor::named(ActorKind::Client, "alice");
+    let progress = Progress {
+        phase: Phase::Running,
+        attempt: 4,
+        version: 9,
+        updated_at_ms: BORN_MS + 5_000,
+        started_at_ms: Some(BORN_MS + 1_000),
+        holding: Some(holding),
+        last_worker: Some(Arc::from("w0")),
+        cancel: Some(CancelAsked {
+            at_ms: 1,
+            reason: EndReason::CancelRequested,
+            actor: asked,
+        }),
+        ..living.progress
+    };
+    Living { progress, ..living }
+}
+
+fn ending(living: &Living, output: Option<Arc<[u8]>>, error: Option<ErrorRecord>) -> Ending {
+    let ended = Ended {
+        birth: living.id.birth,
+        status: if output.is_some() {
+            Status::Completed
+        } else {
+            Status::Failed
+        },
+        reason: if output.is_some() {
+            EndReason::Completed
+        } else {
+            EndReason::Failed
+        },
+        actor: Actor::named(ActorKind::Worker, "w1"),
+        output,
+        error: error.map(Box::new),
+        outcome: Some(OutcomeKind::Completed),
+    };
+    Ending::of(&ended, living, BORN_MS + 9_000)
+}
+
+#[test]
+fn a_running_record_shows_its_holder_and_that_a_cancel_was_asked_for() {
+    let item = made(&rich());
+    let living = held(born(&item));
+    let record = read(
+        &item.payload.encode(&living),
+        Standing::Living(&living),
+        View::Full,
+    );
+    assert_eq!((2, 4, 9), (record.status, record.attempt, record.version));
+    assert_eq!(at(1_790_000_001, 123_000_000), record.started_at);
+    assert_eq!(
+        (Some("w1".to_owned()), true),
+        (record.worker_id, record.cancel_requested)
+    );
+    assert_eq!(
+        (0, None, None),
+        (record.reason, record.actor, record.completed_at)
+    );
+}
+
+#[test]
+fn a_finished_record_shows_its_end() {
+    let item = made(&rich());
+    let living = held(born(&item));
+    let error = ErrorRecord {
+        category: Category::Tool,
+        message: "no".into(),
+        code: Some("E1".into()),
+        attempt: 4,
+        occurred_at_ms: 5,
+        extra: [0x40, 0x2A].into(),
+    };
+    let ending = ending(&living, None, Some(error));
+    let record = read(
+        &item.payload.encode(&living),
+        Standing::Ended(&ending),
+        View::Full,
+    );
+    assert_eq!((4, 10, 2), (record.status, record.version, record.reason));
+    assert_eq!(at(1_790_000_009, 123_000_000), record.completed_at);
+    assert_eq!(record.completed_at, record.updated_at);
+    assert_eq!(
+        Some(v1::Actor {
+            kind: 2,
+            id: "w1".into()
+        }),
+        record.actor
+    );
+    assert_eq!(
+        (Some("w1".to_owned()), true),
+        (record.worker_id, record.cancel_requested)
+    );
+    let expected = v1::ExecutionError {
+        category: 2,
+        message: "no".into(),
+        code: Some("E1".into()),
+        attempt: 4,
+        http_status: Some(42),
+        occurred_at_ms: 5,
+        ..Default::default()
+    };
+    assert_eq!((Some(expected), None), (record.error, record.output));
+}
+
+#[test]
+fn what_a_decision_needs_of_an_end_comes_from_payload_and_ending() {
+    let item = made(&rich());
+    let living = held(born(&item));
+    let ending = ending(&living, Some(RawValue::NULL.into()), None);
+    let payload = item.payload.encode(&living);
+    let known = finished(ID.birth, ID.shard, &payload, &ending.encode()).unwrap();
+    assert_eq!((living.id, "acme"), (known.id, &*known.tenant));
+    assert_eq!(Status::Completed, known.status);
+    assert_eq!(
+        LeaseToken {
+            epoch: 1,
+            counter: 2
+        },
+        known.outcome.unwrap().token
+    );
+}
+
+#[test]
+fn the_announced_size_is_the_size_that_is_kept() {
+    let item = made(&rich());
+    let payload = item.payload.encode(&born(&item));
+    assert_eq!(
+        usize::try_from(item.payload.bytes()).unwrap(),
+        payload.len()
+    );
+}
+
+proptest! {
+    #[test]
+    fn endings_survive_the_disk(ended in ended(), living in living(), at_ms: u64) {
+        let ending = Ending::of(&ended, &living, at_ms);
+        prop_assert_eq!(Ok(ending.clone()), Ending::decode(&ending.encode()));
+    }
+
+    #[test]
+    fn any_output_is_shown_to_the_byte(output in json()) {
+        let item = made(&rich());
+        let living = born(&item);
+        let bytes = output.encode_to_vec();
+        let ending = ending(&living, Some(bytes.clone().into()), None);
+        let record = read(&item.payload.encode(&living), Standing::Ended(&ending), View::Full);
+        prop_assert_eq!(Some(RawValue::from(bytes)), record.output);
+    }
+
+    #[test]
+    fn any_standing_is_shown(living in living(), ended in ended(), at_ms: u64) {
+        let payload = made(&rich()).payload.encode(&living);
+        let ending = Ending::of(&ended, &living, at_ms);
+        for standing in [Standing::Living(&living), Standing::Ended(&ending)] {
+            let record = record(living.id.birth, living.id.shard, &payload, standing, View::Basic);
+            let record = v1::BackgroundExecution::decode(&record.unwrap()[..]).unwrap();
+            prop_assert_eq!(living.id.to_string(), record.execution_id);
+            prop_assert_eq!(standing.status() as i32, record.status);
+            prop_assert_eq!(living.progress.attempt, record.attempt);
+            prop_assert_eq!(living.progress.cancel.is_some(), record.cancel_requested);
+        }
+    }
+
+    #[test]
+    fn any_bytes_are_a_payload_or_refused(payload: Vec<u8>, living in living()) {
+        let _ = record(1, 1, &payload, Standing::Living(&living), View::Full);
+        let _ = Ending::decode(&payload);
+        let _ = finished(1, 1, &payload, &payload);
+    }
+}

@@ -1,0 +1,26 @@
+"""The benchmark itself runs: each workload in its quick form, against a real server."""
+
+import json
+
+import pytest
+
+from tests.benchmarks.main import EXIT_CANNOT_RUN, EXIT_OK, WORKLOADS, main
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("workload", WORKLOADS)
+def test_a_quick_run_reports_figures(workload: str, capsys: pytest.CaptureFixture[str]) -> None:
+    status = main([workload], quick=True, as_json=True, profile=False, allow_debug=True)
+    report = json.loads(capsys.readouterr().out)
+
+    assert status == EXIT_OK
+    assert all(figure["value"] > 0 for figure in report["figures"][workload])
+    assert {"commit", "grpcio", "processors", "fdatasync", "core build"} <= set(report["machine"])
+
+
+def test_an_unknown_workload_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    status = main(["speed"], quick=True, as_json=False, profile=False, allow_debug=True)
+
+    assert status == EXIT_CANNOT_RUN
+    assert "no workload speed" in capsys.readouterr().err

@@ -1,0 +1,145 @@
+"""What a worker says on its stream, and says again on the next."""
+
+import itertools
+from collections.abc import Iterator
+
+from backlane.v1 import worker_service_pb2 as api
+from backlane.v1.execution_pb2 import BackgroundExecution
+from backlane.worker.book import MESSAGE_ITEMS_MAX, Book
+
+NEVER_SILENT_S = 60.0
+
+
+def lease(name: str) -> api.Lease:
+    return api.Lease(execution=BackgroundExecution(execution_id=name), lease_token=f"{name}-token")
+
+
+def ref(name: str) -> api.LeaseRef:
+    return api.LeaseRef(execution_id=name, lease_token=f"{name}-token")
+
+
+def completion(name: str) -> api.CompleteResult:
+    return api.CompleteResult(execution_id=name, lease_token=f"{name}-token")
+
+
+def kinds(messages: Iterator[api.WorkRequest], count: int) -> list[str | None]:
+    return [message.WhichOneof("message") for message in itertools.islice(messages, count)]
+
+
+def completed(message: api.WorkRequest) -> list[str]:
+    return [result.execution_id for result in message.complete.results]
+
+
+def test_a_stream_begins_with_hello_and_credit_for_all_the_room() -> None:
+    hello, credit = itertools.islice(Book(8, NEVER_SILENT_S).begin_stream(api.WorkHello()), 2)
+
+    assert api.WorkRequest(hello=api.WorkHello()) == hello
+    assert api.WorkRequest(credit=api.WorkCredit(executions=8)) == credit
+
+
+def test_silence_is_filled_with_heartbeats() -> None:
+    messages = Book(8, 0.001).begin_stream(api.WorkHello())
+
+    assert kinds(messages, 4) == ["hello", "credit", "heartbeat", "heartbeat"]
+
+
+def test_results_of_one_kind_go_together_and_credit_follows_them() -> None:
+    book = Book(2, NEVER_SILENT_S)
+    messages = book.begin_stream(api.WorkHello())
+    kinds(messages, 2)
+    book.arrive([lease("a"), lease("b")], acknowledge=True)
+    book.settle([completion("a"), completion("b")])
+
+    assert kinds(messages, 3) == ["acknowledge", "complete", "credit"]
+
+
+def test_a_result_without_an_answer_is_said_again_on_the_next_stream() -> None:
+    book = Book(4, NEVER_SILENT_S)
+    first = book.begin_stream(api.WorkHello())
+    book.arrive([lease("a"), lease("b"), lease("c")], acknowledge=False)
+    book.settle([completion("a"), completion("b")])
+    assert kinds(first, 2) == ["hello", "complete"]
+
+    hello, again = itertools.islice(book.begin_stream(api.WorkHello()), 2)
+
+    assert [ref("a"), ref("b"), ref("c")] == list(hello.hello.held)
+    assert completed(again) == ["a", "b"]
+    assert list(first) == []
+
+
+def test_an_answered_result_is_not_said_again() -> None:
+    book = Book(4, NEVER_SILENT_S)
+    first = book.begin_stream(api.WorkHello())
+    book.arrive([lease("a")], acknowledge=False)
+    book.settle([completion("a")])
+    kinds(first, 2)
+
+    assert completed(book.answer()) == ["a"]
+    assert book.is_empty
+    assert kinds(book.begin_stream(api.WorkHello()), 2) == ["hello", "credit"]
+
+
+def test_nothing_is_reported_of_a_lease_that_was_lost() -> None:
+    book = Book(4, NEVER_SILENT_S)
+    messages = book.begin_stream(api.WorkHello())
+    kinds(messages, 2)
+    book.arrive([lease("a"), lease("b")], acknowledge=False)
+    book.lose([ref("a")])
+    book.settle([completion("a"), completion("b")])
+
+    assert completed(next(messages)) == ["b"]
+
+
+def test_a_lease_that_the_server_does_not_welcome_is_lost_unless_its_result_is_on_its_way() -> None:
+    book = Book(4, NEVER_SILENT_S)
+    book.arrive([lease("a"), lease("b")], acknowledge=False)
+    book.settle([completion("a")])
+    messages = book.begin_stream(api.WorkHello())
+
+    book.welcome([])
+    book.settle([completion("b")])
+
+    assert kinds(messages, 3) == ["hello", "complete", "credit"]
+    assert completed(book.answer()) == ["a"]
+    assert book.is_empty
+
+
+def test_a_drain_gives_back_what_has_not_begun_and_ends_the_messages() -> None:
+    book = Book(4, NEVER_SILENT_S)
+    messages = book.begin_stream(api.WorkHello())
+    kinds(messages, 2)
+    book.arrive([lease("a"), lease("b")], acknowledge=False)
+    assert book.start(lease("a"))
+
+    book.drain()
+
+    assert not book.start(lease("b"))
+    book.settle([completion("a")])
+    assert kinds(messages, 3) == ["drain", "release", "complete"]
+    book.answer()
+    book.answer()
+    assert list(messages) == []
+
+
+def test_a_cancelled_lease_that_has_not_begun_is_given_back() -> None:
+    book = Book(4, NEVER_SILENT_S)
+    messages = book.begin_stream(api.WorkHello())
+    kinds(messages, 2)
+    book.arrive([lease("a")], acknowledge=False)
+    book.cancel([ref("a")])
+
+    assert not book.start(lease("a"))
+    assert [ref("a")] == list(next(messages).release.releases)
+
+
+def test_a_message_holds_no_more_results_than_the_server_takes() -> None:
+    names = [f"e{number}" for number in range(MESSAGE_ITEMS_MAX + 1)]
+    book = Book(len(names), NEVER_SILENT_S)
+    messages = book.begin_stream(api.WorkHello())
+    kinds(messages, 2)
+    book.arrive([lease(name) for name in names], acknowledge=False)
+    book.settle([completion(name) for name in names])
+
+    sizes = [len(completed(message)) for message in itertools.islice(messages, 2)]
+
+    assert sizes == [MESSAGE_ITEMS_MAX, 1]
