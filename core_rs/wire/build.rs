@@ -5,10 +5,11 @@
 use std::error::Error;
 use std::path::Path;
 
-const FILES: [&str; 4] = [
+const FILES: [&str; 5] = [
     "backlane/v1/execution_service.proto",
     "backlane/v1/worker_service.proto",
     "backlane/log/v1/log.proto",
+    "google/rpc/code.proto",
     "google/rpc/error_details.proto",
 ];
 
@@ -21,6 +22,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         .btree_map(["."])
         // JSON is carried, not understood.
         .extern_path(".google.protobuf.Value", "crate::RawValue")
+        // They speak to users of the API, in code blocks that are no Rust.
+        .disable_comments(["."])
         .include_file("all.rs")
         .compile_fds(descriptors)?;
     Ok(())

@@ -32,10 +32,8 @@ def describe_machine() -> dict[str, str]:
 
 
 def build_profile() -> str:
-    """Return how the core was compiled: `release`, `debug`, or `unknown`."""
-    # An older core cannot tell.
-    profile = getattr(_core, "build_profile", None)
-    return str(profile()) if profile is not None else "unknown"
+    """Return how the core was compiled: `release` or `debug`."""
+    return _core.build_profile()
 
 
 def sync_latency_s() -> float:

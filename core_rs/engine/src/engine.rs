@@ -119,7 +119,12 @@ impl Engine {
     /// taken last, which no reader can know of.
     pub(crate) fn finished(&self, id: &ExecutionId, known: &Known) -> Option<Finished> {
         let read = known.finished.get(&id.birth).cloned().flatten();
-        let decided = || self.facts.iter().rev().find_map(|decided| ended(decided, id.birth));
+        let decided = || {
+            self.facts
+                .iter()
+                .rev()
+                .find_map(|decided| ended(decided, id.birth))
+        };
         read.or_else(decided).filter(|done| done.id == *id)
     }
 
@@ -200,7 +205,10 @@ impl Engine {
 }
 
 fn ended(decided: &Decided, birth: Birth) -> Option<Finished> {
-    let last = decided.last.as_ref().filter(|last| last.id.birth == birth)?;
+    let last = decided
+        .last
+        .as_ref()
+        .filter(|last| last.id.birth == birth)?;
     let FactKind::Ended(ended) = &decided.fact.kind else {
         return None;
     };

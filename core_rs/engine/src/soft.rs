@@ -74,7 +74,10 @@ impl Soft {
         let mut soft = Self::default();
         for (birth, holding) in state.holdings() {
             if let Some(slot) = state.slot(*birth) {
-                let attempt_ms = now.mono_of(slot.started_at_ms.saturating_add(state.policy(slot).timeout_ms));
+                let attempt_ms = now.mono_of(
+                    slot.started_at_ms
+                        .saturating_add(state.policy(slot).timeout_ms),
+                );
                 let mut hold = Hold::new(holding.duration_ms, attempt_ms, None, now);
                 hold.acknowledged = true;
                 hold.grace_ms = state

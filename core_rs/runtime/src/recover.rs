@@ -74,6 +74,9 @@ pub(crate) fn request_hours(now: Now) -> std::ops::RangeInclusive<u32> {
 }
 
 /// The machine's randomness.
+///
+/// # Panics
+/// Where the machine gives none: ids could be guessed, so it is better to stop than to go on.
 #[must_use]
 pub fn machine_random() -> Random {
     // Read in blocks: one system call for many ids.
@@ -81,7 +84,6 @@ pub fn machine_random() -> Random {
     let mut used = block.len();
     Box::new(move || {
         if used == block.len() {
-            // Without randomness ids could be guessed: better to stop than to go on.
             getrandom::fill(&mut block).expect("the machine gives randomness");
             used = 0;
         }

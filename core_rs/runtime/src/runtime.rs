@@ -126,7 +126,7 @@ impl Runtime {
         mut clock: Clock,
     ) -> Result<Self, RecoverError> {
         let now = clock.now();
-        let shard = recover(&mut *store, node, settings, random, now)?;
+        let recovered = recover(&mut *store, node, settings, random, now)?;
         let bell = eventfd()?;
         let shared = Arc::new(Shared {
             inbox: Mutex::default(),
@@ -148,11 +148,11 @@ impl Runtime {
             threads.push(start_reader(&shared, store.reader()?, queries));
             readers.push(door);
         }
-        let epoch = shard.epoch();
+        let epoch = recovered.epoch();
         let (writer, work) = channel();
         threads.push(start_writer(&shared, store, epoch, work));
         let stepper = Stepper {
-            shard,
+            shard: recovered,
             clock,
             readers,
             writer: writer.clone(),

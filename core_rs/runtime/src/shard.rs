@@ -233,7 +233,7 @@ impl Shard {
             Input::Close(ticket) => self.close(ticket),
             Input::Written(ticket, size) => self.written(ticket, size),
             Input::Committed(sequence) => self.committed(sequence),
-            Input::Read(id, found) => self.read_done(id, found),
+            Input::Read(id, found) => self.read_done(id, &found),
             Input::StoreIsFull(full) => self.engine.set_store_is_full(full),
             Input::Requests { hour, keys, last } => self.learn_requests(hour, keys, last),
             Input::Drain => self.drain(),

@@ -195,7 +195,9 @@ fn measure_facts(living: &[Living]) {
         let mut frame = Vec::new();
         measure(&format!("encode fact, {what}"), || {
             frame.clear();
-            facts.iter().for_each(|fact| encode_fact(fact, &mut frame));
+            for fact in &facts {
+                encode_fact(fact, &mut frame);
+            }
         });
         measure(&format!("decode fact, {what}"), || {
             let mut count = 0;

@@ -178,3 +178,40 @@ fn decode(method: Method, bytes: &[u8], context: &mut Context<'_>) -> Checked<Ca
         Method::EnqueueStream | Method::Work => broken("request", "must be sent over a stream"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::fixtures::{call_as, named, with_context};
+    use crate::{decode_enqueue_stream, decode_work};
+
+    #[test]
+    fn a_stream_has_no_single_request() {
+        for method in Method::ALL.into_iter().filter(|method| method.is_stream()) {
+            let refused = named(call_as(&Principal::default(), method, &[]));
+            assert_eq!("INVALID_ARGUMENT request", refused);
+        }
+    }
+
+    #[test]
+    fn what_is_no_message_is_refused() {
+        for method in Method::ALL {
+            let refused = named(call_as(&Principal::default(), method, &[0xFF]));
+            assert_eq!("INVALID_ARGUMENT request", refused);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_a_request_or_refused(bytes: Vec<u8>) {
+            let principal = Principal::default();
+            for method in Method::ALL {
+                let _ = call_as(&principal, method, &bytes);
+            }
+            let _ = with_context(&principal, |context| decode_work(&bytes, context));
+            let _ = with_context(&principal, |context| decode_enqueue_stream(&bytes, context));
+        }
+    }
+}

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use backlane_engine::command::Finished;
-use backlane_engine::fact::{Actor, Ended, ErrorRecord, Living, Outcome, Progress};
+use backlane_engine::fact::{Actor, Ended, ErrorRecord, Living, Progress};
 use backlane_engine::rules::id::Birth;
 use backlane_engine::rules::status::{EndReason, Status};
 use prost::Message as _;
@@ -29,14 +29,14 @@ pub struct Ending {
     pub output: Option<Arc<[u8]>>,
     /// Exactly where failed or timed out.
     pub error: Option<Box<ErrorRecord>>,
-    /// The state it ended in: one version further, and held by nobody.
+    /// The state it ended in.
     pub progress: Progress,
 }
 
 impl Ending {
-    /// Of an execution that stood as `living` says, by a fact of that time.
+    /// Of an execution whose last state the engine gave with the fact of that time.
     #[must_use]
-    pub fn of(ended: &Ended, living: &Living, at_ms: u64) -> Self {
+    pub fn of(ended: &Ended, last: &Living, at_ms: u64) -> Self {
         Self {
             status: ended.status,
             reason: ended.reason,
@@ -44,7 +44,7 @@ impl Ending {
             ended_at_ms: at_ms,
             output: ended.output.clone(),
             error: ended.error.clone(),
-            progress: last_progress(ended, &living.progress, at_ms),
+            progress: last.progress.clone(),
         }
     }
 
@@ -88,26 +88,6 @@ impl Ending {
             error: from.error.map(log::error_record).transpose()?.map(Box::new),
             progress: log::read_progress(from.progress.ok_or(missing("Ending.progress"))?)?,
         })
-    }
-}
-
-fn last_progress(ended: &Ended, before: &Progress, at_ms: u64) -> Progress {
-    let holding = before.holding.as_ref();
-    let reported = holding.zip(ended.outcome);
-    let outcome = reported.map(|(holding, kind)| Outcome {
-        token: holding.token,
-        kind,
-    });
-    Progress {
-        version: before.version + 1,
-        updated_at_ms: at_ms,
-        next_attempt_at_ms: None,
-        holding: None,
-        last_worker: holding
-            .map(|held| held.worker.clone())
-            .or_else(|| before.last_worker.clone()),
-        outcome: outcome.or(before.outcome),
-        ..before.clone()
     }
 }
 

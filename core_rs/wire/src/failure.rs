@@ -92,3 +92,168 @@ fn cut(mut message: String, most: usize) -> Box<str> {
     }
     message.into()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixtures::{ID, call, named};
+    use crate::generated::backlane::v1::RetryPolicy;
+    use crate::{ApiError, Call, Method, RawValue};
+    use backlane_engine::command::Report;
+
+    fn error() -> v1::ExecutionError {
+        v1::ExecutionError {
+            category: 2,
+            message: "no".into(),
+            ..Default::default()
+        }
+    }
+
+    fn failure(error: v1::ExecutionError) -> v1::Failure {
+        v1::Failure {
+            execution_id: ID.to_string(),
+            lease_token: "lt_1_2".into(),
+            error: Some(error),
+            ..Default::default()
+        }
+    }
+
+    // Checks an item that has one before it.
+    fn reported(item: v1::Failure) -> Result<Failure, ApiError> {
+        let failures = vec![failure(error()), item];
+        let Call::Report { mut items } = call(Method::Fail, &v1::FailRequest { failures })? else {
+            panic!()
+        };
+        match items.pop().unwrap()?.1 {
+            Report::Failed(failure) => Ok(*failure),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_plain_error_may_be_retried() {
+        let expected = Failure {
+            category: Category::Tool,
+            message: "no".into(),
+            code: None,
+            extra: [].into(),
+            retryable: true,
+            retry_after_ms: None,
+            throttled: false,
+        };
+        assert_eq!(Ok(expected), reported(failure(error())));
+    }
+
+    #[test]
+    fn what_a_record_has_no_place_for_is_kept_as_extra() {
+        let sent = v1::ExecutionError {
+            code: Some("E1".into()),
+            attempt: 9,
+            occurred_at_ms: 9,
+            retry_policy: Some(RetryPolicy {
+                backoff_strategy: 2,
+                ..Default::default()
+            }),
+            step_id: Some("s".into()),
+            provider: Some("p".into()),
+            http_status: Some(429),
+            details: Some(RawValue::NULL.to_vec().into()),
+            ..error()
+        };
+        let failure = reported(failure(sent.clone())).unwrap();
+        assert!(!failure.retryable);
+        assert_eq!(Some("E1"), failure.code.as_deref());
+        let kept = v1::ExecutionError::decode(&*failure.extra).unwrap();
+        let expected = v1::ExecutionError {
+            category: 0,
+            message: String::new(),
+            code: None,
+            attempt: 0,
+            occurred_at_ms: 0,
+            ..sent
+        };
+        assert_eq!(expected, kept);
+    }
+
+    type Change = fn(&mut v1::Failure);
+
+    #[test]
+    fn every_broken_rule_names_its_field() {
+        let broken: [(&str, Change); 13] = [
+            ("INVALID_ARGUMENT failures[1].execution_id", |it| {
+                it.execution_id.clear();
+            }),
+            ("INVALID_ARGUMENT failures[1].error", |it| it.error = None),
+            ("INVALID_ARGUMENT failures[1].retry_after_ms", |it| {
+                it.throttled = true;
+            }),
+            ("INVALID_ARGUMENT failures[1].retry_after_ms", |it| {
+                it.retry_after_ms = Some(86_400_001);
+            }),
+            ("INVALID_ARGUMENT failures[1].error.category", |it| {
+                of(it).category = 0;
+            }),
+            ("INVALID_ARGUMENT failures[1].error.category", |it| {
+                of(it).category = 9;
+            }),
+            (
+                "INVALID_ARGUMENT failures[1].error.retry_policy.backoff_strategy",
+                |it| {
+                    of(it).retry_policy.get_or_insert_default().backoff_strategy = 4;
+                },
+            ),
+            ("TOO_LARGE failures[1].error.code", |it| {
+                of(it).code = Some("x".repeat(257));
+            }),
+            ("TOO_LARGE failures[1].error.step_id", |it| {
+                of(it).step_id = Some("x".repeat(257));
+            }),
+            ("TOO_LARGE failures[1].error.provider", |it| {
+                of(it).provider = Some("x".repeat(257));
+            }),
+            ("INVALID_ARGUMENT failures[1].error.details", |it| {
+                of(it).details = Some(RawValue::default());
+            }),
+            ("INVALID_ARGUMENT failures[1].error.details", |it| {
+                of(it).details = Some(vec![0x08, 0x01].into());
+            }),
+            ("TOO_LARGE failures[1].error.details", |it| {
+                let text = [vec![0x1A, 0x81, 0x80, 0x04], vec![b'x'; 65_537]].concat();
+                of(it).details = Some(text.into());
+            }),
+        ];
+        for (expected, change) in broken {
+            let mut item = failure(error());
+            change(&mut item);
+            assert_eq!(expected, named(reported(item)));
+        }
+    }
+
+    fn of(failure: &mut v1::Failure) -> &mut v1::ExecutionError {
+        failure.error.get_or_insert_default()
+    }
+
+    #[test]
+    fn throttling_comes_with_its_delay() {
+        let item = v1::Failure {
+            throttled: true,
+            retry_after_ms: Some(86_400_000),
+            ..failure(error())
+        };
+        let failure = reported(item).unwrap();
+        assert_eq!(
+            (true, Some(86_400_000)),
+            (failure.throttled, failure.retry_after_ms)
+        );
+    }
+
+    #[test]
+    fn a_long_message_is_cut_between_characters_with_a_mark() {
+        let cut = |message: String| cut(message, 8 << 10);
+        let whole = "ä".repeat(4 << 10);
+        assert_eq!(whole, *cut(whole.clone()));
+        let short = cut(format!("x{whole}"));
+        assert!(short.ends_with("ä…[cut]"), "{short}");
+        assert!((8_188..=8_192).contains(&short.len()));
+    }
+}

@@ -168,3 +168,6 @@ fn needed(message: &v1::WaitRequest) -> Checked<usize> {
         most
     })
 }
+
+#[cfg(test)]
+mod tests;

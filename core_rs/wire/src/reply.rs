@@ -34,3 +34,6 @@ fn record_and_existing(record: &[u8], existing: bool) -> Vec<u8> {
     put::uint(&mut out, 2, existing);
     out
 }
+
+#[cfg(test)]
+mod tests;

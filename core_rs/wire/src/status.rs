@@ -77,3 +77,181 @@ fn any(name: &str, detail: &impl Message) -> Any {
         value: detail.encode_to_vec(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use backlane_engine::error::{Invalid, Refusal};
+    use backlane_engine::rules::status;
+    use prost::Message;
+
+    use super::*;
+    use crate::Reason;
+    use crate::generated::google::rpc::Code;
+
+    fn refusals() -> Vec<Refusal> {
+        let (execution_id, tenant) = ("exec_1".to_owned(), "acme".to_owned());
+        let request_id = "r-1".to_owned();
+        vec![
+            Refusal::Invalid(Invalid::new("items[3].input", "must be nice")),
+            Refusal::ExecutionNotFound {
+                execution_id: execution_id.clone(),
+                tenant,
+            },
+            Refusal::ExecutionDeleted {
+                request_id: request_id.clone(),
+            },
+            Refusal::RequestIdReused { request_id },
+            Refusal::AlreadyExists {
+                dedup_key: "key-1".into(),
+                execution_id: execution_id.clone(),
+            },
+            Refusal::TransitionNotAllowed {
+                execution_id: execution_id.clone(),
+                status: status::Status::Completed,
+                event: "cancelled",
+            },
+            Refusal::LeaseLost { execution_id },
+            Refusal::QueueFull {
+                tenant: "acme".into(),
+                limit: 10,
+            },
+            Refusal::DiskFull,
+            Refusal::Draining,
+            Refusal::PermissionDenied {
+                principal: "alice".into(),
+                tenant: "acme".into(),
+            },
+        ]
+    }
+
+    fn errors() -> Vec<ApiError> {
+        let mut errors: Vec<ApiError> = refusals().into_iter().map(ApiError::from).collect();
+        errors.extend([
+            ApiError::too_large("input", 5, 6),
+            ApiError::internal("c-1"),
+            ApiError::store_unavailable(),
+            ApiError::rate_limited("calls in flight", 7),
+            ApiError::unauthenticated(),
+            ApiError::new(Reason::QuotaExceeded, "the quota is used up"),
+        ]);
+        errors
+    }
+
+    fn detail<M: Message + Default>(error: &ApiError, name: &str) -> Vec<M> {
+        let status = Status::decode(&error.to_status()[..]).unwrap();
+        let url = format!("type.googleapis.com/google.rpc.{name}");
+        let details = status.details.iter().filter(|any| any.type_url == url);
+        details
+            .map(|any| M::decode(&any.value[..]).unwrap())
+            .collect()
+    }
+
+    #[test]
+    fn every_reason_has_an_example_here() {
+        let mut reasons: Vec<Reason> = errors().iter().map(ApiError::reason).collect();
+        reasons.sort_unstable();
+        assert_eq!(Reason::ALL.to_vec(), reasons);
+    }
+
+    #[test]
+    fn every_error_has_one_error_info_of_its_reason() {
+        for error in errors() {
+            let status = Status::decode(&error.to_status()[..]).unwrap();
+            let [info] = &detail::<ErrorInfo>(&error, "ErrorInfo")[..] else {
+                panic!("{error}")
+            };
+            assert_eq!(
+                (error.reason().name(), "backlane"),
+                (&*info.reason, &*info.domain)
+            );
+            assert_eq!(error.message(), status.message);
+            assert_eq!(error.reason().code(), status.code);
+        }
+    }
+
+    #[test]
+    fn every_variable_of_a_message_is_in_its_metadata() {
+        for error in errors() {
+            let rest = error
+                .metadata
+                .values()
+                .fold(error.message.clone(), |rest, value| {
+                    assert!(rest.contains(value.as_str()), "{error}: {value}");
+                    rest.replacen(value.as_str(), "", 1)
+                });
+            for variable in [
+                "exec_1",
+                "acme",
+                "r-1",
+                "key-1",
+                "c-1",
+                "items",
+                "completed",
+                "7",
+            ] {
+                assert!(
+                    !rest.contains(variable),
+                    "{error}: {variable} is in no metadata"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn the_code_of_most_reasons_is_named_like_it() {
+        for reason in Reason::ALL {
+            let code = Code::try_from(reason.code()).unwrap().as_str_name();
+            let alike = match reason {
+                Reason::ExecutionNotFound | Reason::ExecutionDeleted => "NOT_FOUND",
+                Reason::RequestIdReused => "ALREADY_EXISTS",
+                Reason::TransitionNotAllowed | Reason::LeaseLost => "FAILED_PRECONDITION",
+                Reason::QueueFull
+                | Reason::QuotaExceeded
+                | Reason::RateLimited
+                | Reason::DiskFull => "RESOURCE_EXHAUSTED",
+                Reason::TooLarge => "OUT_OF_RANGE",
+                Reason::Draining | Reason::StoreUnavailable => "UNAVAILABLE",
+                same => same.name(),
+            };
+            assert_eq!(alike, code, "{reason:?}");
+        }
+    }
+
+    #[test]
+    fn details_follow_the_code() {
+        for error in errors() {
+            let code = error.reason().code();
+            let fields = detail::<BadRequest>(&error, "BadRequest").len();
+            let quotas = detail::<QuotaFailure>(&error, "QuotaFailure").len();
+            let retries = detail::<RetryInfo>(&error, "RetryInfo").len();
+            // INVALID_ARGUMENT and OUT_OF_RANGE; RESOURCE_EXHAUSTED; that and UNAVAILABLE.
+            assert_eq!(usize::from(code == 3 || code == 11), fields, "{error}");
+            assert_eq!(usize::from(code == 8), quotas, "{error}");
+            assert_eq!(usize::from(code == 8 || code == 14), retries, "{error}");
+        }
+    }
+
+    #[test]
+    fn a_broken_rule_names_its_field_and_a_delay_its_length() {
+        let invalid = ApiError::from(Invalid::new("items[3].input", "must be nice"));
+        let [request] = &detail::<BadRequest>(&invalid, "BadRequest")[..] else {
+            panic!()
+        };
+        let violation = &request.field_violations[0];
+        assert_eq!(
+            ("items[3].input", "must be nice"),
+            (&*violation.field, &*violation.description)
+        );
+        let limited = ApiError::rate_limited("calls", 7).retry_after(1_500);
+        let [retry] = &detail::<RetryInfo>(&limited, "RetryInfo")[..] else {
+            panic!()
+        };
+        assert_eq!(
+            Some(Duration {
+                seconds: 1,
+                nanos: 500_000_000
+            }),
+            retry.retry_delay
+        );
+    }
+}

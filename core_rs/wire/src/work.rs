@@ -104,3 +104,150 @@ fn credit(message: v1::WorkCredit) -> WorkFrame {
         bytes,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use backlane_engine::command::Report;
+    use backlane_engine::rules::access::{Principal, TenantScope};
+    use backlane_engine::rules::id::LeaseToken;
+    use prost::Message as _;
+
+    use super::*;
+    use crate::Reason;
+    use crate::fixtures::{ID, acme_only, named, with_context};
+
+    fn frame_as(principal: &Principal, message: Message) -> Result<WorkFrame, ApiError> {
+        let bytes = v1::WorkRequest {
+            message: Some(message),
+        }
+        .encode_to_vec();
+        with_context(principal, |context| decode_work(&bytes, context))
+    }
+
+    fn frame(message: Message) -> Result<WorkFrame, ApiError> {
+        frame_as(&Principal::default(), message)
+    }
+
+    fn hello() -> v1::WorkHello {
+        let held = v1::LeaseRef {
+            execution_id: ID.to_string(),
+            lease_token: "lt_1_2".into(),
+        };
+        v1::WorkHello {
+            worker_id: "w1".into(),
+            callables: vec!["*".into()],
+            held: vec![held],
+            ..Default::default()
+        }
+    }
+
+    #[test]
+    fn a_hello_says_who_offers_what_and_holds_what() {
+        let token = Some(LeaseToken {
+            epoch: 1,
+            counter: 2,
+        });
+        let expected = WorkFrame::Hello {
+            worker: "w1".into(),
+            offer: OfferSpec {
+                callables: ["*".into()].into(),
+                tenants: TenantScope::Only(["acme".into()].into()),
+            },
+            duration_ms: 30_000,
+            held: vec![Held { id: ID, token }],
+        };
+        assert_eq!(
+            Ok(expected),
+            frame_as(&acme_only(), Message::Hello(hello()))
+        );
+    }
+
+    type Change = fn(&mut v1::WorkHello);
+
+    #[test]
+    fn every_broken_rule_of_a_hello_names_its_field() {
+        let broken: [(&str, Change); 5] = [
+            ("hello.worker_id", |it| it.worker_id.clear()),
+            ("hello.callables", |it| it.callables.clear()),
+            ("hello.tenant_ids[0]", |it| {
+                it.tenant_ids = vec![String::new()];
+            }),
+            ("hello.lease_duration_ms", |it| it.lease_duration_ms = 1),
+            ("hello.held[0].execution_id", |it| {
+                it.held[0].execution_id.clear();
+            }),
+        ];
+        for (field, change) in broken {
+            let mut message = hello();
+            change(&mut message);
+            let refused = named(frame(Message::Hello(message)));
+            assert_eq!(format!("INVALID_ARGUMENT {field}"), refused);
+        }
+        let other = v1::WorkHello {
+            tenant_ids: vec!["other".into()],
+            ..hello()
+        };
+        let denied = frame_as(&acme_only(), Message::Hello(other)).unwrap_err();
+        assert_eq!(Reason::PermissionDenied, denied.reason());
+    }
+
+    #[test]
+    fn credit_of_zero_bytes_is_unbounded() {
+        let credit = |bytes| {
+            frame(Message::Credit(v1::WorkCredit {
+                executions: 3,
+                bytes,
+            }))
+        };
+        assert_eq!(
+            Ok(WorkFrame::Credit {
+                executions: 3,
+                bytes: None
+            }),
+            credit(0)
+        );
+        assert_eq!(
+            Ok(WorkFrame::Credit {
+                executions: 3,
+                bytes: Some(9)
+            }),
+            credit(9)
+        );
+    }
+
+    #[test]
+    fn the_smallest_messages_are_told_apart() {
+        assert_eq!(
+            Ok(WorkFrame::Heartbeat),
+            frame(Message::Heartbeat(v1::WorkHeartbeat {}))
+        );
+        assert_eq!(
+            Ok(WorkFrame::Drain),
+            frame(Message::Drain(v1::WorkDrain {}))
+        );
+        let none = v1::WorkAcknowledge { leases: vec![] };
+        assert_eq!(
+            Ok(WorkFrame::Acknowledge(vec![])),
+            frame(Message::Acknowledge(none))
+        );
+        let empty = with_context(&Principal::default(), |context| decode_work(&[], context));
+        assert_eq!("INVALID_ARGUMENT message", named(empty));
+    }
+
+    #[test]
+    fn reports_come_as_in_the_unary_calls() {
+        let releases = hello().held;
+        let Ok(WorkFrame::Report(items)) = frame(Message::Release(v1::ReleaseRequest { releases }))
+        else {
+            panic!()
+        };
+        assert_eq!(Report::Released, items[0].as_ref().unwrap().1);
+        let none = v1::CompleteRequest { results: vec![] };
+        let refused = named(frame(Message::Complete(none)));
+        assert_eq!("INVALID_ARGUMENT complete.results", refused);
+        let leases = vec![hello().held.remove(0); 1_001];
+        let many = v1::WorkAcknowledge { leases };
+        let refused = named(frame(Message::Acknowledge(many)));
+        assert_eq!("INVALID_ARGUMENT acknowledge.leases", refused);
+    }
+}

@@ -189,3 +189,6 @@ pub(crate) fn patterns(callables: Vec<String>) -> Checked<BTreeSet<Box<str>>> {
     }
     Ok(callables.into_iter().map(String::into_boxed_str).collect())
 }
+
+#[cfg(test)]
+mod tests;

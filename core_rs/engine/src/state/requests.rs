@@ -144,7 +144,11 @@ impl RequestIndex {
         let (hour, key) = self.order.pop_front()?;
         self.durable -= 1;
         self.gone += 1;
-        if self.recent.get(&key).is_some_and(|(_, _, at_ms)| hour_of(*at_ms) == hour) {
+        if self
+            .recent
+            .get(&key)
+            .is_some_and(|(_, _, at_ms)| hour_of(*at_ms) == hour)
+        {
             self.recent.remove(&key);
         }
         Some((hour, key))

@@ -54,13 +54,22 @@ impl Audit {
     /// Follows a fact: it must fit the second fold, move nothing illegally, and end nothing twice.
     pub(crate) fn follow(&mut self, decided: Decided) {
         let fact = &decided.fact;
-        assert!(fact.at_ms >= self.shadow.last_at_ms(), "logged time decreased: {fact:?}");
+        assert!(
+            fact.at_ms >= self.shadow.last_at_ms(),
+            "logged time decreased: {fact:?}"
+        );
         let birth = birth_of(&fact.kind);
         let before = birth.and_then(|birth| self.shadow.living(birth));
         let last = self.shadow.apply(fact).expect("a decided fact folds");
-        assert_eq!(decided.last, last, "the live fold and the second one ended it alike");
+        assert_eq!(
+            decided.last, last,
+            "the live fold and the second one ended it alike"
+        );
         if let Some(birth) = birth {
-            assert!(!self.ends.contains_key(&birth), "something followed an end: {fact:?}");
+            assert!(
+                !self.ends.contains_key(&birth),
+                "something followed an end: {fact:?}"
+            );
             let after = self.shadow.living(birth);
             check_move(&fact.kind, before.as_ref(), after.as_ref());
         }
@@ -70,7 +79,14 @@ impl Audit {
         if let (FactKind::Ended(ended), Some(last)) = (&fact.kind, last) {
             let (ended, at_ms) = ((**ended).clone(), fact.at_ms);
             check_end(&ended, &last, at_ms);
-            self.ends.insert(ended.birth, End { ended, last: *last, at_ms });
+            self.ends.insert(
+                ended.birth,
+                End {
+                    ended,
+                    last: *last,
+                    at_ms,
+                },
+            );
         }
         self.log.push(decided.fact);
     }
@@ -79,9 +95,16 @@ impl Audit {
     pub(crate) fn check(&self, engine: &Engine) {
         assert_same(&self.shadow, engine.state());
         check_permits(engine.state());
-        assert!(engine.soft().is_consistent(engine.state()), "soft state left the durable one");
+        assert!(
+            engine.soft().is_consistent(engine.state()),
+            "soft state left the durable one"
+        );
         if engine.state().slots().is_empty() {
-            assert_eq!((None, None), engine.next_tick(), "nothing lives: nothing is to be done");
+            assert_eq!(
+                (None, None),
+                engine.next_tick(),
+                "nothing lives: nothing is to be done"
+            );
         }
     }
 
@@ -117,7 +140,11 @@ pub(crate) fn assert_same(expected: &State, actual: &State) {
 }
 
 fn limits(state: &State) -> BTreeSet<String> {
-    state.limits_set().iter().map(|limit| format!("{limit:?}")).collect()
+    state
+        .limits_set()
+        .iter()
+        .map(|limit| format!("{limit:?}"))
+        .collect()
 }
 
 fn birth_of(kind: &FactKind) -> Option<Birth> {
@@ -136,7 +163,10 @@ fn check_move(kind: &FactKind, before: Option<&Living>, after: Option<&Living>) 
     match (kind, before, after) {
         (FactKind::Enqueued(_), None, Some(after)) => {
             assert_eq!(1, after.progress.version);
-            assert!(matches!(after.progress.phase, Phase::Pending | Phase::Ready));
+            assert!(matches!(
+                after.progress.phase,
+                Phase::Pending | Phase::Ready
+            ));
         }
         (FactKind::Carried(_), Some(before), Some(after)) => assert_eq!(before, after),
         (FactKind::CancelRequested { .. }, Some(before), Some(after)) => {
@@ -145,11 +175,17 @@ fn check_move(kind: &FactKind, before: Option<&Living>, after: Option<&Living>) 
         }
         (FactKind::Ended(ended), Some(before), None) => {
             let from = before.progress.phase.task_state();
-            assert!(may_end(from, TaskState::of_end(ended.status)), "{from:?} to {ended:?}");
+            assert!(
+                may_end(from, TaskState::of_end(ended.status)),
+                "{from:?} to {ended:?}"
+            );
         }
         (_, Some(before), Some(after)) => {
             let moved = [before, after].map(|one| one.progress.phase.task_state());
-            assert!(moved[0].can_transition_to(moved[1]), "{moved:?} by {kind:?}");
+            assert!(
+                moved[0].can_transition_to(moved[1]),
+                "{moved:?} by {kind:?}"
+            );
             check_change(before, after);
         }
         _ => panic!("{kind:?} led from {before:?} to {after:?}"),
@@ -165,17 +201,35 @@ fn may_end(from: TaskState, end: TaskState) -> bool {
 fn check_change(before: &Living, after: &Living) {
     let (before, after) = (&before.progress, &after.progress);
     assert_eq!(before.version + 1, after.version, "one more per change");
-    assert!(after.attempt >= before.attempt, "an ordinal never decreases");
-    assert_eq!(after.phase == Phase::Running, after.holding.is_some(), "held while it runs");
-    assert_eq!(after.phase == Phase::Retrying, after.next_attempt_at_ms.is_some());
+    assert!(
+        after.attempt >= before.attempt,
+        "an ordinal never decreases"
+    );
+    assert_eq!(
+        after.phase == Phase::Running,
+        after.holding.is_some(),
+        "held while it runs"
+    );
+    assert_eq!(
+        after.phase == Phase::Retrying,
+        after.next_attempt_at_ms.is_some()
+    );
 }
 
 fn check_end(ended: &Ended, last: &Living, at_ms: u64) {
     let failed = matches!(ended.status, Status::Failed | Status::Timeout);
     assert!(ended.status.is_finished());
-    assert_eq!(ended.status == Status::Completed, ended.output.is_some(), "{ended:?}");
+    assert_eq!(
+        ended.status == Status::Completed,
+        ended.output.is_some(),
+        "{ended:?}"
+    );
     assert_eq!(failed, ended.error.is_some(), "{ended:?}");
-    assert!(last.progress.started_at_ms.is_none_or(|started| started <= at_ms));
+    assert!(
+        last.progress
+            .started_at_ms
+            .is_none_or(|started| started <= at_ms)
+    );
     assert!(last.progress.holding.is_none(), "an end ends the lease");
 }
 
@@ -189,14 +243,27 @@ fn check_permits(state: &State) {
         by_queue.entry(slot.queue).or_default()[slot.phase as usize - 1] += 1;
         assert_eq!(slot.phase == Phase::Running, state.holding(birth).is_some());
         if slot.phase == Phase::Ready {
-            ready.entry(slot.queue).or_default().push(Rank::of(slot.priority, birth));
+            ready
+                .entry(slot.queue)
+                .or_default()
+                .push(Rank::of(slot.priority, birth));
         }
     }
     for key in 0..u32::try_from(tenants.queues_len()).expect("few queues") {
         let queue = tenants.queue(key);
         let counts = queue.counts();
-        let counted = [counts.pending, counts.ready, counts.retrying, counts.running];
-        assert_eq!(by_queue.remove(&key).unwrap_or_default(), counted, "{}", queue.callable);
+        let counted = [
+            counts.pending,
+            counts.ready,
+            counts.retrying,
+            counts.running,
+        ];
+        assert_eq!(
+            by_queue.remove(&key).unwrap_or_default(),
+            counted,
+            "{}",
+            queue.callable
+        );
         let mut ranks = ready.remove(&key).unwrap_or_default();
         ranks.sort();
         assert_eq!(ranks, queue.ready.iter().copied().collect::<Vec<_>>());

@@ -28,11 +28,16 @@ impl Line {
     /// The word without a key at a place.
     pub(crate) fn plain(&self, at: usize) -> &str {
         let mut plain = self.words.iter().filter(|word| word.key.is_none());
-        plain.nth(at).map(|word| &*word.value).unwrap_or_else(|| panic!("a word is missing"))
+        plain
+            .nth(at)
+            .map(|word| &*word.value)
+            .unwrap_or_else(|| panic!("a word is missing"))
     }
 
     pub(crate) fn keyed(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.words.iter().filter_map(|word| Some((word.key.as_deref()?, &*word.value)))
+        self.words
+            .iter()
+            .filter_map(|word| Some((word.key.as_deref()?, &*word.value)))
     }
 }
 
@@ -43,14 +48,22 @@ pub(crate) fn find<'a>(words: &'a [Word], key: &str) -> Option<&'a str> {
 
 /// Reads a scenario.
 pub(crate) fn parse(text: &str) -> Vec<Line> {
-    let lines = text.lines().enumerate().map(|(at, line)| (at + 1, line.trim()));
+    let lines = text
+        .lines()
+        .enumerate()
+        .map(|(at, line)| (at + 1, line.trim()));
     let commands = lines.filter(|(_, line)| !line.is_empty() && !line.starts_with('#'));
-    commands.map(|(number, line)| parse_line(number, line)).collect()
+    commands
+        .map(|(number, line)| parse_line(number, line))
+        .collect()
 }
 
 fn parse_line(number: usize, line: &str) -> Line {
     let words = split(line);
-    let arrow = words.iter().position(|word| word == "->").unwrap_or(words.len());
+    let arrow = words
+        .iter()
+        .position(|word| word == "->")
+        .unwrap_or(words.len());
     let read = |words: &[String]| words.iter().map(|word| parse_word(word)).collect();
     Line {
         number,
@@ -83,22 +96,36 @@ fn split(line: &str) -> Vec<String> {
 
 fn parse_word(word: &str) -> Word {
     let is_key = |key: &str| {
-        !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_lowercase() || b"._".contains(&byte))
+        !key.is_empty()
+            && key
+                .bytes()
+                .all(|byte| byte.is_ascii_lowercase() || b"._".contains(&byte))
     };
     match word.split_once('=') {
-        Some((key, value)) if is_key(key) => Word { key: Some(key.into()), value: value.into() },
-        _ => Word { key: None, value: word.into() },
+        Some((key, value)) if is_key(key) => Word {
+            key: Some(key.into()),
+            value: value.into(),
+        },
+        _ => Word {
+            key: None,
+            value: word.into(),
+        },
     }
 }
 
 /// The text of a value: without its quotes, if it has any.
 pub(crate) fn text(value: &str) -> &str {
-    value.strip_prefix('"').and_then(|value| value.strip_suffix('"')).unwrap_or(value)
+    value
+        .strip_prefix('"')
+        .and_then(|value| value.strip_suffix('"'))
+        .unwrap_or(value)
 }
 
 /// A length of time, such as `500ms`, `5s`, `2m` or `1h`, in milliseconds.
 pub(crate) fn duration(value: &str) -> u64 {
-    let digits = value.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(value.len());
+    let digits = value
+        .find(|letter: char| !letter.is_ascii_digit())
+        .unwrap_or(value.len());
     let (number, unit) = value.split_at(digits);
     let scale = match unit {
         "ms" => 1,

@@ -37,10 +37,20 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) fn new(limits: Limits) -> Self {
-        let now = Now { wall_ms: START_MS, mono_ms: 1_000 };
+        let now = Now {
+            wall_ms: START_MS,
+            mono_ms: 1_000,
+        };
         let audit = Audit::new();
         let engine = Engine::start(audit.refold(), 1, limits, now);
-        Self { engine, audit, now, limits, epoch: 1, pauses: BTreeMap::new() }
+        Self {
+            engine,
+            audit,
+            now,
+            limits,
+            epoch: 1,
+            pauses: BTreeMap::new(),
+        }
     }
 
     /// Ends a step: takes what was decided into the log and audits everything.
@@ -78,7 +88,10 @@ impl World {
     /// The process ends and comes back: only the log survives, and the wall clock went on.
     pub(crate) fn restart(&mut self, downtime_ms: u64) {
         self.settle();
-        self.now = Now { wall_ms: self.now.wall_ms + downtime_ms, mono_ms: 7 };
+        self.now = Now {
+            wall_ms: self.now.wall_ms + downtime_ms,
+            mono_ms: 7,
+        };
         self.epoch += 1;
         self.pauses.clear();
         self.engine = Engine::start(self.audit.refold(), self.epoch, self.limits, self.now);
@@ -89,7 +102,10 @@ impl World {
     fn known(&self) -> Known {
         let finished = self.audit.ends.iter();
         let finished = finished.map(|(birth, end)| (*birth, Some(end.finished())));
-        Known { finished: finished.collect(), requests: BTreeMap::new() }
+        Known {
+            finished: finished.collect(),
+            requests: BTreeMap::new(),
+        }
     }
 
     pub(crate) fn enqueue(&mut self, new: &NewExecution) -> Result<Made, Refusal> {
@@ -109,7 +125,9 @@ impl World {
         request: Option<&Request>,
     ) -> Result<(Vec<Made>, bool), Refusal> {
         self.tick();
-        let made = self.engine.enqueue_batch(items, request, &self.known(), self.now);
+        let made = self
+            .engine
+            .enqueue_batch(items, request, &self.known(), self.now);
         self.settle();
         made
     }
@@ -127,7 +145,10 @@ impl World {
     ) -> Option<Granted> {
         let granted = self.lease_unacknowledged(worker, offer, duration_ms)?;
         let id = self.id(granted.birth);
-        self.engine.acknowledge(&Held { id, token: Some(granted.holding.token) });
+        self.engine.acknowledge(&Held {
+            id,
+            token: Some(granted.holding.token),
+        });
         Some(granted)
     }
 
@@ -139,7 +160,12 @@ impl World {
     ) -> Option<Granted> {
         self.tick();
         let key = self.engine.acquire_offer(offer);
-        let taker = Taker { worker: worker.into(), offer: key, duration_ms, stream: None };
+        let taker = Taker {
+            worker: worker.into(),
+            offer: key,
+            duration_ms,
+            stream: None,
+        };
         let granted = self.engine.lease(&taker, self.now);
         self.engine.release_offer(key);
         self.settle();
@@ -150,7 +176,10 @@ impl World {
         self.tick();
         let holder = self.engine.state().holding(held.id.birth).cloned();
         let (known, principal) = (self.known(), Principal::default());
-        let speaker = Speaker { principal: &principal, known: &known };
+        let speaker = Speaker {
+            principal: &principal,
+            known: &known,
+        };
         let settled = self.engine.report(held, report, speaker, self.now);
         if let (Some(holder), Report::Released, Ok(_)) = (holder, report, &settled)
             && Some(holder.token) == held.token
@@ -165,7 +194,10 @@ impl World {
     pub(crate) fn renew(&mut self, held: &Held, ms: Option<u64>) -> Result<Settled, Refusal> {
         self.tick();
         let (known, principal) = (self.known(), Principal::default());
-        let speaker = Speaker { principal: &principal, known: &known };
+        let speaker = Speaker {
+            principal: &principal,
+            known: &known,
+        };
         let settled = self.engine.renew(held, ms, None, speaker, self.now);
         self.settle();
         settled
@@ -174,7 +206,11 @@ impl World {
     pub(crate) fn cancel(&mut self, tenant: &str, id: ExecutionId) -> Result<(), Refusal> {
         self.tick();
         let actor = Actor::named(ActorKind::Client, "");
-        let cancel = Cancel { tenant: tenant.into(), id, actor };
+        let cancel = Cancel {
+            tenant: tenant.into(),
+            id,
+            actor,
+        };
         let answer = self.engine.cancel(&cancel, &self.known(), self.now);
         self.settle();
         answer
@@ -182,7 +218,8 @@ impl World {
 
     pub(crate) fn set_limit(&mut self, tenant: &str, callable: Option<&str>, most: Option<u32>) {
         self.tick();
-        self.engine.set_limit(tenant.into(), callable.map(Into::into), most, self.now);
+        self.engine
+            .set_limit(tenant.into(), callable.map(Into::into), most, self.now);
         self.settle();
     }
 
@@ -194,7 +231,11 @@ impl World {
 
     pub(crate) fn id(&self, birth: Birth) -> ExecutionId {
         let ended = || self.audit.ends.get(&birth).map(|end| end.last.id);
-        self.engine.state().id(birth).or_else(ended).expect("a birth that was")
+        self.engine
+            .state()
+            .id(birth)
+            .or_else(ended)
+            .expect("a birth that was")
     }
 }
 
@@ -203,7 +244,11 @@ pub(crate) fn new_execution(tenant: &str, callable: &str) -> NewExecution {
         tenant: tenant.into(),
         callable: callable.into(),
         priority: 50,
-        policy: Policy { timeout_ms: 300_000, max_worker_losses: 3, retry: None },
+        policy: Policy {
+            timeout_ms: 300_000,
+            max_worker_losses: 3,
+            retry: None,
+        },
         not_before_ms: None,
         start_deadline_ms: None,
         deadline_ms: None,
@@ -216,16 +261,26 @@ pub(crate) fn new_execution(tenant: &str, callable: &str) -> NewExecution {
 }
 
 pub(crate) fn retries(strategy: Strategy) -> Retry {
-    Retry { strategy, jitter: false, ..Retry::default() }
+    Retry {
+        strategy,
+        jitter: false,
+        ..Retry::default()
+    }
 }
 
 pub(crate) fn offer(callables: &[&str]) -> OfferSpec {
     let callables = callables.iter().map(|name| (*name).into()).collect();
-    OfferSpec { callables, tenants: TenantScope::Any }
+    OfferSpec {
+        callables,
+        tenants: TenantScope::Any,
+    }
 }
 
 pub(crate) fn held(world: &World, granted: &Granted) -> Held {
-    Held { id: world.id(granted.birth), token: Some(granted.holding.token) }
+    Held {
+        id: world.id(granted.birth),
+        token: Some(granted.holding.token),
+    }
 }
 
 pub(crate) fn completed() -> Report {

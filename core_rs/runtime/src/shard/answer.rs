@@ -126,7 +126,7 @@ impl Shard {
     }
 
     /// A read for an answer is done.
-    pub(super) fn show(&mut self, mut answer: Box<Answer>, found: &Found) {
+    pub(super) fn show(&mut self, mut answer: Answer, found: &Found) {
         for birth in &found.listed {
             if !answer.shown.iter().any(|shown| shown.birth == *birth) {
                 answer.shown.push(Shown {
@@ -143,7 +143,7 @@ impl Shard {
             let ending = || found.endings.get(&shown.birth).cloned();
             shown.ending = shown.ending.take().or_else(ending);
         }
-        self.send(*answer);
+        self.send(answer);
     }
 
     fn send(&mut self, answer: Answer) {
@@ -286,7 +286,9 @@ impl Shard {
                 .iter()
                 .filter_map(|granted| self.held(granted))
                 .collect();
-            held.iter().for_each(|held| self.engine.acknowledge(held));
+            for held in &held {
+                self.engine.acknowledge(held);
+            }
             return self.reply(ticket, reply::lease_response(&leases));
         }
         if !leases.is_empty() {

@@ -74,7 +74,7 @@ impl Shard {
             Call::Wait(wait) => Job::Wait(caller, wait),
             Call::RenewLeases { items, duration_ms } => Job::Renew(caller, items, duration_ms),
             Call::Report { items } => Job::Report(caller, items),
-            Call::Lease(lease) => return self.lease_call(caller, lease),
+            Call::Lease(lease) => return self.lease_call(&caller, lease),
             list @ Call::List { .. } => return self.list(&caller, &list),
             Call::Peek {
                 tenant,
@@ -97,13 +97,13 @@ impl Shard {
         match *job {
             Job::Enqueue(caller, item) => self.enqueue(&caller, &item, &known),
             Job::Run(caller, item, timeout_ms) => {
-                self.enqueue_and_wait(caller, &item, timeout_ms, &known);
+                self.enqueue_and_wait(&caller, &item, timeout_ms, &known);
             }
             Job::Batch(caller, batch) => self.enqueue_batch(&caller, batch, &known),
             Job::Stream(ticket, items) => self.enqueue_frame(ticket, &items, &known),
             Job::Get(caller, tenant, id, view) => self.get(&caller, &tenant, &id, view, &known),
             Job::Cancel(caller, cancel) => self.cancel(&caller, &cancel, &known),
-            Job::Wait(caller, wait) => self.wait(caller, wait, &known),
+            Job::Wait(caller, wait) => self.wait(&caller, wait, &known),
             Job::Renew(caller, items, duration_ms) => {
                 self.renew(&caller, &items, duration_ms, &known);
             }

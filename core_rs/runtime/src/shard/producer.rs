@@ -40,7 +40,7 @@ impl Shard {
 
     pub(super) fn enqueue_and_wait(
         &mut self,
-        caller: Caller,
+        caller: &Caller,
         item: &EnqueueItem,
         timeout_ms: u64,
         known: &Known,

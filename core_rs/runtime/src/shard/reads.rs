@@ -84,13 +84,13 @@ impl Shard {
         }
     }
 
-    pub(super) fn read_done(&mut self, id: ReadId, found: Found) {
+    pub(super) fn read_done(&mut self, id: ReadId, found: &Found) {
         match self.reads.waiting.remove(&id) {
             Some(Purpose::Decide(job, mut known, query)) => {
-                self.learn(&mut known, &query, &found);
+                self.learn(&mut known, &query, found);
                 self.run(job, known);
             }
-            Some(Purpose::Show(answer)) => self.show(answer, &found),
+            Some(Purpose::Show(answer)) => self.show(*answer, found),
             None => {}
         }
     }

@@ -30,9 +30,11 @@ impl Kept {
 
     fn evict(&mut self, durable: u64) {
         while self.total > self.most {
-            let Some((_, birth)) = self.order.pop_front_if(|(at, _)| *at < durable) else {
+            let Some((_, birth)) = self.order.front().copied().filter(|(at, _)| *at < durable)
+            else {
                 break;
             };
+            self.order.pop_front();
             if let Some(bytes) = self.bytes.remove(&birth) {
                 self.total -= bytes.len() + ENTRY_BYTES;
             }

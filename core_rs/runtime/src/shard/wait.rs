@@ -61,7 +61,7 @@ impl Waits {
 }
 
 impl Shard {
-    pub(super) fn wait(&mut self, caller: Caller, wait: WaitCall, known: &Known) {
+    pub(super) fn wait(&mut self, caller: &Caller, wait: WaitCall, known: &Known) {
         let WaitCall {
             tenant,
             ids,
@@ -80,12 +80,12 @@ impl Shard {
                 }
             })
             .collect();
-        self.wait_for(&caller, ids, needed, timeout_ms, None);
+        self.wait_for(caller, ids, needed, timeout_ms, None);
     }
 
-    pub(super) fn wait_for_run(&mut self, caller: Caller, made: Made, timeout_ms: u64) {
+    pub(super) fn wait_for_run(&mut self, caller: &Caller, made: Made, timeout_ms: u64) {
         self.wait_for(
-            &caller,
+            caller,
             vec![Ok(made.birth)],
             1,
             timeout_ms,

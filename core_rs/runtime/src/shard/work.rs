@@ -60,7 +60,9 @@ impl Shard {
             }
             Ok(WorkFrame::Credit { executions, bytes }) => self.credit(ticket, executions, bytes),
             Ok(WorkFrame::Acknowledge(leases)) => {
-                leases.iter().for_each(|held| self.engine.acknowledge(held));
+                for held in &leases {
+                    self.engine.acknowledge(held);
+                }
             }
             Ok(WorkFrame::Heartbeat) => {}
             Ok(WorkFrame::Drain) => self.with_work(ticket, |work| work.draining = true),
@@ -102,7 +104,7 @@ impl Shard {
                 worker,
                 offer,
                 duration_ms,
-            })
+            });
         });
         self.engine.stream_frame(ticket, self.now);
         let known = Known::default();

@@ -17,7 +17,7 @@ use super::dispatch::LeaseWaiting;
 pub(super) type Outcome = Result<(ExecutionId, Settled), ApiError>;
 
 impl Shard {
-    pub(super) fn lease_call(&mut self, caller: Caller, lease: LeaseCall) {
+    pub(super) fn lease_call(&mut self, caller: &Caller, lease: LeaseCall) {
         let LeaseCall {
             worker,
             offer,

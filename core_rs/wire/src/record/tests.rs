@@ -3,9 +3,10 @@
 //! Owns the promise that a record shows what was sent and what became of it. Refuses to know
 //! how it got there.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use backlane_engine::fact::{Actor, CancelAsked, Ended, Holding, OutcomeKind};
+use backlane_engine::fact::{Actor, CancelAsked, Ended, Holding, Outcome, OutcomeKind};
 use backlane_engine::rules::id::{ExecutionId, LeaseToken};
 use backlane_engine::rules::retry::Category;
 use backlane_engine::rules::status::{ActorKind, EndReason, Phase};
@@ -65,8 +66,8 @@ fn made(message: &v1::EnqueueRequest) -> EnqueueItem {
     }
 }
 
-fn at(seconds: i64, nanos: i32) -> Option<Timestamp> {
-    Some(Timestamp { seconds, nanos })
+fn at(seconds: i64, nanos: i32) -> Timestamp {
+    Timestamp { seconds, nanos }
 }
 
 fn rich() -> v1::EnqueueRequest {
@@ -86,9 +87,9 @@ fn rich() -> v1::EnqueueRequest {
             ..Default::default()
         }),
         metadata: [("m".into(), RawValue::from(vec![0x20, 0x01]))].into(),
-        not_before: at(1_900_000_000, 0),
-        start_deadline: at(1_900_000_001, 0),
-        deadline: at(1_900_000_002, 500_000_000),
+        not_before: Some(at(1_900_000_000, 0)),
+        start_deadline: Some(at(1_900_000_001, 0)),
+        deadline: Some(at(1_900_000_002, 500_000_000)),
         max_worker_losses: Some(9),
         request_id: String::new(),
         dedup_key: "key".into(),
@@ -119,14 +120,14 @@ fn a_record_shows_all_that_was_sent_and_the_defaults_in_place() {
             ..sent.config.unwrap()
         }),
         status: 1,
-        queued_at: at(1_790_000_000, 123_000_000),
+        queued_at: Some(at(1_790_000_000, 123_000_000)),
         metadata: sent.metadata,
         not_before: sent.not_before,
         start_deadline: sent.start_deadline,
         deadline: sent.deadline,
         cancellation_policy: 1,
         max_worker_losses: 9,
-        updated_at: at(1_790_000_000, 123_000_000),
+        updated_at: Some(at(1_790_000_000, 123_000_000)),
         version: 1,
         dedup_key: Some("key".into()),
         traceparent: Some(sent.traceparent),
@@ -175,8 +176,8 @@ fn a_basic_view_leaves_out_what_is_large() {
     let expected = v1::BackgroundExecution {
         input: None,
         output: None,
-        context: Default::default(),
-        metadata: Default::default(),
+        context: BTreeMap::default(),
+        metadata: BTreeMap::default(),
         ..full.clone()
     };
     assert_eq!(expected, basic);
@@ -213,6 +214,28 @@ fn held(living: Living) -> Living {
     Living { progress, ..living }
 }
 
+// Ended as the engine leaves it: held by nobody, and one version further.
+fn last(living: &Living) -> Living {
+    let progress = living.progress.clone();
+    let holding = progress.holding.as_ref();
+    let outcome = holding.map(|held| Outcome {
+        token: held.token,
+        kind: OutcomeKind::Completed,
+    });
+    let progress = Progress {
+        version: progress.version + 1,
+        updated_at_ms: BORN_MS + 9_000,
+        last_worker: holding.map(|held| held.worker.clone()),
+        holding: None,
+        outcome,
+        ..progress
+    };
+    Living {
+        progress,
+        ..living.clone()
+    }
+}
+
 fn ending(living: &Living, output: Option<Arc<[u8]>>, error: Option<ErrorRecord>) -> Ending {
     let ended = Ended {
         birth: living.id.birth,
@@ -231,7 +254,7 @@ fn ending(living: &Living, output: Option<Arc<[u8]>>, error: Option<ErrorRecord>
         error: error.map(Box::new),
         outcome: Some(OutcomeKind::Completed),
     };
-    Ending::of(&ended, living, BORN_MS + 9_000)
+    Ending::of(&ended, &last(living), BORN_MS + 9_000)
 }
 
 #[test]
@@ -244,7 +267,7 @@ fn a_running_record_shows_its_holder_and_that_a_cancel_was_asked_for() {
         View::Full,
     );
     assert_eq!((2, 4, 9), (record.status, record.attempt, record.version));
-    assert_eq!(at(1_790_000_001, 123_000_000), record.started_at);
+    assert_eq!(Some(at(1_790_000_001, 123_000_000)), record.started_at);
     assert_eq!(
         (Some("w1".to_owned()), true),
         (record.worker_id, record.cancel_requested)
@@ -274,7 +297,7 @@ fn a_finished_record_shows_its_end() {
         View::Full,
     );
     assert_eq!((4, 10, 2), (record.status, record.version, record.reason));
-    assert_eq!(at(1_790_000_009, 123_000_000), record.completed_at);
+    assert_eq!(Some(at(1_790_000_009, 123_000_000)), record.completed_at);
     assert_eq!(record.completed_at, record.updated_at);
     assert_eq!(
         Some(v1::Actor {
@@ -315,6 +338,18 @@ fn what_a_decision_needs_of_an_end_comes_from_payload_and_ending() {
         },
         known.outcome.unwrap().token
     );
+}
+
+#[test]
+fn a_brief_record_is_its_id() {
+    let item = made(&rich());
+    let living = born(&item);
+    let brief = brief(ID.birth, ID.shard, &item.payload.encode(&living)).unwrap();
+    let expected = v1::BackgroundExecution {
+        execution_id: living.id.to_string(),
+        ..Default::default()
+    };
+    assert_eq!(Ok(expected), v1::BackgroundExecution::decode(&brief[..]));
 }
 
 #[test]

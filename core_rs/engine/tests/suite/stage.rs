@@ -1,0 +1,432 @@
+//! The stage: a scenario's lines played on an engine.
+//!
+//! Owns what each verb does and what it answers, in words. Refuses to compare the answers with
+//! what a scenario expects beyond the words: `scenarios` does.
+
+use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::sync::Arc;
+
+use backlane_engine::command::{DedupPolicy, Failure, Held, NewExecution, Report, Request};
+use backlane_engine::error::Refusal;
+use backlane_engine::fact::RequestKey;
+use backlane_engine::reply::{Granted, Made, Settled};
+use backlane_engine::rules::id::{Birth, LeaseToken};
+use backlane_engine::rules::limits::Limits;
+use backlane_engine::rules::retry::{Retry, Strategy};
+
+use crate::audit::{assert_same, refold};
+use crate::script::{Line, Word, duration, find, instant, text};
+use crate::view::{category, relative, show};
+use crate::world::{World, failed, new_execution, offer};
+
+/// What a line answered.
+#[derive(Debug, Default)]
+pub(crate) struct Answer {
+    pub(crate) words: Vec<String>,
+    pub(crate) fields: BTreeMap<String, String>,
+}
+
+impl Answer {
+    fn word(word: impl Into<String>) -> Self {
+        Self {
+            words: vec![word.into()],
+            ..Self::default()
+        }
+    }
+
+    fn with(mut self, key: &str, value: impl ToString) -> Self {
+        self.fields.insert(key.to_owned(), value.to_string());
+        self
+    }
+}
+
+pub(crate) struct Stage {
+    pub(crate) world: World,
+    names: BTreeMap<String, Birth>,
+    tokens: BTreeMap<(Birth, u32), LeaseToken>,
+    attempts: BTreeMap<Birth, u32>,
+}
+
+impl Stage {
+    pub(crate) fn new() -> Self {
+        let world = World::new(Limits::default());
+        let (names, tokens, attempts) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        Self {
+            world,
+            names,
+            tokens,
+            attempts,
+        }
+    }
+
+    /// Plays one line, then folds the whole log from scratch and compares.
+    pub(crate) fn play(&mut self, line: &Line) -> Answer {
+        let answer = match &*line.verb {
+            "needs" => Answer::default(),
+            "settings" => self.settings(line),
+            "enqueue" => self.enqueue(line),
+            "batch" => self.batch(line),
+            "lease" => self.lease(line),
+            "renew" | "complete" | "fail" | "release" => self.settle(line),
+            "cancel" => self.cancel(line),
+            "limit" => self.limit(line),
+            "store" => self.store(line),
+            "advance" => self.advance(line),
+            "restart" => self.restart(line),
+            "expect" => self.expect(line),
+            "peek" => self.peek(line),
+            "stats" => self.stats(line),
+            verb => panic!("no verb is called {verb}"),
+        };
+        assert_same(&refold(&self.world.audit.log), self.world.engine.state());
+        answer
+    }
+
+    fn settings(&mut self, line: &Line) -> Answer {
+        let most = line
+            .get("max_queue_per_tenant")
+            .expect("the one setting there is");
+        let max_queue_per_tenant = most.parse().expect("a number");
+        self.world = World::new(Limits {
+            max_queue_per_tenant,
+            ..Limits::default()
+        });
+        Answer::default()
+    }
+
+    fn enqueue(&mut self, line: &Line) -> Answer {
+        let new = self.new_execution(&line.words);
+        match self.world.enqueue(&new) {
+            Ok(made) => Answer::word(self.met(line.plain(0), made)),
+            Err(refusal) => refused(&refusal),
+        }
+    }
+
+    fn batch(&mut self, line: &Line) -> Answer {
+        let parts: Vec<&[Word]> = line.words.split(|word| word.value == ";").collect();
+        let request = find(parts[0], "request_id").map(|id| request("batch", id, &line.words));
+        let items: Vec<_> = parts[1..]
+            .iter()
+            .map(|words| self.new_execution(words))
+            .collect();
+        match self.world.enqueue_batch(&items, request.as_ref()) {
+            Ok((made, whole)) => {
+                let repeated = whole.then(|| "repeated".to_owned()).into_iter();
+                let named = parts[1..].iter().map(|words| &*words[0].value).zip(made);
+                let met: Vec<_> = named.map(|(name, made)| self.met(name, made)).collect();
+                let words = repeated.chain(met).collect();
+                Answer {
+                    words,
+                    ..Answer::default()
+                }
+            }
+            Err(refusal) => refused(&refusal),
+        }
+    }
+
+    /// Binds a name to what an enqueue came to, and tells what that was.
+    fn met(&mut self, name: &str, made: Made) -> String {
+        let known = self.names.iter().find(|(_, birth)| **birth == made.birth);
+        let known = known.map(|(known, _)| known.clone());
+        self.names.insert(name.to_owned(), made.birth);
+        match known.filter(|_| made.existing) {
+            Some(known) => format!("existing:{known}"),
+            None => "new".to_owned(),
+        }
+    }
+
+    fn new_execution(&self, words: &[Word]) -> NewExecution {
+        let mut new = new_execution("acme", "mail");
+        for (key, value) in words
+            .iter()
+            .filter_map(|word| Some((word.key.as_ref()?, &*word.value)))
+        {
+            self.set(&mut new, key, value);
+        }
+        new.request = find(words, "request_id").map(|id| request(&new.tenant, id, words));
+        new
+    }
+
+    fn set(&self, new: &mut NewExecution, key: &str, value: &str) {
+        let at = || Some(instant(value, self.world.now.wall_ms));
+        match key {
+            "tenant" => new.tenant = value.into(),
+            "callable" => new.callable = value.into(),
+            "priority" => new.priority = value.parse().expect("0 to 255"),
+            "timeout" => new.policy.timeout_ms = duration(value),
+            "max_worker_losses" => new.policy.max_worker_losses = value.parse().expect("a number"),
+            "not_before" => new.not_before_ms = at(),
+            "start_deadline" => new.start_deadline_ms = at(),
+            "deadline" => new.deadline_ms = at(),
+            "dedup_key" => new.dedup_key = Some(value.into()),
+            "dedup_policy" => new.dedup_policy = dedup_policy(value),
+            "input" | "request_id" => {}
+            _ => set_retry(new.policy.retry.get_or_insert_default(), key, value),
+        }
+    }
+
+    fn lease(&mut self, line: &Line) -> Answer {
+        let most: usize = line.get("max").unwrap_or("1").parse().expect("a number");
+        let period_ms = duration(line.get("duration").unwrap_or("30s"));
+        let callables: Vec<_> = line.get("callables").unwrap_or("*").split(',').collect();
+        let mut spec = offer(&callables);
+        if let Some(tenants) = line.get("tenants") {
+            let named = tenants.split(',').map(Into::into).collect();
+            spec.tenants = backlane_engine::rules::access::TenantScope::Only(named);
+        }
+        let mut answer = Answer::default();
+        while answer.words.len() < most {
+            let worker = line.plain(0);
+            let Some(granted) = self.world.lease_for(worker, spec.clone(), period_ms) else {
+                break;
+            };
+            answer.words.push(self.granted(&granted));
+            answer = answer.with("attempt", granted.attempt);
+            let ends = [granted.expires_at_ms, granted.attempt_deadline_ms];
+            let [expires, times_out] = ends.map(|at| relative(at, self.world.now.wall_ms));
+            answer = answer
+                .with("expires", expires)
+                .with("attempt_deadline", times_out);
+        }
+        if answer.words.is_empty() {
+            Answer::word("nothing")
+        } else {
+            answer
+        }
+    }
+
+    fn granted(&mut self, granted: &Granted) -> String {
+        self.tokens
+            .insert((granted.birth, granted.attempt), granted.holding.token);
+        self.attempts.insert(granted.birth, granted.attempt);
+        self.name_of(granted.birth)
+    }
+
+    fn name_of(&self, birth: Birth) -> String {
+        let named = self.names.iter().find(|(_, known)| **known == birth);
+        named.map_or_else(|| birth.to_string(), |(name, _)| name.clone())
+    }
+
+    fn birth(&self, line: &Line) -> Birth {
+        let name = line.plain(0);
+        *self
+            .names
+            .get(name)
+            .unwrap_or_else(|| panic!("nothing is called {name}"))
+    }
+
+    fn held(&self, line: &Line) -> Held {
+        let birth = self.birth(line);
+        let token = match line.get("token") {
+            Some("garbage") => None,
+            Some(attempt) => {
+                Some(self.tokens[&(birth, attempt.parse().expect("an attempt's number"))])
+            }
+            None => Some(self.tokens[&(birth, self.attempts[&birth])]),
+        };
+        Held {
+            id: self.world.id(birth),
+            token,
+        }
+    }
+
+    fn settle(&mut self, line: &Line) -> Answer {
+        let held = self.held(line);
+        let settled = match &*line.verb {
+            "renew" => self.world.renew(&held, line.get("duration").map(duration)),
+            "complete" => {
+                let output = line.get("output").unwrap_or("null").as_bytes();
+                self.world
+                    .report(&held, &Report::Completed(Arc::from(output)))
+            }
+            "fail" => self
+                .world
+                .report(&held, &Report::Failed(Box::new(failure(line)))),
+            _ => self.world.report(&held, &Report::Released),
+        };
+        settled.map_or_else(|refusal| refused(&refusal), |settled| self.settled(settled))
+    }
+
+    fn settled(&self, settled: Settled) -> Answer {
+        let answer = Answer::word(settled.status.name());
+        let answer = answer.with("cancel_requested", settled.cancel_requested);
+        match settled.expires_at_ms {
+            Some(at_ms) => answer.with("expires", relative(at_ms, self.world.now.wall_ms)),
+            None => answer,
+        }
+    }
+
+    fn cancel(&mut self, line: &Line) -> Answer {
+        let birth = self.birth(line);
+        let tenant = line.get("tenant").unwrap_or("acme");
+        match self.world.cancel(tenant, self.world.id(birth)) {
+            Ok(()) => Answer::word(show(&self.world, birth, "status")),
+            Err(refusal) => refused(&refusal),
+        }
+    }
+
+    fn limit(&mut self, line: &Line) -> Answer {
+        let most = line.get("max").filter(|most| *most != "none");
+        let most = most.map(|most| most.parse().expect("a number"));
+        let tenant = line.get("tenant").unwrap_or("acme");
+        self.world.set_limit(tenant, line.get("callable"), most);
+        Answer::default()
+    }
+
+    fn store(&mut self, line: &Line) -> Answer {
+        self.world.engine.set_store_is_full(line.plain(0) == "full");
+        Answer::default()
+    }
+
+    fn advance(&mut self, line: &Line) -> Answer {
+        self.world.advance(duration(line.plain(0)));
+        Answer::default()
+    }
+
+    fn restart(&mut self, line: &Line) -> Answer {
+        self.world
+            .restart(duration(line.get("downtime").unwrap_or("0ms")));
+        Answer::default()
+    }
+
+    fn expect(&self, line: &Line) -> Answer {
+        let birth = self.birth(line);
+        let shown = line
+            .keyed()
+            .map(|(key, _)| (key.into(), show(&self.world, birth, key)));
+        Answer {
+            words: Vec::new(),
+            fields: shown.collect(),
+        }
+    }
+
+    fn peek(&self, line: &Line) -> Answer {
+        let callables: Vec<_> = line.get("callables").unwrap_or("*").split(',').collect();
+        let most = line
+            .get("limit")
+            .unwrap_or("100")
+            .parse()
+            .expect("a number");
+        let tenant = line.get("tenant").unwrap_or("acme");
+        let (engine, now) = (&self.world.engine, self.world.now);
+        let next = engine.peek(tenant, &offer(&callables), most, now);
+        let words: Vec<_> = next.into_iter().map(|birth| self.name_of(birth)).collect();
+        if words.is_empty() {
+            Answer::word("nothing")
+        } else {
+            Answer {
+                words,
+                ..Answer::default()
+            }
+        }
+    }
+
+    fn stats(&self, line: &Line) -> Answer {
+        let state = self.world.engine.state();
+        let tenant = state
+            .tenants()
+            .by_name(line.get("tenant").unwrap_or("acme"));
+        let counts = tenant
+            .map(|tenant| state.counts(tenant))
+            .unwrap_or_default();
+        let oldest = tenant.and_then(|tenant| state.oldest_queued_at_ms(tenant));
+        let oldest = oldest.map(|at_ms| relative(at_ms, self.world.now.wall_ms));
+        Answer::default()
+            .with("ready", counts.ready)
+            .with("pending", counts.pending)
+            .with("retrying", counts.retrying)
+            .with("running", counts.running)
+            .with("oldest", oldest.unwrap_or_else(|| "none".to_owned()))
+    }
+}
+
+fn set_retry(retry: &mut Retry, key: &str, value: &str) {
+    match key {
+        "retry.max_attempts" => retry.max_attempts = value.parse().expect("a number"),
+        "retry.initial_delay" => retry.initial_delay_ms = duration(value),
+        "retry.max_delay" => retry.max_delay_ms = duration(value),
+        "retry.multiplier" => retry.backoff_multiplier = value.parse().expect("a number"),
+        "retry.jitter" => retry.jitter = value == "true",
+        "retry.on" => {
+            let bits = value.split(',').map(|name| 1 << category(name) as u32);
+            retry.retry_on = bits.fold(0, |all, bit| all | bit);
+        }
+        "retry.strategy" => {
+            retry.strategy = match value {
+                "fixed" => Strategy::Fixed,
+                "linear" => Strategy::Linear,
+                _ => Strategy::Exponential,
+            }
+        }
+        "retry" => {}
+        _ => panic!("enqueue knows no {key}"),
+    }
+}
+
+fn dedup_policy(name: &str) -> DedupPolicy {
+    match name {
+        "return_existing" => DedupPolicy::ReturnExisting,
+        "reject" => DedupPolicy::Reject,
+        "replace_queued" => DedupPolicy::ReplaceQueued,
+        _ => panic!("no dedup policy is called {name}"),
+    }
+}
+
+fn failure(line: &Line) -> Failure {
+    Failure {
+        category: category(line.get("category").unwrap_or("tool_error")),
+        message: text(line.get("message").unwrap_or("boom")).into(),
+        code: line.get("code").map(Into::into),
+        retryable: line.get("retryable") != Some("false"),
+        retry_after_ms: line.get("retry_after").map(duration),
+        throttled: line.get("throttled") == Some("true"),
+        ..failed()
+    }
+}
+
+/// The body is all that was said but the name and the id itself.
+fn request(scope: &str, id: &str, words: &[Word]) -> Request {
+    let plain = |word: &&Word| word.key.as_deref().is_some_and(|key| key != "request_id");
+    let body: Vec<_> = words
+        .iter()
+        .filter(plain)
+        .map(|word| (&word.key, &word.value))
+        .collect();
+    let key = RequestKey {
+        key: digest(&format!("{scope} {id}")),
+        body: digest(&format!("{body:?}")),
+    };
+    Request { id: id.into(), key }
+}
+
+fn digest(text: &str) -> [u8; 16] {
+    let half = |salt: u8| {
+        let mut hasher = DefaultHasher::new();
+        (salt, text).hash(&mut hasher);
+        u128::from(hasher.finish())
+    };
+    ((half(1) << 64) | half(2)).to_le_bytes()
+}
+
+fn refused(refusal: &Refusal) -> Answer {
+    let answer = |reason: &str| Answer {
+        words: vec!["error".into(), reason.into()],
+        ..Answer::default()
+    };
+    match refusal {
+        Refusal::Invalid(_) => answer("INVALID_ARGUMENT"),
+        Refusal::ExecutionNotFound { .. } => answer("EXECUTION_NOT_FOUND"),
+        Refusal::ExecutionDeleted { .. } => answer("EXECUTION_DELETED"),
+        Refusal::RequestIdReused { .. } => answer("REQUEST_ID_REUSED"),
+        Refusal::AlreadyExists { .. } => answer("ALREADY_EXISTS"),
+        Refusal::TransitionNotAllowed { status, .. } => {
+            answer("TRANSITION_NOT_ALLOWED").with("status", status.name())
+        }
+        Refusal::LeaseLost { .. } => answer("LEASE_LOST"),
+        Refusal::QueueFull { .. } => answer("QUEUE_FULL"),
+        Refusal::DiskFull => answer("DISK_FULL"),
+        Refusal::Draining => answer("DRAINING"),
+        Refusal::PermissionDenied { .. } => answer("PERMISSION_DENIED"),
+    }
+}

@@ -1,0 +1,173 @@
+//! The view: an execution as the API would show it, field by field, in a scenario's words.
+//!
+//! Owns the words. Refuses to know the messages: it reads what the engine keeps.
+
+use backlane_engine::fact::{Actor, Ended, Living};
+use backlane_engine::rules::id::Birth;
+use backlane_engine::rules::retry::Category;
+use backlane_engine::rules::status::{ActorKind, EndReason, Status, TaskState, duration_ms};
+
+use crate::world::World;
+
+const NONE: &str = "none";
+
+struct View {
+    last: Living,
+    ended: Option<Ended>,
+    ended_at_ms: Option<u64>,
+}
+
+/// The value of a field, `none` where it is absent.
+pub(crate) fn show(world: &World, birth: Birth, key: &str) -> String {
+    let view = view(world, birth);
+    let relative = |at_ms: Option<u64>| at_ms.map(|at_ms| relative(at_ms, world.now.wall_ms));
+    let (living, progress) = (&view.last, &view.last.progress);
+    let shown = match key {
+        "tenant" => Some(living.tenant.to_string()),
+        "callable" => Some(living.callable.to_string()),
+        "priority" => Some(living.priority.to_string()),
+        "attempt" => Some(progress.attempt.to_string()),
+        "version" => Some(progress.version.to_string()),
+        "cancel_requested" => Some(progress.cancel.is_some().to_string()),
+        "worker" => worker(living),
+        "queued" => relative(Some(living.queued_at_ms)),
+        "updated" => relative(Some(progress.updated_at_ms)),
+        "started" => relative(progress.started_at_ms),
+        "next_attempt" => relative(progress.next_attempt_at_ms),
+        "completed" => relative(view.ended_at_ms),
+        "duration" => duration_ms(progress.started_at_ms, view.ended_at_ms)
+            .map(|duration| format!("{duration}ms")),
+        "engine.spent" => Some(progress.spent.to_string()),
+        "engine.losses" => Some(progress.losses.to_string()),
+        "engine.task" => Some(task_name(task(&view)).to_owned()),
+        _ => show_end(&view, key),
+    };
+    shown.unwrap_or_else(|| NONE.to_owned())
+}
+
+fn show_end(view: &View, key: &str) -> Option<String> {
+    let ended = view.ended.as_ref();
+    let error = ended.and_then(|ended| ended.error.as_deref());
+    match key {
+        "status" => Some(status(view).name().to_owned()),
+        "reason" => Some(reason_name(ended?.reason).to_owned()),
+        "actor" => Some(actor_name(&ended?.actor)),
+        "output" => Some(String::from_utf8_lossy(ended?.output.as_ref()?).into_owned()),
+        "error.category" => Some(category_name(error?.category).to_owned()),
+        "error.message" => Some(error?.message.to_string()),
+        "error.code" => Some(error?.code.as_ref()?.to_string()),
+        "error.attempt" => Some(error?.attempt.to_string()),
+        _ => panic!("no field is called {key}"),
+    }
+}
+
+fn view(world: &World, birth: Birth) -> View {
+    if let Some(last) = world.engine.state().living(birth) {
+        return View {
+            last,
+            ended: None,
+            ended_at_ms: None,
+        };
+    }
+    let end = &world.audit.ends[&birth];
+    let (last, ended) = (end.last.clone(), Some(end.ended.clone()));
+    View {
+        last,
+        ended,
+        ended_at_ms: Some(end.at_ms),
+    }
+}
+
+fn status(view: &View) -> Status {
+    let ended = view.ended.as_ref().map(|ended| ended.status);
+    ended.unwrap_or(view.last.progress.phase.status())
+}
+
+fn task(view: &View) -> TaskState {
+    let ended = view
+        .ended
+        .as_ref()
+        .map(|ended| TaskState::of_end(ended.status));
+    ended.unwrap_or(view.last.progress.phase.task_state())
+}
+
+fn worker(living: &Living) -> Option<String> {
+    let holding = living.progress.holding.as_ref();
+    let holder = holding.map(|holding| &holding.worker);
+    holder
+        .or(living.progress.last_worker.as_ref())
+        .map(ToString::to_string)
+}
+
+/// An instant seen from another one.
+pub(crate) fn relative(at_ms: u64, from_ms: u64) -> String {
+    let sign = if at_ms < from_ms { '-' } else { '+' };
+    format!("{sign}{}ms", at_ms.abs_diff(from_ms))
+}
+
+fn actor_name(actor: &Actor) -> String {
+    let kind = match actor.kind {
+        ActorKind::Client => "client",
+        ActorKind::Worker => "worker",
+        ActorKind::Clock => "clock",
+        ActorKind::Engine => "engine",
+        ActorKind::Operator => "operator",
+    };
+    if actor.id.is_empty() {
+        kind.to_owned()
+    } else {
+        format!("{kind}:{}", actor.id)
+    }
+}
+
+fn reason_name(reason: EndReason) -> &'static str {
+    match reason {
+        EndReason::Completed => "completed",
+        EndReason::Failed => "failed",
+        EndReason::AttemptTimeout => "attempt_timeout",
+        EndReason::WorkerLost => "worker_lost",
+        EndReason::StartDeadline => "start_deadline",
+        EndReason::Deadline => "deadline",
+        EndReason::CancelRequested => "cancel_requested",
+        EndReason::Cascade => "cascade",
+        EndReason::Replaced => "replaced",
+        EndReason::DependencyFailed => "dependency_failed",
+    }
+}
+
+fn task_name(task: TaskState) -> &'static str {
+    match task {
+        TaskState::Pending => "pending",
+        TaskState::Ready => "ready",
+        TaskState::Running => "running",
+        TaskState::Retrying => "retrying",
+        TaskState::Completed => "completed",
+        TaskState::Failed => "failed",
+        TaskState::Cancelled => "cancelled",
+        TaskState::Skipped => "skipped",
+        TaskState::DeadLettered => "dead_lettered",
+    }
+}
+
+fn category_name(category: Category) -> &'static str {
+    match category {
+        Category::Llm => "llm_error",
+        Category::Tool => "tool_error",
+        Category::Network => "network_error",
+        Category::Timeout => "timeout",
+        Category::PolicyViolation => "policy_violation",
+        Category::QuotaExceeded => "quota_exceeded",
+        Category::KernelInternal => "kernel_internal",
+        Category::Validation => "validation_error",
+    }
+}
+
+/// The category of that name.
+pub(crate) fn category(name: &str) -> Category {
+    let mut named = Category::ALL
+        .into_iter()
+        .filter(|one| category_name(*one) == name);
+    named
+        .next()
+        .unwrap_or_else(|| panic!("no category is called {name}"))
+}

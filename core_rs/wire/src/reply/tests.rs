@@ -1,0 +1,270 @@
+//! Replies as clients read them.
+//!
+//! Owns the promise that each is the message its name says. Refuses to know when it is sent.
+
+use std::sync::Arc;
+
+use backlane_engine::fact::Holding;
+use backlane_engine::reply::{Counts, Granted, Settled};
+use backlane_engine::rules::id::LeaseToken;
+use backlane_engine::rules::status::Status;
+use prost::Message;
+use prost_types::Timestamp;
+
+use super::*;
+use crate::fixtures::ID;
+use crate::generated::backlane::v1;
+use crate::generated::backlane::v1::work_response::Message as Down;
+use crate::{ApiError, page_token};
+
+const TOKEN: LeaseToken = LeaseToken {
+    epoch: 1,
+    counter: 0xAB,
+};
+
+fn execution(id: &str) -> v1::BackgroundExecution {
+    v1::BackgroundExecution {
+        execution_id: id.into(),
+        ..Default::default()
+    }
+}
+
+fn encoded(id: &str) -> Vec<u8> {
+    execution(id).encode_to_vec()
+}
+
+fn read<M: Message + Default>(reply: &[u8]) -> M {
+    M::decode(reply).unwrap()
+}
+
+fn down(reply: &[u8]) -> Down {
+    read::<v1::WorkResponse>(reply).message.unwrap()
+}
+
+fn at(seconds: i64) -> Timestamp {
+    Timestamp { seconds, nanos: 0 }
+}
+
+#[test]
+fn answers_of_one_record() {
+    let record = encoded("a");
+    let execution = Some(execution("a"));
+    let expected = v1::EnqueueResponse {
+        execution: execution.clone(),
+        existing: true,
+    };
+    assert_eq!(expected, read(&enqueue_response(&record, true)));
+    let expected = v1::RunResponse {
+        execution: execution.clone(),
+        existing: false,
+    };
+    assert_eq!(expected, read(&run_response(&record, false)));
+    let expected = v1::GetResponse {
+        execution: execution.clone(),
+    };
+    assert_eq!(expected, read(&get_response(&record)));
+    assert_eq!(
+        v1::CancelResponse { execution },
+        read(&cancel_response(&record))
+    );
+}
+
+#[test]
+fn answers_of_many_records() {
+    let records = [encoded("a"), encoded("b")];
+    let executions = vec![execution("a"), execution("b")];
+    let token = page_token("acme", None, 7);
+    let expected = v1::ListResponse {
+        executions: executions.clone(),
+        next_page_token: token.clone(),
+    };
+    assert_eq!(expected, read(&list_response(&records, Some(&token))));
+    assert_eq!(v1::ListResponse::default(), read(&list_response(&[], None)));
+    assert_eq!(
+        v1::PeekResponse { executions },
+        read(&peek_response(&records))
+    );
+}
+
+#[test]
+fn an_answer_to_a_batch_tells_new_from_existing() {
+    let result = |id, existing| v1::EnqueueResponse {
+        execution: Some(execution(id)),
+        existing,
+    };
+    let expected = v1::EnqueueBatchResponse {
+        results: vec![result("a", false), result("b", true)],
+        existing: true,
+    };
+    let reply = enqueue_batch_response(&[(encoded("a"), false), (encoded("b"), true)], true);
+    assert_eq!(expected, read(&reply));
+}
+
+#[test]
+fn outcomes_of_a_stream_are_ids_or_statuses() {
+    let outcomes = [Ok((ID, true)), Err(ApiError::unauthenticated())];
+    let reply: v1::EnqueueStreamResponse = read(&enqueue_stream_response(&outcomes));
+    let outcomes: Vec<_> = reply
+        .outcomes
+        .into_iter()
+        .map(|it| it.outcome.unwrap())
+        .collect();
+    let result = v1::EnqueueResult {
+        execution_id: ID.to_string(),
+        existing: true,
+    };
+    let status = read(&ApiError::unauthenticated().to_status());
+    let expected = vec![
+        v1::enqueue_outcome::Outcome::Result(result),
+        v1::enqueue_outcome::Outcome::Status(status),
+    ];
+    assert_eq!(expected, outcomes);
+}
+
+#[test]
+fn outcomes_of_a_wait_are_records_or_statuses() {
+    let outcomes = [Ok(encoded("a")), Err(ApiError::unauthenticated())];
+    let reply: v1::WaitResponse = read(&wait_response(&outcomes, true));
+    assert!(reply.satisfied);
+    let outcomes: Vec<_> = reply
+        .outcomes
+        .into_iter()
+        .map(|it| it.outcome.unwrap())
+        .collect();
+    let status = read(&ApiError::unauthenticated().to_status());
+    let expected = vec![
+        v1::wait_outcome::Outcome::Execution(execution("a")),
+        v1::wait_outcome::Outcome::Status(status),
+    ];
+    assert_eq!(expected, outcomes);
+}
+
+#[test]
+fn queue_stats_count_in_all_and_by_callable() {
+    let counts = Counts {
+        ready: 1,
+        pending: 2,
+        retrying: 3,
+        running: 4,
+    };
+    let reply = queue_stats_response(counts, Some(5_000), &[(Arc::from("f"), counts)]);
+    let callable = v1::CallableStats {
+        callable_name: "f".into(),
+        ready: 1,
+        pending: 2,
+        retrying: 3,
+        running: 4,
+    };
+    let expected = v1::GetQueueStatsResponse {
+        ready: 1,
+        pending: 2,
+        retrying: 3,
+        running: 4,
+        oldest_queued_at: Some(at(5)),
+        callables: vec![callable],
+    };
+    assert_eq!(expected, read(&reply));
+    let none = queue_stats_response(Counts::default(), None, &[]);
+    assert_eq!(v1::GetQueueStatsResponse::default(), read(&none));
+}
+
+#[test]
+fn a_lease_is_a_record_with_a_token_and_two_deadlines() {
+    let granted = Granted {
+        birth: 7,
+        holding: Holding {
+            token: TOKEN,
+            worker: Arc::from("w"),
+            duration_ms: 1_000,
+        },
+        attempt: 2,
+        expires_at_ms: 5_000,
+        attempt_deadline_ms: 9_000,
+        payload_bytes: 0,
+    };
+    let leases = [lease(&encoded("a"), &granted)];
+    let expected = v1::Lease {
+        execution: Some(execution("a")),
+        lease_token: "lt_1_ab".into(),
+        attempt: 2,
+        lease_expires_at: Some(at(5)),
+        attempt_deadline: Some(at(9)),
+    };
+    let expected = vec![expected];
+    assert_eq!(
+        v1::LeaseResponse {
+            leases: expected.clone()
+        },
+        read(&lease_response(&leases))
+    );
+    assert_eq!(
+        Down::Leases(v1::WorkLeases { leases: expected }),
+        down(&work_leases(&leases))
+    );
+}
+
+#[test]
+fn outcomes_of_a_worker_are_the_same_by_call_and_by_stream() {
+    let settled = Settled {
+        status: Status::Running,
+        expires_at_ms: Some(5_000),
+        cancel_requested: true,
+    };
+    let outcomes = [
+        Ok((ID, settled)),
+        Ok((ID, Settled::at(Status::Completed))),
+        Err(ApiError::unauthenticated()),
+    ];
+    let result = |status, lease_expires_at, cancel_requested| {
+        let execution_id = ID.to_string();
+        let result = v1::LeaseResult {
+            execution_id,
+            status,
+            lease_expires_at,
+            cancel_requested,
+        };
+        v1::LeaseOutcome {
+            outcome: Some(v1::lease_outcome::Outcome::Result(result)),
+        }
+    };
+    let status = read(&ApiError::unauthenticated().to_status());
+    let status = v1::LeaseOutcome {
+        outcome: Some(v1::lease_outcome::Outcome::Status(status)),
+    };
+    let expected = vec![result(2, Some(at(5)), true), result(3, None, false), status];
+    let reply = outcomes_response(&outcomes);
+    assert_eq!(expected, read::<v1::RenewLeasesResponse>(&reply).outcomes);
+    assert_eq!(expected, read::<v1::CompleteResponse>(&reply).outcomes);
+    assert_eq!(expected, read::<v1::FailResponse>(&reply).outcomes);
+    assert_eq!(expected, read::<v1::ReleaseResponse>(&reply).outcomes);
+    let told = down(&work_outcomes(&outcomes));
+    assert_eq!(
+        Down::Outcomes(v1::WorkOutcomes { outcomes: expected }),
+        told
+    );
+}
+
+#[test]
+fn a_worker_is_told_what_it_holds_what_to_stop_and_what_it_lost() {
+    let lease = v1::LeaseRef {
+        execution_id: ID.to_string(),
+        lease_token: "lt_1_ab".into(),
+    };
+    let leases = vec![lease];
+    let welcome = v1::WorkWelcome {
+        held: leases.clone(),
+        lease_duration_ms: 30_000,
+        server_version: "0.1.0".into(),
+    };
+    let held = [(ID, TOKEN)];
+    assert_eq!(
+        Down::Welcome(welcome),
+        down(&work_welcome(&held, 30_000, "0.1.0"))
+    );
+    let cancels = v1::WorkCancels {
+        leases: leases.clone(),
+    };
+    assert_eq!(Down::Cancels(cancels), down(&work_cancels(&held)));
+    assert_eq!(Down::Lost(v1::WorkLost { leases }), down(&work_lost(&held)));
+    assert_eq!(Down::Drain(v1::WorkServerDrain {}), down(&work_drain()));
+}

@@ -1,0 +1,226 @@
+//! What workers may ask and report.
+//!
+//! Owns an example for every rule. Refuses to know which leases are alive.
+
+use prost::Message;
+
+use super::*;
+use crate::fixtures::{ID, acme_only, call, call_as, named};
+use crate::{Method, Reason};
+
+fn lease() -> v1::LeaseRequest {
+    v1::LeaseRequest {
+        worker_id: "w1".into(),
+        callables: vec!["mail.send".into(), "a.b.*".into(), "*".into()],
+        ..Default::default()
+    }
+}
+
+fn leasing(principal: &Principal, message: &v1::LeaseRequest) -> Result<LeaseCall, ApiError> {
+    match call_as(principal, Method::Lease, &message.encode_to_vec())? {
+        Call::Lease(lease) => Ok(lease),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn held_by(token: &str) -> v1::LeaseRef {
+    v1::LeaseRef {
+        execution_id: ID.to_string(),
+        lease_token: token.into(),
+    }
+}
+
+#[test]
+fn a_lease_has_defaults() {
+    let lease = leasing(&Principal::default(), &lease()).unwrap();
+    assert_eq!(("w1", 1), (&*lease.worker, lease.max));
+    assert_eq!((30_000, 0), (lease.duration_ms, lease.wait_ms));
+    assert_eq!(TenantScope::Any, lease.offer.tenants);
+    assert_eq!(3, lease.offer.callables.len());
+}
+
+type Change = fn(&mut v1::LeaseRequest);
+
+#[test]
+fn every_broken_rule_of_a_lease_names_its_field() {
+    let broken: [(&str, Change); 12] = [
+        ("worker_id", |it| it.worker_id.clear()),
+        ("callables", |it| it.callables.clear()),
+        ("callables", |it| it.callables = vec!["a".into(); 1_001]),
+        ("callables[0]", |it| it.callables[0] = "a*".into()),
+        ("callables[1]", |it| it.callables[1] = ".*.*".into()),
+        ("callables[2]", |it| it.callables[2].clear()),
+        ("tenant_ids", |it| it.tenant_ids = vec!["a".into(); 1_001]),
+        ("tenant_ids[1]", |it| {
+            it.tenant_ids = vec!["a".into(), "b c".into()];
+        }),
+        ("max_executions", |it| it.max_executions = 1_001),
+        ("lease_duration_ms", |it| it.lease_duration_ms = 999),
+        ("lease_duration_ms", |it| it.lease_duration_ms = 3_600_001),
+        ("wait_ms", |it| it.wait_ms = 60_001),
+    ];
+    for (field, change) in broken {
+        let mut message = lease();
+        change(&mut message);
+        let refused = named(call(Method::Lease, &message));
+        assert_eq!(format!("INVALID_ARGUMENT {field}"), refused);
+    }
+}
+
+#[test]
+fn an_offer_is_narrowed_to_what_its_caller_may() {
+    let only = TenantScope::Only(["acme".into()].into());
+    assert_eq!(only, leasing(&acme_only(), &lease()).unwrap().offer.tenants);
+    let own = v1::LeaseRequest {
+        tenant_ids: vec!["acme".into()],
+        ..lease()
+    };
+    assert_eq!(
+        only,
+        leasing(&Principal::default(), &own).unwrap().offer.tenants
+    );
+    assert_eq!(only, leasing(&acme_only(), &own).unwrap().offer.tenants);
+    let other = v1::LeaseRequest {
+        tenant_ids: vec!["other".into()],
+        ..lease()
+    };
+    let denied = leasing(&acme_only(), &other).unwrap_err();
+    assert_eq!(Reason::PermissionDenied, denied.reason());
+}
+
+#[test]
+fn a_text_that_is_no_token_is_stale_and_one_that_is_no_id_is_refused_alone() {
+    let unreadable = v1::LeaseRef {
+        execution_id: "x".into(),
+        ..held_by("lt_1_2")
+    };
+    let message = v1::RenewLeasesRequest {
+        leases: vec![held_by("lt_1_2"), held_by("nonsense"), unreadable],
+        lease_duration_ms: 0,
+    };
+    let Ok(Call::RenewLeases {
+        items,
+        duration_ms: None,
+    }) = call(Method::RenewLeases, &message)
+    else {
+        panic!()
+    };
+    let mut items = items.into_iter();
+    let token = Some(LeaseToken {
+        epoch: 1,
+        counter: 2,
+    });
+    assert_eq!(Some(Ok(Held { id: ID, token })), items.next());
+    assert_eq!(
+        Some(Ok(Held {
+            id: ID,
+            token: None
+        })),
+        items.next()
+    );
+    assert_eq!(
+        "INVALID_ARGUMENT leases[2].execution_id",
+        named(items.next().unwrap())
+    );
+}
+
+#[test]
+fn a_renewal_keeps_or_changes_the_period() {
+    let renew = |leases, lease_duration_ms| {
+        call(
+            Method::RenewLeases,
+            &v1::RenewLeasesRequest {
+                leases,
+                lease_duration_ms,
+            },
+        )
+    };
+    let Ok(Call::RenewLeases { duration_ms, .. }) = renew(vec![held_by("")], 1_000) else {
+        panic!()
+    };
+    assert_eq!(Some(1_000), duration_ms);
+    let refused = named(renew(vec![held_by("")], 1));
+    assert_eq!("INVALID_ARGUMENT lease_duration_ms", refused);
+    assert_eq!("INVALID_ARGUMENT leases", named(renew(vec![], 0)));
+    assert_eq!(
+        "INVALID_ARGUMENT leases",
+        named(renew(vec![held_by(""); 1_001], 0))
+    );
+}
+
+fn reports(method: Method, message: &impl Message) -> Reports {
+    match call(method, message) {
+        Ok(Call::Report { items }) => items,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn result(output: Option<RawValue>) -> v1::CompleteResult {
+    let (execution_id, lease_token) = (ID.to_string(), "lt_1_2".into());
+    v1::CompleteResult {
+        execution_id,
+        lease_token,
+        output,
+    }
+}
+
+#[test]
+fn a_result_is_kept_to_the_byte_and_none_is_null() {
+    let sent = vec![0x1A, 0x02, b'o', b'k'];
+    let results = vec![result(None), result(Some(sent.clone().into()))];
+    let outputs = reports(Method::Complete, &v1::CompleteRequest { results })
+        .into_iter()
+        .map(|item| item.unwrap().1);
+    let expected = [RawValue::NULL.to_vec(), sent].map(|it| Report::Completed(it.into()));
+    assert_eq!(expected.to_vec(), outputs.collect::<Vec<_>>());
+}
+
+#[test]
+fn a_result_that_is_not_taken_spoils_no_other() {
+    let text = |length: usize| {
+        let kind = Some(prost_types::value::Kind::StringValue("x".repeat(length)));
+        RawValue::from(prost_types::Value { kind }.encode_to_vec())
+    };
+    let results = vec![
+        result(Some(text(1 << 20))),
+        result(Some(RawValue::default())),
+        result(Some(text((1 << 20) - 4))),
+    ];
+    let mut items = reports(Method::Complete, &v1::CompleteRequest { results }).into_iter();
+    assert_eq!("TOO_LARGE results[0].output", named(items.next().unwrap()));
+    assert_eq!(
+        "INVALID_ARGUMENT results[1].output",
+        named(items.next().unwrap())
+    );
+    assert!(items.next().unwrap().is_ok());
+}
+
+#[test]
+fn reports_are_neither_empty_nor_too_many() {
+    let none = v1::CompleteRequest::default();
+    assert_eq!(
+        "INVALID_ARGUMENT results",
+        named(call(Method::Complete, &none))
+    );
+    let many = v1::FailRequest {
+        failures: vec![v1::Failure::default(); 1_001],
+    };
+    assert_eq!(
+        "INVALID_ARGUMENT failures",
+        named(call(Method::Fail, &many))
+    );
+    let none = v1::ReleaseRequest::default();
+    assert_eq!(
+        "INVALID_ARGUMENT releases",
+        named(call(Method::Release, &none))
+    );
+}
+
+#[test]
+fn a_release_reports_nothing() {
+    let message = v1::ReleaseRequest {
+        releases: vec![held_by("lt_1_2")],
+    };
+    let items = reports(Method::Release, &message);
+    assert_eq!(Report::Released, items[0].as_ref().unwrap().1);
+}
