@@ -7,6 +7,17 @@ durable.
 
 from typing import Final, final
 
+__all__ = [
+    "Core",
+    "CoreError",
+    "DataCorruptError",
+    "DataInUseError",
+    "Principal",
+    "__version__",
+    "build_profile",
+    "reasons",
+]
+
 __version__: Final[str]
 """The version of the core, which is the version of the package."""
 
@@ -63,7 +74,7 @@ class Core:
         node: str = "local",
         limits: dict[str, int] | None = None,
         accept_loss: bool = False,
-        retention_ms: int = 604_800_000,
+        retention_ms: int = ...,
         manual_clock_ms: int | None = None,
     ) -> Core:
         """Open the store, recover, and return once calls can be answered.

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import signal
+import threading
 from typing import TYPE_CHECKING
 
 import grpc
 import pytest
 from grpc_health.v1 import health_pb2
 
-from backlane.errors import ExecutionNotFoundError, from_rpc_error
+from backlane.errors import DrainingError, ExecutionNotFoundError, from_rpc_error
 from backlane.testing import ServerStartError
 from backlane.v1 import execution_service_pb2 as api
 from backlane.v1 import worker_service_pb2 as work
@@ -17,7 +18,7 @@ from backlane.v1.execution_service_pb2_grpc import ExecutionServiceStub
 from backlane.v1.worker_service_pb2_grpc import WorkerServiceStub
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from tests.conftest import StartServer
@@ -97,7 +98,7 @@ def test_a_stop_answers_parked_polls_and_tells_workers_and_watchers(
     server = start_server()
     with grpc.insecure_channel(server.target) as channel:
         poll = WorkerServiceStub(channel).Lease.future(POLL)
-        responses = WorkerServiceStub(channel).Work(open_until(poll))
+        responses = WorkerServiceStub(channel).Work(open_until(poll.result))
         assert next(responses).WhichOneof("message") == "welcome"
         statuses = watch(channel)
         assert next(statuses) == health_pb2.HealthCheckResponse.SERVING
@@ -109,31 +110,32 @@ def test_a_stop_answers_parked_polls_and_tells_workers_and_watchers(
         assert server.wait() == 0
 
 
-def open_until(poll: grpc.Future[work.LeaseResponse]) -> Iterator[work.WorkRequest]:
-    """A worker's side of a stream that ends once that call is answered."""
+def open_until(wait: Callable[[], object]) -> Iterator[work.WorkRequest]:
+    """A worker's side of a stream, which it leaves once that wait is over."""
     yield HELLO
-    poll.result(30)
+    wait()
 
 
 def test_a_stream_that_stays_open_is_ended_after_the_grace(start_server: StartServer) -> None:
     server = start_server(args=("--drain-grace", "100ms"))
     with grpc.insecure_channel(server.target) as channel:
-        never = WorkerServiceStub(channel).Lease.future(POLL)
-        responses = WorkerServiceStub(channel).Work(open_until(never))
+        is_over = threading.Event()
+        responses = WorkerServiceStub(channel).Work(open_until(is_over.wait))
         next(responses)
         server.terminate()
         with pytest.raises(grpc.RpcError) as raised:
             list(responses)
 
         assert server.wait() == 0
-    assert from_rpc_error(raised.value).code is grpc.StatusCode.UNAVAILABLE
+        is_over.set()
+    assert isinstance(from_rpc_error(raised.value), DrainingError)
 
 
 def test_a_second_signal_stops_at_once(start_server: StartServer) -> None:
     server = start_server(args=("--drain-grace", "1h"))
     with grpc.insecure_channel(server.target) as channel:
-        never = WorkerServiceStub(channel).Lease.future(POLL)
-        responses = WorkerServiceStub(channel).Work(open_until(never))
+        is_over = threading.Event()
+        responses = WorkerServiceStub(channel).Work(open_until(is_over.wait))
         next(responses)
         statuses = watch(channel)
         next(statuses)
@@ -143,6 +145,7 @@ def test_a_second_signal_stops_at_once(start_server: StartServer) -> None:
         server.terminate()
 
         assert server.wait() == 128 + signal.SIGTERM
+        is_over.set()
 
 
 @pytest.mark.parametrize("ending", ["stop", "kill"])

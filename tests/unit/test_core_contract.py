@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
+import select
+from typing import TYPE_CHECKING
+
 import pytest
 
 from backlane import _core
 from backlane.config import LIMITS
 from backlane.errors import REASONS
 from backlane.v1 import execution_service_pb2, worker_service_pb2
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from google.protobuf.message import Message
 
 SERVICES = [
     *execution_service_pb2.DESCRIPTOR.services_by_name.values(),
@@ -42,3 +51,77 @@ def test_the_core_takes_every_limit(name: str) -> None:
 def test_the_core_takes_no_other_limit() -> None:
     with pytest.raises(_core.CoreError, match="max_nothing"):
         _core.Core(data=None, limits={"max_nothing": 1})
+
+
+@contextlib.contextmanager
+def running() -> Iterator[_core.Core]:
+    core = _core.Core(data=None)
+    yield core
+    core.stop()
+
+
+def answer(core: _core.Core, path: str, request: Message) -> tuple[int, bytes]:
+    """The ticket and the reply of a call."""
+    method = [name for name, _ in core.methods()].index(path)
+    ticket = core.call(method, None, None, request.SerializeToString())
+    while True:
+        select.select([core.fd], [], [])
+        for which, code, payload, message in core.drain():
+            if which == ticket:
+                assert code == 0, message
+                return ticket, payload
+
+
+def lease(core: _core.Core, worker_id: str) -> tuple[int, list[str]]:
+    """The ticket of a Lease call that does not wait, and the executions it got."""
+    request = worker_service_pb2.LeaseRequest(worker_id=worker_id, callables=["*"])
+    ticket, reply = answer(core, "/backlane.v1.WorkerService/Lease", request)
+    leases = worker_service_pb2.LeaseResponse.FromString(reply).leases
+    return ticket, [lease.execution.execution_id for lease in leases]
+
+
+def enqueue(core: _core.Core) -> str:
+    request = execution_service_pb2.EnqueueRequest(tenant_id="t", callable_name="c")
+    _, reply = answer(core, "/backlane.v1.ExecutionService/Enqueue", request)
+    response = execution_service_pb2.EnqueueResponse.FromString(reply)
+    return response.execution.execution_id
+
+
+def test_leases_of_a_reply_that_was_not_delivered_are_given_back_at_once() -> None:
+    with running() as core:
+        execution_id = enqueue(core)
+        ticket, leased = lease(core, "gone")
+        assert leased == [execution_id]
+        assert lease(core, "other")[1] == []
+
+        core.abandon(ticket)
+
+        assert lease(core, "other")[1] == [execution_id]
+
+
+def test_leases_of_a_reply_that_left_are_kept() -> None:
+    with running() as core:
+        execution_id = enqueue(core)
+        ticket, leased = lease(core, "holder")
+        core.written(ticket, 100)
+        core.abandon(ticket)
+
+        assert leased == [execution_id]
+        assert lease(core, "other")[1] == []
+
+
+def test_a_stopped_core_takes_every_call_and_does_nothing() -> None:
+    with running() as core:
+        path = "/backlane.v1.WorkerService/Work"
+        method = [name for name, _ in core.methods()].index(path)
+        stream = core.open(method, None)
+        core.stop()
+
+        core.abandon(core.call(0, None, None, b""))
+        core.send(stream, b"")
+        core.written(stream, 1)
+        core.half_close(stream)
+        core.close(stream)
+        core.begin_drain()
+        core.stop()
+        assert [entry for entry in core.drain() if entry[1] == 0] == []

@@ -44,7 +44,7 @@ pub struct SqliteOptions {
     /// against 807 k, 0.9 KB; with a request id each 106 k, 5.6 KB against 90 k, 8.3 KB; whole
     /// lives 84 k, 6.3 KB against 78 k, 9.0 KB. With 16384 lives fell to 53 k.
     pub page_bytes: u32,
-    /// Bytes of page cache, for the writer and for each reader.
+    /// Bytes of the writer's page cache; each reader has an eighth of it.
     pub cache_bytes: u64,
     /// An append that finds more than so much in the write-ahead log checkpoints it, and waits:
     /// measured 15 to 30 ms for 16 MiB, up to 50 ms for 32, up to 80 ms for 64. A smaller bound
@@ -58,7 +58,7 @@ impl Default for SqliteOptions {
         Self {
             accept_loss: false,
             page_bytes: 4096,
-            cache_bytes: 64 << 20,
+            cache_bytes: 24 << 20,
             checkpoint_bytes: 32 << 20,
         }
     }

@@ -182,6 +182,7 @@ fn decode(method: Method, bytes: &[u8], context: &mut Context<'_>) -> Checked<Ca
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use prost::Message as _;
 
     use super::*;
     use crate::fixtures::{call_as, named, with_context};
@@ -203,7 +204,41 @@ mod tests {
         }
     }
 
+    #[test]
+    fn absurdly_many_items_are_refused_before_they_take_memory() {
+        let items = [0x12, 0x00].repeat(1 << 20);
+        let releases = [0x0A, 0x00].repeat(1 << 20);
+        let principal = Principal::default();
+        for (method, bytes) in [(Method::EnqueueBatch, &items), (Method::Release, &releases)] {
+            assert_eq!(
+                "INVALID_ARGUMENT request",
+                named(call_as(&principal, method, bytes))
+            );
+        }
+        // Nor does a group in front hide them.
+        let hidden = [&[0x7B, 0x7C][..], &items].concat();
+        let refused = named(call_as(&principal, Method::EnqueueBatch, &hidden));
+        assert_eq!("INVALID_ARGUMENT request", refused);
+        let mut work = vec![0x3A, 0x80, 0x80, 0x80, 0x01];
+        work.extend(releases);
+        let refused = with_context(&principal, |context| decode_work(&work, context));
+        assert_eq!("INVALID_ARGUMENT request", named(refused));
+    }
+
     proptest! {
+        #[test]
+        fn broken_requests_are_refused_or_mean_something(place: usize, byte: u8) {
+            let principal = Principal::default();
+            let enqueue = crate::record::tests::rich().encode_to_vec();
+            let fail = crate::failure::tests::rich().encode_to_vec();
+            for (method, mut bytes) in [(Method::Enqueue, enqueue), (Method::Fail, fail)] {
+                prop_assert!(call_as(&principal, method, &bytes).is_ok());
+                let place = place % bytes.len();
+                bytes[place] = byte;
+                let _ = call_as(&principal, method, &bytes);
+            }
+        }
+
         #[test]
         fn any_bytes_are_a_request_or_refused(bytes: Vec<u8>) {
             let principal = Principal::default();

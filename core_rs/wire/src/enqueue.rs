@@ -50,7 +50,7 @@ pub fn decode_enqueue_stream(
     context: &mut Context<'_>,
 ) -> Result<Vec<Result<EnqueueItem, ApiError>>, ApiError> {
     fields::size("items", bytes.len(), context.limits.max_batch_bytes)?;
-    let message: v1::EnqueueStreamRequest = fields::message(bytes)?;
+    let message: v1::EnqueueStreamRequest = fields::message(bytes, context.limits)?;
     let most = context.limits.max_batch_items;
     let rule = format!("must hold at most {most} items");
     must(message.items.len() <= most, "items", &rule)?;
@@ -63,13 +63,13 @@ pub fn decode_enqueue_stream(
 }
 
 pub(crate) fn single(bytes: &[u8], context: &mut Context<'_>) -> Checked<Call> {
-    let message = fields::message(bytes)?;
+    let message = fields::message(bytes, context.limits)?;
     let item = independent(message, Mode::default(), &mut Names::default(), context)?;
     Ok(Call::Enqueue(Box::new(item)))
 }
 
 pub(crate) fn run(bytes: &[u8], context: &mut Context<'_>) -> Checked<Call> {
-    let message: v1::RunRequest = fields::message(bytes)?;
+    let message: v1::RunRequest = fields::message(bytes, context.limits)?;
     let timeout_ms = fields::wait("timeout", message.timeout, MAX_WAIT_MS)?;
     let Some(message) = message.enqueue else {
         return broken("enqueue", "must be given");
@@ -81,7 +81,7 @@ pub(crate) fn run(bytes: &[u8], context: &mut Context<'_>) -> Checked<Call> {
 
 pub(crate) fn batch(bytes: &[u8], context: &mut Context<'_>) -> Checked<Call> {
     fields::size("items", bytes.len(), context.limits.max_batch_bytes)?;
-    let mut message: v1::EnqueueBatchRequest = fields::message(bytes)?;
+    let mut message: v1::EnqueueBatchRequest = fields::message(bytes, context.limits)?;
     fields::filled("items", &message.items, context.limits.max_batch_items)?;
     let mut names = Names::default();
     let tenant = names.tenant(&message.tenant_id, context.principal)?;

@@ -94,7 +94,7 @@ fn cut(mut message: String, most: usize) -> Box<str> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::fixtures::{ID, call, named};
     use crate::generated::backlane::v1::RetryPolicy;
@@ -115,6 +115,30 @@ mod tests {
             lease_token: "lt_1_2".into(),
             error: Some(error),
             ..Default::default()
+        }
+    }
+
+    fn full() -> v1::ExecutionError {
+        v1::ExecutionError {
+            code: Some("E1".into()),
+            attempt: 9,
+            occurred_at_ms: 9,
+            retry_policy: Some(RetryPolicy {
+                backoff_strategy: 2,
+                ..Default::default()
+            }),
+            step_id: Some("s".into()),
+            provider: Some("p".into()),
+            http_status: Some(429),
+            details: Some(RawValue::NULL.to_vec().into()),
+            ..error()
+        }
+    }
+
+    /// A request of one item that sets every field.
+    pub(crate) fn rich() -> v1::FailRequest {
+        v1::FailRequest {
+            failures: vec![failure(full())],
         }
     }
 
@@ -146,20 +170,7 @@ mod tests {
 
     #[test]
     fn what_a_record_has_no_place_for_is_kept_as_extra() {
-        let sent = v1::ExecutionError {
-            code: Some("E1".into()),
-            attempt: 9,
-            occurred_at_ms: 9,
-            retry_policy: Some(RetryPolicy {
-                backoff_strategy: 2,
-                ..Default::default()
-            }),
-            step_id: Some("s".into()),
-            provider: Some("p".into()),
-            http_status: Some(429),
-            details: Some(RawValue::NULL.to_vec().into()),
-            ..error()
-        };
+        let sent = full();
         let failure = reported(failure(sent.clone())).unwrap();
         assert!(!failure.retryable);
         assert_eq!(Some("E1"), failure.code.as_deref());

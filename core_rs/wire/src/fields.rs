@@ -7,14 +7,18 @@ use std::ops::RangeInclusive;
 
 use backlane_engine::error::{Invalid, Refusal};
 use backlane_engine::rules::id::check_key;
+use backlane_engine::rules::limits::Limits;
 use prost::Message;
 use prost_types::{Duration, Timestamp};
 
 use crate::error::ApiError;
+use crate::scan::{Fields, Malformed};
 use crate::value::RawValue;
 
 /// The last second of the year 9999, where Timestamps end.
 const LAST_SECOND: i64 = 253_402_300_799;
+/// Fields that a request may have besides the items of a batch: entries of maps, mostly.
+const SPARE_FIELDS: usize = 32_768;
 const NANOS: RangeInclusive<i32> = 0..=999_999_999;
 
 /// Why a request, or an item of it, is refused before the engine sees it.
@@ -82,8 +86,27 @@ pub(crate) fn broken<T>(field: &str, rule: impl Into<String>) -> Checked<T> {
 }
 
 /// Reads a request.
-pub(crate) fn message<M: Message + Default>(bytes: &[u8]) -> Checked<M> {
+pub(crate) fn message<M: Message + Default>(bytes: &[u8], limits: &Limits) -> Checked<M> {
+    few(fields_in(bytes)?, limits)?;
     M::decode(bytes).or_else(|error| broken("request", error.to_string()))
+}
+
+/// Refuses a request of absurdly many fields before it is read: an empty item takes two bytes of
+/// a message, and hundreds of memory.
+pub(crate) fn few(fields: usize, limits: &Limits) -> Checked<()> {
+    let most = limits.max_batch_items.saturating_add(SPARE_FIELDS);
+    if fields <= most {
+        return Ok(());
+    }
+    broken("request", format!("must hold at most {most} fields"))
+}
+
+/// How many fields a message has, those within them not counted.
+pub(crate) fn fields_in(message: &[u8]) -> Checked<usize> {
+    // Groups, which a decoder would skip, are refused with all else that is not understood.
+    let count = |count, field: Result<_, Malformed>| field.map(|_| count + 1);
+    let counted = Fields::of(message).try_fold(0, count);
+    counted.or_else(|problem| broken("request", format!("is {problem}")))
 }
 
 /// Unless `holds`, refuses a field for breaking a rule.

@@ -23,7 +23,7 @@ const DEFAULT_PEEK: usize = 10;
 const MAX_WAIT_IDS: usize = 1_000;
 
 pub(crate) fn get(bytes: &[u8], context: &Context<'_>) -> Checked<Call> {
-    let message: v1::GetRequest = fields::message(bytes)?;
+    let message: v1::GetRequest = fields::message(bytes, context.limits)?;
     let view = choice("view", message.view, View::from_number)?.unwrap_or(View::Full);
     let id = visible(&message.tenant_id, &message.execution_id, context.principal)?;
     Ok(Call::Get {
@@ -34,7 +34,7 @@ pub(crate) fn get(bytes: &[u8], context: &Context<'_>) -> Checked<Call> {
 }
 
 pub(crate) fn cancel(bytes: &[u8], context: &Context<'_>) -> Checked<Call> {
-    let message: v1::CancelRequest = fields::message(bytes)?;
+    let message: v1::CancelRequest = fields::message(bytes, context.limits)?;
     let id = visible(&message.tenant_id, &message.execution_id, context.principal)?;
     Ok(Call::Cancel {
         tenant: message.tenant_id.into(),
@@ -70,7 +70,7 @@ fn listable(tenant: &str, context: &Context<'_>) -> Checked<Box<str>> {
 }
 
 pub(crate) fn list(bytes: &[u8], context: &Context<'_>) -> Checked<Call> {
-    let message: v1::ListRequest = fields::message(bytes)?;
+    let message: v1::ListRequest = fields::message(bytes, context.limits)?;
     let tenant = listable(&message.tenant_id, context)?;
     let status = choice("status", message.status, Status::from_number)?;
     let most = context.limits.max_page;
@@ -87,7 +87,7 @@ pub(crate) fn list(bytes: &[u8], context: &Context<'_>) -> Checked<Call> {
 }
 
 pub(crate) fn peek(bytes: &[u8], context: &Context<'_>) -> Checked<Call> {
-    let message: v1::PeekRequest = fields::message(bytes)?;
+    let message: v1::PeekRequest = fields::message(bytes, context.limits)?;
     let tenant = listable(&message.tenant_id, context)?;
     let most = context.limits.max_page;
     let limit = fields::count("limit", message.limit, DEFAULT_PEEK.min(most), most)?;
@@ -104,13 +104,13 @@ pub(crate) fn peek(bytes: &[u8], context: &Context<'_>) -> Checked<Call> {
 }
 
 pub(crate) fn queue_stats(bytes: &[u8], context: &Context<'_>) -> Checked<Call> {
-    let message: v1::GetQueueStatsRequest = fields::message(bytes)?;
+    let message: v1::GetQueueStatsRequest = fields::message(bytes, context.limits)?;
     let tenant = listable(&message.tenant_id, context)?;
     Ok(Call::GetQueueStats { tenant })
 }
 
 pub(crate) fn wait(bytes: &[u8], context: &Context<'_>) -> Checked<Call> {
-    let message: v1::WaitRequest = fields::message(bytes)?;
+    let message: v1::WaitRequest = fields::message(bytes, context.limits)?;
     check_name("tenant_id", &message.tenant_id)?;
     fields::filled("execution_ids", &message.execution_ids, MAX_WAIT_IDS)?;
     each_once(&message.execution_ids)?;

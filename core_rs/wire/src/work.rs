@@ -3,6 +3,7 @@
 //! Owns their field rules. Refuses to know the stream: which message may come when is its
 //! keeper's to say.
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use backlane_engine::command::{Held, OfferSpec};
@@ -13,7 +14,11 @@ use crate::error::ApiError;
 use crate::fields::{self, Checked, broken};
 use crate::generated::backlane::v1;
 use crate::generated::backlane::v1::work_request::Message;
+use crate::scan::Fields;
 use crate::worker::{self, Reports};
+
+/// Tags of the messages that a `WorkRequest` can be.
+const MESSAGES: RangeInclusive<u32> = 1..=8;
 
 /// One message up a `Work` stream, its fields checked. Any of them renews all leases.
 #[derive(Debug, Clone, PartialEq)]
@@ -55,8 +60,13 @@ pub fn decode_work(bytes: &[u8], context: &mut Context<'_>) -> Result<WorkFrame,
 }
 
 fn decode(bytes: &[u8], context: &Context<'_>) -> Checked<WorkFrame> {
-    let request: v1::WorkRequest = fields::message(bytes)?;
     let limits = context.limits;
+    let messages = Fields::of(bytes)
+        .flatten()
+        .filter(|(tag, _)| MESSAGES.contains(tag));
+    let inner = messages.map(|(_, wire)| fields::fields_in(wire.bytes()));
+    fields::few(inner.sum::<Checked<usize>>()?, limits)?;
+    let request: v1::WorkRequest = fields::message(bytes, limits)?;
     let Some(message) = request.message else {
         return broken("message", "must be given");
     };

@@ -26,7 +26,7 @@ const MAX_OFFERED: usize = 1_000;
 pub(crate) type Reports = Vec<Result<(Held, Report), ApiError>>;
 
 pub(crate) fn lease(bytes: &[u8], context: &Context<'_>) -> Checked<Call> {
-    let message: v1::LeaseRequest = fields::message(bytes)?;
+    let message: v1::LeaseRequest = fields::message(bytes, context.limits)?;
     let worker = worker(&message.worker_id)?;
     let most = context.limits.max_lease_items;
     Ok(Call::Lease(LeaseCall {
@@ -39,7 +39,7 @@ pub(crate) fn lease(bytes: &[u8], context: &Context<'_>) -> Checked<Call> {
 }
 
 pub(crate) fn renew(bytes: &[u8], context: &Context<'_>) -> Checked<Call> {
-    let message: v1::RenewLeasesRequest = fields::message(bytes)?;
+    let message: v1::RenewLeasesRequest = fields::message(bytes, context.limits)?;
     fields::filled("leases", &message.leases, context.limits.max_lease_items)?;
     let duration_ms = duration(message.lease_duration_ms)?;
     Ok(Call::RenewLeases {
@@ -49,17 +49,17 @@ pub(crate) fn renew(bytes: &[u8], context: &Context<'_>) -> Checked<Call> {
 }
 
 pub(crate) fn complete(bytes: &[u8], context: &Context<'_>) -> Checked<Call> {
-    let items = completions(fields::message(bytes)?, context.limits)?;
+    let items = completions(fields::message(bytes, context.limits)?, context.limits)?;
     Ok(Call::Report { items })
 }
 
 pub(crate) fn fail(bytes: &[u8], context: &Context<'_>) -> Checked<Call> {
-    let items = failures(fields::message(bytes)?, context.limits)?;
+    let items = failures(fields::message(bytes, context.limits)?, context.limits)?;
     Ok(Call::Report { items })
 }
 
 pub(crate) fn release(bytes: &[u8], context: &Context<'_>) -> Checked<Call> {
-    let items = releases(fields::message(bytes)?, context.limits)?;
+    let items = releases(fields::message(bytes, context.limits)?, context.limits)?;
     Ok(Call::Report { items })
 }
 

@@ -1,1 +1,217 @@
-//! To come.
+//! Liveness: leases on streams, leases that never arrive, and what streams are told.
+//!
+//! Owns what no scenario can say, for it needs streams.
+
+use backlane_engine::command::{Held, Known, StreamKey, Taker};
+use backlane_engine::decide::Speaker;
+use backlane_engine::fact::{FactKind, RequeueCause};
+use backlane_engine::reply::{Granted, Notice};
+use backlane_engine::rules::access::Principal;
+use backlane_engine::rules::limits::Limits;
+use backlane_engine::rules::status::Phase;
+use backlane_engine::soft::Told;
+
+use crate::world::{World, held, new_execution, offer};
+
+const STREAM: StreamKey = 9;
+
+fn phase(world: &World, birth: u64) -> Option<Phase> {
+    world.engine.state().slot(birth).map(|slot| slot.phase)
+}
+
+fn lease_on_stream(world: &mut World, period_ms: u64) -> Granted {
+    let key = world.engine.acquire_offer(offer(&["*"]));
+    world.engine.stream_frame(STREAM, world.now);
+    let (worker, stream) = ("w1".into(), Some(STREAM));
+    let taker = Taker {
+        worker,
+        offer: key,
+        duration_ms: period_ms,
+        stream,
+    };
+    let granted = world
+        .engine
+        .lease(&taker, world.now)
+        .expect("something is ready");
+    world.settle();
+    world.engine.acknowledge(&held(world, &granted));
+    granted
+}
+
+fn world_with_one() -> World {
+    let mut world = World::new(Limits::default());
+    world.make(&new_execution("acme", "mail"));
+    world
+}
+
+fn causes(world: &World) -> Vec<RequeueCause> {
+    let kinds = world.audit.log.iter().map(|fact| &fact.kind);
+    let causes = kinds.filter_map(|kind| match kind {
+        FactKind::Requeued { cause, .. } => Some(*cause),
+        _ => None,
+    });
+    causes.collect()
+}
+
+#[test]
+fn any_frame_of_a_stream_keeps_all_its_leases() {
+    let mut world = world_with_one();
+    world.make(&new_execution("acme", "mail"));
+    let leases = [
+        lease_on_stream(&mut world, 10_000),
+        lease_on_stream(&mut world, 10_000),
+    ];
+    for _ in 0..5 {
+        world.advance(9_000);
+        world.engine.stream_frame(STREAM, world.now);
+    }
+    world.advance(9_999);
+    assert_eq!(
+        [Some(Phase::Running); 2],
+        leases.each_ref().map(|one| phase(&world, one.birth))
+    );
+    world.advance(1);
+    assert_eq!(
+        [Some(Phase::Ready); 2],
+        leases.each_ref().map(|one| phase(&world, one.birth))
+    );
+    assert_eq!(vec![RequeueCause::LeaseLost; 2], causes(&world));
+}
+
+#[test]
+fn leases_of_a_broken_stream_wait_five_seconds_for_their_worker() {
+    let mut world = world_with_one();
+    let granted = lease_on_stream(&mut world, 60_000);
+    world.engine.stream_ended(STREAM, world.now);
+    world.advance(4_999);
+    assert_eq!(Some(Phase::Running), phase(&world, granted.birth));
+    world.advance(1);
+    assert_eq!(Some(Phase::Ready), phase(&world, granted.birth));
+}
+
+#[test]
+fn a_worker_that_reconnects_in_time_keeps_its_leases() {
+    let mut world = world_with_one();
+    let granted = lease_on_stream(&mut world, 60_000);
+    world.engine.stream_ended(STREAM, world.now);
+    world.advance(4_000);
+    let (known, principal) = (Known::default(), Principal::default());
+    let speaker = Speaker {
+        principal: &principal,
+        known: &known,
+    };
+    let lease = held(&world, &granted);
+    let again = world
+        .engine
+        .renew(&lease, Some(60_000), Some(STREAM + 1), speaker, world.now);
+    assert!(again.is_ok(), "{again:?}");
+    world.advance(59_999);
+    assert_eq!(Some(Phase::Running), phase(&world, granted.birth));
+    world.engine.stream_frame(STREAM + 1, world.now);
+    world.advance(59_999);
+    assert_eq!(Some(Phase::Running), phase(&world, granted.birth));
+}
+
+#[test]
+fn a_lease_that_never_arrived_counts_no_loss_ten_times_at_most() {
+    let mut world = world_with_one();
+    for _ in 0..10 {
+        world
+            .lease_unacknowledged("w1", offer(&["*"]), 1_000)
+            .expect("it is ready again");
+        world.advance(1_000);
+    }
+    assert_eq!(vec![RequeueCause::Undelivered; 10], causes(&world));
+    world
+        .lease_unacknowledged("w1", offer(&["*"]), 1_000)
+        .expect("it is ready again");
+    world.advance(1_000);
+    assert_eq!(Some(&RequeueCause::LeaseLost), causes(&world).last());
+}
+
+#[test]
+fn at_most_once_counts_even_what_may_never_have_arrived() {
+    let mut world = World::new(Limits::default());
+    let mut new = new_execution("acme", "mail");
+    new.policy.max_worker_losses = 1;
+    let birth = world.make(&new);
+    world
+        .lease_unacknowledged("w1", offer(&["*"]), 1_000)
+        .expect("it is ready");
+    world.advance(1_000);
+    assert!(world.audit.ends.contains_key(&birth));
+}
+
+#[test]
+fn a_lease_whose_answer_never_left_is_taken_back_at_once() {
+    let mut world = world_with_one();
+    let granted = world
+        .lease_unacknowledged("w1", offer(&["*"]), 30_000)
+        .expect("it is ready");
+    let lease = held(&world, &granted);
+    world.engine.undeliver(&lease, world.now);
+    // Once is enough: the token is spent.
+    world.engine.undeliver(&lease, world.now);
+    world.settle();
+    assert_eq!(vec![RequeueCause::Undelivered], causes(&world));
+    let again = world
+        .lease("w1", offer(&["*"]))
+        .expect("and it is no release: no pause");
+    assert_eq!((granted.birth, 2), (again.birth, again.attempt));
+}
+
+#[test]
+fn a_stream_is_told_of_cancels_and_lost_leases() {
+    let mut world = world_with_one();
+    let granted = lease_on_stream(&mut world, 60_000);
+    let Held { id, token } = held(&world, &granted);
+    let told = |notice| Told {
+        stream: STREAM,
+        id,
+        token: token.expect("a token"),
+        notice,
+    };
+    world.cancel("acme", id).expect("it runs");
+    assert_eq!(vec![told(Notice::Cancel)], world.engine.take_told());
+    world.cancel("acme", id).expect("it still runs");
+    assert_eq!(Vec::<Told>::new(), world.engine.take_told());
+    world.advance(10_000);
+    assert_eq!(vec![told(Notice::Lost)], world.engine.take_told());
+}
+
+#[test]
+fn who_ends_a_lease_is_not_told_of_it() {
+    let mut world = world_with_one();
+    let granted = lease_on_stream(&mut world, 60_000);
+    let lease = held(&world, &granted);
+    world
+        .report(&lease, &crate::world::completed())
+        .expect("its own lease");
+    assert_eq!(Vec::<Told>::new(), world.engine.take_told());
+}
+
+#[test]
+fn a_stall_of_the_whole_server_extends_leases_by_its_length() {
+    let mut world = world_with_one();
+    let granted = world
+        .lease_for("w1", offer(&["*"]), 10_000)
+        .expect("it is ready");
+    // Only the wall clock went on.
+    world.now.wall_ms += 3_600_000;
+    world.tick();
+    assert_eq!(Some(Phase::Running), phase(&world, granted.birth));
+    world.advance(10_000);
+    assert_eq!(Some(Phase::Ready), phase(&world, granted.birth));
+}
+
+#[test]
+fn a_timeout_without_end_survives_a_restart() {
+    let mut world = World::new(Limits::default());
+    let mut new = new_execution("acme", "mail");
+    new.policy.timeout_ms = u64::MAX;
+    let birth = world.make(&new);
+    world.lease("w1", offer(&["*"])).expect("it is ready");
+    world.restart(1_000);
+    world.advance(29_999);
+    assert_eq!(Some(Phase::Running), phase(&world, birth));
+}

@@ -5,11 +5,11 @@
 
 mod audit;
 mod fairness;
-mod forgetting;
 mod liveness;
 mod model;
 mod offers;
 mod refusals;
+mod requests;
 mod rounds;
 mod scenarios;
 mod script;

@@ -1,1 +1,461 @@
-//! To come.
+//! Random lives against a model that is too simple to be wrong.
+//!
+//! Owns the random steps and what each must come to, recomputed by brute force over everything
+//! that lives. Refuses to be fast.
+
+use std::collections::BTreeMap;
+
+use backlane_engine::command::{DedupPolicy, Held, NewExecution, OfferSpec, Report};
+use backlane_engine::error::Refusal;
+use backlane_engine::fact::{FactKind, Living, OutcomeKind};
+use backlane_engine::reply::Settled;
+use backlane_engine::rules::access::TenantScope;
+use backlane_engine::rules::id::{Birth, LeaseToken};
+use backlane_engine::rules::limits::Limits;
+use backlane_engine::rules::retry::{Retry, Strategy as Delay};
+use backlane_engine::rules::status::{Phase, Status};
+use backlane_engine::state::Rank;
+use proptest::prelude::*;
+
+use crate::audit::{assert_same, births, refold};
+use crate::world::{World, completed, failed, new_execution, retries};
+
+const TENANTS: [&str; 3] = ["acme", "blue", "cyan"];
+const CALLABLES: [&str; 3] = ["mail", "img.small", "img.large"];
+const WORKERS: [&str; 3] = ["w1", "w2", "w3"];
+const OFFERS: [&[&str]; 4] = [&["*"], &["img.*"], &["mail"], &["mail", "img.large"]];
+
+#[derive(Debug, Clone)]
+enum Step {
+    Enqueue(Box<NewExecution>),
+    Lease {
+        worker: usize,
+        offer: usize,
+        scope: usize,
+        period_ms: u64,
+    },
+    Report {
+        back: usize,
+        kind: OutcomeKind,
+    },
+    Renew {
+        back: usize,
+    },
+    Cancel {
+        back: usize,
+    },
+    Advance(u64),
+    Restart(u64),
+    Limit {
+        tenant: usize,
+        callable: usize,
+        most: Option<u32>,
+    },
+    Carry(usize),
+}
+
+fn an_execution() -> impl Strategy<Value = NewExecution> {
+    let names = (
+        0..TENANTS.len(),
+        0..CALLABLES.len(),
+        prop_oneof![Just(10_u8), Just(50), Just(90)],
+    );
+    let lengths = (
+        prop_oneof![Just(4_000_u64), Just(60_000)],
+        1..4_u32,
+        any::<bool>(),
+    );
+    let instants = (
+        prop_oneof![4 => Just(0_i64), 1 => Just(2_000), 1 => Just(-1_000)],
+        prop_oneof![4 => Just(0_i64), 1 => Just(4_000)],
+        prop_oneof![4 => Just(0_i64), 1 => Just(20_000)],
+    );
+    let dedup = prop_oneof![
+        4 => Just(None),
+        1 => (0..2_usize, 0..3_usize).prop_map(Some),
+    ];
+    (names, lengths, instants, dedup).prop_map(|(names, lengths, instants, dedup)| {
+        let mut new = new_execution(TENANTS[names.0], CALLABLES[names.1]);
+        new.priority = names.2;
+        (new.policy.timeout_ms, new.policy.max_worker_losses) = (lengths.0, lengths.1);
+        new.policy.retry = lengths.2.then(|| Retry {
+            max_attempts: 2,
+            ..retries(Delay::Fixed)
+        });
+        // Offsets, made instants when the step is taken.
+        new.not_before_ms = Some(instants.0.cast_unsigned());
+        new.start_deadline_ms = Some(instants.1.cast_unsigned());
+        new.deadline_ms = Some(instants.2.cast_unsigned());
+        if let Some((key, policy)) = dedup {
+            new.dedup_key = Some(["k1", "k2"][key].into());
+            new.dedup_policy = DedupPolicy::ALL[policy];
+        }
+        new
+    })
+}
+
+fn a_step() -> impl Strategy<Value = Step> {
+    let kinds = prop_oneof![
+        Just(OutcomeKind::Completed),
+        Just(OutcomeKind::Failed),
+        Just(OutcomeKind::Released),
+    ];
+    let lease = (0..WORKERS.len(), 0..OFFERS.len(), 0..3_usize, 1..40_u64);
+    let times = vec![0_u64, 1, 999, 1_000, 5_000, 10_000, 30_000];
+    let limit = (0..TENANTS.len(), 0..4_usize, prop::option::of(0..3_u32));
+    prop_oneof![
+        6 => an_execution().prop_map(|new| Step::Enqueue(Box::new(new))),
+        8 => lease.prop_map(|(worker, offer, scope, seconds)| {
+            Step::Lease { worker, offer, scope, period_ms: seconds * 1_000 }
+        }),
+        5 => (0..5_usize, kinds).prop_map(|(back, kind)| Step::Report { back, kind }),
+        1 => (0..5_usize).prop_map(|back| Step::Renew { back }),
+        2 => (0..8_usize).prop_map(|back| Step::Cancel { back }),
+        3 => prop::sample::select(times.clone()).prop_map(Step::Advance),
+        1 => prop::sample::select(times).prop_map(Step::Restart),
+        1 => limit.prop_map(|(tenant, callable, most)| Step::Limit { tenant, callable, most }),
+        2 => (1..6_usize).prop_map(Step::Carry),
+    ]
+}
+
+struct Model {
+    world: World,
+    tokens: Vec<(Birth, LeaseToken)>,
+    outcomes: BTreeMap<Birth, (LeaseToken, OutcomeKind)>,
+    limits: BTreeMap<(&'static str, Option<&'static str>), u32>,
+    round_from: Option<usize>,
+}
+
+impl Model {
+    fn new() -> Self {
+        let world = World::new(Limits::default());
+        let (tokens, outcomes, limits) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
+        Self {
+            world,
+            tokens,
+            outcomes,
+            limits,
+            round_from: None,
+        }
+    }
+
+    fn take(&mut self, step: &Step) {
+        self.world.tick();
+        match step {
+            Step::Enqueue(new) => self.enqueue(new),
+            Step::Lease {
+                worker,
+                offer,
+                scope,
+                period_ms,
+            } => {
+                self.lease(WORKERS[*worker], &a_spec(*offer, *scope), *period_ms);
+            }
+            Step::Report { back, kind } => self.report(*back, *kind),
+            Step::Renew { back } => self.renew(*back),
+            Step::Cancel { back } => self.cancel(*back),
+            Step::Advance(ms) => self.world.advance(*ms),
+            Step::Restart(ms) => self.restart(*ms),
+            Step::Limit {
+                tenant,
+                callable,
+                most,
+            } => self.limit(*tenant, *callable, *most),
+            Step::Carry(most) => self.carry(*most),
+        }
+    }
+
+    fn living(&self) -> Vec<Living> {
+        let state = self.world.engine.state();
+        births(state)
+            .into_iter()
+            .filter_map(|birth| state.living(birth))
+            .collect()
+    }
+
+    fn enqueue(&mut self, template: &NewExecution) {
+        let now_ms = self.world.now.wall_ms;
+        let at = |offset: Option<u64>| {
+            let offset = offset.map(u64::cast_signed).filter(|offset| *offset != 0);
+            offset.map(|offset| now_ms.saturating_add_signed(offset))
+        };
+        let mut new = template.clone();
+        new.not_before_ms = at(new.not_before_ms);
+        new.start_deadline_ms = at(new.start_deadline_ms);
+        new.deadline_ms = at(new.deadline_ms);
+        let same_key = |one: &&Living| one.tenant == new.tenant && one.dedup_key == new.dedup_key;
+        let living = self.living();
+        let holder = living
+            .iter()
+            .filter(|_| new.dedup_key.is_some())
+            .find(same_key);
+        let answer = self.world.enqueue(&new);
+        match (holder, new.dedup_policy) {
+            (Some(_), DedupPolicy::Reject) => {
+                assert!(
+                    matches!(answer, Err(Refusal::AlreadyExists { .. })),
+                    "{answer:?}"
+                );
+            }
+            (Some(holder), policy) => {
+                let made = answer.expect("it is taken");
+                let replaced =
+                    policy == DedupPolicy::ReplaceQueued && holder.progress.phase != Phase::Running;
+                assert_eq!(!replaced, made.existing);
+                assert_eq!(!replaced, made.birth == holder.id.birth);
+            }
+            (None, _) => assert!(!answer.expect("it is taken").existing),
+        }
+    }
+
+    fn running(&self, tenant: &str, callable: Option<&str>) -> u32 {
+        let living = self.living();
+        let of = |one: &&Living| {
+            one.progress.phase == Phase::Running
+                && *one.tenant == *tenant
+                && callable.is_none_or(|callable| *one.callable == *callable)
+        };
+        u32::try_from(living.iter().filter(of).count()).expect("few")
+    }
+
+    fn has_room(&self, tenant: &str, callable: &str) -> bool {
+        let below = |callable: Option<&str>| {
+            let most = self
+                .limits
+                .iter()
+                .find(|((whose, of), _)| *whose == tenant && *of == callable);
+            most.is_none_or(|(_, most)| self.running(tenant, callable) < *most)
+        };
+        below(None) && below(Some(callable))
+    }
+
+    /// The best admissible execution of each tenant, found by looking at all that live.
+    fn best(&self, worker: &str, spec: &OfferSpec) -> BTreeMap<String, Birth> {
+        let mut best: BTreeMap<String, Rank> = BTreeMap::new();
+        for one in self.living() {
+            let birth = one.id.birth;
+            let admissible = one.progress.phase == Phase::Ready
+                && offers(spec, &one.tenant, &one.callable)
+                && !self.world.is_paused(birth, worker)
+                && self.has_room(&one.tenant, &one.callable);
+            if admissible {
+                let rank = Rank::of(one.priority, birth);
+                let known = best.entry(one.tenant.to_string()).or_insert(rank);
+                *known = rank.min(*known);
+            }
+        }
+        best.into_iter()
+            .map(|(tenant, rank)| (tenant, rank.birth()))
+            .collect()
+    }
+
+    fn lease(&mut self, worker: &str, spec: &OfferSpec, period_ms: u64) {
+        let best = self.best(worker, spec);
+        match self.world.lease_for(worker, spec.clone(), period_ms) {
+            None => assert_eq!(BTreeMap::new(), best, "something was admissible"),
+            Some(granted) => {
+                let living = self.world.engine.state().living(granted.birth);
+                let tenant = living.expect("it lives").tenant;
+                assert_eq!(
+                    Some(&granted.birth),
+                    best.get(&*tenant),
+                    "a better one was admissible"
+                );
+                self.tokens.push((granted.birth, granted.holding.token));
+            }
+        }
+    }
+
+    fn picked(&self, back: usize) -> Option<(Birth, LeaseToken)> {
+        self.tokens.iter().rev().nth(back).copied()
+    }
+
+    fn report(&mut self, back: usize, kind: OutcomeKind) {
+        let Some((birth, token)) = self.picked(back) else {
+            return;
+        };
+        let before = self.world.engine.state().living(birth);
+        let live = before.filter(|one| {
+            one.progress
+                .holding
+                .as_ref()
+                .is_some_and(|holding| holding.token == token)
+        });
+        let facts = self.world.audit.log.len();
+        let report = match kind {
+            OutcomeKind::Completed => completed(),
+            OutcomeKind::Failed => Report::Failed(Box::new(failed())),
+            OutcomeKind::Released => Report::Released,
+        };
+        let held = Held {
+            id: self.world.id(birth),
+            token: Some(token),
+        };
+        let answer = self.world.report(&held, &report);
+        if let Some(before) = live {
+            assert_eq!(Ok(Settled::at(expected_status(&before, kind))), answer);
+            assert_eq!(facts + 1, self.world.audit.log.len());
+            self.outcomes.insert(birth, (token, kind));
+        } else {
+            let repeats = self.outcomes.get(&birth) == Some(&(token, kind));
+            assert_eq!(repeats, answer.is_ok(), "{answer:?}");
+            assert_eq!(
+                facts,
+                self.world.audit.log.len(),
+                "a stale token changed something"
+            );
+        }
+    }
+
+    fn renew(&mut self, back: usize) {
+        let Some((birth, token)) = self.picked(back) else {
+            return;
+        };
+        let live = self
+            .world
+            .engine
+            .state()
+            .holding(birth)
+            .map(|holding| holding.token);
+        let held = Held {
+            id: self.world.id(birth),
+            token: Some(token),
+        };
+        let facts = self.world.audit.log.len();
+        assert_eq!(live == Some(token), self.world.renew(&held, None).is_ok());
+        assert_eq!(
+            facts,
+            self.world.audit.log.len(),
+            "heartbeats are never logged"
+        );
+    }
+
+    fn cancel(&mut self, back: usize) {
+        let newest = self.world.engine.state().next_birth();
+        let Some(birth) = newest
+            .checked_sub(1 + back as u64)
+            .filter(|birth| *birth > 0)
+        else {
+            return;
+        };
+        let before = self.world.engine.state().living(birth);
+        let tenant = before.as_ref().map_or_else(
+            || self.world.audit.ends[&birth].last.tenant.clone(),
+            |before| before.tenant.clone(),
+        );
+        let answer = self.world.cancel(&tenant, self.world.id(birth));
+        assert_eq!(before.is_some(), answer.is_ok(), "{answer:?}");
+        if let Some(before) = before {
+            let runs = before.progress.phase == Phase::Running;
+            assert_eq!(runs, self.world.engine.state().is_cancel_requested(birth));
+        }
+    }
+
+    fn restart(&mut self, downtime_ms: u64) {
+        self.world.restart(downtime_ms);
+        self.round_from = None;
+    }
+
+    fn limit(&mut self, tenant: usize, callable: usize, most: Option<u32>) {
+        let (tenant, callable) = (TENANTS[tenant], CALLABLES.get(callable).copied());
+        self.world.set_limit(tenant, callable, most);
+        match most {
+            Some(most) => self.limits.insert((tenant, callable), most),
+            None => self.limits.remove(&(tenant, callable)),
+        };
+    }
+
+    /// Goes on with a walk over the living. When it is over, the log before it can go.
+    fn carry(&mut self, most: usize) {
+        let now = self.world.now;
+        if self.round_from.is_none() {
+            self.round_from = Some(self.world.audit.log.len());
+            self.world.engine.begin_round(now);
+        }
+        let over = self.world.engine.carry(most, now);
+        self.world.settle();
+        if let Some(from) = self.round_from.filter(|_| over) {
+            self.round_from = None;
+            self.check_trimmed(from);
+        }
+    }
+
+    /// A log that begins anywhere up to a whole round leads to the same state.
+    fn check_trimmed(&self, from: usize) {
+        let log = &self.world.audit.log;
+        assert!(matches!(log[from].kind, FactKind::RoundBegan { .. }));
+        for first in [from, from.saturating_sub(2), from / 2] {
+            assert_same(self.world.engine.state(), &refold(&log[first..]));
+        }
+    }
+}
+
+fn a_spec(offer: usize, scope: usize) -> OfferSpec {
+    let callables = OFFERS[offer].iter().map(|name| (*name).into()).collect();
+    let tenants = match scope {
+        0 => TenantScope::Any,
+        most => TenantScope::Only(TENANTS[..most].iter().map(|name| (*name).into()).collect()),
+    };
+    OfferSpec { callables, tenants }
+}
+
+fn offers(spec: &OfferSpec, tenant: &str, callable: &str) -> bool {
+    let serves = match &spec.tenants {
+        TenantScope::Any => true,
+        TenantScope::Only(tenants) => tenants.iter().any(|name| **name == *tenant),
+    };
+    let family = callable.split_once('.').map_or("", |(family, _)| family);
+    let names = ["*".to_owned(), callable.to_owned(), format!("{family}.*")];
+    serves
+        && spec
+            .callables
+            .iter()
+            .any(|name| names.contains(&name.to_string()))
+}
+
+/// Where a report of a live lease leads.
+fn expected_status(before: &Living, kind: OutcomeKind) -> Status {
+    let retried = before.policy.retry.is_some() && before.progress.spent == 0;
+    match kind {
+        OutcomeKind::Completed => Status::Completed,
+        _ if before.progress.cancel.is_some() => Status::Cancelled,
+        OutcomeKind::Failed if !retried => Status::Failed,
+        _ => Status::Queued,
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
+
+    #[test]
+    fn random_lives_keep_every_promise(steps in prop::collection::vec(a_step(), 1..80)) {
+        let mut model = Model::new();
+        for step in &steps {
+            model.take(step);
+        }
+        assert_same(&model.world.audit.refold(), model.world.engine.state());
+        // When faults stop, every admissible execution ends.
+        model.finish();
+    }
+}
+
+impl Model {
+    fn finish(&mut self) {
+        for (tenant, callable) in std::mem::take(&mut self.limits).into_keys() {
+            self.world.set_limit(tenant, callable, None);
+        }
+        for _ in 0..10_000 {
+            if self.world.engine.state().slots().is_empty() {
+                return;
+            }
+            while let Some(granted) = self.world.lease("last", a_spec(0, 0)) {
+                let held = crate::world::held(&self.world, &granted);
+                self.world
+                    .report(&held, &completed())
+                    .expect("its own lease");
+            }
+            self.world.advance(1_000);
+        }
+        panic!("something never ends: {:?}", self.living());
+    }
+}

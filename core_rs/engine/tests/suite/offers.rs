@@ -1,1 +1,177 @@
-//! To come.
+//! Offers: who could take what, after everything that can change it.
+//!
+//! Owns the proofs that the kept heads never go stale. Refuses to look at them: it leases.
+
+use backlane_engine::command::{OfferSpec, Taker};
+use backlane_engine::rules::access::TenantScope;
+use backlane_engine::rules::limits::Limits;
+
+use crate::world::{World, completed, held, new_execution, offer};
+
+fn world() -> World {
+    World::new(Limits::default())
+}
+
+fn leased(world: &mut World, offer: u32) -> Option<u64> {
+    let taker = Taker {
+        worker: "w1".into(),
+        offer,
+        duration_ms: 30_000,
+        stream: None,
+    };
+    let granted = world.engine.lease(&taker, world.now);
+    world.settle();
+    granted.map(|granted| granted.birth)
+}
+
+#[test]
+fn a_wildcard_meets_a_callable_that_appears_later() {
+    let mut world = world();
+    let family = world.engine.acquire_offer(offer(&["img.*"]));
+    let all = world.engine.acquire_offer(offer(&["*"]));
+    assert!(!world.engine.has_work(family));
+    let small = world.make(&new_execution("acme", "img.small"));
+    let other = world.make(&new_execution("acme", "image"));
+    assert!(world.engine.has_work(family));
+    assert_eq!(Some(small), leased(&mut world, family));
+    assert!(!world.engine.has_work(family));
+    assert_eq!(Some(other), leased(&mut world, all));
+}
+
+#[test]
+fn a_star_within_a_name_is_no_wildcard() {
+    let spec = offer(&["img*", "*.small"]);
+    assert!(!spec.matches("acme", "img.small"));
+    assert!(!spec.matches("acme", "imgs"));
+}
+
+#[test]
+fn an_offer_made_later_sees_what_is_there() {
+    let mut world = world();
+    let first = world.make(&new_execution("acme", "mail"));
+    let held_back = world.make(&new_execution("acme", "slow"));
+    world.set_limit("acme", Some("slow"), Some(0));
+    let key = world.engine.acquire_offer(offer(&["*"]));
+    assert_eq!(Some(first), leased(&mut world, key));
+    assert_eq!(None, leased(&mut world, key));
+    world.set_limit("acme", Some("slow"), None);
+    assert_eq!(Some(held_back), leased(&mut world, key));
+}
+
+#[test]
+fn equal_offers_are_one_and_unused_ones_can_be_taken_again() {
+    let mut world = world();
+    let key = world.engine.acquire_offer(offer(&["mail"]));
+    assert_eq!(key, world.engine.acquire_offer(offer(&["mail"])));
+    world.engine.release_offer(key);
+    world.engine.release_offer(key);
+    let birth = world.make(&new_execution("acme", "mail"));
+    let again = world.engine.acquire_offer(offer(&["mail"]));
+    assert_eq!(Some(birth), leased(&mut world, again));
+}
+
+#[test]
+fn offers_that_fell_out_of_use_are_forgotten_and_built_anew() {
+    let mut world = world();
+    let kept = world.engine.acquire_offer(offer(&["mail"]));
+    for number in 0..1_000 {
+        let key = world
+            .engine
+            .acquire_offer(offer(&["mail", &format!("other{number}")]));
+        world.engine.release_offer(key);
+    }
+    let first = world.make(&new_execution("acme", "mail"));
+    let second = world.make(&new_execution("acme", "mail"));
+    let again = world.engine.acquire_offer(offer(&["mail", "other0"]));
+    assert_eq!(Some(first), leased(&mut world, again));
+    assert_eq!(Some(second), leased(&mut world, kept));
+    assert!(!world.engine.has_work(again));
+}
+
+#[test]
+fn an_offer_in_use_is_never_forgotten() {
+    let mut world = world();
+    let kept = world.engine.acquire_offer(offer(&["mail"]));
+    // Released and taken again, it once stood among the unused ones.
+    world.engine.release_offer(kept);
+    let kept = world.engine.acquire_offer(offer(&["mail"]));
+    for number in 0..200 {
+        let key = world
+            .engine
+            .acquire_offer(offer(&[&format!("other{number}")]));
+        world.engine.release_offer(key);
+    }
+    let birth = world.make(&new_execution("acme", "mail"));
+    assert_eq!(Some(birth), leased(&mut world, kept));
+}
+
+#[test]
+fn a_tenant_at_its_limit_is_parked_and_comes_back() {
+    let mut world = world();
+    world.set_limit("acme", None, Some(1));
+    let key = world.engine.acquire_offer(offer(&["*"]));
+    let first = world.make(&new_execution("acme", "mail"));
+    let second = world.make(&new_execution("acme", "other"));
+    let granted = world.lease("w1", offer(&["*"])).expect("the first");
+    assert_eq!(first, granted.birth);
+    assert!(!world.engine.has_work(key));
+    let token = held(&world, &granted);
+    world.report(&token, &completed()).expect("its own lease");
+    assert!(world.engine.has_work(key));
+    assert_eq!(Some(second), leased(&mut world, key));
+}
+
+#[test]
+fn a_callable_at_its_limit_is_parked_and_comes_back() {
+    let mut world = world();
+    world.set_limit("acme", Some("slow"), Some(1));
+    let key = world.engine.acquire_offer(offer(&["slow"]));
+    world.make(&new_execution("acme", "slow"));
+    let second = world.make(&new_execution("acme", "slow"));
+    let granted = world.lease("w1", offer(&["*"])).expect("the first");
+    assert!(!world.engine.has_work(key));
+    let token = held(&world, &granted);
+    world.report(&token, &completed()).expect("its own lease");
+    assert_eq!(Some(second), leased(&mut world, key));
+}
+
+#[test]
+fn an_offer_for_some_tenants_sees_no_other() {
+    let mut world = world();
+    let tenants = TenantScope::Only(["blue".into()].into());
+    let spec = OfferSpec {
+        tenants,
+        ..offer(&["*"])
+    };
+    let key = world.engine.acquire_offer(spec);
+    world.make(&new_execution("acme", "mail"));
+    assert!(!world.engine.has_work(key));
+    let own = world.make(&new_execution("blue", "mail"));
+    assert_eq!(Some(own), leased(&mut world, key));
+}
+
+#[test]
+fn whoever_gave_the_best_away_gets_the_second_best_of_another_callable() {
+    let mut world = world();
+    let best = world.make(&new_execution("acme", "one"));
+    let second = world.make(&new_execution("acme", "two"));
+    let third = world.make(&new_execution("acme", "one"));
+    let granted = world.lease("w1", offer(&["*"])).expect("the best");
+    assert_eq!(best, granted.birth);
+    let token = held(&world, &granted);
+    let released = backlane_engine::command::Report::Released;
+    world.report(&token, &released).expect("its own lease");
+    let next: Vec<_> = (0..3).map(|_| world.lease("w1", offer(&["*"]))).collect();
+    let next: Vec<_> = next
+        .into_iter()
+        .flatten()
+        .map(|granted| granted.birth)
+        .collect();
+    assert_eq!(vec![second, third], next);
+    assert_eq!(
+        Some(best),
+        world
+            .lease("w2", offer(&["*"]))
+            .map(|granted| granted.birth)
+    );
+}

@@ -1,1 +1,122 @@
-//! To come.
+//! Rounds: the living are carried, and the log before may go.
+
+use backlane_engine::fact::FactKind;
+use backlane_engine::fold;
+use backlane_engine::rules::limits::Limits;
+use backlane_engine::state::{Impossible, State};
+
+use crate::audit::{SHARD, assert_same, refold};
+use crate::world::{World, completed, held, new_execution, offer};
+
+/// A round with much going on between its facts; answers where in the log it begins.
+fn busy_round(world: &mut World) -> usize {
+    for number in 0..6 {
+        let mut new = new_execution("acme", ["mail", "img"][number % 2]);
+        new.dedup_key = Some(format!("k{number}").into());
+        world.make(&new);
+    }
+    world.set_limit("acme", Some("img"), Some(1));
+    world.set_limit("idle", None, Some(7));
+    let before = world.lease("w1", offer(&["*"])).expect("six are ready");
+    let from = world.audit.log.len();
+    world.engine.begin_round(world.now);
+    world.settle();
+    // These are not carried yet.
+    let lease = held(world, &before);
+    world.report(&lease, &completed()).expect("its own lease");
+    world.lease("w1", offer(&["mail"])).expect("two are left");
+    world.cancel("acme", world.id(6)).expect("it is queued");
+    world.make(&new_execution("acme", "mail"));
+    while !world.engine.carry(2, world.now) {
+        world.settle();
+        world.advance(100);
+    }
+    world.settle();
+    from
+}
+
+#[test]
+fn a_log_that_begins_with_a_round_leads_to_the_same_state() {
+    let mut world = World::new(Limits::default());
+    let from = busy_round(&mut world);
+    let log = world.audit.log.clone();
+    assert_same(world.engine.state(), &refold(&log[from..]));
+    // Frames hold many facts: a few from before the round may still be there.
+    for first in 0..from {
+        assert_same(world.engine.state(), &refold(&log[first..]));
+    }
+}
+
+#[test]
+fn a_dedup_key_is_still_held_after_the_log_was_trimmed() {
+    let mut world = World::new(Limits::default());
+    let from = busy_round(&mut world);
+    let state = refold(&world.audit.log[from..]);
+    let acme = state.tenants().by_name("acme").expect("a tenant");
+    assert_eq!(Some(4), state.dedup(acme, "k3"));
+    assert_eq!(None, state.dedup(acme, "k0"), "its holder ended");
+}
+
+#[test]
+fn a_round_that_a_restart_broke_off_needs_the_log_before_it() {
+    let mut world = World::new(Limits::default());
+    let whole = busy_round(&mut world);
+    world.engine.begin_round(world.now);
+    world.engine.carry(1, world.now);
+    world.restart(0);
+    assert_same(world.engine.state(), &refold(&world.audit.log[whole..]));
+    let again = busy_round(&mut world);
+    for from in [whole, usize::midpoint(whole, again), again] {
+        assert_same(world.engine.state(), &refold(&world.audit.log[from..]));
+    }
+}
+
+#[test]
+fn an_empty_shard_is_carried_at_once() {
+    let mut world = World::new(Limits::default());
+    world.engine.begin_round(world.now);
+    assert!(world.engine.carry(10, world.now));
+    world.settle();
+    assert_eq!(1, world.engine.state().next_birth());
+}
+
+#[test]
+fn birth_numbers_go_on_though_nobody_lives_to_show_them() {
+    let mut world = World::new(Limits::default());
+    let birth = world.make(&new_execution("acme", "mail"));
+    world.cancel("acme", world.id(birth)).expect("it is queued");
+    let from = world.audit.log.len();
+    world.engine.begin_round(world.now);
+    assert!(world.engine.carry(10, world.now));
+    world.settle();
+    assert_eq!(birth + 1, refold(&world.audit.log[from..]).next_birth());
+}
+
+#[test]
+fn what_a_whole_log_never_made_is_damage() {
+    let mut world = World::new(Limits::default());
+    world.make(&new_execution("acme", "mail"));
+    world.make(&new_execution("acme", "mail"));
+    world.cancel("acme", world.id(2)).expect("it is queued");
+    let mut log = world.audit.log.clone();
+    log.remove(1);
+    let mut state = State::new(SHARD);
+    let folded: Result<(), _> = log.iter().try_for_each(|fact| fold(&mut state, fact));
+    assert_eq!(Err(Impossible::Unknown { birth: 2 }), folded);
+}
+
+#[test]
+fn what_was_carried_otherwise_than_the_log_made_it_is_damage() {
+    let mut world = World::new(Limits::default());
+    world.make(&new_execution("acme", "mail"));
+    world.engine.begin_round(world.now);
+    world.engine.carry(10, world.now);
+    world.settle();
+    let mut log = world.audit.log.clone();
+    if let Some(FactKind::Carried(living)) = log.last_mut().map(|fact| &mut fact.kind) {
+        living.priority += 1;
+    }
+    let mut state = State::new(SHARD);
+    let folded: Result<(), _> = log.iter().try_for_each(|fact| fold(&mut state, fact));
+    assert_eq!(Err(Impossible::CarriedDiffers { birth: 1 }), folded);
+}

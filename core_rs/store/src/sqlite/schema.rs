@@ -11,6 +11,9 @@ use super::SqliteOptions;
 use super::failure::reading;
 use crate::StoreError;
 
+/// A reader's part of the cache: it mostly reads a page once, in the order of births.
+const READER_SHARE: u64 = 8;
+
 /// "BckL": tells `file(1)`, and us, whose database this is.
 const APPLICATION_ID: u32 = 0x4263_6b4c;
 const USER_VERSION: u32 = 1;
@@ -85,7 +88,8 @@ pub(super) fn open_reader(path: &Path, options: &SqliteOptions) -> rusqlite::Res
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(BUSY)?;
-    connection.pragma_update(None, "cache_size", cache_size(options))?;
+    let share = options.cache_bytes / READER_SHARE;
+    connection.pragma_update(None, "cache_size", cache_size(share))?;
     connection.set_prepared_statement_cache_capacity(64);
     Ok(connection)
 }
@@ -125,7 +129,7 @@ fn configure(c: &Connection, options: &SqliteOptions, is_new: bool) -> rusqlite:
     }
     c.pragma_update(None, "journal_mode", "WAL")?;
     c.pragma_update(None, "synchronous", "FULL")?;
-    c.pragma_update(None, "cache_size", cache_size(options))?;
+    c.pragma_update(None, "cache_size", cache_size(options.cache_bytes))?;
     c.pragma_update(None, "foreign_keys", false)?;
     c.pragma_update(None, "trusted_schema", false)?;
     let page_bytes: i64 = c.pragma_query_value(None, "page_size", |row| row.get(0))?;
@@ -135,8 +139,8 @@ fn configure(c: &Connection, options: &SqliteOptions, is_new: bool) -> rusqlite:
 }
 
 /// The cache in SQLite's way: negative for KiB.
-fn cache_size(options: &SqliteOptions) -> i64 {
-    -to_db(options.cache_bytes / 1024).max(1)
+fn cache_size(bytes: u64) -> i64 {
+    -to_db(bytes / 1024).max(1)
 }
 
 /// One transaction, so that a crash leaves an empty database or a whole one.

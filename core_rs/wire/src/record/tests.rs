@@ -70,7 +70,8 @@ fn at(seconds: i64, nanos: i32) -> Timestamp {
     Timestamp { seconds, nanos }
 }
 
-fn rich() -> v1::EnqueueRequest {
+/// A request that sets every field.
+pub(crate) fn rich() -> v1::EnqueueRequest {
     v1::EnqueueRequest {
         tenant_id: "acme".into(),
         callable_name: "mail.send".into(),

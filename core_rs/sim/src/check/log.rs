@@ -1,0 +1,367 @@
+//! The log: every fact follows from those before it, and what was durable is still there.
+//!
+//! Owns two folds of the same facts: of all that was handed to the store, and of all that the
+//! store took. Refuses to look at answers: the ledger does.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use backlane_engine::command::OfferSpec;
+use backlane_engine::fact::{Ended, Fact, FactKind, Living, OutcomeKind, RequeueCause};
+use backlane_engine::rules::id::{Birth, LeaseToken};
+use backlane_engine::rules::status::{Phase, Status, TaskState};
+use backlane_engine::state::State;
+use backlane_store::{Commit, Store, StoreError};
+use backlane_wire::{DecodeError, decode_facts};
+
+use super::{Checked, Violation, better_one, broken, must, same_state};
+
+const ACKNOWLEDGED: &str = "nothing acknowledged is ever lost";
+const TERMINAL: &str = "nothing follows a terminal status";
+const TOKENS: &str = "lease tokens are never reused";
+const LIMITS: &str = "no limit is exceeded";
+const ORDER: &str = "nobody gets an execution while a better one was admissible";
+const LEGAL: &str = "only legal transitions happen";
+const FOLD: &str = "folding the log gives the memory";
+
+/// How long a worker may be kept from what it gave back; a little more than it is.
+const PAUSE_MS: u64 = 5_000;
+
+/// What each worker offers, by name.
+pub type Offers = BTreeMap<Arc<str>, OfferSpec>;
+
+/// What a fact is remembered by, until a crash undoes it.
+#[derive(Debug, Clone, Copy)]
+struct At {
+    sequence: u64,
+    at_ms: u64,
+}
+
+/// Follows a log.
+#[derive(Debug)]
+pub struct LogCheck {
+    shard: u16,
+    emitted: State,
+    durable: State,
+    under_way: VecDeque<Vec<Fact>>,
+    next_emitted: u64,
+    next_durable: u64,
+    tokens: BTreeMap<LeaseToken, Birth>,
+    reported: BTreeMap<LeaseToken, (At, OutcomeKind)>,
+    ended: BTreeMap<Birth, (At, Status)>,
+    released: BTreeMap<(Birth, Arc<str>), u64>,
+    jumped_at_ms: u64,
+    /// What each worker offers.
+    pub offers: Offers,
+    /// Most executions of a tenant.
+    pub max_queue: u64,
+    /// Most that lived at once.
+    pub most_living: usize,
+}
+
+impl LogCheck {
+    /// The check of a log that is empty.
+    #[must_use]
+    pub fn new(shard: u16, max_queue: u64) -> Self {
+        Self {
+            shard,
+            emitted: State::new(shard),
+            durable: State::new(shard),
+            under_way: VecDeque::new(),
+            next_emitted: 1,
+            next_durable: 1,
+            tokens: BTreeMap::new(),
+            reported: BTreeMap::new(),
+            ended: BTreeMap::new(),
+            released: BTreeMap::new(),
+            jumped_at_ms: 0,
+            offers: Offers::new(),
+            max_queue,
+            most_living: 0,
+        }
+    }
+
+    /// The fold of all that was handed to the store.
+    #[must_use]
+    pub const fn emitted(&self) -> &State {
+        &self.emitted
+    }
+
+    /// The fold of all that the store took.
+    #[must_use]
+    pub const fn durable(&self) -> &State {
+        &self.durable
+    }
+
+    /// When and how an execution ended, if it did.
+    #[must_use]
+    pub fn end_of(&self, birth: Birth) -> Option<(u64, Status)> {
+        self.ended.get(&birth).map(|(at, status)| (at.at_ms, *status))
+    }
+
+    /// What the holder of a lease reported, where its report was taken.
+    #[must_use]
+    pub fn report_of(&self, token: LeaseToken) -> Option<OutcomeKind> {
+        self.reported.get(&token).map(|(_, kind)| *kind)
+    }
+
+    /// The wall clock jumped: pauses cannot be told from logged times around it.
+    pub const fn clock_jumped(&mut self, wall_ms: u64) {
+        if wall_ms > self.jumped_at_ms {
+            self.jumped_at_ms = wall_ms;
+        }
+    }
+
+    /// A commit was handed to the store.
+    ///
+    /// # Errors
+    /// The first fact that breaks an invariant.
+    pub fn emit(&mut self, commit: &Commit) -> Checked {
+        must(commit.first_sequence == self.next_emitted, FOLD, || {
+            format!("{} is not {}", commit.first_sequence, self.next_emitted)
+        })?;
+        let facts = read(&commit.frame).map_err(|error| broken(FOLD, error))?;
+        must(facts.len() == commit.count as usize, FOLD, || format!("{} facts", facts.len()))?;
+        self.rows_fit(commit, &facts)?;
+        for fact in &facts {
+            self.follow(fact)?;
+            self.next_emitted += 1;
+        }
+        self.most_living = self.most_living.max(self.emitted.slots().len());
+        self.under_way.push_back(facts);
+        Ok(())
+    }
+
+    /// What is born comes with what it was made with, and what ends with how.
+    fn rows_fit(&self, commit: &Commit, facts: &[Fact]) -> Checked {
+        let (mut born, mut ended) = (Vec::new(), Vec::new());
+        for fact in facts {
+            match &fact.kind {
+                FactKind::Enqueued(living) => born.push(living.id.birth),
+                FactKind::Ended(one) => ended.push(one.birth),
+                _ => {}
+            }
+        }
+        let payloads: Vec<_> = commit.payloads.iter().map(|(birth, _)| *birth).collect();
+        must(born == payloads, ACKNOWLEDGED, || format!("{born:?} came with {payloads:?}"))?;
+        let finished: Vec<_> = commit.finished.iter().map(|row| row.birth).collect();
+        must(ended == finished, ACKNOWLEDGED, || format!("{ended:?} came with {finished:?}"))
+    }
+
+    /// The store took everything below a sequence.
+    ///
+    /// # Errors
+    /// A fact that does not fold.
+    pub fn took(&mut self, next_sequence: u64) -> Checked {
+        while self.next_durable < next_sequence {
+            let Some(facts) = self.under_way.pop_front() else {
+                return Err(broken(FOLD, "the store has facts that nobody handed to it"));
+            };
+            for fact in &facts {
+                self.durable.apply(fact).map_err(|error| broken(FOLD, error))?;
+                self.next_durable += 1;
+            }
+        }
+        Ok(())
+    }
+
+    /// The process ended; `store` was taken anew and its log goes on at `next_sequence`.
+    ///
+    /// # Errors
+    /// What is missing of what the store had taken.
+    pub fn restart(&mut self, store: &mut dyn Store, next_sequence: u64) -> Checked {
+        must(next_sequence >= self.next_durable, ACKNOWLEDGED, || {
+            format!("the log ends before {next_sequence}; {} was durable", self.next_durable)
+        })?;
+        self.took(next_sequence)?;
+        let folded = refold(store, self.shard).map_err(|error| broken(FOLD, error))?;
+        same_state(&self.durable, &folded)?;
+        self.under_way.clear();
+        self.emitted = folded;
+        self.next_emitted = next_sequence;
+        self.reported.retain(|_, (at, _)| at.sequence < next_sequence);
+        self.ended.retain(|_, (at, _)| at.sequence < next_sequence);
+        self.released.clear();
+        Ok(())
+    }
+
+    /// Whether the log, folded anew, is what the store took.
+    ///
+    /// # Errors
+    /// The first difference.
+    pub fn refold(&self, store: &mut dyn Store) -> Checked {
+        let folded = refold(store, self.shard).map_err(|error| broken(FOLD, error))?;
+        same_state(&self.durable, &folded)
+    }
+
+    fn follow(&mut self, fact: &Fact) -> Checked {
+        must(fact.at_ms >= self.emitted.last_at_ms(), LEGAL, || format!("time went back: {fact:?}"))?;
+        let birth = birth_of(&fact.kind);
+        let over = birth.and_then(|birth| self.ended.get(&birth));
+        must(over.is_none(), TERMINAL, || format!("{fact:?}"))?;
+        self.may_follow(fact)?;
+        let before = birth.and_then(|birth| self.emitted.living(birth));
+        let last = self.emitted.apply(fact).map_err(|error| broken(FOLD, error))?;
+        if let Some(birth) = birth {
+            let after = self.emitted.living(birth);
+            check_move(&fact.kind, before.as_ref(), after.as_ref())?;
+        }
+        let at = At { sequence: self.next_emitted, at_ms: fact.at_ms };
+        self.remember(&fact.kind, at, before.as_ref());
+        match (&fact.kind, last) {
+            (FactKind::Ended(ended), Some(last)) => check_end(ended, &last, fact.at_ms),
+            _ => Ok(()),
+        }
+    }
+
+    fn may_follow(&mut self, fact: &Fact) -> Checked {
+        match &fact.kind {
+            FactKind::Enqueued(living) => self.may_be_born(living),
+            FactKind::Leased { birth, holding, .. } => {
+                let before = self.tokens.insert(holding.token, *birth);
+                must(before.is_none(), TOKENS, || format!("{:?}", holding.token))?;
+                self.may_be_leased(*birth, &holding.worker, fact.at_ms)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn may_be_born(&self, living: &Living) -> Checked {
+        let state = &self.emitted;
+        must(living.id.birth == state.next_birth(), LEGAL, || format!("{:?}", living.id))?;
+        let Some(tenant) = state.tenants().by_name(&living.tenant) else { return Ok(()) };
+        let held = state.tenants().tenant(tenant).living.len() as u64;
+        must(held < self.max_queue, LIMITS, || format!("{held} of {}", living.tenant))?;
+        let key = living.dedup_key.as_deref();
+        let holder = key.and_then(|key| state.dedup(tenant, key));
+        must(holder.is_none(), "one living execution per dedup key", || format!("{key:?}"))
+    }
+
+    fn may_be_leased(&self, birth: Birth, worker: &Arc<str>, at_ms: u64) -> Checked {
+        let state = &self.emitted;
+        let Some(slot) = state.slot(birth) else {
+            return Err(broken(LEGAL, format!("{birth} was leased and is not there")));
+        };
+        must(slot.phase == Phase::Ready, LEGAL, || format!("{birth} is {:?}", slot.phase))?;
+        let queue = state.tenants().queue(slot.queue);
+        let tenant = state.tenants().tenant(queue.tenant);
+        let full = queue.is_full() || tenant.is_full();
+        must(!full, LIMITS, || format!("{birth} of {} was leased", tenant.name))?;
+        let Some(offer) = self.offers.get(worker) else {
+            return Err(broken(LEGAL, format!("nobody is called {worker}")));
+        };
+        let offered = offer.matches(&tenant.name, &queue.callable);
+        must(offered, "no call reads or writes across tenants", || {
+            format!("{worker} got {birth} of {}, {}", tenant.name, queue.callable)
+        })?;
+        let better = better_one(state, offer, birth, at_ms, |other| {
+            self.may_be_kept_from(other, worker, at_ms)
+        });
+        must(better.is_none(), ORDER, || format!("{worker} got {birth}, not {better:?}"))
+    }
+
+    fn may_be_kept_from(&self, birth: Birth, worker: &Arc<str>, at_ms: u64) -> bool {
+        let released = self.released.get(&(birth, worker.clone()));
+        released.is_some_and(|released| {
+            at_ms <= released + PAUSE_MS || self.jumped_at_ms >= *released
+        })
+    }
+
+    fn remember(&mut self, kind: &FactKind, at: At, before: Option<&Living>) {
+        let holding = before.and_then(|before| before.progress.holding.as_ref());
+        let outcome = match kind {
+            FactKind::Ended(ended) => {
+                self.ended.insert(ended.birth, (at, ended.status));
+                ended.outcome
+            }
+            FactKind::Requeued { birth, cause, .. } => {
+                if let (RequeueCause::Released, Some(holding)) = (cause, holding) {
+                    self.released.insert((*birth, holding.worker.clone()), at.at_ms);
+                }
+                cause.outcome()
+            }
+            _ => None,
+        };
+        if let (Some(kind), Some(holding)) = (outcome, holding) {
+            self.reported.insert(holding.token, (at, kind));
+        }
+    }
+}
+
+fn read(frame: &[u8]) -> Result<Vec<Fact>, DecodeError> {
+    let mut facts = Vec::new();
+    decode_facts(frame, &mut |fact| {
+        facts.push(fact);
+        Ok::<_, DecodeError>(())
+    })?;
+    Ok(facts)
+}
+
+fn refold(store: &mut dyn Store, shard: u16) -> Result<State, Violation> {
+    let mut state = State::new(shard);
+    let corrupt = |what: String| StoreError::Corrupt { what };
+    let replayed = store.replay(&mut |frame| {
+        for fact in read(&frame.bytes).map_err(|error| corrupt(error.to_string()))? {
+            state.apply(&fact).map_err(|error| corrupt(error.to_string()))?;
+        }
+        Ok(())
+    });
+    replayed.map_err(|error| broken(FOLD, error))?;
+    Ok(state)
+}
+
+fn birth_of(kind: &FactKind) -> Option<Birth> {
+    match kind {
+        FactKind::Enqueued(living) | FactKind::Carried(living) => Some(living.id.birth),
+        FactKind::Ended(ended) => Some(ended.birth),
+        FactKind::Due(birth)
+        | FactKind::Leased { birth, .. }
+        | FactKind::Requeued { birth, .. }
+        | FactKind::CancelRequested { birth, .. } => Some(*birth),
+        _ => None,
+    }
+}
+
+fn check_move(kind: &FactKind, before: Option<&Living>, after: Option<&Living>) -> Checked {
+    let wrong = || format!("{kind:?} led from {before:?} to {after:?}");
+    let holds = match (kind, before, after) {
+        (FactKind::Enqueued(_), None, Some(after)) => after.progress.version == 1,
+        (FactKind::Carried(_), Some(before), Some(after)) => before == after,
+        (FactKind::CancelRequested { .. }, Some(before), Some(after)) => {
+            before.progress.phase == Phase::Running && is_change(before, after)
+        }
+        (FactKind::Ended(ended), Some(before), None) => {
+            may_end(before.progress.phase.task_state(), TaskState::of_end(ended.status))
+        }
+        (_, Some(before), Some(after)) => {
+            let moved = [before, after].map(|one| one.progress.phase.task_state());
+            moved[0].can_transition_to(moved[1]) && is_change(before, after)
+        }
+        _ => false,
+    };
+    must(holds, LEGAL, wrong)
+}
+
+/// A failure passes through `Failed` on its way to the dead letters.
+fn may_end(from: TaskState, end: TaskState) -> bool {
+    let by_failure = from.can_transition_to(TaskState::Failed) && end == TaskState::DeadLettered;
+    by_failure || from.can_transition_to(end)
+}
+
+fn is_change(before: &Living, after: &Living) -> bool {
+    let (before, after) = (&before.progress, &after.progress);
+    before.version + 1 == after.version
+        && after.attempt >= before.attempt
+        && (after.phase == Phase::Running) == after.holding.is_some()
+        && (after.phase == Phase::Retrying) == after.next_attempt_at_ms.is_some()
+}
+
+fn check_end(ended: &Ended, last: &Living, at_ms: u64) -> Checked {
+    let failed = matches!(ended.status, Status::Failed | Status::Timeout);
+    let holds = ended.status.is_finished()
+        && (ended.status == Status::Completed) == ended.output.is_some()
+        && failed == ended.error.is_some()
+        && last.progress.started_at_ms.is_none_or(|started| started <= at_ms);
+    must(holds, "an end has exactly its output or error", || format!("{ended:?} of {last:?}"))
+}
+

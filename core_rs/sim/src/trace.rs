@@ -1,0 +1,50 @@
+//! The trace: what happened, as a hash of everything and the last events in words.
+//!
+//! Owns both. Refuses to influence a run: it is written to and never read by one.
+
+use std::collections::VecDeque;
+
+const KEPT: usize = 60;
+
+/// What happened in a run.
+#[derive(Debug, Default)]
+pub struct Trace {
+    hash: u64,
+    last: VecDeque<String>,
+    aloud: bool,
+}
+
+impl Trace {
+    /// An empty trace; `aloud` prints each event as it comes.
+    #[must_use]
+    pub fn new(aloud: bool) -> Self {
+        Self { hash: 0xCBF2_9CE4_8422_2325, last: VecDeque::new(), aloud }
+    }
+
+    /// Notes an event.
+    pub fn note(&mut self, step: u64, event: &str) {
+        let line = format!("{step:>6}  {event}");
+        // FNV-1a: stable over platforms and versions.
+        for byte in line.bytes() {
+            self.hash = (self.hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3);
+        }
+        if self.aloud {
+            println!("{line}");
+        }
+        self.last.push_back(line);
+        if self.last.len() > KEPT {
+            self.last.pop_front();
+        }
+    }
+
+    /// The hash of every event so far.
+    #[must_use]
+    pub const fn hash(&self) -> u64 {
+        self.hash
+    }
+
+    /// The last events, oldest first.
+    pub fn last(&self) -> impl Iterator<Item = &str> {
+        self.last.iter().map(String::as_str)
+    }
+}

@@ -1,0 +1,1 @@
+"""What Backlane promises, asked for through a channel alone."""

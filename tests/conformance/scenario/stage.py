@@ -1,0 +1,220 @@
+"""The stage: a scenario's lines played on a server, through its channel.
+
+Owns what each verb does and what it answers, in words. Refuses to compare.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import grpc
+
+from backlane.errors import BacklaneError, from_rpc_error, from_status
+from backlane.v1 import execution_service_pb2 as api
+from backlane.v1 import worker_service_pb2 as work
+from backlane.v1.execution_service_pb2_grpc import ExecutionServiceStub
+from backlane.v1.worker_service_pb2_grpc import WorkerServiceStub
+from tests.conformance.scenario import requests
+from tests.conformance.scenario.script import Line, Word, keyed, milliseconds
+from tests.conformance.scenario.view import NONE, instant, show, status
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from backlane.v1 import execution_pb2 as records
+    from backlane.v1.execution_service_pb2_grpc import ExecutionServiceAsyncStub
+    from backlane.v1.worker_service_pb2_grpc import WorkerServiceAsyncStub
+    from tests.conformance.scenario.stand import Stand
+
+TIMEOUT_S = 20
+NOTHING = "nothing"
+
+
+@dataclass
+class Answer:
+    """What a line answered."""
+
+    words: list[str] = field(default_factory=list)
+    fields: dict[str, object] = field(default_factory=dict)
+
+
+class Stage:
+    """A server, and what the executions on it are called."""
+
+    def __init__(self, stand: Stand) -> None:
+        """Begin a scenario."""
+        self._stand = stand
+        self._ids: dict[str, str] = {}
+        self._tokens: dict[tuple[str, int], str] = {}
+        self._attempts: dict[str, int] = {}
+
+    async def play(self, line: Line) -> Answer:
+        """Play one line; a refusal is an answer."""
+        try:
+            answer: Answer = await getattr(self, f"_{line.verb}")(line)
+        except grpc.aio.AioRpcError as error:
+            return _refused(from_rpc_error(error))
+        return answer
+
+    @property
+    def _producer(self) -> ExecutionServiceAsyncStub:
+        return ExecutionServiceStub(self._stand.channel)
+
+    @property
+    def _worker(self) -> WorkerServiceAsyncStub:
+        return WorkerServiceStub(self._stand.channel)
+
+    async def _enqueue(self, line: Line) -> Answer:
+        request = requests.enqueue(line.words, self._stand.now_ms)
+        response = await self._producer.Enqueue(request, timeout=TIMEOUT_S)
+        return Answer([self._met(line.plain(), response)])
+
+    async def _batch(self, line: Line) -> Answer:
+        head, *parts = _parted(line.words)
+        request = api.EnqueueBatchRequest(
+            tenant_id="acme",
+            request_id=keyed(head).get("request_id", ""),
+            items=[requests.enqueue(part, self._stand.now_ms) for part in parts],
+        )
+        response = await self._producer.EnqueueBatch(request, timeout=TIMEOUT_S)
+        made = zip(parts, response.results, strict=True)
+        met = [self._met(part[0].value, result) for part, result in made]
+        return Answer([*(["repeated"] if response.existing else []), *met])
+
+    def _met(self, name: str, response: api.EnqueueResponse) -> str:
+        """Bind a name to what an enqueue came to, and tell what that was."""
+        execution_id = response.execution.execution_id
+        known = sorted(known for known, bound in self._ids.items() if bound == execution_id)
+        self._ids[name] = execution_id
+        return f"existing:{known[0]}" if response.existing else "new"
+
+    async def _lease(self, line: Line) -> Answer:
+        response = await self._worker.Lease(requests.lease(line), timeout=TIMEOUT_S)
+        answer = Answer([self._granted(lease, line.plain()) for lease in response.leases])
+        if not answer.words:
+            return Answer([NOTHING])
+        last = response.leases[-1]
+        answer.fields["attempt"] = str(last.attempt)
+        answer.fields["expires"] = instant(last.lease_expires_at, self._stand.now_ms)
+        answer.fields["attempt_deadline"] = instant(last.attempt_deadline, self._stand.now_ms)
+        return answer
+
+    def _granted(self, lease: work.Lease, worker: str) -> str:
+        record = lease.execution
+        assert (record.attempt, record.worker_id) == (lease.attempt, worker)
+        self._tokens[record.execution_id, lease.attempt] = lease.lease_token
+        self._attempts[record.execution_id] = lease.attempt
+        return self._name(record)
+
+    def _name(self, record: records.BackgroundExecution) -> str:
+        named = {bound: name for name, bound in sorted(self._ids.items(), reverse=True)}
+        return named[record.execution_id]
+
+    def _held(self, line: Line) -> work.LeaseRef:
+        execution_id = self._ids[line.plain()]
+        asked = line.get("token") or str(self._attempts[execution_id])
+        token = asked if asked == "garbage" else self._tokens[execution_id, int(asked)]
+        return work.LeaseRef(execution_id=execution_id, lease_token=token)
+
+    async def _renew(self, line: Line) -> Answer:
+        duration = line.get("duration")
+        request = work.RenewLeasesRequest(
+            leases=[self._held(line)], lease_duration_ms=milliseconds(duration) if duration else 0
+        )
+        response = await self._worker.RenewLeases(request, timeout=TIMEOUT_S)
+        return self._settled(response.outcomes)
+
+    async def _complete(self, line: Line) -> Answer:
+        held, output = self._held(line), requests.output(line.get("output"))
+        result = work.CompleteResult(
+            execution_id=held.execution_id, lease_token=held.lease_token, output=output
+        )
+        request = work.CompleteRequest(results=[result])
+        response = await self._worker.Complete(request, timeout=TIMEOUT_S)
+        return self._settled(response.outcomes)
+
+    async def _fail(self, line: Line) -> Answer:
+        request = work.FailRequest(failures=[requests.failure(line, self._held(line))])
+        response = await self._worker.Fail(request, timeout=TIMEOUT_S)
+        return self._settled(response.outcomes)
+
+    async def _release(self, line: Line) -> Answer:
+        request = work.ReleaseRequest(releases=[self._held(line)])
+        response = await self._worker.Release(request, timeout=TIMEOUT_S)
+        return self._settled(response.outcomes)
+
+    def _settled(self, outcomes: Sequence[work.LeaseOutcome]) -> Answer:
+        [outcome] = outcomes
+        if outcome.HasField("status"):
+            return _refused(from_status(outcome.status))
+        result = outcome.result
+        answer = Answer([status(result.status)])
+        answer.fields["cancel_requested"] = str(result.cancel_requested).lower()
+        if result.HasField("lease_expires_at"):
+            answer.fields["expires"] = instant(result.lease_expires_at, self._stand.now_ms)
+        return answer
+
+    async def _cancel(self, line: Line) -> Answer:
+        request = api.CancelRequest(
+            tenant_id=line.get("tenant", "acme"), execution_id=self._ids[line.plain()]
+        )
+        response = await self._producer.Cancel(request, timeout=TIMEOUT_S)
+        return Answer([status(response.execution.status)])
+
+    async def _advance(self, line: Line) -> Answer:
+        self._stand.advance(milliseconds(line.plain()))
+        return Answer()
+
+    async def _restart(self, line: Line) -> Answer:
+        await self._stand.restart(milliseconds(line.get("downtime", "0ms")))
+        return Answer()
+
+    async def _expect(self, line: Line) -> Answer:
+        record = await self._find(self._ids[line.plain()])
+        keys = [key for key in keyed(line.words) if not key.startswith("engine.")]
+        return Answer([], {key: show(record, key, self._stand.now_ms) for key in keys})
+
+    async def _find(self, execution_id: str) -> records.BackgroundExecution:
+        """Look in every tenant that a scenario may name."""
+        for tenant in ("acme", "blue"):
+            request = api.GetRequest(tenant_id=tenant, execution_id=execution_id)
+            try:
+                response = await self._producer.Get(request, timeout=TIMEOUT_S)
+            except grpc.aio.AioRpcError as error:
+                assert error.code() is grpc.StatusCode.NOT_FOUND
+            else:
+                return response.execution
+        raise AssertionError(f"{execution_id} is in no tenant")
+
+    async def _peek(self, line: Line) -> Answer:
+        request = api.PeekRequest(
+            tenant_id=line.get("tenant", "acme"),
+            limit=int(line.get("limit", "100")),
+            callables=line.get("callables", "*").split(","),
+        )
+        response = await self._producer.Peek(request, timeout=TIMEOUT_S)
+        return Answer([self._name(record) for record in response.executions] or [NOTHING])
+
+    async def _stats(self, line: Line) -> Answer:
+        request = api.GetQueueStatsRequest(tenant_id=line.get("tenant", "acme"))
+        stats = await self._producer.GetQueueStats(request, timeout=TIMEOUT_S)
+        names = ("ready", "pending", "retrying", "running")
+        answer = Answer([], {name: str(getattr(stats, name)) for name in names})
+        oldest = stats.oldest_queued_at if stats.HasField("oldest_queued_at") else None
+        answer.fields["oldest"] = instant(oldest, self._stand.now_ms) if oldest else NONE
+        return answer
+
+
+def _parted(words: list[Word]) -> list[list[Word]]:
+    parts: list[list[Word]] = [[]]
+    for word in words:
+        if word == Word(None, ";"):
+            parts.append([])
+        else:
+            parts[-1].append(word)
+    return parts
+
+
+def _refused(error: BacklaneError) -> Answer:
+    return Answer(["error", error.reason], dict(error.metadata))

@@ -1,0 +1,91 @@
+"""An execution as a scenario shows it, field by field, in its words."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from google.protobuf import json_format
+
+from backlane.v1 import execution_pb2 as records
+
+if TYPE_CHECKING:
+    from google.protobuf.timestamp_pb2 import Timestamp
+
+NONE = "none"
+_INSTANTS = {
+    "queued": "queued_at",
+    "updated": "updated_at",
+    "started": "started_at",
+    "next_attempt": "next_attempt_at",
+    "completed": "completed_at",
+}
+_NUMBERS = {"attempt", "version"}
+
+
+def name_of(enum: object, number: int) -> str:
+    """An enum's value without its prefix, in lower case."""
+    values = {value.number: value.name for value in enum.DESCRIPTOR.values}  # type: ignore[attr-defined]
+    prefix = values[0].removesuffix("UNSPECIFIED")
+    return values[number].removeprefix(prefix).lower()
+
+
+def instant(at: Timestamp, now_ms: int) -> str:
+    """An instant seen from now."""
+    return f"{at.ToMilliseconds() - now_ms:+d}ms"
+
+
+def status(number: int) -> str:
+    """A status by its name."""
+    return name_of(records.BackgroundExecutionStatus, number)
+
+
+def show(record: records.BackgroundExecution, key: str, now_ms: int) -> str | object:
+    """The value of a field, `none` where it is absent; an output as the JSON it stands for."""
+    if key in _INSTANTS:
+        field = _INSTANTS[key]
+        return instant(getattr(record, field), now_ms) if record.HasField(field) else NONE
+    if key in _NUMBERS:
+        return str(getattr(record, key))
+    if key.startswith("error."):
+        return _show_error(record, key.removeprefix("error."))
+    return _SHOWN[key](record)
+
+
+def _show_error(record: records.BackgroundExecution, key: str) -> str:
+    error = record.error
+    if not record.HasField("error") or (key == "code" and not error.HasField("code")):
+        return NONE
+    if key == "category":
+        return name_of(records.ErrorCategory, error.category)
+    return str(getattr(error, key))
+
+
+def _actor(record: records.BackgroundExecution) -> str:
+    if not record.HasField("actor"):
+        return NONE
+    kind = name_of(records.ActorKind, record.actor.kind)
+    return f"{kind}:{record.actor.id}" if record.actor.id else kind
+
+
+def _duration(record: records.BackgroundExecution) -> str:
+    if not (record.HasField("started_at") and record.HasField("completed_at")):
+        return NONE
+    return f"{record.completed_at.ToMilliseconds() - record.started_at.ToMilliseconds()}ms"
+
+
+_SHOWN = {
+    "actor": _actor,
+    "callable": lambda record: record.callable_name,
+    "cancel_requested": lambda record: str(record.cancel_requested).lower(),
+    "duration": _duration,
+    "output": lambda record: (
+        json_format.MessageToDict(record.output) if record.HasField("output") else NONE
+    ),
+    "priority": lambda record: str(record.config.priority),
+    "reason": lambda record: (
+        name_of(records.EndReason, record.reason) if record.reason else NONE
+    ),
+    "status": lambda record: status(record.status),
+    "tenant": lambda record: record.tenant_id,
+    "worker": lambda record: record.worker_id if record.HasField("worker_id") else NONE,
+}
