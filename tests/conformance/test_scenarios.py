@@ -30,7 +30,7 @@ def test_there_are_scenarios() -> None:
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 async def test_scenario(path: Path, tmp_path: Path) -> None:
-    lines = parse(path.read_text(encoding="utf-8"))
+    lines = load(path)
     needs = {need for line in lines if line.verb == "needs" for need in plain(line.words)}
     if needs - CAN:
         pytest.skip(f"needs {', '.join(sorted(needs - CAN))}, which no call of the API sets")
@@ -42,6 +42,11 @@ async def test_scenario(path: Path, tmp_path: Path) -> None:
             if line.verb not in PASSED_OVER:
                 answer = await stage.play(line)
                 assert list(differences(line, answer)) == [], f"{path.name}:{line.number}"
+
+
+def load(path: Path) -> list[Line]:
+    """The lines of a scenario."""
+    return parse(path.read_text(encoding="utf-8"))
 
 
 def differences(line: Line, answer: Answer) -> Iterator[str]:

@@ -46,6 +46,7 @@ class Stage:
         """Begin a scenario."""
         self._stand = stand
         self._ids: dict[str, str] = {}
+        self._tenants: dict[str, str] = {}
         self._tokens: dict[tuple[str, int], str] = {}
         self._attempts: dict[str, int] = {}
 
@@ -87,6 +88,7 @@ class Stage:
         execution_id = response.execution.execution_id
         known = sorted(known for known, bound in self._ids.items() if bound == execution_id)
         self._ids[name] = execution_id
+        self._tenants[execution_id] = response.execution.tenant_id
         return f"existing:{known[0]}" if response.existing else "new"
 
     async def _lease(self, line: Line) -> Answer:
@@ -171,21 +173,12 @@ class Stage:
         return Answer()
 
     async def _expect(self, line: Line) -> Answer:
-        record = await self._find(self._ids[line.plain()])
+        execution_id = self._ids[line.plain()]
+        request = api.GetRequest(tenant_id=self._tenants[execution_id], execution_id=execution_id)
+        response = await self._producer.Get(request, timeout=TIMEOUT_S)
         keys = [key for key in keyed(line.words) if not key.startswith("engine.")]
-        return Answer([], {key: show(record, key, self._stand.now_ms) for key in keys})
-
-    async def _find(self, execution_id: str) -> records.BackgroundExecution:
-        """Look in every tenant that a scenario may name."""
-        for tenant in ("acme", "blue"):
-            request = api.GetRequest(tenant_id=tenant, execution_id=execution_id)
-            try:
-                response = await self._producer.Get(request, timeout=TIMEOUT_S)
-            except grpc.aio.AioRpcError as error:
-                assert error.code() is grpc.StatusCode.NOT_FOUND
-            else:
-                return response.execution
-        raise AssertionError(f"{execution_id} is in no tenant")
+        now_ms = self._stand.now_ms
+        return Answer([], {key: show(response.execution, key, now_ms) for key in keys})
 
     async def _peek(self, line: Line) -> Answer:
         request = api.PeekRequest(

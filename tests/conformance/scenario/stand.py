@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import grpc
 
 from backlane._core import Core
 from backlane.server.app import RECEIVE_BYTES_MAX
 from backlane.server.transport import Bounds, Transport
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 START_MS = 1_800_000_000_000
 

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from google.protobuf import json_format
 
 from backlane.v1 import execution_pb2 as records
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from google.protobuf.internal.enum_type_wrapper import _EnumTypeWrapper
     from google.protobuf.timestamp_pb2 import Timestamp
 
 NONE = "none"
-_INSTANTS = {
+_INSTANTS: Final = {
     "queued": "queued_at",
     "updated": "updated_at",
     "started": "started_at",
@@ -22,11 +25,10 @@ _INSTANTS = {
 _NUMBERS = {"attempt", "version"}
 
 
-def name_of(enum: object, number: int) -> str:
+def name_of(enum: _EnumTypeWrapper[int], number: int) -> str:
     """An enum's value without its prefix, in lower case."""
-    values = {value.number: value.name for value in enum.DESCRIPTOR.values}  # type: ignore[attr-defined]
-    prefix = values[0].removesuffix("UNSPECIFIED")
-    return values[number].removeprefix(prefix).lower()
+    prefix = enum.Name(0).removesuffix("UNSPECIFIED")
+    return enum.Name(number).removeprefix(prefix).lower()
 
 
 def instant(at: Timestamp, now_ms: int) -> str:
@@ -39,11 +41,11 @@ def status(number: int) -> str:
     return name_of(records.BackgroundExecutionStatus, number)
 
 
-def show(record: records.BackgroundExecution, key: str, now_ms: int) -> str | object:
+def show(record: records.BackgroundExecution, key: str, now_ms: int) -> object:
     """The value of a field, `none` where it is absent; an output as the JSON it stands for."""
     if key in _INSTANTS:
-        field = _INSTANTS[key]
-        return instant(getattr(record, field), now_ms) if record.HasField(field) else NONE
+        at = {field.name: value for field, value in record.ListFields()}.get(_INSTANTS[key])
+        return NONE if at is None else instant(at, now_ms)
     if key in _NUMBERS:
         return str(getattr(record, key))
     if key.startswith("error."):
@@ -73,18 +75,22 @@ def _duration(record: records.BackgroundExecution) -> str:
     return f"{record.completed_at.ToMilliseconds() - record.started_at.ToMilliseconds()}ms"
 
 
-_SHOWN = {
+def _output(record: records.BackgroundExecution) -> object:
+    return json_format.MessageToDict(record.output) if record.HasField("output") else NONE
+
+
+def _reason(record: records.BackgroundExecution) -> str:
+    return name_of(records.EndReason, record.reason) if record.reason else NONE
+
+
+_SHOWN: Final[Mapping[str, Callable[[records.BackgroundExecution], object]]] = {
     "actor": _actor,
     "callable": lambda record: record.callable_name,
     "cancel_requested": lambda record: str(record.cancel_requested).lower(),
     "duration": _duration,
-    "output": lambda record: (
-        json_format.MessageToDict(record.output) if record.HasField("output") else NONE
-    ),
+    "output": _output,
     "priority": lambda record: str(record.config.priority),
-    "reason": lambda record: (
-        name_of(records.EndReason, record.reason) if record.reason else NONE
-    ),
+    "reason": _reason,
     "status": lambda record: status(record.status),
     "tenant": lambda record: record.tenant_id,
     "worker": lambda record: record.worker_id if record.HasField("worker_id") else NONE,

@@ -81,3 +81,51 @@ impl Fair {
         charged_us.max(used_us)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn two_tenants() -> Fair {
+        Fair {
+            passes: vec![0, 0],
+            floors: vec![0, 0],
+            estimates: vec![50_000_000, FIRST_ESTIMATE_US],
+            queue_tenants: vec![0, 1],
+            virtual_us: 0,
+        }
+    }
+
+    #[test]
+    fn a_lease_is_charged_ahead_and_settled_to_what_was_used() {
+        let mut fair = two_tenants();
+        let charged = fair.charge_estimate(1, 1);
+        assert_eq!(FIRST_ESTIMATE_US, fair.pass(1));
+        fair.settle(1, charged, 30_000);
+        assert_eq!(30_000, fair.pass(1));
+    }
+
+    #[test]
+    fn a_refund_for_what_was_charged_before_an_absence_earns_no_credit() {
+        let mut fair = two_tenants();
+        let charged = [fair.charge_estimate(0, 0), fair.charge_estimate(0, 0)];
+        fair.passes[1] = 200_000_000;
+        fair.charge_estimate(1, 1);
+        fair.came_back(0);
+        assert_eq!(200_000_000, fair.pass(0));
+        for charged_us in charged {
+            fair.settle(0, charged_us, 1_000);
+        }
+        assert_eq!(200_000_000, fair.pass(0));
+    }
+
+    #[test]
+    fn a_refund_while_there_is_work_is_paid_in_full() {
+        let mut fair = two_tenants();
+        let charged_us = fair.charge_estimate(0, 0);
+        fair.passes[1] = 40_000_000;
+        fair.charge_estimate(1, 1);
+        fair.settle(0, charged_us, 1_000);
+        assert_eq!(1_000, fair.pass(0));
+    }
+}

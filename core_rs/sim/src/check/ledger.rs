@@ -1,0 +1,233 @@
+//! The ledger: what was answered, and must stay true.
+//!
+//! Owns every acknowledged fact as clients know it. Refuses to know what was only decided: an
+//! answer is judged by the log as the store has it.
+
+use std::collections::BTreeMap;
+
+use backlane_engine::fact::OutcomeKind;
+use backlane_engine::rules::id::LeaseToken;
+
+use crate::api::{millis, reason_of, v1};
+
+use super::record::{Stand, check_durable, check_identical, check_whole, parsed};
+use super::{Checked, LogCheck, broken, must};
+
+const TERMINAL: &str = "nothing follows a terminal status";
+const ONCE: &str = "at most one result is accepted";
+const STALE: &str = "a stale token changes nothing";
+const SAME: &str = "same request id, same execution";
+const TOKENS: &str = "lease tokens are never reused";
+const TENANTS: &str = "no call reads or writes across tenants";
+const DAY_MS: u64 = 24 * 3_600_000;
+
+/// What a worker reported of leases.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reported {
+    /// A sign of life.
+    Renewed,
+    /// Something that ends a lease.
+    Ended(OutcomeKind),
+}
+
+#[derive(Debug, Default)]
+struct Seen {
+    made_with: Option<v1::EnqueueRequest>,
+    stands: BTreeMap<u64, Stand>,
+    end: Option<(u64, i32)>,
+    full_end: Option<v1::BackgroundExecution>,
+    completed_by: Option<LeaseToken>,
+}
+
+/// Everything that was answered.
+#[derive(Debug, Default)]
+pub struct Ledger {
+    seen: BTreeMap<String, Seen>,
+    requests: BTreeMap<String, (Vec<String>, u64)>,
+    leases: BTreeMap<String, (String, u32)>,
+    attempts: BTreeMap<(String, u32), String>,
+}
+
+impl Ledger {
+    /// The acknowledged executions, with what they were made with.
+    pub fn acknowledged(&self) -> impl Iterator<Item = (&String, &v1::EnqueueRequest)> {
+        self.seen.iter().filter_map(|(id, seen)| Some((id, seen.made_with.as_ref()?)))
+    }
+
+    /// Ids that answers showed.
+    pub fn ids(&self) -> impl Iterator<Item = &String> {
+        self.seen.keys()
+    }
+
+    /// An enqueue was answered with this id.
+    ///
+    /// # Errors
+    /// Where the answer breaks an invariant.
+    pub fn enqueued(
+        &mut self,
+        asked: &v1::EnqueueRequest,
+        id: &str,
+        existing: bool,
+        log: &LogCheck,
+    ) -> Checked {
+        let birth = parsed(id)?.birth;
+        must(birth < log.durable().next_birth(), "no answer rests on what is not durable", || {
+            format!("{id} of {asked:?}")
+        })?;
+        let seen = self.seen.entry(id.to_owned()).or_default();
+        if !existing || asked.dedup_key.is_empty() {
+            match &seen.made_with {
+                None => seen.made_with = Some(asked.clone()),
+                Some(before) => {
+                    must(before == asked, SAME, || format!("{id}: {before:?}, then {asked:?}"))?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A request id was answered with these executions.
+    ///
+    /// # Errors
+    /// Where it was answered with others within a day.
+    pub fn same_request(&mut self, scope: &str, id: &str, ids: Vec<String>, at_ms: u64) -> Checked {
+        if id.is_empty() {
+            return Ok(());
+        }
+        let key = format!("{scope} {id}");
+        if let Some((before, since_ms)) = self.requests.get(&key) {
+            let same = *before == ids || at_ms.abs_diff(*since_ms) >= DAY_MS;
+            must(same, SAME, || format!("{key}: {before:?}, then {ids:?}"))?;
+            if *before == ids {
+                return Ok(());
+            }
+        }
+        self.requests.insert(key, (ids, at_ms));
+        Ok(())
+    }
+
+    /// An answer showed a record of a tenant.
+    ///
+    /// # Errors
+    /// Where it breaks an invariant.
+    pub fn shown(
+        &mut self,
+        tenant: Option<&str>,
+        record: &v1::BackgroundExecution,
+        full: bool,
+        log: &LogCheck,
+    ) -> Checked {
+        let own = tenant.is_none_or(|tenant| tenant == record.tenant_id);
+        must(own, TENANTS, || format!("{tenant:?} was shown {record:?}"))?;
+        check_whole(record, full)?;
+        check_durable(record, log)?;
+        let seen = self.seen.entry(record.execution_id.clone()).or_default();
+        let stand = Stand::of(record);
+        let before = seen.stands.insert(record.version, stand);
+        must(before.is_none_or(|before| before == stand), TERMINAL, || {
+            format!("version {} was {before:?}: {record:?}", record.version)
+        })?;
+        if let (true, Some(made_with)) = (full, &seen.made_with) {
+            check_identical(made_with, record)?;
+        }
+        if stand.is_finished() {
+            seen.end.get_or_insert((record.version, record.status));
+            if full && seen.full_end.is_none() {
+                seen.full_end = Some(record.clone());
+            }
+        }
+        self.check_end(record)
+    }
+
+    /// Whether a record agrees with the end that was shown of it before, if one was.
+    ///
+    /// # Errors
+    /// Where it does not.
+    pub fn check_end(&self, record: &v1::BackgroundExecution) -> Checked {
+        let Some(seen) = self.seen.get(&record.execution_id) else { return Ok(()) };
+        let highest = seen.stands.keys().next_back().copied().unwrap_or(0);
+        let finished = Stand::of(record).is_finished();
+        must(!finished || record.version >= highest, TERMINAL, || format!("{record:?}"))?;
+        if let Some((version, status)) = seen.end {
+            let same = finished && (record.version, record.status) == (version, status);
+            must(same || !finished && record.version < version, TERMINAL, || {
+                format!("it ended with {status} as version {version}: {record:?}")
+            })?;
+        }
+        let whole = seen.full_end.as_ref().filter(|_| finished && record.input.is_some());
+        must(whole.is_none_or(|end| end == record), TERMINAL, || {
+            format!("{:?} became {record:?}", seen.full_end)
+        })
+    }
+
+    /// A lease was handed out. Answers nothing; it must be new.
+    ///
+    /// # Errors
+    /// Where its token was seen before, or it breaks another invariant.
+    pub fn leased(&mut self, lease: &v1::Lease, log: &LogCheck) -> Checked {
+        let Some(record) = &lease.execution else {
+            return Err(broken(TOKENS, format!("a lease of nothing: {lease:?}")));
+        };
+        self.shown(None, record, true, log)?;
+        let held = (record.execution_id.clone(), lease.attempt);
+        let token = lease.lease_token.clone();
+        must(record.attempt == lease.attempt, TOKENS, || format!("{lease:?}"))?;
+        let before = self.leases.insert(token.clone(), held.clone());
+        must(before.is_none(), TOKENS, || format!("{token} came twice: {before:?}, {held:?}"))?;
+        let before = self.attempts.insert(held, token);
+        must(before.is_none(), TOKENS, || format!("attempt came twice: {before:?}, {lease:?}"))
+    }
+
+    /// A worker's report of one lease was answered.
+    ///
+    /// # Errors
+    /// Where a stale token was taken, or a second result.
+    pub fn settled(
+        &mut self,
+        reported: Reported,
+        lease: &v1::LeaseRef,
+        outcome: &v1::LeaseOutcome,
+        log: &LogCheck,
+    ) -> Checked {
+        use v1::lease_outcome::Outcome;
+        let token = LeaseToken::parse(&lease.lease_token);
+        let kept = token.and_then(|token| log.report_of(token));
+        match (&outcome.outcome, reported) {
+            (Some(Outcome::Result(result)), Reported::Ended(kind)) => {
+                let wrong = || format!("{kind:?} with {token:?} gave {result:?}, log {kept:?}");
+                must(result.execution_id == lease.execution_id, STALE, wrong)?;
+                must(kept == Some(kind), STALE, wrong)?;
+                let completed = v1::BackgroundExecutionStatus::Completed as i32;
+                if kind == OutcomeKind::Completed && result.status == completed {
+                    return self.completed(&lease.execution_id, token);
+                }
+                Ok(())
+            }
+            (Some(Outcome::Status(status)), Reported::Ended(kind)) => {
+                let refused = reason_of(status);
+                let taken = kept == Some(OutcomeKind::Completed) && kind == OutcomeKind::Completed;
+                must(!taken || refused == "EXECUTION_NOT_FOUND", STALE, || {
+                    format!("{refused} answered {token:?}, which completed it")
+                })
+            }
+            (Some(Outcome::Result(result)), Reported::Renewed) => {
+                must(result.execution_id == lease.execution_id, STALE, || format!("{result:?}"))
+            }
+            (Some(Outcome::Status(_)), Reported::Renewed) => Ok(()),
+            (None, _) => Err(broken(STALE, format!("no outcome for {lease:?}"))),
+        }
+    }
+
+    fn completed(&mut self, id: &str, token: Option<LeaseToken>) -> Checked {
+        let seen = self.seen.entry(id.to_owned()).or_default();
+        let before = seen.completed_by.replace(token.unwrap_or(LeaseToken { epoch: 0, counter: 0 }));
+        must(before.is_none() || before == token, ONCE, || {
+            format!("{id}: {before:?}, then {token:?}")
+        })
+    }
+}
+
+/// When an execution that an answer shows was enqueued.
+pub(crate) fn queued_ms(record: &v1::BackgroundExecution) -> u64 {
+    record.queued_at.as_ref().map_or(0, millis)
+}
