@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from google.protobuf import json_format
 
@@ -11,7 +11,6 @@ from backlane.v1 import execution_pb2 as records
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from google.protobuf.internal.enum_type_wrapper import _EnumTypeWrapper
     from google.protobuf.timestamp_pb2 import Timestamp
 
 NONE = "none"
@@ -25,7 +24,14 @@ _INSTANTS: Final = {
 _NUMBERS = {"attempt", "version"}
 
 
-def name_of(enum: _EnumTypeWrapper[int], number: int) -> str:
+class Enum(Protocol):
+    """A generated enum."""
+
+    def Name(self, number: Any, /) -> str:  # noqa: ANN401, N802  # as protobuf has it
+        """The name of a value."""
+
+
+def name_of(enum: Enum, number: int) -> str:
     """An enum's value without its prefix, in lower case."""
     prefix = enum.Name(0).removesuffix("UNSPECIFIED")
     return enum.Name(number).removeprefix(prefix).lower()

@@ -6,7 +6,7 @@
 use crate::rules::id::Birth;
 use crate::rules::status::Phase;
 use crate::soft::Soft;
-use crate::state::State;
+use crate::state::{QueueKey, State, Tenants};
 use crate::time::Now;
 
 /// Why an execution is not leased now.
@@ -43,16 +43,23 @@ pub fn blocker(
     let Some(slot) = state.slot(birth) else {
         return Some(Blocker::Gone);
     };
-    let queue = state.tenants().queue(slot.queue);
     match slot.phase {
         Phase::Pending => Some(Blocker::NotDue),
         Phase::Retrying => Some(Blocker::BackingOff),
         Phase::Running => Some(Blocker::Leased),
-        Phase::Ready if state.tenants().tenant(queue.tenant).is_full() => Some(Blocker::TenantFull),
-        Phase::Ready if queue.is_full() => Some(Blocker::CallableFull),
-        Phase::Ready => {
+        Phase::Ready => queue_blocker(state.tenants(), slot.queue).or_else(|| {
             let until = worker.and_then(|worker| soft.paused_until(birth, worker, now));
             until.map(|until_ms| Blocker::PausedForWorker { until_ms })
-        }
+        }),
     }
+}
+
+/// Why nothing of a queue is leased now, whatever it is.
+#[must_use]
+pub(super) fn queue_blocker(tenants: &Tenants, queue: QueueKey) -> Option<Blocker> {
+    let queue = tenants.queue(queue);
+    if tenants.tenant(queue.tenant).is_full() {
+        return Some(Blocker::TenantFull);
+    }
+    queue.is_full().then_some(Blocker::CallableFull)
 }

@@ -8,7 +8,7 @@ use crate::rules::id::Birth;
 use crate::state::Rank;
 use crate::time::Now;
 
-use super::admission::blocker;
+use super::admission::{blocker, queue_blocker};
 
 impl Engine {
     /// At most `most` executions of a tenant that could be leased now under an offer, best first.
@@ -19,16 +19,13 @@ impl Engine {
             return Vec::new();
         };
         // What is full is passed over as a whole: its executions may be millions.
-        if tenants.tenant(key).is_full() {
-            return Vec::new();
-        }
-        let matching = |queue: &u32| {
-            let queue = tenants.queue(*queue);
-            !queue.is_full() && offer.matches(tenant, &queue.callable)
+        let open = |queue: &u32| {
+            let offered = offer.matches(tenant, &tenants.queue(*queue).callable);
+            offered && queue_blocker(tenants, *queue).is_none()
         };
         let mut queues: Vec<_> = tenants
             .queues_of(key)
-            .filter(matching)
+            .filter(open)
             .map(|queue| tenants.queue(queue).ready.iter().copied())
             .collect();
         // A merge of ordered queues: each step takes the smallest head and moves its queue on.

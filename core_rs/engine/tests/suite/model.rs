@@ -425,8 +425,6 @@ fn expected_status(before: &Living, kind: OutcomeKind) -> Status {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
-
     #[test]
     fn random_lives_keep_every_promise(steps in prop::collection::vec(a_step(), 1..80)) {
         let mut model = Model::new();
