@@ -27,7 +27,7 @@ async def ask(version: str, request: Request) -> reflection_pb2.ServerReflection
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
-        call = channel.stream_stream(f"/{version}/ServerReflectionInfo")()
+        call: grpc.aio.StreamStreamCall[bytes, bytes] = channel.stream_stream(f"/{version}/ServerReflectionInfo")()
         await call.write(request.SerializeToString())
         answer = await call.read()
         call.cancel()
@@ -64,3 +64,10 @@ async def test_health_is_described_with_its_list() -> None:
     [encoded] = response.file_descriptor_response.file_descriptor_proto
     [service] = descriptor_pb2.FileDescriptorProto.FromString(encoded).service
     assert sorted(method.name for method in service.method) == ["Check", "List", "Watch"]
+
+
+@pytest.mark.parametrize("detail", ["ErrorInfo", "BadRequest", "QuotaFailure", "RetryInfo"])
+async def test_the_details_of_errors_can_be_described(detail: str) -> None:
+    response = await ask(REFLECTION_V1, Request(file_containing_symbol=f"google.rpc.{detail}"))
+
+    assert response.file_descriptor_response.file_descriptor_proto

@@ -189,7 +189,7 @@ fn complete(engine: &mut Engine, leases: &[Held]) {
 }
 
 fn commit(engine: &mut Engine, number: u64) {
-    if number % PER_COMMIT == 0 {
+    if number.is_multiple_of(PER_COMMIT) {
         engine.take_facts();
     }
 }

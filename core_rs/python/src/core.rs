@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use backlane_runtime::{
-    Completion, CompletionKind, Input, ManualClock, Method, OpenOptions, Runtime, open,
+    Completion, CompletionKind, Input, ManualClock, Method, OpenOptions, Runtime, UnaryCall, open,
 };
 use pyo3::exceptions::PyIndexError;
 use pyo3::prelude::*;
@@ -101,7 +101,7 @@ impl Core {
         request: &[u8],
     ) -> PyResult<u64> {
         let ticket = self.runtime.ticket();
-        self.runtime.tell(Input::Call {
+        self.runtime.call(UnaryCall {
             ticket,
             method: self::method(method)?,
             principal: self.principal(principal),

@@ -4,6 +4,7 @@
 //! know Python and gRPC: completions are taken by whoever holds the [`Runtime`].
 
 mod clock;
+mod flow;
 pub mod message;
 mod open;
 pub mod reader;
@@ -13,7 +14,7 @@ pub mod shard;
 mod writer;
 
 pub use clock::{Clock, ManualClock};
-pub use message::{Completion, CompletionKind, Input, Output, Ticket};
+pub use message::{Completion, CompletionKind, Input, Output, Ticket, UnaryCall};
 pub use open::{OpenError, OpenOptions, open};
 pub use recover::{RecoverError, machine_random, recover};
 pub use runtime::Runtime;

@@ -10,7 +10,7 @@ use backlane_engine::rules::access::Principal;
 use backlane_engine::rules::id::Birth;
 use backlane_engine::rules::status::Status;
 use backlane_store::{Bytes, Commit, Maintenance, RequestRow};
-use backlane_wire::Method;
+use backlane_wire::{ApiError, Method};
 
 /// Names a call or a stream of one process. 0 is nobody's: what it carries concerns the server.
 pub type Ticket = u64;
@@ -21,18 +21,7 @@ pub type ReadId = u64;
 #[derive(Debug)]
 pub enum Input {
     /// A unary call came in.
-    Call {
-        /// Whom the reply goes to.
-        ticket: Ticket,
-        /// Which call.
-        method: Method,
-        /// Who calls.
-        principal: Arc<Principal>,
-        /// The caller waits no longer than so many milliseconds.
-        timeout_ms: Option<u64>,
-        /// The encoded request.
-        bytes: Vec<u8>,
-    },
+    Call(UnaryCall),
     /// The caller is gone: nothing more reaches it, and what it was given did not either.
     Abandon(Ticket),
     /// A stream began.
@@ -71,6 +60,21 @@ pub enum Input {
     Drain,
 }
 
+/// A unary call.
+#[derive(Debug)]
+pub struct UnaryCall {
+    /// Whom the reply goes to.
+    pub ticket: Ticket,
+    /// Which call.
+    pub method: Method,
+    /// Who calls.
+    pub principal: Arc<Principal>,
+    /// The caller waits no longer than so many milliseconds.
+    pub timeout_ms: Option<u64>,
+    /// The encoded request.
+    pub bytes: Vec<u8>,
+}
+
 /// What a shard wants done.
 #[derive(Debug)]
 pub enum Output {
@@ -82,7 +86,8 @@ pub enum Output {
     Maintain(Maintenance),
     /// Give this to the transport.
     Complete(Completion),
-    /// So many bytes a stream sent are decided, and that is durable.
+    /// So many bytes of a call or a stream are decided, and that is durable; or nobody waits for
+    /// them any more.
     Decided(Ticket, usize),
 }
 
@@ -156,4 +161,14 @@ pub struct Found {
     pub requests: BTreeMap<[u8; 16], RequestRow>,
     /// The page, newest first.
     pub listed: Vec<Birth>,
+}
+
+impl From<&ApiError> for CompletionKind {
+    fn from(error: &ApiError) -> Self {
+        Self::Error {
+            code: error.reason().code(),
+            message: error.message().to_owned(),
+            status: error.to_status(),
+        }
+    }
 }

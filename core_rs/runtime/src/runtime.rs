@@ -3,7 +3,6 @@
 //! Owns the inbox, the outbox, and the threads that step the shard, write and read. Refuses to
 //! wait for whoever takes the completions: it raises an eventfd and goes on.
 
-use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::os::fd::{AsRawFd as _, RawFd};
@@ -14,34 +13,27 @@ use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
 use backlane_store::{Reader, Store, StoreError};
+use backlane_wire::ApiError;
 use parking_lot::{Condvar, Mutex};
 
 use crate::clock::{Clock, LOOK_EVERY_MS};
-use crate::message::{Completion, CompletionKind, Input, Output, Query, ReadId, Ticket};
+use crate::flow::{Flow, MOST_BYTES};
+use crate::message::{Completion, CompletionKind, Input, Output, Query, ReadId, Ticket, UnaryCall};
 use crate::reader;
 use crate::recover::{RecoverError, recover, request_hours};
 use crate::shard::{Random, Settings, Shard};
 use crate::writer::{Work, Writer, WriterDoor};
 
-/// Bytes of a stream that are undecided, or decided and not durable, before its reading pauses.
-const PAUSE_BYTES: usize = 1 << 20;
 const READERS: usize = 2;
 /// Request ids read in one portion when a server starts.
 const REQUEST_PORTION: usize = 10_000;
-
-/// What a stream sent that is not decided yet.
-#[derive(Default)]
-struct Flow {
-    bytes: usize,
-    paused: bool,
-}
 
 struct Shared {
     inbox: Mutex<Vec<Input>>,
     came: Condvar,
     outbox: Mutex<Vec<Completion>>,
     bell: File,
-    flows: Mutex<BTreeMap<Ticket, Flow>>,
+    flow: Flow,
     failure: Mutex<Option<String>>,
     stopping: AtomicBool,
     steps: AtomicU64,
@@ -73,27 +65,6 @@ impl Shared {
     fn ring(&self) {
         // The counter is far from full; a bell that rings already needs no second ring.
         let _ = (&self.bell).write(&1_u64.to_ne_bytes());
-    }
-
-    /// Counts what a stream sent. False: its reading pauses until it is told to resume.
-    fn flow_in(&self, stream: Ticket, size: usize) -> bool {
-        let mut flows = self.flows.lock();
-        let flow = flows.entry(stream).or_default();
-        flow.bytes += size;
-        flow.paused |= flow.bytes > PAUSE_BYTES;
-        !flow.paused
-    }
-
-    fn flow_out(&self, stream: Ticket, size: usize) -> Option<Completion> {
-        let mut flows = self.flows.lock();
-        let flow = flows.get_mut(&stream)?;
-        flow.bytes = flow.bytes.saturating_sub(size);
-        let resumes = flow.paused && flow.bytes <= PAUSE_BYTES / 2;
-        flow.paused &= !resumes;
-        resumes.then_some(Completion {
-            ticket: stream,
-            kind: CompletionKind::Resume,
-        })
     }
 
     /// Nothing may be acknowledged any more.
@@ -133,7 +104,7 @@ impl Runtime {
             came: Condvar::new(),
             outbox: Mutex::default(),
             bell,
-            flows: Mutex::default(),
+            flow: Flow::default(),
             failure: Mutex::default(),
             stopping: AtomicBool::new(false),
             steps: AtomicU64::new(0),
@@ -179,17 +150,28 @@ impl Runtime {
         self.shared.tell(input);
     }
 
+    /// Takes a unary call. Where too much is undecided already, it is refused at once.
+    pub fn call(&self, call: UnaryCall) {
+        let ticket = call.ticket;
+        if self.shared.flow.call(call.bytes.len()) {
+            return self.tell(Input::Call(call));
+        }
+        let error = ApiError::rate_limited("undecided bytes", MOST_BYTES);
+        let kind = CompletionKind::from(&error);
+        self.shared.publish(vec![Completion { ticket, kind }]);
+    }
+
     /// Takes a message of a stream. False: stop reading it until [`CompletionKind::Resume`].
     #[must_use]
     pub fn frame(&self, stream: Ticket, bytes: Vec<u8>) -> bool {
-        let goes_on = self.shared.flow_in(stream, bytes.len());
+        let goes_on = self.shared.flow.message(stream, bytes.len());
         self.tell(Input::Frame(stream, bytes));
         goes_on
     }
 
     /// A stream is gone.
     pub fn close(&self, stream: Ticket) {
-        self.shared.flows.lock().remove(&stream);
+        self.shared.flow.close(stream);
         self.tell(Input::Close(stream));
     }
 
@@ -390,7 +372,13 @@ impl Stepper {
                 }
                 Output::Complete(completion) => completions.push(completion),
                 Output::Decided(stream, size) => {
-                    completions.extend(shared.flow_out(stream, size));
+                    if shared.flow.decided(stream, size) {
+                        let kind = CompletionKind::Resume;
+                        completions.push(Completion {
+                            ticket: stream,
+                            kind,
+                        });
+                    }
                 }
             }
         }

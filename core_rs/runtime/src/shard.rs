@@ -205,23 +205,7 @@ impl Shard {
 
     fn take(&mut self, input: Input) {
         match input {
-            Input::Call {
-                ticket,
-                method,
-                principal,
-                timeout_ms,
-                bytes,
-            } => {
-                self.call(
-                    calls::Caller {
-                        ticket,
-                        principal,
-                        timeout_ms,
-                    },
-                    method,
-                    &bytes,
-                );
-            }
+            Input::Call(call) => self.call(call),
             Input::Abandon(ticket) => self.abandon(ticket),
             Input::Open {
                 ticket,
@@ -270,14 +254,6 @@ impl Shard {
     }
 
     fn refuse(&mut self, ticket: Ticket, error: &ApiError) {
-        self.complete(ticket, error_kind(error));
-    }
-}
-
-fn error_kind(error: &ApiError) -> CompletionKind {
-    CompletionKind::Error {
-        code: error.reason().code(),
-        message: error.message().to_owned(),
-        status: error.to_status(),
+        self.complete(ticket, CompletionKind::from(error));
     }
 }

@@ -16,9 +16,14 @@ pub fn reason(status: &[u8]) -> String {
 /// What a `google.rpc.Status` says: its `ErrorInfo.reason`, or the code in words.
 #[must_use]
 pub fn reason_of(status: &rpc::Status) -> String {
-    let infos = status.details.iter().filter(|any| any.type_url.ends_with("/google.rpc.ErrorInfo"));
+    let infos = status
+        .details
+        .iter()
+        .filter(|any| any.type_url.ends_with("/google.rpc.ErrorInfo"));
     let mut infos = infos.filter_map(|any| rpc::ErrorInfo::decode(&*any.value).ok());
-    infos.next().map_or_else(|| format!("code {}", status.code), |info| info.reason)
+    infos
+        .next()
+        .map_or_else(|| format!("code {}", status.code), |info| info.reason)
 }
 
 /// Milliseconds since the epoch.
@@ -49,5 +54,7 @@ pub fn span(ms: u64) -> prost_types::Duration {
 /// The JSON text of that value.
 #[must_use]
 pub fn json_text(text: &str) -> prost_types::Value {
-    prost_types::Value { kind: Some(prost_types::value::Kind::StringValue(text.to_owned())) }
+    prost_types::Value {
+        kind: Some(prost_types::value::Kind::StringValue(text.to_owned())),
+    }
 }

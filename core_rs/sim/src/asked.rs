@@ -68,12 +68,16 @@ impl Asked {
     pub fn leases(&self) -> Vec<v1::LeaseRef> {
         match self {
             Self::Renew(request) => request.leases.clone(),
-            Self::Complete(request) => {
-                request.results.iter().map(|one| lease(&one.execution_id, &one.lease_token)).collect()
-            }
+            Self::Complete(request) => request
+                .results
+                .iter()
+                .map(|one| lease(&one.execution_id, &one.lease_token))
+                .collect(),
             Self::Fail(request) => {
                 let failures = request.failures.iter();
-                failures.map(|one| lease(&one.execution_id, &one.lease_token)).collect()
+                failures
+                    .map(|one| lease(&one.execution_id, &one.lease_token))
+                    .collect()
             }
             Self::Release(request) => request.releases.clone(),
             _ => Vec::new(),
@@ -84,5 +88,8 @@ impl Asked {
 /// A lease by its id and token.
 #[must_use]
 pub fn lease(id: &str, token: &str) -> v1::LeaseRef {
-    v1::LeaseRef { execution_id: id.to_owned(), lease_token: token.to_owned() }
+    v1::LeaseRef {
+        execution_id: id.to_owned(),
+        lease_token: token.to_owned(),
+    }
 }

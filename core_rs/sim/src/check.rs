@@ -13,9 +13,11 @@ mod state;
 use std::fmt;
 
 pub use durable::survives;
+pub(crate) use ledger::queued_ms;
 pub use ledger::{Ledger, Reported};
 pub use log::{LogCheck, Offers};
 pub use order::better_one;
+pub(crate) use record::birth_of;
 pub use state::{same_state, sound};
 
 /// An invariant that does not hold.
@@ -42,10 +44,20 @@ pub(crate) fn must(
     invariant: &'static str,
     detail: impl FnOnce() -> String,
 ) -> Checked {
-    if holds { Ok(()) } else { Err(Violation { invariant, detail: detail() }) }
+    if holds {
+        Ok(())
+    } else {
+        Err(Violation {
+            invariant,
+            detail: detail(),
+        })
+    }
 }
 
 /// A failure of the harness or of the store's promises, said as a violation.
 pub(crate) fn broken(invariant: &'static str, detail: impl fmt::Display) -> Violation {
-    Violation { invariant, detail: detail.to_string() }
+    Violation {
+        invariant,
+        detail: detail.to_string(),
+    }
 }

@@ -8,7 +8,7 @@ const KEPT: usize = 60;
 
 /// What happened in a run.
 #[derive(Debug, Default)]
-pub struct Trace {
+pub(crate) struct Trace {
     hash: u64,
     last: VecDeque<String>,
     aloud: bool,
@@ -17,12 +17,16 @@ pub struct Trace {
 impl Trace {
     /// An empty trace; `aloud` prints each event as it comes.
     #[must_use]
-    pub fn new(aloud: bool) -> Self {
-        Self { hash: 0xCBF2_9CE4_8422_2325, last: VecDeque::new(), aloud }
+    pub(crate) fn new(aloud: bool) -> Self {
+        Self {
+            hash: 0xCBF2_9CE4_8422_2325,
+            last: VecDeque::new(),
+            aloud,
+        }
     }
 
     /// Notes an event.
-    pub fn note(&mut self, step: u64, event: &str) {
+    pub(crate) fn note(&mut self, step: u64, event: &str) {
         let line = format!("{step:>6}  {event}");
         // FNV-1a: stable over platforms and versions.
         for byte in line.bytes() {
@@ -39,12 +43,12 @@ impl Trace {
 
     /// The hash of every event so far.
     #[must_use]
-    pub const fn hash(&self) -> u64 {
+    pub(crate) const fn hash(&self) -> u64 {
         self.hash
     }
 
     /// The last events, oldest first.
-    pub fn last(&self) -> impl Iterator<Item = &str> {
+    pub(crate) fn last(&self) -> impl Iterator<Item = &str> {
         self.last.iter().map(String::as_str)
     }
 }

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+from google.rpc import error_details_pb2
 from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2
 
@@ -29,9 +30,13 @@ BACKLANE_SERVICES: Final = tuple(
 
 
 def served_pool() -> descriptor_pool.DescriptorPool:
-    """Return a pool of everything the server serves."""
+    """Return a pool of everything the server serves.
+
+    The details of errors are in it though no service names them: tools that read errors ask.
+    """
     pool = descriptor_pool.DescriptorPool()
-    for module in (execution_service_pb2, worker_service_pb2, reflection_pb2):
+    served = (execution_service_pb2, worker_service_pb2, reflection_pb2, error_details_pb2)
+    for module in served:
         _copy(pool, module.DESCRIPTOR)
     pool.Add(_health_with_list())
     pool.Add(_reflection_v1())

@@ -215,3 +215,17 @@ fn a_timeout_without_end_survives_a_restart() {
     world.advance(29_999);
     assert_eq!(Some(Phase::Running), phase(&world, birth));
 }
+
+#[test]
+fn logged_time_never_decreases_though_the_wall_clock_does() {
+    let mut world = world_with_one();
+    let before_ms = world.now.wall_ms;
+    world.now.wall_ms -= 3_600_000;
+    let second = world.make(&new_execution("acme", "mail"));
+    let queued = world
+        .engine
+        .state()
+        .living(second)
+        .map(|living| living.queued_at_ms);
+    assert_eq!(Some(before_ms), queued);
+}

@@ -14,5 +14,7 @@ mod rounds;
 mod scenarios;
 mod script;
 mod stage;
+mod steps;
 mod view;
+mod words;
 mod world;

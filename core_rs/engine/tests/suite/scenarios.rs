@@ -7,7 +7,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 use crate::script::{Line, duration, parse, relative, text};
-use crate::stage::{Answer, Stage};
+use crate::stage::Stage;
+use crate::words::Answer;
 
 const SCENARIOS: &str = concat!(
     env!("CARGO_MANIFEST_DIR"),

@@ -31,7 +31,7 @@ impl Line {
         plain
             .nth(at)
             .map(|word| &*word.value)
-            .unwrap_or_else(|| panic!("a word is missing"))
+            .expect("a word is missing")
     }
 
     pub(crate) fn keyed(&self) -> impl Iterator<Item = (&str, &str)> {

@@ -4,42 +4,18 @@
 //! what a scenario expects beyond the words: `scenarios` does.
 
 use std::collections::BTreeMap;
-use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 
-use backlane_engine::command::{DedupPolicy, Failure, Held, NewExecution, Report, Request};
-use backlane_engine::error::Refusal;
-use backlane_engine::fact::RequestKey;
+use backlane_engine::command::{Held, NewExecution, Report};
 use backlane_engine::reply::{Granted, Made, Settled};
 use backlane_engine::rules::id::{Birth, LeaseToken};
 use backlane_engine::rules::limits::Limits;
-use backlane_engine::rules::retry::{Retry, Strategy};
 
 use crate::audit::{assert_same, refold};
-use crate::script::{Line, Word, duration, find, instant, text};
-use crate::view::{category, relative, show};
-use crate::world::{World, failed, new_execution, offer};
-
-/// What a line answered.
-#[derive(Debug, Default)]
-pub(crate) struct Answer {
-    pub(crate) words: Vec<String>,
-    pub(crate) fields: BTreeMap<String, String>,
-}
-
-impl Answer {
-    fn word(word: impl Into<String>) -> Self {
-        Self {
-            words: vec![word.into()],
-            ..Self::default()
-        }
-    }
-
-    fn with(mut self, key: &str, value: impl ToString) -> Self {
-        self.fields.insert(key.to_owned(), value.to_string());
-        self
-    }
-}
+use crate::script::{Line, Word, duration, find, instant};
+use crate::view::{relative, show};
+use crate::words::{Answer, dedup_policy, failure, refused, request, set_retry};
+use crate::world::{World, new_execution, offer};
 
 pub(crate) struct Stage {
     pub(crate) world: World,
@@ -182,12 +158,12 @@ impl Stage {
                 break;
             };
             answer.words.push(self.granted(&granted));
-            answer = answer.with("attempt", granted.attempt);
+            answer = answer.with("attempt", &granted.attempt);
             let ends = [granted.expires_at_ms, granted.attempt_deadline_ms];
             let [expires, times_out] = ends.map(|at| relative(at, self.world.now.wall_ms));
             answer = answer
-                .with("expires", expires)
-                .with("attempt_deadline", times_out);
+                .with("expires", &expires)
+                .with("attempt_deadline", &times_out);
         }
         if answer.words.is_empty() {
             Answer::word("nothing")
@@ -250,9 +226,9 @@ impl Stage {
 
     fn settled(&self, settled: Settled) -> Answer {
         let answer = Answer::word(settled.status.name());
-        let answer = answer.with("cancel_requested", settled.cancel_requested);
+        let answer = answer.with("cancel_requested", &settled.cancel_requested);
         match settled.expires_at_ms {
-            Some(at_ms) => answer.with("expires", relative(at_ms, self.world.now.wall_ms)),
+            Some(at_ms) => answer.with("expires", &relative(at_ms, self.world.now.wall_ms)),
             None => answer,
         }
     }
@@ -333,100 +309,10 @@ impl Stage {
         let oldest = tenant.and_then(|tenant| state.oldest_queued_at_ms(tenant));
         let oldest = oldest.map(|at_ms| relative(at_ms, self.world.now.wall_ms));
         Answer::default()
-            .with("ready", counts.ready)
-            .with("pending", counts.pending)
-            .with("retrying", counts.retrying)
-            .with("running", counts.running)
-            .with("oldest", oldest.unwrap_or_else(|| "none".to_owned()))
-    }
-}
-
-fn set_retry(retry: &mut Retry, key: &str, value: &str) {
-    match key {
-        "retry.max_attempts" => retry.max_attempts = value.parse().expect("a number"),
-        "retry.initial_delay" => retry.initial_delay_ms = duration(value),
-        "retry.max_delay" => retry.max_delay_ms = duration(value),
-        "retry.multiplier" => retry.backoff_multiplier = value.parse().expect("a number"),
-        "retry.jitter" => retry.jitter = value == "true",
-        "retry.on" => {
-            let bits = value.split(',').map(|name| 1 << category(name) as u32);
-            retry.retry_on = bits.fold(0, |all, bit| all | bit);
-        }
-        "retry.strategy" => {
-            retry.strategy = match value {
-                "fixed" => Strategy::Fixed,
-                "linear" => Strategy::Linear,
-                _ => Strategy::Exponential,
-            }
-        }
-        "retry" => {}
-        _ => panic!("enqueue knows no {key}"),
-    }
-}
-
-fn dedup_policy(name: &str) -> DedupPolicy {
-    match name {
-        "return_existing" => DedupPolicy::ReturnExisting,
-        "reject" => DedupPolicy::Reject,
-        "replace_queued" => DedupPolicy::ReplaceQueued,
-        _ => panic!("no dedup policy is called {name}"),
-    }
-}
-
-fn failure(line: &Line) -> Failure {
-    Failure {
-        category: category(line.get("category").unwrap_or("tool_error")),
-        message: text(line.get("message").unwrap_or("boom")).into(),
-        code: line.get("code").map(Into::into),
-        retryable: line.get("retryable") != Some("false"),
-        retry_after_ms: line.get("retry_after").map(duration),
-        throttled: line.get("throttled") == Some("true"),
-        ..failed()
-    }
-}
-
-/// The body is all that was said but the name and the id itself.
-fn request(scope: &str, id: &str, words: &[Word]) -> Request {
-    let plain = |word: &&Word| word.key.as_deref().is_some_and(|key| key != "request_id");
-    let body: Vec<_> = words
-        .iter()
-        .filter(plain)
-        .map(|word| (&word.key, &word.value))
-        .collect();
-    let key = RequestKey {
-        key: digest(&format!("{scope} {id}")),
-        body: digest(&format!("{body:?}")),
-    };
-    Request { id: id.into(), key }
-}
-
-fn digest(text: &str) -> [u8; 16] {
-    let half = |salt: u8| {
-        let mut hasher = DefaultHasher::new();
-        (salt, text).hash(&mut hasher);
-        u128::from(hasher.finish())
-    };
-    ((half(1) << 64) | half(2)).to_le_bytes()
-}
-
-fn refused(refusal: &Refusal) -> Answer {
-    let answer = |reason: &str| Answer {
-        words: vec!["error".into(), reason.into()],
-        ..Answer::default()
-    };
-    match refusal {
-        Refusal::Invalid(_) => answer("INVALID_ARGUMENT"),
-        Refusal::ExecutionNotFound { .. } => answer("EXECUTION_NOT_FOUND"),
-        Refusal::ExecutionDeleted { .. } => answer("EXECUTION_DELETED"),
-        Refusal::RequestIdReused { .. } => answer("REQUEST_ID_REUSED"),
-        Refusal::AlreadyExists { .. } => answer("ALREADY_EXISTS"),
-        Refusal::TransitionNotAllowed { status, .. } => {
-            answer("TRANSITION_NOT_ALLOWED").with("status", status.name())
-        }
-        Refusal::LeaseLost { .. } => answer("LEASE_LOST"),
-        Refusal::QueueFull { .. } => answer("QUEUE_FULL"),
-        Refusal::DiskFull => answer("DISK_FULL"),
-        Refusal::Draining => answer("DRAINING"),
-        Refusal::PermissionDenied { .. } => answer("PERMISSION_DENIED"),
+            .with("ready", &counts.ready)
+            .with("pending", &counts.pending)
+            .with("retrying", &counts.retrying)
+            .with("running", &counts.running)
+            .with("oldest", &oldest.unwrap_or_else(|| "none".to_owned()))
     }
 }

@@ -7,11 +7,9 @@ use backlane_engine::fact::Actor;
 use backlane_engine::rules::access::Principal;
 use backlane_engine::rules::id::ExecutionId;
 use backlane_engine::rules::status::ActorKind;
-use backlane_wire::{
-    ApiError, Call, EnqueueBatch, EnqueueItem, Method, View, WaitCall, decode_call,
-};
+use backlane_wire::{ApiError, Call, EnqueueBatch, EnqueueItem, View, WaitCall, decode_call};
 
-use crate::message::{CompletionKind, Ticket};
+use crate::message::{CompletionKind, Output, Ticket, UnaryCall};
 
 use super::Shard;
 
@@ -43,13 +41,26 @@ pub(super) enum Job {
 }
 
 impl Shard {
-    pub(super) fn call(&mut self, caller: Caller, method: Method, bytes: &[u8]) {
+    pub(super) fn call(&mut self, call: UnaryCall) {
+        let UnaryCall {
+            ticket,
+            method,
+            principal,
+            timeout_ms,
+            bytes,
+        } = call;
+        let caller = Caller {
+            ticket,
+            principal,
+            timeout_ms,
+        };
         let limits = self.settings.limits;
         let mut context = Self::context(&limits, &caller.principal, &mut self.random);
-        match decode_call(method, bytes, &mut context) {
+        match decode_call(method, &bytes, &mut context) {
             Ok(call) => self.begin(caller, call),
-            Err(error) => self.refuse(caller.ticket, &error),
+            Err(error) => self.refuse(ticket, &error),
         }
+        self.journal.park(Output::Decided(ticket, bytes.len()));
     }
 
     fn begin(&mut self, caller: Caller, call: Call) {

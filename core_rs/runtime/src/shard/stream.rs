@@ -55,7 +55,7 @@ impl Shard {
 
     pub(super) fn frame(&mut self, ticket: Ticket, bytes: Vec<u8>) {
         let Some(stream) = self.streams.get_mut(&ticket) else {
-            return;
+            return self.journal.park(Output::Decided(ticket, bytes.len()));
         };
         stream.backlog.push_back(bytes);
         if stream.work.is_some() {
@@ -147,6 +147,9 @@ impl Shard {
         let Some(stream) = self.streams.remove(&ticket) else {
             return;
         };
+        let undecided: usize = stream.backlog.iter().map(Vec::len).sum();
+        let undecided = undecided + stream.deciding.unwrap_or(0);
+        self.journal.park(Output::Decided(ticket, undecided));
         if let Some(work) = stream.work {
             self.work_ended(ticket, work);
         }

@@ -31,7 +31,10 @@ pub fn survives(
         let shown = shown(log, reader, birth)?
             .ok_or_else(|| broken(EXISTS, format!("{id} is gone; it ended {end:?}")))?;
         if shown.execution_id != *id {
-            return Err(broken(EXISTS, format!("{id} became {}", shown.execution_id)));
+            return Err(broken(
+                EXISTS,
+                format!("{id} became {}", shown.execution_id),
+            ));
         }
         check_identical(made_with, &shown)?;
         ledger.check_end(&shown)?;
@@ -44,14 +47,28 @@ fn shown(
     reader: &mut dyn Reader,
     birth: u64,
 ) -> Result<Option<v1::BackgroundExecution>, Violation> {
-    let payload = reader.payloads(&[birth]).map_err(|error| broken(EXISTS, error))?;
-    let finished = reader.finished(&[birth]).map_err(|error| broken(EXISTS, error))?;
-    let Some(payload) = payload.into_iter().next().flatten() else { return Ok(None) };
+    let payload = reader
+        .payloads(&[birth])
+        .map_err(|error| broken(EXISTS, error))?;
+    let finished = reader
+        .finished(&[birth])
+        .map_err(|error| broken(EXISTS, error))?;
+    let Some(payload) = payload.into_iter().next().flatten() else {
+        return Ok(None);
+    };
     let shard = log.durable().shard();
     let encoded = if let Some(living) = log.durable().living(birth) {
-        record(birth, shard, &payload, Standing::Living(&living), View::Full)
+        record(
+            birth,
+            shard,
+            &payload,
+            Standing::Living(&living),
+            View::Full,
+        )
     } else {
-        let Some(row) = finished.into_iter().next().flatten() else { return Ok(None) };
+        let Some(row) = finished.into_iter().next().flatten() else {
+            return Ok(None);
+        };
         let ending = Ending::decode(&row.ending).map_err(|error| broken(EXISTS, error))?;
         record(birth, shard, &payload, Standing::Ended(&ending), View::Full)
     };

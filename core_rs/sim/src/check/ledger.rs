@@ -51,7 +51,9 @@ pub struct Ledger {
 impl Ledger {
     /// The acknowledged executions, with what they were made with.
     pub fn acknowledged(&self) -> impl Iterator<Item = (&String, &v1::EnqueueRequest)> {
-        self.seen.iter().filter_map(|(id, seen)| Some((id, seen.made_with.as_ref()?)))
+        self.seen
+            .iter()
+            .filter_map(|(id, seen)| Some((id, seen.made_with.as_ref()?)))
     }
 
     /// Ids that answers showed.
@@ -71,15 +73,19 @@ impl Ledger {
         log: &LogCheck,
     ) -> Checked {
         let birth = parsed(id)?.birth;
-        must(birth < log.durable().next_birth(), "no answer rests on what is not durable", || {
-            format!("{id} of {asked:?}")
-        })?;
+        must(
+            birth < log.durable().next_birth(),
+            "no answer rests on what is not durable",
+            || format!("{id} of {asked:?}"),
+        )?;
         let seen = self.seen.entry(id.to_owned()).or_default();
         if !existing || asked.dedup_key.is_empty() {
             match &seen.made_with {
                 None => seen.made_with = Some(asked.clone()),
                 Some(before) => {
-                    must(before == asked, SAME, || format!("{id}: {before:?}, then {asked:?}"))?;
+                    must(before == asked, SAME, || {
+                        format!("{id}: {before:?}, then {asked:?}")
+                    })?;
                 }
             }
         }
@@ -124,9 +130,11 @@ impl Ledger {
         let seen = self.seen.entry(record.execution_id.clone()).or_default();
         let stand = Stand::of(record);
         let before = seen.stands.insert(record.version, stand);
-        must(before.is_none_or(|before| before == stand), TERMINAL, || {
-            format!("version {} was {before:?}: {record:?}", record.version)
-        })?;
+        must(
+            before.is_none_or(|before| before == stand),
+            TERMINAL,
+            || format!("version {} was {before:?}: {record:?}", record.version),
+        )?;
         if let (true, Some(made_with)) = (full, &seen.made_with) {
             check_identical(made_with, record)?;
         }
@@ -144,17 +152,26 @@ impl Ledger {
     /// # Errors
     /// Where it does not.
     pub fn check_end(&self, record: &v1::BackgroundExecution) -> Checked {
-        let Some(seen) = self.seen.get(&record.execution_id) else { return Ok(()) };
+        let Some(seen) = self.seen.get(&record.execution_id) else {
+            return Ok(());
+        };
         let highest = seen.stands.keys().next_back().copied().unwrap_or(0);
         let finished = Stand::of(record).is_finished();
-        must(!finished || record.version >= highest, TERMINAL, || format!("{record:?}"))?;
+        must(!finished || record.version >= highest, TERMINAL, || {
+            format!("{record:?}")
+        })?;
         if let Some((version, status)) = seen.end {
             let same = finished && (record.version, record.status) == (version, status);
-            must(same || !finished && record.version < version, TERMINAL, || {
-                format!("it ended with {status} as version {version}: {record:?}")
-            })?;
+            must(
+                same || !finished && record.version < version,
+                TERMINAL,
+                || format!("it ended with {status} as version {version}: {record:?}"),
+            )?;
         }
-        let whole = seen.full_end.as_ref().filter(|_| finished && record.input.is_some());
+        let whole = seen
+            .full_end
+            .as_ref()
+            .filter(|_| finished && record.input.is_some());
         must(whole.is_none_or(|end| end == record), TERMINAL, || {
             format!("{:?} became {record:?}", seen.full_end)
         })
@@ -171,11 +188,17 @@ impl Ledger {
         self.shown(None, record, true, log)?;
         let held = (record.execution_id.clone(), lease.attempt);
         let token = lease.lease_token.clone();
-        must(record.attempt == lease.attempt, TOKENS, || format!("{lease:?}"))?;
+        must(record.attempt == lease.attempt, TOKENS, || {
+            format!("{lease:?}")
+        })?;
         let before = self.leases.insert(token.clone(), held.clone());
-        must(before.is_none(), TOKENS, || format!("{token} came twice: {before:?}, {held:?}"))?;
+        must(before.is_none(), TOKENS, || {
+            format!("{token} came twice: {before:?}, {held:?}")
+        })?;
         let before = self.attempts.insert(held, token);
-        must(before.is_none(), TOKENS, || format!("attempt came twice: {before:?}, {lease:?}"))
+        must(before.is_none(), TOKENS, || {
+            format!("attempt came twice: {before:?}, {lease:?}")
+        })
     }
 
     /// A worker's report of one lease was answered.
@@ -211,7 +234,9 @@ impl Ledger {
                 })
             }
             (Some(Outcome::Result(result)), Reported::Renewed) => {
-                must(result.execution_id == lease.execution_id, STALE, || format!("{result:?}"))
+                must(result.execution_id == lease.execution_id, STALE, || {
+                    format!("{result:?}")
+                })
             }
             (Some(Outcome::Status(_)), Reported::Renewed) => Ok(()),
             (None, _) => Err(broken(STALE, format!("no outcome for {lease:?}"))),
@@ -220,7 +245,10 @@ impl Ledger {
 
     fn completed(&mut self, id: &str, token: Option<LeaseToken>) -> Checked {
         let seen = self.seen.entry(id.to_owned()).or_default();
-        let before = seen.completed_by.replace(token.unwrap_or(LeaseToken { epoch: 0, counter: 0 }));
+        let before = seen.completed_by.replace(token.unwrap_or(LeaseToken {
+            epoch: 0,
+            counter: 0,
+        }));
         must(before.is_none() || before == token, ONCE, || {
             format!("{id}: {before:?}, then {token:?}")
         })

@@ -96,7 +96,9 @@ impl LogCheck {
     /// When and how an execution ended, if it did.
     #[must_use]
     pub fn end_of(&self, birth: Birth) -> Option<(u64, Status)> {
-        self.ended.get(&birth).map(|(at, status)| (at.at_ms, *status))
+        self.ended
+            .get(&birth)
+            .map(|(at, status)| (at.at_ms, *status))
     }
 
     /// What the holder of a lease reported, where its report was taken.
@@ -121,7 +123,9 @@ impl LogCheck {
             format!("{} is not {}", commit.first_sequence, self.next_emitted)
         })?;
         let facts = read(&commit.frame).map_err(|error| broken(FOLD, error))?;
-        must(facts.len() == commit.count as usize, FOLD, || format!("{} facts", facts.len()))?;
+        must(facts.len() == commit.count as usize, FOLD, || {
+            format!("{} facts", facts.len())
+        })?;
         self.rows_fit(commit, &facts)?;
         for fact in &facts {
             self.follow(fact)?;
@@ -143,9 +147,13 @@ impl LogCheck {
             }
         }
         let payloads: Vec<_> = commit.payloads.iter().map(|(birth, _)| *birth).collect();
-        must(born == payloads, ACKNOWLEDGED, || format!("{born:?} came with {payloads:?}"))?;
+        must(born == payloads, ACKNOWLEDGED, || {
+            format!("{born:?} came with {payloads:?}")
+        })?;
         let finished: Vec<_> = commit.finished.iter().map(|row| row.birth).collect();
-        must(ended == finished, ACKNOWLEDGED, || format!("{ended:?} came with {finished:?}"))
+        must(ended == finished, ACKNOWLEDGED, || {
+            format!("{ended:?} came with {finished:?}")
+        })
     }
 
     /// The store took everything below a sequence.
@@ -158,28 +166,34 @@ impl LogCheck {
                 return Err(broken(FOLD, "the store has facts that nobody handed to it"));
             };
             for fact in &facts {
-                self.durable.apply(fact).map_err(|error| broken(FOLD, error))?;
+                self.durable
+                    .apply(fact)
+                    .map_err(|error| broken(FOLD, error))?;
                 self.next_durable += 1;
             }
         }
         Ok(())
     }
 
-    /// The process ended; `store` was taken anew and its log goes on at `next_sequence`.
+    /// The process ended, and `store` was taken anew.
     ///
     /// # Errors
     /// What is missing of what the store had taken.
-    pub fn restart(&mut self, store: &mut dyn Store, next_sequence: u64) -> Checked {
+    pub fn restart(&mut self, store: &mut dyn Store) -> Checked {
+        let (folded, next_sequence) = refold(store, self.shard)?;
         must(next_sequence >= self.next_durable, ACKNOWLEDGED, || {
-            format!("the log ends before {next_sequence}; {} was durable", self.next_durable)
+            format!(
+                "the log ends before {next_sequence}; {} was durable",
+                self.next_durable
+            )
         })?;
         self.took(next_sequence)?;
-        let folded = refold(store, self.shard).map_err(|error| broken(FOLD, error))?;
         same_state(&self.durable, &folded)?;
         self.under_way.clear();
         self.emitted = folded;
         self.next_emitted = next_sequence;
-        self.reported.retain(|_, (at, _)| at.sequence < next_sequence);
+        self.reported
+            .retain(|_, (at, _)| at.sequence < next_sequence);
         self.ended.retain(|_, (at, _)| at.sequence < next_sequence);
         self.released.clear();
         Ok(())
@@ -190,23 +204,30 @@ impl LogCheck {
     /// # Errors
     /// The first difference.
     pub fn refold(&self, store: &mut dyn Store) -> Checked {
-        let folded = refold(store, self.shard).map_err(|error| broken(FOLD, error))?;
-        same_state(&self.durable, &folded)
+        same_state(&self.durable, &refold(store, self.shard)?.0)
     }
 
     fn follow(&mut self, fact: &Fact) -> Checked {
-        must(fact.at_ms >= self.emitted.last_at_ms(), LEGAL, || format!("time went back: {fact:?}"))?;
+        must(fact.at_ms >= self.emitted.last_at_ms(), LEGAL, || {
+            format!("time went back: {fact:?}")
+        })?;
         let birth = birth_of(&fact.kind);
         let over = birth.and_then(|birth| self.ended.get(&birth));
         must(over.is_none(), TERMINAL, || format!("{fact:?}"))?;
         self.may_follow(fact)?;
         let before = birth.and_then(|birth| self.emitted.living(birth));
-        let last = self.emitted.apply(fact).map_err(|error| broken(FOLD, error))?;
+        let last = self
+            .emitted
+            .apply(fact)
+            .map_err(|error| broken(FOLD, error))?;
         if let Some(birth) = birth {
             let after = self.emitted.living(birth);
             check_move(&fact.kind, before.as_ref(), after.as_ref())?;
         }
-        let at = At { sequence: self.next_emitted, at_ms: fact.at_ms };
+        let at = At {
+            sequence: self.next_emitted,
+            at_ms: fact.at_ms,
+        };
         self.remember(&fact.kind, at, before.as_ref());
         match (&fact.kind, last) {
             (FactKind::Ended(ended), Some(last)) => check_end(ended, &last, fact.at_ms),
@@ -228,43 +249,64 @@ impl LogCheck {
 
     fn may_be_born(&self, living: &Living) -> Checked {
         let state = &self.emitted;
-        must(living.id.birth == state.next_birth(), LEGAL, || format!("{:?}", living.id))?;
-        let Some(tenant) = state.tenants().by_name(&living.tenant) else { return Ok(()) };
+        must(living.id.birth == state.next_birth(), LEGAL, || {
+            format!("{:?}", living.id)
+        })?;
+        let Some(tenant) = state.tenants().by_name(&living.tenant) else {
+            return Ok(());
+        };
         let held = state.tenants().tenant(tenant).living.len() as u64;
-        must(held < self.max_queue, LIMITS, || format!("{held} of {}", living.tenant))?;
+        must(held < self.max_queue, LIMITS, || {
+            format!("{held} of {}", living.tenant)
+        })?;
         let key = living.dedup_key.as_deref();
         let holder = key.and_then(|key| state.dedup(tenant, key));
-        must(holder.is_none(), "one living execution per dedup key", || format!("{key:?}"))
+        must(
+            holder.is_none(),
+            "one living execution per dedup key",
+            || format!("{key:?}"),
+        )
     }
 
     fn may_be_leased(&self, birth: Birth, worker: &Arc<str>, at_ms: u64) -> Checked {
         let state = &self.emitted;
         let Some(slot) = state.slot(birth) else {
-            return Err(broken(LEGAL, format!("{birth} was leased and is not there")));
+            return Err(broken(
+                LEGAL,
+                format!("{birth} was leased and is not there"),
+            ));
         };
-        must(slot.phase == Phase::Ready, LEGAL, || format!("{birth} is {:?}", slot.phase))?;
+        must(slot.phase == Phase::Ready, LEGAL, || {
+            format!("{birth} is {:?}", slot.phase)
+        })?;
         let queue = state.tenants().queue(slot.queue);
         let tenant = state.tenants().tenant(queue.tenant);
         let full = queue.is_full() || tenant.is_full();
-        must(!full, LIMITS, || format!("{birth} of {} was leased", tenant.name))?;
+        must(!full, LIMITS, || {
+            format!("{birth} of {} was leased", tenant.name)
+        })?;
         let Some(offer) = self.offers.get(worker) else {
             return Err(broken(LEGAL, format!("nobody is called {worker}")));
         };
         let offered = offer.matches(&tenant.name, &queue.callable);
         must(offered, "no call reads or writes across tenants", || {
-            format!("{worker} got {birth} of {}, {}", tenant.name, queue.callable)
+            format!(
+                "{worker} got {birth} of {}, {}",
+                tenant.name, queue.callable
+            )
         })?;
         let better = better_one(state, offer, birth, at_ms, |other| {
             self.may_be_kept_from(other, worker, at_ms)
         });
-        must(better.is_none(), ORDER, || format!("{worker} got {birth}, not {better:?}"))
+        must(better.is_none(), ORDER, || {
+            format!("{worker} got {birth}, not {better:?}")
+        })
     }
 
     fn may_be_kept_from(&self, birth: Birth, worker: &Arc<str>, at_ms: u64) -> bool {
         let released = self.released.get(&(birth, worker.clone()));
-        released.is_some_and(|released| {
-            at_ms <= released + PAUSE_MS || self.jumped_at_ms >= *released
-        })
+        released
+            .is_some_and(|released| at_ms <= released + PAUSE_MS || self.jumped_at_ms >= *released)
     }
 
     fn remember(&mut self, kind: &FactKind, at: At, before: Option<&Living>) {
@@ -276,7 +318,8 @@ impl LogCheck {
             }
             FactKind::Requeued { birth, cause, .. } => {
                 if let (RequeueCause::Released, Some(holding)) = (cause, holding) {
-                    self.released.insert((*birth, holding.worker.clone()), at.at_ms);
+                    self.released
+                        .insert((*birth, holding.worker.clone()), at.at_ms);
                 }
                 cause.outcome()
             }
@@ -297,17 +340,21 @@ fn read(frame: &[u8]) -> Result<Vec<Fact>, DecodeError> {
     Ok(facts)
 }
 
-fn refold(store: &mut dyn Store, shard: u16) -> Result<State, Violation> {
-    let mut state = State::new(shard);
+/// The fold of a store's log, and the sequence it goes on with.
+fn refold(store: &mut dyn Store, shard: u16) -> Result<(State, u64), Violation> {
+    let (mut state, mut next_sequence) = (State::new(shard), 1);
     let corrupt = |what: String| StoreError::Corrupt { what };
     let replayed = store.replay(&mut |frame| {
+        next_sequence = frame.first_sequence + u64::from(frame.count);
         for fact in read(&frame.bytes).map_err(|error| corrupt(error.to_string()))? {
-            state.apply(&fact).map_err(|error| corrupt(error.to_string()))?;
+            state
+                .apply(&fact)
+                .map_err(|error| corrupt(error.to_string()))?;
         }
         Ok(())
     });
     replayed.map_err(|error| broken(FOLD, error))?;
-    Ok(state)
+    Ok((state, next_sequence))
 }
 
 fn birth_of(kind: &FactKind) -> Option<Birth> {
@@ -330,9 +377,10 @@ fn check_move(kind: &FactKind, before: Option<&Living>, after: Option<&Living>) 
         (FactKind::CancelRequested { .. }, Some(before), Some(after)) => {
             before.progress.phase == Phase::Running && is_change(before, after)
         }
-        (FactKind::Ended(ended), Some(before), None) => {
-            may_end(before.progress.phase.task_state(), TaskState::of_end(ended.status))
-        }
+        (FactKind::Ended(ended), Some(before), None) => may_end(
+            before.progress.phase.task_state(),
+            TaskState::of_end(ended.status),
+        ),
         (_, Some(before), Some(after)) => {
             let moved = [before, after].map(|one| one.progress.phase.task_state());
             moved[0].can_transition_to(moved[1]) && is_change(before, after)
@@ -361,7 +409,11 @@ fn check_end(ended: &Ended, last: &Living, at_ms: u64) -> Checked {
     let holds = ended.status.is_finished()
         && (ended.status == Status::Completed) == ended.output.is_some()
         && failed == ended.error.is_some()
-        && last.progress.started_at_ms.is_none_or(|started| started <= at_ms);
-    must(holds, "an end has exactly its output or error", || format!("{ended:?} of {last:?}"))
+        && last
+            .progress
+            .started_at_ms
+            .is_none_or(|started| started <= at_ms);
+    must(holds, "an end has exactly its output or error", || {
+        format!("{ended:?} of {last:?}")
+    })
 }
-

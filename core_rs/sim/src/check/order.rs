@@ -24,7 +24,9 @@ pub fn better_one(
     let name = &tenants.tenant(tenant).name;
     let rank = Rank::of(slot.priority, taken);
     let better = |birth: &Birth| {
-        let Some(other) = state.slot(*birth) else { return false };
+        let Some(other) = state.slot(*birth) else {
+            return false;
+        };
         let queue = tenants.queue(other.queue);
         Rank::of(other.priority, *birth) < rank
             && is_due(state, *birth, at_ms)

@@ -36,16 +36,28 @@ pub(super) fn parsed(id: &str) -> Result<ExecutionId, Violation> {
     ExecutionId::parse("execution_id", id).map_err(|error| broken(WHOLE, error))
 }
 
+/// The birth number in an id.
+pub(crate) fn birth_of(id: &str) -> Result<u64, Violation> {
+    parsed(id).map(|id| id.birth)
+}
+
 /// Checks a record by itself. `full` says whether it shows all.
 pub(super) fn check_whole(record: &v1::BackgroundExecution, full: bool) -> Checked {
     let stand = Stand::of(record);
     let wrong = || format!("{record:?}");
     must(record.version >= 1 && record.status >= 1, WHOLE, wrong)?;
-    must(stand.is_finished() == record.completed_at.is_some(), WHOLE, wrong)?;
+    must(
+        stand.is_finished() == record.completed_at.is_some(),
+        WHOLE,
+        wrong,
+    )?;
     must(stand.is_finished() == (record.reason != 0), WHOLE, wrong)?;
     let completed = stand.status == v1::BackgroundExecutionStatus::Completed as i32;
-    let failed = [v1::BackgroundExecutionStatus::Failed, v1::BackgroundExecutionStatus::Timeout]
-        .contains(&record.status());
+    let failed = [
+        v1::BackgroundExecutionStatus::Failed,
+        v1::BackgroundExecutionStatus::Timeout,
+    ]
+    .contains(&record.status());
     must(completed == record.output.is_some() || !full, WHOLE, wrong)?;
     must(failed == record.error.is_some(), WHOLE, wrong)?;
     let started = record.started_at.as_ref().map(millis);
@@ -84,7 +96,9 @@ pub(super) fn check_identical(
         && record.start_deadline == made_with.start_deadline
         && record.deadline == made_with.deadline
         && record.dedup_key.as_deref().unwrap_or_default() == made_with.dedup_key;
-    must(identical, "an acknowledged enqueue exists, byte-identical", || {
-        format!("asked {made_with:?}, shown {record:?}")
-    })
+    must(
+        identical,
+        "an acknowledged enqueue exists, byte-identical",
+        || format!("asked {made_with:?}, shown {record:?}"),
+    )
 }

@@ -19,22 +19,43 @@ pub fn same_state(expected: &State, actual: &State) -> Checked {
     let births = |state: &State| state.slots().births_from(0).collect::<Vec<_>>();
     same("the living", &births(expected), &births(actual))?;
     for birth in births(expected) {
-        same("an execution", &expected.living(birth), &actual.living(birth))?;
+        same(
+            "an execution",
+            &expected.living(birth),
+            &actual.living(birth),
+        )?;
     }
-    same("the next birth", &expected.next_birth(), &actual.next_birth())?;
-    same("the newest fact's time", &expected.last_at_ms(), &actual.last_at_ms())?;
+    same(
+        "the next birth",
+        &expected.next_birth(),
+        &actual.next_birth(),
+    )?;
+    same(
+        "the newest fact's time",
+        &expected.last_at_ms(),
+        &actual.last_at_ms(),
+    )?;
     same("the leases", expected.holdings(), actual.holdings())?;
-    same("the first timer", &expected.first_timer(), &actual.first_timer())?;
+    same(
+        "the first timer",
+        &expected.first_timer(),
+        &actual.first_timer(),
+    )?;
     same("the limits", &limits(expected), &limits(actual))
 }
 
 fn same<T: PartialEq + std::fmt::Debug>(what: &str, expected: &T, actual: &T) -> Checked {
-    must(expected == actual, FOLD, || format!("{what}: log {expected:?}, memory {actual:?}"))
+    must(expected == actual, FOLD, || {
+        format!("{what}: log {expected:?}, memory {actual:?}")
+    })
 }
 
 fn limits(state: &State) -> Vec<String> {
-    let mut limits: Vec<_> =
-        state.limits_set().iter().map(|limit| format!("{limit:?}")).collect();
+    let mut limits: Vec<_> = state
+        .limits_set()
+        .iter()
+        .map(|limit| format!("{limit:?}"))
+        .collect();
     limits.sort();
     limits
 }
@@ -45,28 +66,43 @@ fn limits(state: &State) -> Vec<String> {
 /// The first count that is not.
 pub fn sound(engine: &Engine) -> Checked {
     let state = engine.state();
-    must(engine.soft().is_consistent(state), FOLD, || "soft state left the durable one".into())?;
+    must(engine.soft().is_consistent(state), FOLD, || {
+        "soft state left the durable one".into()
+    })?;
     let tenants = state.tenants();
     let mut by_queue: BTreeMap<u32, ([u64; 4], Vec<Rank>)> = BTreeMap::new();
     for birth in state.slots().births_from(0) {
-        let Some(slot) = state.slot(birth) else { continue };
+        let Some(slot) = state.slot(birth) else {
+            continue;
+        };
         let entry = by_queue.entry(slot.queue).or_default();
         entry.0[slot.phase as usize - 1] += 1;
         if slot.phase == Phase::Ready {
             entry.1.push(Rank::of(slot.priority, birth));
         }
         let held = state.holding(birth).is_some();
-        must(held == (slot.phase == Phase::Running), PERMITS, || format!("{slot:?}"))?;
+        must(held == (slot.phase == Phase::Running), PERMITS, || {
+            format!("{slot:?}")
+        })?;
     }
     for key in 0..u32::try_from(tenants.queues_len()).unwrap_or(0) {
         let queue = tenants.queue(key);
         let counts = queue.counts();
-        let counted = [counts.pending, counts.ready, counts.retrying, counts.running];
+        let counted = [
+            counts.pending,
+            counts.ready,
+            counts.retrying,
+            counts.running,
+        ];
         let (expected, mut ranks) = by_queue.remove(&key).unwrap_or_default();
-        must(expected == counted, PERMITS, || format!("{expected:?} are {counted:?}"))?;
+        must(expected == counted, PERMITS, || {
+            format!("{expected:?} are {counted:?}")
+        })?;
         ranks.sort();
         let listed: Vec<_> = queue.ready.iter().copied().collect();
-        must(ranks == listed, PERMITS, || format!("ready are {ranks:?}, listed {listed:?}"))?;
+        must(ranks == listed, PERMITS, || {
+            format!("ready are {ranks:?}, listed {listed:?}")
+        })?;
     }
     Ok(())
 }

@@ -1,0 +1,332 @@
+//! The judge: holds every answer against what was asked.
+//!
+//! Owns which invariant an answer of each kind is about. Refuses to know how it travelled.
+
+use std::collections::{BTreeSet, VecDeque};
+
+use backlane_engine::fact::OutcomeKind;
+use backlane_runtime::CompletionKind;
+use prost::Message;
+
+use crate::api::{reason, reason_of, v1};
+use crate::asked::Asked;
+use crate::check::{Checked, Ledger, LogCheck, Reported, Violation, broken, must};
+
+const ANSWERED: &str = "an answer is what was asked for";
+const TENANTS: &str = "no call reads or writes across tenants";
+/// What gRPC clients take by default, with some room.
+const MOST_BYTES: usize = 4_000_000;
+
+/// What the judge rests on.
+pub struct Judge<'a> {
+    /// What was answered before.
+    pub ledger: &'a mut Ledger,
+    /// The log.
+    pub log: &'a LogCheck,
+    /// Whether retention may remove a record between a decision and its answer.
+    pub forgets: bool,
+}
+
+fn decoded<M: Message + Default>(bytes: &[u8]) -> Result<M, Violation> {
+    must(bytes.len() < MOST_BYTES, "answers stay below 4 MB", || {
+        bytes.len().to_string()
+    })?;
+    M::decode(bytes).map_err(|error| broken(ANSWERED, error))
+}
+
+fn some<T>(given: Option<T>) -> Result<T, Violation> {
+    given.ok_or_else(|| broken(ANSWERED, "an answer without its record"))
+}
+
+impl Judge<'_> {
+    /// A unary call was answered. An `intruder` asked for what is another tenant's.
+    ///
+    /// # Errors
+    /// The invariant that the answer breaks.
+    pub fn unary(&mut self, asked: &Asked, intruder: bool, kind: &CompletionKind) -> Checked {
+        match kind {
+            CompletionKind::Reply(bytes) if intruder => self.intruder(asked, bytes),
+            CompletionKind::Reply(bytes) => self.reply(asked, bytes),
+            CompletionKind::Error { status, .. } => self.error(status),
+            other => Err(broken(
+                ANSWERED,
+                format!("{asked:?} was answered {other:?}"),
+            )),
+        }
+    }
+
+    fn error(&self, status: &[u8]) -> Checked {
+        let reason = reason(status);
+        must(
+            self.forgets || reason != "INTERNAL",
+            "no answer is an internal error",
+            || format!("{:?}", String::from_utf8_lossy(status)),
+        )
+    }
+
+    fn intruder(&mut self, asked: &Asked, bytes: &[u8]) -> Checked {
+        let outcomes = decoded::<v1::CompleteResponse>(bytes)?.outcomes;
+        let refused = outcomes.iter().all(|outcome| {
+            let status = match &outcome.outcome {
+                Some(v1::lease_outcome::Outcome::Status(status)) => reason_of(status),
+                _ => String::new(),
+            };
+            status == "EXECUTION_NOT_FOUND"
+        });
+        let worker = !asked.leases().is_empty();
+        must(worker && refused, TENANTS, || {
+            format!("{asked:?} was answered {outcomes:?}")
+        })
+    }
+
+    fn reply(&mut self, asked: &Asked, bytes: &[u8]) -> Checked {
+        match asked {
+            Asked::Enqueue(asked) => {
+                let reply: v1::EnqueueResponse = decoded(bytes)?;
+                self.made(asked, reply.execution, reply.existing, "Enqueue")
+            }
+            Asked::Run(asked) => {
+                let reply: v1::RunResponse = decoded(bytes)?;
+                let enqueue = asked.enqueue.clone().unwrap_or_default();
+                self.made(&enqueue, reply.execution, reply.existing, "Run")
+            }
+            Asked::Batch(asked) => self.batch(asked, &decoded(bytes)?),
+            Asked::Get(asked) => {
+                let record = some(decoded::<v1::GetResponse>(bytes)?.execution)?;
+                let same = record.execution_id == asked.execution_id;
+                must(same, ANSWERED, || format!("{asked:?}: {record:?}"))?;
+                self.show(&asked.tenant_id, &record, asked.view() != v1::View::Basic)
+            }
+            Asked::Cancel(asked) => {
+                let record = some(decoded::<v1::CancelResponse>(bytes)?.execution)?;
+                let stops = record.cancel_requested
+                    || record.status() == v1::BackgroundExecutionStatus::Cancelled;
+                must(stops, ANSWERED, || format!("{asked:?}: {record:?}"))?;
+                self.show(&asked.tenant_id, &record, true)
+            }
+            Asked::List(asked) => self.list(asked, &decoded(bytes)?),
+            Asked::Wait(asked) => self.wait(asked, &decoded(bytes)?),
+            Asked::Peek(asked) => {
+                let reply: v1::PeekResponse = decoded(bytes)?;
+                let basic = |record| self.show(&asked.tenant_id, record, false);
+                reply.executions.iter().try_for_each(basic)
+            }
+            Asked::Stats(_) => decoded::<v1::GetQueueStatsResponse>(bytes).map(drop),
+            Asked::Lease(asked) => {
+                let leases = decoded::<v1::LeaseResponse>(bytes)?.leases;
+                let most = asked.max_executions.max(1) as usize;
+                must(leases.len() <= most, ANSWERED, || {
+                    format!("{} leases", leases.len())
+                })?;
+                leases
+                    .iter()
+                    .try_for_each(|lease| self.ledger.leased(lease, self.log))
+            }
+            Asked::Renew(_) => self.settled(asked, Reported::Renewed, bytes),
+            Asked::Complete(_) => {
+                self.settled(asked, Reported::Ended(OutcomeKind::Completed), bytes)
+            }
+            Asked::Fail(_) => self.settled(asked, Reported::Ended(OutcomeKind::Failed), bytes),
+            Asked::Release(_) => self.settled(asked, Reported::Ended(OutcomeKind::Released), bytes),
+        }
+    }
+
+    fn show(&mut self, tenant: &str, record: &v1::BackgroundExecution, full: bool) -> Checked {
+        self.ledger.shown(Some(tenant), record, full, self.log)
+    }
+
+    fn made(
+        &mut self,
+        asked: &v1::EnqueueRequest,
+        record: Option<v1::BackgroundExecution>,
+        existing: bool,
+        scope: &str,
+    ) -> Checked {
+        let record = some(record)?;
+        self.ledger
+            .enqueued(asked, &record.execution_id, existing, self.log)?;
+        self.show(&asked.tenant_id, &record, true)?;
+        let at_ms = crate::check::queued_ms(&record);
+        let scope = format!("{scope} {}", asked.tenant_id);
+        let ids = vec![record.execution_id];
+        self.ledger
+            .same_request(&scope, &asked.request_id, ids, at_ms)
+    }
+
+    fn batch(
+        &mut self,
+        asked: &v1::EnqueueBatchRequest,
+        reply: &v1::EnqueueBatchResponse,
+    ) -> Checked {
+        let many = reply.results.len();
+        must(many == asked.items.len(), ANSWERED, || {
+            format!("{many} results: {asked:?}")
+        })?;
+        let (mut ids, mut at_ms) = (Vec::new(), 0);
+        for (item, result) in asked.items.iter().zip(&reply.results) {
+            let record = some(result.execution.clone())?;
+            let item = v1::EnqueueRequest {
+                tenant_id: asked.tenant_id.clone(),
+                ..item.clone()
+            };
+            self.ledger
+                .enqueued(&item, &record.execution_id, result.existing, self.log)?;
+            self.show(&asked.tenant_id, &record, false)?;
+            at_ms = at_ms.max(crate::check::queued_ms(&record));
+            ids.push(record.execution_id);
+        }
+        let scope = format!("Batch {}", asked.tenant_id);
+        self.ledger
+            .same_request(&scope, &asked.request_id, ids, at_ms)
+    }
+
+    fn list(&mut self, asked: &v1::ListRequest, reply: &v1::ListResponse) -> Checked {
+        let full = asked.view() == v1::View::Full;
+        let mut births = Vec::new();
+        for record in &reply.executions {
+            let wanted = asked.status == 0 || asked.status == record.status;
+            must(wanted, ANSWERED, || format!("{asked:?}: {record:?}"))?;
+            self.show(&asked.tenant_id, record, full)?;
+            births.push(crate::check::birth_of(&record.execution_id)?);
+        }
+        let ordered = births.windows(2).all(|pair| pair[0] > pair[1]);
+        must(ordered, "lists are newest first", || format!("{births:?}"))
+    }
+
+    fn wait(&mut self, asked: &v1::WaitRequest, reply: &v1::WaitResponse) -> Checked {
+        use v1::wait_outcome::Outcome;
+        let many = reply.outcomes.len();
+        must(many == asked.execution_ids.len(), ANSWERED, || {
+            format!("{many}: {asked:?}")
+        })?;
+        let mut ended = 0;
+        for (id, outcome) in asked.execution_ids.iter().zip(&reply.outcomes) {
+            match &outcome.outcome {
+                Some(Outcome::Execution(record)) => {
+                    must(record.execution_id == *id, ANSWERED, || {
+                        format!("{id}: {record:?}")
+                    })?;
+                    self.show(&asked.tenant_id, record, false)?;
+                    ended += usize::from(record.completed_at.is_some());
+                }
+                Some(Outcome::Status(_)) => ended += 1,
+                None => return Err(broken(ANSWERED, "a wait without an outcome")),
+            }
+        }
+        let needed = match asked.wait_for() {
+            v1::WaitFor::Any => 1,
+            v1::WaitFor::Count => asked.count as usize,
+            _ => many,
+        };
+        must(
+            reply.satisfied == (ended >= needed),
+            "a wait is satisfied when enough ended",
+            || format!("{ended} of {needed}, satisfied {}", reply.satisfied),
+        )
+    }
+
+    fn settled(&mut self, asked: &Asked, reported: Reported, bytes: &[u8]) -> Checked {
+        let reply: v1::CompleteResponse = decoded(bytes)?;
+        self.outcomes(reported, &asked.leases(), &reply.outcomes)
+    }
+
+    fn outcomes(
+        &mut self,
+        reported: Reported,
+        leases: &[v1::LeaseRef],
+        outcomes: &[v1::LeaseOutcome],
+    ) -> Checked {
+        let many = outcomes.len();
+        must(many == leases.len(), ANSWERED, || {
+            format!("{many} outcomes for {leases:?}")
+        })?;
+        let mut both = leases.iter().zip(outcomes);
+        both.try_for_each(|(lease, one)| self.ledger.settled(reported, lease, one, self.log))
+    }
+
+    /// A message came down an enqueue stream; `sent` are the items not yet answered.
+    ///
+    /// # Errors
+    /// The invariant that it breaks.
+    pub fn enqueue_stream(
+        &mut self,
+        sent: &mut VecDeque<v1::EnqueueRequest>,
+        bytes: &[u8],
+    ) -> Checked {
+        use v1::enqueue_outcome::Outcome;
+        for outcome in decoded::<v1::EnqueueStreamResponse>(bytes)?.outcomes {
+            let asked = sent.pop_front();
+            let asked = asked.ok_or_else(|| broken(ANSWERED, "an outcome of nothing"))?;
+            match outcome.outcome {
+                Some(Outcome::Result(result)) => {
+                    let (id, existing) = (result.execution_id, result.existing);
+                    self.ledger.enqueued(&asked, &id, existing, self.log)?;
+                    let at_ms = self.queued_at(&id)?;
+                    let scope = format!("Enqueue {}", asked.tenant_id);
+                    if let Some(at_ms) = at_ms {
+                        let ids = vec![id];
+                        self.ledger
+                            .same_request(&scope, &asked.request_id, ids, at_ms)?;
+                    }
+                }
+                Some(Outcome::Status(status)) => self.error(&status.encode_to_vec())?,
+                None => return Err(broken(ANSWERED, "an item without an outcome")),
+            }
+        }
+        Ok(())
+    }
+
+    fn queued_at(&self, id: &str) -> Result<Option<u64>, Violation> {
+        let birth = crate::check::birth_of(id)?;
+        Ok(self.log.durable().slot(birth).map(|slot| slot.queued_at_ms))
+    }
+
+    /// A message came down a Work stream.
+    ///
+    /// # Errors
+    /// The invariant that it breaks.
+    pub fn work_stream(&mut self, stream: &mut WorkAsked, bytes: &[u8]) -> Checked {
+        use v1::work_response::Message as Down;
+        let message = some(decoded::<v1::WorkResponse>(bytes)?.message)?;
+        match message {
+            Down::Welcome(welcome) => {
+                let sent: BTreeSet<_> = stream.held.iter().map(|one| &one.lease_token).collect();
+                let known = welcome
+                    .held
+                    .iter()
+                    .all(|one| sent.contains(&one.lease_token));
+                must(known, ANSWERED, || {
+                    format!("{welcome:?}, held {:?}", stream.held)
+                })
+            }
+            Down::Leases(leases) => {
+                stream.leased += leases.leases.len() as u64;
+                must(stream.leased <= stream.credit, "credits are kept", || {
+                    format!("{} leases for {} credits", stream.leased, stream.credit)
+                })?;
+                let mut leases = leases.leases.iter();
+                leases.try_for_each(|lease| self.ledger.leased(lease, self.log))
+            }
+            Down::Outcomes(outcomes) => {
+                let asked = stream.reports.pop_front();
+                let (reported, leases) =
+                    asked.ok_or_else(|| broken(ANSWERED, "outcomes of no report"))?;
+                self.outcomes(reported, &leases, &outcomes.outcomes)
+            }
+            Down::Cancels(_) | Down::Lost(_) | Down::Drain(_) => Ok(()),
+        }
+    }
+}
+
+/// What a worker sent up its stream, as far as answers are judged by it.
+#[derive(Debug, Default)]
+pub struct WorkAsked {
+    /// Leases held from before.
+    pub held: Vec<v1::LeaseRef>,
+    /// Leases that may come, in all.
+    pub credit: u64,
+    /// Leases that came, in all.
+    pub leased: u64,
+    /// Reports not yet answered.
+    pub reports: VecDeque<(Reported, Vec<v1::LeaseRef>)>,
+}

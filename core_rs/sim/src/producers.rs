@@ -1,0 +1,302 @@
+//! Producers: they enqueue, look, wait and cancel, and repeat what was not answered.
+//!
+//! Owns what they do and remember. Refuses to judge answers: that was done when they left.
+
+use backlane_runtime::{Input, Method, Principal};
+use prost::Message as _;
+
+use crate::api::{span, v1};
+use crate::asked::Asked;
+use crate::requests::{CALLABLES, TENANTS, enqueue};
+use crate::world::{Call, World, only};
+
+const REMEMBERED: usize = 300;
+
+impl World {
+    /// One producer does one thing.
+    pub(crate) fn produce(&mut self) {
+        match self.dice.below(100) {
+            0..40 => self.enqueue_one(),
+            40..47 => self.enqueue_batch(),
+            47..52 => self.run_one(),
+            52..67 => self.enqueue_on_stream(),
+            67..74 => self.get_one(),
+            74..79 => self.list(),
+            79..85 => self.wait(),
+            85..91 => self.cancel(),
+            91..94 => self.peek(),
+            94..96 => self.stats(),
+            _ => self.intrude(),
+        }
+    }
+
+    /// Producers that had no answer ask again, with the same request id.
+    pub(crate) fn repeat(&mut self) {
+        for call in self.impatient(60) {
+            let again = match &call.asked {
+                Asked::Enqueue(asked) => !asked.request_id.is_empty(),
+                Asked::Batch(asked) => !asked.request_id.is_empty(),
+                Asked::Run(_) | Asked::Complete(_) | Asked::Fail(_) | Asked::Release(_) => true,
+                _ => false,
+            };
+            if again && !call.intruder {
+                self.call(call.asked, Principal::default(), call.worker);
+            }
+        }
+    }
+
+    fn request_id(&mut self) -> String {
+        // Some are used again on purpose, with whatever body comes.
+        match self.dice.below(10) {
+            0..3 => String::new(),
+            3 => format!("again_{}", self.dice.below(30)),
+            _ => format!("req_{:x}", self.dice.roll()),
+        }
+    }
+
+    fn new_request(&mut self) -> v1::EnqueueRequest {
+        let mut request = enqueue(&mut self.dice, self.now.wall_ms);
+        request.request_id = self.request_id();
+        request
+    }
+
+    fn enqueue_one(&mut self) {
+        let request = self.new_request();
+        let principal = if self.dice.chance(500) {
+            only(&request.tenant_id)
+        } else {
+            Principal::default()
+        };
+        let twice = self.dice.chance(50) && !request.request_id.is_empty();
+        if twice {
+            self.call(Asked::Enqueue(request.clone()), principal.clone(), None);
+        }
+        self.call(Asked::Enqueue(request), principal, None);
+    }
+
+    fn enqueue_batch(&mut self) {
+        let request_id = self.request_id();
+        let tenant_id = (*self.dice.pick(&TENANTS)).to_owned();
+        let many = self.dice.between(1, 12);
+        let items = (0..many).map(|_| {
+            let item = enqueue(&mut self.dice, self.now.wall_ms);
+            v1::EnqueueRequest {
+                tenant_id: String::new(),
+                ..item
+            }
+        });
+        let items = items.collect();
+        let request = v1::EnqueueBatchRequest {
+            tenant_id,
+            items,
+            request_id,
+        };
+        self.call(Asked::Batch(request), Principal::default(), None);
+    }
+
+    fn run_one(&mut self) {
+        let request_id = format!("run_{:x}", self.dice.roll());
+        let enqueue = v1::EnqueueRequest {
+            request_id,
+            ..self.new_request()
+        };
+        let timeout = Some(span(self.dice.below(60_000)));
+        let request = v1::RunRequest {
+            enqueue: Some(enqueue),
+            timeout,
+        };
+        self.call(Asked::Run(request), Principal::default(), None);
+    }
+
+    fn enqueue_on_stream(&mut self) {
+        let open = self
+            .streams
+            .iter()
+            .find(|(_, stream)| stream.open && stream.work.is_none());
+        let ticket = match open.map(|(ticket, _)| *ticket) {
+            Some(ticket) => ticket,
+            None => self.open(Method::EnqueueStream, None),
+        };
+        let many = self.dice.between(1, 6);
+        let items: Vec<_> = (0..many).map(|_| self.new_request()).collect();
+        if let Some(stream) = self.streams.get_mut(&ticket) {
+            stream.enqueues.extend(items.iter().cloned());
+        }
+        let bytes = v1::EnqueueStreamRequest { items }.encode_to_vec();
+        self.on_stream(ticket, Input::Frame(ticket, bytes));
+        match self.dice.below(40) {
+            0 => {
+                self.on_stream(ticket, Input::HalfClose(ticket));
+                self.stream_over(ticket);
+            }
+            1 => {
+                self.on_stream(ticket, Input::Close(ticket));
+                self.stream_over(ticket);
+            }
+            _ => {}
+        }
+    }
+
+    fn some_known(&mut self) -> Option<(String, String)> {
+        let many = self.known.len();
+        (many > 0).then(|| self.known[self.dice.index(many)].clone())
+    }
+
+    fn get_one(&mut self) {
+        let Some((tenant_id, execution_id)) = self.some_known() else {
+            return;
+        };
+        let view = i32::try_from(self.dice.below(3)).unwrap_or(0);
+        let principal = only(&tenant_id);
+        let request = v1::GetRequest {
+            tenant_id,
+            execution_id,
+            view,
+        };
+        self.call(Asked::Get(request), principal, None);
+    }
+
+    fn list(&mut self) {
+        let request = v1::ListRequest {
+            tenant_id: (*self.dice.pick(&TENANTS)).to_owned(),
+            status: i32::try_from(self.dice.below(7)).unwrap_or(0),
+            page_size: u32::try_from(self.dice.between(1, 40)).unwrap_or(1),
+            view: i32::try_from(self.dice.below(3)).unwrap_or(0),
+            ..Default::default()
+        };
+        self.call(Asked::List(request), Principal::default(), None);
+    }
+
+    fn wait(&mut self) {
+        let Some((tenant_id, first)) = self.some_known() else {
+            return;
+        };
+        let mut execution_ids = vec![first];
+        for _ in 0..self.dice.below(4) {
+            // Another tenant's ids are not found, which counts as ended.
+            if let Some((_, id)) = self.some_known()
+                && !execution_ids.contains(&id)
+            {
+                execution_ids.push(id);
+            }
+        }
+        let wait_for = i32::try_from(self.dice.between(0, 3)).unwrap_or(0);
+        let many = execution_ids.len() as u64;
+        let count = if wait_for == 3 {
+            self.dice.between(1, many)
+        } else {
+            0
+        };
+        let request = v1::WaitRequest {
+            tenant_id,
+            execution_ids,
+            wait_for,
+            count: u32::try_from(count).unwrap_or(0),
+            timeout: Some(span(self.dice.below(3) * 20_000)),
+        };
+        self.call(Asked::Wait(request), Principal::default(), None);
+    }
+
+    fn cancel(&mut self) {
+        let Some((tenant_id, execution_id)) = self.some_known() else {
+            return;
+        };
+        let request = v1::CancelRequest {
+            tenant_id,
+            execution_id,
+        };
+        self.call(Asked::Cancel(request), Principal::default(), None);
+    }
+
+    fn peek(&mut self) {
+        let request = v1::PeekRequest {
+            tenant_id: (*self.dice.pick(&TENANTS)).to_owned(),
+            limit: u32::try_from(self.dice.between(1, 20)).unwrap_or(1),
+            callables: vec![(*self.dice.pick(&CALLABLES)).to_owned()],
+        };
+        self.call(Asked::Peek(request), Principal::default(), None);
+    }
+
+    fn stats(&mut self) {
+        let tenant_id = (*self.dice.pick(&TENANTS)).to_owned();
+        let request = v1::GetQueueStatsRequest { tenant_id };
+        self.call(Asked::Stats(request), Principal::default(), None);
+    }
+
+    /// Somebody asks for what is another tenant's.
+    fn intrude(&mut self) {
+        let Some((owner, execution_id)) = self.some_known() else {
+            return;
+        };
+        let tenant_id = TENANTS
+            .into_iter()
+            .find(|tenant| *tenant != owner)
+            .unwrap_or_default()
+            .to_owned();
+        let principal = only(&tenant_id);
+        let asked = match self.dice.below(4) {
+            0 => Asked::Get(v1::GetRequest {
+                tenant_id,
+                execution_id,
+                view: 0,
+            }),
+            1 => Asked::Cancel(v1::CancelRequest {
+                tenant_id,
+                execution_id,
+            }),
+            2 => Asked::Get(v1::GetRequest {
+                tenant_id: owner,
+                execution_id,
+                view: 0,
+            }),
+            _ => {
+                let token = self
+                    .tokens
+                    .iter()
+                    .rfind(|one| one.execution_id == execution_id);
+                let token = token.map(|one| one.lease_token.clone()).unwrap_or_default();
+                let lease = crate::asked::lease(&execution_id, &token);
+                Asked::Release(v1::ReleaseRequest {
+                    releases: vec![lease],
+                })
+            }
+        };
+        self.call_as(asked, principal, None, true);
+    }
+
+    /// An answer arrived.
+    pub(crate) fn heard(&mut self, call: &Call, bytes: &[u8]) {
+        match &call.asked {
+            Asked::Enqueue(_) | Asked::Run(_) => {
+                if let Ok(reply) = v1::EnqueueResponse::decode(bytes) {
+                    reply
+                        .execution
+                        .into_iter()
+                        .for_each(|record| self.remember(record));
+                }
+            }
+            Asked::Batch(_) => {
+                let results = v1::EnqueueBatchResponse::decode(bytes)
+                    .unwrap_or_default()
+                    .results;
+                let records = results.into_iter().filter_map(|result| result.execution);
+                records.for_each(|record| self.remember(record));
+            }
+            Asked::Lease(_) => {
+                let leases = v1::LeaseResponse::decode(bytes).unwrap_or_default().leases;
+                if let Some(worker) = call.worker {
+                    self.got_leases(worker, &leases);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    pub(crate) fn remember(&mut self, record: v1::BackgroundExecution) {
+        if self.known.len() == REMEMBERED {
+            let at = self.dice.index(REMEMBERED);
+            self.known.swap_remove(at);
+        }
+        self.known.push((record.tenant_id, record.execution_id));
+    }
+}

@@ -1,0 +1,311 @@
+//! A run: some rough steps, then peace, in which everything must come to its end.
+//!
+//! Owns the course of a run and what a failing one says. Refuses to know what clients do.
+
+use std::fmt;
+
+use backlane_engine::fact::OutcomeKind;
+use backlane_runtime::Input;
+use backlane_store::{Fault, FaultPlan};
+
+use crate::api::v1::{self, work_request::Message as Up};
+use crate::check::{Checked, Violation, broken, must};
+use crate::requests::{CALLABLES, TENANTS, result};
+use crate::server::Sabotage;
+use crate::workers::worker;
+use crate::world::World;
+
+/// Steps of a run where no number is given.
+pub const STEPS: u64 = 600;
+/// Steps in which everything must come to its end once faults stop.
+const PEACE: u64 = 40_000;
+/// Steps between two comparisons of memory with the whole log.
+const CHECKPOINT: u64 = 97;
+
+/// What a run is to do.
+#[derive(Debug, Clone, Copy)]
+pub struct Run {
+    /// Decides everything.
+    pub seed: u64,
+    /// Rough steps.
+    pub steps: u64,
+    /// A mistake to be seen.
+    pub sabotage: Sabotage,
+    /// Prints every event.
+    pub aloud: bool,
+}
+
+impl Run {
+    /// A plain run of a seed.
+    #[must_use]
+    pub const fn of(seed: u64) -> Self {
+        Self {
+            seed,
+            steps: STEPS,
+            sabotage: Sabotage::None,
+            aloud: false,
+        }
+    }
+}
+
+/// What a run that held came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Course {
+    /// Hash of everything that happened.
+    pub trace: u64,
+    /// Executions that were made.
+    pub executions: u64,
+    /// Processes of the server.
+    pub lives: u64,
+}
+
+/// A run that did not hold.
+#[derive(Debug)]
+pub struct Failure {
+    run: Run,
+    step: u64,
+    /// What did not hold.
+    pub violation: Violation,
+    last: Vec<String>,
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Run { seed, steps, .. } = self.run;
+        writeln!(out, "seed {seed}, step {}\n{}", self.step, self.violation)?;
+        self.last
+            .iter()
+            .try_for_each(|line| writeln!(out, "  {line}"))?;
+        write!(
+            out,
+            "cargo run -p backlane-sim --release -- --seed {seed} --steps {steps}"
+        )
+    }
+}
+
+/// Does a run.
+///
+/// # Errors
+/// The first invariant that does not hold, and what led to it.
+pub fn run(run: Run) -> Result<Course, Box<Failure>> {
+    let failed = |step, violation, last| {
+        Box::new(Failure {
+            run,
+            step,
+            violation,
+            last,
+        })
+    };
+    let world = World::new(run.seed, run.sabotage, run.aloud);
+    let mut world = world.map_err(|violation| failed(0, violation, Vec::new()))?;
+    match world.live(run.steps) {
+        Ok(()) => Ok(Course {
+            trace: world.trace.hash(),
+            executions: world.log.durable().next_birth() - 1,
+            lives: world.lives,
+        }),
+        Err(violation) => {
+            let last = world.trace.last().map(str::to_owned).collect();
+            Err(failed(world.step, violation, last))
+        }
+    }
+}
+
+impl World {
+    fn live(&mut self, steps: u64) -> Checked {
+        for _ in 0..steps {
+            self.pass_time();
+            self.disturb()?;
+            for _ in 0..self.dice.between(0, self.plan.actions) {
+                if self.dice.chance(400) {
+                    self.produce()
+                } else {
+                    self.work()
+                }
+            }
+            self.repeat();
+            self.turn()?;
+            if self.step.is_multiple_of(CHECKPOINT) {
+                self.server.checkpoint(&self.log)?;
+            }
+        }
+        self.peace()?;
+        self.end()
+    }
+
+    fn pass_time(&mut self) {
+        let leap = self.dice.chance(self.plan.leap);
+        let ms = if leap {
+            self.dice.below(70_000)
+        } else {
+            self.dice.below(60)
+        };
+        self.advance(ms);
+        if self.dice.chance(self.plan.jump) {
+            let before = self.now.wall_ms;
+            let ms = self.dice.below(7_200_000);
+            self.now.wall_ms = if self.dice.chance(700) {
+                before + ms
+            } else {
+                before.saturating_sub(ms)
+            };
+            self.latest_wall_ms = self.latest_wall_ms.max(self.now.wall_ms);
+            self.log
+                .clock_jumped(before.max(self.now.wall_ms).max(self.latest_wall_ms));
+            self.note("the wall clock jumped");
+        }
+    }
+
+    fn advance(&mut self, ms: u64) {
+        self.now.wall_ms += ms;
+        self.now.mono_ms += ms;
+        self.latest_wall_ms = self.latest_wall_ms.max(self.now.wall_ms);
+        if self.now.wall_ms < self.latest_wall_ms {
+            // Logged time stands still until the clock has caught up.
+            self.log.clock_jumped(self.latest_wall_ms);
+        }
+    }
+
+    fn disturb(&mut self) -> Checked {
+        if self.dice.chance(self.plan.fault) {
+            let faults = [
+                Fault::FatalLost,
+                Fault::FatalWritten,
+                Fault::UnknownLost,
+                Fault::UnknownWritten,
+            ];
+            let fault = *self.dice.pick(&faults);
+            let append = self.dice.between(1, 5);
+            self.server
+                .disk
+                .plan(FaultPlan::default().at(append, fault));
+        }
+        if self.dice.chance(self.plan.meddle) {
+            self.meddle();
+        }
+        if self.dice.chance(self.plan.crash) {
+            self.crash()
+        } else {
+            Ok(())
+        }
+    }
+
+    fn meddle(&mut self) {
+        match self.dice.below(10) {
+            0..3 => {
+                let full = self.dice.chance(500);
+                self.server.disk.set_full(full);
+            }
+            3 if !self.draining => {
+                self.draining = true;
+                self.note("drain");
+                self.send_to_server(Input::Drain);
+            }
+            _ => {
+                let callable = self.dice.chance(500).then(|| *self.dice.pick(&CALLABLES));
+                let most = self.dice.chance(700).then(|| self.dice.below(5));
+                let tenant = *self.dice.pick(&TENANTS);
+                self.set_limit(
+                    tenant,
+                    callable,
+                    most.and_then(|most| u32::try_from(most).ok()),
+                );
+            }
+        }
+    }
+
+    fn set_limit(&mut self, tenant: &str, callable: Option<&str>, most: Option<u32>) {
+        self.note(&format!("limit of {tenant} {callable:?}: {most:?}"));
+        let engine = self.server.shard().engine_mut();
+        engine.set_limit(tenant.into(), callable.map(Into::into), most, self.now);
+    }
+
+    /// Faults stop, and healthy workers take everything.
+    fn peace(&mut self) -> Checked {
+        self.note("peace");
+        self.plan.drop = 0;
+        self.plan.delay = 0;
+        self.server.disk.plan(FaultPlan::default());
+        self.server.disk.set_full(false);
+        // Logged time must not stand still for hours.
+        self.now.wall_ms = self.now.wall_ms.max(self.latest_wall_ms);
+        if self.draining {
+            self.crash()?;
+        }
+        for tenant in TENANTS {
+            self.set_limit(tenant, None, None);
+            CALLABLES
+                .into_iter()
+                .for_each(|one| self.set_limit(tenant, Some(one), None));
+        }
+        for at in 0..self.workers.len() {
+            self.workers[at].held.clear();
+            if let Some(ticket) = self.workers[at].stream {
+                self.on_stream(ticket, Input::Close(ticket));
+                self.stream_over(ticket);
+            }
+        }
+        let healthy = worker("healthy", &["*"], &[], true, &mut self.log.offers);
+        self.workers = vec![healthy];
+        self.streams
+            .values_mut()
+            .for_each(|stream| stream.work = None);
+        for _ in 0..PEACE {
+            if self.is_over() {
+                return Ok(());
+            }
+            self.serve();
+            self.turn()?;
+            let wake = self.server.shard().wake_in_ms(self.now);
+            if self.is_silent() && self.server.is_quiet() {
+                self.advance(wake.unwrap_or(1).clamp(1, 10_000));
+            }
+        }
+        let living = self.log.emitted().slots().births_from(0).next();
+        let living = living.and_then(|birth| self.log.emitted().living(birth));
+        let calls = self.calls.values().find(|call| !call.lost);
+        Err(broken(
+            "when faults stop, every admissible execution ends",
+            format!("{living:?} lives on; {calls:?} waits"),
+        ))
+    }
+
+    fn is_over(&mut self) -> bool {
+        self.log.emitted().slots().is_empty()
+            && self.calls.values().all(|call| call.lost)
+            && self.is_silent()
+            && self.server.is_quiet()
+    }
+
+    /// What the healthy worker does in a step: it completes all it holds.
+    fn serve(&mut self) {
+        let Some(ticket) = self.workers[0].stream else {
+            return self.greet(0);
+        };
+        let held = std::mem::take(&mut self.workers[0].held);
+        if held.is_empty() {
+            if self.step.is_multiple_of(10) {
+                self.give_credit(ticket);
+            }
+            return;
+        }
+        let results = held
+            .iter()
+            .map(|lease| result(lease, &mut self.dice))
+            .collect();
+        self.expect_outcomes(ticket, OutcomeKind::Completed, held);
+        self.up(ticket, Up::Complete(v1::CompleteRequest { results }));
+    }
+
+    fn end(&mut self) -> Checked {
+        self.server.checkpoint(&self.log)?;
+        self.survives()?;
+        self.server.forget_all()?;
+        let kept = self.server.facts_kept()?;
+        let living = self.log.most_living as u64;
+        let most = 3 * (self.plan.settings.round_after_facts + 4 * living) + 500;
+        must(kept <= most, "the log stays bounded", || {
+            format!("{kept} facts are kept, {most} would be enough for {living} living")
+        })
+    }
+}
