@@ -158,18 +158,15 @@ def test_an_unknown_id_and_another_tenants_look_alike(door: Door, name: str) -> 
     others = Door(door.channel, door.tenant + "-other")
     theirs = others.enqueue().execution_id
     before = others.everything()
-    messages = set()
+    messages: set[str] = set()
     request_type = {"Get": api.GetRequest, "Cancel": api.CancelRequest}[name]
     for execution_id in (UNKNOWN_ID, theirs):
         request = request_type(tenant_id=door.tenant, execution_id=execution_id)
         status = refused(lambda r=request: door.call(name, r))  # type: ignore[misc]
         assert_refusal(status, "EXECUTION_NOT_FOUND")
-        assert (
-            status.message.replace(execution_id, "")
-            == (f"execution  is not known to tenant {door.tenant}")
-            or execution_id in status.message
-        )
+        messages.add(status.message.replace(execution_id, ""))
 
+    assert len(messages) == 1
     assert others.everything() == before
 
 

@@ -1,0 +1,211 @@
+"""Clients that leave in the middle of things, or take nothing: nobody else is harmed."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import grpc
+import pytest
+from google.protobuf.duration_pb2 import Duration
+
+from backlane.v1 import execution_pb2 as records
+from backlane.v1 import execution_service_pb2 as api
+from backlane.v1 import worker_service_pb2 as work
+from tests.conformance.door import CHANNEL_OPTIONS, KIB, MIB, TIMEOUT_S, Door, new_tenant, ref
+from tests.conformance.stream import WorkStream
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.conftest import StartServer
+
+QUEUED = records.BACKGROUND_EXECUTION_STATUS_QUEUED
+SLOW_OPTIONS = [*CHANNEL_OPTIONS, ("grpc.http2.lookahead_bytes", 64 * KIB)]
+
+
+@pytest.fixture
+def passing(target: str) -> Iterator[grpc.Channel]:
+    """A channel that a test may break."""
+    channel = grpc.insecure_channel(target, options=CHANNEL_OPTIONS)
+    yield channel
+    channel.close()
+
+
+def polling(door: Door, worker: str) -> Any:  # noqa: ANN401  # a call that is also a future
+    """A worker that waits for work."""
+    request = work.LeaseRequest(
+        worker_id=worker, callables=["*"], tenant_ids=[door.tenant], wait_ms=60_000
+    )
+    return door.worker.Lease.future(request, timeout=TIMEOUT_S)
+
+
+def test_a_cancelled_poll_takes_nothing(door: Door) -> None:
+    gone = polling(door, "gone")
+    gone.cancel()
+    waiting = polling(door, "waiting")
+    execution_id = door.enqueue().execution_id
+    [lease] = waiting.result().leases
+
+    assert lease.execution.execution_id == execution_id
+    assert lease.attempt == 1
+
+
+@pytest.mark.parametrize("how", ["cancel", "close"])
+def test_what_a_vanishing_poll_was_given_is_leasable_at_once(
+    door: Door, passing: grpc.Channel, how: str
+) -> None:
+    """Whenever a poll vanishes, before or after it was given work, the work is not lost."""
+    polls = [polling(Door(passing, door.tenant), "gone") for _ in range(20)]
+    made = {door.enqueue().execution_id for _ in range(20)}
+    got = []
+    if how == "close":
+        passing.close()
+    for poll in polls:
+        poll.cancel()
+        if how == "cancel" and not poll.cancelled():
+            got += [lease.execution.execution_id for lease in poll.result().leases]
+    found = taken(door, len(made) - len(got)) if how == "cancel" else []
+
+    assert {*got, *found} == made or how == "close"
+    assert len(found) == len({*found})
+
+
+def taken(door: Door, count: int) -> list[str]:
+    """So many executions, which other workers may still be giving back."""
+    found: list[str] = []
+    while len(found) < count:
+        leases = polling(door, "other").result().leases
+        assert leases, "a vanished worker kept its lease"
+        found += [lease.execution.execution_id for lease in leases]
+    return found
+
+
+def test_a_wait_that_is_cancelled_harms_nothing(door: Door) -> None:
+    lease = door.enqueue_and_lease()
+    request = api.WaitRequest(
+        tenant_id=door.tenant,
+        execution_ids=[lease.execution.execution_id],
+        timeout=Duration(seconds=60),
+    )
+    gone, kept = (door.producer.Wait.future(request, timeout=TIMEOUT_S) for _ in range(2))
+    gone.cancel()
+    door.complete(lease)
+
+    assert kept.result().satisfied
+    assert gone.cancelled()
+
+
+def test_a_run_whose_caller_left_goes_on_and_can_be_waited_for_again(door: Door) -> None:
+    run = api.RunRequest(enqueue=door.new(request_id="r"), timeout=Duration(seconds=60))
+    gone = door.producer.Run.future(run, timeout=TIMEOUT_S)
+    [lease] = polling(door, "w1").result().leases
+    gone.cancel()
+    again = door.producer.Run.future(run, timeout=TIMEOUT_S)
+    door.complete(lease)
+    answer = again.result()
+
+    assert answer.existing
+    assert answer.execution.status == records.BACKGROUND_EXECUTION_STATUS_COMPLETED
+
+
+def test_leases_of_a_broken_stream_come_back_to_the_worker_that_reconnects(
+    door: Door, passing: grpc.Channel
+) -> None:
+    door.enqueue()
+    stream = WorkStream(Door(passing, door.tenant))
+    stream.hello(credit=1)
+    [lease] = stream.leases(1)
+    passing.close()
+    with WorkStream(door) as back:
+        assert list(back.hello(held=[lease]).held) == [ref(lease)]
+
+
+def test_an_enqueue_stream_that_breaks_keeps_what_it_answered(
+    door: Door, passing: grpc.Channel
+) -> None:
+    asked = threading.Event()
+
+    def messages() -> Iterator[api.EnqueueStreamRequest]:
+        yield api.EnqueueStreamRequest(items=[door.new(), door.new()])
+        asked.wait(TIMEOUT_S)
+
+    call = Door(passing, door.tenant).producer.EnqueueStream(messages())
+    outcomes = next(call).outcomes
+    call.cancel()
+    asked.set()
+
+    listed = door.call("List", api.ListRequest(tenant_id=door.tenant)).executions
+    ids = [outcome.result.execution_id for outcome in outcomes]
+    assert [record.execution_id for record in listed] == ids[::-1]
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"",
+        b"GET / HTTP/1.1\r\n\r\n",
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\xff" * 64,
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(9) + b"\x00\x40\x00\x00\x00\x00\x00\x00\x01",
+        bytes(4 * KIB),
+    ],
+    ids=["nothing", "http1", "noise", "cut-data", "zeros"],
+)
+def test_a_connection_that_speaks_no_grpc_is_nobodys_trouble(
+    door: Door, target: str, sent: bytes
+) -> None:
+    host, _, port = target.rpartition(":")
+    with socket.create_connection((host, int(port)), TIMEOUT_S) as raw:
+        raw.sendall(sent)
+        assert door.enqueue().status == QUEUED
+    assert door.stats().ready == 1
+
+
+def test_a_worker_that_stops_reading_bounds_itself_and_harms_nobody(
+    own_server: StartServer,
+) -> None:
+    server = own_server()
+    with (
+        grpc.insecure_channel(server.target, options=CHANNEL_OPTIONS) as channel,
+        grpc.insecure_channel(server.target, options=SLOW_OPTIONS) as slow_channel,
+    ):
+        door = Door(channel, new_tenant())
+        batch = [door.new(input="x" * MIB)] * 15
+        for _ in range(4):
+            door.call("EnqueueBatch", api.EnqueueBatchRequest(tenant_id=door.tenant, items=batch))
+        before = resident_bytes(server.process.pid)
+        stalled = WorkStream(Door(slow_channel, door.tenant))
+        # It takes nothing more from now on but the welcome.
+        stalled.hello("stalled", credit=1000)
+        others = [lease for _ in range(40) for lease in door.lease(worker="other")]
+
+        held = door.stats().running - len(others)
+        assert held <= 12, "a stalled reader was given leases without bound"
+        assert len(others) == 40
+        assert resident_bytes(server.process.pid) - before < 64 * MIB
+        assert all(door.complete(lease).HasField("result") for lease in others)
+        stalled.call.cancel()
+        assert server.process.poll() is None
+        assert door.enqueue().status == QUEUED
+
+
+def resident_bytes(pid: int) -> int:
+    """What a process has in memory."""
+    pages = Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1]
+    return int(pages) * 4096
+
+
+def test_the_server_outlives_all_that(door: Door, passing: grpc.Channel) -> None:
+    """Many streams and polls that all break at once leave a server that works."""
+    broken = Door(passing, door.tenant)
+    streams = [WorkStream(broken) for _ in range(20)]
+    for number, stream in enumerate(streams):
+        stream.hello(f"w{number}", credit=100)
+    for number in range(20):
+        polling(broken, f"p{number}")
+    passing.close()
+    record = door.enqueue()
+
+    assert door.get(record.execution_id).execution_id == record.execution_id
