@@ -114,13 +114,19 @@ class Core:
     def call(
         self, method: int, principal: Principal | None, timeout_ms: int | None, request: bytes
     ) -> int:
-        """Start a unary call and return its ticket. One completion will follow.
+        """Take a unary call and return its ticket. One completion will follow the next `wake`.
 
         Args:
             method: the method's number.
             principal: who calls; None where no identity is configured.
             timeout_ms: how long the caller will wait, in milliseconds; None means for ever.
             request: the request message, encoded.
+        """
+
+    def wake(self) -> None:
+        """Have the calls decided that came since the last `wake`; one for many is cheapest.
+
+        Nothing is lost without it: within 0.2 seconds the core looks by itself.
         """
 
     def abandon(self, ticket: int) -> None:

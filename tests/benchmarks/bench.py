@@ -24,11 +24,11 @@ class Bench:
 
     Attributes:
         is_quick: whether to be done in a moment, for a smoke test.
-        cpu: who used the processor, stage by stage.
+        cpu: who used the processor, by stage.
     """
 
     is_quick: bool
-    cpu: list[CpuUse] = field(default_factory=list)
+    cpu: dict[str, CpuUse] = field(default_factory=dict)
 
     def pick(self, size: Size, quick: Size) -> Size:
         """Return the full size, or the one of a quick run."""

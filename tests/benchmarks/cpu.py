@@ -3,7 +3,6 @@
 import os
 import resource
 import time
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -14,43 +13,60 @@ TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 @dataclass
 class CpuUse:
-    """Processor time of one stage of a workload. All times are in seconds.
+    """Processor time of one stage of a workload, over all rounds. All times are in seconds.
 
     Attributes:
         stage: what was going on.
         wall_s: how long it took.
         load_s: what the load generators used, this process and those that ended meanwhile.
+        other_s: what all else on the machine used; of a bare echo it is the echo's own.
         server_s: what the server used, by thread name.
     """
 
     stage: str
     wall_s: float = 0.0
     load_s: float = 0.0
+    other_s: float = 0.0
     server_s: dict[str, float] = field(default_factory=dict)
+
+    def add(self, other: "CpuUse") -> None:
+        """Add another round of the same stage."""
+        self.wall_s += other.wall_s
+        self.load_s += other.load_s
+        self.other_s += other.other_s
+        for name, used in other.server_s.items():
+            self.server_s[name] = self.server_s.get(name, 0.0) + used
 
     def describe(self) -> str:
         """Say it in one line, in processors kept busy."""
         threads = sorted(self.server_s.items(), key=lambda item: -item[1])
         busy = ", ".join(f"{name} {used / self.wall_s:.2f}" for name, used in threads if used)
         server = sum(self.server_s.values()) / self.wall_s
-        load = self.load_s / self.wall_s
-        return f"{self.stage}: server {server:.2f} of a processor ({busy}); load {load:.2f}"
+        load, other = self.load_s / self.wall_s, self.other_s / self.wall_s
+        return (
+            f"{self.stage}: server {server:.2f} of a processor ({busy}); "
+            f"load {load:.2f}; all else {other:.2f}"
+        )
 
 
 @contextmanager
-def measured(stage: str, pid: int, into: list[CpuUse]) -> Iterator[None]:
+def measured(stage: str, pid: int, into: dict[str, CpuUse]) -> Iterator[None]:
     """Measure who uses the processor while the block runs.
 
     Args:
         stage: what is going on.
         pid: the server's process.
-        into: where the result is added.
+        into: the stages, to which the result is added.
     """
-    threads, load_s, began = thread_times(pid), load_time(), time.monotonic()
+    threads, load_s, busy_s, began = thread_times(pid), load_time(), busy_time(), time.monotonic()
     yield
     use = CpuUse(stage, time.monotonic() - began, load_time() - load_s)
-    use.server_s = dict(thread_times(pid) - threads)
-    into.append(use)
+    # A thread that has no time before began meanwhile.
+    after = thread_times(pid)
+    use.server_s = {name: used - threads.get(name, 0.0) for name, used in after.items()}
+    own_s = use.load_s + sum(use.server_s.values())
+    use.other_s = max(0.0, busy_time() - busy_s - own_s)
+    into.setdefault(stage, CpuUse(stage)).add(use)
 
 
 def load_time() -> float:
@@ -60,9 +76,17 @@ def load_time() -> float:
     return own.ru_utime + own.ru_stime + children.ru_utime + children.ru_stime
 
 
-def thread_times(pid: int) -> Counter[str]:
+def busy_time() -> float:
+    """Return the seconds of processor time of everything on the machine."""
+    fields = Path("/proc/stat").read_text().split("\n", 1)[0].split()
+    # The first is "cpu"; idle and waiting for the disk are the 4th and 5th number.
+    ticks = [int(number) for number in fields[1:9]]
+    return (sum(ticks) - ticks[3] - ticks[4]) / TICKS_PER_S
+
+
+def thread_times(pid: int) -> dict[str, float]:
     """Return the seconds of processor time of a process's threads, added up by their names."""
-    times: Counter[str] = Counter()
+    times: dict[str, float] = {}
     for task in Path(f"/proc/{pid}/task").iterdir():
         try:
             text = (task / "stat").read_text()
@@ -72,6 +96,6 @@ def thread_times(pid: int) -> Counter[str]:
         # and 13th field after it, in ticks.
         name, _, rest = text.partition(" (")[2].rpartition(") ")
         fields = rest.split()
-        # Counter adds floats as well, whatever its type says.
-        times[name] += (int(fields[11]) + int(fields[12])) / TICKS_PER_S  # type: ignore[assignment]
+        used = (int(fields[11]) + int(fields[12])) / TICKS_PER_S
+        times[name] = times.get(name, 0.0) + used
     return times

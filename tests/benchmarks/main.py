@@ -60,7 +60,7 @@ def _run(names: Sequence[str], console: Console, *, quick: bool, with_cpu: bool)
     for name in names:
         bench = Bench(quick)
         report.figures[name] = list(WORKLOADS[name](bench))
-        report.cpu[name] = bench.cpu
+        report.cpu[name] = list(bench.cpu.values())
         report.print_workload(console, name, with_cpu=with_cpu)
     return report
 

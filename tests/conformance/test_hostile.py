@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 import pytest
+from google.protobuf.struct_pb2 import Value
+from google.rpc import error_details_pb2
 
 from backlane.v1 import execution_service_pb2 as api
 from backlane.v1 import worker_service_pb2 as work
 from tests.conformance.door import MIB, TIMEOUT_S, UNKNOWN_ID, Door, encoded
-from tests.conformance.refusals import assert_refusal, refused
+from tests.conformance.refusals import assert_refusal, details, refused
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -193,3 +195,13 @@ def test_a_finished_execution_refuses_a_cancel(door: Door, end: str) -> None:
     assert_refusal(status, "TRANSITION_NOT_ALLOWED")
     assert end in status.message
     assert door.everything() == before
+
+
+def test_a_name_that_is_too_long_for_an_error_is_cut_in_it(door: Door) -> None:
+    """Clients take 8 KiB of trailers, and drop an error that is larger."""
+    request = door.new(metadata={"\U0001f600" * 15_000: Value()})
+    status = refused(lambda: door.call("Enqueue", request))
+
+    [violation] = details(status, error_details_pb2.BadRequest)[0].field_violations
+    assert violation.field.startswith('metadata["')
+    assert_refusal(status, "INVALID_ARGUMENT", violation.field)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import grpc
 import pytest
+from google.protobuf.struct_pb2 import Value
 
 from backlane.v1 import execution_pb2 as records
 from backlane.v1 import execution_service_pb2 as api
@@ -92,6 +93,19 @@ def test_a_batch_may_be_16_mib_and_all_of_it_is_leased(door: Door) -> None:
         leased += len(leases)
         assert work.LeaseResponse(leases=leases).ByteSize() < REPLY_BYTES_MAX
     assert leased == 16
+
+
+def test_leases_of_any_sizes_fit_an_answer(door: Door) -> None:
+    for size in (MIB - 60_000, MIB - 60_000, MIB - 60_000):
+        door.enqueue(input="x" * size)
+    largest = {"k": "x" * (64 * KIB - 20)}
+    door.enqueue(input="x" * MIB, context=largest, metadata={"k": text(largest["k"])})
+    leased = 0
+    while leases := door.lease(1000):
+        leased += len(leases)
+        assert work.LeaseResponse(leases=leases).ByteSize() < REPLY_BYTES_MAX
+
+    assert leased == 4
 
 
 def test_a_batch_may_have_10_000_items(door: Door) -> None:
@@ -194,3 +208,35 @@ def test_a_json_string_counts_encoded(door: Door) -> None:
     outcome = door.complete(lease, text("ä" * (MIB // 2)))
 
     assert_refusal(outcome.status, "TOO_LARGE", "results[0].output")
+
+
+def test_outcomes_of_many_refusals_come_in_messages_that_clients_take(door: Door) -> None:
+    refused_one = door.new(metadata={"\u2028" * 1000: Value()})
+    message = api.EnqueueStreamRequest(items=[refused_one] * 5_000)
+    responses = stream(door, message)
+
+    assert sum(len(response.outcomes) for response in responses) == 5_000
+    assert all(response.ByteSize() < REPLY_BYTES_MAX for response in responses)
+    assert len(responses) > 1
+
+
+def test_a_wait_for_many_large_errors_fits_an_answer(door: Door) -> None:
+    items = [api.EnqueueRequest(callable_name="c")] * 100
+    door.call("EnqueueBatch", api.EnqueueBatchRequest(tenant_id=door.tenant, items=items))
+    error = records.ExecutionError(
+        category=records.ERROR_CATEGORY_TOOL_ERROR, details=text_of(64 * KIB)
+    )
+    held = map(ref, door.lease(100))
+    failures = [
+        work.Failure(execution_id=one.execution_id, lease_token=one.lease_token, error=error)
+        for one in held
+    ]
+    door.call("Fail", work.FailRequest(failures=failures))
+    ids = [failure.execution_id for failure in failures]
+    answer = door.call("Wait", api.WaitRequest(tenant_id=door.tenant, execution_ids=ids))
+
+    assert answer.satisfied
+    assert [outcome.execution.execution_id for outcome in answer.outcomes] == ids
+    ended = records.BACKGROUND_EXECUTION_STATUS_FAILED
+    assert {outcome.execution.status for outcome in answer.outcomes} == {ended}
+    assert answer.ByteSize() < REPLY_BYTES_MAX

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import threading
 from pathlib import Path
@@ -14,7 +15,16 @@ from google.protobuf.duration_pb2 import Duration
 from backlane.v1 import execution_pb2 as records
 from backlane.v1 import execution_service_pb2 as api
 from backlane.v1 import worker_service_pb2 as work
-from tests.conformance.door import CHANNEL_OPTIONS, KIB, MIB, TIMEOUT_S, Door, new_tenant, ref
+from tests.conformance.door import (
+    CHANNEL_OPTIONS,
+    KIB,
+    MIB,
+    TIMEOUT_S,
+    UNKNOWN_ID,
+    Door,
+    new_tenant,
+    ref,
+)
 from tests.conformance.stream import WorkStream
 
 if TYPE_CHECKING:
@@ -23,6 +33,7 @@ if TYPE_CHECKING:
     from tests.conftest import StartServer
 
 QUEUED = records.BACKGROUND_EXECUTION_STATUS_QUEUED
+GONE = work.LeaseRef(execution_id=UNKNOWN_ID, lease_token="gone")  # noqa: S106
 SLOW_OPTIONS = [*CHANNEL_OPTIONS, ("grpc.http2.lookahead_bytes", 64 * KIB)]
 
 
@@ -34,10 +45,14 @@ def passing(target: str) -> Iterator[grpc.Channel]:
     channel.close()
 
 
-def polling(door: Door, worker: str) -> Any:  # noqa: ANN401  # a call that is also a future
-    """A worker that waits for work."""
+def polling(door: Door, worker: str, lease_duration_ms: int = 30_000) -> Any:  # noqa: ANN401
+    """A worker that waits for work: a call that is also a future."""
     request = work.LeaseRequest(
-        worker_id=worker, callables=["*"], tenant_ids=[door.tenant], wait_ms=60_000
+        worker_id=worker,
+        callables=["*"],
+        tenant_ids=[door.tenant],
+        wait_ms=60_000,
+        lease_duration_ms=lease_duration_ms,
     )
     return door.worker.Lease.future(request, timeout=TIMEOUT_S)
 
@@ -53,34 +68,25 @@ def test_a_cancelled_poll_takes_nothing(door: Door) -> None:
     assert lease.attempt == 1
 
 
-@pytest.mark.parametrize("how", ["cancel", "close"])
-def test_what_a_vanishing_poll_was_given_is_leasable_at_once(
-    door: Door, passing: grpc.Channel, how: str
+def test_work_for_polls_that_vanish_meanwhile_is_not_lost(
+    door: Door, passing: grpc.Channel
 ) -> None:
-    """Whenever a poll vanishes, before or after it was given work, the work is not lost."""
-    polls = [polling(Door(passing, door.tenant), "gone") for _ in range(20)]
+    """What such a poll was given goes to another, the latest when its second is over."""
+    vanishing = Door(passing, door.tenant)
+    polls = [polling(vanishing, "gone", lease_duration_ms=1_000) for _ in range(20)]
     made = {door.enqueue().execution_id for _ in range(20)}
-    got = []
-    if how == "close":
-        passing.close()
-    for poll in polls:
-        poll.cancel()
-        if how == "cancel" and not poll.cancelled():
-            got += [lease.execution.execution_id for lease in poll.result().leases]
-    found = taken(door, len(made) - len(got)) if how == "cancel" else []
-
-    assert {*got, *found} == made or how == "close"
-    assert len(found) == len({*found})
-
-
-def taken(door: Door, count: int) -> list[str]:
-    """So many executions, which other workers may still be giving back."""
-    found: list[str] = []
-    while len(found) < count:
+    passing.close()
+    got = [lease for poll in polls if is_answered(poll) for lease in poll.result().leases]
+    door.call("Release", work.ReleaseRequest(releases=[ref(lease) for lease in got] or [GONE]))
+    found: set[str] = set()
+    while found != made:
         leases = polling(door, "other").result().leases
         assert leases, "a vanished worker kept its lease"
-        found += [lease.execution.execution_id for lease in leases]
-    return found
+        found |= {lease.execution.execution_id for lease in leases}
+
+
+def is_answered(poll: Any) -> bool:  # noqa: ANN401  # a call that is also a future
+    return bool(poll.done() and poll.code() is grpc.StatusCode.OK)
 
 
 def test_a_wait_that_is_cancelled_harms_nothing(door: Door) -> None:
@@ -195,6 +201,92 @@ def resident_bytes(pid: int) -> int:
     """What a process has in memory."""
     pages = Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1]
     return int(pages) * 4096
+
+
+class Flood:
+    """Messages whose answers are larger than they are, as many as are taken."""
+
+    most = 400
+    items = 10_000
+
+    def __init__(self) -> None:
+        self.sent = 0
+        self.all_taken = threading.Event()
+
+    def __iter__(self) -> Iterator[api.EnqueueStreamRequest]:
+        message = api.EnqueueStreamRequest(items=[api.EnqueueRequest()] * self.items)
+        while self.sent < self.most:
+            self.sent += 1
+            yield message
+        self.all_taken.set()
+
+
+def test_a_producer_that_takes_no_answers_is_not_read_for_ever(own_server: StartServer) -> None:
+    server = own_server()
+    with grpc.insecure_channel(server.target, options=CHANNEL_OPTIONS) as channel:
+        door, flood = Door(channel, new_tenant()), Flood()
+        before = resident_bytes(server.process.pid)
+        call = door.producer.EnqueueStream(iter(flood), timeout=2 * TIMEOUT_S)
+        assert not flood.all_taken.wait(1.5), "the server took all without an answer being read"
+        assert door.enqueue().status == QUEUED
+        assert resident_bytes(server.process.pid) - before < 96 * MIB
+        answered = sum(len(response.outcomes) for response in call)
+
+    assert answered == flood.most * flood.items
+
+
+class CuttingProxy(threading.Thread):
+    """Lets so many bytes of one client through to the server, then cuts both connections."""
+
+    def __init__(self, target: str, most_bytes: int) -> None:
+        super().__init__(daemon=True)
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._target = target.rpartition(":")
+        self._left = most_bytes
+        self.target = f"127.0.0.1:{self._listener.getsockname()[1]}"
+
+    def run(self) -> None:
+        """Serve one client, and nobody after it."""
+        client, _ = self._listener.accept()
+        server = socket.create_connection((self._target[0], int(self._target[2])))
+        back = threading.Thread(target=self._carry_back, args=(server, client), daemon=True)
+        back.start()
+        while self._left and (piece := client.recv(min(self._left, 16 * KIB))):
+            server.sendall(piece)
+            self._left -= len(piece)
+        for one in (self._listener, client, server):
+            with contextlib.suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
+            one.close()
+        back.join()
+
+    @staticmethod
+    def _carry_back(server: socket.socket, client: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while piece := server.recv(16 * KIB):
+                client.sendall(piece)
+
+
+@pytest.mark.parametrize("name", ["Enqueue", "EnqueueStream"])
+def test_a_connection_that_breaks_within_a_message_made_nothing(
+    door: Door, target: str, name: str
+) -> None:
+    proxy = CuttingProxy(target, 300 * KIB)
+    proxy.start()
+    request = door.new(input="x" * MIB)
+    with grpc.insecure_channel(proxy.target, options=CHANNEL_OPTIONS) as channel:
+        producer = Door(channel, door.tenant).producer
+        with pytest.raises(grpc.RpcError) as raised:
+            if name == "Enqueue":
+                producer.Enqueue(request, timeout=TIMEOUT_S)
+            else:
+                message = api.EnqueueStreamRequest(items=[request])
+                list(producer.EnqueueStream(iter([message]), timeout=TIMEOUT_S))
+    proxy.join(TIMEOUT_S)
+    ended: Any = raised.value
+
+    assert ended.code() is grpc.StatusCode.UNAVAILABLE
+    assert not any(door.everything())
 
 
 def test_the_server_outlives_all_that(door: Door, passing: grpc.Channel) -> None:

@@ -60,21 +60,20 @@ def free_port() -> int:
 def play(script: Path, address: str) -> str:
     """Run a script in its folder, and end all that it left behind."""
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    process = subprocess.Popen(
-        ["bash", "--noprofile", "--norc", str(script)],
+    with subprocess.Popen(
+        ["bash", "--noprofile", "--norc", "-e", str(script)],
         cwd=script.parent,
         env=os.environ | {"PATH": path, "BACKLANE_LISTEN": address},
         stdout=subprocess.PIPE,
         start_new_session=True,
         text=True,
-    )
-    try:
-        output, _ = process.communicate(timeout=LIMIT_S)
-    finally:
-        # The session's processes are one group: where it ended as it should, nobody is left.
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+    ) as process:
+        try:
+            output, _ = process.communicate(timeout=LIMIT_S)
+        finally:
+            # The session's processes are one group: where it ended as it should, nobody is left.
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
     return output
 
 

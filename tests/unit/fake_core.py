@@ -23,6 +23,7 @@ class FakeCore:
         log: everything the transport told, in order, as (name of the method, *arguments).
         is_echo: whether calls and stream messages are answered at once, with themselves.
         takes_more: what `send` answers.
+        wakes: how often it was woken.
         raises: what `call` and `open` raise instead of taking anything.
     """
 
@@ -30,6 +31,7 @@ class FakeCore:
         self.log: list[tuple[object, ...]] = []
         self.is_echo = is_echo
         self.takes_more = True
+        self.wakes = 0
         self.raises: Exception | None = None
         self.fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._waiting: list[asyncio.Future[None]] = []
@@ -50,6 +52,9 @@ class FakeCore:
         else:
             self._note("call", ticket, method, principal, timeout_ms, request)
         return ticket
+
+    def wake(self) -> None:
+        self.wakes += 1
 
     def abandon(self, ticket: int) -> None:
         self._note("abandon", ticket)

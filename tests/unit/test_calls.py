@@ -56,6 +56,13 @@ async def test_a_reply_is_the_completion_of_its_own_ticket() -> None:
         assert served.core.told("abandon") == []
 
 
+async def test_the_core_is_woken_for_a_call_and_never_more_often_than_called() -> None:
+    async with serving(is_echo=True) as served:
+        await asyncio.gather(*(served.ask(b"", path=ASK) for _ in range(50)))
+
+        assert 1 <= served.core.wakes <= 50
+
+
 async def test_an_empty_reply_is_a_reply() -> None:
     async with serving(is_echo=True) as served:
         assert await served.ask(b"", path=ASK) == b""

@@ -64,6 +64,7 @@ def answer(core: _core.Core, path: str, request: Message) -> tuple[int, bytes]:
     """The ticket and the reply of a call."""
     method = [name for name, _ in core.methods()].index(path)
     ticket = core.call(method, None, None, request.SerializeToString())
+    core.wake()
     while True:
         select.select([core.fd], [], [])
         for which, code, payload, message in core.drain():

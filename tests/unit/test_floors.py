@@ -16,7 +16,7 @@ CRATES_BELOW = {
     "backlane-wire": {"backlane-engine"},
     "backlane-runtime": {"backlane-engine", "backlane-store", "backlane-wire"},
     "backlane-python": {"backlane-runtime"},
-    "backlane-sim": {"backlane-engine", "backlane-runtime", "backlane-store"},
+    "backlane-sim": {"backlane-engine", "backlane-runtime", "backlane-store", "backlane-wire"},
 }
 
 # Crates that compute and do nothing else; the engine replays because it rests on no others.

@@ -111,6 +111,10 @@ impl Core {
         Ok(ticket)
     }
 
+    fn wake(&self) {
+        self.runtime.wake();
+    }
+
     fn abandon(&self, ticket: u64) {
         self.runtime.tell(Input::Abandon(ticket));
     }

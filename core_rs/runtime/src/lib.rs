@@ -16,7 +16,7 @@ mod writer;
 pub use clock::{Clock, ManualClock};
 pub use message::{Completion, CompletionKind, Input, Output, Ticket, UnaryCall};
 pub use open::{OpenError, OpenOptions, open};
-pub use recover::{RecoverError, machine_random, recover};
+pub use recover::{RecoverError, machine_random, recover, request_hours};
 pub use runtime::Runtime;
 pub use shard::{Random, Settings, Shard};
 

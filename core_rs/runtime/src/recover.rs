@@ -64,13 +64,17 @@ pub fn recover(
         facts_in_log,
     };
     let mut shard = Shard::start(state, position, settings, random, now);
-    shard.expect_requests(request_hours(now));
+    let hours = request_hours(&shard, now);
+    shard.expect_requests(hours);
     Ok(shard)
 }
 
-/// The hours whose request ids still count.
-pub(crate) fn request_hours(now: Now) -> std::ops::RangeInclusive<u32> {
-    oldest_hour(now.wall_ms)..=hour_of(now.wall_ms)
+/// The hours whose request ids still count. Logged time leads where the wall clock was set back:
+/// the newest ids are in its hour.
+#[must_use]
+pub fn request_hours(shard: &Shard, now: Now) -> std::ops::RangeInclusive<u32> {
+    let newest_ms = now.wall_ms.max(shard.engine().state().last_at_ms());
+    oldest_hour(newest_ms)..=hour_of(newest_ms)
 }
 
 /// The machine's randomness.

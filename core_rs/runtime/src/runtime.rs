@@ -42,11 +42,13 @@ struct Shared {
 
 impl Shared {
     fn tell(&self, input: Input) {
-        let mut inbox = self.inbox.lock();
-        inbox.push(input);
-        if inbox.len() == 1 {
-            self.came.notify_one();
-        }
+        self.put(input);
+        self.came.notify_one();
+    }
+
+    /// Leaves something for the shard without waking it.
+    fn put(&self, input: Input) {
+        self.inbox.lock().push(input);
     }
 
     fn publish(&self, mut completions: Vec<Completion>) {
@@ -112,7 +114,8 @@ impl Runtime {
         });
         let mut threads = Vec::new();
         let learner = store.reader()?;
-        threads.push(start_learner(&shared, learner, request_hours(now)));
+        let hours = request_hours(&recovered, now);
+        threads.push(start_learner(&shared, learner, hours));
         let mut readers = Vec::new();
         for _ in 0..READERS {
             let (door, queries) = channel();
@@ -150,11 +153,11 @@ impl Runtime {
         self.shared.tell(input);
     }
 
-    /// Takes a unary call. Where too much is undecided already, it is refused at once.
+    /// Takes a unary call, for [`Self::wake`] to have it decided. Where too much is undecided already, it is refused at once.
     pub fn call(&self, call: UnaryCall) {
         let ticket = call.ticket;
         if self.shared.flow.call(call.bytes.len()) {
-            return self.tell(Input::Call(call));
+            return self.shared.put(Input::Call(call));
         }
         let error = ApiError::rate_limited("undecided bytes", MOST_BYTES);
         let kind = CompletionKind::from(&error);
@@ -173,6 +176,12 @@ impl Runtime {
     pub fn close(&self, stream: Ticket) {
         self.shared.flow.close(stream);
         self.tell(Input::Close(stream));
+    }
+
+    /// Wakes the shard for the calls taken since the last wake: one wake for many calls makes one
+    /// commit of them.
+    pub fn wake(&self) {
+        self.shared.came.notify_one();
     }
 
     /// Readable when completions wait.

@@ -246,10 +246,7 @@ impl World {
             }
         }
         let healthy = worker("healthy", &["*"], &[], true, &mut self.log.offers);
-        self.workers = vec![healthy];
-        self.streams
-            .values_mut()
-            .for_each(|stream| stream.work = None);
+        self.workers.push(healthy);
         for _ in 0..PEACE {
             if self.is_over() {
                 return Ok(());
@@ -279,10 +276,11 @@ impl World {
 
     /// What the healthy worker does in a step: it completes all it holds.
     fn serve(&mut self) {
-        let Some(ticket) = self.workers[0].stream else {
-            return self.greet(0);
+        let at = self.workers.len() - 1;
+        let Some(ticket) = self.workers[at].stream else {
+            return self.greet(at);
         };
-        let held = std::mem::take(&mut self.workers[0].held);
+        let held = std::mem::take(&mut self.workers[at].held);
         if held.is_empty() {
             if self.step.is_multiple_of(10) {
                 self.give_credit(ticket);

@@ -3,10 +3,9 @@
 //! Owns when a commit is written and acknowledged, when a read is answered, and what a crash
 //! leaves behind. Refuses to know clients.
 
-use backlane_engine::state::{hour_of, oldest_hour};
 use backlane_engine::time::Now;
 use backlane_runtime::message::{Query, ReadId};
-use backlane_runtime::{Completion, Input, Output, Settings, Shard, reader, recover};
+use backlane_runtime::{Completion, Input, Output, Settings, Shard, reader, recover, request_hours};
 use backlane_store::{Commit, Maintenance, MemoryDisk, Reader, Store, StoreError};
 
 use crate::check::{LogCheck, Violation, broken, must, same_state, sound};
@@ -129,7 +128,7 @@ impl Server {
     }
 
     fn expect_hours(&mut self, now: Now) {
-        let hours = oldest_hour(now.wall_ms)..=hour_of(now.wall_ms);
+        let hours = request_hours(&self.shard, now);
         self.hours = hours.map(|hour| (hour, 0)).collect();
     }
 

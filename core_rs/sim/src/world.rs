@@ -291,15 +291,17 @@ impl World {
         let (method, bytes) = asked.encode();
         let sent_step = self.step;
         let due = self.step + 1 + self.dice.below(self.plan.delay + 1);
+        let lost = self.dice.chance(self.plan.drop);
         let call = Call {
             asked,
             intruder,
             worker,
             sent_step,
+            lost,
             answered: false,
         };
         self.calls.insert(ticket, call);
-        if !self.dice.chance(self.plan.drop) {
+        if !lost {
             let principal = Arc::new(principal);
             let timeout_ms = self.dice.chance(200).then(|| self.dice.between(1, 60_000));
             self.up_at(

@@ -231,11 +231,21 @@ fn check_sizes(message: &v1::EnqueueRequest, limits: &Limits) -> Checked<()> {
     let input = message.input.as_ref().map_or(0, String::len);
     fields::size("input", input, limits.max_input_bytes)?;
     for (key, value) in &message.metadata {
-        let field = || format!("metadata[{key:?}]");
+        let field = || format!("metadata[{:?}]", start_of(key));
         let checked = value.check(limits.max_json_depth);
         checked.map_err(|problem| Invalid::new(field(), problem.to_string()))?;
     }
     Ok(())
+}
+
+// Enough of a key to know it by: an error is no place for 64 KiB of it.
+fn start_of(key: &str) -> String {
+    const MOST: usize = 32;
+    let mut start: String = key.chars().take(MOST).collect();
+    if start.len() < key.len() {
+        start.push('…');
+    }
+    start
 }
 
 /// The instants of a request, in milliseconds since the epoch.

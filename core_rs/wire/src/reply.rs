@@ -7,7 +7,7 @@ mod producer;
 mod worker;
 
 pub use producer::{
-    cancel_response, enqueue_batch_response, enqueue_response, enqueue_stream_response,
+    cancel_response, enqueue_batch_response, enqueue_response, enqueue_stream_responses,
     get_response, list_response, peek_response, queue_stats_response, run_response, wait_response,
 };
 pub use worker::{

@@ -277,7 +277,7 @@ class EnqueueBatchResponse(_message.Message):
     """True where the request_id led to a batch that was there before."""
     @_builtins.property
     def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___EnqueueResponse]:
-        """One per item, in order. BASIC view."""
+        """One per item, in order. BASIC view; those that do not fit are shown by id alone."""
 
     def __init__(
         self,
@@ -615,7 +615,7 @@ class WaitOutcome(_message.Message):
     STATUS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def execution(self) -> _execution_pb2.BackgroundExecution:
-        """BASIC view, finished or not."""
+        """BASIC view, finished or not; those that do not fit are shown by id alone."""
 
     @_builtins.property
     def status(self) -> _status_pb2.Status:
@@ -717,7 +717,7 @@ class PeekResponse(_message.Message):
     EXECUTIONS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def executions(self) -> _containers.RepeatedCompositeFieldContainer[_execution_pb2.BackgroundExecution]:
-        """In the order they would be leased. BASIC view."""
+        """In the order they would be leased. BASIC view; those that do not fit are shown by id alone."""
 
     def __init__(
         self,
@@ -775,7 +775,7 @@ class GetQueueStatsResponse(_message.Message):
 
     @_builtins.property
     def callables(self) -> _containers.RepeatedCompositeFieldContainer[Global___CallableStats]:
-        """One per callable with unfinished executions, by name."""
+        """One per callable with unfinished executions, by name; at most 1000."""
 
     def __init__(
         self,

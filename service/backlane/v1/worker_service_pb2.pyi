@@ -191,7 +191,7 @@ class LeaseResult(_message.Message):
     status: _execution_pb2.BackgroundExecutionStatus.ValueType
     """Where the execution stands after this command."""
     cancel_requested: _builtins.bool
-    """The holder is asked to stop."""
+    """After a renewal: the holder is asked to stop."""
     @_builtins.property
     def lease_expires_at(self) -> _timestamp_pb2.Timestamp:
         """After a renewal."""
@@ -543,7 +543,7 @@ class WorkHello(_message.Message):
     def tenant_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     @_builtins.property
     def held(self) -> _containers.RepeatedCompositeFieldContainer[Global___LeaseRef]:
-        """Leases still held from an earlier stream; they move to this one."""
+        """Leases still held from an earlier stream; they move to this one. At most 10 000."""
 
     def __init__(
         self,
@@ -571,8 +571,8 @@ class WorkCredit(_message.Message):
     executions: _builtins.int
     """Leases that may be sent."""
     bytes: _builtins.int
-    """Encoded bytes of leases that may be sent; 0 leaves bytes unbounded. The best execution is
-    sent even where it is larger than what is left.
+    """Bytes that may be sent, counted as what the executions were made with; 0 leaves them
+    unbounded. The best execution is sent even where it is larger than what is left.
     """
     def __init__(
         self,

@@ -14,9 +14,10 @@ use backlane_wire::{ApiError, Ending, Standing, View, brief, page_token, record,
 use crate::message::{Found, Query, Ticket};
 
 use super::Shard;
+use super::dispatch::lease_bytes;
 
 /// gRPC clients take 4 MiB unless told otherwise; every reply stays below.
-const MAX_REPLY_BYTES: usize = 3_900_000;
+pub(super) const MAX_REPLY_BYTES: usize = 3_900_000;
 /// An id with what frames it in a reply.
 const BRIEF_BYTES: usize = 64;
 
@@ -157,8 +158,14 @@ impl Shard {
             Shape::Leases { granted, stream } => self.send_leases(ticket, &granted, &shown, stream),
             Shape::Batch { existing, whole } => {
                 let records = self.capped(&shown, view);
-                let results: Vec<_> = records.into_iter().zip(existing).collect();
-                self.reply(ticket, reply::enqueue_batch_response(&results, whole));
+                let results = records.into_iter().zip(existing);
+                let results = results.map(|(record, existing)| Some((record?, existing)));
+                match results.collect::<Option<Vec<_>>>() {
+                    Some(results) => {
+                        self.reply(ticket, reply::enqueue_batch_response(&results, whole));
+                    }
+                    None => self.refuse(ticket, &removed()),
+                }
             }
             Shape::Listed { page } => {
                 shown.sort_unstable_by_key(|shown| std::cmp::Reverse(shown.birth));
@@ -168,7 +175,7 @@ impl Shard {
                 self.send_waited(ticket, view, &shown, ids, satisfied);
             }
             Shape::Peeked => {
-                let records = self.capped(&shown, view);
+                let records: Vec<_> = self.capped(&shown, view).into_iter().flatten().collect();
                 self.reply(ticket, reply::peek_response(&records));
             }
             Shape::Enqueued { .. } | Shape::Ran { .. } | Shape::Got { .. } | Shape::Cancelled => {
@@ -191,8 +198,7 @@ impl Shard {
             }
             (_, Some(record)) => self.reply(ticket, reply::get_response(&record)),
             (Shape::Got { asked }, None) => self.refuse(ticket, &ApiError::from(asked.clone())),
-            // Retention took it between the decision and the answer.
-            (_, None) => self.refuse(ticket, &ApiError::internal("a record was removed")),
+            (_, None) => self.refuse(ticket, &removed()),
         }
     }
 
@@ -207,11 +213,11 @@ impl Shard {
     }
 
     /// Records in order. Those that would make a reply too large are shown by id alone; room for
-    /// the ids of all that follow is kept.
-    fn capped(&self, shown: &[Shown], view: View) -> Vec<Vec<u8>> {
+    /// the ids of all that follow is kept. `None` stands in the place of what was removed.
+    fn capped(&self, shown: &[Shown], view: View) -> Vec<Option<Vec<u8>>> {
         let mut room = MAX_REPLY_BYTES.saturating_sub(shown.len() * BRIEF_BYTES);
         let shard = self.engine.state().shard();
-        let encoded = shown.iter().filter_map(|shown| {
+        let encoded = shown.iter().map(|shown| {
             let full = self.encode(shown, view)?;
             if full.len() <= room {
                 room -= full.len();
@@ -262,8 +268,7 @@ impl Shard {
             .into_iter()
             .map(|id| {
                 let birth = id?;
-                let gone = || ApiError::internal("a record was removed");
-                records.get(&birth).cloned().ok_or_else(gone)
+                records.get(&birth).cloned().flatten().ok_or_else(removed)
             })
             .collect();
         self.reply(ticket, reply::wait_response(&outcomes, satisfied));
@@ -291,9 +296,11 @@ impl Shard {
             }
             return self.reply(ticket, reply::lease_response(&leases));
         }
+        self.keep_promise(ticket, lease_bytes(granted));
         if !leases.is_empty() {
             self.send_message(ticket, reply::work_leases(&leases));
         }
+        self.line_up_stream(ticket);
     }
 
     // What happened to it while its payload was read, such as a cancel, belongs into the lease.
@@ -314,4 +321,9 @@ impl Shard {
             token: Some(granted.holding.token),
         })
     }
+}
+
+/// Retention took it between the decision and the answer.
+fn removed() -> ApiError {
+    ApiError::internal("a record was removed")
 }

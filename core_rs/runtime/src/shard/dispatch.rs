@@ -10,16 +10,16 @@ use backlane_engine::reply::Granted;
 use crate::message::Ticket;
 
 use super::Shard;
-use super::answer::{Answer, Shape};
+use super::answer::{Answer, MAX_REPLY_BYTES, Shape};
 use backlane_wire::{View, reply};
 
 /// Leases a taker gets in one turn before the next of the same offer has one: enough for a busy
 /// worker's batch, little enough that one does not empty the queue for all.
 const TURN: usize = 256;
-/// Encoded leases of one message stay below what clients take by default.
-const MESSAGE_BYTES: usize = 3_000_000;
 /// What a lease adds to the bytes its execution was made with.
 const LEASE_BYTES: usize = 512;
+/// All that a record has beside input, context and metadata: names, ids, instants.
+const NAMES_BYTES: usize = 4_096;
 /// Unary replies of which the transport may yet say that they never left.
 const REMEMBERED: usize = 4_096;
 
@@ -146,6 +146,7 @@ impl Shard {
         let granted = self.grant(&taker, room.min(TURN), bytes);
         let took = !granted.is_empty();
         self.spend_credit(ticket, &granted);
+        self.promise(ticket, lease_bytes(&granted));
         if self.room_on_stream(ticket).is_some() {
             self.takers.line_up(taker.offer, ticket);
         }
@@ -159,7 +160,8 @@ impl Shard {
     fn grant(&mut self, taker: &Taker, max: usize, credit_bytes: u64) -> Vec<Granted> {
         let mut granted: Vec<Granted> = Vec::new();
         let (mut bytes, mut credit) = (0, credit_bytes);
-        while granted.len() < max && bytes < MESSAGE_BYTES && credit > 0 {
+        let room = MAX_REPLY_BYTES.saturating_sub(self.largest_lease());
+        while granted.len() < max && (granted.is_empty() || bytes < room) && credit > 0 {
             let Some(lease) = self.engine.lease(taker, self.now) else {
                 break;
             };
@@ -170,6 +172,12 @@ impl Shard {
         }
         self.absorb_timers();
         granted
+    }
+
+    /// Bytes of the largest lease that the limits allow, and thus of any that comes next.
+    const fn largest_lease(&self) -> usize {
+        let limits = &self.settings.limits;
+        limits.max_input_bytes + limits.max_context_bytes + limits.max_metadata_bytes + NAMES_BYTES
     }
 
     fn give_to_call(&mut self, ticket: Ticket, granted: Vec<Granted>) {
@@ -229,4 +237,13 @@ impl Shard {
             self.finish_poll(ticket);
         }
     }
+}
+
+/// About as many bytes as these leases come to.
+pub(super) fn lease_bytes(granted: &[Granted]) -> usize {
+    let bytes = |lease: &Granted| usize::try_from(lease.payload_bytes).unwrap_or(usize::MAX);
+    granted
+        .iter()
+        .map(|lease| bytes(lease).saturating_add(LEASE_BYTES))
+        .sum()
 }

@@ -8,7 +8,7 @@ use backlane_wire::{ApiError, EnqueueBatch, EnqueueItem, View, reply};
 use crate::message::Ticket;
 
 use super::Shard;
-use super::answer::{Answer, Shape};
+use super::answer::{Answer, MAX_REPLY_BYTES, Shape};
 use super::calls::Caller;
 
 impl Shard {
@@ -101,7 +101,9 @@ impl Shard {
                     .ok_or_else(|| ApiError::internal("no such id"))
             })
             .collect();
-        self.send_message(ticket, reply::enqueue_stream_response(&outcomes));
+        for message in reply::enqueue_stream_responses(&outcomes, MAX_REPLY_BYTES) {
+            self.send_message(ticket, message);
+        }
         self.frame_done(ticket);
         self.unblocked.push(ticket);
     }

@@ -27,6 +27,8 @@ pub(super) struct Stream {
     pub(super) work: Option<Work>,
     backlog: VecDeque<Vec<u8>>,
     unwritten_bytes: usize,
+    // Bytes of leases that were decided, while their payload is read.
+    promised_bytes: usize,
     // Bytes of the message being decided; it may wait for a read.
     deciding: Option<usize>,
     half_closed: bool,
@@ -35,7 +37,18 @@ pub(super) struct Stream {
 impl Stream {
     /// Whether more leases may be sent.
     pub(super) const fn is_full(&self) -> bool {
-        self.unwritten_bytes > FULL_BYTES
+        self.unwritten_bytes + self.promised_bytes > FULL_BYTES
+    }
+
+    /// Whether its messages have to wait until the client takes what was answered. A worker has
+    /// room for answers beside its leases.
+    const fn is_held_back(&self) -> bool {
+        let room = if self.work.is_some() {
+            2 * FULL_BYTES
+        } else {
+            FULL_BYTES
+        };
+        self.unwritten_bytes > room
     }
 }
 
@@ -47,6 +60,7 @@ impl Shard {
             work,
             backlog: VecDeque::new(),
             unwritten_bytes: 0,
+            promised_bytes: 0,
             deciding: None,
             half_closed: false,
         };
@@ -64,10 +78,10 @@ impl Shard {
         self.next_frame(ticket);
     }
 
-    /// Decides messages in order until one has to wait for a read.
+    /// Decides messages in order until one has to wait, for a read or for the client.
     pub(super) fn next_frame(&mut self, ticket: Ticket) {
         while let Some(stream) = self.streams.get_mut(&ticket) {
-            if stream.deciding.is_some() {
+            if stream.deciding.is_some() || stream.is_held_back() {
                 return;
             }
             let Some(bytes) = stream.backlog.pop_front() else {
@@ -155,14 +169,32 @@ impl Shard {
         }
     }
 
+    /// Leases of so many bytes will be sent once they were read.
+    pub(super) fn promise(&mut self, ticket: Ticket, bytes: usize) {
+        if let Some(stream) = self.streams.get_mut(&ticket) {
+            stream.promised_bytes += bytes;
+        }
+    }
+
+    /// They were read: what is sent of them counts from now on.
+    pub(super) fn keep_promise(&mut self, ticket: Ticket, bytes: usize) {
+        if let Some(stream) = self.streams.get_mut(&ticket) {
+            stream.promised_bytes = stream.promised_bytes.saturating_sub(bytes);
+        }
+    }
+
     pub(super) fn written(&mut self, ticket: Ticket, size: usize) {
         let Some(stream) = self.streams.get_mut(&ticket) else {
             return self.takers.delivered(ticket);
         };
-        let was_full = stream.is_full();
+        let (was_full, was_held_back) = (stream.is_full(), stream.is_held_back());
         stream.unwritten_bytes = stream.unwritten_bytes.saturating_sub(size);
-        if was_full && !stream.is_full() {
+        let (is_full, is_held_back) = (stream.is_full(), stream.is_held_back());
+        if was_full && !is_full {
             self.line_up_stream(ticket);
+        }
+        if was_held_back && !is_held_back {
+            self.next_frame(ticket);
         }
     }
 }

@@ -214,7 +214,8 @@ impl Ledger {
     ) -> Checked {
         use v1::lease_outcome::Outcome;
         let token = LeaseToken::parse(&lease.lease_token);
-        let kept = token.and_then(|token| log.report_of(token));
+        let birth = parsed(&lease.execution_id)?.birth;
+        let kept = token.and_then(|token| log.report_of(birth, token));
         match (&outcome.outcome, reported) {
             (Some(Outcome::Result(result)), Reported::Ended(kind)) => {
                 let wrong = || format!("{kind:?} with {token:?} gave {result:?}, log {kept:?}");

@@ -103,8 +103,9 @@ impl LogCheck {
 
     /// What the holder of a lease reported, where its report was taken.
     #[must_use]
-    pub fn report_of(&self, token: LeaseToken) -> Option<OutcomeKind> {
-        self.reported.get(&token).map(|(_, kind)| *kind)
+    pub fn report_of(&self, birth: Birth, token: LeaseToken) -> Option<OutcomeKind> {
+        let own = self.tokens.get(&token) == Some(&birth);
+        self.reported.get(&token).filter(|_| own).map(|(_, kind)| *kind)
     }
 
     /// The wall clock jumped: pauses cannot be told from logged times around it.

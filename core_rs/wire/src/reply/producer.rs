@@ -49,11 +49,17 @@ pub fn enqueue_batch_response(results: &[(Vec<u8>, bool)], existing: bool) -> Ve
     out
 }
 
-/// An `EnqueueStreamResponse`: ids, and which of them were there before.
+/// As few `EnqueueStreamResponse`s as hold these outcomes in at most `most` bytes each: ids, and
+/// which of them were there before.
 #[must_use]
-pub fn enqueue_stream_response(outcomes: &[Result<(ExecutionId, bool), ApiError>]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(outcomes.len() * 44);
+pub fn enqueue_stream_responses(
+    outcomes: &[Result<(ExecutionId, bool), ApiError>],
+    most: usize,
+) -> Vec<Vec<u8>> {
+    let mut full = Vec::new();
+    let mut out = Vec::with_capacity((outcomes.len() * 44).min(most));
     for outcome in outcomes {
+        let begin = out.len();
         put::message(&mut out, 1, |out| match outcome {
             Ok((id, existing)) => put::message(out, 1, |out| {
                 put::text(out, 1, &id.to_string());
@@ -61,8 +67,13 @@ pub fn enqueue_stream_response(outcomes: &[Result<(ExecutionId, bool), ApiError>
             }),
             Err(error) => put::bytes(out, 2, &error.to_status()),
         });
+        if out.len() > most && begin > 0 {
+            let next = out.split_off(begin);
+            full.push(std::mem::replace(&mut out, next));
+        }
     }
-    out
+    full.push(out);
+    full
 }
 
 /// A `ListResponse`; `next` is a [`crate::page_token`].

@@ -101,9 +101,27 @@ fn an_answer_to_a_batch_tells_new_from_existing() {
 }
 
 #[test]
+fn outcomes_that_are_too_large_for_one_message_go_into_more() {
+    let outcomes = vec![Err(ApiError::unauthenticated()); 10];
+    let count = |most| -> Vec<usize> {
+        let messages = enqueue_stream_responses(&outcomes, most);
+        let read = messages.iter().map(|message| {
+            let message: v1::EnqueueStreamResponse = read(message);
+            message.outcomes.len()
+        });
+        read.collect()
+    };
+    let all = enqueue_stream_responses(&outcomes, usize::MAX)[0].len();
+    assert_eq!(vec![10], count(all));
+    assert_eq!(vec![9, 1], count(all - 1));
+    assert_eq!(vec![1; 10], count(1));
+    assert_eq!(vec![Vec::<u8>::new()], enqueue_stream_responses(&[], 1));
+}
+
+#[test]
 fn outcomes_of_a_stream_are_ids_or_statuses() {
     let outcomes = [Ok((ID, true)), Err(ApiError::unauthenticated())];
-    let reply: v1::EnqueueStreamResponse = read(&enqueue_stream_response(&outcomes));
+    let reply: v1::EnqueueStreamResponse = read(&enqueue_stream_responses(&outcomes, 1 << 20)[0]);
     let outcomes: Vec<_> = reply
         .outcomes
         .into_iter()

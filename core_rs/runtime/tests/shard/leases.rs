@@ -1,0 +1,111 @@
+//! Unary leases: long polls, and replies that never left.
+
+use backlane_runtime::{Input, Method};
+use backlane_sim::api::v1;
+
+use crate::desk::{Desk, input_of, lease_request, outcome, request};
+
+fn poll(wait_ms: u64) -> v1::LeaseRequest {
+    v1::LeaseRequest {
+        wait_ms,
+        ..lease_request("w", 2)
+    }
+}
+
+#[test]
+fn a_long_poll_that_finds_nothing_answers_an_empty_list() {
+    let mut desk = Desk::new();
+    let ticket = desk.call(Method::Lease, &poll(5_000));
+    desk.advance(4_999);
+    assert!(!desk.is_answered(ticket));
+    desk.advance(1);
+    assert_eq!(v1::LeaseResponse::default(), desk.reply(ticket));
+}
+
+#[test]
+fn a_long_poll_takes_what_comes_meanwhile() {
+    let mut desk = Desk::new();
+    let ticket = desk.call(Method::Lease, &poll(5_000));
+    desk.make(&request("late"));
+    let reply: v1::LeaseResponse = desk.reply(ticket);
+    assert_eq!("late", input_of(&reply.leases[0]));
+}
+
+#[test]
+fn a_poll_of_no_time_answers_at_once() {
+    let mut desk = Desk::new();
+    let reply: v1::LeaseResponse = desk.ask(Method::Lease, &poll(0));
+    assert!(reply.leases.is_empty());
+}
+
+#[test]
+fn whoever_left_a_long_poll_takes_nothing() {
+    let mut desk = Desk::new();
+    let gone = desk.call(Method::Lease, &poll(5_000));
+    desk.send(Input::Abandon(gone));
+    desk.make(&request("a"));
+    assert_eq!(1, desk.lease("other", 1).len());
+    assert!(!desk.is_answered(gone));
+}
+
+#[test]
+fn a_lease_whose_reply_never_left_is_given_back_uncounted() {
+    let mut desk = Desk::new();
+    let id = desk.make(&request("a"));
+    let ticket = desk.call(Method::Lease, &poll(0));
+    desk.settle();
+    let lost: v1::LeaseResponse = desk.reply(ticket);
+    desk.send(Input::Abandon(ticket));
+    desk.settle();
+    assert_eq!(v1::BackgroundExecutionStatus::Queued, desk.get(&id).status());
+    assert_eq!("LEASE_LOST", outcome(&desk.complete(&lost.leases[0])));
+    let again = desk.lease("w", 1);
+    assert_eq!(2, again[0].attempt);
+}
+
+#[test]
+fn a_lease_abandoned_before_its_commit_is_given_back_as_well() {
+    let mut desk = Desk::new();
+    let id = desk.make(&request("a"));
+    let ticket = desk.call(Method::Lease, &poll(0));
+    desk.send(Input::Abandon(ticket));
+    desk.settle();
+    assert_eq!(v1::BackgroundExecutionStatus::Queued, desk.get(&id).status());
+}
+
+#[test]
+fn a_lease_whose_reply_left_is_kept() {
+    let mut desk = Desk::new();
+    let id = desk.make(&request("a"));
+    let ticket = desk.call(Method::Lease, &poll(0));
+    desk.settle();
+    desk.send(Input::Written(ticket, 100));
+    desk.send(Input::Abandon(ticket));
+    desk.settle();
+    assert_eq!(v1::BackgroundExecutionStatus::Running, desk.get(&id).status());
+}
+
+#[test]
+fn a_repeated_report_is_answered_alike_and_another_is_not() {
+    let mut desk = Desk::new();
+    desk.make(&request("a"));
+    let lease = desk.lease("w", 1).remove(0);
+    let outcomes = [(); 2].map(|()| outcome(&desk.complete(&lease)));
+    assert_eq!(["completed", "completed"], outcomes.each_ref().map(String::as_str));
+    desk.restart();
+    assert_eq!("completed", outcome(&desk.complete(&lease)));
+    let releases = vec![crate::desk::lease_ref(&lease)];
+    let reply: v1::ReleaseResponse =
+        desk.ask(Method::Release, &v1::ReleaseRequest { releases });
+    assert_eq!("LEASE_LOST", outcome(&reply.outcomes[0]));
+}
+
+#[test]
+fn a_lease_outlives_a_restart_by_one_period() {
+    let mut desk = Desk::new();
+    desk.make(&request("a"));
+    let lease = desk.lease("w", 1).remove(0);
+    desk.restart();
+    desk.advance(29_999);
+    assert_eq!("completed", outcome(&desk.complete(&lease)));
+}

@@ -1,0 +1,166 @@
+//! Request ids: in memory, in the store, and forgotten.
+
+use backlane_runtime::{Input, Method, Settings};
+use backlane_sim::api::v1;
+
+use crate::desk::{Desk, request};
+
+fn named(id: &str, input: &str) -> v1::EnqueueRequest {
+    v1::EnqueueRequest {
+        request_id: id.into(),
+        ..request(input)
+    }
+}
+
+fn again(desk: &mut Desk, id: &str) -> (String, bool) {
+    let reply: v1::EnqueueResponse = desk.ask(Method::Enqueue, &named(id, "a"));
+    (reply.execution.expect("its record").execution_id, reply.existing)
+}
+
+#[test]
+fn a_repeat_answers_the_same_execution() {
+    let mut desk = Desk::new();
+    let first = desk.make(&named("one", "a"));
+    assert_eq!((first, true), again(&mut desk, "one"));
+}
+
+#[test]
+fn another_body_is_refused() {
+    let mut desk = Desk::new();
+    desk.make(&named("one", "a"));
+    let ticket = desk.call(Method::Enqueue, &named("one", "b"));
+    assert_eq!("REQUEST_ID_REUSED", desk.refusal(ticket));
+}
+
+#[test]
+fn after_a_restart_the_log_still_knows_it() {
+    let mut desk = Desk::new();
+    let first = desk.make(&named("one", "a"));
+    desk.restart();
+    desk.learn_requests();
+    assert_eq!((first, true), again(&mut desk, "one"));
+}
+
+/// A desk whose log was trimmed: only the store's rows know the request id.
+fn trimmed() -> (Desk, String) {
+    let mut desk = Desk::with(Settings {
+        round_after_facts: 20,
+        ..Settings::default()
+    });
+    let first = desk.make(&named("one", "a"));
+    let lease = desk.lease("w", 1).remove(0);
+    desk.complete(&lease);
+    for one in 0..200 {
+        desk.finish(&request(&one.to_string()));
+        desk.forget();
+    }
+    desk.restart();
+    (desk, first)
+}
+
+#[test]
+fn what_the_log_no_longer_knows_is_found_in_the_store() {
+    let (mut desk, first) = trimmed();
+    desk.learn_requests();
+    let ticket = desk.call(Method::Enqueue, &named("one", "a"));
+    assert_eq!(vec![1], desk.reads.iter().map(|(_, query)| query.requests.len()).collect::<Vec<_>>());
+    desk.settle();
+    let reply: v1::EnqueueResponse = desk.reply(ticket);
+    assert_eq!(first, reply.execution.expect("its record").execution_id);
+}
+
+#[test]
+fn while_hours_are_unread_every_request_id_is_looked_up() {
+    let (mut desk, first) = trimmed();
+    let unknown = desk.call(Method::Enqueue, &named("two", "a"));
+    assert_eq!(1, desk.reads.len());
+    desk.settle();
+    let reply: v1::EnqueueResponse = desk.reply(unknown);
+    assert!(!reply.existing);
+    assert_eq!((first, true), again(&mut desk, "one"));
+}
+
+#[test]
+fn once_all_hours_are_read_unknown_ids_need_no_look_up() {
+    let (mut desk, _) = trimmed();
+    desk.learn_requests();
+    desk.call(Method::Enqueue, &named("two", "a"));
+    assert!(desk.reads.is_empty());
+}
+
+#[test]
+fn ids_of_an_hour_that_the_clock_was_set_back_from_are_learned() {
+    let (mut desk, first) = trimmed();
+    desk.now.wall_ms -= 2 * 3_600_000;
+    desk.restart();
+    desk.learn_requests();
+    assert_eq!((first, true), again(&mut desk, "one"));
+}
+
+#[test]
+fn a_day_later_the_id_is_new_again() {
+    let mut desk = Desk::new();
+    let first = desk.make(&named("one", "a"));
+    desk.advance(24 * 3_600_000);
+    desk.settle();
+    let (second, existing) = again(&mut desk, "one");
+    assert!(!existing);
+    assert_ne!(first, second);
+}
+
+#[test]
+fn an_id_whose_execution_was_removed_says_so() {
+    let mut desk = Desk::with(Settings {
+        retention_ms: 60_000,
+        ..Settings::default()
+    });
+    desk.finish(&named("one", "a"));
+    desk.advance(120_000);
+    desk.settle();
+    desk.forget();
+    desk.restart();
+    desk.learn_requests();
+    let ticket = desk.call(Method::Enqueue, &named("one", "a"));
+    desk.settle();
+    assert_eq!("EXECUTION_DELETED", desk.refusal(ticket));
+}
+
+#[test]
+fn a_repeated_batch_answers_the_same_even_where_it_met_others() {
+    let mut desk = Desk::new();
+    let keyed = v1::EnqueueRequest {
+        dedup_key: "key".into(),
+        ..request("a")
+    };
+    let met = desk.make(&keyed);
+    let batch = v1::EnqueueBatchRequest {
+        tenant_id: "acme".into(),
+        items: vec![request("b"), keyed, request("c")],
+        request_id: "batch".into(),
+    };
+    let first: v1::EnqueueBatchResponse = desk.ask(Method::EnqueueBatch, &batch);
+    let existing: Vec<_> = first.results.iter().map(|result| result.existing).collect();
+    assert_eq!(vec![false, true, false], existing);
+    assert_eq!(met, ids(&first)[1]);
+    desk.restart();
+    desk.learn_requests();
+    let second: v1::EnqueueBatchResponse = desk.ask(Method::EnqueueBatch, &batch);
+    assert!(second.existing);
+    assert_eq!(ids(&first), ids(&second));
+}
+
+fn ids(reply: &v1::EnqueueBatchResponse) -> Vec<&str> {
+    let records = reply.results.iter().filter_map(|result| result.execution.as_ref());
+    records.map(|record| &*record.execution_id).collect()
+}
+
+#[test]
+fn a_full_store_refuses_new_executions_and_takes_ends() {
+    let mut desk = Desk::new();
+    desk.make(&request("a"));
+    let lease = desk.lease("w", 1).remove(0);
+    desk.send(Input::StoreIsFull(true));
+    let ticket = desk.call(Method::Enqueue, &request("b"));
+    assert_eq!("DISK_FULL", desk.refusal(ticket));
+    assert_eq!("completed", crate::desk::outcome(&desk.complete(&lease)));
+}

@@ -1,0 +1,63 @@
+//! Retention and trimming: what may be forgotten is, and nothing else.
+
+use backlane_runtime::{Method, Settings};
+
+use crate::desk::{Desk, get, request};
+
+#[test]
+fn finished_executions_can_be_read_for_so_long() {
+    let mut desk = Desk::with(Settings {
+        retention_ms: 60_000,
+        cache_bytes: 0,
+        ..Settings::default()
+    });
+    let id = desk.finish(&request("a"));
+    desk.advance(59_000);
+    desk.settle();
+    desk.forget();
+    assert_eq!(id, desk.get(&id).execution_id);
+    desk.advance(20_000);
+    desk.settle();
+    desk.forget();
+    let ticket = desk.call(Method::Get, &get(&id));
+    desk.settle();
+    assert_eq!("EXECUTION_NOT_FOUND", desk.refusal(ticket));
+}
+
+#[test]
+fn living_executions_stay_however_old() {
+    let mut desk = Desk::with(Settings {
+        retention_ms: 60_000,
+        cache_bytes: 0,
+        ..Settings::default()
+    });
+    let id = desk.make(&request("a"));
+    desk.advance(3_600_000);
+    desk.settle();
+    desk.forget();
+    desk.restart();
+    assert_eq!(Some("a".to_owned()), desk.get(&id).input);
+}
+
+#[test]
+fn the_log_is_trimmed_and_still_folds_to_the_same() {
+    let mut desk = Desk::with(Settings {
+        round_after_facts: 50,
+        ..Settings::default()
+    });
+    desk.make(&request("kept"));
+    let held = desk.lease("holder", 1).remove(0);
+    for one in 0..200 {
+        desk.finish(&request(&one.to_string()));
+        desk.forget();
+    }
+    let mut facts = 0;
+    let counted = desk.store.replay(&mut |frame| {
+        facts += frame.count;
+        Ok(())
+    });
+    counted.expect("the log can be read");
+    assert!(facts < 200, "{facts} of more than 600 facts are left");
+    desk.restart();
+    assert_eq!("completed", crate::desk::outcome(&desk.complete(&held)));
+}

@@ -1,0 +1,51 @@
+//! What a worker says and hears on its stream.
+
+use backlane_runtime::Ticket;
+use backlane_sim::api::v1;
+pub(crate) use backlane_sim::api::v1::{work_request::Message as Up, work_response::Message as Down};
+
+use crate::desk::Desk;
+
+pub(crate) fn up(desk: &mut Desk, stream: Ticket, message: Up) {
+    let message = Some(message);
+    desk.frame(stream, &v1::WorkRequest { message });
+}
+
+/// The next message down; there must be one.
+pub(crate) fn down(desk: &mut Desk, stream: Ticket) -> Down {
+    let message: v1::WorkResponse = desk.message(stream);
+    message.message.expect("something")
+}
+
+/// The leases that come next.
+pub(crate) fn leases(desk: &mut Desk, stream: Ticket) -> Vec<v1::Lease> {
+    match down(desk, stream) {
+        Down::Leases(leases) => leases.leases,
+        other => panic!("no leases but {other:?}"),
+    }
+}
+
+pub(crate) fn hello(held: &[v1::LeaseRef]) -> Up {
+    Up::Hello(v1::WorkHello {
+        worker_id: "w".into(),
+        callables: vec!["*".into()],
+        held: held.to_vec(),
+        ..Default::default()
+    })
+}
+
+pub(crate) fn credit(executions: u32, bytes: u64) -> Up {
+    Up::Credit(v1::WorkCredit { executions, bytes })
+}
+
+/// A stream that was greeted and may be sent so many leases.
+pub(crate) fn greeted(desk: &mut Desk, executions: u32) -> Ticket {
+    let stream = desk.open(backlane_runtime::Method::Work);
+    up(desk, stream, hello(&[]));
+    assert!(matches!(down(desk, stream), Down::Welcome(_)));
+    if executions > 0 {
+        up(desk, stream, credit(executions, 0));
+    }
+    desk.settle();
+    stream
+}

@@ -1,0 +1,258 @@
+//! Work streams: hello, credits, notices and reconnects.
+
+use backlane_runtime::{CompletionKind, Input, Method};
+use backlane_sim::api::v1;
+
+use crate::desk::{Desk, input_of, lease_ref, outcome, request, result};
+use crate::work::{Down, Up, credit, down, greeted, hello, leases, up};
+
+fn cancel(id: &str) -> v1::CancelRequest {
+    v1::CancelRequest {
+        tenant_id: "acme".into(),
+        execution_id: id.into(),
+    }
+}
+
+fn acknowledge(leases: &[v1::Lease]) -> Up {
+    let leases = leases.iter().map(lease_ref).collect();
+    Up::Acknowledge(v1::WorkAcknowledge { leases })
+}
+
+#[test]
+fn hello_comes_first_and_once() {
+    let mut desk = Desk::new();
+    let rude = desk.open(Method::Work);
+    up(&mut desk, rude, credit(1, 0));
+    assert_eq!("INVALID_ARGUMENT", desk.refusal(rude));
+    let chatty = greeted(&mut desk, 0);
+    up(&mut desk, chatty, hello(&[]));
+    assert_eq!("INVALID_ARGUMENT", desk.refusal(chatty));
+}
+
+#[test]
+fn no_more_leases_come_than_credits_went() {
+    let mut desk = Desk::new();
+    (0..5).for_each(|one| drop(desk.make(&request(&one.to_string()))));
+    let stream = greeted(&mut desk, 2);
+    assert_eq!(2, leases(&mut desk, stream).len());
+    assert!(!desk.is_answered(stream));
+    up(&mut desk, stream, credit(1, 0));
+    desk.settle();
+    assert_eq!(1, leases(&mut desk, stream).len());
+}
+
+#[test]
+fn leases_on_a_stream_leave_after_their_commit() {
+    let mut desk = Desk::new();
+    desk.make(&request("a"));
+    let stream = greeted(&mut desk, 0);
+    up(&mut desk, stream, credit(1, 0));
+    assert!(!desk.is_answered(stream));
+    desk.commit();
+    assert_eq!("a", input_of(&leases(&mut desk, stream)[0]));
+}
+
+#[test]
+fn the_best_is_sent_even_where_it_is_larger_than_the_credit_left() {
+    let mut desk = Desk::new();
+    let large = "x".repeat(10_000);
+    let urgent = v1::EnqueueRequest {
+        config: Some(v1::BackgroundExecutionConfig {
+            priority: Some(200),
+            ..Default::default()
+        }),
+        ..request(&large)
+    };
+    desk.make(&request("small"));
+    desk.make(&urgent);
+    let stream = greeted(&mut desk, 0);
+    up(&mut desk, stream, credit(10, 100));
+    desk.settle();
+    let came = leases(&mut desk, stream);
+    assert_eq!(vec![&*large], came.iter().map(input_of).collect::<Vec<_>>());
+    assert!(!desk.is_answered(stream));
+    up(&mut desk, stream, credit(0, 100));
+    desk.settle();
+    assert_eq!("small", input_of(&leases(&mut desk, stream)[0]));
+}
+
+#[test]
+fn reports_are_answered_in_order_after_their_commit() {
+    let mut desk = Desk::new();
+    desk.make(&request("a"));
+    let stream = greeted(&mut desk, 1);
+    let held = leases(&mut desk, stream);
+    let results = vec![result(&held[0])];
+    up(&mut desk, stream, Up::Complete(v1::CompleteRequest { results }));
+    assert!(!desk.is_answered(stream));
+    desk.settle();
+    let Down::Outcomes(outcomes) = down(&mut desk, stream) else {
+        panic!("no outcomes");
+    };
+    assert_eq!("completed", outcome(&outcomes.outcomes[0]));
+}
+
+#[test]
+fn the_holder_is_told_of_a_cancel_at_once() {
+    let mut desk = Desk::new();
+    let id = desk.make(&request("a"));
+    let stream = greeted(&mut desk, 1);
+    let held = leases(&mut desk, stream);
+    desk.call(Method::Cancel, &cancel(&id));
+    assert!(!desk.is_answered(stream));
+    desk.commit();
+    let Down::Cancels(cancels) = down(&mut desk, stream) else {
+        panic!("no cancel");
+    };
+    assert_eq!(vec![lease_ref(&held[0])], cancels.leases);
+}
+
+#[test]
+fn a_silent_worker_is_told_what_it_lost() {
+    let mut desk = Desk::new();
+    desk.make(&request("a"));
+    let stream = greeted(&mut desk, 1);
+    let held = leases(&mut desk, stream);
+    up(&mut desk, stream, acknowledge(&held));
+    desk.advance(30_000);
+    desk.settle();
+    let Down::Lost(lost) = down(&mut desk, stream) else {
+        panic!("nothing lost");
+    };
+    assert_eq!(vec![lease_ref(&held[0])], lost.leases);
+}
+
+#[test]
+fn any_frame_keeps_all_leases_of_a_stream() {
+    let mut desk = Desk::new();
+    desk.make(&request("a"));
+    let stream = greeted(&mut desk, 1);
+    let held = leases(&mut desk, stream);
+    for _ in 0..4 {
+        desk.advance(20_000);
+        up(&mut desk, stream, Up::Heartbeat(v1::WorkHeartbeat {}));
+    }
+    desk.settle();
+    assert_eq!("completed", outcome(&desk.complete(&held[0])));
+}
+
+#[test]
+fn a_worker_that_comes_back_in_time_keeps_its_leases() {
+    let mut desk = Desk::new();
+    let id = desk.make(&request("a"));
+    let first = greeted(&mut desk, 1);
+    let held: Vec<_> = leases(&mut desk, first).iter().map(lease_ref).collect();
+    desk.send(Input::Close(first));
+    desk.advance(4_999);
+    let second = desk.open(Method::Work);
+    up(&mut desk, second, hello(&held));
+    let Down::Welcome(welcome) = down(&mut desk, second) else {
+        panic!("no welcome");
+    };
+    assert_eq!(held, welcome.held);
+    desk.advance(20_000);
+    desk.settle();
+    assert_eq!(v1::BackgroundExecutionStatus::Running, desk.get(&id).status());
+}
+
+#[test]
+fn a_cancel_while_the_worker_was_away_is_told_when_it_comes_back() {
+    let mut desk = Desk::new();
+    let id = desk.make(&request("a"));
+    let first = greeted(&mut desk, 1);
+    let held: Vec<_> = leases(&mut desk, first).iter().map(lease_ref).collect();
+    desk.send(Input::Close(first));
+    desk.call(Method::Cancel, &cancel(&id));
+    desk.settle();
+    let second = desk.open(Method::Work);
+    up(&mut desk, second, hello(&held));
+    assert!(matches!(down(&mut desk, second), Down::Welcome(_)));
+    assert!(matches!(down(&mut desk, second), Down::Cancels(_)));
+}
+
+#[test]
+fn stale_leases_are_not_welcomed() {
+    let mut desk = Desk::new();
+    desk.make(&request("a"));
+    let lease = desk.lease("w", 1).remove(0);
+    desk.complete(&lease);
+    let stream = desk.open(Method::Work);
+    up(&mut desk, stream, hello(&[lease_ref(&lease)]));
+    let Down::Welcome(welcome) = down(&mut desk, stream) else {
+        panic!("no welcome");
+    };
+    assert!(welcome.held.is_empty());
+}
+
+#[test]
+fn an_unacknowledged_lease_of_a_dead_stream_expires_uncounted() {
+    let mut desk = Desk::new();
+    let once = v1::EnqueueRequest {
+        max_worker_losses: Some(2),
+        ..request("a")
+    };
+    let id = desk.make(&once);
+    for attempt in 1..=4 {
+        let stream = greeted(&mut desk, 1);
+        assert_eq!(attempt, leases(&mut desk, stream)[0].attempt);
+        desk.send(Input::Close(stream));
+        desk.advance(5_000);
+        desk.settle();
+    }
+    assert_eq!(v1::BackgroundExecutionStatus::Queued, desk.get(&id).status());
+}
+
+#[test]
+fn acknowledged_leases_of_dead_streams_count_as_losses() {
+    let mut desk = Desk::new();
+    let id = desk.make(&request("a"));
+    for _ in 0..3 {
+        let stream = greeted(&mut desk, 1);
+        let held = leases(&mut desk, stream);
+        up(&mut desk, stream, acknowledge(&held));
+        desk.send(Input::Close(stream));
+        desk.advance(5_000);
+        desk.settle();
+    }
+    let record = desk.get(&id);
+    assert_eq!(v1::BackgroundExecutionStatus::Failed, record.status());
+    assert_eq!(Some("WORKER_LOST".to_owned()), record.error.and_then(|error| error.code));
+}
+
+#[test]
+fn a_half_closed_stream_answers_what_was_sent_and_ends() {
+    let mut desk = Desk::new();
+    desk.make(&request("a"));
+    let stream = greeted(&mut desk, 1);
+    let results = vec![result(&leases(&mut desk, stream)[0])];
+    up(&mut desk, stream, Up::Complete(v1::CompleteRequest { results }));
+    desk.send(Input::HalfClose(stream));
+    desk.settle();
+    assert!(matches!(down(&mut desk, stream), Down::Outcomes(_)));
+    assert_eq!(Some(CompletionKind::End), desk.next(stream));
+}
+
+#[test]
+fn a_draining_worker_gets_no_more_leases() {
+    let mut desk = Desk::new();
+    let stream = greeted(&mut desk, 3);
+    up(&mut desk, stream, Up::Drain(v1::WorkDrain {}));
+    desk.make(&request("a"));
+    assert!(!desk.is_answered(stream));
+}
+
+#[test]
+fn a_stream_that_nobody_reads_gets_no_more_leases_until_it_is_read() {
+    let mut desk = Desk::new();
+    let large = "x".repeat(1_000_000);
+    (0..9).for_each(|_| drop(desk.make(&request(&large))));
+    let stream = greeted(&mut desk, 100);
+    let mut unread = 0;
+    while desk.is_answered(stream) {
+        unread += leases(&mut desk, stream).len();
+    }
+    assert!((4..9).contains(&unread), "{unread} leases wait to be read");
+    desk.send(Input::Written(stream, unread * 1_000_100));
+    desk.settle();
+    assert_eq!(9 - unread, leases(&mut desk, stream).len());
+}

@@ -1,0 +1,88 @@
+//! Seeds: two hundred runs hold, one seed is one run, and the checker sees what it must.
+//!
+//! Owns the proof that the simulator can fail. Refuses to hold invariants of its own.
+
+use backlane_sim::{Run, Sabotage, run};
+
+/// The invariants that runs with a mistake break, over some seeds.
+fn broken_by(sabotage: Sabotage) -> Vec<&'static str> {
+    let runs = (0..12).map(|seed| Run {
+        steps: 300,
+        sabotage,
+        ..Run::of(seed)
+    });
+    let failures = runs.filter_map(|one| run(one).err());
+    failures
+        .map(|failure| failure.violation.invariant)
+        .collect()
+}
+
+fn held(seeds: std::ops::Range<u64>) {
+    for seed in seeds {
+        if let Err(failure) = run(Run::of(seed)) {
+            panic!("{failure}");
+        }
+    }
+}
+
+#[test]
+fn the_first_hundred_seeds_hold() {
+    held(0..100);
+}
+
+#[test]
+fn the_second_hundred_seeds_hold() {
+    held(100..200);
+}
+
+#[test]
+fn one_seed_is_one_run() {
+    for seed in [3, 14] {
+        let courses = [run(Run::of(seed)), run(Run::of(seed))];
+        let [first, second] = courses.map(|course| course.expect("the seed holds"));
+        assert_eq!(first, second);
+    }
+}
+
+#[test]
+fn another_seed_is_another_run() {
+    let traces = [1, 2].map(|seed| run(Run::of(seed)).expect("the seed holds").trace);
+    assert_ne!(traces[0], traces[1]);
+}
+
+#[test]
+fn an_answer_before_its_commit_is_seen() {
+    let broken = broken_by(Sabotage::AcknowledgeEarly);
+    assert!(broken.contains(&"no answer rests on what is not durable"), "{broken:?}");
+}
+
+#[test]
+fn a_store_that_loses_what_it_took_is_seen() {
+    let broken = broken_by(Sabotage::LoseTail);
+    assert!(broken.contains(&"nothing acknowledged is ever lost"), "{broken:?}");
+}
+
+#[test]
+fn a_store_that_changes_what_it_took_is_seen() {
+    let broken = broken_by(Sabotage::ChangePayload);
+    assert!(
+        broken.contains(&"an acknowledged enqueue exists, byte-identical"),
+        "{broken:?}"
+    );
+}
+
+#[test]
+fn a_store_that_drops_endings_is_seen() {
+    let broken = broken_by(Sabotage::DropEnding);
+    assert_eq!(12, broken.len(), "{broken:?}");
+}
+
+#[test]
+fn a_failing_seed_says_how_to_run_it_again() {
+    let sabotage = Sabotage::DropEnding;
+    let failure = run(Run { sabotage, ..Run::of(7) }).expect_err("it fails");
+    let said = failure.to_string();
+    assert!(said.starts_with("seed 7, step "), "{said}");
+    let again = "cargo run -p backlane-sim --release -- --seed 7 --steps 600";
+    assert!(said.ends_with(again), "{said}");
+}

@@ -1,0 +1,24 @@
+"""The page of the protocol says what is so: its examples are the tested ones, its errors all."""
+
+import json
+import re
+from pathlib import Path
+
+from backlane.errors import REASONS
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = (ROOT / "proto" / "README.md").read_text(encoding="utf-8")
+EXAMPLES = ROOT / "tests" / "conformance" / "examples.json"
+
+
+def test_the_examples_are_those_that_the_conformance_suite_sends() -> None:
+    shown = re.findall(r"(?m)^grpcurl -plaintext -d '(.*)' 127\.0\.0\.1:7433 (\S+)$", PAGE)
+    sent = json.loads(EXAMPLES.read_text(encoding="utf-8"))
+
+    assert sent == [{"call": call, "request": json.loads(request)} for request, call in shown]
+
+
+def test_the_table_of_errors_has_every_reason_with_its_code() -> None:
+    rows = re.findall(r"(?m)^\| `([A-Z_]+)` \| ([A-Z_]+) \|", PAGE)
+
+    assert dict(rows) == {reason: known.code.name for reason, known in REASONS.items()}
