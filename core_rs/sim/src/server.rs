@@ -5,7 +5,9 @@
 
 use backlane_engine::time::Now;
 use backlane_runtime::message::{Query, ReadId};
-use backlane_runtime::{Completion, Input, Output, Settings, Shard, reader, recover, request_hours};
+use backlane_runtime::{
+    Completion, Input, Output, Settings, Shard, reader, recover, request_hours,
+};
 use backlane_store::{Commit, Maintenance, MemoryDisk, Reader, Store, StoreError};
 
 use crate::check::{LogCheck, Violation, broken, must, same_state, sound};

@@ -53,13 +53,19 @@ fn another_seed_is_another_run() {
 #[test]
 fn an_answer_before_its_commit_is_seen() {
     let broken = broken_by(Sabotage::AcknowledgeEarly);
-    assert!(broken.contains(&"no answer rests on what is not durable"), "{broken:?}");
+    assert!(
+        broken.contains(&"no answer rests on what is not durable"),
+        "{broken:?}"
+    );
 }
 
 #[test]
 fn a_store_that_loses_what_it_took_is_seen() {
     let broken = broken_by(Sabotage::LoseTail);
-    assert!(broken.contains(&"nothing acknowledged is ever lost"), "{broken:?}");
+    assert!(
+        broken.contains(&"nothing acknowledged is ever lost"),
+        "{broken:?}"
+    );
 }
 
 #[test]
@@ -80,7 +86,11 @@ fn a_store_that_drops_endings_is_seen() {
 #[test]
 fn a_failing_seed_says_how_to_run_it_again() {
     let sabotage = Sabotage::DropEnding;
-    let failure = run(Run { sabotage, ..Run::of(7) }).expect_err("it fails");
+    let failure = run(Run {
+        sabotage,
+        ..Run::of(7)
+    })
+    .expect_err("it fails");
     let said = failure.to_string();
     assert!(said.starts_with("seed 7, step "), "{said}");
     let again = "cargo run -p backlane-sim --release -- --seed 7 --steps 600";

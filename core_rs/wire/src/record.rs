@@ -86,14 +86,20 @@ pub fn record(
     Ok(out)
 }
 
-/// An execution by its id alone: what a reply shows of those it has no room for.
+/// An execution by its id and status: what a reply shows of those it has no room for.
 ///
 /// # Errors
 /// [`DecodeError`] where the payload is not one that was written here.
-pub fn brief(birth: Birth, shard: u16, payload: &[u8]) -> Result<Vec<u8>, DecodeError> {
+pub fn brief(
+    birth: Birth,
+    shard: u16,
+    payload: &[u8],
+    standing: Standing<'_>,
+) -> Result<Vec<u8>, DecodeError> {
     let id = PayloadView::of(payload)?.id(birth, shard);
     let mut out = Vec::new();
     put::text(&mut out, 1, &id.to_string());
+    put::uint(&mut out, 7, standing.status() as u32);
     Ok(out)
 }
 

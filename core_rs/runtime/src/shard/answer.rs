@@ -18,7 +18,7 @@ use super::dispatch::lease_bytes;
 
 /// gRPC clients take 4 MiB unless told otherwise; every reply stays below.
 pub(super) const MAX_REPLY_BYTES: usize = 3_900_000;
-/// An id with what frames it in a reply.
+/// An id and a status with what frames them in a reply.
 const BRIEF_BYTES: usize = 64;
 
 /// One record of an answer.
@@ -203,27 +203,36 @@ impl Shard {
     }
 
     fn encode(&self, shown: &Shown, view: View) -> Option<Vec<u8>> {
+        self.encode_as(shown, |birth, shard, payload, standing| {
+            record(birth, shard, payload, standing, view)
+        })
+    }
+
+    fn encode_as(
+        &self,
+        shown: &Shown,
+        form: impl Fn(Birth, u16, &[u8], Standing<'_>) -> Result<Vec<u8>, DecodeError>,
+    ) -> Option<Vec<u8>> {
         let payload = shown.payload.as_ref()?;
         let shard = self.engine.state().shard();
         if let Some(living) = &shown.living {
-            return record(shown.birth, shard, payload, Standing::Living(living), view).ok();
+            return form(shown.birth, shard, payload, Standing::Living(living)).ok();
         }
         let ending = Ending::decode(shown.ending.as_ref()?).ok()?;
-        record(shown.birth, shard, payload, Standing::Ended(&ending), view).ok()
+        form(shown.birth, shard, payload, Standing::Ended(&ending)).ok()
     }
 
-    /// Records in order. Those that would make a reply too large are shown by id alone; room for
-    /// the ids of all that follow is kept. `None` stands in the place of what was removed.
+    /// Records in order. Those that would make a reply too large are shown by id and status; room
+    /// for those of all that follow is kept. `None` stands in the place of what was removed.
     fn capped(&self, shown: &[Shown], view: View) -> Vec<Option<Vec<u8>>> {
         let mut room = MAX_REPLY_BYTES.saturating_sub(shown.len() * BRIEF_BYTES);
-        let shard = self.engine.state().shard();
         let encoded = shown.iter().map(|shown| {
             let full = self.encode(shown, view)?;
             if full.len() <= room {
                 room -= full.len();
                 return Some(full);
             }
-            brief(shown.birth, shard, shown.payload.as_ref()?).ok()
+            self.encode_as(shown, brief)
         });
         encoded.collect()
     }

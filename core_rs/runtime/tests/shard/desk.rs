@@ -141,9 +141,12 @@ impl Desk {
     /// Forgets what may be forgotten.
     pub(crate) fn forget(&mut self) {
         for goal in std::mem::take(&mut self.maintains) {
-            while self.store.maintain(self.shard.epoch(), &goal).expect("it forgets") >= goal.limit
-            {
-            }
+            while self
+                .store
+                .maintain(self.shard.epoch(), &goal)
+                .expect("it forgets")
+                >= goal.limit
+            {}
         }
     }
 

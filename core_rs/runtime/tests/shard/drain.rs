@@ -30,7 +30,10 @@ fn parked_calls_are_answered_and_workers_told() {
     let waited: v1::WaitResponse = desk.reply(waits);
     assert!(!waited.satisfied);
     assert_eq!(v1::LeaseResponse::default(), desk.reply(polls));
-    assert!(matches!(down(&mut desk, stream), crate::work::Down::Drain(_)));
+    assert!(matches!(
+        down(&mut desk, stream),
+        crate::work::Down::Drain(_)
+    ));
 }
 
 #[test]
@@ -51,7 +54,13 @@ fn what_makes_executions_is_refused() {
         desk.call(Method::Run, &run),
         desk.call(Method::EnqueueBatch, &batch),
     ];
-    assert_eq!(["DRAINING"; 3], tickets.map(|ticket| desk.refusal(ticket)).each_ref().map(|s| &**s));
+    assert_eq!(
+        ["DRAINING"; 3],
+        tickets
+            .map(|ticket| desk.refusal(ticket))
+            .each_ref()
+            .map(|s| &**s)
+    );
 }
 
 #[test]
@@ -71,8 +80,14 @@ fn nothing_is_leased_but_what_runs_is_finished() {
     desk.settle();
     assert_eq!(Vec::<v1::Lease>::new(), desk.lease("w", 5));
     assert_eq!("completed", outcome(&desk.complete(&lease)));
-    assert!(matches!(down(&mut desk, stream), crate::work::Down::Welcome(_)));
-    assert!(matches!(down(&mut desk, stream), crate::work::Down::Drain(_)));
+    assert!(matches!(
+        down(&mut desk, stream),
+        crate::work::Down::Welcome(_)
+    ));
+    assert!(matches!(
+        down(&mut desk, stream),
+        crate::work::Down::Drain(_)
+    ));
     assert!(!desk.is_answered(stream));
 }
 
@@ -82,6 +97,12 @@ fn whoever_greets_a_draining_server_is_told() {
     desk.send(Input::Drain);
     let stream = desk.open(Method::Work);
     up(&mut desk, stream, hello(&[]));
-    assert!(matches!(down(&mut desk, stream), crate::work::Down::Welcome(_)));
-    assert!(matches!(down(&mut desk, stream), crate::work::Down::Drain(_)));
+    assert!(matches!(
+        down(&mut desk, stream),
+        crate::work::Down::Welcome(_)
+    ));
+    assert!(matches!(
+        down(&mut desk, stream),
+        crate::work::Down::Drain(_)
+    ));
 }

@@ -51,7 +51,10 @@ fn one_commit_is_under_way_and_what_gathers_is_the_next() {
     assert_eq!(1, desk.appends[0].count);
     desk.commit();
     let answered = tickets.iter().map(|ticket| desk.is_answered(*ticket));
-    assert_eq!(vec![true, false, false, false], answered.collect::<Vec<_>>());
+    assert_eq!(
+        vec![true, false, false, false],
+        answered.collect::<Vec<_>>()
+    );
     assert_eq!(3, desk.appends[0].count);
     desk.commit();
     assert!(tickets.iter().all(|ticket| desk.is_answered(*ticket)));

@@ -51,12 +51,19 @@ fn a_message_that_waits_for_a_read_holds_those_after_it_back() {
     // Request ids of before are not read yet: only the store can tell.
     desk.restart();
     let stream = desk.open(Method::EnqueueStream);
-    send(&mut desk, stream, vec![named("one", "a"), named("one", "b")]);
+    send(
+        &mut desk,
+        stream,
+        vec![named("one", "a"), named("one", "b")],
+    );
     send(&mut desk, stream, vec![request("b")]);
     assert_eq!(1, desk.reads.len());
     assert!(desk.appends.is_empty());
     desk.settle();
-    assert_eq!(vec!["new", "REQUEST_ID_REUSED"], outcomes(&mut desk, stream));
+    assert_eq!(
+        vec!["new", "REQUEST_ID_REUSED"],
+        outcomes(&mut desk, stream)
+    );
     assert_eq!(vec!["new"], outcomes(&mut desk, stream));
 }
 

@@ -57,7 +57,10 @@ fn a_lease_whose_reply_never_left_is_given_back_uncounted() {
     let lost: v1::LeaseResponse = desk.reply(ticket);
     desk.send(Input::Abandon(ticket));
     desk.settle();
-    assert_eq!(v1::BackgroundExecutionStatus::Queued, desk.get(&id).status());
+    assert_eq!(
+        v1::BackgroundExecutionStatus::Queued,
+        desk.get(&id).status()
+    );
     assert_eq!("LEASE_LOST", outcome(&desk.complete(&lost.leases[0])));
     let again = desk.lease("w", 1);
     assert_eq!(2, again[0].attempt);
@@ -70,7 +73,10 @@ fn a_lease_abandoned_before_its_commit_is_given_back_as_well() {
     let ticket = desk.call(Method::Lease, &poll(0));
     desk.send(Input::Abandon(ticket));
     desk.settle();
-    assert_eq!(v1::BackgroundExecutionStatus::Queued, desk.get(&id).status());
+    assert_eq!(
+        v1::BackgroundExecutionStatus::Queued,
+        desk.get(&id).status()
+    );
 }
 
 #[test]
@@ -82,7 +88,10 @@ fn a_lease_whose_reply_left_is_kept() {
     desk.send(Input::Written(ticket, 100));
     desk.send(Input::Abandon(ticket));
     desk.settle();
-    assert_eq!(v1::BackgroundExecutionStatus::Running, desk.get(&id).status());
+    assert_eq!(
+        v1::BackgroundExecutionStatus::Running,
+        desk.get(&id).status()
+    );
 }
 
 #[test]
@@ -91,12 +100,14 @@ fn a_repeated_report_is_answered_alike_and_another_is_not() {
     desk.make(&request("a"));
     let lease = desk.lease("w", 1).remove(0);
     let outcomes = [(); 2].map(|()| outcome(&desk.complete(&lease)));
-    assert_eq!(["completed", "completed"], outcomes.each_ref().map(String::as_str));
+    assert_eq!(
+        ["completed", "completed"],
+        outcomes.each_ref().map(String::as_str)
+    );
     desk.restart();
     assert_eq!("completed", outcome(&desk.complete(&lease)));
     let releases = vec![crate::desk::lease_ref(&lease)];
-    let reply: v1::ReleaseResponse =
-        desk.ask(Method::Release, &v1::ReleaseRequest { releases });
+    let reply: v1::ReleaseResponse = desk.ask(Method::Release, &v1::ReleaseRequest { releases });
     assert_eq!("LEASE_LOST", outcome(&reply.outcomes[0]));
 }
 

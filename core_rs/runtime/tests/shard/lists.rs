@@ -20,7 +20,12 @@ fn walk(desk: &mut Desk, status: v1::BackgroundExecutionStatus) -> Vec<String> {
     loop {
         let reply: v1::ListResponse = desk.ask(Method::List, &page(&token, status));
         assert!(reply.executions.len() <= 3);
-        inputs.extend(reply.executions.into_iter().filter_map(|record| record.input));
+        inputs.extend(
+            reply
+                .executions
+                .into_iter()
+                .filter_map(|record| record.input),
+        );
         token = reply.next_page_token;
         if token.is_empty() {
             return inputs;
@@ -69,7 +74,10 @@ fn a_token_is_bound_to_its_tenant_and_status() {
     let mut desk = seven();
     let all = v1::BackgroundExecutionStatus::Unspecified;
     let reply: v1::ListResponse = desk.ask(Method::List, &page("", all));
-    let queued = page(&reply.next_page_token, v1::BackgroundExecutionStatus::Queued);
+    let queued = page(
+        &reply.next_page_token,
+        v1::BackgroundExecutionStatus::Queued,
+    );
     let ticket = desk.call(Method::List, &queued);
     desk.settle();
     assert_eq!("INVALID_ARGUMENT", desk.refusal(ticket));

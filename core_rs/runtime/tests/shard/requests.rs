@@ -14,7 +14,10 @@ fn named(id: &str, input: &str) -> v1::EnqueueRequest {
 
 fn again(desk: &mut Desk, id: &str) -> (String, bool) {
     let reply: v1::EnqueueResponse = desk.ask(Method::Enqueue, &named(id, "a"));
-    (reply.execution.expect("its record").execution_id, reply.existing)
+    (
+        reply.execution.expect("its record").execution_id,
+        reply.existing,
+    )
 }
 
 #[test]
@@ -63,7 +66,13 @@ fn what_the_log_no_longer_knows_is_found_in_the_store() {
     let (mut desk, first) = trimmed();
     desk.learn_requests();
     let ticket = desk.call(Method::Enqueue, &named("one", "a"));
-    assert_eq!(vec![1], desk.reads.iter().map(|(_, query)| query.requests.len()).collect::<Vec<_>>());
+    assert_eq!(
+        vec![1],
+        desk.reads
+            .iter()
+            .map(|(_, query)| query.requests.len())
+            .collect::<Vec<_>>()
+    );
     desk.settle();
     let reply: v1::EnqueueResponse = desk.reply(ticket);
     assert_eq!(first, reply.execution.expect("its record").execution_id);
@@ -150,7 +159,10 @@ fn a_repeated_batch_answers_the_same_even_where_it_met_others() {
 }
 
 fn ids(reply: &v1::EnqueueBatchResponse) -> Vec<&str> {
-    let records = reply.results.iter().filter_map(|result| result.execution.as_ref());
+    let records = reply
+        .results
+        .iter()
+        .filter_map(|result| result.execution.as_ref());
     records.map(|record| &*record.execution_id).collect()
 }
 

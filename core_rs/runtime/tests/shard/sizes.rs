@@ -60,7 +60,10 @@ fn a_wait_for_a_thousand_large_errors_answers_each() {
     });
     let failures = failures.collect();
     let _: v1::FailResponse = desk.ask(Method::Fail, &v1::FailRequest { failures });
-    let execution_ids = leases.iter().map(|lease| lease_ref(lease).execution_id).collect();
+    let execution_ids = leases
+        .iter()
+        .map(|lease| lease_ref(lease).execution_id)
+        .collect();
     let asked = v1::WaitRequest {
         tenant_id: "acme".into(),
         execution_ids,
@@ -69,9 +72,15 @@ fn a_wait_for_a_thousand_large_errors_answers_each() {
     let reply: v1::WaitResponse = desk.ask(Method::Wait, &asked);
     assert!(reply.satisfied);
     let of = |outcome: &v1::WaitOutcome| {
-        matches!(outcome.outcome, Some(v1::wait_outcome::Outcome::Execution(_)))
+        matches!(
+            outcome.outcome,
+            Some(v1::wait_outcome::Outcome::Execution(_))
+        )
     };
-    assert_eq!(1_000, reply.outcomes.iter().filter(|outcome| of(outcome)).count());
+    assert_eq!(
+        1_000,
+        reply.outcomes.iter().filter(|outcome| of(outcome)).count()
+    );
 }
 
 #[test]

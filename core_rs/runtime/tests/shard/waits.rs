@@ -35,17 +35,22 @@ fn finish_next(desk: &mut Desk) {
 #[test]
 fn all_any_and_count_are_satisfied_when_so_many_ended() {
     let mut desk = Desk::new();
-    let ids: Vec<_> = (0..3).map(|one| desk.make(&request(&one.to_string()))).collect();
+    let ids: Vec<_> = (0..3)
+        .map(|one| desk.make(&request(&one.to_string())))
+        .collect();
     let ids: Vec<_> = ids.iter().map(String::as_str).collect();
     let asks = [
         (v1::WaitFor::Any, 0),
         (v1::WaitFor::Count, 2),
         (v1::WaitFor::All, 0),
     ];
-    let tickets = asks.map(|(kind, count)| {
-        desk.call(Method::Wait, &wait(&ids, kind, count, 60_000))
-    });
-    for satisfied in [[true, false, false], [true, true, false], [true, true, true]] {
+    let tickets =
+        asks.map(|(kind, count)| desk.call(Method::Wait, &wait(&ids, kind, count, 60_000)));
+    for satisfied in [
+        [true, false, false],
+        [true, true, false],
+        [true, true, true],
+    ] {
         finish_next(&mut desk);
         assert_eq!(satisfied, tickets.map(|ticket| desk.is_answered(ticket)));
     }

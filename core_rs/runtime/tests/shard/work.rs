@@ -2,7 +2,9 @@
 
 use backlane_runtime::Ticket;
 use backlane_sim::api::v1;
-pub(crate) use backlane_sim::api::v1::{work_request::Message as Up, work_response::Message as Down};
+pub(crate) use backlane_sim::api::v1::{
+    work_request::Message as Up, work_response::Message as Down,
+};
 
 use crate::desk::Desk;
 

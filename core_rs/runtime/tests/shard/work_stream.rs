@@ -83,7 +83,11 @@ fn reports_are_answered_in_order_after_their_commit() {
     let stream = greeted(&mut desk, 1);
     let held = leases(&mut desk, stream);
     let results = vec![result(&held[0])];
-    up(&mut desk, stream, Up::Complete(v1::CompleteRequest { results }));
+    up(
+        &mut desk,
+        stream,
+        Up::Complete(v1::CompleteRequest { results }),
+    );
     assert!(!desk.is_answered(stream));
     desk.settle();
     let Down::Outcomes(outcomes) = down(&mut desk, stream) else {
@@ -152,7 +156,10 @@ fn a_worker_that_comes_back_in_time_keeps_its_leases() {
     assert_eq!(held, welcome.held);
     desk.advance(20_000);
     desk.settle();
-    assert_eq!(v1::BackgroundExecutionStatus::Running, desk.get(&id).status());
+    assert_eq!(
+        v1::BackgroundExecutionStatus::Running,
+        desk.get(&id).status()
+    );
 }
 
 #[test]
@@ -199,7 +206,10 @@ fn an_unacknowledged_lease_of_a_dead_stream_expires_uncounted() {
         desk.advance(5_000);
         desk.settle();
     }
-    assert_eq!(v1::BackgroundExecutionStatus::Queued, desk.get(&id).status());
+    assert_eq!(
+        v1::BackgroundExecutionStatus::Queued,
+        desk.get(&id).status()
+    );
 }
 
 #[test]
@@ -216,7 +226,10 @@ fn acknowledged_leases_of_dead_streams_count_as_losses() {
     }
     let record = desk.get(&id);
     assert_eq!(v1::BackgroundExecutionStatus::Failed, record.status());
-    assert_eq!(Some("WORKER_LOST".to_owned()), record.error.and_then(|error| error.code));
+    assert_eq!(
+        Some("WORKER_LOST".to_owned()),
+        record.error.and_then(|error| error.code)
+    );
 }
 
 #[test]
@@ -225,7 +238,11 @@ fn a_half_closed_stream_answers_what_was_sent_and_ends() {
     desk.make(&request("a"));
     let stream = greeted(&mut desk, 1);
     let results = vec![result(&leases(&mut desk, stream)[0])];
-    up(&mut desk, stream, Up::Complete(v1::CompleteRequest { results }));
+    up(
+        &mut desk,
+        stream,
+        Up::Complete(v1::CompleteRequest { results }),
+    );
     desk.send(Input::HalfClose(stream));
     desk.settle();
     assert!(matches!(down(&mut desk, stream), Down::Outcomes(_)));

@@ -105,7 +105,10 @@ impl LogCheck {
     #[must_use]
     pub fn report_of(&self, birth: Birth, token: LeaseToken) -> Option<OutcomeKind> {
         let own = self.tokens.get(&token) == Some(&birth);
-        self.reported.get(&token).filter(|_| own).map(|(_, kind)| *kind)
+        self.reported
+            .get(&token)
+            .filter(|_| own)
+            .map(|(_, kind)| *kind)
     }
 
     /// The wall clock jumped: pauses cannot be told from logged times around it.
