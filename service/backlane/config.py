@@ -159,7 +159,7 @@ class Config(BaseModel):
         default="info", description="Least severe messages logged: debug, info, warning or error."
     )
     accept_loss: bool = Field(
-        default=False, description="Start on damaged data, without what cannot be read."
+        default=False, description="Start although the end of the log is missing, and give that up for lost."
     )
 
     @property

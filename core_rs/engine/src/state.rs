@@ -267,4 +267,28 @@ impl State {
         });
         limits.collect()
     }
+
+    /// How far the counts of running executions are from the live leases, summed over queues and
+    /// tenants. The leases are the truth; anything but 0 is a defect.
+    #[must_use]
+    pub fn permit_drift(&self) -> u64 {
+        let (mut by_queue, mut by_tenant) = (BTreeMap::new(), BTreeMap::new());
+        for slot in self
+            .holdings
+            .keys()
+            .filter_map(|birth| self.slots.get(*birth))
+        {
+            let tenant = self.tenants.queue(slot.queue).tenant;
+            *by_queue.entry(slot.queue).or_insert(0_u64) += 1;
+            *by_tenant.entry(tenant).or_insert(0_u64) += 1;
+        }
+        let off = |counted: u64, held: Option<&u64>| counted.abs_diff(held.copied().unwrap_or(0));
+        let queues = (0..).take(self.tenants.queues_len());
+        let queues = queues
+            .map(|key: QueueKey| off(self.tenants.queue(key).counts().running, by_queue.get(&key)));
+        let tenants = (0..).take(self.tenants.len());
+        let tenants = tenants
+            .map(|key: TenantKey| off(self.tenants.tenant(key).running, by_tenant.get(&key)));
+        queues.chain(tenants).sum()
+    }
 }

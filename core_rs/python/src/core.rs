@@ -176,7 +176,10 @@ impl Core {
     }
 
     fn stats(&self) -> BTreeMap<&'static str, u64> {
-        BTreeMap::from([("steps", self.runtime.steps())])
+        BTreeMap::from([
+            ("steps", self.runtime.steps()),
+            ("permit_drift", self.runtime.permit_drift()),
+        ])
     }
 
     /// Moves the clock of a core that was made with `manual_clock_ms`.

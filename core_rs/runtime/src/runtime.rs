@@ -37,6 +37,7 @@ struct Shared {
     failure: Mutex<Option<String>>,
     stopping: AtomicBool,
     steps: AtomicU64,
+    permit_drift: AtomicU64,
     wakes: AtomicU64,
 }
 
@@ -110,6 +111,7 @@ impl Runtime {
             failure: Mutex::default(),
             stopping: AtomicBool::new(false),
             steps: AtomicU64::new(0),
+            permit_drift: AtomicU64::new(0),
             wakes: AtomicU64::new(0),
         });
         let mut threads = Vec::new();
@@ -217,6 +219,13 @@ impl Runtime {
         self.shared.steps.load(Ordering::Relaxed)
     }
 
+    /// How far the counts of running executions were from the live leases at the newest audit:
+    /// 0, or there is a defect.
+    #[must_use]
+    pub fn permit_drift(&self) -> u64 {
+        self.shared.permit_drift.load(Ordering::Relaxed)
+    }
+
     /// Decides and makes durable what was told so far, then ends all threads.
     pub fn stop(&self) {
         self.shared.stopping.store(true, Ordering::SeqCst);
@@ -262,9 +271,9 @@ fn start_learner(
     let shared = shared.clone();
     spawn("learner", move || {
         for hour in hours {
-            if let Err(error) = learn_hour(&shared, &mut *reader, hour) {
-                // Look-ups of that hour go to the store instead: slower, never wrong.
-                return shared.fail(&error.to_string());
+            if learn_hour(&shared, &mut *reader, hour).is_err() {
+                // Look-ups of what was not learned go to the store, which says what is wrong.
+                return;
             }
         }
     })
@@ -343,6 +352,9 @@ impl Stepper {
             let outputs = self.shard.step(inputs, self.clock.now());
             self.carry_out(shared, outputs);
             shared.steps.fetch_add(1, Ordering::Relaxed);
+            shared
+                .permit_drift
+                .store(self.shard.permit_drift(), Ordering::Relaxed);
             if stopping && self.shard.is_settled() && shared.inbox.lock().is_empty() {
                 let _ = self.writer.send(Work::Stop);
                 return;

@@ -6,6 +6,7 @@
 mod durable;
 mod ledger;
 mod log;
+mod moves;
 mod order;
 mod record;
 mod state;

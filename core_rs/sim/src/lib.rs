@@ -11,10 +11,12 @@ mod dice;
 #[allow(clippy::doc_markdown, reason = "generated")]
 mod generated;
 pub mod judge;
+mod network;
 mod plan;
 mod producers;
 mod requests;
 mod run;
+mod sabotage;
 mod server;
 mod trace;
 mod workers;
@@ -22,4 +24,4 @@ mod world;
 
 pub use dice::Dice;
 pub use run::{Course, Failure, Run, STEPS, run};
-pub use server::Sabotage;
+pub use sabotage::Sabotage;

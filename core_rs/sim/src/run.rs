@@ -11,7 +11,7 @@ use backlane_store::{Fault, FaultPlan};
 use crate::api::v1::{self, work_request::Message as Up};
 use crate::check::{Checked, Violation, broken, must};
 use crate::requests::{CALLABLES, TENANTS, result};
-use crate::server::Sabotage;
+use crate::sabotage::Sabotage;
 use crate::workers::worker;
 use crate::world::World;
 

@@ -12,22 +12,7 @@ use backlane_store::{Commit, Maintenance, MemoryDisk, Reader, Store, StoreError}
 
 use crate::check::{LogCheck, Violation, broken, must, same_state, sound};
 use crate::dice::Dice;
-
-/// A mistake that a driver or a store could make, to prove that the checker sees it.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Sabotage {
-    /// None.
-    #[default]
-    None,
-    /// Says that a commit is durable before it is.
-    AcknowledgeEarly,
-    /// A store that keeps the newest commit in memory and says it is durable.
-    LoseTail,
-    /// A store that changes what executions are made with.
-    ChangePayload,
-    /// A store that drops how executions ended.
-    DropEnding,
-}
+use crate::sabotage::Sabotage;
 
 #[derive(Debug)]
 struct Flight {
@@ -186,35 +171,8 @@ impl Server {
     }
 
     fn write(&mut self, commit: &Commit) -> Result<(), StoreError> {
-        let epoch = self.shard.epoch();
-        match self.sabotage {
-            Sabotage::LoseTail => match self.held_back.replace(commit.clone()) {
-                Some(before) => self.store.append(epoch, &before),
-                None => Ok(()),
-            },
-            Sabotage::ChangePayload => {
-                let mut commit = commit.clone();
-                for (_, bytes) in &mut commit.payloads {
-                    let mut changed = bytes.to_vec();
-                    if let Some(at) = changed.windows(6).position(|word| word == b"input ") {
-                        changed[at] = b'I';
-                    }
-                    *bytes = changed.into();
-                }
-                self.store.append(epoch, &commit)
-            }
-            Sabotage::DropEnding => {
-                let finished = Vec::new();
-                self.store.append(
-                    epoch,
-                    &Commit {
-                        finished,
-                        ..commit.clone()
-                    },
-                )
-            }
-            Sabotage::None | Sabotage::AcknowledgeEarly => self.store.append(epoch, commit),
-        }
+        let written = self.sabotage.spoil(commit, &mut self.held_back);
+        written.map_or(Ok(()), |commit| self.store.append(self.shard.epoch(), &commit))
     }
 
     fn read(&mut self, dice: &mut Dice, inputs: &mut Vec<Input>) -> Result<(), Violation> {

@@ -45,10 +45,13 @@ def refusal(
     metadata: Mapping[str, str] | None = None,
     retry_after_s: float | None = None,
 ) -> Refusal:
-    """Make a refusal with an `ErrorInfo`, and a `RetryInfo` where there is a time to retry at."""
+    """Make a refusal with an `ErrorInfo`, a `QuotaFailure` where one was met, and a `RetryInfo` where there is a time to retry at."""
     code = REASONS[reason].code.value[0]
     info = error_details_pb2.ErrorInfo(reason=reason, domain=DOMAIN, metadata=metadata)
     details = [_packed(info)]
+    if code == grpc.StatusCode.RESOURCE_EXHAUSTED.value[0]:
+        violation = error_details_pb2.QuotaFailure.Violation(subject="server", description=message)
+        details.append(_packed(error_details_pb2.QuotaFailure(violations=[violation])))
     if retry_after_s is not None:
         delay = duration_pb2.Duration(nanos=round(retry_after_s * 1e9) % 10**9)
         delay.seconds = int(retry_after_s)

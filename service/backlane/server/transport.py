@@ -91,7 +91,7 @@ class Transport(grpc.GenericRpcHandler):
 
     def shed(self) -> None:
         """Answer all that is still under way with DRAINING."""
-        end = refusal("DRAINING", "the server is stopping", retry_after_s=1.0)
+        end = refusal("DRAINING", "the server is stopping", retry_after_s=0.5)
         for ticket, future in self._calls.pending.items():
             self._core.abandon(ticket)
             if not future.done():

@@ -8,7 +8,7 @@ use crate::time::Now;
 
 impl Engine {
     /// Sets or lifts (`None`) the most that may be under a lease at once. What runs already runs
-    /// on; permits are the live leases themselves.
+    /// on. The counts it is compared with follow the live leases; an audit compares the two.
     pub fn set_limit(
         &mut self,
         tenant: Arc<str>,

@@ -235,6 +235,7 @@ fn check_end(ended: &Ended, last: &Living, at_ms: u64) {
 
 /// Every count is what the slots and leases say.
 fn check_permits(state: &State) {
+    assert_eq!(0, state.permit_drift());
     let tenants = state.tenants();
     let mut by_queue: BTreeMap<u32, [u64; 4]> = BTreeMap::new();
     let mut ready: BTreeMap<u32, Vec<Rank>> = BTreeMap::new();

@@ -9,7 +9,9 @@ use backlane_engine::fact::Living;
 use backlane_engine::reply::Granted;
 use backlane_engine::rules::id::Birth;
 use backlane_store::Bytes;
-use backlane_wire::{ApiError, Ending, Standing, View, brief, page_token, record, reply};
+use backlane_wire::{
+    ApiError, DecodeError, Ending, Standing, View, brief, page_token, record, reply,
+};
 
 use crate::message::{Found, Query, Ticket};
 

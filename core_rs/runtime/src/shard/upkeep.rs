@@ -13,8 +13,8 @@ use super::Shard;
 const CARRY_AT_LEAST: usize = 64;
 /// Rows the store forgets in one go.
 const FORGET_ROWS: usize = 512;
-/// How often retention is looked at, milliseconds.
-const RETENTION_EVERY_MS: u64 = 10_000;
+/// How often retention is looked at and permits are audited, milliseconds.
+const AUDIT_EVERY_MS: u64 = 10_000;
 
 #[derive(Debug)]
 pub(super) struct Upkeep {
@@ -23,7 +23,8 @@ pub(super) struct Upkeep {
     facts_since_round: u64,
     facts_in_step: usize,
     round_began: Option<u64>,
-    retention_at_ms: u64,
+    audit_at_ms: u64,
+    permit_drift: u64,
 }
 
 impl Upkeep {
@@ -33,7 +34,8 @@ impl Upkeep {
             facts_since_round: facts_in_log,
             facts_in_step: 0,
             round_began: None,
-            retention_at_ms: 0,
+            audit_at_ms: 0,
+            permit_drift: 0,
         }
     }
 
@@ -83,10 +85,17 @@ impl Shard {
         }
         self.absorb_timers();
         self.upkeep.facts_in_step = 0;
-        if self.now.mono_ms >= self.upkeep.retention_at_ms {
-            self.upkeep.retention_at_ms = self.now.mono_ms + RETENTION_EVERY_MS;
+        if self.now.mono_ms >= self.upkeep.audit_at_ms {
+            self.upkeep.audit_at_ms = self.now.mono_ms + AUDIT_EVERY_MS;
+            self.upkeep.permit_drift = self.engine.state().permit_drift();
             self.forget(0);
         }
+    }
+
+    /// How far the counts of running executions were from the live leases at the newest audit.
+    #[must_use]
+    pub const fn permit_drift(&self) -> u64 {
+        self.upkeep.permit_drift
     }
 
     fn forget(&mut self, trim_below_sequence: u64) {

@@ -18,6 +18,7 @@ use crate::message::Ticket;
 
 use super::Shard;
 use super::calls::Job;
+use super::dispatch::lease_bytes;
 
 /// What a Work stream has.
 #[derive(Debug, Default)]
@@ -177,10 +178,7 @@ impl Shard {
     }
 
     pub(super) fn spend_credit(&mut self, ticket: Ticket, granted: &[Granted]) {
-        let bytes: u64 = granted
-            .iter()
-            .map(|lease| u64::from(lease.payload_bytes))
-            .sum();
+        let bytes = lease_bytes(granted) as u64;
         self.with_work(ticket, |work| {
             work.credit = work.credit.saturating_sub(granted.len() as u64);
             work.credit_bytes = work.credit_bytes.map(|left| left.saturating_sub(bytes));

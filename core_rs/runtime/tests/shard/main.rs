@@ -1,17 +1,24 @@
 //! The shard from outside: encoded calls in, encoded answers out, and a store done by hand.
 //!
-//! Owns the proofs of what scenarios do not reach: what waits for what, streams, drain, sizes.
-//! Refuses to look inside the shard.
+//! Owns the proofs of what scenarios do not reach (what waits for what, streams, drain, sizes),
+//! and plays the scenarios as well. Refuses to look inside the shard.
 
 mod desk;
 mod drain;
 mod durability;
 mod enqueue_stream;
+mod json;
 mod leases;
 mod lists;
 mod requests;
 mod retention;
+mod scenarios;
+#[path = "../../../engine/tests/suite/script.rs"]
+mod script;
 mod sizes;
+mod spoken;
+mod stage;
+mod view;
 mod waits;
 mod work;
 mod work_stream;

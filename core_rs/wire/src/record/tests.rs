@@ -342,12 +342,14 @@ fn what_a_decision_needs_of_an_end_comes_from_payload_and_ending() {
 }
 
 #[test]
-fn a_brief_record_is_its_id() {
+fn a_brief_record_is_its_id_and_status() {
     let item = made(&rich());
     let living = born(&item);
-    let brief = brief(ID.birth, ID.shard, &item.payload.encode(&living)).unwrap();
+    let payload = item.payload.encode(&living);
+    let brief = brief(ID.birth, ID.shard, &payload, Standing::Living(&living)).unwrap();
     let expected = v1::BackgroundExecution {
         execution_id: living.id.to_string(),
+        status: 1,
         ..Default::default()
     };
     assert_eq!(Ok(expected), v1::BackgroundExecution::decode(&brief[..]));

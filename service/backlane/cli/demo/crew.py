@@ -62,8 +62,11 @@ class Crew:
 
     def __exit__(self, *_: object) -> None:
         """Kill whoever still works."""
+        # All are told before one is waited for, where a second Ctrl-C could cut in.
         for worker in self.workers:
-            worker.kill()
+            worker.process.kill()
+        for worker in self.workers:
+            worker.process.wait()
 
     def hire(self) -> Worker:
         """Start one more worker."""

@@ -25,6 +25,7 @@ class Narrator:
             TimeElapsedColumn(),
             console=self._console,
             disable=not self._console.is_terminal,
+            transient=True,
         )
         self._task = self._progress.add_task("", visible=False)
         self._stage = ""

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from backlane.cli.demo.callables import CALLABLE
-from backlane.cli.demo.crew import THREADS
+from backlane.cli.demo.crew import LEASE_MS, THREADS
 from backlane.cli.demo.verdict import Sent, Verdict, judge
 from backlane.client.plain import WAIT_IDS_MAX, until_available
 from backlane.v1 import execution_pb2 as records
@@ -103,8 +103,8 @@ class Story:
             if leases:
                 newcomer = self.crew.replace(worker)
                 self.narrator.say(
-                    f"{worker.worker_id} killed (SIGKILL) while it held {leases} leases; "
-                    f"{newcomer.worker_id} takes its place"
+                    f"{worker.worker_id} killed (SIGKILL) while it held {leases} leases, which "
+                    f"run out in about {LEASE_MS // 1000} s; {newcomer.worker_id} takes its place"
                 )
                 return
             worker.thaw()

@@ -1,0 +1,72 @@
+//! Every scenario of the conformance suite, through encoded calls to a shard.
+//!
+//! Owns the comparison of answers with what a scenario expects. Refuses to know what verbs do.
+
+use std::fs;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+
+use crate::script::{Line, duration, parse, relative, text};
+use crate::stage::{Answer, Stage};
+
+const SCENARIOS: &str = concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/../../tests/conformance/scenarios"
+);
+
+#[test]
+fn every_scenario_holds_on_the_shard() {
+    let listed = fs::read_dir(SCENARIOS).expect("the scenarios' folder");
+    let paths = listed.map(|entry| entry.expect("an entry").path());
+    let is_scenario = |path: &PathBuf| path.extension().is_some_and(|ext| ext == "scenario");
+    let mut files: Vec<_> = paths.filter(is_scenario).collect();
+    files.sort();
+    assert!(files.len() > 20, "{} are too few to be all", files.len());
+    let failed: Vec<_> = files.iter().filter(|path| !holds(path)).collect();
+    assert_eq!(Vec::<&PathBuf>::new(), failed);
+}
+
+fn holds(path: &Path) -> bool {
+    let lines = parse(&fs::read_to_string(path).expect("a readable file"));
+    let mut stage = Stage::new();
+    lines.iter().all(|line| {
+        let played = catch_unwind(AssertUnwindSafe(|| check(line, &stage.play(line))));
+        if played.is_err() {
+            eprintln!("  in {}:{}", path.display(), line.number);
+        }
+        played.is_ok()
+    })
+}
+
+fn check(line: &Line, answer: &Answer) {
+    let refused = answer.words.first().is_some_and(|word| word == "error");
+    let foreseen = !refused || !line.expected.is_empty();
+    assert!(foreseen, "refused: {:?}", answer.words);
+    let plain = line.expected.iter().filter(|word| word.key.is_none());
+    let words: Vec<_> = plain.map(|word| word.value.clone()).collect();
+    if !words.is_empty() {
+        assert_eq!(words, answer.words);
+    }
+    let expected = line.expected.iter();
+    let given = expected.filter_map(|word| Some((word.key.as_deref()?, &*word.value)));
+    let states = matches!(&*line.verb, "expect" | "stats");
+    let stated = line.keyed().filter(|_| states);
+    let shown = |key: &str| key != "tenant" && !key.starts_with("engine.");
+    for (key, expected) in given.chain(stated).filter(|(key, _)| shown(key)) {
+        let actual = answer.fields.get(key).map(String::as_str);
+        assert_eq!(Some(&*normal(key, expected)), actual, "{key}");
+    }
+}
+
+/// Times in milliseconds, texts without quotes; JSON stays as it is.
+fn normal(key: &str, value: &str) -> String {
+    let digits = value.trim_start_matches(['+', '-']);
+    let is_time = digits.starts_with(|letter: char| letter.is_ascii_digit())
+        && digits.ends_with(|letter: char| letter.is_ascii_lowercase());
+    match value.chars().next() {
+        _ if key == "output" => value.to_owned(),
+        Some('+' | '-') if is_time => format!("{}{}ms", &value[..1], relative(value).abs()),
+        _ if is_time => format!("{}ms", duration(value)),
+        _ => text(value).to_owned(),
+    }
+}

@@ -1,0 +1,386 @@
+//! The stage: a scenario's lines played on a shard, each verb as a call.
+//!
+//! Owns what each verb does and answers, in words. Refuses to compare.
+
+use std::collections::BTreeMap;
+
+use backlane_engine::rules::limits::Limits;
+use backlane_runtime::{CompletionKind, Input, Method, Settings};
+use backlane_sim::api::{millis, rpc, v1};
+use prost::Message;
+
+use crate::desk::{Desk, lease_ref};
+use crate::json;
+use crate::script::{Line, Word, duration, find};
+use crate::spoken::{cancel, enqueue, failure, lease};
+use crate::view::{seen, show, status};
+
+/// What a line answered.
+#[derive(Debug, Default)]
+pub(crate) struct Answer {
+    pub(crate) words: Vec<String>,
+    pub(crate) fields: BTreeMap<String, String>,
+}
+
+impl Answer {
+    fn words(words: Vec<String>) -> Self {
+        let words = if words.is_empty() {
+            vec!["nothing".into()]
+        } else {
+            words
+        };
+        Self {
+            words,
+            ..Self::default()
+        }
+    }
+
+    fn with(mut self, key: &str, value: impl ToString) -> Self {
+        self.fields.insert(key.to_owned(), value.to_string());
+        self
+    }
+}
+
+/// An error, with what it says of itself.
+fn refused(error: &rpc::Status) -> Answer {
+    let mut answer = Answer::words(vec!["error".into(), backlane_sim::api::reason_of(error)]);
+    for detail in &error.details {
+        if detail.type_url.ends_with("/google.rpc.ErrorInfo") {
+            let info = rpc::ErrorInfo::decode(&*detail.value).expect("an ErrorInfo");
+            answer.fields.extend(info.metadata);
+        }
+    }
+    answer
+}
+
+pub(crate) struct Stage {
+    desk: Desk,
+    ids: BTreeMap<String, (String, String)>,
+    tokens: BTreeMap<(String, u32), String>,
+    newest: BTreeMap<String, u32>,
+}
+
+impl Stage {
+    pub(crate) fn new() -> Self {
+        let desk = Desk::new();
+        let (ids, tokens, newest) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        Self {
+            desk,
+            ids,
+            tokens,
+            newest,
+        }
+    }
+
+    pub(crate) fn play(&mut self, line: &Line) -> Answer {
+        match &*line.verb {
+            "needs" => Answer::default(),
+            "settings" => self.settings(line),
+            "enqueue" => self.enqueue(line),
+            "batch" => self.batch(line),
+            "lease" => self.lease(line),
+            "renew" | "complete" | "fail" | "release" => self.settle(line),
+            "cancel" => self.cancel(line),
+            "limit" => self.limit(line),
+            "store" => self.store(line),
+            "advance" => self.advance(duration(line.plain(0))),
+            "restart" => self.restart(duration(line.get("downtime").unwrap_or("0ms"))),
+            "expect" => self.expect(line),
+            "peek" => self.peek(line),
+            "stats" => self.stats(line),
+            verb => panic!("no verb is called {verb}"),
+        }
+    }
+
+    fn ask<R: Message + Default>(
+        &mut self,
+        method: Method,
+        request: &impl Message,
+    ) -> Result<R, Answer> {
+        let ticket = self.desk.call(method, request);
+        self.desk.settle();
+        match self.desk.next(ticket) {
+            Some(CompletionKind::Reply(bytes)) => Ok(R::decode(&*bytes).expect("a reply")),
+            Some(CompletionKind::Error { status, .. }) => {
+                Err(refused(&rpc::Status::decode(&*status).expect("a status")))
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn settings(&mut self, line: &Line) -> Answer {
+        let most = line.get("max_queue_per_tenant").expect("the one setting");
+        let limits = Limits {
+            max_queue_per_tenant: most.parse().expect("a number"),
+            ..Limits::default()
+        };
+        self.desk = Desk::with(Settings {
+            limits,
+            ..Settings::default()
+        });
+        Answer::default()
+    }
+
+    fn enqueue(&mut self, line: &Line) -> Answer {
+        let request = enqueue(&line.words, self.desk.now.wall_ms);
+        match self.ask::<v1::EnqueueResponse>(Method::Enqueue, &request) {
+            Ok(reply) => Answer::words(vec![self.met(line.plain(0), reply)]),
+            Err(refused) => refused,
+        }
+    }
+
+    fn batch(&mut self, line: &Line) -> Answer {
+        let parts: Vec<&[Word]> = line.words.split(|word| word.value == ";").collect();
+        let now_ms = self.desk.now.wall_ms;
+        let items = parts[1..]
+            .iter()
+            .map(|words| enqueue(words, now_ms))
+            .collect();
+        let request = v1::EnqueueBatchRequest {
+            tenant_id: "acme".into(),
+            items,
+            request_id: find(parts[0], "request_id").unwrap_or_default().into(),
+        };
+        match self.ask::<v1::EnqueueBatchResponse>(Method::EnqueueBatch, &request) {
+            Ok(reply) => {
+                let repeated = reply.existing.then(|| "repeated".to_owned());
+                let named = parts[1..].iter().map(|words| &*words[0].value);
+                let met = named.zip(reply.results);
+                let met: Vec<_> = met.map(|(name, made)| self.met(name, made)).collect();
+                Answer::words(repeated.into_iter().chain(met).collect())
+            }
+            Err(refused) => refused,
+        }
+    }
+
+    /// Binds a name to what an enqueue came to, and tells what that was.
+    fn met(&mut self, name: &str, made: v1::EnqueueResponse) -> String {
+        let record = made.execution.expect("its record");
+        let known = self.name_of(&record.execution_id);
+        let bound = (record.tenant_id, record.execution_id);
+        self.ids.insert(name.to_owned(), bound);
+        match known.filter(|_| made.existing) {
+            Some(known) => format!("existing:{known}"),
+            None => "new".to_owned(),
+        }
+    }
+
+    fn name_of(&self, id: &str) -> Option<String> {
+        let named = self.ids.iter().find(|(_, (_, known))| known == id);
+        named.map(|(name, _)| name.clone())
+    }
+
+    fn named(&self, line: &Line) -> (String, String) {
+        let name = line.plain(0);
+        let bound = self.ids.get(name);
+        bound
+            .unwrap_or_else(|| panic!("nothing is called {name}"))
+            .clone()
+    }
+
+    fn lease(&mut self, line: &Line) -> Answer {
+        let reply: v1::LeaseResponse = match self.ask(Method::Lease, &lease(line)) {
+            Ok(reply) => reply,
+            Err(refused) => return refused,
+        };
+        let now_ms = self.desk.now.wall_ms;
+        let mut names = Vec::new();
+        for lease in &reply.leases {
+            let held = lease_ref(lease);
+            names.push(self.name_of(&held.execution_id).unwrap_or_default());
+            self.newest.insert(held.execution_id.clone(), lease.attempt);
+            self.tokens
+                .insert((held.execution_id, lease.attempt), held.lease_token);
+        }
+        let answer = Answer::words(names);
+        let Some(last) = reply.leases.last() else {
+            return answer;
+        };
+        let at = |at: &Option<prost_types::Timestamp>| {
+            at.as_ref()
+                .map_or_else(String::new, |at| seen(millis(at), now_ms))
+        };
+        answer
+            .with("attempt", last.attempt)
+            .with("expires", at(&last.lease_expires_at))
+            .with("attempt_deadline", at(&last.attempt_deadline))
+    }
+
+    fn held(&self, line: &Line) -> v1::LeaseRef {
+        let (_, execution_id) = self.named(line);
+        let lease_token = match line.get("token") {
+            Some("garbage") => "garbage".to_owned(),
+            Some(attempt) => {
+                let attempt = attempt.parse().expect("an attempt's number");
+                self.tokens[&(execution_id.clone(), attempt)].clone()
+            }
+            None => {
+                let newest = self.newest[&execution_id];
+                self.tokens[&(execution_id.clone(), newest)].clone()
+            }
+        };
+        v1::LeaseRef {
+            execution_id,
+            lease_token,
+        }
+    }
+
+    fn settle(&mut self, line: &Line) -> Answer {
+        let held = self.held(line);
+        let reply: Result<v1::CompleteResponse, Answer> = match &*line.verb {
+            "renew" => {
+                let request = v1::RenewLeasesRequest {
+                    leases: vec![held],
+                    lease_duration_ms: line.get("duration").map_or(0, duration),
+                };
+                self.ask(Method::RenewLeases, &request)
+            }
+            "complete" => {
+                let result = v1::CompleteResult {
+                    execution_id: held.execution_id,
+                    lease_token: held.lease_token,
+                    output: line.get("output").map(json::read),
+                };
+                let results = vec![result];
+                self.ask(Method::Complete, &v1::CompleteRequest { results })
+            }
+            "fail" => {
+                let failures = vec![failure(line, held)];
+                self.ask(Method::Fail, &v1::FailRequest { failures })
+            }
+            _ => {
+                let releases = vec![held];
+                self.ask(Method::Release, &v1::ReleaseRequest { releases })
+            }
+        };
+        reply.map_or_else(|refused| refused, |reply| self.settled(&reply.outcomes[0]))
+    }
+
+    fn settled(&self, outcome: &v1::LeaseOutcome) -> Answer {
+        match &outcome.outcome {
+            Some(v1::lease_outcome::Outcome::Result(result)) => {
+                let answer = Answer::words(vec![status(result.status())]);
+                let answer = answer.with("cancel_requested", result.cancel_requested);
+                let expires = result.lease_expires_at.as_ref().map(millis);
+                let now_ms = self.desk.now.wall_ms;
+                match expires {
+                    Some(at_ms) => answer.with("expires", seen(at_ms, now_ms)),
+                    None => answer,
+                }
+            }
+            Some(v1::lease_outcome::Outcome::Status(status)) => refused(status),
+            None => panic!("no outcome"),
+        }
+    }
+
+    fn cancel(&mut self, line: &Line) -> Answer {
+        let (_, id) = self.named(line);
+        match self.ask::<v1::CancelResponse>(Method::Cancel, &cancel(line, id)) {
+            Ok(reply) => Answer::words(vec![status(reply.execution.expect("a record").status())]),
+            Err(refused) => refused,
+        }
+    }
+
+    fn limit(&mut self, line: &Line) -> Answer {
+        let most = line.get("max").filter(|most| *most != "none");
+        let most = most.map(|most| most.parse().expect("a number"));
+        let tenant = line.get("tenant").unwrap_or("acme").into();
+        let callable = line.get("callable").map(Into::into);
+        let now = self.desk.now;
+        self.desk
+            .shard
+            .engine_mut()
+            .set_limit(tenant, callable, most, now);
+        self.desk.settle();
+        Answer::default()
+    }
+
+    fn store(&mut self, line: &Line) -> Answer {
+        self.desk.send(Input::StoreIsFull(line.plain(0) == "full"));
+        Answer::default()
+    }
+
+    /// Moves the clocks on, stopping wherever something is due.
+    fn advance(&mut self, ms: u64) -> Answer {
+        let mut left = ms;
+        while left > 0 {
+            let wake = self.desk.shard.wake_in_ms(self.desk.now);
+            let step = wake.unwrap_or(left).clamp(1, left);
+            self.desk.advance(step);
+            self.desk.settle();
+            left -= step;
+        }
+        Answer::default()
+    }
+
+    fn restart(&mut self, downtime_ms: u64) -> Answer {
+        self.desk.settle();
+        self.desk.now.wall_ms += downtime_ms;
+        self.desk.now.mono_ms = 7;
+        self.desk.restart();
+        self.desk.learn_requests();
+        self.desk.settle();
+        Answer::default()
+    }
+
+    fn expect(&mut self, line: &Line) -> Answer {
+        let (tenant_id, execution_id) = self.named(line);
+        let request = v1::GetRequest {
+            tenant_id,
+            execution_id,
+            view: 0,
+        };
+        let reply: v1::GetResponse = match self.ask(Method::Get, &request) {
+            Ok(reply) => reply,
+            Err(refused) => return refused,
+        };
+        let record = reply.execution.expect("its record");
+        let now_ms = self.desk.now.wall_ms;
+        let shown = line
+            .keyed()
+            .map(|(key, _)| (key.into(), show(&record, key, now_ms)));
+        Answer {
+            words: Vec::new(),
+            fields: shown.collect(),
+        }
+    }
+
+    fn peek(&mut self, line: &Line) -> Answer {
+        let callables = line.get("callables").unwrap_or("*").split(',');
+        let request = v1::PeekRequest {
+            tenant_id: line.get("tenant").unwrap_or("acme").into(),
+            limit: line
+                .get("limit")
+                .unwrap_or("100")
+                .parse()
+                .expect("a number"),
+            callables: callables.map(Into::into).collect(),
+        };
+        match self.ask::<v1::PeekResponse>(Method::Peek, &request) {
+            Ok(reply) => {
+                let named = reply.executions.iter();
+                let named = named.filter_map(|record| self.name_of(&record.execution_id));
+                Answer::words(named.collect())
+            }
+            Err(refused) => refused,
+        }
+    }
+
+    fn stats(&mut self, line: &Line) -> Answer {
+        let tenant_id = line.get("tenant").unwrap_or("acme").into();
+        let request = v1::GetQueueStatsRequest { tenant_id };
+        let reply = self.ask::<v1::GetQueueStatsResponse>(Method::GetQueueStats, &request);
+        let reply = match reply {
+            Ok(reply) => reply,
+            Err(refused) => return refused,
+        };
+        let oldest = reply.oldest_queued_at.as_ref().map(millis);
+        let oldest = oldest.map(|at_ms| seen(at_ms, self.desk.now.wall_ms));
+        Answer::default()
+            .with("ready", reply.ready)
+            .with("pending", reply.pending)
+            .with("retrying", reply.retrying)
+            .with("running", reply.running)
+            .with("oldest", oldest.unwrap_or_else(|| "none".into()))
+    }
+}
