@@ -66,7 +66,12 @@ class Door:
         """Make one execution."""
         return self.producer.Enqueue(self.new(**fields), timeout=TIMEOUT_S).execution
 
-    def lease(self, most: int = 1, worker: str = "w1", **fields: Any) -> list[work.Lease]:  # noqa: ANN401
+    def lease(
+        self,
+        most: int = 1,
+        worker: str = "w1",
+        **fields: Any,  # noqa: ANN401  # as above
+    ) -> list[work.Lease]:
         """Take executions of this tenant."""
         fields = {"callables": ["*"], "tenant_ids": [self.tenant]} | fields
         request = work.LeaseRequest(worker_id=worker, max_executions=most, **fields)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from google.protobuf.duration_pb2 import Duration
@@ -165,9 +165,9 @@ def test_a_run_answers_how_far_it_came_when_its_time_is_up(door: Door) -> None:
     assert (again.existing, again.execution) == (True, first.execution)
 
 
-def wait(door: Door, ids: list[str], **fields: object) -> api.WaitResponse:
+def wait(door: Door, ids: list[str], **fields: Any) -> api.WaitResponse:  # noqa: ANN401
     fields = {"timeout": NO_TIME} | fields
-    request = api.WaitRequest(tenant_id=door.tenant, execution_ids=ids, **fields)  # type: ignore[arg-type]
+    request = api.WaitRequest(tenant_id=door.tenant, execution_ids=ids, **fields)
     return door.producer.Wait(request, timeout=TIMEOUT_S)
 
 

@@ -92,6 +92,20 @@ def test_a_lease_says_when_it_ends(door: Door) -> None:
     assert lease.execution.execution_id == made.execution_id
 
 
+def test_times_beyond_the_calendar_are_shown_as_its_last(door: Door) -> None:
+    longest = 2**64 - 1
+    retry = records.RetryConfig(initial_delay_ms=longest, max_delay_ms=longest)
+    made = door.enqueue(config=Config(timeout_ms=longest, retry=retry))
+    [lease] = door.lease()
+    failure = work.Failure(execution_id=made.execution_id, lease_token=lease.lease_token)
+    failure.error.category = records.ERROR_CATEGORY_TOOL_ERROR
+    door.call("Fail", work.FailRequest(failures=[failure]))
+    waiting = door.get(made.execution_id)
+
+    for at in (lease.attempt_deadline, waiting.next_attempt_at):
+        assert at.ToJsonString() == "9999-12-31T23:59:59.999Z"
+
+
 def test_higher_priorities_leave_first_and_equal_ones_in_order(door: Door) -> None:
     names = {}
     for name, priority in (("low", 10), ("a", 50), ("high", 90), ("b", 50), ("zero", 0)):

@@ -30,6 +30,8 @@ from tests.conformance.stream import WorkStream
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from google.protobuf.message import Message
+
     from tests.conftest import StartServer
 
 QUEUED = records.BACKGROUND_EXECUTION_STATUS_QUEUED
@@ -204,36 +206,57 @@ def resident_bytes(pid: int) -> int:
 
 
 class Flood:
-    """Messages whose answers are larger than they are, as many as are taken."""
+    """A message again and again, whose answer is larger than it is, for as long as it is taken."""
 
-    most = 48
-    items = 10_000
-
-    def __init__(self) -> None:
-        self.sent = 0
+    def __init__(self, *messages: Message, most: int) -> None:
+        self._messages = messages
+        self._most = most
         self.all_taken = threading.Event()
 
-    def __iter__(self) -> Iterator[api.EnqueueStreamRequest]:
-        item = api.EnqueueRequest(tenant_id="t", callable_name=" " * 100)
-        message = api.EnqueueStreamRequest(items=[item] * self.items)
-        while self.sent < self.most:
-            self.sent += 1
-            yield message
+    def __iter__(self) -> Iterator[Message]:
+        yield from self._messages
+        for _ in range(self._most - 1):
+            yield self._messages[-1]
         self.all_taken.set()
 
 
-def test_a_producer_that_takes_no_answers_is_not_read_for_ever(own_server: StartServer) -> None:
+def of_enqueues(door: Door) -> tuple[Any, Flood]:
+    """48 messages of 10 000 items that are refused each."""
+    item = api.EnqueueRequest(tenant_id="t", callable_name=" " * 100)
+    message = api.EnqueueStreamRequest(items=[item] * 10_000)
+    return door.producer.EnqueueStream, Flood(message, most=48)
+
+
+def of_results(door: Door) -> tuple[Any, Flood]:
+    """480 messages of 1 000 results each, for leases that nobody has."""
+    hello = work.WorkHello(worker_id="w1", callables=["*"], tenant_ids=[door.tenant])
+    result = work.CompleteResult(execution_id=UNKNOWN_ID, lease_token="x" * 60)
+    message = work.WorkRequest(complete=work.CompleteRequest(results=[result] * 1_000))
+    return door.worker.Work, Flood(work.WorkRequest(hello=hello), message, most=480)
+
+
+@pytest.mark.parametrize("flooded", [of_enqueues, of_results])
+def test_a_client_that_takes_no_answers_is_not_read_for_ever(
+    own_server: StartServer, flooded: Callable[[Door], tuple[Any, Flood]]
+) -> None:
     server = own_server()
     with grpc.insecure_channel(server.target, options=CHANNEL_OPTIONS) as channel:
-        door, flood = Door(channel, new_tenant()), Flood()
+        door = Door(channel, new_tenant())
+        method, flood = flooded(door)
         before = resident_bytes(server.process.pid)
-        call = door.producer.EnqueueStream(iter(flood), timeout=2 * TIMEOUT_S)
-        assert not flood.all_taken.wait(1.5), "the server took all without an answer being read"
+        call = method(iter(flood), timeout=2 * TIMEOUT_S)
+        assert not flood.all_taken.wait(1), "the server took all without an answer being read"
         assert door.enqueue().status == QUEUED
         assert resident_bytes(server.process.pid) - before < 96 * MIB
-        answered = sum(len(response.outcomes) for response in call)
+        answered = sum(outcomes_in(response) for response in call)
 
-    assert answered == flood.most * flood.items
+    assert answered == 480_000
+
+
+def outcomes_in(response: api.EnqueueStreamResponse | work.WorkResponse) -> int:
+    if isinstance(response, work.WorkResponse):
+        return len(response.outcomes.outcomes)
+    return len(response.outcomes)
 
 
 class CuttingProxy(threading.Thread):

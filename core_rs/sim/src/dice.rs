@@ -52,6 +52,7 @@ impl Dice {
     }
 
     /// Dice of their own, for something that must not disturb these.
+    #[must_use]
     pub const fn fork(&mut self) -> Self {
         Self(self.roll())
     }

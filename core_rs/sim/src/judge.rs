@@ -45,7 +45,7 @@ impl Judge<'_> {
     /// The invariant that the answer breaks.
     pub fn unary(&mut self, asked: &Asked, intruder: bool, kind: &CompletionKind) -> Checked {
         match kind {
-            CompletionKind::Reply(bytes) if intruder => self.intruder(asked, bytes),
+            CompletionKind::Reply(bytes) if intruder => Self::intruder(asked, bytes),
             CompletionKind::Reply(bytes) => self.reply(asked, bytes),
             CompletionKind::Error { status, .. } => self.error(status),
             other => Err(broken(
@@ -64,7 +64,7 @@ impl Judge<'_> {
         )
     }
 
-    fn intruder(&mut self, asked: &Asked, bytes: &[u8]) -> Checked {
+    fn intruder(asked: &Asked, bytes: &[u8]) -> Checked {
         let outcomes = decoded::<v1::CompleteResponse>(bytes)?.outcomes;
         let refused = outcomes.iter().all(|outcome| {
             let status = match &outcome.outcome {

@@ -5,9 +5,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use backlane_runtime::{
-    Completion, CompletionKind, Input, Method, Principal, Ticket, UnaryCall,
-};
+use backlane_runtime::{Completion, CompletionKind, Input, Method, Principal, Ticket, UnaryCall};
 
 use crate::asked::Asked;
 use crate::judge::WorkAsked;

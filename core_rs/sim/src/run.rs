@@ -118,9 +118,9 @@ impl World {
             self.disturb()?;
             for _ in 0..self.dice.between(0, self.plan.actions) {
                 if self.dice.chance(400) {
-                    self.produce()
+                    self.produce();
                 } else {
-                    self.work()
+                    self.work();
                 }
             }
             self.repeat();
@@ -234,9 +234,9 @@ impl World {
         }
         for tenant in TENANTS {
             self.set_limit(tenant, None, None);
-            CALLABLES
-                .into_iter()
-                .for_each(|one| self.set_limit(tenant, Some(one), None));
+            for callable in CALLABLES {
+                self.set_limit(tenant, Some(callable), None);
+            }
         }
         for at in 0..self.workers.len() {
             self.workers[at].held.clear();

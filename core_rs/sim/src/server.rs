@@ -172,7 +172,9 @@ impl Server {
 
     fn write(&mut self, commit: &Commit) -> Result<(), StoreError> {
         let written = self.sabotage.spoil(commit, &mut self.held_back);
-        written.map_or(Ok(()), |commit| self.store.append(self.shard.epoch(), &commit))
+        written.map_or(Ok(()), |commit| {
+            self.store.append(self.shard.epoch(), &commit)
+        })
     }
 
     fn read(&mut self, dice: &mut Dice, inputs: &mut Vec<Input>) -> Result<(), Violation> {

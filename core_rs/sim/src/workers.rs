@@ -184,8 +184,11 @@ impl World {
         }
         let mut lease = self.tokens[self.dice.index(many)].clone();
         match self.dice.below(8) {
-            0 => lease.lease_token = "lt_0_0".to_owned(),
-            1 => lease.lease_token = self.tokens[self.dice.index(many)].lease_token.clone(),
+            0 => "lt_0_0".clone_into(&mut lease.lease_token),
+            1 => {
+                let other = &self.tokens[self.dice.index(many)];
+                lease.lease_token.clone_from(&other.lease_token);
+            }
             _ => {}
         }
         let asked = self.report_on(vec![lease]);

@@ -3,11 +3,10 @@
 //! Owns one step of a run. Refuses to choose what clients do: `producers` and `workers` do.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::Arc;
 
 use backlane_engine::time::Now;
 use backlane_runtime::{
-    Completion, CompletionKind, Input, Method, Principal, TenantScope, Ticket, UnaryCall,
+    Completion, CompletionKind, Input, Principal, TenantScope, Ticket, UnaryCall,
 };
 
 use crate::api::v1;

@@ -48,15 +48,15 @@ impl Desk {
     }
 
     pub(crate) fn with(settings: Settings) -> Self {
-        let disk = MemoryDisk::new();
+        let platter = MemoryDisk::new();
         let now = Now {
             wall_ms: START_MS,
             mono_ms: 10,
         };
-        let (store, shard) = opened(&disk, &settings, now);
+        let (store, shard) = opened(&platter, &settings, now);
         let mut desk = Self {
             shard,
-            disk,
+            disk: platter,
             store,
             settings,
             now,

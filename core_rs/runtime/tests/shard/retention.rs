@@ -1,6 +1,7 @@
 //! Retention and trimming: what may be forgotten is, and nothing else.
 
 use backlane_runtime::{Method, Settings};
+use backlane_sim::api::v1;
 
 use crate::desk::{Desk, get, request};
 
@@ -60,4 +61,36 @@ fn the_log_is_trimmed_and_still_folds_to_the_same() {
     assert!(facts < 200, "{facts} of more than 600 facts are left");
     desk.restart();
     assert_eq!("completed", crate::desk::outcome(&desk.complete(&held)));
+}
+
+#[test]
+fn what_is_removed_while_it_is_read_takes_nobody_elses_place() {
+    let mut desk = Desk::with(Settings {
+        retention_ms: 60_000,
+        cache_bytes: 0,
+        ..Settings::default()
+    });
+    let old = desk.finish(&request("old"));
+    desk.advance(30_000);
+    let new = desk.finish(&request("new"));
+    desk.settle();
+    let asked = v1::WaitRequest {
+        tenant_id: "acme".into(),
+        execution_ids: vec![old, new.clone()],
+        ..Default::default()
+    };
+    let ticket = desk.call(Method::Wait, &asked);
+    desk.read();
+    desk.advance(40_000);
+    desk.forget();
+    desk.settle();
+    let reply: v1::WaitResponse = desk.reply(ticket);
+    let shown = reply
+        .outcomes
+        .into_iter()
+        .map(|outcome| match outcome.outcome {
+            Some(v1::wait_outcome::Outcome::Execution(record)) => Some(record.execution_id),
+            _ => None,
+        });
+    assert_eq!(vec![None, Some(new)], shown.collect::<Vec<_>>());
 }

@@ -35,7 +35,7 @@ impl Answer {
         }
     }
 
-    fn with(mut self, key: &str, value: impl ToString) -> Self {
+    fn with(mut self, key: &str, value: &impl ToString) -> Self {
         self.fields.insert(key.to_owned(), value.to_string());
         self
     }
@@ -201,9 +201,9 @@ impl Stage {
                 .map_or_else(String::new, |at| seen(millis(at), now_ms))
         };
         answer
-            .with("attempt", last.attempt)
-            .with("expires", at(&last.lease_expires_at))
-            .with("attempt_deadline", at(&last.attempt_deadline))
+            .with("attempt", &last.attempt)
+            .with("expires", &at(&last.lease_expires_at))
+            .with("attempt_deadline", &at(&last.attempt_deadline))
     }
 
     fn held(&self, line: &Line) -> v1::LeaseRef {
@@ -260,11 +260,11 @@ impl Stage {
         match &outcome.outcome {
             Some(v1::lease_outcome::Outcome::Result(result)) => {
                 let answer = Answer::words(vec![status(result.status())]);
-                let answer = answer.with("cancel_requested", result.cancel_requested);
+                let answer = answer.with("cancel_requested", &result.cancel_requested);
                 let expires = result.lease_expires_at.as_ref().map(millis);
                 let now_ms = self.desk.now.wall_ms;
                 match expires {
-                    Some(at_ms) => answer.with("expires", seen(at_ms, now_ms)),
+                    Some(at_ms) => answer.with("expires", &seen(at_ms, now_ms)),
                     None => answer,
                 }
             }
@@ -377,10 +377,10 @@ impl Stage {
         let oldest = reply.oldest_queued_at.as_ref().map(millis);
         let oldest = oldest.map(|at_ms| seen(at_ms, self.desk.now.wall_ms));
         Answer::default()
-            .with("ready", reply.ready)
-            .with("pending", reply.pending)
-            .with("retrying", reply.retrying)
-            .with("running", reply.running)
-            .with("oldest", oldest.unwrap_or_else(|| "none".into()))
+            .with("ready", &reply.ready)
+            .with("pending", &reply.pending)
+            .with("retrying", &reply.retrying)
+            .with("running", &reply.running)
+            .with("oldest", &oldest.unwrap_or_else(|| "none".into()))
     }
 }

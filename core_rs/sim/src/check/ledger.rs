@@ -229,8 +229,9 @@ impl Ledger {
             }
             (Some(Outcome::Status(status)), Reported::Ended(kind)) => {
                 let refused = reason_of(status);
-                let taken = kept == Some(OutcomeKind::Completed) && kind == OutcomeKind::Completed;
-                must(!taken || refused == "EXECUTION_NOT_FOUND", STALE, || {
+                let accepted =
+                    kept == Some(OutcomeKind::Completed) && kind == OutcomeKind::Completed;
+                must(!accepted || refused == "EXECUTION_NOT_FOUND", STALE, || {
                     format!("{refused} answered {token:?}, which completed it")
                 })
             }

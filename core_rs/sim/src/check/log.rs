@@ -131,7 +131,7 @@ impl LogCheck {
         must(facts.len() == commit.count as usize, FOLD, || {
             format!("{} facts", facts.len())
         })?;
-        self.rows_fit(commit, &facts)?;
+        Self::rows_fit(commit, &facts)?;
         for fact in &facts {
             self.follow(fact)?;
             self.next_emitted += 1;
@@ -142,7 +142,7 @@ impl LogCheck {
     }
 
     /// What is born comes with what it was made with, and what ends with how.
-    fn rows_fit(&self, commit: &Commit, facts: &[Fact]) -> Checked {
+    fn rows_fit(commit: &Commit, facts: &[Fact]) -> Checked {
         let (mut born, mut ended) = (Vec::new(), Vec::new());
         for fact in facts {
             match &fact.kind {

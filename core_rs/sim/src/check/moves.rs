@@ -22,7 +22,11 @@ pub(super) fn birth_of(kind: &FactKind) -> Option<Birth> {
     }
 }
 
-pub(super) fn check_move(kind: &FactKind, before: Option<&Living>, after: Option<&Living>) -> Checked {
+pub(super) fn check_move(
+    kind: &FactKind,
+    before: Option<&Living>,
+    after: Option<&Living>,
+) -> Checked {
     let wrong = || format!("{kind:?} led from {before:?} to {after:?}");
     let holds = match (kind, before, after) {
         (FactKind::Enqueued(_), None, Some(after)) => after.progress.version == 1,

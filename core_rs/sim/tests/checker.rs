@@ -1,0 +1,144 @@
+//! The checker itself: facts and answers that no shard should give are named.
+//!
+//! Owns broken logs, written by hand. Refuses to run a shard.
+
+use std::sync::Arc;
+
+use backlane_engine::command::OfferSpec;
+use backlane_engine::fact::{Fact, FactKind, Holding, Living, Policy, Progress, RequeueCause};
+use backlane_engine::rules::access::TenantScope;
+use backlane_engine::rules::id::{ExecutionId, LeaseToken};
+use backlane_engine::rules::status::Phase;
+use backlane_sim::check::LogCheck;
+use backlane_store::{Bytes, Commit};
+use backlane_wire::encode_fact;
+
+fn born(birth: u64, priority: u8) -> FactKind {
+    FactKind::Enqueued(Box::new(Living {
+        id: ExecutionId {
+            seconds: 1,
+            shard: 0,
+            birth,
+            random: birth,
+        },
+        tenant: "acme".into(),
+        callable: "mail".into(),
+        priority,
+        queued_at_ms: 1,
+        policy: Policy {
+            timeout_ms: 1_000,
+            max_worker_losses: 3,
+            retry: None,
+        },
+        not_before_ms: None,
+        start_deadline_ms: None,
+        deadline_ms: None,
+        dedup_key: None,
+        request: None,
+        payload_bytes: 1,
+        progress: Progress::newborn(Phase::Ready, 1),
+    }))
+}
+
+fn leased(birth: u64, counter: u64, attempt: u32) -> FactKind {
+    FactKind::Leased {
+        birth,
+        holding: Holding {
+            token: LeaseToken { epoch: 1, counter },
+            worker: "w".into(),
+            duration_ms: 1_000,
+        },
+        attempt,
+    }
+}
+
+fn lost(birth: u64) -> FactKind {
+    FactKind::Requeued {
+        birth,
+        cause: RequeueCause::LeaseLost,
+        next_attempt_at_ms: None,
+        error: None,
+    }
+}
+
+fn limit(most: u32) -> FactKind {
+    FactKind::LimitSet {
+        tenant: "acme".into(),
+        callable: None,
+        max_running: Some(most),
+    }
+}
+
+/// The invariant that a log breaks, if it does.
+fn broken(kinds: Vec<FactKind>) -> Option<&'static str> {
+    let mut log = LogCheck::new(0, 3);
+    let callables = ["*".into()].into();
+    let tenants = TenantScope::Any;
+    log.offers
+        .insert(Arc::from("w"), OfferSpec { callables, tenants });
+    let mut commit = Commit {
+        first_sequence: 1,
+        ..Commit::default()
+    };
+    for kind in kinds {
+        if let FactKind::Enqueued(living) = &kind {
+            commit.payloads.push((living.id.birth, Bytes::from([0])));
+        }
+        encode_fact(&Fact { at_ms: 1, kind }, &mut commit.frame);
+        commit.count += 1;
+    }
+    log.emit(&commit).err().map(|violation| violation.invariant)
+}
+
+#[test]
+fn a_sound_log_is_sound() {
+    let log = vec![born(1, 50), leased(1, 1, 1), lost(1), leased(1, 2, 2)];
+    assert_eq!(None, broken(log));
+}
+
+#[test]
+fn a_token_that_comes_twice_is_seen() {
+    let log = vec![born(1, 50), leased(1, 1, 1), lost(1), leased(1, 1, 2)];
+    assert_eq!(Some("lease tokens are never reused"), broken(log));
+}
+
+#[test]
+fn a_worse_execution_leased_first_is_seen() {
+    let expected = Some("nobody gets an execution while a better one was admissible");
+    assert_eq!(
+        expected,
+        broken(vec![born(1, 50), born(2, 50), leased(2, 1, 1)])
+    );
+    assert_eq!(
+        expected,
+        broken(vec![born(1, 50), born(2, 90), leased(1, 1, 1)])
+    );
+    assert_eq!(
+        None,
+        broken(vec![born(1, 50), born(2, 90), leased(2, 1, 1)])
+    );
+}
+
+#[test]
+fn a_lease_beyond_a_limit_is_seen() {
+    let log = vec![
+        limit(1),
+        born(1, 50),
+        born(2, 50),
+        leased(1, 1, 1),
+        leased(2, 2, 1),
+    ];
+    assert_eq!(Some("no limit is exceeded"), broken(log));
+}
+
+#[test]
+fn a_queue_beyond_its_limit_is_seen() {
+    let log = (1..=4).map(|birth| born(birth, 50)).collect();
+    assert_eq!(Some("no limit is exceeded"), broken(log));
+}
+
+#[test]
+fn a_lease_of_what_is_leased_is_seen() {
+    let log = vec![born(1, 50), leased(1, 1, 1), leased(1, 2, 2)];
+    assert_eq!(Some("only legal transitions happen"), broken(log));
+}
