@@ -159,7 +159,8 @@ class Config(BaseModel):
         default="info", description="Least severe messages logged: debug, info, warning or error."
     )
     accept_loss: bool = Field(
-        default=False, description="Start although the end of the log is missing, and give that up for lost."
+        default=False,
+        description="Start although the end of the log is missing, and give that up for lost.",
     )
 
     @property

@@ -30,9 +30,7 @@ class Served:
     def __init__(self, core: FakeCore, bounds: Bounds, identify: Identify | None) -> None:
         self.core = core
         self.failures: list[str] = []
-        self.transport = Transport(
-            core, bounds, on_failure=self.failures.append, identify=identify
-        )
+        self.transport = Transport(core, bounds, on_failure=self.failures.append, identify=identify)
         self.server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
         self.server.add_generic_rpc_handlers((self.transport,))
         self.target = f"127.0.0.1:{self.server.add_insecure_port('127.0.0.1:0')}"

@@ -27,7 +27,9 @@ async def ask(version: str, request: Request) -> reflection_pb2.ServerReflection
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
-        call: grpc.aio.StreamStreamCall[bytes, bytes] = channel.stream_stream(f"/{version}/ServerReflectionInfo")()
+        call: grpc.aio.StreamStreamCall[bytes, bytes] = channel.stream_stream(
+            f"/{version}/ServerReflectionInfo"
+        )()
         await call.write(request.SerializeToString())
         answer = await call.read()
         call.cancel()

@@ -37,9 +37,13 @@ async def opened(served: Served) -> tuple[StreamCall, int]:
 
 async def refused(call: StreamCall) -> BacklaneError:
     """The error that a stream ends with."""
-    with pytest.raises(grpc.aio.AioRpcError) as raised:
+
+    async def read_all() -> None:
         while await call.read() is not grpc.aio.EOF:
             pass
+
+    with pytest.raises(grpc.aio.AioRpcError) as raised:
+        await read_all()
     return from_rpc_error(raised.value)
 
 
@@ -168,7 +172,7 @@ async def test_a_client_that_takes_nothing_for_too_long_is_closed_with_a_reason(
 async def test_a_stuck_client_that_vanishes_gives_its_place_back() -> None:
     async with serving(write_limit_s=0.1, max_streams=1) as served:
         async with grpc.aio.insecure_channel(served.target) as channel:
-            stuck = channel.stream_stream(TALK)()
+            stuck: StreamCall = channel.stream_stream(TALK)()
             _, ticket, *_ = await served.core.until("open")
             flood(served, cast("int", ticket))
             await served.core.until("close")

@@ -15,6 +15,8 @@ from backlane.errors import DETAILS_KEY, DOMAIN, REASONS
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from google.protobuf.message import Message
+
 _LOG = logging.getLogger(__name__)
 
 CODES: Final[Mapping[int, grpc.StatusCode]] = {code.value[0]: code for code in grpc.StatusCode}
@@ -45,7 +47,7 @@ def refusal(
     metadata: Mapping[str, str] | None = None,
     retry_after_s: float | None = None,
 ) -> Refusal:
-    """Make a refusal with an `ErrorInfo`, a `QuotaFailure` where one was met, and a `RetryInfo` where there is a time to retry at."""
+    """Make a refusal with an `ErrorInfo`, and where they apply a `QuotaFailure` and `RetryInfo`."""
     code = REASONS[reason].code.value[0]
     info = error_details_pb2.ErrorInfo(reason=reason, domain=DOMAIN, metadata=metadata)
     details = [_packed(info)]
@@ -99,9 +101,7 @@ def _shortened(payload: bytes, message: str) -> bytes:
     return status.SerializeToString()
 
 
-def _packed(
-    message: error_details_pb2.ErrorInfo | error_details_pb2.RetryInfo,
-) -> any_pb2.Any:
+def _packed(message: Message) -> any_pb2.Any:
     packed = any_pb2.Any()
     packed.Pack(message)
     return packed
