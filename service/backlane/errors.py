@@ -113,7 +113,9 @@ class _Text:
 class _Number(_Text):
     """The same for a number; 0 where it is absent or unreadable."""
 
-    def __get__(self, error: BacklaneError, owner: type[BacklaneError]) -> int:  # type: ignore[override]
+    def __get__(  # type: ignore[override]
+        self, error: BacklaneError, owner: type[BacklaneError]
+    ) -> int:
         text = super().__get__(error, owner)
         return int(text) if text.isdecimal() else 0
 

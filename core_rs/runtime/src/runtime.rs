@@ -155,7 +155,8 @@ impl Runtime {
         self.shared.tell(input);
     }
 
-    /// Takes a unary call, for [`Self::wake`] to have it decided. Where too much is undecided already, it is refused at once.
+    /// Takes a unary call, for [`Self::wake`] to have it decided. Where too much is undecided
+    /// already, it is refused at once.
     pub fn call(&self, call: UnaryCall) {
         let ticket = call.ticket;
         if self.shared.flow.call(call.bytes.len()) {
