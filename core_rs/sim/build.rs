@@ -3,6 +3,7 @@
 //! Owns how they are compiled. Refuses to share what the wire crate makes of them: a mistake
 //! made on both sides alike would never be seen.
 
+use std::env;
 use std::error::Error;
 use std::path::Path;
 
@@ -13,7 +14,8 @@ const FILES: [&str; 3] = [
 ];
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../proto");
+    // Asked when it runs: a built script may be used for another folder of the same name.
+    let root = Path::new(&env::var("CARGO_MANIFEST_DIR")?).join("../../proto");
     println!("cargo:rerun-if-changed={}", root.display());
     let descriptors = protox::compile(FILES, [&root])?;
     prost_build::Config::new()

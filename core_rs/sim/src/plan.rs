@@ -65,6 +65,6 @@ impl Plan {
     /// Whether retention may remove what a run still speaks of.
     #[must_use]
     pub(crate) const fn forgets(&self) -> bool {
-        self.settings.retention_ms < 24 * 3_600_000 || self.jump > 0 || self.leap > 0
+        self.settings.retention_ms < 24 * 3_600_000
     }
 }
