@@ -45,7 +45,7 @@ async def _alternate(
 ) -> tuple[list[float], list[float]]:
     """Return calls per second of the echo and of the server, round by round."""
     request = enqueue_request().SerializeToString()
-    rounds, seconds = bench.pick(9, 2), bench.pick(2.0, 0.3)
+    rounds, seconds = bench.pick(25, 2), bench.pick(0.8, 0.3)
     async with (
         grpc.aio.insecure_channel(echo_target) as echo_channel,
         grpc.aio.insecure_channel(target) as channel,
