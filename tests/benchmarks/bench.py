@@ -44,7 +44,7 @@ class Bench:
             yield server
 
     @contextmanager
-    def account(self, stage: str, server: ServerProcess) -> Iterator[None]:
-        """Note who uses the processor while the block runs."""
-        with measured(stage, server.process.pid, self.cpu):
+    def account(self, stage: str, server: ServerProcess, *load_pids: int) -> Iterator[None]:
+        """Note who uses the processor while the block runs; see `measured`."""
+        with measured(stage, server.process.pid, load_pids, self.cpu):
             yield

@@ -3,12 +3,14 @@
 import os
 import resource
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+DISTURBED_SHARE = 0.2
+"""Of one processor, in use by neither server nor load."""
 
 
 @dataclass
@@ -18,8 +20,8 @@ class CpuUse:
     Attributes:
         stage: what was going on.
         wall_s: how long it took.
-        load_s: what the load generators used, this process and those that ended meanwhile.
-        other_s: what all else on the machine used; of a bare echo it is the echo's own.
+        load_s: what the load generators and the bare echo used.
+        other_s: what all else on the machine used.
         server_s: what the server used, by thread name.
     """
 
@@ -48,19 +50,30 @@ class CpuUse:
             f"load {load:.2f}; all else {other:.2f}"
         )
 
+    @property
+    def is_disturbed(self) -> bool:
+        """Whether something else used so much of the processor that the figures are doubtful."""
+        return self.other_s > DISTURBED_SHARE * self.wall_s
+
 
 @contextmanager
-def measured(stage: str, pid: int, into: dict[str, CpuUse]) -> Iterator[None]:
+def measured(
+    stage: str, pid: int, load_pids: Sequence[int], into: dict[str, CpuUse]
+) -> Iterator[None]:
     """Measure who uses the processor while the block runs.
 
     Args:
         stage: what is going on.
         pid: the server's process.
+        load_pids: processes of the load that run all the while; this one and those that end
+            meanwhile count by themselves.
         into: the stages, to which the result is added.
     """
-    threads, load_s, busy_s, began = thread_times(pid), load_time(), busy_time(), time.monotonic()
+    threads, load_s, busy_s, began = (
+        thread_times(pid), load_time(load_pids), busy_time(), time.monotonic(),
+    )  # fmt: skip
     yield
-    use = CpuUse(stage, time.monotonic() - began, load_time() - load_s)
+    use = CpuUse(stage, time.monotonic() - began, load_time(load_pids) - load_s)
     # A thread that has no time before began meanwhile.
     after = thread_times(pid)
     use.server_s = {name: used - threads.get(name, 0.0) for name, used in after.items()}
@@ -69,11 +82,12 @@ def measured(stage: str, pid: int, into: dict[str, CpuUse]) -> Iterator[None]:
     into.setdefault(stage, CpuUse(stage)).add(use)
 
 
-def load_time() -> float:
-    """Return the seconds of processor time of this process and its ended children."""
+def load_time(pids: Sequence[int]) -> float:
+    """Return the seconds of processor time of this process, its ended children, and others."""
     own = resource.getrusage(resource.RUSAGE_SELF)
     children = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return own.ru_utime + own.ru_stime + children.ru_utime + children.ru_stime
+    others = sum(sum(thread_times(pid).values()) for pid in pids)
+    return own.ru_utime + own.ru_stime + children.ru_utime + children.ru_stime + others
 
 
 def busy_time() -> float:

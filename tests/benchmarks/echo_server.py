@@ -36,13 +36,13 @@ async def _serve() -> None:
 
 
 @contextmanager
-def echo_server() -> Iterator[str]:
-    """Run the echo in a process of its own and yield its address."""
+def echo_server() -> Iterator[tuple[str, int]]:
+    """Run the echo in a process of its own, and yield its address and process id."""
     command = [sys.executable, "-m", __name__]
     with Popen(command, cwd=CHECKOUT, stdin=PIPE, stdout=PIPE, text=True) as process:
         assert process.stdin is not None
         assert process.stdout is not None
-        yield process.stdout.readline().strip()
+        yield process.stdout.readline().strip(), process.pid
         process.stdin.close()
 
 

@@ -110,6 +110,10 @@ class Report:
         if with_cpu:
             for use in self.cpu.get(workload, ()):
                 console.print(use.describe(), markup=False, highlight=False, soft_wrap=True)
+        for use in self.cpu.get(workload, ()):
+            if use.is_disturbed:
+                share = use.other_s / use.wall_s
+                console.print(f"doubtful: {use.stage}: {share:.2f} of a processor went elsewhere")
         if self.is_quick:
             console.print("quick: too short to judge a target by", markup=False)
 

@@ -30,10 +30,10 @@ WARM_UP: Final = 50
 def run(bench: Bench) -> Iterator[Figure]:
     """Enqueue one after the other, and yield the quantiles."""
     count = bench.pick(3000, 100)
-    with bench.serve() as server, _worker(server.target) as received:
+    with bench.serve() as server, _worker(server.target) as (received, worker):
         for _ in _pickups(server.target, received, WARM_UP):
             pass
-        with bench.account("one at a time", server):
+        with bench.account("one at a time", server, worker):
             times_ms = list(_pickups(server.target, received, count))
     cuts = statistics.quantiles(times_ms, n=100)
     yield Figure(name="p50", value=cuts[49], unit="ms", at_most=MEDIAN_TARGET_MS)
@@ -55,12 +55,12 @@ def _pickups(target: str, received: IO[str], count: int) -> Iterator[float]:
 
 
 @contextmanager
-def _worker(target: str) -> Iterator[IO[str]]:
-    """Run the worker's process and yield what it prints: input and time of each lease."""
+def _worker(target: str) -> Iterator[tuple[IO[str], int]]:
+    """Run the worker's process; yield what it prints, input and time of each lease, and its id."""
     command = [sys.executable, "-m", __name__, target]
     with Popen(command, cwd=CHECKOUT, stdout=PIPE, text=True) as process:
         assert process.stdout is not None
-        yield process.stdout
+        yield process.stdout, process.pid
         process.terminate()
 
 

@@ -11,6 +11,7 @@ from typing import Final
 
 import grpc
 
+from backlane.testing.server import ServerProcess
 from tests.benchmarks.bench import Bench
 from tests.benchmarks.echo_server import ECHO, echo_server
 from tests.benchmarks.figures import Figure
@@ -22,12 +23,8 @@ RATIO_TARGET: Final = 0.7
 
 def run(bench: Bench) -> Iterator[Figure]:
     """Measure both, and yield their rates and the ratio."""
-    with (
-        bench.serve() as server,
-        echo_server() as echo_target,
-        bench.account("echo and Enqueue by turns", server),
-    ):
-        echo, enqueue = asyncio.run(_alternate(bench, echo_target, server.target))
+    with bench.serve() as server, echo_server() as (echo_target, echo_pid):
+        echo, enqueue = asyncio.run(_alternate(bench, echo_target, echo_pid, server))
     bare = Figure.of_rounds("bare echo", echo, "calls/s")
     real = Figure.of_rounds("Enqueue", enqueue, "calls/s")
     yield bare
@@ -41,20 +38,26 @@ def run(bench: Bench) -> Iterator[Figure]:
 
 
 async def _alternate(
-    bench: Bench, echo_target: str, target: str
+    bench: Bench, echo_target: str, echo_pid: int, server: ServerProcess
 ) -> tuple[list[float], list[float]]:
     """Return calls per second of the echo and of the server, round by round."""
     request = enqueue_request().SerializeToString()
     rounds, seconds = bench.pick(25, 2), bench.pick(0.8, 0.3)
+    echo: list[float] = []
+    enqueue: list[float] = []
     async with (
         grpc.aio.insecure_channel(echo_target) as echo_channel,
-        grpc.aio.insecure_channel(target) as channel,
+        grpc.aio.insecure_channel(server.target) as channel,
     ):
-        calls = raw_call(echo_channel, ECHO), raw_call(channel, ENQUEUE)
-        for call in calls:
-            await _rate(call, request, seconds / 4)
-        rates = [[await _rate(call, request, seconds) for call in calls] for _ in range(rounds)]
-    return [echo for echo, _ in rates], [real for _, real in rates]
+        echo_call, enqueue_call = raw_call(echo_channel, ECHO), raw_call(channel, ENQUEUE)
+        for call in (echo_call, enqueue_call):
+            await _rate(call, request, seconds)
+        for _ in range(rounds):
+            with bench.account("bare echo", server, echo_pid):
+                echo.append(await _rate(echo_call, request, seconds))
+            with bench.account("Enqueue", server):
+                enqueue.append(await _rate(enqueue_call, request, seconds))
+    return echo, enqueue
 
 
 async def _rate(call: RawCall, request: bytes, seconds: float) -> float:

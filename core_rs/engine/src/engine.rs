@@ -182,6 +182,17 @@ impl Engine {
         }
     }
 
+    /// Not applied, but for its time: what was taken from the state just now is what it is.
+    fn carry_one(&mut self, birth: Birth, now: Now) {
+        if let Some(living) = self.state.living(birth) {
+            let at_ms = self.at_ms(now);
+            self.state.pass_time(at_ms);
+            let kind = FactKind::Carried(Box::new(living));
+            let fact = Fact { at_ms, kind };
+            self.facts.push(Decided { fact, last: None });
+        }
+    }
+
     /// Carries at most so many of the living. Answers whether the round is over.
     pub fn carry(&mut self, most: usize, now: Now) -> bool {
         let Some(cursor) = self.walk else { return true };
@@ -191,9 +202,7 @@ impl Engine {
             .take(most)
             .collect();
         for birth in &births {
-            if let Some(living) = self.state.living(*birth) {
-                self.commit(FactKind::Carried(Box::new(living)), now);
-            }
+            self.carry_one(*birth, now);
         }
         self.walk = if births.len() < most {
             None

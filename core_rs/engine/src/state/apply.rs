@@ -44,7 +44,7 @@ impl State {
     /// [`Impossible`] where the fact does not fit: the log is damaged.
     pub fn apply(&mut self, fact: &Fact) -> Result<Option<Box<Living>>, Impossible> {
         let at_ms = fact.at_ms;
-        self.last_at_ms = self.last_at_ms.max(at_ms);
+        self.pass_time(at_ms);
         if changed(&fact.kind).is_some_and(|birth| self.is_unseen(birth)) {
             return Ok(None);
         }
@@ -97,6 +97,13 @@ impl State {
         self.next_birth = self.next_birth.max(next_birth);
         if self.unseen_below != 0 {
             self.unseen_below = next_birth;
+        }
+    }
+
+    /// Facts of that time were decided: none after them will be of an earlier.
+    pub(crate) const fn pass_time(&mut self, at_ms: u64) {
+        if at_ms > self.last_at_ms {
+            self.last_at_ms = at_ms;
         }
     }
 
