@@ -52,8 +52,8 @@ pub struct Settings {
     pub cache_bytes: usize,
     /// How long finished executions can be read, milliseconds.
     pub retention_ms: u64,
-    /// Facts after which the living are carried, so that the log before can go: this many and
-    /// twice as many as there are living.
+    /// Facts between two rounds of carrying the living, after which the log before can go: this
+    /// many and as many as there are living.
     pub round_after_facts: u64,
     /// What workers are told on their streams.
     pub server_version: &'static str,

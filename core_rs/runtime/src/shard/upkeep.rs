@@ -9,8 +9,11 @@ use crate::message::Output;
 
 use super::Shard;
 
-/// The living carried in a step of a round, at least; more where the step decided more.
-const CARRY_AT_LEAST: usize = 64;
+/// The living carried in a step of a round, at least.
+const CARRY_AT_LEAST: usize = 8;
+/// Facts decided for each of the living carried. One for each would write nearly every fact
+/// twice while many are living; one for two keeps up to 7 facts for each of them in the log.
+const FACTS_A_CARRY: usize = 2;
 /// Rows the store forgets in one go.
 const FORGET_ROWS: usize = 512;
 /// How often retention is looked at and permits are audited, milliseconds.
@@ -69,18 +72,20 @@ impl Shard {
     pub(super) fn maintain(&mut self) {
         let decided = std::mem::take(&mut self.upkeep.facts_in_step);
         let living = self.engine.state().slots().len() as u64;
-        let enough = self.settings.round_after_facts + 2 * living;
+        let enough = self.settings.round_after_facts + living;
         if self.upkeep.round_began.is_none() && self.upkeep.facts_since_round > enough {
             self.upkeep.round_began = Some(self.journal.next_sequence());
-            self.upkeep.facts_since_round = 0;
             self.engine.begin_round(self.now);
         }
         if let Some(began) = self.upkeep.round_began
             && decided > 0
-            && self.engine.carry(decided.max(CARRY_AT_LEAST), self.now)
+            && self
+                .engine
+                .carry((decided / FACTS_A_CARRY).max(CARRY_AT_LEAST), self.now)
         {
             self.upkeep.round_began = None;
             self.absorb_timers();
+            self.upkeep.facts_since_round = 0;
             self.forget(began);
         }
         self.absorb_timers();
