@@ -186,7 +186,7 @@ impl Core {
     fn advance(&self, ms: u64) -> PyResult<()> {
         let unmovable = || CoreError::new_err("this core runs on the machine's clock");
         self.clock.as_ref().ok_or_else(unmovable)?.advance(ms);
-        self.runtime.look();
+        self.runtime.wake();
         Ok(())
     }
 }

@@ -38,7 +38,6 @@ struct Shared {
     stopping: AtomicBool,
     steps: AtomicU64,
     permit_drift: AtomicU64,
-    wakes: AtomicU64,
 }
 
 impl Shared {
@@ -83,7 +82,6 @@ impl Shared {
 pub struct Runtime {
     shared: Arc<Shared>,
     next_ticket: AtomicU64,
-    writer: WriterDoor,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -112,7 +110,6 @@ impl Runtime {
             stopping: AtomicBool::new(false),
             steps: AtomicU64::new(0),
             permit_drift: AtomicU64::new(0),
-            wakes: AtomicU64::new(0),
         });
         let mut threads = Vec::new();
         let learner = store.reader()?;
@@ -131,7 +128,7 @@ impl Runtime {
             shard: recovered,
             clock,
             readers,
-            writer: writer.clone(),
+            writer,
             next_reader: 0,
         };
         threads.push(start_stepper(&shared, stepper));
@@ -139,7 +136,6 @@ impl Runtime {
         Ok(Self {
             shared,
             next_ticket: AtomicU64::new(1),
-            writer,
             threads,
         })
     }
@@ -208,12 +204,6 @@ impl Runtime {
         self.shared.failure.lock().clone()
     }
 
-    /// Looks at the clock at once: for a test that moved it.
-    pub fn look(&self) {
-        self.shared.wakes.fetch_add(1, Ordering::SeqCst);
-        self.shared.came.notify_one();
-    }
-
     /// Steps of the shard so far.
     #[must_use]
     pub fn steps(&self) -> u64 {
@@ -235,7 +225,6 @@ impl Runtime {
             // A thread that panicked has told so itself.
             let _ = thread.join();
         }
-        let _ = self.writer.send(Work::Stop);
     }
 }
 
@@ -330,6 +319,7 @@ fn start_writer(
 }
 
 struct Stepper {
+    // Ends the readers and the writer by going: it holds the only doors to them.
     shard: Shard,
     clock: Clock,
     readers: Vec<Sender<(ReadId, Query)>>,
@@ -357,7 +347,6 @@ impl Stepper {
                 .permit_drift
                 .store(self.shard.permit_drift(), Ordering::Relaxed);
             if stopping && self.shard.is_settled() && shared.inbox.lock().is_empty() {
-                let _ = self.writer.send(Work::Stop);
                 return;
             }
         }

@@ -23,7 +23,6 @@ const RESERVE_BYTES: u64 = 64 << 20;
 pub(crate) enum Work {
     Append(Commit),
     Maintain(Maintenance),
-    Stop,
 }
 
 pub(crate) struct Writer {
@@ -51,7 +50,7 @@ impl Writer {
         }
     }
 
-    /// Works until told to stop.
+    /// Works until nobody is left to ask for more.
     ///
     /// # Errors
     /// The first thing the store refused: nothing after it was written.
@@ -61,7 +60,7 @@ impl Writer {
             match work.recv_timeout(if self.behind { Duration::ZERO } else { IDLE }) {
                 Ok(Work::Append(commit)) => self.append(&commit)?,
                 Ok(Work::Maintain(goal)) => self.aim(goal),
-                Ok(Work::Stop) | Err(RecvTimeoutError::Disconnected) => return Ok(()),
+                Err(RecvTimeoutError::Disconnected) => return Ok(()),
                 Err(RecvTimeoutError::Timeout) => self.idle()?,
             }
         }

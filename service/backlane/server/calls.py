@@ -41,8 +41,8 @@ class Calls:
             retry_after_s=1.0,
         )
 
-    # One wake for all the calls that one turn of the loop brings: the core then decides them
-    # together and makes one commit of them, where a wake for each made twice as many.
+    # One wake for all the calls that one turn of the loop brings, so that the core can decide them
+    # together. How much it saves depends on how many come at once.
     def _wake_soon(self) -> None:
         if not self._waking:
             self._waking = True
