@@ -1,0 +1,159 @@
+"""Owns what a callable is told about its execution, and how it learns that it should stop."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Literal
+
+from backlane.schema.values import from_value
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, MutableMapping
+
+    from backlane.schema.values import Json
+    from backlane.v1 import worker_service_pb2 as api
+
+StopReason = Literal["requested", "lost", "timeout", "drain"]
+"""Why a callable should stop: a client asked for it, the lease is another's now, the attempt's
+time is over, or the worker is about to end."""
+
+_LOG = logging.getLogger("backlane.callable")
+
+
+class Context:
+    """One attempt of an execution, as its callable sees it: named `ctx`, the first parameter.
+
+    An async callable is cancelled where it awaits. A plain one has to look: at `cancelled`, or
+    with `check_cancelled`.
+    """
+
+    __slots__ = ("_deadline", "_event", "_lease", "_stop_reason", "worker_id")
+
+    def __init__(self, lease: api.Lease, worker_id: str, remaining_s: float) -> None:
+        """Describe an attempt.
+
+        Args:
+            lease: what the worker was given.
+            worker_id: the worker's name.
+            remaining_s: how long the attempt may still run, in seconds.
+        """
+        self._lease = lease
+        self._deadline = time.monotonic() + remaining_s
+        self._event: threading.Event | None = None
+        self._stop_reason: StopReason | None = None
+        self.worker_id = worker_id
+
+    def __repr__(self) -> str:
+        """Name the execution and the attempt."""
+        return f"<Context {self.callable_name} {self.execution_id} attempt {self.attempt}>"
+
+    @property
+    def execution_id(self) -> str:
+        """The execution; together with `attempt` it tells attempts apart."""
+        return self._lease.execution.execution_id
+
+    @property
+    def tenant_id(self) -> str:
+        """Whose execution it is."""
+        return self._lease.execution.tenant_id
+
+    @property
+    def callable_name(self) -> str:
+        """The name it was enqueued under."""
+        return self._lease.execution.callable_name
+
+    @property
+    def attempt(self) -> int:
+        """The ordinal of this run, from 1."""
+        return self._lease.attempt
+
+    @property
+    def remaining(self) -> float:
+        """Seconds until the attempt times out, by this machine's monotonic clock; at least 0."""
+        return max(0.0, self._deadline - time.monotonic())
+
+    @property
+    def deadline(self) -> datetime:
+        """The instant at which the attempt times out, in UTC, by this machine's clock."""
+        return datetime.now(UTC) + timedelta(seconds=self._deadline - time.monotonic())
+
+    @property
+    def input(self) -> str | None:
+        """The input as it was sent; None where there is none."""
+        execution = self._lease.execution
+        return execution.input if execution.HasField("input") else None
+
+    @property
+    def context(self) -> Mapping[str, str]:
+        """The texts that came with the enqueue."""
+        return dict(self._lease.execution.context)
+
+    @property
+    def metadata(self) -> Mapping[str, Json]:
+        """The JSON values that came with the enqueue."""
+        return {name: from_value(part) for name, part in self._lease.execution.metadata.items()}
+
+    @property
+    def cancelled(self) -> threading.Event:
+        """An event that is set once the callable should stop; threads can wait for it."""
+        event = self._event
+        if event is None:
+            event = self._event = threading.Event()
+            # Set here where `stop` came before there was an event to set.
+            if self._stop_reason is not None:
+                event.set()
+        return event
+
+    @property
+    def stop_reason(self) -> StopReason | None:
+        """Why the callable should stop; None while it should not."""
+        return self._stop_reason
+
+    def check_cancelled(self) -> None:
+        """Return while the callable may go on.
+
+        Raises:
+            asyncio.CancelledError: it should stop; let it pass.
+        """
+        if self._stop_reason is not None:
+            raise asyncio.CancelledError(self._stop_reason)
+
+    @property
+    def log(self) -> logging.LoggerAdapter[logging.Logger]:
+        """A logger whose lines name the execution, and carry its ids as attributes."""
+        names = {
+            "execution_id": self.execution_id,
+            "tenant_id": self.tenant_id,
+            "callable_name": self.callable_name,
+            "attempt": self.attempt,
+        }
+        return _BoundLog(_LOG, names)
+
+    def stop(self, reason: StopReason) -> None:
+        """Tell the callable to stop; the first reason stays. Called by the worker, from any thread.
+
+        Args:
+            reason: why.
+        """
+        if self._stop_reason is None:
+            self._stop_reason = reason
+        event = self._event
+        if event is not None:
+            event.set()
+
+
+class _BoundLog(logging.LoggerAdapter[logging.Logger]):
+    """Puts the execution in front of each line, beside a caller's own `extra`."""
+
+    def process(
+        self,
+        msg: Any,  # noqa: ANN401  # as logging has it
+        kwargs: MutableMapping[str, Any],
+    ) -> tuple[Any, MutableMapping[str, Any]]:
+        names = dict(self.extra or {})
+        kwargs["extra"] = {**names, **(kwargs.get("extra") or {})}
+        return f"{names['callable_name']} {names['execution_id']}: {msg}", kwargs

@@ -1,0 +1,184 @@
+"""Owns how a callable says that it failed, and what any exception becomes on the wire."""
+
+from __future__ import annotations
+
+import traceback
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final
+
+from backlane.schema.values import NotJsonError, to_value
+from backlane.v1 import execution_pb2 as records
+from backlane.v1 import worker_service_pb2 as api
+
+if TYPE_CHECKING:
+    from google.protobuf.struct_pb2 import Value
+
+    from backlane.schema.options import Category
+
+MESSAGE_CHARACTERS_MAX: Final = 2000
+TRACEBACK_CHARACTERS_MAX: Final = 8000
+"""Of a longer traceback the end is kept, which says what went wrong."""
+NAME_CHARACTERS_MAX: Final = 60
+"""Four bytes a character stay below what the server takes for a code."""
+RETRY_AFTER_MAX: Final = timedelta(hours=24)
+
+
+class Failure(Exception):  # noqa: N818  # it is raised to fail, and is no fault of the program
+    """Raised by a callable to fail its attempt, with more said than any other exception does.
+
+    Attributes:
+        category: what kind of trouble it is; the fatal ones are never retried.
+        code: a short name that programs can branch on, such as `rate_limit`.
+        retryable: False ends the execution whatever its retry rule; None leaves it to the rule.
+        retry_after: how long until the next attempt, in place of the rule's own delay.
+        details: any JSON that helps whoever looks at it.
+        provider: the service that was called.
+        http_status: what it answered.
+    """
+
+    throttled = False
+
+    def __init__(  # noqa: PLR0913  # one for each thing that can be said
+        self,
+        message: str,
+        *,
+        category: Category = "tool_error",
+        code: str | None = None,
+        retryable: bool | None = None,
+        retry_after: float | timedelta | None = None,
+        details: object = None,
+        provider: str | None = None,
+        http_status: int | None = None,
+    ) -> None:
+        """Say what went wrong.
+
+        Raises:
+            ValueError: the category is unknown, or `retry_after` is no time from 0 to 24 hours.
+        """
+        super().__init__(message)
+        _number_of(category)
+        self.message = message
+        self.category = category
+        self.code = code
+        self.retryable = retryable
+        self.retry_after = None if retry_after is None else _delay(retry_after)
+        self.details = details
+        self.provider = provider
+        self.http_status = http_status
+
+
+class Throttled(Failure):
+    """Raised to be tried again after a while without spending an attempt, whatever the rule."""
+
+    throttled = True
+
+    def __init__(
+        self, message: str = "throttled", *, retry_after: float | timedelta, code: str | None = None
+    ) -> None:
+        """Say when to come again, in seconds."""
+        super().__init__(message, code=code, retry_after=retry_after)
+
+
+def report(lease: api.Lease, error: BaseException) -> api.Failure:
+    """Turn an exception into what the server is told; it never raises one of its own."""
+    try:
+        failure = _described(error) if isinstance(error, Failure) else _unexpected(error)
+    except Exception as trouble:  # noqa: BLE001  # an exception may break whatever looks at it
+        failure = refused(
+            "UNPRINTABLE_ERROR",
+            f"{_name(error)}, which cannot be read: {_name(trouble)}",
+            category="tool_error",
+        )
+    failure.execution_id = lease.execution.execution_id
+    failure.lease_token = lease.lease_token
+    return failure
+
+
+def refused(code: str, message: str, category: Category = "validation_error") -> api.Failure:
+    """Make a failure of the worker's own: input or output that cannot be used."""
+    error = records.ExecutionError(
+        category=_number_of(category), code=code, message=_clean(message, MESSAGE_CHARACTERS_MAX)
+    )
+    return api.Failure(error=error)
+
+
+def _described(failure: Failure) -> api.Failure:
+    error = records.ExecutionError(
+        category=_number_of(failure.category),
+        message=_clean(failure.message, MESSAGE_CHARACTERS_MAX),
+        code=None if failure.code is None else _clean(failure.code, NAME_CHARACTERS_MAX),
+        provider=_clean(failure.provider, NAME_CHARACTERS_MAX) if failure.provider else None,
+        http_status=failure.http_status,
+        details=None if failure.details is None else _details(failure.details),
+    )
+    if failure.retryable is not None:
+        error.retry_policy.retryable = failure.retryable
+    delay = failure.retry_after
+    return api.Failure(
+        error=error,
+        retry_after_ms=None if delay is None else delay // timedelta(milliseconds=1),
+        throttled=failure.throttled,
+    )
+
+
+def _unexpected(error: BaseException) -> api.Failure:
+    name = _name(error)
+    trace = "".join(traceback.format_exception(error, limit=-20))
+    details = {
+        "type": f"{type(error).__module__}.{type(error).__qualname__}",
+        "traceback": _clean(trace[-TRACEBACK_CHARACTERS_MAX:], TRACEBACK_CHARACTERS_MAX),
+    }
+    return api.Failure(
+        error=records.ExecutionError(
+            category=_number_of(_category(error)),
+            message=_clean(f"{name}: {_text(error)}", MESSAGE_CHARACTERS_MAX),
+            code=_clean(name, NAME_CHARACTERS_MAX),
+            details=to_value(details),
+        )
+    )
+
+
+def _category(error: BaseException) -> Category:
+    """Tell what Python itself says about the kind of trouble."""
+    if isinstance(error, TimeoutError):
+        return "timeout"
+    return "network_error" if isinstance(error, ConnectionError) else "tool_error"
+
+
+def _details(details: object) -> Value:
+    try:
+        return to_value(details)
+    except NotJsonError as problem:
+        return to_value({"unreadable_details": str(problem)})
+
+
+def _name(error: BaseException) -> str:
+    return type(error).__qualname__
+
+
+def _text(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:  # noqa: BLE001  # a broken __str__ must not hide the rest
+        return "<its text cannot be printed>"
+
+
+def _clean(text: str, most: int) -> str:
+    """Cut a text, and replace what UTF-8 cannot say."""
+    cut = text if len(text) <= most else text[: most - 1] + "…"
+    return cut.encode("utf-8", "replace").decode()
+
+
+def _number_of(category: Category) -> records.ErrorCategory.ValueType:
+    try:
+        return records.ErrorCategory.Value(f"ERROR_CATEGORY_{category.upper()}")
+    except (ValueError, AttributeError):
+        known = ", ".join(name[15:].lower() for name in records.ErrorCategory.keys()[1:])
+        raise ValueError(f"category {category!r} is none of {known}") from None
+
+
+def _delay(given: float | timedelta) -> timedelta:
+    delay = given if isinstance(given, timedelta) else timedelta(seconds=given)
+    if not timedelta(0) <= delay <= RETRY_AFTER_MAX:
+        raise ValueError(f"retry_after must be from 0 to 24 hours, not {delay}")
+    return delay
