@@ -1,7 +1,67 @@
-"""Backlane: durable background executions over gRPC."""
+"""Backlane: durable background executions over gRPC.
 
-from importlib.metadata import version
+The names below are imported when they are first used, so that `import backlane` costs next to
+nothing.
+"""
 
-__all__ = ["__version__"]
+from __future__ import annotations
 
-__version__ = version("backlane")
+import importlib
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from backlane import errors
+    from backlane.channel import TLS
+    from backlane.client import AsyncClient, AsyncHandle, Client, Handle
+    from backlane.schema.options import RawInput, Retry
+    from backlane.schema.records import BackgroundExecution, Status
+    from backlane.worker import BackgroundCallable, Context, Failure, Throttled, Worker
+
+__all__ = [
+    "TLS",
+    "AsyncClient",
+    "AsyncHandle",
+    "BackgroundCallable",
+    "BackgroundExecution",
+    "Client",
+    "Context",
+    "Failure",
+    "Handle",
+    "RawInput",
+    "Retry",
+    "Status",
+    "Throttled",
+    "Worker",
+    "__version__",
+    "errors",
+]
+
+__version__: str
+
+_HOMES: Final = {
+    "channel": ("TLS",),
+    "client": ("AsyncClient", "AsyncHandle", "Client", "Handle"),
+    "schema.options": ("RawInput", "Retry"),
+    "schema.records": ("BackgroundExecution", "Status"),
+    "worker": ("BackgroundCallable", "Context", "Failure", "Throttled", "Worker"),
+}
+_HOME_OF: Final = {name: home for home, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> object:
+    """Import a public name from where it is at home."""
+    if name == "__version__":
+        value: object = importlib.import_module("importlib.metadata").version("backlane")
+    elif name == "errors":
+        value = importlib.import_module("backlane.errors")
+    elif name in _HOME_OF:
+        value = getattr(importlib.import_module(f"backlane.{_HOME_OF[name]}"), name)
+    else:
+        raise AttributeError(f"module 'backlane' has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """List the public names, imported or not."""
+    return sorted(__all__)

@@ -1,6 +1,6 @@
 """A process that leases and completes no-ops: `python -m tests.benchmarks.noop_worker TARGET N`.
 
-It is the plain worker of the package on its reading thread, and prints what it did as one JSON
+It is the plain worker of the tests on its reading thread, and prints what it did as one JSON
 line. Only completions that the server answered with OK count.
 """
 
@@ -12,9 +12,9 @@ from subprocess import PIPE, Popen
 from typing import Final
 
 from backlane.v1 import worker_service_pb2 as api
-from backlane.worker.plain import Options, PlainWorker
 from tests.benchmarks.bench import CALLABLE, TENANT
 from tests.benchmarks.machine import CHECKOUT
+from tests.plain_worker import Options, PlainWorker
 
 ROOM: Final = 4000
 

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from backlane.v1.worker_service_pb2 import Lease
-from backlane.worker.plain import Options, PlainWorker
 from tests.crash.ledger import Ledger
 from tests.crash.producers import CALLABLE, TENANT
+from tests.plain_worker import Options, PlainWorker
 
 LEASE_MS = 3000
 """Leases that a crash caught on their way to the worker are lost for this long after it."""

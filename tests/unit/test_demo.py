@@ -14,11 +14,8 @@ from backlane.cli.demo.verdict import Verdict, count_accepted_twice
 
 @given(st.lists(st.sampled_from([b"a", b" ", b"\n", b"\xff", b"\0"])).map(b"".join))
 def test_a_file_is_described_alike_however_it_is_read(content: bytes) -> None:
-    expected = {
-        "sha256": hashlib.sha256(content).hexdigest(),
-        "lines": content.count(b"\n"),
-        "words": len(content.split()),
-    }
+    digest, lines = hashlib.sha256(content).hexdigest(), content.count(b"\n")
+    expected = callables.Facts(digest, lines, words=len(content.split()))
     with tempfile.NamedTemporaryFile() as file, pytest.MonkeyPatch.context() as patch:
         file.write(content)
         file.flush()

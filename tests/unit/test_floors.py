@@ -29,8 +29,10 @@ PURE_CRATES = {
 }  # fmt: skip
 
 # The SDK's halves and delivery see the service as a stranger would: through the contract.
-CONTRACT = {"errors", "v1"}
+CONTRACT = {"channel", "errors", "schema", "v1"}
 MODULES_BELOW = {
+    "schema": {"errors", "v1"},
+    "channel": {"errors"},
     "client": CONTRACT,
     "worker": CONTRACT,
     "delivery": CONTRACT,

@@ -104,32 +104,46 @@ def test_a_lease_that_the_server_does_not_welcome_is_lost_unless_its_result_is_o
     assert book.is_empty
 
 
-def test_a_drain_gives_back_what_has_not_begun_and_ends_the_messages() -> None:
+def test_a_drain_ends_the_messages_once_everything_is_answered() -> None:
     book = Book(4, NEVER_SILENT_S)
     messages = book.begin_stream(api.WorkHello())
     kinds(messages, 2)
     book.arrive([lease("a"), lease("b")], acknowledge=False)
-    assert book.start(lease("a"))
 
     book.drain()
-
-    assert not book.start(lease("b"))
+    book.settle([ref("b")])
     book.settle([completion("a")])
+
     assert kinds(messages, 3) == ["drain", "release", "complete"]
     book.answer()
     book.answer()
     assert list(messages) == []
 
 
-def test_a_cancelled_lease_that_has_not_begun_is_given_back() -> None:
+def test_what_is_open_can_be_given_back_while_it_runs() -> None:
     book = Book(4, NEVER_SILENT_S)
     messages = book.begin_stream(api.WorkHello())
     kinds(messages, 2)
     book.arrive([lease("a")], acknowledge=False)
-    book.cancel([ref("a")])
 
-    assert not book.start(lease("a"))
+    book.release_open()
+    book.settle([completion("a")])
+
     assert [ref("a")] == list(next(messages).release.releases)
+    assert kinds(messages, 1) == ["credit"]
+
+
+def test_a_lost_lease_keeps_its_slot_until_its_callable_has_ended() -> None:
+    book = Book(1, silence_s=0.001)
+    messages = book.begin_stream(api.WorkHello())
+    kinds(messages, 2)
+    book.arrive([lease("a")], acknowledge=True)
+    kinds(messages, 1)
+
+    assert book.lose([ref("a")]) == {"a-token"}
+    assert kinds(messages, 1) == ["heartbeat"]
+    book.vacate("a-token")
+    assert kinds(messages, 1) == ["credit"]
 
 
 def test_a_message_holds_no_more_results_than_the_server_takes() -> None:
@@ -143,3 +157,36 @@ def test_a_message_holds_no_more_results_than_the_server_takes() -> None:
     sizes = [len(completed(message)) for message in itertools.islice(messages, 2)]
 
     assert sizes == [MESSAGE_ITEMS_MAX, 1]
+
+
+def test_a_free_slot_is_offered_at_once_where_the_server_has_no_credit_left() -> None:
+    book = Book(16, NEVER_SILENT_S)
+    messages = book.begin_stream(api.WorkHello())
+    kinds(messages, 2)
+    book.arrive([lease(f"e{number}") for number in range(16)], acknowledge=False)
+
+    book.settle([completion("e0")])
+
+    _, credit = itertools.islice(messages, 2)
+    assert api.WorkRequest(credit=api.WorkCredit(executions=1)) == credit
+
+
+def test_results_in_doubt_are_taken_back_and_held_no_more() -> None:
+    book = Book(4, NEVER_SILENT_S)
+    messages = book.begin_stream(api.WorkHello())
+    kinds(messages, 2)
+    book.arrive([lease("a")], acknowledge=False)
+    book.settle([completion("a")])
+    kinds(messages, 1)
+
+    assert [completion("a")] == book.doubt()
+    assert book.is_empty
+
+
+def test_what_follows_a_refusal_is_held_while_it_waits() -> None:
+    book = Book(4, NEVER_SILENT_S)
+
+    book.settle_again([completion("a")], pause_s=60.0)
+
+    assert not book.is_empty
+    assert [ref("a")] == list(next(book.begin_stream(api.WorkHello())).hello.held)

@@ -2,6 +2,10 @@
 
 A result is kept until the server answered it, and said again on the next stream where an answer
 did not come: the server answers a repeated outcome as it did the first time.
+
+A lease is *held* from its arrival to the answer of its result, *open* until it has a result or is
+lost, and keeps its *slot* until its callable has ended, lost or not: credit is given for free
+slots alone.
 """
 
 from __future__ import annotations
@@ -26,14 +30,14 @@ MESSAGE_BYTES: Final = 4 << 20
 class Book:
     """Leases held, results not answered, credit given. Every method is safe from any thread."""
 
-    def __init__(self, room: int, silence_s: float) -> None:
+    def __init__(self, slots: int, silence_s: float) -> None:
         """Begin with nothing.
 
         Args:
-            room: how many leases may wait or run here at once.
+            slots: how many leases may run here at once.
             silence_s: after how many seconds without a message a heartbeat is due.
         """
-        self._room = room
+        self._slots = slots
         self._silence_s = silence_s
         # A reentrant lock, because a signal's handler may call `drain` wherever it interrupts.
         self._said = threading.Condition(threading.RLock())
@@ -41,7 +45,7 @@ class Book:
         # By token: one execution may be leased again while an old attempt still runs here.
         self._held: dict[str, str] = {}
         self._open: set[str] = set()
-        self._cancelled: set[str] = set()
+        self._taken: set[str] = set()
         self._unsaid: deque[Result] = deque()
         self._repeat: deque[api.WorkRequest] = deque()
         self._unanswered: deque[api.WorkRequest] = deque()
@@ -76,45 +80,48 @@ class Book:
             self._stream += 1
             self._said.notify_all()
 
-    def welcome(self, held: Iterable[api.LeaseRef]) -> None:
-        """Forget what the server no longer counts as held, but for results that may be in."""
+    def welcome(self, held: Iterable[api.LeaseRef]) -> set[str]:
+        """Forget what the server no longer counts as held, but for results that may be in.
+
+        Returns the tokens of the leases that are lost.
+        """
         with self._said:
             kept = {ref.lease_token for ref in held}
-            self._forget(self._open - kept)
+            return self._forget(self._open - kept)
 
-    def arrive(self, leases: Iterable[api.Lease], *, acknowledge: bool) -> None:
+    def arrive(self, leases: Iterable[api.Lease], *, acknowledge: bool = True) -> None:
         """Note new leases, and acknowledge them where asked."""
         refs = {lease.lease_token: lease.execution.execution_id for lease in leases}
         with self._said:
             self._held.update(refs)
             self._open.update(refs)
+            self._taken.update(refs)
             self._credit -= len(refs)
             if acknowledge:
                 self._control.extend(_acknowledgements(_refs(refs.items())))
                 self._said.notify_all()
 
-    def start(self, lease: api.Lease) -> bool:
-        """Tell whether a lease is to be run; one that is not wanted any more is given back."""
-        token = lease.lease_token
-        with self._said:
-            if token not in self._open:
-                return False
-            if token not in self._cancelled and not self._draining:
-                return True
-            ref = api.LeaseRef(execution_id=lease.execution.execution_id, lease_token=token)
-            self.settle([ref])
-            return False
-
     def settle(self, results: Iterable[Result]) -> None:
-        """Take results in; those of leases lost meanwhile are dropped."""
+        """Take results in, and free their slots; results of leases lost meanwhile are dropped."""
         with self._said:
             for result in results:
                 token = result.lease_token
+                self._taken.discard(token)
                 if token in self._open:
                     self._open.remove(token)
-                    self._cancelled.discard(token)
                     self._unsaid.append(result)
             self._said.notify_all()
+
+    def vacate(self, token: str) -> None:
+        """Free the slot of a lease whose callable ended, and about which nothing is to be said."""
+        with self._said:
+            self._taken.discard(token)
+            self._said.notify_all()
+
+    def release_open(self) -> None:
+        """Give back every lease that has no result yet, whatever still runs."""
+        with self._said:
+            self.settle(_refs([(token, self._held[token]) for token in self._open]))
 
     def answer(self) -> api.WorkRequest:
         """Return the oldest unanswered message: the server has just answered it."""
@@ -125,23 +132,43 @@ class Book:
             self._said.notify_all()
             return request
 
-    def settle_again(self, results: Iterable[Result]) -> None:
-        """Take in what follows results that the server has answered with a refusal."""
+    def settle_again(self, results: Iterable[Result], pause_s: float = 0.0) -> None:
+        """Take in what follows results that the server has answered with a refusal.
+
+        Args:
+            results: what to say; their leases count as held meanwhile.
+            pause_s: how long to wait before that, in seconds.
+        """
+        results = list(results)
         with self._said:
-            for result in results:
-                self._held[result.lease_token] = result.execution_id
-                self._unsaid.append(result)
+            self._held.update({result.lease_token: result.execution_id for result in results})
+        if pause_s:
+            later = threading.Timer(pause_s, self._say, [results])
+            later.daemon = True
+            later.start()
+        else:
+            self._say(results)
+
+    def _say(self, results: Iterable[Result]) -> None:
+        with self._said:
+            self._unsaid.extend(results)
             self._said.notify_all()
 
-    def cancel(self, refs: Iterable[api.LeaseRef]) -> None:
-        """Note that the holder is asked to stop; what has not begun is given back instead."""
+    def lose(self, refs: Iterable[api.LeaseRef]) -> set[str]:
+        """Forget leases that are another's now, and return the tokens of those that were open."""
         with self._said:
-            self._cancelled.update(ref.lease_token for ref in refs if ref.lease_token in self._open)
+            return self._forget({ref.lease_token for ref in refs} & self._open)
 
-    def lose(self, refs: Iterable[api.LeaseRef]) -> None:
-        """Forget leases that are another's now; their results are not reported."""
+    def doubt(self) -> list[Result]:
+        """Take back all results that have no answer: as they stand they cannot be said again."""
         with self._said:
-            self._forget({ref.lease_token for ref in refs} & self._open)
+            doubtful = [*self._repeat, *self._unanswered]
+            self._repeat.clear()
+            self._unanswered.clear()
+            results = [result for request in doubtful for result in results_of(request)]
+            for result in results:
+                self._held.pop(result.lease_token, None)
+            return results
 
     def drain(self) -> None:
         """Take no further leases; once all is answered the stream's messages end."""
@@ -209,19 +236,23 @@ class Book:
         return _message(batch)
 
     def _take_credit(self) -> api.WorkRequest | None:
-        """Fill up the credit, but not for every lease: a quarter of the room at a time."""
-        owed = self._room - len(self._open) - self._credit
-        if self._draining or self._server_drains or owed < max(1, self._room // 4):
+        """Give credit for free slots: at once where none is left, else for some of them together.
+
+        While the server may still send, a slot waits for a few others, which saves messages.
+        """
+        owed = self._slots - len(self._taken) - self._credit
+        few = max(1, self._slots // 4) if self._credit > 0 else 1
+        if self._draining or self._server_drains or owed < few:
             return None
         self._credit += owed
         return api.WorkRequest(credit=api.WorkCredit(executions=owed))
 
-    def _forget(self, tokens: set[str]) -> None:
+    def _forget(self, tokens: set[str]) -> set[str]:
         self._open -= tokens
-        self._cancelled -= tokens
         for token in tokens:
             self._held.pop(token, None)
         self._said.notify_all()
+        return tokens
 
 
 def results_of(request: api.WorkRequest) -> Iterable[Result]:

@@ -55,6 +55,7 @@ class BackgroundCallable(Generic[P, R_co]):
     """A function under a name. Calling it calls the function.
 
     Attributes:
+        function: the function itself.
         name: what executions of it are enqueued as.
         defaults: options of each enqueue that is made with it rather than with its name.
         concurrency: how many of it one worker runs at once; None shares the worker's slots.
@@ -77,7 +78,8 @@ class BackgroundCallable(Generic[P, R_co]):
             CallableError: it takes more than `ctx` and one input, or yields.
         """
         functools.update_wrapper(self, function)
-        self._function = function
+        self.__dict__.setdefault("__qualname__", repr(function))
+        self.function = function
         self.name = name if name is not None else _name_of(function)
         self.defaults: EnqueueOptions = defaults if defaults is not None else {}
         self.concurrency = concurrency
@@ -96,7 +98,7 @@ class BackgroundCallable(Generic[P, R_co]):
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co:
         """Call the function."""
-        return self._function(*args, **kwargs)
+        return self.function(*args, **kwargs)
 
     # Each line tells a type checker how the function's own type gives input and output; together
     # they let `client.run(greet, "Ada")` be checked. mypy has no way to say that a generic class
@@ -207,7 +209,7 @@ class BackgroundCallable(Generic[P, R_co]):
 
     def _hint(self, name: str) -> Any:  # noqa: ANN401  # an annotation
         """Resolve one annotation by itself: the others may name what only type checkers import."""
-        function = inspect.unwrap(self._function)
+        function = inspect.unwrap(self.function)
         given = getattr(function, "__annotations__", {})
         if name not in given:
             return Any

@@ -3,29 +3,39 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import time
-from pathlib import Path
-from typing import TYPE_CHECKING, Final
-
-if TYPE_CHECKING:
-    from backlane.v1.worker_service_pb2 import Lease
+from dataclasses import dataclass
+from pathlib import Path  # noqa: TC003  # inputs are validated against it
+from typing import Final
 
 CALLABLE: Final = "demo.describe"
 PIECE_BYTES: Final = 1 << 20
 SPACE: Final = b" \t\n\r\v\f"
 
-Facts = dict[str, str | float]
-"""The keys `sha256`, `lines` and `words`. The counts are floats, as every JSON number is."""
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What is in a file."""
+
+    sha256: str
+    lines: int
+    words: int
 
 
-def describe(lease: Lease) -> Facts:
-    """Answer SHA-256, line and word count of the file that the input names."""
-    asked = json.loads(lease.execution.input)
-    if asked["pace_s"]:
+@dataclass(frozen=True, slots=True)
+class Question:
+    """Which file to describe, and how long to take over it at least, in seconds."""
+
+    path: Path
+    pace_s: float = 0.0
+
+
+def describe(question: Question) -> Facts:
+    """Answer SHA-256, line and word count of a file."""
+    if question.pace_s:
         # A small folder would be done before anything could be killed.
-        time.sleep(asked["pace_s"])
-    return describe_file(Path(asked["path"]))
+        time.sleep(question.pace_s)
+    return describe_file(question.path)
 
 
 def describe_file(path: Path) -> Facts:
@@ -41,4 +51,4 @@ def describe_file(path: Path) -> Facts:
             # A word that began in the piece before was counted there.
             words -= is_inside_word and piece[0] not in SPACE
             is_inside_word = piece[-1] not in SPACE
-    return {"sha256": digest.hexdigest(), "lines": float(lines), "words": float(words)}
+    return Facts(digest.hexdigest(), lines, words)

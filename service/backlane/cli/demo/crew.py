@@ -9,18 +9,11 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Self
 
-from backlane.cli.demo.callables import CALLABLE
 from backlane.worker.journal import read_journal
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-THREADS: Final = 2
-"""Handlers of one worker that run at once."""
-ROOM: Final = 32
-"""Leases that one worker holds at most."""
-LEASE_MS: Final = 5000
-"""Short, because the leases of a killed worker run for this long after a restarted server."""
 STOP_TIMEOUT_S: Final = 30.0
 
 
@@ -108,11 +101,6 @@ class Crew:
         ]
 
     def _command(self, worker_id: str) -> list[str]:
-        numbers = {"--threads": THREADS, "--room": ROOM, "--lease-ms": LEASE_MS}
-        return [
-            *(sys.executable, "-m", "backlane.worker", self._target),
-            f"{CALLABLE}=backlane.cli.demo.callables:describe",
-            *("--worker-id", worker_id, "--tenant", self._tenant_id),
-            *("--journal", str(self._folder / f"{worker_id}.journal")),
-            *(f"{flag}={number}" for flag, number in numbers.items()),
-        ]
+        journal = str(self._folder / f"{worker_id}.journal")
+        module = "backlane.cli.demo.worker"
+        return [sys.executable, "-m", module, self._target, self._tenant_id, worker_id, journal]

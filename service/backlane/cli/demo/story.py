@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from backlane.cli.demo.callables import CALLABLE
-from backlane.cli.demo.crew import LEASE_MS, THREADS
 from backlane.cli.demo.verdict import Sent, Verdict, judge
+from backlane.cli.demo.worker import LEASE_S, SLOTS
 from backlane.client.plain import WAIT_IDS_MAX, until_available
 from backlane.v1 import execution_pb2 as records
 from backlane.v1.execution_service_pb2 import EnqueueRequest
@@ -68,7 +68,7 @@ class Story:
         self._enqueue(subjects)
         began = time.monotonic()
         team = [self.crew.hire() for _ in range(WORKERS)]
-        self.narrator.say(f"{WORKERS} workers started, {THREADS} threads each")
+        self.narrator.say(f"{WORKERS} workers started, {SLOTS} executions at once each")
         self.narrator.begin("working", len(self.sent))
         self._moved_at = began
         self._kill_a_worker(team)
@@ -82,7 +82,7 @@ class Story:
 
     def _enqueue(self, subjects: Sequence[Subject]) -> None:
         began = time.monotonic()
-        pace_s = min(PACE_S_MAX, WORK_S * WORKERS * THREADS / len(subjects))
+        pace_s = min(PACE_S_MAX, WORK_S * WORKERS * SLOTS / len(subjects))
         # Many files take long enough by themselves.
         pace_s = pace_s if pace_s > POLL_S else 0.0
         for start in range(0, len(subjects), BATCH):
@@ -104,7 +104,7 @@ class Story:
                 newcomer = self.crew.replace(worker)
                 self.narrator.say(
                     f"{worker.worker_id} killed (SIGKILL) while it held {leases} leases, which "
-                    f"run out in about {LEASE_MS // 1000} s; {newcomer.worker_id} takes its place"
+                    f"run out in about {LEASE_S:.0f} s; {newcomer.worker_id} takes its place"
                 )
                 return
             worker.thaw()

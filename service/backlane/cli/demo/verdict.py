@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Final
 
-from google.protobuf import json_format
 from rich.table import Table
 
 from backlane.cli.demo.callables import describe_file
+from backlane.schema.values import from_value
 from backlane.v1 import execution_pb2 as records
 
 if TYPE_CHECKING:
@@ -121,4 +121,4 @@ def _is_right(sent: Sent, record: records.BackgroundExecution) -> bool:
     except OSError:
         # It went away after it was found unchanged.
         return True
-    return bool(json_format.MessageToDict(record.output) == facts)
+    return from_value(record.output) == asdict(facts)

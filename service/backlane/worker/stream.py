@@ -1,0 +1,211 @@
+"""Owns the `Work` stream of one lane: opens it, reads it, and opens it again when it breaks.
+
+What is to be said is the book's, and gRPC's own thread draws it from there, heartbeats among it,
+so that a busy callable silences nothing. What is to be run is the crew's.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+from typing import TYPE_CHECKING, Final, Protocol
+
+import grpc
+
+from backlane import errors
+from backlane.worker.book import results_of
+from backlane.worker.failure import refused
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from backlane.v1 import worker_service_pb2 as api
+    from backlane.v1.worker_service_pb2_grpc import WorkerServiceStub
+    from backlane.worker.book import Book, Result
+
+    Observer = Callable[[api.WorkRequest, api.WorkOutcomes], object]
+    """Is told each message of results and the server's answer to it, item by item in order."""
+
+BACKOFF_FIRST_S: Final = 0.05
+BACKOFF_LAST_S: Final = 1.0
+REFUSAL_PAUSE_S: Final = 0.2
+"""How long a result waits after a refusal that may pass, where the server does not say."""
+_HOPELESS: Final = (
+    errors.InvalidArgumentError,
+    errors.UnauthenticatedError,
+    errors.PermissionDeniedError,
+    errors.UnimplementedError,
+)
+
+log = logging.getLogger("backlane.worker")
+
+
+class Crew(Protocol):
+    """Who runs what arrives. All are called by the thread that reads the stream."""
+
+    def take_on(self, leases: Sequence[api.Lease]) -> None:
+        """Run these; each ends with `Book.settle` or `Book.vacate`."""
+
+    def cancel(self, tokens: Iterable[str]) -> None:
+        """Ask them to stop; what they answer within the grace still counts."""
+
+    def lose(self, tokens: Iterable[str]) -> None:
+        """Stop them: they are another's now."""
+
+
+class WorkStream:
+    """The stream of one lane, over all its reconnects."""
+
+    def __init__(
+        self,
+        stub: WorkerServiceStub,
+        hello: api.WorkHello,
+        book: Book,
+        crew: Crew,
+        observe: Observer | None = None,
+    ) -> None:
+        """Make a stream; `run` opens it.
+
+        Args:
+            stub: the calls of the server.
+            hello: who works, what is offered; what is held is added each time.
+            book: what to say.
+            crew: who runs what arrives.
+            observe: is told what the server answered.
+        """
+        self._stub = stub
+        self._hello = hello
+        self._book = book
+        self._crew = crew
+        self._observe = observe
+        self._is_welcome = False
+        self._was_ever_welcome = False
+        self._is_cut = False
+        self._pause = threading.Event()
+        self._cancel_call: Callable[[], object] = bool
+
+    def run(self) -> None:
+        """Work until the book is drained, or `cut` ends it.
+
+        Raises:
+            BacklaneError: the server will never take this worker as it is.
+        """
+        backoff_s = BACKOFF_FIRST_S
+        while not self._is_done():
+            error = self._serve()
+            backoff_s = BACKOFF_FIRST_S if self._is_welcome else min(backoff_s * 2, BACKOFF_LAST_S)
+            if error is not None:
+                self._consider(error)
+            if not self._is_done():
+                # Jitter, so that a server's restart is not met by all workers at once.
+                jittered_s = backoff_s * random.uniform(0.5, 1.0)  # noqa: S311  # no secret
+                self._pause.wait(max(jittered_s, (error and error.retry_after_s) or 0.0))
+
+    def hurry(self) -> None:
+        """End a wait for a server that is away, once a drain leaves nothing to say."""
+        if self._is_done():
+            self._pause.set()
+            if not self._is_welcome:
+                self._cancel_call()
+
+    def cut(self) -> None:
+        """End the stream for good, whatever is still to be said."""
+        self._is_cut = True
+        self._pause.set()
+        self._cancel_call()
+
+    def _is_done(self) -> bool:
+        return self._is_cut or (self._book.is_draining and self._book.is_empty)
+
+    def _serve(self) -> errors.BacklaneError | None:
+        """Serve one stream to its end, and return what ended it."""
+        self._is_welcome = False
+        # Without `wait_for_ready` a stream to a server that restarts fails at once, and between
+        # such streams gRPC looks at its sockets only every 5 s: too late for the leases held.
+        call = self._stub.Work(self._book.begin_stream(self._copy_hello()), wait_for_ready=True)
+        self._cancel_call = call.cancel
+        if self._is_done():
+            call.cancel()
+        try:
+            for response in call:
+                self._receive(response)
+        except grpc.RpcError as error:
+            return errors.from_rpc_error(error)
+        finally:
+            self._book.give_up_stream()
+        return None
+
+    def _copy_hello(self) -> api.WorkHello:
+        hello = type(self._hello)()
+        hello.CopyFrom(self._hello)
+        return hello
+
+    def _consider(self, error: errors.BacklaneError) -> None:
+        if self._is_cut:
+            return
+        if not self._was_ever_welcome and isinstance(error, _HOPELESS):
+            raise error
+        log.info("%s: stream ended: %s", self._hello.worker_id, error)
+        if isinstance(error, errors.InvalidArgumentError | errors.OutOfRangeError):
+            # Something said broke a rule as a whole, and would each time it is said again.
+            self._again((result, error) for result in self._book.doubt())
+
+    def _receive(self, response: api.WorkResponse) -> None:
+        match response.WhichOneof("message"):
+            case "leases":
+                self._crew.take_on(response.leases.leases)
+            case "outcomes":
+                self._note_outcomes(response.outcomes)
+            case "welcome":
+                self._note_welcome(response.welcome)
+            case "cancels":
+                self._crew.cancel([ref.lease_token for ref in response.cancels.leases])
+            case "lost":
+                self._crew.lose(self._book.lose(response.lost.leases))
+            case "drain":
+                log.info("%s: the server drains", self._hello.worker_id)
+                self._book.server_drains()
+            case _:
+                log.debug("%s: a message of an unknown kind", self._hello.worker_id)
+
+    def _note_welcome(self, welcome: api.WorkWelcome) -> None:
+        self._is_welcome = self._was_ever_welcome = True
+        offered = ", ".join(self._hello.callables)
+        log.info(
+            "%s: connected, server %s, offering %s",
+            *(self._hello.worker_id, welcome.server_version, offered),
+        )
+        self._crew.lose(self._book.welcome(welcome.held))
+
+    def _note_outcomes(self, outcomes: api.WorkOutcomes) -> None:
+        request = self._book.answer()
+        pairs = list(zip(results_of(request), outcomes.outcomes, strict=False))
+        refusals = [(result, outcome.status) for result, outcome in pairs if _is_refused(outcome)]
+        self._again((result, errors.from_status(status)) for result, status in refusals)
+        if self._observe is not None:
+            self._observe(request, outcomes)
+
+    def _again(self, refusals: Iterable[tuple[Result, errors.BacklaneError]]) -> None:
+        for result, error in refusals:
+            if error.is_retryable:
+                self._book.settle_again([result], error.retry_after_s or REFUSAL_PAUSE_S)
+            elif (failure := _in_place_of(result, error)) is not None:
+                self._book.settle_again([failure])
+
+
+def _is_refused(outcome: api.LeaseOutcome) -> bool:
+    return outcome.HasField("status")
+
+
+def _in_place_of(result: Result, error: errors.BacklaneError) -> Result | None:
+    """Say what follows a result that is never taken: a failure, or nothing for a lost lease."""
+    if not isinstance(error, errors.InvalidArgumentError | errors.OutOfRangeError):
+        log.info("%s: its result was not taken: %s", result.execution_id, error)
+        return None
+    # It would be refused each time, and its lease would keep a worker busy for ever.
+    log.warning("%s: its result was refused: %s", result.execution_id, error)
+    code = "OUTPUT_TOO_LARGE" if isinstance(error, errors.TooLargeError) else "RESULT_REFUSED"
+    failure = refused(code, f"the server refused the result: {error}")
+    failure.execution_id, failure.lease_token = result.execution_id, result.lease_token
+    return failure
