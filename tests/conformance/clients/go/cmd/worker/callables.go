@@ -1,0 +1,66 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"time"
+
+	backlane "example.com/backlane/gen/backlane/v1"
+	"example.com/backlane/worker"
+)
+
+var callables = map[string]worker.Callable{
+	"conformance.echo": worker.JSON(echo),
+	"conformance.fail": fail,
+	"conformance.hold": worker.JSON(hold),
+	"conformance.sum":  worker.JSON(sum),
+}
+
+// echo answers its input.
+func echo(_ context.Context, input json.RawMessage) (json.RawMessage, error) {
+	return input, nil
+}
+
+// fail fails with its input as the message.
+func fail(_ context.Context, lease *backlane.Lease) (any, error) {
+	return nil, &worker.Failure{
+		Category: backlane.ErrorCategory_ERROR_CATEGORY_TOOL_ERROR,
+		Message:  lease.GetExecution().GetInput(),
+	}
+}
+
+type holdInput struct {
+	// Milliseconds is how long to hold; until told to stop, if it is absent.
+	Milliseconds *int64 `json:"ms"`
+}
+
+// hold runs until its time is over or it is told to stop.
+func hold(ctx context.Context, input holdInput) (any, error) {
+	var over <-chan time.Time
+	if input.Milliseconds != nil {
+		over = time.After(time.Duration(*input.Milliseconds) * time.Millisecond)
+	}
+	select {
+	case <-over:
+		return nil, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+type sumInput struct {
+	Numbers []float64 `json:"numbers"`
+}
+
+type sumOutput struct {
+	Sum float64 `json:"sum"`
+}
+
+// sum adds numbers.
+func sum(_ context.Context, input sumInput) (sumOutput, error) {
+	output := sumOutput{}
+	for _, number := range input.Numbers {
+		output.Sum += number
+	}
+	return output, nil
+}

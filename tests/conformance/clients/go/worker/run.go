@@ -1,0 +1,64 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+
+	backlane "example.com/backlane/gen/backlane/v1"
+)
+
+// take makes a lease of what the server sent. Its context ends with the attempt.
+func (w *Worker) take(sent *backlane.Lease) *lease {
+	ctx, cancel := context.WithCancelCause(context.Background())
+	if deadline := sent.GetAttemptDeadline(); deadline != nil {
+		var release context.CancelFunc
+		ctx, release = context.WithDeadline(ctx, deadline.AsTime())
+		context.AfterFunc(ctx, release)
+	}
+	ref := &backlane.LeaseRef{
+		ExecutionId: sent.GetExecution().GetExecutionId(),
+		LeaseToken:  sent.GetLeaseToken(),
+	}
+	return &lease{Lease: sent, ref: ref, ctx: ctx, cancel: cancel}
+}
+
+// run calls the callable of a lease and takes in what became of it.
+func (w *Worker) run(l *lease) {
+	output, err := w.call(l)
+	cause := context.Cause(l.ctx)
+	stopped := errors.Is(err, context.Canceled)
+	switch {
+	case err == nil:
+		w.book.finish(l, completion(l.ref, output))
+	case stopped && (cause == ErrCancelRequested || cause == ErrDraining):
+		w.book.finish(l, released(l.ref))
+	case errors.Is(err, context.DeadlineExceeded) && l.ctx.Err() != nil:
+		w.book.finish(l, nil)
+		w.book.settleLater(l, failed(l.ref, errTimedOut), timeoutGrace)
+	default:
+		w.book.finish(l, failed(l.ref, err))
+	}
+}
+
+var errTimedOut = &Failure{
+	Category: backlane.ErrorCategory_ERROR_CATEGORY_TIMEOUT,
+	Message:  "the attempt's deadline passed",
+}
+
+var errNotOffered = errors.New("this worker has no such callable")
+
+// call runs user code. A panic is an error as any other, with its stack.
+func (w *Worker) call(l *lease) (output any, err error) {
+	defer func() {
+		if panicked := recover(); panicked != nil {
+			err = fmt.Errorf("panic: %v\n%s", panicked, debug.Stack())
+		}
+	}()
+	callable := w.options.Callables[l.GetExecution().GetCallableName()]
+	if callable == nil {
+		return nil, errNotOffered
+	}
+	return callable(l.ctx, l.Lease)
+}
