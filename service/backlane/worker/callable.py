@@ -246,8 +246,9 @@ def _parameters(function: Callable[..., object], name: str) -> list[inspect.Para
     parameters = list(inspect.signature(function).parameters.values())
     for parameter in parameters:
         if parameter.kind not in _KINDS:
+            bare = parameter.replace(annotation=inspect.Parameter.empty)
             raise CallableError(
-                f"callable {name} takes {parameter}: it may take one input, and `ctx` before it"
+                f"callable {name} takes {bare}: it may take one input, and `ctx` before it"
             )
     count = len(parameters) - (bool(parameters) and parameters[0].name == CONTEXT_PARAMETER)
     if count > 1:

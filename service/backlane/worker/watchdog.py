@@ -68,7 +68,8 @@ class Watchdog:
         self._thread = thread
         self._crews = crews
         self._clock = clock
-        self._asked_at = self._answered_at = clock()
+        self._asked_at = clock()
+        self._is_answered = True
         self._has_complained = False
         self._end = threading.Event()
 
@@ -85,18 +86,18 @@ class Watchdog:
         for group in self._crews:
             group.stop_overdue()
         now = self._clock()
-        if self._answered_at >= self._asked_at:
+        if self._is_answered:
             if self._has_complained:
                 log.warning("the event loop goes on after %.1f s", now - self._asked_at)
             self._has_complained = False
-            self._asked_at = now
+            self._asked_at, self._is_answered = now, False
             self._thread.loop.call_soon_threadsafe(self._answer)
         elif now - self._asked_at >= BLOCKED_S and not self._has_complained:
             self._has_complained = True
             self._complain(now - self._asked_at)
 
     def _answer(self) -> None:
-        self._answered_at = self._clock()
+        self._is_answered = True
 
     def _run(self) -> None:
         while not self._end.wait(LOOK_EVERY_S):

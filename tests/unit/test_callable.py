@@ -1,0 +1,252 @@
+"""What a function may be to be a callable, and how its input and output become JSON."""
+
+from __future__ import annotations
+
+import datetime as dt
+import enum
+import uuid
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any
+
+import pydantic
+import pytest
+from google.protobuf.struct_pb2 import Value
+
+from backlane.schema.values import from_value, to_value
+from backlane.worker.callable import BackgroundCallable, CallableError, InputError, OutputError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+
+    from backlane.worker.context import Context
+
+
+@dataclass
+class Mail:
+    """An input of more than one part."""
+
+    to: str
+    copies: int = 1
+
+
+class Receipt(pydantic.BaseModel):
+    """An output that JSON does not know by itself."""
+
+    at: dt.datetime
+    id: uuid.UUID
+
+
+class Colour(enum.Enum):
+    """An output that has a value."""
+
+    RED = "red"
+
+
+def greet(name: str) -> str:
+    """Answer a greeting."""
+    return f"hello {name}"
+
+
+def test_a_callable_is_called_as_the_function_it_was() -> None:
+    made = BackgroundCallable(greet)
+
+    assert made("Ada") == "hello Ada"
+    assert made.name == "greet"
+    assert made.__doc__ == greet.__doc__
+
+
+def test_an_input_is_validated_to_its_annotation() -> None:
+    def send(mail: Mail) -> None: ...
+
+    assert BackgroundCallable(send).load_input('{"to": "ada", "copies": "2"}') == (Mail("ada", 2),)
+
+
+def test_a_class_of_an_enclosing_function_is_found() -> None:
+    @dataclass
+    class Local:
+        text: str
+
+    def take(given: Local) -> None: ...
+
+    assert BackgroundCallable(take).load_input('{"text": "x"}') == (Local("x"),)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('{"copies": 2}', "input.to: Field required"),
+        (
+            '{"to": 1, "copies": "x"}',
+            "input.to: Input should be a valid string; "
+            "input.copies: Input should be a valid integer, unable to parse string as an integer",
+        ),
+        (None, "input: Input should be a dictionary or an instance of Mail"),
+        ("no json", "input: Invalid JSON: expected ident at line 1 column 2"),
+    ],
+)
+def test_an_input_that_does_not_validate_says_where(text: str | None, said: str) -> None:
+    def send(mail: Mail) -> None: ...
+
+    with pytest.raises(InputError) as caught:
+        BackgroundCallable(send).load_input(text)
+
+    assert str(caught.value) == said
+
+
+@pytest.mark.parametrize(
+    "hint", [str, str | None, Annotated[str, pydantic.Field(max_length=9)], int | str]
+)
+def test_a_text_annotation_also_takes_a_text_that_is_no_json(hint: object) -> None:
+    def take(text): ...  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+
+    take.__annotations__["text"] = hint
+    made = BackgroundCallable(take)
+
+    assert made.load_input("Ada L.") == ("Ada L.",)
+    assert made.load_input('"Ada"') == ("Ada",)
+
+
+def test_a_number_is_no_text() -> None:
+    with pytest.raises(InputError, match="input: Input should be a valid string"):
+        BackgroundCallable(greet).load_input("12")
+
+
+def test_without_an_annotation_the_document_comes_as_it_is() -> None:
+    def take(given): ...  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+
+    assert BackgroundCallable(take).load_input('{"a": [1, null]}') == ({"a": [1, None]},)
+
+
+def test_a_default_stands_for_an_input_that_is_not_there() -> None:
+    def take(text: str = "nobody") -> str:
+        return text
+
+    made = BackgroundCallable(take)
+
+    assert made.load_input(None) == ()
+    assert made.load_input('"Ada"') == ("Ada",)
+
+
+def test_what_only_type_checkers_import_may_annotate_the_context() -> None:
+    def take(ctx, text: str) -> None: ...  # type: ignore[no-untyped-def]  # noqa: ANN001
+
+    take.__annotations__["ctx"] = "NameThatOnlyTypeCheckersKnow"
+    made = BackgroundCallable(take)
+    made.prepare()
+
+    assert made.takes_context
+    assert made.load_input("Ada") == ("Ada",)
+
+
+def test_an_annotation_that_cannot_be_resolved_is_named_when_work_begins() -> None:
+    def take(given: Missing) -> None: ...  # type: ignore[name-defined]  # noqa: F821
+
+    with pytest.raises(CallableError, match="callable take: annotation 'Missing' of given cannot"):
+        BackgroundCallable(take).prepare()
+
+
+def test_a_type_that_nothing_validates_is_named_when_work_begins() -> None:
+    class Opaque: ...
+
+    def take(given: Opaque) -> None: ...
+
+    with pytest.raises(CallableError, match="callable take: Unable to generate pydantic-core"):
+        BackgroundCallable(take).prepare()
+
+
+def two(first: int, second: int) -> None: ...
+def named_only(*, first: int) -> None: ...
+def many(*inputs: int) -> None: ...
+def generate() -> Iterator[int]:
+    yield 1
+
+
+async def generate_async() -> AsyncIterator[int]:
+    yield 1
+
+
+@pytest.mark.parametrize(
+    ("function", "said"),
+    [
+        (two, "callable two takes 2 inputs: gather them in one, such as a dataclass"),
+        (named_only, "callable named_only takes first: it may take one input, and `ctx`"),
+        (many, r"callable many takes \*inputs: it may take one input"),
+        (generate, "callable generate yields: a callable returns one output"),
+        (generate_async, "callable generate_async yields"),
+        (lambda: None, "has no name of its own: give it one with name="),
+    ],
+)
+def test_a_function_that_cannot_be_a_callable_is_refused(function: Any, said: str) -> None:  # noqa: ANN401
+    with pytest.raises(CallableError, match=said):
+        BackgroundCallable(function)
+
+
+def test_what_a_function_is_shows() -> None:
+    async def only(ctx: Context) -> None: ...
+
+    made = BackgroundCallable(only, concurrency=2)
+
+    assert (made.is_async, made.takes_context, made.takes_input) == (True, True, False)
+    assert not BackgroundCallable(greet).is_async
+
+
+@pytest.mark.parametrize(
+    ("output", "expected"),
+    [
+        (None, None),
+        ({"a": [1, 2.5, True, "x", None]}, {"a": [1, 2.5, True, "x", None]}),
+        ((1, 2), [1, 2]),
+        (Mail("ada"), {"to": "ada", "copies": 1}),
+        (Colour.RED, "red"),
+        ({1: {"x"}}, {"1": ["x"]}),
+        (dt.date(2026, 1, 2), "2026-01-02"),
+    ],
+)
+def test_an_output_becomes_json(output: object, expected: object) -> None:
+    assert expected == from_value(BackgroundCallable(greet).dump_output(output))
+
+
+def recursive() -> list[object]:
+    """A list that holds itself."""
+    ring: list[object] = []
+    ring.append(ring)
+    return ring
+
+
+@pytest.mark.parametrize(
+    ("output", "said"),
+    [
+        (object(), "output: Unable to serialize unknown type: <class 'object'>"),
+        (float("nan"), "output: the value is nan, which JSON does not have"),
+        ([2**53, 2**53 + 1], r"output: \[1\] is 9007199254740993, beyond ±2\^53"),
+        ({"a": {"b": -(2**60)}}, r"output: \.a\.b is -1152921504606846976, beyond"),
+        (b"\xff", "output: "),
+        ("\ud800", "output: the value holds half a surrogate pair"),
+        (recursive(), "output: "),
+    ],
+)
+def test_an_output_that_is_not_json_is_refused(output: object, said: str) -> None:
+    with pytest.raises(OutputError, match=said):
+        BackgroundCallable(greet).dump_output(output)
+
+
+def test_an_output_comes_back_as_what_the_function_returns() -> None:
+    def receive() -> Receipt:
+        raise NotImplementedError
+
+    receipt = Receipt(at=dt.datetime(2026, 1, 2, tzinfo=dt.UTC), id=uuid.UUID(int=7))
+    made = BackgroundCallable(receive)
+
+    assert receipt == made.load_output(from_value(made.dump_output(receipt)))
+
+
+@pytest.mark.parametrize("number", [0, 1, -1, 2**53, -(2**53), 0.5, 1e300])
+def test_numbers_come_back_as_they_went(number: float) -> None:
+    came = from_value(to_value(number))
+
+    assert came == number
+    assert type(came) is type(number) or float(number).is_integer()
+
+
+def test_a_value_of_no_kind_is_null() -> None:
+    assert from_value(Value()) is None

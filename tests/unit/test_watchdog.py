@@ -1,0 +1,76 @@
+"""What the log says of an event loop that is blocked."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+
+from backlane.worker.watchdog import BLOCKED_S, LoopThread, Watchdog
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture
+def thread() -> Iterator[LoopThread]:
+    """A loop that runs."""
+    running = LoopThread()
+    yield running
+    running.stop(10)
+
+
+class Clock:
+    """Stands still until it is moved."""
+
+    now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def settle(thread: LoopThread) -> None:
+    """Wait until the loop has done what it was asked before."""
+    turned = threading.Event()
+    thread.loop.call_soon_threadsafe(turned.set)
+    assert turned.wait(10)
+
+
+def test_a_blocked_loop_is_said_once_with_what_blocks_it_and_again_when_it_goes_on(
+    thread: LoopThread, caplog: pytest.LogCaptureFixture
+) -> None:
+    clock, gate, is_in = Clock(), threading.Event(), threading.Event()
+
+    def block_here() -> None:
+        is_in.set()
+        gate.wait(10)
+
+    watchdog = Watchdog(thread, [], clock)
+    thread.loop.call_soon_threadsafe(block_here)
+    assert is_in.wait(10)
+    watchdog.look()
+    clock.now += BLOCKED_S
+    watchdog.look()
+    watchdog.look()
+
+    assert len(caplog.messages) == 1
+    assert "blocked for 1.0 s" in caplog.messages[0]
+    assert "block_here" in caplog.messages[0]
+    gate.set()
+    settle(thread)
+    watchdog.look()
+    assert caplog.messages[1:] == ["the event loop goes on after 1.0 s"]
+
+
+def test_a_loop_that_answers_is_left_alone(
+    thread: LoopThread, caplog: pytest.LogCaptureFixture
+) -> None:
+    clock = Clock()
+    watchdog = Watchdog(thread, [], clock)
+    for _ in range(3):
+        watchdog.look()
+        settle(thread)
+        clock.now += 60
+
+    assert caplog.messages == []
