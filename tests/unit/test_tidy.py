@@ -17,7 +17,7 @@ def sources(suffix: str) -> Iterator[Path]:
     for folder in ("core_rs", "service", "tests"):
         for path in sorted((ROOT / folder).rglob(f"*{suffix}")):
             relative = path.relative_to(ROOT)
-            if GENERATED not in relative.parents:
+            if GENERATED not in relative.parents and "node_modules" not in relative.parts:
                 yield relative
 
 

@@ -21,11 +21,13 @@ func echo(_ context.Context, input json.RawMessage) (json.RawMessage, error) {
 	return input, nil
 }
 
-// fail fails with its input as the message.
+// fail fails with its input as the message: a JSON string's text, or whatever else it is.
 func fail(_ context.Context, lease *backlane.Lease) (any, error) {
+	message := lease.GetExecution().GetInput()
+	_ = json.Unmarshal([]byte(message), &message)
 	return nil, &worker.Failure{
 		Category: backlane.ErrorCategory_ERROR_CATEGORY_TOOL_ERROR,
-		Message:  lease.GetExecution().GetInput(),
+		Message:  message,
 	}
 }
 

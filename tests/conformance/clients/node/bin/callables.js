@@ -1,0 +1,41 @@
+/** The callables that Backlane's conformance tests call. */
+import { setTimeout as sleep } from 'node:timers/promises';
+
+import { Failure, json } from '../lib/callable.js';
+
+/** @type {Record<string, import('../lib/callable.js').Callable>} */
+export const callables = {
+  /** Answers its input. */
+  'conformance.echo': json((input) => input),
+
+  /** Fails with its input as the message: a JSON string's text, or whatever else it is. */
+  'conformance.fail': ({ execution }) => {
+    throw new Failure(messageOf(execution.input ?? ''));
+  },
+
+  /** Runs until `ms` milliseconds are over, or it is told to stop. */
+  'conformance.hold': json(async (input, signal) => {
+    await (input?.ms === undefined ? aborted(signal) : sleep(input.ms, undefined, { signal }));
+    return null;
+  }),
+
+  /** Adds numbers. */
+  'conformance.sum': json(({ numbers }) => ({ sum: numbers.reduce((a, b) => a + b, 0) })),
+};
+
+/** @param {string} input */
+function messageOf(input) {
+  try {
+    const document = JSON.parse(input);
+    return typeof document === 'string' ? document : input;
+  } catch {
+    return input;
+  }
+}
+
+/** Waits for a signal and throws its reason. @param {AbortSignal} signal */
+function aborted(signal) {
+  return new Promise((_, reject) => {
+    signal.addEventListener('abort', () => reject(signal.reason), { once: true });
+  });
+}

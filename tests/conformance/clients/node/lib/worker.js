@@ -1,0 +1,105 @@
+/**
+ * Runs callables for a Backlane server, on one Work stream: proto/README.md §6 and §7.
+ *
+ * It keeps as many executions running as it has slots, renews their leases from a thread of its
+ * own, and reports in batches. A stream that breaks is opened again and keeps its leases; a
+ * report is repeated until it is answered. Results are accepted once, deliveries happen at least
+ * once.
+ *
+ * @typedef {object} WorkerOptions
+ * @property {string} id names the worker, [A-Za-z0-9._:@/-]{1,128}; no other at work may have it
+ * @property {string[]} [tenants] those that are served; none means all
+ * @property {number} [concurrency] how many executions run at once, 4 by default
+ * @property {number} [leaseMs] the silence that loses the leases, 1 s to 1 h, 30 s by default
+ * @property {number} [drainMs] how long a drain lets callables run on, 30 s by default
+ */
+import { once } from 'node:events';
+import { Worker as Thread } from 'node:worker_threads';
+
+import { Failure, Stopped } from './callable.js';
+
+const DEFAULTS = { tenants: [], concurrency: 4, leaseMs: 30_000, drainMs: 30_000 };
+const THREAD = new URL('connection/thread.js', import.meta.url);
+
+/** Leases executions of its callables and settles them. */
+export class Worker {
+  #callables;
+  #options;
+  #log;
+  /** @type {Thread} */
+  #thread;
+  /** By token. @type {Map<string, AbortController>} */
+  #running = new Map();
+
+  /**
+   * @param {string} target the server, host:port
+   * @param {Record<string, import('./callable.js').Callable>} callables what is offered, by name
+   * @param {WorkerOptions} options
+   * @param {(text: string) => void} [log]
+   */
+  constructor(target, callables, options, log = () => {}) {
+    this.#callables = callables;
+    this.#options = { ...DEFAULTS, ...options, target, callables: Object.keys(callables).sort() };
+    this.#log = log;
+  }
+
+  /**
+   * Works until the signal says so, and then drains: takes nothing more, lets callables end for
+   * drainMs, gives back what still runs, and waits for the server's answers. Throws where the
+   * server refuses this worker for good, or where a drain ended without answers.
+   * @param {AbortSignal} signal
+   */
+  async run(signal) {
+    this.#thread = new Thread(THREAD, { workerData: this.#options });
+    this.#thread.on('message', (message) => this.#note(message));
+    const drain = () => this.#say('drain');
+    if (signal.aborted) drain();
+    signal.addEventListener('abort', drain, { once: true });
+    try {
+      await once(this.#thread, 'exit'); // or throws what ended it
+    } finally {
+      signal.removeEventListener('abort', drain);
+    }
+  }
+
+  #note({ begin, stop, log }) {
+    if (begin !== undefined) this.#run(begin);
+    if (stop !== undefined) this.#running.get(stop.token)?.abort(new Stopped(stop.reason));
+    if (log !== undefined) this.#log(log);
+  }
+
+  #say(verb, ...words) {
+    this.#thread.postMessage({ [verb]: words });
+  }
+
+  async #run(lease) {
+    const token = lease.leaseToken;
+    const controller = new AbortController();
+    this.#running.set(token, controller);
+    try {
+      const output = await this.#call(lease, controller.signal);
+      this.#say('complete', token, JSON.stringify(output ?? null) ?? 'null');
+    } catch (error) {
+      this.#report(token, error, controller.signal);
+    } finally {
+      this.#running.delete(token);
+    }
+  }
+
+  async #call(lease, signal) {
+    const callable = this.#callables[lease.execution.callableName];
+    if (callable === undefined) throw new Failure('this worker has no such callable');
+    return callable(lease, signal);
+  }
+
+  #report(token, error, signal) {
+    const hasStopped = signal.aborted && (error === signal.reason || error?.name === 'AbortError');
+    if (hasStopped) {
+      this.#say('yield', token);
+    } else if (error instanceof Failure) {
+      this.#say('fail', token, { ...error.options, message: error.message });
+    } else {
+      this.#say('fail', token, { message: String(error) });
+    }
+  }
+}
