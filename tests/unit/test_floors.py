@@ -31,7 +31,8 @@ PURE_CRATES = {
 # The SDK's halves and delivery see the service as a stranger would: through the contract.
 CONTRACT = {"channel", "errors", "schema", "v1"}
 MODULES_BELOW = {
-    "schema": {"errors", "v1"},
+    "schema": {"v1"},
+    "errors": {"schema", "v1"},
     "channel": {"errors"},
     "client": CONTRACT,
     "worker": CONTRACT,

@@ -1,4 +1,4 @@
-"""Owns Backlane's exceptions, and how an error on the wire becomes one of them.
+"""Owns the exceptions of calls, and how an error on the wire becomes one of them.
 
 `REASONS` is the one table from an `ErrorInfo.reason` to exception and status code. What carries no
 Backlane reason was refused by the transport, by a proxy, or by a newer server; `_BY_CODE` names it.

@@ -1,0 +1,212 @@
+"""Owns schema JSON: the one JSON form of every record outside of gRPC, both ways.
+
+Keys are camelCase, enum values bare and in lower case, instants RFC 3339 in UTC. What is optional
+and absent is left out, and so are empty maps. The text is canonical (RFC 8785), so that a record
+and its text go back and forth to the byte. Everything is read off the messages' descriptors.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
+
+import rfc8785
+from google.protobuf import message_factory
+from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.message import Message
+from google.protobuf.struct_pb2 import Value
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from backlane.schema.values import NotJsonError, from_value, to_value
+
+if TYPE_CHECKING:
+    from google.protobuf.descriptor import Descriptor, EnumDescriptor
+
+    from backlane.schema.values import Json
+
+M = TypeVar("M", bound=Message)
+
+_RENAMED: Final = {
+    # Milliseconds since the epoch, as the schema tables them, and durations without their unit.
+    ("ExecutionError", "occurred_at_ms"): "occurredAt",
+    ("RetryPolicy", "base_delay_ms"): "baseDelay",
+    ("RetryPolicy", "max_delay_ms"): "maxDelay",
+}
+_WORDS: Final = re.compile(r"(?<!^)(?=[A-Z])")
+_INTEGERS: Final = {
+    FieldDescriptor.CPPTYPE_INT32,
+    FieldDescriptor.CPPTYPE_INT64,
+    FieldDescriptor.CPPTYPE_UINT32,
+    FieldDescriptor.CPPTYPE_UINT64,
+}
+_FLOATS: Final = {FieldDescriptor.CPPTYPE_DOUBLE, FieldDescriptor.CPPTYPE_FLOAT}
+
+
+def dumps(message: Message) -> str:
+    """Return a record's schema JSON, canonical, in one line.
+
+    Raises:
+        NotJsonError: an integer is beyond ±2^53, where JSON's numbers end.
+    """
+    try:
+        return rfc8785.dumps(to_dict(message)).decode()
+    except rfc8785.IntegerDomainError as error:
+        raise NotJsonError("", str(error)) from error
+
+
+def loads(kind: type[M], text: str | bytes) -> M:
+    """Read a record's schema JSON.
+
+    Raises:
+        ValueError: it is not JSON, or not of such a record; the message names the key.
+    """
+    return from_dict(kind, json.loads(text))
+
+
+def to_dict(message: Message) -> dict[str, Json]:
+    """Return a record as schema JSON's own objects, lists and numbers."""
+    shown: dict[str, Json] = {}
+    for field in _fields(message):
+        value = getattr(message, field.name)
+        if _is_map(field):
+            if value:
+                inner = _map_value(field)
+                shown[_key(field)] = {name: _dump(inner, value[name]) for name in value}
+        elif field.is_repeated:
+            shown[_key(field)] = [_dump(field, part) for part in value]
+        elif _is_present(message, field, value):
+            shown[_key(field)] = _dump(field, value)
+    return shown
+
+
+def from_dict(kind: type[M], given: object, path: str = "") -> M:
+    """Make a record of schema JSON's objects, lists and numbers.
+
+    Raises:
+        ValueError: it is not of such a record; the message names the key.
+    """
+    if not isinstance(given, dict):
+        raise ValueError(f"{path or 'the record'} must be an object")  # noqa: TRY004  # of JSON
+    message = kind()
+    fields = {_key(field): field for field in _fields(message)}
+    for name, part in given.items():
+        field = fields.get(name)
+        if field is None:
+            raise ValueError(f"{path}{name} is no key of {message.DESCRIPTOR.name}")
+        try:
+            _set(message, field, part, f"{path}{name}")
+        except (TypeError, AttributeError, KeyError) as error:
+            raise ValueError(f"{path}{name} cannot be {json.dumps(part)[:80]}") from error
+    return message
+
+
+def enum_text(enum: EnumDescriptor, number: int) -> str | None:
+    """Return an enum's value as the schema writes it; None where it is unspecified or unknown."""
+    value = enum.values_by_number.get(number)
+    return None if value is None or number == 0 else value.name.removeprefix(_prefix(enum)).lower()
+
+
+def enum_number(enum: EnumDescriptor, text: str) -> int:
+    """Return the number of an enum's value.
+
+    Raises:
+        ValueError: there is no such value.
+    """
+    value = enum.values_by_name.get(_prefix(enum) + text.upper())
+    if value is None or text != text.lower() or value.number == 0:
+        known = ", ".join(
+            name for number in enum.values_by_number if (name := enum_text(enum, number))
+        )
+        raise ValueError(f"{text!r} is none of {known}")
+    return value.number
+
+
+def _fields(message: Message) -> list[FieldDescriptor]:
+    # The stubs know two kinds of descriptors, which are used alike.
+    return cast("list[FieldDescriptor]", message.DESCRIPTOR.fields)
+
+
+def _map_value(field: FieldDescriptor) -> FieldDescriptor:
+    entry = cast("Descriptor", field.message_type)
+    return cast("FieldDescriptor", entry.fields_by_name["value"])
+
+
+def _is_map(field: FieldDescriptor) -> bool:
+    return bool(field.message_type and field.message_type.GetOptions().map_entry)
+
+
+def _is_present(message: Message, field: FieldDescriptor, value: object) -> bool:
+    if field.has_presence:
+        return message.HasField(field.name)
+    # An unspecified enum stands for what is absent.
+    return field.enum_type is None or enum_text(field.enum_type, cast("int", value)) is not None
+
+
+def _key(field: FieldDescriptor) -> str:
+    owner = cast("Descriptor", field.containing_type)
+    return _RENAMED.get((owner.name, field.name), field.json_name)
+
+
+def _prefix(enum: EnumDescriptor) -> str:
+    return _WORDS.sub("_", enum.name).upper() + "_"
+
+
+def _dump(field: FieldDescriptor, value: Any) -> Json:  # noqa: ANN401  # whatever a field holds
+    if isinstance(value, Timestamp):
+        return value.ToJsonString()
+    if isinstance(value, Value):
+        return from_value(value)
+    if isinstance(value, Message):
+        return to_dict(value)
+    if field.enum_type is not None:
+        return enum_text(field.enum_type, value)
+    return cast("Json", value)
+
+
+def _set(message: Message, field: FieldDescriptor, given: Any, path: str) -> None:  # noqa: ANN401
+    target = getattr(message, field.name)
+    if _is_map(field):
+        inner = _map_value(field)
+        for name, part in given.items():
+            value = _load(inner, part, f"{path}.{name}")
+            if isinstance(value, Message):
+                target[name].CopyFrom(value)
+            else:
+                target[name] = value
+    elif field.is_repeated:
+        for index, part in enumerate(given):
+            target.append(_load(field, part, f"{path}[{index}]"))
+    elif field.message_type is not None:
+        target.CopyFrom(_load(field, given, path))
+    else:
+        setattr(message, field.name, _load(field, given, path))
+
+
+def _load(field: FieldDescriptor, given: Any, path: str) -> Any:  # noqa: ANN401  # as `_dump`
+    if field.message_type is not None:
+        return _load_message(field, given, path)
+    if field.enum_type is not None:
+        try:
+            return enum_number(field.enum_type, given)
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from None
+    if field.cpp_type in _INTEGERS | _FLOATS and isinstance(given, bool):
+        raise TypeError(path)
+    if field.cpp_type == FieldDescriptor.CPPTYPE_BOOL and not isinstance(given, bool):
+        raise TypeError(path)
+    return given
+
+
+def _load_message(field: FieldDescriptor, given: Any, path: str) -> Message:  # noqa: ANN401
+    kind = message_factory.GetMessageClass(cast("Descriptor", field.message_type))
+    if kind is Value:
+        return to_value(given)
+    if kind is Timestamp:
+        instant = Timestamp()
+        try:
+            instant.FromJsonString(given)
+        except ValueError as error:
+            raise ValueError(f"{path}: {given!r} is no instant as RFC 3339 has them") from error
+        return instant
+    return from_dict(kind, given, f"{path}.")
