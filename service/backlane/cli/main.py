@@ -3,44 +3,102 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final, TextIO
 
 import typer
+import typer.core
+import typer.main
+
+from backlane.cli.exits import Exit, explain
+from backlane.cli.trouble import Trouble, say
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 COMMANDS: Final[Mapping[str, str]] = {
     "serve": "Run the server.",
+    "worker": "Run the callables of a module.",
     "demo": "Watch executions go through a server and its workers.",
     "bench": "Measure a server.",
 }
 """Each command and its line in the help; `backlane.cli.<name>.command` is its function."""
 
+_UsageError: Final[type[Exception]] = typer.BadParameter.__base__  # type: ignore[assignment]
+"""What typer raises at a command line that it cannot read; it has no public name there."""
+
 
 def main() -> None:
-    """Run the command that the process's arguments name."""
-    make_app(sys.argv[1:])()
+    """Run the command that the process's arguments name, and exit with its status."""
+    for stream in (sys.stdout, sys.stderr):
+        # Results and records are UTF-8 wherever they go; nothing in them can break the printing.
+        _as_utf8(stream)
+    sys.exit(run(sys.argv[1:]))
 
 
-def make_app(arguments: Sequence[str]) -> typer.Typer:
-    """Make the command for these arguments; commands they do not name are listed, not imported."""
-    app = typer.Typer(no_args_is_help=True, add_completion=False)
+def run(arguments: Sequence[str]) -> int:
+    """Run a command and return its exit status; whatever is wrong is one line on stderr."""
+    try:
+        status = make_group().main(list(arguments), prog_name="backlane", standalone_mode=False)
+        sys.stdout.flush()
+    except Trouble as trouble:
+        say(trouble.line)
+        return trouble.status
+    except _UsageError as error:
+        say(_usage_line(error))
+        return Exit.USAGE
+    except BrokenPipeError:
+        # Whoever read the output has seen enough, as `| head` has.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return Exit.OK
+    except KeyboardInterrupt:
+        return Exit.INTERRUPTED
+    return status if isinstance(status, int) else Exit.OK
+
+
+def make_group() -> typer.core.TyperGroup:
+    """Make the command with all its commands; they are imported when they are asked for."""
+    app = typer.Typer(cls=_Commands, pretty_exceptions_enable=False, invoke_without_command=True)
     app.callback()(_options)
-    # No option before the command takes a value, so that the first bare word is the command.
-    asked = next((word for word in arguments if not word.startswith("-")), None)
     for name, line in COMMANDS.items():
-        if name == asked:
-            command = importlib.import_module(f"backlane.cli.{name}").command
-            app.command(name, short_help=line)(command)
-        else:
-            app.command(name, help=line)(_not_asked_for)
-    return app
+        app.command(name, help=line)(_not_asked_for)
+    group = typer.main.get_command(app)
+    assert isinstance(group, typer.core.TyperGroup)  # noqa: S101  # it has more commands than one
+    return group
+
+
+class _Commands(typer.core.TyperGroup):
+    """Takes the place of a command's stand-in when it is run, or its options are completed."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:  # noqa: ANN401  # of the group
+        if args[0] in COMMANDS:
+            self.add_command(_load(args[0]), args[0])
+        return super().resolve_command(ctx, args)
+
+
+def _load(name: str) -> Any:  # noqa: ANN401  # typer has no public name for what it makes
+    module = importlib.import_module(f"backlane.cli.{name}")
+    exits = getattr(module, "EXITS", None)
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    app.command(name, short_help=COMMANDS[name], epilog=exits and explain(*exits))(module.command)
+    return typer.main.get_command(app)
 
 
 def _not_asked_for() -> None:
     """Stand in for a command in the list of commands."""
+
+
+def _usage_line(error: Any) -> str:  # noqa: ANN401  # as `_UsageError`
+    context = error.ctx
+    path = context.command_path if context is not None else "backlane"
+    message = str(error.format_message()).rstrip(".").replace("Value error, ", "")
+    return f"{message[:1].lower()}{message[1:]}: see `{path} --help`"
+
+
+def _as_utf8(stream: TextIO | Any) -> None:  # noqa: ANN401  # or whatever was put in its place
+    if hasattr(stream, "reconfigure"):
+        stream.reconfigure(encoding="utf-8", errors="backslashreplace")
 
 
 def _show_version(is_asked: bool) -> None:  # noqa: FBT001  # typer passes it by position
@@ -52,6 +110,7 @@ def _show_version(is_asked: bool) -> None:  # noqa: FBT001  # typer passes it by
 
 
 def _options(
+    context: typer.Context,
     *,
     version: Annotated[
         bool,
@@ -59,6 +118,10 @@ def _options(
             "--version", callback=_show_version, is_eager=True, help="Show the version and exit."
         ),
     ] = False,
-) -> None:
+) -> int:
     """Backlane: durable background executions over gRPC."""
     del version
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+        return Exit.USAGE
+    return Exit.OK

@@ -1,0 +1,75 @@
+"""Owns how durations and instants are written on a command line."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import typer
+
+
+def read_duration(flag: str, text: str) -> timedelta:
+    """Read a duration such as 500ms, 10s, 5m, 12h or 7d.
+
+    Raises:
+        typer.BadParameter: it is none.
+    """
+    # pydantic takes its time to import, and most commands are given no duration.
+    from pydantic import TypeAdapter, ValidationError  # noqa: PLC0415
+
+    from backlane.config import Duration  # noqa: PLC0415
+
+    try:
+        return TypeAdapter(Duration).validate_python(text)
+    except ValidationError as error:
+        reason = error.errors()[0]["msg"].removeprefix("Value error, ")
+        raise typer.BadParameter(f"{text!r} {reason}", param_hint=flag) from None
+
+
+def read_instant(flag: str, text: str) -> datetime:
+    """Read an instant: RFC 3339 with its zone, or a duration from now.
+
+    Raises:
+        typer.BadParameter: it is neither.
+    """
+    try:
+        instant = datetime.fromisoformat(text)
+    except ValueError:
+        return _from_now(flag, text)
+    if instant.tzinfo is None:
+        raise typer.BadParameter(f"{text!r} has no time zone, such as Z", param_hint=flag)
+    return instant
+
+
+def _from_now(flag: str, text: str) -> datetime:
+    try:
+        return datetime.now(UTC) + read_duration(flag, text)
+    except typer.BadParameter:
+        raise typer.BadParameter(
+            f"{text!r} is neither an instant, such as 2026-01-31T08:00:00Z, nor a duration from "
+            "now, such as 10m",
+            param_hint=flag,
+        ) from None
+    except OverflowError:
+        raise typer.BadParameter(f"{text!r} is too long", param_hint=flag) from None
+
+
+def show_duration(length: timedelta) -> str:
+    """Write a length of time for people: its two largest units at most."""
+    milliseconds = round(length / timedelta(milliseconds=1))
+    if milliseconds < 1000:  # noqa: PLR2004  # a second
+        return f"{milliseconds} ms"
+    seconds = milliseconds / 1000
+    if seconds < 60:  # noqa: PLR2004  # a minute
+        return f"{seconds:.3g} s"
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    if days:
+        return f"{days} d {hours} h"
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {seconds} s"
+
+
+def show_instant(instant: datetime) -> str:
+    """Write an instant for people and scripts alike: RFC 3339, UTC, to the millisecond."""
+    text = instant.astimezone(UTC).isoformat(timespec="milliseconds")
+    return text.removesuffix("+00:00") + "Z"

@@ -1,0 +1,118 @@
+"""Owns how options are described and shared: one form of help, and dataclasses of options.
+
+A command takes a group as one parameter, `place: Place`; `spread` makes an option of each field.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import inspect
+import typing
+from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
+
+import typer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+R = TypeVar("R")
+TARGET_DEFAULT: Final = "127.0.0.1:7433"
+
+
+def option(
+    flag: str,
+    meaning: str,
+    *,
+    default: str | None = "none",
+    variable: str | None = None,
+    **others: Any,  # noqa: ANN401  # typer's own, such as metavar
+) -> Any:  # noqa: ANN401  # typer reads it from an annotation
+    """Describe an option; its help says meaning and unit, the variable if any, and the default.
+
+    Args:
+        flag: how it is written, `--limit`.
+        meaning: what it does, with its unit.
+        default: what holds without it, in words; None where that goes without saying.
+        variable: the environment variable that gives it.
+        others: what typer.Option takes besides.
+    """
+    facts = [variable] if variable else []
+    facts += [f"default {default}"] if default else []
+    return typer.Option(
+        flag,
+        help=f"{meaning} ({'; '.join(facts)})" if facts else meaning,
+        envvar=variable,
+        show_envvar=False,
+        show_default=False,
+        **others,
+    )
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Which server, and whose executions."""
+
+    target: Annotated[
+        str,
+        option(
+            "--target",
+            "The server.",
+            default=TARGET_DEFAULT,
+            variable="BACKLANE_TARGET",
+            metavar="HOST:PORT",
+        ),
+    ] = TARGET_DEFAULT
+    tenant: Annotated[
+        str,
+        option(
+            "--tenant",
+            "Whose executions.",
+            default="default",
+            variable="BACKLANE_TENANT",
+            metavar="TENANT",
+        ),
+    ] = "default"
+
+
+AsJson = Annotated[
+    bool, option("--json", "Print schema JSON, one record a line.", default="off, text for people")
+]
+"""The option that every command with a result has."""
+
+
+def spread(command: Callable[..., R]) -> Callable[..., R]:
+    """Let a command take each dataclass among its parameters as one option for each field."""
+    signature = inspect.signature(command, eval_str=True)
+    groups: dict[str, Any] = {
+        name: parameter.annotation
+        for name, parameter in signature.parameters.items()
+        if dataclasses.is_dataclass(parameter.annotation)
+    }
+
+    @functools.wraps(command)
+    def spread_out(**given: Any) -> R:  # noqa: ANN401  # whatever the options hold
+        for name, group in groups.items():
+            fields = [field.name for field in dataclasses.fields(group)]
+            given[name] = group(**{field: given.pop(field) for field in fields})
+        return command(**given)
+
+    parameters = [
+        part for name in signature.parameters for part in _parts(signature.parameters[name])
+    ]
+    spread_out.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    spread_out.__annotations__ = {part.name: part.annotation for part in parameters}
+    return spread_out
+
+
+def _parts(parameter: inspect.Parameter) -> Iterator[inspect.Parameter]:
+    """Yield a parameter itself, or one for each field of the dataclass it takes."""
+    group = parameter.annotation
+    if not dataclasses.is_dataclass(group):
+        yield parameter
+        return
+    hints = typing.get_type_hints(group, include_extras=True)
+    for field in dataclasses.fields(group):
+        yield parameter.replace(
+            name=field.name, annotation=hints[field.name], default=field.default
+        )

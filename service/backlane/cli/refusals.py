@@ -1,0 +1,81 @@
+"""Owns what the errors of calls mean to whoever typed a command: a line, and an exit status."""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+from backlane import errors
+from backlane.cli.exits import Exit
+from backlane.cli.trouble import Trouble
+
+
+class _Row(NamedTuple):
+    """An error, the exit status it leads to, and the line that tells it."""
+
+    error: type[errors.BacklaneError]
+    status: Exit
+    line: str
+
+
+_ROWS: Final = (
+    _Row(
+        errors.DrainingError,
+        Exit.UNAVAILABLE,
+        "the server at {target} is about to stop: try again once it is back",
+    ),
+    _Row(errors.StoreUnavailableError, Exit.UNAVAILABLE, "{error.message}: try again"),
+    _Row(
+        errors.UnavailableError,
+        Exit.UNAVAILABLE,
+        "no server at {target}: start one with `backlane serve`, or name another with --target",
+    ),
+    _Row(
+        errors.UnimplementedError,
+        Exit.UNAVAILABLE,
+        "the server at {target} does not know this call: it is no Backlane server, or one of "
+        "another version than this command; see `backlane --version`",
+    ),
+    _Row(
+        errors.CallTimeoutError,
+        Exit.UNAVAILABLE,
+        "the server at {target} did not answer in time: try again",
+    ),
+    _Row(errors.CallCancelledError, Exit.UNAVAILABLE, "the server at {target} broke the call off"),
+    _Row(
+        errors.InternalError,
+        Exit.UNAVAILABLE,
+        "the server at {target} failed: {error.message}; its log has {error.correlation_id}",
+    ),
+    _Row(errors.ResourceExhaustedError, Exit.UNAVAILABLE, "{error.message}: try again later"),
+    _Row(
+        errors.ExecutionNotFoundError,
+        Exit.NOT_FOUND,
+        "tenant {error.tenant_id} has no execution {error.execution_id}: name another tenant "
+        "with --tenant, or see `backlane list`",
+    ),
+    _Row(errors.NotFoundError, Exit.NOT_FOUND, "{error.message}"),
+    _Row(
+        errors.TransitionNotAllowedError,
+        Exit.REFUSED,
+        "{error.execution_id} has already ended: {error.status}",
+    ),
+    _Row(errors.InvalidArgumentError, Exit.USAGE, "{error.message}"),
+    _Row(errors.OutOfRangeError, Exit.USAGE, "{error.message}"),
+    _Row(errors.MessageTooLargeError, Exit.USAGE, "{error.message}"),
+    _Row(errors.BacklaneError, Exit.REFUSED, "{error}"),
+)
+"""The first that fits counts."""
+
+_STRANGER: Final = _Row(
+    errors.UnavailableError,
+    Exit.UNAVAILABLE,
+    "what answers at {target} is no Backlane server: name another with --target",
+)
+
+
+def trouble_of(error: errors.BacklaneError, target: str) -> Trouble:
+    """Say what an error means, and what to do next."""
+    row = next(row for row in _ROWS if isinstance(error, row.error))
+    if row.error is errors.UnavailableError and "http1" in error.message:
+        row = _STRANGER
+    return Trouble(row.line.format(error=error, target=target), row.status)

@@ -1,0 +1,114 @@
+"""Owns `backlane worker --reload`: a worker process, made anew when sources change."""
+
+from __future__ import annotations
+
+import importlib.util
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from backlane.cli.exits import Exit
+from backlane.cli.trouble import Trouble, say
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import FrameType
+
+LOOK_MS: Final = 250
+"""How often it is looked whether the worker has ended by itself, in milliseconds."""
+
+
+def run_reloading(app: str, arguments: Sequence[str]) -> int:
+    """Run a worker until SIGTERM or SIGINT; drain it and start it again when a source changes.
+
+    Args:
+        app: `MODULE:WORKER`.
+        arguments: those of this command, `--reload` among them.
+
+    Raises:
+        Trouble: the library that watches files is not there.
+    """
+    try:
+        import watchfiles  # noqa: PLC0415  # an extra
+    except ModuleNotFoundError:
+        raise Trouble(
+            "--reload needs the library watchfiles: pip install 'backlane[reload]'", Exit.USAGE
+        ) from None
+    process = _Process([word for word in arguments if word != "--reload"])
+    process.start()
+    changes = watchfiles.watch(
+        *_folders(app.partition(":")[0]),
+        watch_filter=watchfiles.PythonFilter(),
+        stop_event=process.is_told,
+        rust_timeout=LOOK_MS,
+        yield_on_timeout=True,
+        raise_interrupt=False,
+    )
+    for changed in changes:
+        if changed:
+            process.restart(sorted({Path(path).name for _, path in changed}))
+        else:
+            process.look()
+    return process.wait()
+
+
+class _Process:
+    """The worker's process. SIGTERM and SIGINT of this one drain it, and end its restarts."""
+
+    def __init__(self, arguments: Sequence[str]) -> None:
+        # -P keeps modules of the current folder from taking the place of Backlane's own.
+        self._command = [sys.executable, "-P", "-m", "backlane", *arguments]
+        self._worker: subprocess.Popen[bytes] | None = None
+        self._is_told_of_its_end = False
+        self.is_told = threading.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._tell)
+
+    def start(self) -> None:
+        """Start it."""
+        # Ctrl-C is for this process, which then drains the worker itself.
+        self._worker = subprocess.Popen(self._command, process_group=0)
+        self._is_told_of_its_end = False
+        if self.is_told.is_set():
+            self._worker.terminate()
+
+    def restart(self, changed: Sequence[str]) -> None:
+        """Drain it, and start it again."""
+        say(f"{', '.join(changed)} changed: the worker is drained and started again")
+        self._drain()
+        self.wait()
+        if not self.is_told.is_set():
+            self.start()
+
+    def look(self) -> None:
+        """Say so, once, when it has ended by itself."""
+        status = self._worker.poll() if self._worker else None
+        if status is None or self._is_told_of_its_end or self.is_told.is_set():
+            return
+        self._is_told_of_its_end = True
+        say(f"the worker ended with status {status}: it is started again with the next change")
+
+    def wait(self) -> int:
+        """Wait for its end, and return its status."""
+        return self._worker.wait() if self._worker else Exit.OK
+
+    def _tell(self, _number: int, _frame: FrameType | None) -> None:
+        self.is_told.set()
+        self._drain()
+
+    def _drain(self) -> None:
+        if self._worker is not None:
+            self._worker.terminate()
+
+
+def _folders(module: str) -> list[Path]:
+    """Return the folders whose sources make up the program: the current one, and the module's."""
+    folders = {Path.cwd()}
+    spec = importlib.util.find_spec(module.partition(".")[0]) if module else None
+    if spec is not None and spec.origin is not None:
+        folders.add(Path(spec.origin).resolve().parent)
+    # One that lies in another is watched with it.
+    return [one for one in folders if not any(other in one.parents for other in folders)]
