@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 import rfc8785
@@ -18,7 +19,7 @@ from google.protobuf.message import Message
 from google.protobuf.struct_pb2 import Value
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from backlane.schema.values import NotJsonError, from_value, to_value
+from backlane.schema.values import INTEGER_MAX, NotJsonError, from_value, to_value
 
 if TYPE_CHECKING:
     from google.protobuf.descriptor import Descriptor, EnumDescriptor
@@ -61,7 +62,11 @@ def loads(kind: type[M], text: str | bytes) -> M:
     Raises:
         ValueError: it is not JSON, or not of such a record; the message names the key.
     """
-    return from_dict(kind, json.loads(text))
+    try:
+        given = json.loads(text, parse_int=_integer)
+    except RecursionError as error:
+        raise ValueError("the text is nested too deep to be read") from error
+    return from_dict(kind, given)
 
 
 def to_dict(message: Message) -> dict[str, Json]:
@@ -87,7 +92,8 @@ def from_dict(kind: type[M], given: object, path: str = "") -> M:
         ValueError: it is not of such a record; the message names the key.
     """
     if not isinstance(given, dict):
-        raise ValueError(f"{path or 'the record'} must be an object")  # noqa: TRY004  # of JSON
+        where = path.rstrip(".") or "the record"
+        raise ValueError(f"{where} must be an object")  # noqa: TRY004  # of JSON
     message = kind()
     fields = {_key(field): field for field in _fields(message)}
     for name, part in given.items():
@@ -129,7 +135,7 @@ def _fields(message: Message) -> list[FieldDescriptor]:
 
 def _map_value(field: FieldDescriptor) -> FieldDescriptor:
     entry = cast("Descriptor", field.message_type)
-    return cast("FieldDescriptor", entry.fields_by_name["value"])
+    return entry.fields_by_name["value"]
 
 
 def _is_map(field: FieldDescriptor) -> bool:
@@ -156,12 +162,34 @@ def _dump(field: FieldDescriptor, value: Any) -> Json:  # noqa: ANN401  # whatev
     if isinstance(value, Timestamp):
         return value.ToJsonString()
     if isinstance(value, Value):
-        return from_value(value)
+        return _as_written(from_value(value))
     if isinstance(value, Message):
         return to_dict(value)
     if field.enum_type is not None:
         return enum_text(field.enum_type, value)
     return cast("Json", value)
+
+
+def _as_written(given: Json) -> Json:
+    """Return JSON whose integers RFC 8785 takes: ±2^53 itself it takes as a double alone."""
+    match given:
+        case dict():
+            return {name: _as_written(part) for name, part in given.items()}
+        case list():
+            return [_as_written(part) for part in given]
+        case int() if abs(given) == INTEGER_MAX:
+            return float(given)
+        case _:
+            return given
+
+
+def _integer(text: str) -> int | float:
+    """Read a number without a fraction: a large double is written as one, its digits rounded."""
+    number = int(text)
+    if abs(number) <= INTEGER_MAX or not -sys.float_info.max <= number <= sys.float_info.max:
+        return number
+    double = float(number)
+    return double if rfc8785.dumps(double).decode() == text else number
 
 
 def _set(message: Message, field: FieldDescriptor, given: Any, path: str) -> None:  # noqa: ANN401
@@ -175,12 +203,18 @@ def _set(message: Message, field: FieldDescriptor, given: Any, path: str) -> Non
             else:
                 target[name] = value
     elif field.is_repeated:
+        if not isinstance(given, list):
+            raise TypeError(path)
         for index, part in enumerate(given):
             target.append(_load(field, part, f"{path}[{index}]"))
     elif field.message_type is not None:
         target.CopyFrom(_load(field, given, path))
     else:
-        setattr(message, field.name, _load(field, given, path))
+        value = _load(field, given, path)
+        try:
+            setattr(message, field.name, value)
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from error
 
 
 def _load(field: FieldDescriptor, given: Any, path: str) -> Any:  # noqa: ANN401  # as `_dump`
