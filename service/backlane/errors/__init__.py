@@ -44,6 +44,7 @@ from backlane.errors.outcomes import (
     ExecutionFailedError,
     ExecutionTimedOutError,
     ForkedError,
+    InvalidInputError,
     NotFinishedError,
 )
 
@@ -69,6 +70,7 @@ __all__ = [
     "ForkedError",
     "InternalError",
     "InvalidArgumentError",
+    "InvalidInputError",
     "LeaseLostError",
     "MessageTooLargeError",
     "NotFinishedError",

@@ -28,7 +28,8 @@ class ExecutionEndedError(Exception):
         ended = f"{execution.callable_name} {execution.execution_id} ended {execution.status}"
         if error is None:
             return f"{ended}, reason {execution.reason}" if execution.reason else ended
-        code = f" {error.code}" if error.code else ""
+        is_news = error.code and not error.message.startswith(error.code)
+        code = f" {error.code}" if is_news else ""
         attempts = "" if execution.attempt <= 1 else f" after {execution.attempt} attempts"
         return f"{ended}{attempts}: {error.category}{code}: {error.message}"
 
@@ -89,6 +90,10 @@ class EnqueueManyError(Exception):
         """Count, and show the first."""
         errors = self.errors
         return f"{len(errors)} of {len(self.outcomes)} enqueues were refused, first: {errors[0]}"
+
+
+class InvalidInputError(ValueError):
+    """An input or an option that cannot be sent; the message names it. Nothing was sent."""
 
 
 class ForkedError(RuntimeError):

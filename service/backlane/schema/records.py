@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 from backlane.schema import json as schema_json
 from backlane.schema.values import from_value
 from backlane.v1 import execution_pb2 as records
+from backlane.v1 import execution_service_pb2 as service
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -264,3 +265,56 @@ class BackgroundExecution:
             return None
         instant: Timestamp = getattr(self.proto, name)
         return instant.ToDatetime(UTC)
+
+
+class QueueStats:
+    """How many executions of a tenant are unfinished, by where they stand."""
+
+    __slots__ = ("proto",)
+
+    def __init__(self, proto: service.GetQueueStatsResponse) -> None:
+        """Look at a message, which must not change any more."""
+        self.proto: Final = proto
+
+    def __repr__(self) -> str:
+        """Count."""
+        return (
+            f"<QueueStats ready {self.ready}, pending {self.pending}, retrying {self.retrying}, "
+            f"running {self.running}>"
+        )
+
+    @property
+    def ready(self) -> int:
+        """Queued and ready for a worker."""
+        return self.proto.ready
+
+    @property
+    def pending(self) -> int:
+        """Queued and waiting for their time."""
+        return self.proto.pending
+
+    @property
+    def retrying(self) -> int:
+        """Queued and backing off."""
+        return self.proto.retrying
+
+    @property
+    def running(self) -> int:
+        """Held under a lease."""
+        return self.proto.running
+
+    @property
+    def oldest_queued_at(self) -> datetime | None:
+        """When the oldest queued one was enqueued; None where nothing is queued."""
+        if not self.proto.HasField("oldest_queued_at"):
+            return None
+        return self.proto.oldest_queued_at.ToDatetime(UTC)
+
+    @property
+    def callables(self) -> Mapping[str, service.CallableStats]:
+        """The same counts for each callable, at most 1 000 of them."""
+        return {stats.callable_name: stats for stats in self.proto.callables}
+
+    def to_json(self) -> str:
+        """Return the counts as canonical JSON, in one line."""
+        return schema_json.dumps(self.proto)

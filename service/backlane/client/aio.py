@@ -1,0 +1,420 @@
+"""Owns `AsyncClient`: the producers' calls for programs with an event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, Unpack, cast, overload
+
+from backlane import errors
+from backlane.client.aio_pipe import AsyncPipe
+from backlane.client.base import (
+    WAIT_IDS_MAX,
+    ClientBase,
+    Slices,
+    WaitResult,
+    checked,
+    completed,
+    ids_of,
+    is_bare,
+    outcome_of,
+    put_together,
+)
+from backlane.client.caller import AsyncCaller
+from backlane.client.handle import AsyncHandle
+from backlane.client.requests import duration
+from backlane.client.target import load
+from backlane.schema.options import ABSENT
+from backlane.schema.records import BackgroundExecution, QueueStats
+from backlane.v1 import execution_service_pb2 as api
+from backlane.v1.execution_service_pb2_grpc import ExecutionServiceStub
+
+if TYPE_CHECKING:
+    import builtins
+    from collections.abc import AsyncIterator, Iterable, Sequence
+    from types import TracebackType
+
+    from google.protobuf.message import Message
+
+    from backlane.client.base import Named, Slice, Until
+    from backlane.client.outbox import Outcome
+    from backlane.client.target import Takes, TakesNothing, Target
+    from backlane.schema.options import EnqueueOptions
+    from backlane.schema.records import Status
+
+    Waiting = deque[tuple[Slice, asyncio.Task[Sequence[Outcome] | None]]]
+
+I = TypeVar("I")  # noqa: E741  # the input's type
+O = TypeVar("O")  # noqa: E741  # the output's type
+
+SLICES_IN_FLIGHT: Final = 16
+"""Messages of `enqueue_many` that wait for their answers at once."""
+
+
+class AsyncClient(ClientBase):
+    """The calls of a producer, for one tenant, in one event loop.
+
+    Enqueues of all tasks share one stream, in which what gathers meanwhile is one message. What
+    creates carries a request_id, so that every call is safe to repeat, and is repeated while the
+    server is away, until its time is over. A task that is cancelled leaves its execution to its
+    fate: it may have been enqueued.
+    """
+
+    def _open(self) -> None:
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    async def __aenter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close it."""
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the channel; calls in progress end as cancelled."""
+        self._ensure_open()
+        self._caller.is_closed = True
+        await self._pipe.close()
+        await self._channel.close()
+
+    @overload
+    async def enqueue(
+        self, called: Takes[I, O], given: I, /, **options: Unpack[EnqueueOptions]
+    ) -> AsyncHandle[O]: ...
+    @overload
+    async def enqueue(
+        self, called: TakesNothing[O], /, **options: Unpack[EnqueueOptions]
+    ) -> AsyncHandle[O]: ...
+    @overload
+    async def enqueue(
+        self, called: str, given: object = ABSENT, /, **options: Unpack[EnqueueOptions]
+    ) -> AsyncHandle[Any]: ...
+    async def enqueue(
+        self, called: object, given: object = ABSENT, /, **options: Unpack[EnqueueOptions]
+    ) -> AsyncHandle[Any]:
+        """Enqueue one execution, durably, and return a handle to it.
+
+        Args:
+            called: the callable's name, or the decorated function, which brings its types and
+                its defaults.
+            given: its input: anything that pydantic turns into JSON, or a `RawInput`.
+            options: see `EnqueueOptions`.
+
+        Raises:
+            InvalidInputError: input or options cannot be sent; nothing was.
+            BacklaneError: the server refused it, or cannot be reached.
+        """
+        ready = self._prepare(called, given, options)
+        self._ensure_open()
+        outcomes = await self._pipe.send([ready.request], ready.size, ready.timeout_s)
+        if outcomes is None:
+            raise self._caller.late(ready.timeout_s)
+        [made] = self._handled(outcomes, ready.target, AsyncHandle)
+        if isinstance(made, Exception):
+            raise made
+        return cast("AsyncHandle[Any]", made)
+
+    @overload
+    async def enqueue_many(
+        self,
+        called: Takes[I, O],
+        inputs: Iterable[I],
+        /,
+        *,
+        return_exceptions: bool = False,
+        **options: Unpack[EnqueueOptions],
+    ) -> builtins.list[AsyncHandle[O]]: ...
+    @overload
+    async def enqueue_many(
+        self,
+        called: str,
+        inputs: Iterable[object],
+        /,
+        *,
+        return_exceptions: bool = False,
+        **options: Unpack[EnqueueOptions],
+    ) -> builtins.list[AsyncHandle[Any]]: ...
+    async def enqueue_many(
+        self,
+        called: object,
+        inputs: Iterable[object],
+        /,
+        *,
+        return_exceptions: bool = False,
+        **options: Unpack[EnqueueOptions],
+    ) -> builtins.list[AsyncHandle[Any]]:
+        """Enqueue one execution for each input, and return their handles in order.
+
+        They go over the stream in large messages, several on their way at once, drawn from
+        `inputs` as they are sent. Each is made or refused by itself. With a `request_id` each
+        has one of its own that begins with it, so that the whole can be repeated.
+
+        Args:
+            called: as `enqueue` has it.
+            inputs: one input each.
+            return_exceptions: return the errors of refused ones in their places, instead of
+                raising.
+            options: of every one of them.
+
+        Raises:
+            EnqueueManyError: some were refused; its `outcomes` hold every handle and error. Where
+                the server could not be reached any more they end there.
+        """
+        target, timeout_s, slices = self._slices(called, inputs, options)
+        self._ensure_open()
+        waiting: Waiting = deque()
+        outcomes: builtins.list[Any] = []
+        for part in slices:
+            sent = self._pipe.send(part.requests, part.size, timeout_s)
+            waiting.append((part, asyncio.create_task(sent)))
+            if len(waiting) >= SLICES_IN_FLIGHT and not await self._note(
+                waiting.popleft(), target, timeout_s, outcomes
+            ):
+                break
+            # Lets what was made so far leave, and others have their turn.
+            await asyncio.sleep(0)
+        while waiting:
+            await self._note(waiting.popleft(), target, timeout_s, outcomes)
+        return checked(outcomes, return_exceptions=return_exceptions)
+
+    @overload
+    async def run(
+        self,
+        called: Takes[I, O],
+        given: I,
+        /,
+        *,
+        wait_timeout: float | None = None,
+        **options: Unpack[EnqueueOptions],
+    ) -> O: ...
+    @overload
+    async def run(
+        self,
+        called: TakesNothing[O],
+        /,
+        *,
+        wait_timeout: float | None = None,
+        **options: Unpack[EnqueueOptions],
+    ) -> O: ...
+    @overload
+    async def run(
+        self,
+        called: str,
+        given: object = ABSENT,
+        /,
+        *,
+        wait_timeout: float | None = None,
+        **options: Unpack[EnqueueOptions],
+    ) -> Any: ...  # noqa: ANN401  # JSON of any kind
+    async def run(
+        self,
+        called: object,
+        given: object = ABSENT,
+        /,
+        *,
+        wait_timeout: float | None = None,
+        **options: Unpack[EnqueueOptions],
+    ) -> Any:  # the callable's own type
+        """Enqueue, wait for the end, and return the output; mode `silent` unless told.
+
+        The execution goes on if this process ends; repeat it with a `request_id` to wait again.
+
+        Args:
+            called: as `enqueue` has it.
+            given: as `enqueue` has it.
+            wait_timeout: how long to wait for the result, in seconds; None waits for ever.
+            options: as `enqueue` has them.
+
+        Raises:
+            ExecutionEndedError: it failed, was cancelled, or timed out.
+            NotFinishedError: the time is over; a `TimeoutError`.
+            InvalidInputError: input or options cannot be sent; nothing was.
+            BacklaneError: the server refused it, or cannot be reached.
+        """
+        ready = self._prepare(called, given, options)
+        slices = Slices(wait_timeout)
+        while True:
+            slice_s = slices.next_s()
+            request = api.RunRequest(enqueue=ready.request, timeout=duration(slice_s))
+            answer = await self._call("Run", request, ready.timeout_s, slice_s)
+            execution = BackgroundExecution(answer.execution)
+            if execution.is_finished:
+                return load(ready.target, completed(execution).output)
+            if slices.is_over:
+                raise errors.NotFinishedError(
+                    execution.execution_id, execution.status, wait_timeout or 0.0
+                )
+
+    async def get(self, execution_id: str) -> BackgroundExecution:
+        """Read one execution, in full.
+
+        Raises:
+            ExecutionNotFoundError: this tenant has none of that id.
+        """
+        answer = await self._call("Get", self._get_request(execution_id))
+        return BackgroundExecution(answer.execution)
+
+    def handle(self, execution_id: str) -> AsyncHandle[Any]:
+        """Return a handle to an execution by its id; nothing is asked of the server."""
+        return AsyncHandle(self, execution_id, None, existing=True)
+
+    async def list(
+        self, *, status: Status | str | None = None, limit: int | None = None, full: bool = False
+    ) -> AsyncIterator[BackgroundExecution]:
+        """Yield executions, newest first, a page at a time as they are drawn.
+
+        Args:
+            status: only those that stand there.
+            limit: how many at most; None for all.
+            full: with input, output, context and metadata.
+        """
+        request = self._list_request(status, limit, full=full)
+        left = limit
+        while left is None or left > 0:
+            page = await self._call("List", request)
+            for proto in page.executions[:left]:
+                yield BackgroundExecution(proto)
+            if not page.next_page_token:
+                return
+            left = None if left is None else left - len(page.executions)
+            request.page_token = page.next_page_token
+
+    async def wait(
+        self,
+        executions: Iterable[Named | str],
+        *,
+        until: Until = "all",
+        timeout: float | None = None,
+    ) -> WaitResult:
+        """Wait until executions have ended, however they do.
+
+        Args:
+            executions: handles or ids; one that is named twice counts once.
+            until: `all`, `any`, or how many. Other than `all` it takes 1 000 at most.
+            timeout: how long to wait, in seconds; None waits for ever, 0 looks once.
+
+        Raises:
+            ValueError: there is nothing to wait for, or `until` does not fit.
+            BacklaneError: the server cannot be asked.
+        """
+        ids = ids_of(executions, until)
+        patience = None if timeout is None else time.monotonic() + timeout
+        outcomes: builtins.list[BackgroundExecution | errors.BacklaneError] = []
+        satisfied = True
+        for start in range(0, len(ids), WAIT_IDS_MAX):
+            left = None if patience is None else max(0.0, patience - time.monotonic())
+            part = await self._wait_for(ids[start : start + WAIT_IDS_MAX], until, left)
+            outcomes += part.outcomes
+            satisfied = satisfied and part.satisfied
+        return WaitResult(outcomes, satisfied)
+
+    async def cancel(self, execution: Named | str) -> BackgroundExecution:
+        """End a queued execution, or ask the holder of a running one to stop.
+
+        Raises:
+            TransitionNotAllowedError: it has ended already.
+            ExecutionNotFoundError: this tenant has none of that id.
+        """
+        [execution_id] = ids_of([execution], "all")
+        answer = await self._call("Cancel", self._cancel_request(execution_id))
+        return BackgroundExecution(answer.execution)
+
+    async def peek(
+        self, *, limit: int = 10, callables: Sequence[str] = ()
+    ) -> Sequence[BackgroundExecution]:
+        """Return the next executions in the order they would be leased, leasing none.
+
+        Args:
+            limit: how many at most, 1 to 1 000.
+            callables: those to look at: names, `prefix.*` or `*`; none means all.
+        """
+        answer = await self._call("Peek", self._peek_request(limit, callables))
+        return [BackgroundExecution(proto) for proto in answer.executions]
+
+    async def stats(self) -> QueueStats:
+        """Count what is unfinished."""
+        request = api.GetQueueStatsRequest(tenant_id=self.tenant)
+        return QueueStats(await self._call("GetQueueStats", request))
+
+    async def _finished(self, execution_id: str, timeout: float | None) -> BackgroundExecution:
+        """Wait for one execution, and read it in full."""
+        part = await self._wait_for([execution_id], "all", timeout)
+        [outcome] = part.outcomes
+        if isinstance(outcome, errors.BacklaneError):
+            raise self._explained(outcome)
+        if not part.satisfied:
+            raise errors.NotFinishedError(execution_id, outcome.status, timeout or 0.0)
+        return await self.get(execution_id)
+
+    async def _wait_for(
+        self, ids: Sequence[str], until: Until, timeout: float | None
+    ) -> WaitResult:
+        slices = Slices(timeout)
+        while True:
+            slice_s = slices.next_s()
+            request = self._wait_request(ids, until, slice_s)
+            answer = await self._call("Wait", request, extra_s=slice_s)
+            if answer.satisfied or slices.is_over:
+                break
+        outcomes = [outcome_of(outcome) for outcome in answer.outcomes]
+        shown = [
+            await self.get(ids[index]) if is_bare(outcome) else outcome
+            for index, outcome in enumerate(outcomes)
+        ]
+        return WaitResult(shown, answer.satisfied)
+
+    async def _note(
+        self,
+        waited: tuple[Slice, asyncio.Task[Sequence[Outcome] | None]],
+        target: Target | None,
+        timeout_s: float,
+        into: builtins.list[Any],
+    ) -> bool:
+        """Wait for one slice, note what became of it, and return whether it was answered."""
+        part, sent = waited
+        outcomes = await sent
+        answered = outcomes is not None
+        if outcomes is None:
+            outcomes = [self._caller.late(timeout_s)] * len(part.requests)
+        into += self._handled(put_together(part, outcomes), target, AsyncHandle)
+        return answered
+
+    def _ensure_open(self) -> None:
+        """Open the channel in the loop of the first call, which it belongs to.
+
+        Raises:
+            RuntimeError: another loop runs by now.
+        """
+        loop = asyncio.get_running_loop()
+        if self._loop is loop:
+            return
+        if self._loop is not None:
+            raise RuntimeError("this AsyncClient belongs to another event loop: make one for each")
+        self._loop = loop
+        self._channel = self.endpoint.open_aio()
+        self._stub = ExecutionServiceStub(self._channel)
+        self._pipe = AsyncPipe(self._open_stream, waits=self._waits)
+        self._caller = AsyncCaller(self._channel, self.endpoint, waits=self._waits)
+
+    def _open_stream(self) -> Any:  # noqa: ANN401  # the call's type has three parameters
+        return self._stub.EnqueueStream(metadata=self.endpoint.metadata, wait_for_ready=self._waits)
+
+    async def _call(
+        self,
+        name: str,
+        request: Message,
+        timeout_s: float | None = None,
+        extra_s: float = 0.0,
+    ) -> Any:  # noqa: ANN401  # each call has an answer of its own
+        self._check_process()
+        self._ensure_open()
+        timeout_s = self._call_timeout_s if timeout_s is None else timeout_s
+        method = getattr(self._stub, name)
+        return await self._caller.call(method, request, timeout_s, extra_s)

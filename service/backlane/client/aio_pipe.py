@@ -1,0 +1,164 @@
+"""Owns the `EnqueueStream` of a client of an event loop: who hands in, who sends, who reads.
+
+As `pipe`, with tasks in place of threads: one serves the stream and reads it, one writes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Any
+
+import grpc
+
+from backlane import errors
+from backlane.client.caller import closed
+from backlane.client.outbox import Outbox, Parcel
+from backlane.client.patience import BACKOFF_FIRST_S, BACKOFF_LAST_S, is_passing
+from backlane.client.pipe import IDLE_S
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from backlane.client.outbox import Outcome
+    from backlane.v1 import execution_service_pb2 as api
+
+    OpenStream = Callable[[], Any]
+    """Begins a call, which is written, read and cancelled."""
+
+log = logging.getLogger("backlane.client")
+
+
+class AsyncPipe:
+    """One stream at a time, shared by all tasks of a client."""
+
+    def __init__(self, open_stream: OpenStream, *, waits: bool) -> None:
+        """Make a pipe; the first parcel opens its stream.
+
+        Args:
+            open_stream: begins a call.
+            waits: whether to try again while the server is away.
+        """
+        self._open_stream = open_stream
+        self._waits = waits
+        self._outbox = Outbox()
+        self._changed = asyncio.Event()
+        self._room = asyncio.Event()
+        self._server: asyncio.Task[None] | None = None
+        self._is_closed = False
+
+    async def send(
+        self, requests: Sequence[api.EnqueueRequest], size: int, timeout_s: float
+    ) -> Sequence[Outcome] | None:
+        """Enqueue requests and return their outcomes; None where the time was over before.
+
+        Raises:
+            CallCancelledError: the client was closed.
+        """
+        loop = asyncio.get_running_loop()
+        if not self._outbox.has_room and not await self._wait_for_room(timeout_s):
+            return None
+        if self._is_closed:
+            raise closed()
+        future: asyncio.Future[None] = loop.create_future()
+        parcel = Parcel(requests, size, lambda: _wake(future))
+        self._outbox.add(parcel)
+        self._changed.set()
+        if self._server is None:
+            self._server = loop.create_task(self._run())
+        # A timer in place of `wait_for`, which costs a task's worth for every enqueue.
+        timer = loop.call_later(timeout_s, future.cancel)
+        try:
+            await future
+        except asyncio.CancelledError:
+            self._outbox.abandon(parcel)
+            if asyncio.current_task().cancelling():  # type: ignore[union-attr]  # it is a task's
+                raise
+            return None
+        finally:
+            timer.cancel()
+        return parcel.outcomes
+
+    async def close(self) -> None:
+        """End the stream; whoever waits is told."""
+        self._is_closed = True
+        self._outbox.fail_all(closed())
+        self._room.set()
+        if self._server is not None:
+            self._server.cancel()
+            await asyncio.wait([self._server])
+
+    async def _wait_for_room(self, timeout_s: float) -> bool:
+        try:
+            async with asyncio.timeout(timeout_s):
+                while not (self._outbox.has_room or self._is_closed):
+                    self._room.clear()
+                    await self._room.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    async def _run(self) -> None:
+        """Serve streams until there is nothing to send."""
+        backoff_s = BACKOFF_FIRST_S
+        while True:
+            error = await self._serve()
+            if error is None:
+                if not len(self._outbox):
+                    break
+                self._outbox.rewind()
+                continue
+            if not self._consider(error):
+                break
+            await asyncio.sleep(backoff_s)
+            backoff_s = min(backoff_s * 2, BACKOFF_LAST_S) if is_passing(error) else BACKOFF_FIRST_S
+        self._server = None
+
+    async def _serve(self) -> errors.BacklaneError | None:
+        """Serve one stream to its end, and return what broke it."""
+        call = self._open_stream()
+        writer = asyncio.get_running_loop().create_task(self._write(call))
+        try:
+            async for answer in call:
+                self._outbox.answer(answer.outcomes)
+                self._room.set()
+                self._changed.set()
+        except grpc.RpcError as error:
+            return errors.from_rpc_error(error)
+        finally:
+            writer.cancel()
+            await asyncio.wait([writer])
+            call.cancel()
+        return None
+
+    async def _write(self, call: Any) -> None:  # noqa: ANN401  # as `OpenStream`
+        try:
+            while (message := await self._next()) is not None:
+                await call.write(message)
+            await call.done_writing()
+        except (grpc.RpcError, asyncio.InvalidStateError):
+            # The stream is broken; who reads it is told why.
+            return
+
+    async def _next(self) -> api.EnqueueStreamRequest | None:
+        while (message := self._outbox.take()) is None:
+            self._changed.clear()
+            try:
+                async with asyncio.timeout(IDLE_S):
+                    await self._changed.wait()
+            except TimeoutError:
+                if not len(self._outbox):
+                    return None
+        return message
+
+    def _consider(self, error: errors.BacklaneError) -> bool:
+        """Decide what follows a broken stream, and return whether another one does."""
+        log.debug("the stream of enqueues ended: %s", error)
+        self._outbox.recover(error, waits=self._waits)
+        self._room.set()
+        return len(self._outbox) > 0
+
+
+def _wake(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)

@@ -1,0 +1,134 @@
+"""Owns single calls: made again while the server is away, until their time is over."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from typing import TYPE_CHECKING, Final, TypeVar
+
+import grpc
+
+from backlane import errors
+from backlane.client.patience import Patience, explained, nobody_at
+
+if TYPE_CHECKING:
+    from backlane.channel import Endpoint
+
+Request = TypeVar("Request")
+Answer = TypeVar("Answer")
+
+PROBE_S: Final = 0.05
+"""How long a connected channel may take to say that it is, in seconds."""
+
+
+class Caller:
+    """Makes the calls of a client of threads."""
+
+    def __init__(self, channel: grpc.Channel, endpoint: Endpoint, *, waits: bool) -> None:
+        """Make calls over a channel."""
+        self._channel = channel
+        self._endpoint = endpoint
+        self._waits = waits
+        self.is_closed = False
+
+    def call(
+        self,
+        method: grpc.UnaryUnaryMultiCallable[Request, Answer],
+        request: Request,
+        timeout_s: float,
+        extra_s: float = 0.0,
+    ) -> Answer:
+        """Make a call.
+
+        Args:
+            method: what to call.
+            request: what with.
+            timeout_s: how long all attempts may take, in seconds.
+            extra_s: how much longer, because the server waits itself.
+        """
+        patience = Patience(timeout_s + extra_s, waits=self._waits)
+        while not self.is_closed:
+            try:
+                # Without `wait_for_ready` a call to a server that restarts fails at once, and
+                # between such calls gRPC looks at its sockets only every 5 s.
+                return method(
+                    request,
+                    timeout=patience.left_s,
+                    metadata=self._endpoint.metadata,
+                    wait_for_ready=self._waits,
+                )
+            except grpc.RpcError as broken:
+                error = errors.from_rpc_error(broken)
+                if isinstance(error, errors.CallTimeoutError):
+                    raise self.late(timeout_s) from broken
+                pause_s = patience.pause_s(error)
+                if pause_s is None:
+                    raise explained(error, self._endpoint.target) from broken
+            time.sleep(pause_s)
+        raise closed()
+
+    def late(self, timeout_s: float) -> errors.BacklaneError:
+        """Return the error of a call without an answer: is there a server at all?"""
+        ready = grpc.channel_ready_future(self._channel)
+        with contextlib.suppress(grpc.FutureTimeoutError):
+            ready.result(PROBE_S)
+            return silent(self._endpoint.target, timeout_s)
+        ready.cancel()
+        return nobody_at(self._endpoint.target, "")
+
+
+class AsyncCaller:
+    """Makes the calls of a client of an event loop."""
+
+    def __init__(self, channel: grpc.aio.Channel, endpoint: Endpoint, *, waits: bool) -> None:
+        """Make calls over a channel."""
+        self._channel = channel
+        self._endpoint = endpoint
+        self._waits = waits
+        self.is_closed = False
+
+    async def call(
+        self,
+        method: grpc.aio.UnaryUnaryMultiCallable[Request, Answer],
+        request: Request,
+        timeout_s: float,
+        extra_s: float = 0.0,
+    ) -> Answer:
+        """Make a call; see `Caller.call`."""
+        patience = Patience(timeout_s + extra_s, waits=self._waits)
+        while not self.is_closed:
+            try:
+                return await method(
+                    request,
+                    timeout=patience.left_s,
+                    metadata=self._endpoint.metadata,
+                    wait_for_ready=self._waits,
+                )
+            except grpc.RpcError as broken:
+                error = errors.from_rpc_error(broken)
+                if isinstance(error, errors.CallTimeoutError):
+                    raise self.late(timeout_s) from broken
+                pause_s = patience.pause_s(error)
+                if pause_s is None:
+                    raise explained(error, self._endpoint.target) from broken
+            await asyncio.sleep(pause_s)
+        raise closed()
+
+    def late(self, timeout_s: float) -> errors.BacklaneError:
+        """Return the error of a call without an answer: is there a server at all?"""
+        if self._channel.get_state() is grpc.ChannelConnectivity.READY:
+            return silent(self._endpoint.target, timeout_s)
+        return nobody_at(self._endpoint.target, "")
+
+
+def closed() -> errors.CallCancelledError:
+    """Return the error of a client that was closed."""
+    parts = errors.ErrorParts(grpc.StatusCode.CANCELLED, "this client is closed")
+    return errors.CallCancelledError(parts)
+
+
+def silent(target: str, timeout_s: float) -> errors.CallTimeoutError:
+    """Return the error of a server that is there and does not answer."""
+    text = f"{target} did not answer within {timeout_s:g} s"
+    return errors.CallTimeoutError(errors.ErrorParts(grpc.StatusCode.DEADLINE_EXCEEDED, text))

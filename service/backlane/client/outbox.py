@@ -1,0 +1,198 @@
+"""Owns what waits to go over an `EnqueueStream`, and what waits for its outcome.
+
+Pure bookkeeping, shared by the threads of one client and the tasks of another. A parcel is what
+one caller hands in: one request or a slice of many. Parcels leave in the order they came, as many
+as there are in one message, so that what gathers while a message is written is the next one.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from backlane import errors
+from backlane.client.patience import is_passing
+from backlane.v1 import execution_service_pb2 as api
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+MESSAGE_ITEMS_MAX: Final = 500
+MESSAGE_BYTES: Final = 1 << 20
+"""A message that reaches this size is closed; one request may exceed it by itself."""
+_PLACE: Final = re.compile(r"^items\[\d+\]\.")
+UNANSWERED_ITEMS_MAX: Final = 10_000
+UNANSWERED_BYTES_MAX: Final = 8 << 20
+
+Outcome = api.EnqueueResult | errors.BacklaneError
+"""What became of one request."""
+
+
+class Parcel:
+    """Requests of one caller, and their outcomes in order.
+
+    Attributes:
+        requests: what to enqueue; each has a request id.
+        outcomes: what is known so far.
+        done: called once all is known, by whoever reads the stream.
+    """
+
+    __slots__ = ("done", "is_abandoned", "outcomes", "requests", "sent", "size")
+
+    def __init__(
+        self, requests: Sequence[api.EnqueueRequest], size: int, done: Callable[[], object]
+    ) -> None:
+        """Wrap requests, whose encoded size is given in bytes."""
+        self.requests = requests
+        self.size = size
+        self.done = done
+        self.outcomes: list[Outcome] = []
+        self.sent = 0
+        self.is_abandoned = False
+
+    def refuse(self, error: errors.BacklaneError) -> None:
+        """End with the same error for all that is not known."""
+        self.outcomes += [error] * (len(self.requests) - len(self.outcomes))
+        self.done()
+
+
+class Outbox:
+    """Parcels in order: those at the front are answered, then sent, then waiting."""
+
+    def __init__(self) -> None:
+        """Begin empty."""
+        self._parcels: deque[Parcel] = deque()
+        self._waiting: deque[Parcel] = deque()
+        self._items = 0
+        self._bytes = 0
+        self._suspects = 0
+
+    def __len__(self) -> int:
+        """Count the parcels without all their outcomes."""
+        return len(self._parcels)
+
+    @property
+    def has_room(self) -> bool:
+        """Whether more should be handed in now."""
+        return self._items < UNANSWERED_ITEMS_MAX and self._bytes < UNANSWERED_BYTES_MAX
+
+    def add(self, parcel: Parcel) -> None:
+        """Take a parcel in."""
+        self._parcels.append(parcel)
+        self._waiting.append(parcel)
+        self._items += len(parcel.requests)
+        self._bytes += parcel.size
+
+    def take(self) -> api.EnqueueStreamRequest | None:
+        """Return the next message; None where there is nothing to send now."""
+        if self._suspects and self._unanswered:
+            return None
+        most = 1 if self._suspects else MESSAGE_ITEMS_MAX
+        requests: list[api.EnqueueRequest] = []
+        size = 0
+        while self._waiting and len(requests) < most and size < MESSAGE_BYTES:
+            parcel = self._waiting[0]
+            part = parcel.requests[parcel.sent : parcel.sent + most - len(requests)]
+            parcel.sent += len(part)
+            requests += part
+            size += parcel.size * len(part) // len(parcel.requests)
+            if parcel.sent == len(parcel.requests):
+                self._waiting.popleft()
+        return api.EnqueueStreamRequest(items=requests) if requests else None
+
+    def answer(self, outcomes: Iterable[api.EnqueueOutcome]) -> None:
+        """Hand out what the server answered to the oldest requests."""
+        for outcome in outcomes:
+            if outcome.HasField("result"):
+                self._note(outcome.result)
+            else:
+                self._note(_without_place(errors.from_status(outcome.status)))
+
+    def rewind(self) -> None:
+        """Have all that is not answered sent again on another stream, but for what is abandoned."""
+        self._drop(parcel for parcel in list(self._parcels) if parcel.is_abandoned)
+        for parcel in self._parcels:
+            parcel.sent = len(parcel.outcomes)
+        self._waiting = deque(self._parcels)
+
+    def recover(self, error: errors.BacklaneError, *, waits: bool) -> None:
+        """Decide what follows a broken stream: all again, one by one, or nothing."""
+        if is_passing(error) and waits:
+            self.rewind()
+        elif isinstance(error, errors.InvalidArgumentError | errors.OutOfRangeError):
+            self.blame(error)
+        else:
+            self.fail_all(error)
+
+    def blame(self, error: errors.BacklaneError) -> None:
+        """Find what made the server end a stream: from now on one request goes at a time.
+
+        With one on its way already, that is it, and it alone is refused.
+        """
+        unanswered = self._unanswered
+        if self._suspects and unanswered == 1:
+            self._note(error)
+        else:
+            self._suspects = unanswered
+        self.rewind()
+
+    def abandon(self, parcel: Parcel) -> None:
+        """Wait no longer for a parcel: its caller has left."""
+        parcel.is_abandoned = True
+        if not parcel.sent and parcel in self._waiting:
+            self._drop([parcel])
+            self._waiting = deque(other for other in self._waiting if other is not parcel)
+
+    def fail_all(self, error: errors.BacklaneError) -> None:
+        """End every parcel with an error."""
+        parcels = list(self._parcels)
+        self._drop(parcels)
+        self._waiting.clear()
+        for parcel in parcels:
+            parcel.refuse(error)
+
+    @property
+    def _unanswered(self) -> int:
+        """How many requests are on their way."""
+        return sum(parcel.sent - len(parcel.outcomes) for parcel in self._sent_parcels())
+
+    def _sent_parcels(self) -> Iterator[Parcel]:
+        for parcel in self._parcels:
+            if not parcel.sent:
+                return
+            yield parcel
+
+    def _note(self, outcome: Outcome) -> None:
+        parcel = self._parcels[0]
+        parcel.outcomes.append(outcome)
+        self._suspects = max(0, self._suspects - 1)
+        if len(parcel.outcomes) == len(parcel.requests):
+            self._drop([parcel])
+            parcel.done()
+
+    def _drop(self, parcels: Iterable[Parcel]) -> None:
+        for parcel in parcels:
+            if self._parcels[0] is parcel:
+                self._parcels.popleft()
+            else:
+                self._parcels.remove(parcel)
+            self._items -= len(parcel.requests)
+            self._bytes -= parcel.size
+
+
+def _without_place(error: errors.BacklaneError) -> errors.BacklaneError:
+    """Return an error whose fields are those of the request, wherever in a message it stood."""
+    parts = error.parts
+    return type(error)(
+        replace(
+            parts,
+            message=_PLACE.sub("", parts.message),
+            metadata={name: _PLACE.sub("", text) for name, text in parts.metadata.items()},
+            violations=tuple(
+                errors.FieldViolation(_PLACE.sub("", field), description)
+                for field, description in parts.violations
+            ),
+        )
+    )

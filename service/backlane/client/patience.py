@@ -1,0 +1,74 @@
+"""Owns the decision whether a call is made again, when, and what a caller is told in the end."""
+
+from __future__ import annotations
+
+import random
+import time
+from typing import Final
+
+import grpc
+
+from backlane import errors
+
+BACKOFF_FIRST_S: Final = 0.05
+BACKOFF_LAST_S: Final = 1.0
+_NEVER_REACHED: Final = "failed to connect to all addresses"
+
+
+class Patience:
+    """One call's deadline, and the pauses between its attempts.
+
+    Every call of a client is safe to repeat: what it creates carries a request id, and the others
+    change nothing or the same thing again.
+    """
+
+    def __init__(self, timeout_s: float, *, waits: bool = True) -> None:
+        """Begin to count.
+
+        Args:
+            timeout_s: how long all attempts together may take, in seconds.
+            waits: whether to try again while the server is away.
+        """
+        self._deadline = time.monotonic() + timeout_s
+        self._waits = waits
+        self._backoff_s = BACKOFF_FIRST_S
+
+    @property
+    def left_s(self) -> float:
+        """Seconds until the deadline; never less than a millisecond, for an attempt's sake."""
+        return max(0.001, self._deadline - time.monotonic())
+
+    def pause_s(self, error: errors.BacklaneError) -> float | None:
+        """Return how long to pause before another attempt; None where there is none."""
+        if not self._waits or not is_passing(error):
+            return None
+        # Jitter, so that a server's restart is not met by all clients at once.
+        jittered_s = self._backoff_s * random.uniform(0.5, 1.0)  # noqa: S311  # no secret
+        self._backoff_s = min(self._backoff_s * 2, BACKOFF_LAST_S)
+        pause_s = max(jittered_s, error.retry_after_s or 0.0)
+        return pause_s if time.monotonic() + pause_s < self._deadline else None
+
+
+def is_passing(error: errors.BacklaneError) -> bool:
+    """Tell whether the server was away, or about to be, rather than unwilling."""
+    return isinstance(error, errors.UnavailableError | errors.CallCancelledError)
+
+
+def explained(error: errors.BacklaneError, target: str) -> errors.BacklaneError:
+    """Return the error as a person needs it: one about a server that is not there names it."""
+    if isinstance(error, errors.UnavailableError) and not error.reason:
+        return nobody_at(target, error.message)
+    if isinstance(error, errors.UnimplementedError):
+        text = f"the server at {target} does not know this call: it is older than this client, or"
+        return errors.UnimplementedError(
+            errors.ErrorParts(error.code, f"{text} no Backlane server ({error.message})")
+        )
+    return error
+
+
+def nobody_at(target: str, message: str) -> errors.UnavailableError:
+    """Return the error of a server that is not there."""
+    why = message.partition("last error: ")[2] if _NEVER_REACHED in message else message
+    text = f"no server at {target}: start one with `backlane serve`, or name another target"
+    parts = errors.ErrorParts(grpc.StatusCode.UNAVAILABLE, f"{text} ({why})" if why else text)
+    return errors.UnavailableError(parts)

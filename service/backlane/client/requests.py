@@ -1,0 +1,221 @@
+"""Owns the requests: options, durations and inputs as the contract has them."""
+
+from __future__ import annotations
+
+import itertools
+import secrets
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from google.protobuf.duration_pb2 import Duration
+from pydantic_core import PydanticSerializationError, to_json, to_jsonable_python
+
+from backlane import errors
+from backlane.errors import InvalidInputError
+from backlane.schema import json as schema_json
+from backlane.schema.options import ABSENT, RawInput
+from backlane.schema.values import NotJsonError, to_value
+from backlane.v1 import execution_pb2 as records
+from backlane.v1 import execution_service_pb2 as api
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from backlane.schema.options import EnqueueOptions, Retry
+
+ITEM_BYTES_MAX: Final = 4 << 20
+"""No server can be set to take more in one execution, and none of it would reach a worker."""
+_INSTANTS: Final = ("not_before", "start_deadline", "deadline")
+
+
+class RequestIds:
+    """Makes request ids that nobody else makes, and nobody guesses."""
+
+    def __init__(self) -> None:
+        """Begin with a prefix of its own."""
+        self._prefix = secrets.token_hex(12)
+        self._numbers = itertools.count(1)
+
+    def __call__(self) -> str:
+        """Return the next one."""
+        return f"{self._prefix}-{next(self._numbers)}"
+
+
+def enqueue_request(
+    tenant_id: str, callable_name: str, given: object, options: EnqueueOptions
+) -> api.EnqueueRequest:
+    """Make the request of an enqueue, but for its request id.
+
+    Raises:
+        InvalidInputError: something cannot be sent.
+    """
+    request = api.EnqueueRequest(tenant_id=tenant_id, callable_name=callable_name)
+    for name, value in options.items():
+        try:
+            _SETTERS[name](request, value)
+        except KeyError:
+            raise InvalidInputError(
+                f"{name} is no option of an enqueue; there are {', '.join(_SETTERS)}"
+            ) from None
+        except (TypeError, ValueError, AttributeError) as error:
+            raise InvalidInputError(f"{name} cannot be {value!r}: {error}") from error
+    if "delay" in options and "not_before" in options:
+        raise InvalidInputError("delay and not_before exclude each other")
+    set_input(request, given)
+    return request
+
+
+def set_input(request: api.EnqueueRequest, given: object) -> None:
+    """Set a request's input: the JSON of anything, a `RawInput` as it is.
+
+    Raises:
+        InvalidInputError: it is not JSON, nor anything that pydantic can turn into JSON.
+    """
+    if given is ABSENT:
+        return
+    try:
+        request.input = given if isinstance(given, RawInput) else to_text(given)
+    except UnicodeEncodeError as error:
+        raise InvalidInputError(f"input: {error}") from error
+
+
+def to_text(given: object) -> str:
+    """Return the JSON of an input.
+
+    Raises:
+        InvalidInputError: there is none.
+    """
+    try:
+        # Strings in place of NaN would go through; constants, which are no JSON, can be told.
+        text = to_json(given, inf_nan_mode="constants").decode()
+    except (PydanticSerializationError, ValueError, RecursionError) as error:
+        raise InvalidInputError(f"input: {error}") from error
+    if ("NaN" in text or "Infinity" in text) and _holds_no_number(given):
+        raise InvalidInputError("input: NaN and infinities are not JSON")
+    return text
+
+
+def check_size(request: api.EnqueueRequest) -> int:
+    """Return a request's encoded size in bytes.
+
+    Raises:
+        TooLargeError: no server would take it.
+    """
+    size = request.ByteSize()
+    if size > ITEM_BYTES_MAX:
+        parts = errors.ErrorParts(
+            code=errors.REASONS["TOO_LARGE"].code,
+            message=f"the execution has {size} bytes, and no server takes more than "
+            f"{ITEM_BYTES_MAX}",
+            reason="TOO_LARGE",
+            metadata={"field": "input", "limit": str(ITEM_BYTES_MAX), "size": str(size)},
+        )
+        raise errors.TooLargeError(parts)
+    return size
+
+
+def merged(defaults: EnqueueOptions, options: Mapping[str, object]) -> EnqueueOptions:
+    """Return options with a callable's own defaults below them; None counts as not given."""
+    given = {name: value for name, value in options.items() if value is not None}
+    return cast("EnqueueOptions", {**defaults, **given})
+
+
+def duration(seconds: float) -> Duration:
+    """Return a duration of that many seconds."""
+    made = Duration()
+    made.FromMilliseconds(round(seconds * 1000))
+    return made
+
+
+def _holds_no_number(given: object) -> bool:
+    """Tell whether it holds NaN or an infinity, and not just a text that says so."""
+    try:
+        to_value(to_jsonable_python(given, inf_nan_mode="constants"))
+    except NotJsonError as problem:
+        return "which JSON does not have" in str(problem)
+    return False
+
+
+def _milliseconds(given: float | timedelta) -> int:
+    span = given if isinstance(given, timedelta) else timedelta(seconds=given)
+    return span // timedelta(milliseconds=1)
+
+
+def _set_instant(request: api.EnqueueRequest, name: str, given: datetime) -> None:
+    if given.tzinfo is None:
+        raise ValueError("it names no time zone; use datetime.now(UTC) and the like")
+    getattr(request, name).FromDatetime(given.astimezone(UTC))
+
+
+def _set_delay(request: api.EnqueueRequest, given: float | timedelta) -> None:
+    span = given if isinstance(given, timedelta) else timedelta(seconds=given)
+    if span < timedelta(0):
+        raise ValueError("it must not be negative")
+    request.not_before.FromDatetime(datetime.now(UTC) + span)
+
+
+def _set_metadata(request: api.EnqueueRequest, given: Mapping[str, object]) -> None:
+    for name, part in given.items():
+        request.metadata[name].CopyFrom(to_value(part))
+
+
+def _set_retry(request: api.EnqueueRequest, given: Retry) -> None:
+    retry = request.config.retry
+    # Present even where all of it is left at its defaults: that is what switches retries on.
+    retry.SetInParent()
+    retry.max_attempts = given.max_attempts
+    retry.strategy = _number(records.RetryStrategy.DESCRIPTOR, given.strategy)
+    retry.initial_delay_ms = _milliseconds(given.initial_delay)
+    retry.backoff_multiplier = given.backoff_multiplier
+    retry.max_delay_ms = _milliseconds(given.max_delay)
+    retry.jitter = given.jitter
+    retry.retry_on.extend(
+        _number(records.ErrorCategory.DESCRIPTOR, category) for category in given.retry_on
+    )
+
+
+def _set_mode(request: api.EnqueueRequest, given: str) -> None:
+    request.config.mode = _number(records.BackgroundExecutionMode.DESCRIPTOR, given)
+
+
+def _set_dedup_policy(request: api.EnqueueRequest, given: str) -> None:
+    request.dedup_policy = _number(api.DedupPolicy.DESCRIPTOR, given)
+
+
+def _set_priority(request: api.EnqueueRequest, given: int) -> None:
+    request.config.priority = given
+
+
+def _set_timeout(request: api.EnqueueRequest, given: float | timedelta) -> None:
+    request.config.timeout_ms = _milliseconds(given)
+
+
+def _number(enum: Any, text: str) -> Any:  # noqa: ANN401  # each enum's own type of numbers
+    return schema_json.enum_number(enum, text)
+
+
+def _field(name: str) -> Callable[[api.EnqueueRequest, Any], None]:
+    return lambda request, given: setattr(request, name, given)
+
+
+def _instant(name: str) -> Callable[[api.EnqueueRequest, Any], None]:
+    return lambda request, given: _set_instant(request, name, given)
+
+
+_SETTERS: Final[Mapping[str, Callable[[api.EnqueueRequest, Any], None]]] = {
+    "mode": _set_mode,
+    "priority": _set_priority,
+    "timeout": _set_timeout,
+    "retry": _set_retry,
+    "delay": _set_delay,
+    **{name: _instant(name) for name in _INSTANTS},
+    "context": lambda request, given: request.context.update(given),
+    "metadata": _set_metadata,
+    "max_worker_losses": _field("max_worker_losses"),
+    "request_id": _field("request_id"),
+    "dedup_key": _field("dedup_key"),
+    "dedup_policy": _set_dedup_policy,
+    "traceparent": _field("traceparent"),
+    # Of the call, and no part of the request.
+    "call_timeout": lambda _request, _given: None,
+}

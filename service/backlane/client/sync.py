@@ -1,0 +1,398 @@
+"""Owns `Client`: the producers' calls for programs with threads."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, Unpack, cast, overload
+
+from backlane import errors
+from backlane.client.base import (
+    WAIT_IDS_MAX,
+    ClientBase,
+    Slices,
+    WaitResult,
+    checked,
+    completed,
+    ids_of,
+    is_bare,
+    outcome_of,
+    put_together,
+)
+from backlane.client.caller import Caller
+from backlane.client.handle import Handle
+from backlane.client.pipe import Pipe
+from backlane.client.requests import duration
+from backlane.client.target import load
+from backlane.schema.options import ABSENT
+from backlane.schema.records import BackgroundExecution, QueueStats
+from backlane.v1 import execution_service_pb2 as api
+from backlane.v1.execution_service_pb2_grpc import ExecutionServiceStub
+
+if TYPE_CHECKING:
+    import builtins
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from types import TracebackType
+
+    import grpc
+
+    from backlane.client.base import Named, Slice, Until
+    from backlane.client.outbox import Outcome
+    from backlane.client.target import Takes, TakesNothing, Target
+    from backlane.schema.options import EnqueueOptions
+    from backlane.schema.records import Status
+
+    Waiting = deque[tuple[Slice, Callable[[], Sequence[Outcome] | None]]]
+
+I = TypeVar("I")  # noqa: E741  # the input's type
+O = TypeVar("O")  # noqa: E741  # the output's type
+Request = TypeVar("Request")
+Answer = TypeVar("Answer")
+
+SLICES_IN_FLIGHT: Final = 16
+"""Messages of `enqueue_many` that wait for their answers at once."""
+
+
+class Client(ClientBase):
+    """The calls of a producer, for one tenant. Safe to use from many threads, but not after a fork.
+
+    Enqueues of all threads share one stream, in which what gathers meanwhile is one message. What
+    creates carries a request_id, so that every call is safe to repeat, and is repeated while the
+    server is away, until its time is over.
+    """
+
+    def _open(self) -> None:
+        self._channel = self.endpoint.open()
+        self._stub = ExecutionServiceStub(self._channel)
+        self._pipe = Pipe(self._open_stream, waits=self._waits)
+        self._caller = Caller(self._channel, self.endpoint, waits=self._waits)
+
+    def __enter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close it."""
+        self.close()
+
+    def close(self) -> None:
+        """Close the channel; calls in progress end as cancelled."""
+        self._caller.is_closed = True
+        self._pipe.close()
+        self._channel.close()
+
+    @overload
+    def enqueue(
+        self, called: Takes[I, O], given: I, /, **options: Unpack[EnqueueOptions]
+    ) -> Handle[O]: ...
+    @overload
+    def enqueue(
+        self, called: TakesNothing[O], /, **options: Unpack[EnqueueOptions]
+    ) -> Handle[O]: ...
+    @overload
+    def enqueue(
+        self, called: str, given: object = ABSENT, /, **options: Unpack[EnqueueOptions]
+    ) -> Handle[Any]: ...
+    def enqueue(
+        self, called: object, given: object = ABSENT, /, **options: Unpack[EnqueueOptions]
+    ) -> Handle[Any]:
+        """Enqueue one execution, durably, and return a handle to it.
+
+        Args:
+            called: the callable's name, or the decorated function, which brings its types and
+                its defaults.
+            given: its input: anything that pydantic turns into JSON, or a `RawInput`.
+            options: see `EnqueueOptions`.
+
+        Raises:
+            InvalidInputError: input or options cannot be sent; nothing was.
+            BacklaneError: the server refused it, or cannot be reached.
+        """
+        ready = self._prepare(called, given, options)
+        outcomes = self._pipe.send([ready.request], ready.size, ready.timeout_s)
+        if outcomes is None:
+            raise self._caller.late(ready.timeout_s)
+        [made] = self._handled(outcomes, ready.target, Handle)
+        if isinstance(made, Exception):
+            raise made
+        return cast("Handle[Any]", made)
+
+    @overload
+    def enqueue_many(
+        self,
+        called: Takes[I, O],
+        inputs: Iterable[I],
+        /,
+        *,
+        return_exceptions: bool = False,
+        **options: Unpack[EnqueueOptions],
+    ) -> builtins.list[Handle[O]]: ...
+    @overload
+    def enqueue_many(
+        self,
+        called: str,
+        inputs: Iterable[object],
+        /,
+        *,
+        return_exceptions: bool = False,
+        **options: Unpack[EnqueueOptions],
+    ) -> builtins.list[Handle[Any]]: ...
+    def enqueue_many(
+        self,
+        called: object,
+        inputs: Iterable[object],
+        /,
+        *,
+        return_exceptions: bool = False,
+        **options: Unpack[EnqueueOptions],
+    ) -> builtins.list[Handle[Any]]:
+        """Enqueue one execution for each input, and return their handles in order.
+
+        They go over the stream in large messages, several on their way at once, drawn from
+        `inputs` as they are sent. Each is made or refused by itself. With a `request_id` each
+        has one of its own that begins with it, so that the whole can be repeated.
+
+        Args:
+            called: as `enqueue` has it.
+            inputs: one input each.
+            return_exceptions: return the errors of refused ones in their places, instead of
+                raising.
+            options: of every one of them.
+
+        Raises:
+            EnqueueManyError: some were refused; its `outcomes` hold every handle and error. Where
+                the server could not be reached any more they end there.
+        """
+        target, timeout_s, slices = self._slices(called, inputs, options)
+        waiting: Waiting = deque()
+        outcomes: builtins.list[Any] = []
+        for part in slices:
+            waiting.append((part, self._pipe.hand_in(part.requests, part.size, timeout_s)))
+            if len(waiting) >= SLICES_IN_FLIGHT and not self._note(
+                waiting.popleft(), target, timeout_s, outcomes
+            ):
+                break
+        while waiting:
+            self._note(waiting.popleft(), target, timeout_s, outcomes)
+        return checked(outcomes, return_exceptions=return_exceptions)
+
+    @overload
+    def run(
+        self,
+        called: Takes[I, O],
+        given: I,
+        /,
+        *,
+        wait_timeout: float | None = None,
+        **options: Unpack[EnqueueOptions],
+    ) -> O: ...
+    @overload
+    def run(
+        self,
+        called: TakesNothing[O],
+        /,
+        *,
+        wait_timeout: float | None = None,
+        **options: Unpack[EnqueueOptions],
+    ) -> O: ...
+    @overload
+    def run(
+        self,
+        called: str,
+        given: object = ABSENT,
+        /,
+        *,
+        wait_timeout: float | None = None,
+        **options: Unpack[EnqueueOptions],
+    ) -> Any: ...  # noqa: ANN401  # JSON of any kind
+    def run(
+        self,
+        called: object,
+        given: object = ABSENT,
+        /,
+        *,
+        wait_timeout: float | None = None,
+        **options: Unpack[EnqueueOptions],
+    ) -> Any:  # the callable's own type
+        """Enqueue, wait for the end, and return the output; mode `silent` unless told.
+
+        The execution goes on if this process ends; repeat it with a `request_id` to wait again.
+
+        Args:
+            called: as `enqueue` has it.
+            given: as `enqueue` has it.
+            wait_timeout: how long to wait for the result, in seconds; None waits for ever.
+            options: as `enqueue` has them.
+
+        Raises:
+            ExecutionEndedError: it failed, was cancelled, or timed out.
+            NotFinishedError: the time is over; a `TimeoutError`.
+            InvalidInputError: input or options cannot be sent; nothing was.
+            BacklaneError: the server refused it, or cannot be reached.
+        """
+        ready = self._prepare(called, given, options)
+        slices = Slices(wait_timeout)
+        while True:
+            slice_s = slices.next_s()
+            request = api.RunRequest(enqueue=ready.request, timeout=duration(slice_s))
+            answer = self._call(self._stub.Run, request, ready.timeout_s, slice_s)
+            execution = BackgroundExecution(answer.execution)
+            if execution.is_finished:
+                return load(ready.target, completed(execution).output)
+            if slices.is_over:
+                raise errors.NotFinishedError(
+                    execution.execution_id, execution.status, wait_timeout or 0.0
+                )
+
+    def get(self, execution_id: str) -> BackgroundExecution:
+        """Read one execution, in full.
+
+        Raises:
+            ExecutionNotFoundError: this tenant has none of that id.
+        """
+        answer = self._call(self._stub.Get, self._get_request(execution_id))
+        return BackgroundExecution(answer.execution)
+
+    def handle(self, execution_id: str) -> Handle[Any]:
+        """Return a handle to an execution by its id; nothing is asked of the server."""
+        return Handle(self, execution_id, None, existing=True)
+
+    def list(
+        self, *, status: Status | str | None = None, limit: int | None = None, full: bool = False
+    ) -> Iterator[BackgroundExecution]:
+        """Yield executions, newest first, a page at a time as they are drawn.
+
+        Args:
+            status: only those that stand there.
+            limit: how many at most; None for all.
+            full: with input, output, context and metadata.
+        """
+        request = self._list_request(status, limit, full=full)
+        left = limit
+        while left is None or left > 0:
+            page = self._call(self._stub.List, request)
+            for proto in page.executions[:left]:
+                yield BackgroundExecution(proto)
+            if not page.next_page_token:
+                return
+            left = None if left is None else left - len(page.executions)
+            request.page_token = page.next_page_token
+
+    def wait(
+        self,
+        executions: Iterable[Named | str],
+        *,
+        until: Until = "all",
+        timeout: float | None = None,
+    ) -> WaitResult:
+        """Wait until executions have ended, however they do.
+
+        Args:
+            executions: handles or ids; one that is named twice counts once.
+            until: `all`, `any`, or how many. Other than `all` it takes 1 000 at most.
+            timeout: how long to wait, in seconds; None waits for ever, 0 looks once.
+
+        Raises:
+            ValueError: there is nothing to wait for, or `until` does not fit.
+            BacklaneError: the server cannot be asked.
+        """
+        ids = ids_of(executions, until)
+        patience = None if timeout is None else time.monotonic() + timeout
+        outcomes: builtins.list[BackgroundExecution | errors.BacklaneError] = []
+        satisfied = True
+        for start in range(0, len(ids), WAIT_IDS_MAX):
+            left = None if patience is None else max(0.0, patience - time.monotonic())
+            part = self._wait_for(ids[start : start + WAIT_IDS_MAX], until, left)
+            outcomes += part.outcomes
+            satisfied = satisfied and part.satisfied
+        return WaitResult(outcomes, satisfied)
+
+    def cancel(self, execution: Named | str) -> BackgroundExecution:
+        """End a queued execution, or ask the holder of a running one to stop.
+
+        Raises:
+            TransitionNotAllowedError: it has ended already.
+            ExecutionNotFoundError: this tenant has none of that id.
+        """
+        [execution_id] = ids_of([execution], "all")
+        answer = self._call(self._stub.Cancel, self._cancel_request(execution_id))
+        return BackgroundExecution(answer.execution)
+
+    def peek(
+        self, *, limit: int = 10, callables: Sequence[str] = ()
+    ) -> Sequence[BackgroundExecution]:
+        """Return the next executions in the order they would be leased, leasing none.
+
+        Args:
+            limit: how many at most, 1 to 1 000.
+            callables: those to look at: names, `prefix.*` or `*`; none means all.
+        """
+        answer = self._call(self._stub.Peek, self._peek_request(limit, callables))
+        return [BackgroundExecution(proto) for proto in answer.executions]
+
+    def stats(self) -> QueueStats:
+        """Count what is unfinished."""
+        request = api.GetQueueStatsRequest(tenant_id=self.tenant)
+        return QueueStats(self._call(self._stub.GetQueueStats, request))
+
+    def _finished(self, execution_id: str, timeout: float | None) -> BackgroundExecution:
+        """Wait for one execution, and read it in full."""
+        part = self._wait_for([execution_id], "all", timeout)
+        [outcome] = part.outcomes
+        if isinstance(outcome, errors.BacklaneError):
+            raise self._explained(outcome)
+        if not part.satisfied:
+            raise errors.NotFinishedError(execution_id, outcome.status, timeout or 0.0)
+        return self.get(execution_id)
+
+    def _wait_for(self, ids: Sequence[str], until: Until, timeout: float | None) -> WaitResult:
+        slices = Slices(timeout)
+        while True:
+            slice_s = slices.next_s()
+            request = self._wait_request(ids, until, slice_s)
+            answer = self._call(self._stub.Wait, request, extra_s=slice_s)
+            if answer.satisfied or slices.is_over:
+                break
+        outcomes = [outcome_of(outcome) for outcome in answer.outcomes]
+        shown = [
+            self.get(ids[index]) if is_bare(outcome) else outcome
+            for index, outcome in enumerate(outcomes)
+        ]
+        return WaitResult(shown, answer.satisfied)
+
+    def _note(
+        self,
+        waited: tuple[Slice, Callable[[], Sequence[Outcome] | None]],
+        target: Target | None,
+        timeout_s: float,
+        into: builtins.list[Any],
+    ) -> bool:
+        """Wait for one slice, note what became of it, and return whether it was answered."""
+        part, wait = waited
+        outcomes = wait()
+        answered = outcomes is not None
+        if outcomes is None:
+            outcomes = [self._caller.late(timeout_s)] * len(part.requests)
+        into += self._handled(put_together(part, outcomes), target, Handle)
+        return answered
+
+    def _open_stream(self, messages: Iterator[api.EnqueueStreamRequest]) -> Any:  # noqa: ANN401
+        return self._stub.EnqueueStream(
+            messages, metadata=self.endpoint.metadata, wait_for_ready=self._waits
+        )
+
+    def _call(
+        self,
+        method: grpc.UnaryUnaryMultiCallable[Request, Answer],
+        request: Request,
+        timeout_s: float | None = None,
+        extra_s: float = 0.0,
+    ) -> Answer:
+        self._check_process()
+        timeout_s = self._call_timeout_s if timeout_s is None else timeout_s
+        return self._caller.call(method, request, timeout_s, extra_s)
