@@ -1,0 +1,63 @@
+"""A user's file in which every type is right; both type checkers have to find it so."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, assert_type
+
+from backlane import AsyncClient, AsyncHandle, BackgroundExecution, Client, Context, Handle, Worker
+
+worker = Worker("mail")
+
+
+@dataclass
+class Mail:
+    """An input."""
+
+    to: str
+
+
+@worker.callable
+async def greet(name: str) -> int:
+    """Take one input."""
+    return len(name)
+
+
+@worker.callable(name="mail.send", priority=90, timeout=10)
+def send(ctx: Context, mail: Mail) -> list[str]:
+    """Take the context before the input."""
+    return [mail.to, ctx.execution_id]
+
+
+@worker.callable
+def tick() -> bool:
+    """Take nothing."""
+    return True
+
+
+@worker.callable()
+async def tock(ctx: Context) -> str:
+    """Take the context alone."""
+    return ctx.tenant_id
+
+
+def produce(client: Client) -> None:
+    """Follow the types of every call."""
+    assert_type(tick(), bool)
+    assert_type(client.enqueue(greet, "Ada"), Handle[int])
+    assert_type(client.enqueue(greet, "Ada", priority=0, delay=5).result(timeout=1), int)
+    assert_type(client.run(send, Mail("ada")), list[str])
+    assert_type(client.run(tick), bool)
+    assert_type(client.enqueue(tock), Handle[str])
+    assert_type(client.enqueue_many(greet, ["a", "b"]), list[Handle[int]])
+    assert_type(client.run("by.name", {"any": "json"}), Any)
+    assert_type(client.get("exec_x"), BackgroundExecution)
+
+
+async def produce_async(client: AsyncClient) -> None:
+    """Follow them once more."""
+    assert_type(await greet(name="Ada"), int)
+    assert_type(await client.enqueue(greet, "Ada"), AsyncHandle[int])
+    assert_type(await client.run(send, Mail("ada")), list[str])
+    assert_type(await (await client.enqueue(tick)).result(), bool)
+    assert_type(await client.enqueue_many(greet, ["a"]), list[AsyncHandle[int]])

@@ -1,0 +1,35 @@
+"""A user's file in which each marked line has a type error; both checkers have to find each."""
+
+from __future__ import annotations
+
+from backlane import Client, Context, Worker
+
+worker = Worker("mail")
+
+
+@worker.callable
+async def greet(name: str) -> int:
+    """Take one input."""
+    return len(name)
+
+
+@worker.callable
+def tick(ctx: Context) -> bool:
+    """Take the context alone."""
+    return bool(ctx)
+
+
+def produce(client: Client) -> None:
+    """Make mistakes."""
+    client.enqueue(greet, 7)  # wrong: not a text
+    client.enqueue(greet)  # wrong: no input
+    client.run(tick, "x")  # wrong: takes none
+    client.enqueue(greet, "Ada", priorty=1)  # wrong: no such option
+    result: str = client.run(greet, "Ada")  # wrong: an int
+    greet(7)  # wrong: called as a function
+    print(result)
+
+
+@worker.callable(priority="high")  # wrong: not a number
+def other() -> None:
+    """Take nothing."""
