@@ -14,9 +14,9 @@ def read_duration(flag: str, text: str) -> timedelta:
         typer.BadParameter: it is none.
     """
     # pydantic takes its time to import, and most commands are given no duration.
-    from pydantic import TypeAdapter, ValidationError  # noqa: PLC0415
+    from pydantic import TypeAdapter, ValidationError
 
-    from backlane.config import Duration  # noqa: PLC0415
+    from backlane.config import Duration
 
     try:
         return TypeAdapter(Duration).validate_python(text)

@@ -20,6 +20,14 @@ if TYPE_CHECKING:
 COMMANDS: Final[Mapping[str, str]] = {
     "serve": "Run the server.",
     "worker": "Run the callables of a module.",
+    "enqueue": "Enqueue an execution, and print its id.",
+    "run": "Enqueue an execution, wait for it, and print its output.",
+    "get": "Show one execution.",
+    "list": "List executions, newest first.",
+    "wait": "Wait until executions have ended.",
+    "cancel": "Cancel an execution.",
+    "peek": "Show what is leased next.",
+    "stats": "Count what has not ended.",
     "demo": "Watch executions go through a server and its workers.",
     "bench": "Measure a server.",
 }
@@ -31,6 +39,8 @@ _UsageError: Final[type[Exception]] = typer.BadParameter.__base__  # type: ignor
 
 def main() -> None:
     """Run the command that the process's arguments name, and exit with its status."""
+    # grpc's core writes lines of its own to stderr, about things that are told here anyway.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     for stream in (sys.stdout, sys.stderr):
         # Results and records are UTF-8 wherever they go; nothing in them can break the printing.
         _as_utf8(stream)
@@ -103,7 +113,7 @@ def _as_utf8(stream: TextIO | Any) -> None:  # noqa: ANN401  # or whatever was p
 
 def _show_version(is_asked: bool) -> None:  # noqa: FBT001  # typer passes it by position
     if is_asked:
-        from importlib.metadata import version  # noqa: PLC0415  # --help does without
+        from importlib.metadata import version
 
         typer.echo(f"backlane {version('backlane')}")
         raise typer.Exit

@@ -75,6 +75,9 @@ class Place:
     ] = "default"
 
 
+ExecutionId = Annotated[
+    str, typer.Argument(metavar="ID", show_default=False, help="The execution's id.")
+]
 AsJson = Annotated[
     bool, option("--json", "Print schema JSON, one record a line.", default="off, text for people")
 ]

@@ -32,7 +32,7 @@ def run_reloading(app: str, arguments: Sequence[str]) -> int:
         Trouble: the library that watches files is not there.
     """
     try:
-        import watchfiles  # noqa: PLC0415  # an extra
+        import watchfiles
     except ModuleNotFoundError:
         raise Trouble(
             "--reload needs the library watchfiles: pip install 'backlane[reload]'", Exit.USAGE

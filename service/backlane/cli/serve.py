@@ -83,8 +83,6 @@ def command(  # noqa: PLR0913  # one parameter for each setting
         level=config.log_level.upper(),
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
     )
-    # grpc's core writes lines of its own to stderr, about things that are reported here anyway.
-    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
-    from backlane.server.app import run  # noqa: PLC0415  # after the settings, which it needs not
+    from backlane.server.app import run  # after the settings, which it needs not
 
     raise typer.Exit(run(config))

@@ -112,7 +112,7 @@ def command(  # noqa: PLR0913  # one parameter for each setting
     Prints one line once it starts, and logs to stderr. A server that is away is waited for.
     """
     if reload:
-        from backlane.cli.reload import run_reloading  # noqa: PLC0415  # wants an extra
+        from backlane.cli.reload import run_reloading
 
         return run_reloading(app, sys.argv[1:])
     overrides: dict[str, Any] = {
@@ -123,7 +123,7 @@ def command(  # noqa: PLR0913  # one parameter for each setting
         "lease": _seconds("--lease", lease),
         "drain_timeout": _seconds("--drain-timeout", drain_timeout),
     }
-    from backlane.cli.app_module import find_worker  # noqa: PLC0415  # after the options
+    from backlane.cli.app_module import find_worker
 
     worker = find_worker(app)
     _log_to_stderr(log_level)
@@ -131,9 +131,9 @@ def command(  # noqa: PLR0913  # one parameter for each setting
 
 
 def _run(app: str, worker: Worker, overrides: dict[str, Any]) -> int:
-    from backlane.cli.refusals import trouble_of  # noqa: PLC0415  # as above
-    from backlane.errors import BacklaneError  # noqa: PLC0415
-    from backlane.worker import CallableError  # noqa: PLC0415
+    from backlane.cli.refusals import trouble_of
+    from backlane.errors import BacklaneError
+    from backlane.worker import CallableError
 
     offered = ", ".join(sorted(worker.callables))
     if offered:

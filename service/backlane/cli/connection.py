@@ -1,0 +1,55 @@
+"""Owns the commands' client: checks where it is to go, and opens it."""
+
+from __future__ import annotations
+
+import re
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final
+
+import typer
+
+from backlane import errors
+from backlane.cli.exits import Exit
+from backlane.cli.refusals import trouble_of
+from backlane.cli.trouble import Trouble
+from backlane.client import Client
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from backlane.cli.options import Place
+
+_ADDRESS: Final = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^\s:/\[\]]+):\d{1,5}")
+_SCHEMES: Final = ("dns:", "ipv4:", "ipv6:", "unix:", "unix-abstract:", "vsock:")
+"""What gRPC resolves besides, for those who know it."""
+
+
+@contextmanager
+def connect(place: Place) -> Iterator[Client]:
+    """Open a client for the block.
+
+    Raises:
+        Trouble: a call failed in a way that is to be expected.
+        typer.BadParameter: the target is no address.
+    """
+    target = checked_target(place.target)
+    with Client(target, tenant=place.tenant, wait_for_server=False) as client:
+        try:
+            yield client
+        except errors.InvalidInputError as error:
+            raise Trouble(str(error), Exit.USAGE) from error
+        except errors.BacklaneError as error:
+            raise trouble_of(error, target) from error
+
+
+def checked_target(target: str) -> str:
+    """Return a target that gRPC can make something of.
+
+    Raises:
+        typer.BadParameter: it is no address.
+    """
+    if _ADDRESS.fullmatch(target) or target.startswith(_SCHEMES):
+        return target
+    raise typer.BadParameter(
+        f"{target!r} is not HOST:PORT, such as 127.0.0.1:7433", param_hint="--target"
+    )

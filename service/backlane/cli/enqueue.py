@@ -1,0 +1,35 @@
+"""Owns `backlane enqueue`: makes one execution and prints its id."""
+
+from __future__ import annotations
+
+import typer
+
+from backlane.cli.enqueue_flags import EnqueueFlags
+from backlane.cli.exits import Exit
+from backlane.cli.inputs import CallableName, Input, read_input
+from backlane.cli.options import AsJson, Place, spread
+from backlane.cli.trouble import say
+
+EXITS = (Exit.OK, Exit.USAGE, Exit.UNAVAILABLE, Exit.REFUSED)
+
+
+@spread
+def command(
+    callable_name: CallableName,
+    given: Input = None,
+    *,
+    flags: EnqueueFlags,
+    place: Place,
+    as_json: AsJson = False,
+) -> int:
+    """Enqueue an execution, durably, and print its id alone; with --json its record."""
+    options = flags.to_options()
+    text = read_input(given)
+    from backlane.cli.connection import connect
+
+    with connect(place) as client:
+        handle = client.enqueue(callable_name, text, **options)
+        typer.echo(handle.get().to_json() if as_json else handle.execution_id)
+    if handle.existing:
+        say(f"{handle.execution_id} was there before: its request id or dedup key is known")
+    return Exit.OK

@@ -1,0 +1,239 @@
+"""Owns the options that `enqueue` and `run` share: what an enqueue can be told."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, cast
+
+import typer
+
+from backlane.cli.durations import read_duration, read_instant
+from backlane.cli.options import option
+from backlane.schema.options import Retry
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from backlane.schema.options import EnqueueOptions
+
+T = TypeVar("T")
+
+_INSTANT = "an instant such as 2026-01-31T08:00:00Z, or a duration from now"
+_RETRIES = "Retries"
+_KEYS = "Repeating and travelling with it"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EnqueueFlags:
+    """The options of an enqueue as they were typed; None where one was not."""
+
+    priority: Annotated[
+        int | None,
+        option(
+            "--priority",
+            "0 to 255, higher runs sooner.",
+            default="50",
+            metavar="NUMBER",
+            min=0,
+            max=255,
+        ),
+    ] = None
+    timeout: Annotated[
+        str | None,
+        option(
+            "--timeout",
+            "The longest run of one attempt, such as 90s.",
+            default="5m",
+            metavar="DURATION",
+        ),
+    ] = None
+    delay: Annotated[
+        str | None,
+        option("--delay", "How long from now it waits before it may run.", metavar="DURATION"),
+    ] = None
+    not_before: Annotated[
+        str | None,
+        option("--not-before", f"When it may run: {_INSTANT}.", metavar="INSTANT"),
+    ] = None
+    start_deadline: Annotated[
+        str | None,
+        option(
+            "--start-deadline",
+            f"It ends as timeout unless it starts before: {_INSTANT}.",
+            metavar="INSTANT",
+        ),
+    ] = None
+    deadline: Annotated[
+        str | None,
+        option(
+            "--deadline",
+            f"It ends as timeout unless it ends before: {_INSTANT}.",
+            metavar="INSTANT",
+        ),
+    ] = None
+    max_attempts: Annotated[
+        int | None,
+        option(
+            "--max-attempts",
+            "Attempts that may fail or time out, the first included.",
+            default="1; 3 with another option of retries",
+            metavar="NUMBER",
+            rich_help_panel=_RETRIES,
+            min=1,
+        ),
+    ] = None
+    retry_delay: Annotated[
+        str | None,
+        option(
+            "--retry-delay",
+            "How long it waits after the first failed attempt.",
+            default="1s",
+            metavar="DURATION",
+            rich_help_panel=_RETRIES,
+        ),
+    ] = None
+    retry_strategy: Annotated[
+        Literal["fixed", "linear", "exponential"] | None,
+        option(
+            "--retry-strategy",
+            "How that delay grows: fixed, linear or exponential, which doubles it.",
+            default="exponential",
+            metavar="STRATEGY",
+            rich_help_panel=_RETRIES,
+        ),
+    ] = None
+    max_retry_delay: Annotated[
+        str | None,
+        option(
+            "--max-retry-delay",
+            "No delay is longer.",
+            default="1m",
+            metavar="DURATION",
+            rich_help_panel=_RETRIES,
+        ),
+    ] = None
+    max_worker_losses: Annotated[
+        int | None,
+        option(
+            "--max-worker-losses",
+            "Lost workers that end it; 1 runs it at most once.",
+            default="3",
+            metavar="NUMBER",
+            rich_help_panel=_RETRIES,
+            min=1,
+        ),
+    ] = None
+    request_id: Annotated[
+        str | None,
+        option(
+            "--request-id",
+            "The same id means the same execution for 24 hours.",
+            default="a new one",
+            metavar="ID",
+            rich_help_panel=_KEYS,
+        ),
+    ] = None
+    dedup_key: Annotated[
+        str | None,
+        option(
+            "--dedup-key",
+            "One unfinished execution for each tenant and key.",
+            metavar="KEY",
+            rich_help_panel=_KEYS,
+        ),
+    ] = None
+    dedup_policy: Annotated[
+        Literal["return_existing", "reject", "replace_queued"] | None,
+        option(
+            "--dedup-policy",
+            "What follows when there is one: return_existing, reject or replace_queued.",
+            default="return_existing",
+            metavar="POLICY",
+            rich_help_panel=_KEYS,
+        ),
+    ] = None
+    context: Annotated[
+        list[str] | None,
+        option(
+            "--context",
+            "A text that travels with it to the worker; may be repeated.",
+            metavar="KEY=TEXT",
+            rich_help_panel=_KEYS,
+        ),
+    ] = None
+    metadata: Annotated[
+        list[str] | None,
+        option(
+            "--metadata",
+            "A JSON value that travels with it; may be repeated.",
+            metavar="KEY=JSON",
+            rich_help_panel=_KEYS,
+        ),
+    ] = None
+
+    def to_options(self) -> EnqueueOptions:
+        """Return what was given, as the client takes it.
+
+        Raises:
+            typer.BadParameter: something cannot be read.
+        """
+        if self.delay is not None and self.not_before is not None:
+            raise typer.BadParameter("it excludes --not-before", param_hint="--delay")
+        given: dict[str, Any] = {
+            "priority": self.priority,
+            "timeout": _read(read_duration, "--timeout", self.timeout),
+            "retry": self._retry(),
+            "delay": _read(read_duration, "--delay", self.delay),
+            "not_before": _read(read_instant, "--not-before", self.not_before),
+            "start_deadline": _read(read_instant, "--start-deadline", self.start_deadline),
+            "deadline": _read(read_instant, "--deadline", self.deadline),
+            "max_worker_losses": self.max_worker_losses,
+            "request_id": self.request_id,
+            "dedup_key": self.dedup_key,
+            "dedup_policy": self.dedup_policy,
+            "context": dict(_pairs("--context", self.context)) or None,
+            "metadata": _metadata(self.metadata) or None,
+        }
+        options = {name: value for name, value in given.items() if value is not None}
+        return cast("EnqueueOptions", options)
+
+    def _retry(self) -> Retry | None:
+        """Return the retry rule, where any option asks for one."""
+        initial = _read(read_duration, "--retry-delay", self.retry_delay)
+        longest = _read(read_duration, "--max-retry-delay", self.max_retry_delay)
+        given: dict[str, Any] = {
+            "max_attempts": self.max_attempts,
+            "strategy": self.retry_strategy,
+            "initial_delay": initial and initial.total_seconds(),
+            "max_delay": longest and longest.total_seconds(),
+        }
+        rule = {name: value for name, value in given.items() if value is not None}
+        return Retry(**rule) if rule else None
+
+
+def _read(read: Callable[[str, str], T], flag: str, text: str | None) -> T | None:
+    return None if text is None else read(flag, text)
+
+
+def _pairs(flag: str, given: Sequence[str] | None) -> list[tuple[str, str]]:
+    pairs = []
+    for part in given or ():
+        key, equals, text = part.partition("=")
+        if not (key and equals):
+            raise typer.BadParameter(f"{part!r} has no key and =", param_hint=flag)
+        pairs.append((key, text))
+    return pairs
+
+
+def _metadata(given: Sequence[str] | None) -> dict[str, object]:
+    values = {}
+    for key, text in _pairs("--metadata", given):
+        try:
+            values[key] = json.loads(text)
+        except ValueError:
+            raise typer.BadParameter(
+                f"{key}: {text!r} is not JSON; a string has quotes, as in '{key}=\"{text}\"'",
+                param_hint="--metadata",
+            ) from None
+    return values

@@ -1,0 +1,77 @@
+"""Owns `backlane list`: a tenant's executions, newest first."""
+
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from backlane.cli.exits import Exit
+from backlane.cli.options import AsJson, Place, option, spread
+from backlane.cli.trouble import say
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from backlane.schema.records import BackgroundExecution
+
+EXITS = (Exit.OK, Exit.USAGE, Exit.UNAVAILABLE)
+LIMIT_DEFAULT = 50
+
+
+@spread
+def command(
+    *,
+    status: Annotated[
+        Literal["queued", "running", "completed", "failed", "cancelled", "timeout"] | None,
+        option(
+            "--status",
+            "Only those at this status: queued, running, completed, failed, cancelled, timeout.",
+            default="all",
+            metavar="STATUS",
+        ),
+    ] = None,
+    limit: Annotated[
+        int,
+        option(
+            "--limit",
+            "How many at most; 0 for all.",
+            default=str(LIMIT_DEFAULT),
+            metavar="NUMBER",
+            min=0,
+        ),
+    ] = LIMIT_DEFAULT,
+    full: Annotated[
+        bool,
+        option(
+            "--full",
+            "All that is known of each, with input, output, context and metadata.",
+            default="no",
+        ),
+    ] = False,
+    place: Place,
+    as_json: AsJson = False,
+) -> int:
+    """List executions of a tenant, newest first."""
+    from backlane.cli.connection import connect
+
+    with connect(place) as client:
+        # One more than is shown tells whether there are more.
+        found = client.list(status=status, limit=limit + 1 if limit else None, full=full)
+        _print(itertools.islice(found, limit or None), full=full, as_json=as_json)
+        if limit and next(found, None) is not None:
+            say(f"these are the newest {limit}: see more with --limit, 0 for all")
+    return Exit.OK
+
+
+def _print(executions: Iterator[BackgroundExecution], *, full: bool, as_json: bool) -> None:
+    from backlane.cli.records import print_record, print_rows
+
+    if not (full or as_json):
+        print_rows(executions)
+        return
+    for index, execution in enumerate(executions):
+        if index and not as_json:
+            typer.echo()
+        print_record(execution, as_json=as_json)

@@ -1,0 +1,133 @@
+"""Owns `backlane run`: enqueues, waits, and prints what came of it."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from backlane.cli.durations import read_duration
+from backlane.cli.enqueue_flags import EnqueueFlags
+from backlane.cli.exits import Exit
+from backlane.cli.inputs import CallableName, Input, read_input
+from backlane.cli.options import AsJson, Place, option, spread
+from backlane.cli.records import note, output_text
+from backlane.cli.tables import is_terminal
+from backlane.cli.trouble import Trouble, printable, say
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from backlane.client import Handle
+    from backlane.schema.records import BackgroundExecution
+
+EXITS = (
+    *(Exit.OK, Exit.ENDED_OTHERWISE, Exit.USAGE, Exit.UNAVAILABLE, Exit.NOT_ENDED),
+    *(Exit.REFUSED, Exit.INTERRUPTED),
+)
+PATIENCE_S = 2.0
+"""How long nothing may take it before that is said, in seconds."""
+
+
+@spread
+def command(
+    callable_name: CallableName,
+    given: Input = None,
+    *,
+    wait: Annotated[
+        str | None,
+        option(
+            "--wait",
+            "How long to wait for its end; it goes on after that.",
+            default="for ever",
+            metavar="DURATION",
+        ),
+    ] = None,
+    flags: EnqueueFlags,
+    place: Place,
+    as_json: AsJson = False,
+) -> int:
+    """Enqueue an execution, wait for its end, and print its output.
+
+    A string is printed bare and all else as JSON; with --json the whole record. What is no output
+    goes to stderr. The execution goes on if this command ends before it.
+    """
+    options = flags.to_options()
+    options["mode"] = "silent"
+    timeout_s = None if wait is None else read_duration("--wait", wait).total_seconds()
+    text = read_input(given)
+    from backlane.cli.connection import connect
+
+    with connect(place) as client:
+        handle = client.enqueue(callable_name, text, **options)
+        with _told_how_to_go_on(handle.execution_id, place.target):
+            execution = _follow(handle, callable_name, timeout_s)
+    return _show(execution, as_json=as_json)
+
+
+def _follow(
+    handle: Handle[Any], callable_name: str, timeout_s: float | None
+) -> BackgroundExecution:
+    """Wait for the end, and say so when nothing takes it."""
+    from backlane.errors import NotFinishedError
+
+    first_s = PATIENCE_S if timeout_s is None else min(PATIENCE_S, timeout_s)
+    try:
+        return handle.wait(first_s)
+    except NotFinishedError:
+        _say_why(handle.get(), callable_name)
+    return handle.wait(None if timeout_s is None else timeout_s - first_s)
+
+
+def _say_why(execution: BackgroundExecution, callable_name: str) -> None:
+    if execution.status != "queued":
+        return
+    why = note(execution) or (
+        f"no worker may be offering {callable_name}; start one with `backlane worker MODULE:WORKER`"
+    )
+    say(f"{execution.execution_id} is still queued: {why}")
+
+
+@contextmanager
+def _told_how_to_go_on(execution_id: str, target: str) -> Iterator[None]:
+    """Add to whatever ends the wait that the execution does not end with it.
+
+    Raises:
+        Trouble: the wait was ended.
+    """
+    from backlane.cli.refusals import trouble_of
+    from backlane.errors import BacklaneError, NotFinishedError
+
+    how = f"it goes on; see `backlane wait {execution_id}`"
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise Trouble(f"interrupted; {how}", Exit.INTERRUPTED) from None
+    except NotFinishedError as late:
+        raise Trouble(
+            f"{execution_id} is still {late.status} when the wait is over; {how}", Exit.NOT_ENDED
+        ) from None
+    except BacklaneError as error:
+        trouble = trouble_of(error, target)
+        raise Trouble(
+            f"{trouble.line}; {execution_id} was enqueued, {how}", trouble.status
+        ) from error
+
+
+def _show(execution: BackgroundExecution, *, as_json: bool) -> int:
+    """Print an execution that has ended."""
+    if as_json:
+        typer.echo(execution.to_json())
+    elif execution.is_success:
+        text = output_text(execution.output)
+        typer.echo(printable(text) if is_terminal() else text)
+    if execution.is_success:
+        return Exit.OK
+    if not as_json:
+        why = note(execution)
+        say(
+            f"{execution.execution_id} ended {execution.status}{why and f', {why}'}; "
+            f"see `backlane get {execution.execution_id}`"
+        )
+    return Exit.ENDED_OTHERWISE

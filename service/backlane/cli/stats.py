@@ -1,0 +1,51 @@
+"""Owns `backlane stats`: how many executions have not ended, and where they stand."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import typer
+
+from backlane.cli.exits import Exit
+from backlane.cli.options import AsJson, Place, spread
+
+if TYPE_CHECKING:
+    from backlane.schema.records import QueueStats
+    from backlane.v1.execution_service_pb2 import CallableStats
+
+EXITS = (Exit.OK, Exit.USAGE, Exit.UNAVAILABLE)
+
+HEADINGS = ("callable", "ready", "pending", "retrying", "running")
+
+
+@spread
+def command(*, place: Place, as_json: AsJson = False) -> int:
+    """Count a tenant's executions that have not ended, by callable and by where they stand.
+
+    Ready ones wait for a worker, pending ones for their time, retrying ones for their backoff.
+    """
+    from backlane.cli.connection import connect
+
+    with connect(place) as client:
+        stats = client.stats()
+    if as_json:
+        typer.echo(stats.to_json())
+    else:
+        _print(stats)
+    return Exit.OK
+
+
+def _print(stats: QueueStats) -> None:
+    from backlane.cli.durations import show_duration
+    from backlane.cli.tables import print_table
+
+    counted: dict[str, QueueStats | CallableStats] = {**stats.callables, "(all)": stats}
+    rows = [
+        [name, *(str(n) for n in (one.ready, one.pending, one.retrying, one.running))]
+        for name, one in counted.items()
+    ]
+    print_table(HEADINGS, rows)
+    if stats.oldest_queued_at is not None:
+        age = show_duration(datetime.now(UTC) - stats.oldest_queued_at)
+        typer.echo(f"\nThe oldest has been queued for {age}.")
