@@ -13,7 +13,7 @@ from backlane.cli.demo.crew import Crew
 from backlane.cli.demo.files import choose_files
 from backlane.cli.demo.narrator import Narrator
 from backlane.cli.demo.story import TENANT, DemoFailedError, Story
-from backlane.client.plain import PlainClient
+from backlane.client import Client
 from backlane.errors import BacklaneError
 from backlane.testing.server import ServerProcess, ServerStartError
 
@@ -70,7 +70,7 @@ def _choose(place: Path) -> Choice:
 def _play(choice: Choice, narrator: Narrator, folder: Path) -> Verdict:
     with (
         ServerProcess.start(folder / "data", log=folder / "server.log") as server,
-        PlainClient(server.target, TENANT) as client,
+        Client(server.target, tenant=TENANT, call_timeout=60.0) as client,
         Crew(server.target, TENANT, folder) as crew,
     ):
         narrator.say(f"server on {server.target}, data in {server.data}")

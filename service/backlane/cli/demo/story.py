@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import itertools
-import json
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from backlane.cli.demo.callables import CALLABLE
+from backlane.cli.demo.callables import CALLABLE, Question
 from backlane.cli.demo.verdict import Sent, Verdict, judge
 from backlane.cli.demo.worker import LEASE_S, SLOTS
-from backlane.client.plain import WAIT_IDS_MAX, until_available
-from backlane.v1 import execution_pb2 as records
-from backlane.v1.execution_service_pb2 import EnqueueRequest
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,12 +17,11 @@ if TYPE_CHECKING:
     from backlane.cli.demo.crew import Crew, Worker
     from backlane.cli.demo.files import Subject
     from backlane.cli.demo.narrator import Narrator
-    from backlane.client.plain import PlainClient
+    from backlane.client import Client
     from backlane.testing.server import ServerProcess
 
 TENANT: Final = "demo"
 WORKERS: Final = 2
-BATCH: Final = 500
 WORK_S: Final = 4.0
 """How long the work takes at least, in seconds: time enough to kill something in its midst."""
 PACE_S_MAX: Final = 1.0
@@ -36,8 +31,6 @@ KILL_SERVER_AT: Final = 0.4
 FEW: Final = 50
 """With fewer files than that, shares mean little: both are killed as soon as work is leased."""
 POLL_S: Final = 0.005
-AWAY_S: Final = 60.0
-"""How long the server may be away, in seconds."""
 STALL_S: Final = 120.0
 """Without any progress for that long, in seconds, the demo gives up."""
 
@@ -51,7 +44,7 @@ class Story:
     """One run of the demo against a server that is up."""
 
     server: ServerProcess
-    client: PlainClient
+    client: Client
     crew: Crew
     narrator: Narrator
     sent: dict[str, Sent] = field(default_factory=dict)
@@ -85,12 +78,12 @@ class Story:
         pace_s = min(PACE_S_MAX, WORK_S * WORKERS * SLOTS / len(subjects))
         # Many files take long enough by themselves.
         pace_s = pace_s if pace_s > POLL_S else 0.0
-        for start in range(0, len(subjects), BATCH):
-            batch = [Sent(item, _input(item, pace_s)) for item in subjects[start : start + BATCH]]
-            items = [EnqueueRequest(callable_name=CALLABLE, input=one.text) for one in batch]
-            answer = self.client.enqueue_batch(items, request_id=f"demo-{start}")
-            ids = [result.execution.execution_id for result in answer.results]
-            self.sent.update(zip(ids, batch, strict=True))
+        questions = [Question(item.path, pace_s) for item in subjects]
+        handles = self.client.enqueue_many(CALLABLE, questions)
+        self.sent = {
+            handle.execution_id: Sent(item, question)
+            for handle, item, question in zip(handles, subjects, questions, strict=True)
+        }
         seconds = time.monotonic() - began
         self.narrator.say(f"{len(self.sent)} executions enqueued in {seconds:.1f} s")
 
@@ -131,13 +124,11 @@ class Story:
     def _wait_for_all(self) -> None:
         while self._look():
             time.sleep(POLL_S)
-        ids = list(self.sent)
-        for start in range(0, len(ids), WAIT_IDS_MAX):
-            self.client.wait(ids[start : start + WAIT_IDS_MAX], timeout_s=AWAY_S)
+        self.client.wait(self.sent, timeout=STALL_S)
 
     def _look(self) -> int:
         """Note how far the work is, and return how many executions are not finished."""
-        stats = until_available(self.client.queue_stats, timeout_s=AWAY_S)
+        stats = self.client.stats()
         unfinished = stats.ready + stats.pending + stats.retrying + stats.running
         done, now = len(self.sent) - unfinished, time.monotonic()
         if done != self._done:
@@ -149,18 +140,14 @@ class Story:
         return unfinished
 
     def _count_leases(self, worker_id: str) -> int:
-        running = self.client.list_all(records.BACKGROUND_EXECUTION_STATUS_RUNNING)
+        running = self.client.list(status="running")
         return sum(1 for record in running if record.worker_id == worker_id)
 
     def _compare(self, seconds: float) -> Verdict:
         self.narrator.begin("comparing", len(self.sent))
-        found = self.client.list_all(view=records.VIEW_FULL)
+        found = self.client.list(full=True)
         accepted = self.crew.accepted_completions()
         verdict = judge(self.sent, found, accepted, self.narrator.advance_to)
         verdict.seconds = seconds
         self.narrator.end()
         return verdict
-
-
-def _input(subject: Subject, pace_s: float) -> str:
-    return json.dumps({"path": str(subject.path), "pace_s": pace_s})

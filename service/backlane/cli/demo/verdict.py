@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from rich.table import Table
 
 from backlane.cli.demo.callables import describe_file
-from backlane.schema.values import from_value
-from backlane.v1 import execution_pb2 as records
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
+    from backlane.cli.demo.callables import Question
     from backlane.cli.demo.files import Subject
-
-UNFINISHED: Final = (
-    records.BACKGROUND_EXECUTION_STATUS_QUEUED,
-    records.BACKGROUND_EXECUTION_STATUS_RUNNING,
-)
+    from backlane.schema.records import BackgroundExecution
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +24,7 @@ class Sent:
     """An acknowledged enqueue: the file it is about and the input it was given."""
 
     subject: Subject
-    text: str
+    question: Question
 
 
 @dataclass(slots=True)
@@ -75,7 +71,7 @@ class Verdict:
 
 def judge(
     sent: Mapping[str, Sent],
-    found: Iterable[records.BackgroundExecution],
+    found: Iterable[BackgroundExecution],
     accepted: Iterable[tuple[str, str]],
     advance_to: Callable[[int], None],
 ) -> Verdict:
@@ -104,21 +100,25 @@ def count_accepted_twice(accepted: Iterable[tuple[str, str]]) -> int:
     return sum(1 for count in leases.values() if count > 1)
 
 
-def _judge_one(verdict: Verdict, sent: Sent, record: records.BackgroundExecution) -> None:
-    is_completed = record.status == records.BACKGROUND_EXECUTION_STATUS_COMPLETED
-    verdict.completed += is_completed
+def _judge_one(verdict: Verdict, sent: Sent, record: BackgroundExecution) -> None:
+    verdict.completed += record.is_success
     verdict.retried += record.attempt > 1
-    verdict.lost += record.status in UNFINISHED
+    verdict.lost += not record.is_finished
     if sent.subject.has_changed():
         verdict.changed += 1
-    elif record.input != sent.text or not (is_completed and _is_right(sent, record)):
+    elif not (record.is_success and _is_asked(sent, record) and _is_right(sent, record)):
         verdict.wrong += 1
 
 
-def _is_right(sent: Sent, record: records.BackgroundExecution) -> bool:
+def _is_asked(sent: Sent, record: BackgroundExecution) -> bool:
+    asked = {"path": str(sent.question.path), "pace_s": sent.question.pace_s}
+    return record.input is not None and json.loads(record.input) == asked
+
+
+def _is_right(sent: Sent, record: BackgroundExecution) -> bool:
     try:
         facts = describe_file(sent.subject.path)
     except OSError:
         # It went away after it was found unchanged.
         return True
-    return from_value(record.output) == asdict(facts)
+    return record.output == asdict(facts)
