@@ -9,6 +9,8 @@ from typing import Annotated, Final
 
 import typer
 
+from backlane.cli.options import option
+
 BENCHMARK: Final = Path("tests", "benchmarks", "main.py")
 
 
@@ -16,22 +18,26 @@ def command(
     *,
     workload: Annotated[
         list[str] | None,
-        typer.Option(
+        option(
             "--workload",
+            "unary, batch, lifecycles, pickup or deep; may be repeated.",
+            default="all",
             metavar="NAME",
-            help="unary, batch, lifecycles, pickup or deep; may be repeated; all by default.",
-            show_default=False,
         ),
     ] = None,
     quick: Annotated[
-        bool, typer.Option("--quick", help="Small counts, to see that it runs.")
+        bool, option("--quick", "Small counts, to see that it runs.", default="no")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: Annotated[
+        bool, option("--json", "Print one JSON object.", default="off, text for people")
+    ] = False,
     profile: Annotated[
-        bool, typer.Option("--profile", help="Also print the processor time of each thread.")
+        bool,
+        option("--profile", "Also print the processor time of each thread.", default="no"),
     ] = False,
     allow_debug: Annotated[
-        bool, typer.Option("--allow-debug", help="Measure a core that is no release build.")
+        bool,
+        option("--allow-debug", "Measure a core that is no release build.", default="no"),
     ] = False,
 ) -> None:
     """Measure a server of this machine, with the benchmark of the checkout around this folder.

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
     from backlane.cli.options import Place
 
-_ADDRESS: Final = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^\s:/\[\]]+):\d{1,5}")
+_ADDRESS: Final = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^\s:/\[\]]+):(?P<port>\d{1,5})")
+_PORT_MAX: Final = 65535
 _SCHEMES: Final = ("dns:", "ipv4:", "ipv6:", "unix:", "unix-abstract:", "vsock:")
 """What gRPC resolves besides, for those who know it."""
 
@@ -48,7 +49,9 @@ def checked_target(target: str) -> str:
     Raises:
         typer.BadParameter: it is no address.
     """
-    if _ADDRESS.fullmatch(target) or target.startswith(_SCHEMES):
+    address = _ADDRESS.fullmatch(target)
+    # A larger port would be cut to sixteen bits, and lead to somebody else.
+    if (address and int(address["port"]) <= _PORT_MAX) or target.startswith(_SCHEMES):
         return target
     raise typer.BadParameter(
         f"{target!r} is not HOST:PORT, such as 127.0.0.1:7433", param_hint="--target"

@@ -54,19 +54,19 @@ def _from_now(flag: str, text: str) -> datetime:
 
 
 def show_duration(length: timedelta) -> str:
-    """Write a length of time for people: its two largest units at most."""
-    milliseconds = round(length / timedelta(milliseconds=1))
+    """Write a length of time for people, in the units of `read_duration`, the largest two."""
+    milliseconds = length // timedelta(milliseconds=1)
     if milliseconds < 1000:  # noqa: PLR2004  # a second
-        return f"{milliseconds} ms"
-    seconds = milliseconds / 1000
-    if seconds < 60:  # noqa: PLR2004  # a minute
-        return f"{seconds:.3g} s"
-    minutes, seconds = divmod(round(seconds), 60)
+        return f"{milliseconds}ms"
+    seconds, milliseconds = divmod(milliseconds, 1000)
+    if seconds < 10:  # noqa: PLR2004  # where tenths still matter
+        return f"{seconds}.{milliseconds // 100}s" if milliseconds >= 100 else f"{seconds}s"  # noqa: PLR2004
+    minutes, seconds = divmod(seconds, 60)
     hours, minutes = divmod(minutes, 60)
     days, hours = divmod(hours, 24)
-    if days:
-        return f"{days} d {hours} h"
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min {seconds} s"
+    parts = [(days, "d"), (hours, "h"), (minutes, "m"), (seconds, "s")]
+    first = next(index for index, (number, _) in enumerate(parts) if number)
+    return " ".join(f"{number}{unit}" for number, unit in parts[first : first + 2] if number)
 
 
 def show_instant(instant: datetime) -> str:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from backlane.schema.records import BackgroundExecution, ExecutionFault
     from backlane.schema.values import Json
 
-HEADINGS: Final = ("id", "status", "callable", "queued", "attempt", "note")
+HEADINGS: Final = ("id", "status", "callable", "age", "note")
 NOTE_CHARACTERS_MAX: Final = 100
 
 
@@ -45,10 +45,13 @@ def row(execution: BackgroundExecution) -> list[str]:
         execution.execution_id,
         execution.status,
         execution.callable_name,
-        _ago(execution.queued_at),
-        str(execution.attempt),
-        note(execution),
+        _age(execution.queued_at),
+        ", ".join(filter(None, [_attempts(execution), note(execution)])),
     ]
+
+
+def _attempts(execution: BackgroundExecution) -> str:
+    return f"attempt {execution.attempt}" if execution.attempt > 1 else ""
 
 
 def note(execution: BackgroundExecution) -> str:
@@ -105,7 +108,7 @@ def _progress(execution: BackgroundExecution) -> Iterator[tuple[str, str]]:
 
 def _instants(execution: BackgroundExecution) -> Iterator[tuple[str, str]]:
     proto = execution.proto
-    yield "queued", f"{show_instant(execution.queued_at)}, {_ago(execution.queued_at)}"
+    yield "queued", f"{show_instant(execution.queued_at)}, {_age(execution.queued_at)} ago"
     if execution.not_before is not None:
         yield "not before", show_instant(execution.not_before)
     if execution.next_attempt_at is not None:
@@ -175,8 +178,9 @@ def _took(execution: BackgroundExecution) -> str:
     return f"took {show_duration(timedelta(milliseconds=execution.duration_ms))}"
 
 
-def _ago(instant: datetime) -> str:
-    return f"{show_duration(max(datetime.now(UTC) - instant, timedelta(0)))} ago"
+def _age(instant: datetime) -> str:
+    # The server's clock may be a little ahead.
+    return show_duration(max(datetime.now(UTC) - instant, timedelta(0)))
 
 
 def _until(instant: datetime) -> str:

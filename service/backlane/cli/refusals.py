@@ -59,6 +59,16 @@ _ROWS: Final = (
         Exit.REFUSED,
         "{error.execution_id} has already ended: {error.status}",
     ),
+    _Row(
+        errors.RequestIdReusedError,
+        Exit.REFUSED,
+        "{error.message}: name another --request-id, or repeat the same request",
+    ),
+    _Row(
+        errors.AlreadyExistsError,
+        Exit.REFUSED,
+        "{error.message}: see `backlane get {error.execution_id}`",
+    ),
     _Row(errors.InvalidArgumentError, Exit.USAGE, "{error.message}"),
     _Row(errors.OutOfRangeError, Exit.USAGE, "{error.message}"),
     _Row(errors.MessageTooLargeError, Exit.USAGE, "{error.message}"),
@@ -66,16 +76,20 @@ _ROWS: Final = (
 )
 """The first that fits counts."""
 
-_STRANGER: Final = _Row(
-    errors.UnavailableError,
-    Exit.UNAVAILABLE,
-    "what answers at {target} is no Backlane server: name another with --target",
-)
+_STRANGER: Final = "what answers at {target} is no Backlane server: name another with --target"
+_CLUES: Final = {
+    "http1": _STRANGER,
+    "HTTP/2": _STRANGER,
+    "SETTINGS": _STRANGER,
+    "lookup": "there is no host of that name, {target}: name another with --target",
+}
+"""What gRPC says when it is not simply that nobody listens there."""
 
 
 def trouble_of(error: errors.BacklaneError, target: str) -> Trouble:
     """Say what an error means, and what to do next."""
     row = next(row for row in _ROWS if isinstance(error, row.error))
-    if row.error is errors.UnavailableError and "http1" in error.message:
-        row = _STRANGER
-    return Trouble(row.line.format(error=error, target=target), row.status)
+    line = row.line
+    if row.error is errors.UnavailableError:
+        line = next((line for clue, line in _CLUES.items() if clue in error.message), line)
+    return Trouble(line.format(error=error, target=target), row.status)

@@ -69,8 +69,10 @@ def _print_rich_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) ->
 
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for heading in headings:
-        # An id cut short is no id.
-        table.add_column(heading, no_wrap=heading == "id", overflow="fold")
+        table.add_column(heading, no_wrap=True, overflow="ellipsis")
+    for column, cells in zip(table.columns[:-1], zip(*rows, strict=True), strict=False):
+        # What does not fit is cut from the last column: an id cut short is no id.
+        column.min_width = max(map(len, cells))
     for row in rows:
         table.add_row(*(Text(cell, style=_STYLES.get(cell, "")) for cell in row))
     _console().print(table)

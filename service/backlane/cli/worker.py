@@ -11,7 +11,7 @@ import typer
 from backlane.cli.durations import read_duration
 from backlane.cli.exits import Exit
 from backlane.cli.options import option
-from backlane.cli.trouble import Trouble
+from backlane.cli.trouble import Trouble, printable
 
 if TYPE_CHECKING:
     from backlane.worker import Worker
@@ -154,10 +154,15 @@ def _seconds(flag: str, text: str | None) -> float | None:
 
 def _log_to_stderr(level: str | None) -> None:
     # Logging that the user's module has set up stands, but for what was asked for.
-    logging.basicConfig(
-        stream=sys.stderr,
-        level=(level or "info").upper(),
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Printable("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(handlers=[handler], level=(level or "info").upper())
     if level is not None:
         logging.getLogger("backlane").setLevel(level.upper())
+
+
+class _Printable(logging.Formatter):
+    """Keeps what callables raise from acting on the terminal: inputs may come from anybody."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return printable(super().format(record))
