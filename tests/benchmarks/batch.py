@@ -7,10 +7,10 @@ the machine with the server and only the server is to be measured.
 from collections.abc import Iterator
 from typing import Final
 
-from backlane.client.plain import PlainClient
 from tests.benchmarks.bench import BATCH, INPUT_BYTES, TENANT, Bench
 from tests.benchmarks.figures import Figure
 from tests.benchmarks.requests import enqueue_batches
+from tests.plain_client import PlainClient
 
 RATE_TARGET: Final = 150_000
 

@@ -13,7 +13,6 @@ from typing import Final, NamedTuple
 
 import grpc
 
-from backlane.client.plain import PlainClient
 from backlane.testing.server import ServerProcess
 from backlane.v1 import execution_service_pb2 as api
 from backlane.v1 import worker_service_pb2 as worker_api
@@ -24,6 +23,7 @@ from tests.benchmarks.figures import Figure
 from tests.benchmarks.machine import resident_bytes
 from tests.benchmarks.noop_worker import completion_rate
 from tests.benchmarks.requests import enqueue_batches, enqueue_request
+from tests.plain_client import PlainClient
 
 RATIO_TARGET: Final = 0.9
 BYTES_TARGET: Final = 200

@@ -8,11 +8,11 @@ import time
 from collections.abc import Iterator
 from typing import Final
 
-from backlane.client.plain import PlainClient
 from tests.benchmarks.bench import CALLABLE, TENANT, Bench
 from tests.benchmarks.figures import Figure
 from tests.benchmarks.noop_worker import NoopWorker, completion_rate
 from tests.benchmarks.requests import enqueue_batches
+from tests.plain_client import PlainClient
 
 RATE_TARGET: Final = 50_000
 START_S: Final = 30.0

@@ -6,7 +6,7 @@ from typing import Final
 
 from rich.console import Console
 
-from tests.benchmarks import batch, deep, lifecycles, pickup, unary
+from tests.benchmarks import batch, deep, lifecycles, pickup, sdk, unary
 from tests.benchmarks.bench import Bench
 from tests.benchmarks.figures import Figure, Report
 from tests.benchmarks.machine import RELEASE, build_profile, describe_machine
@@ -22,6 +22,7 @@ WORKLOADS: Final[Mapping[str, Callable[[Bench], Iterator[Figure]]]] = {
     "lifecycles": lifecycles.run,
     "pickup": pickup.run,
     "deep": deep.run,
+    "sdk": sdk.run,
 }
 
 

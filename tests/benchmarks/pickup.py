@@ -13,11 +13,11 @@ from contextlib import contextmanager
 from subprocess import PIPE, Popen
 from typing import IO, Final
 
-from backlane.client.plain import PlainClient
 from backlane.v1 import worker_service_pb2 as worker_api
 from tests.benchmarks.bench import CALLABLE, TENANT, Bench
 from tests.benchmarks.figures import Figure
 from tests.benchmarks.machine import CHECKOUT
+from tests.plain_client import PlainClient
 from tests.plain_worker import Options, PlainWorker
 
 MEDIAN_TARGET_MS: Final = 1.5

@@ -5,11 +5,11 @@ from dataclasses import dataclass, field
 
 from google.protobuf import json_format
 
-from backlane.client.plain import PlainClient
 from backlane.v1 import execution_pb2 as records
 from tests.crash.ledger import Acknowledged, Ledger
 from tests.crash.producers import CALLABLE, RETRY
 from tests.crash.workers import checksum
+from tests.plain_client import PlainClient
 
 REPEATED = 300
 """Request ids that are tried once more at the end."""

@@ -1,4 +1,6 @@
-"""Owns the producers: unary, batch and stream, each repeating by request id what was not answered.
+"""Owns the producers: unary, batch, stream and the SDK's client, each outliving the server.
+
+All but the last repeat by request id what was not answered; the SDK's client does so by itself.
 
 Each runs on a thread of its own until it is told to stop, and leaves nothing unanswered.
 """
@@ -9,8 +11,7 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Iterator
 
-from backlane import errors
-from backlane.client.plain import PlainClient, until_available
+from backlane import Client, RawInput, Retry, errors
 from backlane.v1 import execution_pb2 as records
 from backlane.v1.execution_service_pb2 import (
     EnqueueOutcome,
@@ -18,6 +19,7 @@ from backlane.v1.execution_service_pb2 import (
     EnqueueStreamRequest,
 )
 from tests.crash.ledger import Acknowledged, Ledger
+from tests.plain_client import PlainClient, until_available
 
 TENANT = "crash"
 CALLABLE = "crash.checksum"
@@ -25,6 +27,7 @@ AWAY_S = 60.0
 """How long a server may be away, in seconds."""
 UNFINISHED_MAX = 4_000
 """Producers wait for the workers there, so that the end of a test is not the longest part."""
+QUICK = Retry(max_attempts=5, initial_delay=0.01, max_delay=0.05)
 RETRY = records.BackgroundExecutionConfig(
     retry=records.RetryConfig(max_attempts=5, initial_delay_ms=10, max_delay_ms=50)
 )
@@ -33,15 +36,21 @@ RETRY = records.BackgroundExecutionConfig(
 class Producer(ABC):
     """Enqueues on a thread of its own, and writes down what is acknowledged."""
 
-    def __init__(self, name: str, client: PlainClient, ledger: Ledger, seed: int) -> None:
+    def __init__(self, name: str, client: PlainClient | None, ledger: Ledger, seed: int) -> None:
         """Make a producer; `start` starts it."""
         self.name = name
-        self.client = client
+        self._plain = client
         self.ledger = ledger
         self.random = random.Random(f"{name} {seed}")  # noqa: S311  # no secret
         self.stopping = threading.Event()
         self._made = 0
         self._thread = threading.Thread(target=self._run, name=f"producer-{name}")
+
+    @property
+    def client(self) -> PlainClient:
+        """What it calls, where that is the plain client."""
+        assert self._plain is not None
+        return self._plain
 
     def start(self) -> None:
         """Start the thread."""
@@ -189,3 +198,31 @@ class StreamProducer(Producer):
         with self._changed:
             self._changed.notify_all()
         super().stop()
+
+
+class ClientProducer(Producer):
+    """The SDK's client, which is told nothing of crashes: many by one call, or one by one."""
+
+    def __init__(self, name: str, client: Client, ledger: Ledger, seed: int) -> None:
+        """Make a producer; `start` starts it."""
+        super().__init__(name, None, ledger, seed)
+        self._client = client
+
+    def produce(self) -> None:
+        """Enqueue some, and write down what the client says was made."""
+        items = self.make(self.random.choice((1, 3, 40, 700)))
+        texts = [RawInput(item.input) for item in items]
+        if len(items) > 3:
+            request_id = f"{items[0].request_id}-many"
+            made = self._client.enqueue_many(CALLABLE, texts, retry=QUICK, request_id=request_id)
+            ids = [f"{request_id}-{place}" for place in range(1, len(items) + 1)]
+        else:
+            ids = [item.request_id for item in items]
+            made = [
+                self._client.enqueue(CALLABLE, text, retry=QUICK, request_id=request_id)
+                for text, request_id in zip(texts, ids, strict=True)
+            ]
+        self.ledger.acknowledge(
+            Acknowledged(request_id, handle.execution_id, str(text))
+            for request_id, handle, text in zip(ids, made, texts, strict=True)
+        )

@@ -8,18 +8,20 @@ from pathlib import Path
 
 import pytest
 
-from backlane.client.plain import PlainClient
+from backlane import Client
 from backlane.testing.server import ServerProcess, ServerStartError
 from tests.crash.checker import Findings, check
 from tests.crash.ledger import Ledger
 from tests.crash.producers import (
     TENANT,
     BatchProducer,
+    ClientProducer,
     Producer,
     StreamProducer,
     UnaryProducer,
 )
 from tests.crash.workers import working
+from tests.plain_client import PlainClient
 
 CYCLES = int(os.environ.get("BACKLANE_CRASH_CYCLES", "50"))
 SEED = int(os.environ.get("BACKLANE_CRASH_SEED", "1"))
@@ -40,6 +42,8 @@ def producing(target: str, ledger: Ledger) -> Iterator[None]:
             client = stack.enter_context(PlainClient(target, TENANT))
             name = kind.__name__.removesuffix("Producer").lower()
             producers.append(kind(name, client, ledger, SEED))
+        sdk = stack.enter_context(Client(target, tenant=TENANT, call_timeout=PROGRESS_S))
+        producers.append(ClientProducer("sdk", sdk, ledger, SEED))
         for producer in producers:
             producer.start()
             stack.callback(producer.stop)

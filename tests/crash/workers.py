@@ -1,10 +1,11 @@
-"""Owns the workers: two on `Work` streams, which check each input and answer its checksum."""
+"""Owns the workers: two plain ones and the SDK's, which answer the checksum of each input."""
 
 import threading
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from backlane import Context, Worker
 from backlane.v1.worker_service_pb2 import Lease
 from tests.crash.ledger import Ledger
 from tests.crash.producers import CALLABLE, TENANT
@@ -42,6 +43,27 @@ def handle(lease: Lease) -> dict[str, float]:
     return output
 
 
+def sdk_worker(target: str, ledger: Ledger) -> Worker:
+    """Return a worker of the SDK that does the same."""
+    worker = Worker(
+        "sdk",
+        target=target,
+        tenants=TENANT,
+        lease=LEASE_MS / 1000,
+        drain_timeout=DRAIN_S,
+        observe=ledger.observe,
+    )
+
+    @worker.callable(name=CALLABLE)
+    async def answer(ctx: Context, text: str) -> dict[str, float]:
+        output = checksum(text)
+        if ctx.attempt == 1 and output["crc"] % 20 == 0:
+            raise FirstAttemptError
+        return output
+
+    return worker
+
+
 @contextmanager
 def working(target: str, ledger: Ledger) -> Iterator[None]:
     """Run the workers while the block runs, and drain them after it."""
@@ -52,7 +74,8 @@ def working(target: str, ledger: Ledger) -> Iterator[None]:
     for thread in threads:
         thread.start()
     try:
-        yield
+        with sdk_worker(target, ledger).running():
+            yield
     finally:
         for worker in workers:
             worker.drain()

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from backlane.client.plain import PlainClient
 from backlane.errors import BacklaneError
 from backlane.testing.server import ServerProcess
+from tests.plain_client import PlainClient
 
 if TYPE_CHECKING:
     from pathlib import Path

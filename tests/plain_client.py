@@ -1,4 +1,4 @@
-"""A plain client of the protocol: the producers' calls as functions, one channel, no magic.
+"""A client without the SDK's comforts: the producers' calls as functions, one channel, no magic.
 
 It repeats nothing by itself and keeps nothing in memory. Every call raises a
 `backlane.errors.BacklaneError`; `until_available` is there for callers that outlive a server.
@@ -13,6 +13,7 @@ import grpc
 from google.protobuf.duration_pb2 import Duration
 
 from backlane import errors
+from backlane.channel import Endpoint
 from backlane.v1 import execution_pb2 as records
 from backlane.v1 import execution_service_pb2 as api
 from backlane.v1.execution_service_pb2_grpc import ExecutionServiceStub
@@ -27,18 +28,9 @@ if TYPE_CHECKING:
 Request = TypeVar("Request")
 Answer = TypeVar("Answer")
 
-MESSAGE_BYTES_MAX: Final = 20 << 20
-"""What the server's transport takes, and what this client takes from it."""
 LIST_PAGE_SIZE: Final = 1000
 WAIT_IDS_MAX: Final = 1000
 RETRY_PAUSE_S: Final = 0.02
-CHANNEL_OPTIONS: Final[Sequence[tuple[str, int]]] = (
-    ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
-    ("grpc.max_send_message_length", MESSAGE_BYTES_MAX),
-    # gRPC's own backoff starts at a second, longer than a restart of the server takes.
-    ("grpc.initial_reconnect_backoff_ms", 50),
-    ("grpc.max_reconnect_backoff_ms", 500),
-)
 
 
 class PlainClient:
@@ -53,7 +45,7 @@ class PlainClient:
             timeout_s: how long one call may take, in seconds; it includes the wait for a server
                 that is away.
         """
-        self._channel = grpc.insecure_channel(target, options=CHANNEL_OPTIONS)
+        self._channel = Endpoint.of(target).open()
         self._stub = ExecutionServiceStub(self._channel)
         self._tenant_id = tenant_id
         self._timeout_s = timeout_s

@@ -1,0 +1,100 @@
+"""`sdk`: what the SDK costs: callables of one worker process, enqueues of one client, its start.
+
+The worker works off a backlog with 16 slots, its default. The client's enqueues are acknowledged,
+so they are on the disk.
+"""
+
+import asyncio
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from typing import Final
+
+from backlane import AsyncClient, Client, RawInput
+from tests.benchmarks.bench import CALLABLE, INPUT_BYTES, TENANT, Bench
+from tests.benchmarks.figures import Figure
+from tests.benchmarks.requests import enqueue_batches
+from tests.benchmarks.sdk_worker import callable_rate
+
+CALLERS: Final = 32
+TEXT: Final = RawInput("x" * INPUT_BYTES)
+ASYNC_TARGET: Final = 8_000
+PLAIN_TARGET: Final = 4_000
+ENQUEUE_TARGET: Final = 12_000
+MANY_TARGET: Final = 60_000
+IMPORT_TARGET_MS: Final = 150
+HELP_TARGET_MS: Final = 300
+
+
+def run(bench: Bench) -> Iterator[Figure]:
+    """Measure in rounds, and yield the figures."""
+    yield from _callables(bench)
+    yield from _enqueues(bench)
+    starts = bench.pick(15, 2)
+    for name, words, at_most in (
+        ("import backlane", ["-c", "import backlane"], IMPORT_TARGET_MS),
+        ("backlane --help", ["-m", "backlane", "--help"], HELP_TARGET_MS),
+    ):
+        times_ms = [_start_ms(words) for _ in range(starts)]
+        value, rounds = statistics.median(times_ms), tuple(times_ms)
+        yield Figure(name=name, value=value, unit="ms", rounds=rounds, at_most=at_most)
+
+
+def _callables(bench: Bench) -> Iterator[Figure]:
+    rounds, count = bench.pick(5, 1), bench.pick(40_000, 2_000)
+    rates: dict[str, list[float]] = {"async": [], "plain": []}
+    with bench.serve() as server:
+        for _ in range(rounds):
+            for kind, found in rates.items():
+                enqueue_batches(server.target, count)
+                with bench.account(f"{kind} callable", server):
+                    found.append(callable_rate(server.target, count, kind))
+    targets = {"async": ASYNC_TARGET, "plain": PLAIN_TARGET}
+    for kind, found in rates.items():
+        name = f"{kind} callable"
+        yield Figure.of_rounds(name, found, "executions/s", at_least=targets[kind])
+
+
+def _enqueues(bench: Bench) -> Iterator[Figure]:
+    rounds = bench.pick(5, 1)
+    single, many = bench.pick(30_000, 1_000), bench.pick(100_000, 2_000)
+    with bench.serve() as server, Client(server.target, tenant=TENANT) as client:
+        client.enqueue(CALLABLE, TEXT)
+        singles = asyncio.run(_concurrent(server.target, single, rounds))
+        manies = [_many(client, many) for _ in range(rounds)]
+    name = f"await enqueue, {CALLERS} at once"
+    yield Figure.of_rounds(name, singles, "executions/s", at_least=ENQUEUE_TARGET)
+    yield Figure.of_rounds(f"enqueue_many({many:_})", manies, "executions/s", at_least=MANY_TARGET)
+
+
+async def _concurrent(target: str, count: int, rounds: int) -> list[float]:
+    """Return enqueues per second of so many callers that each wait for one at a time."""
+    rates = []
+    async with AsyncClient(target, tenant=TENANT) as client:
+        await client.enqueue(CALLABLE, TEXT)
+
+        async def caller() -> None:
+            for _ in range(count // CALLERS):
+                await client.enqueue(CALLABLE, TEXT)
+
+        for _ in range(rounds):
+            began = time.perf_counter()
+            await asyncio.gather(*(caller() for _ in range(CALLERS)))
+            rates.append(count // CALLERS * CALLERS / (time.perf_counter() - began))
+    return rates
+
+
+def _many(client: Client, count: int) -> float:
+    began = time.perf_counter()
+    handles = client.enqueue_many(CALLABLE, (TEXT for _ in range(count)))
+    assert len(handles) == count
+    return count / (time.perf_counter() - began)
+
+
+def _start_ms(words: list[str]) -> float:
+    """Return how long a process takes from its start to its end, in milliseconds."""
+    began = time.perf_counter()
+    subprocess.run([sys.executable, *words], check=True, stdout=subprocess.DEVNULL)
+    return (time.perf_counter() - began) * 1000
