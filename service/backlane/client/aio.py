@@ -78,7 +78,9 @@ class AsyncClient(ClientBase):
         await self.close()
 
     async def close(self) -> None:
-        """Close the channel; calls in progress end as cancelled."""
+        """Close the channel; calls in progress end as cancelled. After a fork it does nothing."""
+        if self._is_forked:
+            return
         self._ensure_open()
         self._caller.is_closed = True
         await self._pipe.close()

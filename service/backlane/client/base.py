@@ -152,8 +152,12 @@ class ClientBase:
             else:
                 yield kind(self, outcome.execution_id, target, existing=outcome.existing)
 
+    @property
+    def _is_forked(self) -> bool:
+        return os.getpid() != self._process
+
     def _check_process(self) -> None:
-        if os.getpid() != self._process:
+        if self._is_forked:
             raise errors.ForkedError(type(self).__name__, self._process, os.getpid())
 
     def _timeout_of(self, options: EnqueueOptions) -> float:
@@ -187,6 +191,8 @@ class ClientBase:
     def _list_request(
         self, status: Status | str | None, limit: int | None, *, full: bool
     ) -> api.ListRequest:
+        if limit is not None and limit < 0:
+            raise ValueError(f"limit must not be negative: {limit}")
         everything = records.BACKGROUND_EXECUTION_STATUS_UNSPECIFIED
         return api.ListRequest(
             tenant_id=self.tenant,
@@ -212,6 +218,8 @@ class ClientBase:
         return api.CancelRequest(tenant_id=self.tenant, execution_id=execution_id)
 
     def _peek_request(self, limit: int, callables: Sequence[str]) -> api.PeekRequest:
+        if limit < 1:
+            raise ValueError(f"limit must be at least 1, not {limit}")
         return api.PeekRequest(tenant_id=self.tenant, limit=limit, callables=callables)
 
     def _explained(self, error: errors.BacklaneError) -> errors.BacklaneError:
@@ -245,6 +253,8 @@ def ids_of(executions: Iterable[Named | str], until: Until) -> list[str]:
     Raises:
         ValueError: there are none, too many for this kind of wait, or fewer than are asked for.
     """
+    if until not in {"all", "any"} and not isinstance(until, int):
+        raise ValueError(f"until must be 'all', 'any' or a number, not {until!r}")
     ids = [one if isinstance(one, str) else one.execution_id for one in executions]
     ids = list(dict.fromkeys(ids))
     if not ids:

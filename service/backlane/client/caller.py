@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
+import threading
 import time
 from typing import TYPE_CHECKING, Final, TypeVar
 
@@ -70,11 +70,20 @@ class Caller:
 
     def late(self, timeout_s: float) -> errors.BacklaneError:
         """Return the error of a call without an answer: is there a server at all?"""
-        ready = grpc.channel_ready_future(self._channel)
-        with contextlib.suppress(grpc.FutureTimeoutError):
-            ready.result(PROBE_S)
-            return silent(self._endpoint.target, timeout_s)
-        ready.cancel()
+        is_ready = threading.Event()
+
+        def note(state: grpc.ChannelConnectivity) -> None:
+            if state is grpc.ChannelConnectivity.READY:
+                is_ready.set()
+
+        # Not `channel_ready_future`: it asks gRPC's poller to connect, which outlives the question
+        # and fails, in a thread of its own, where the channel is closed meanwhile.
+        self._channel.subscribe(note)
+        try:
+            if is_ready.wait(PROBE_S):
+                return silent(self._endpoint.target, timeout_s)
+        finally:
+            self._channel.unsubscribe(note)
         return nobody_at(self._endpoint.target, "")
 
 

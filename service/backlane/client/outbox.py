@@ -79,7 +79,10 @@ class Outbox:
         return self._items < UNANSWERED_ITEMS_MAX and self._bytes < UNANSWERED_BYTES_MAX
 
     def add(self, parcel: Parcel) -> None:
-        """Take a parcel in."""
+        """Take a parcel in; an empty one, of inputs that could not be sent, is done at once."""
+        if not parcel.requests:
+            parcel.done()
+            return
         self._parcels.append(parcel)
         self._waiting.append(parcel)
         self._items += len(parcel.requests)

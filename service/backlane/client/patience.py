@@ -56,7 +56,7 @@ def is_passing(error: errors.BacklaneError) -> bool:
 
 def explained(error: errors.BacklaneError, target: str) -> errors.BacklaneError:
     """Return the error as a person needs it: one about a server that is not there names it."""
-    if isinstance(error, errors.UnavailableError) and not error.reason:
+    if isinstance(error, errors.UnavailableError) and not (error.reason or error.metadata):
         return nobody_at(target, error.message)
     if isinstance(error, errors.UnimplementedError):
         text = f"the server at {target} does not know this call: it is older than this client, or"
@@ -70,5 +70,7 @@ def nobody_at(target: str, message: str) -> errors.UnavailableError:
     """Return the error of a server that is not there."""
     why = message.partition("last error: ")[2] if _NEVER_REACHED in message else message
     text = f"no server at {target}: start one with `backlane serve`, or name another target"
-    parts = errors.ErrorParts(grpc.StatusCode.UNAVAILABLE, f"{text} ({why})" if why else text)
-    return errors.UnavailableError(parts)
+    message = f"{text} ({why})" if why else text
+    return errors.UnavailableError(
+        errors.ErrorParts(grpc.StatusCode.UNAVAILABLE, message, metadata={"target": target})
+    )

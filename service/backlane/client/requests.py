@@ -49,7 +49,10 @@ def enqueue_request(
     Raises:
         InvalidInputError: something cannot be sent.
     """
-    request = api.EnqueueRequest(tenant_id=tenant_id, callable_name=callable_name)
+    try:
+        request = api.EnqueueRequest(tenant_id=tenant_id, callable_name=callable_name)
+    except UnicodeEncodeError as error:
+        raise errors.InvalidInputError(f"callable {callable_name!r}: {error}") from error
     for name, value in options.items():
         try:
             _SETTERS[name](request, value)
@@ -57,7 +60,7 @@ def enqueue_request(
             raise InvalidInputError(
                 f"{name} is no option of an enqueue; there are {', '.join(_SETTERS)}"
             ) from None
-        except (TypeError, ValueError, AttributeError) as error:
+        except (TypeError, ValueError, AttributeError, OverflowError) as error:
             raise InvalidInputError(f"{name} cannot be {value!r}: {error}") from error
     if "delay" in options and "not_before" in options:
         raise InvalidInputError("delay and not_before exclude each other")

@@ -81,7 +81,10 @@ class Client(ClientBase):
         self.close()
 
     def close(self) -> None:
-        """Close the channel; calls in progress end as cancelled."""
+        """Close the channel; calls in progress end as cancelled. After a fork it does nothing."""
+        if self._is_forked:
+            # gRPC's locks are as the fork found them: closing could wait for ever.
+            return
         self._caller.is_closed = True
         self._pipe.close()
         self._channel.close()
