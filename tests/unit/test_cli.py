@@ -1,14 +1,20 @@
-"""The command line: its help, what it imports for it, and how it refuses settings."""
+"""The command line: its help, what it imports for it, completion, and how it refuses arguments."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
+from typing import Any
 
 import pytest
+import typer.core
 
-from backlane.cli.main import COMMANDS
+from backlane.cli.exits import MEANINGS
+from backlane.cli.main import COMMANDS, load, run
 from backlane.config import LIMITS, Config, env_name, flag_name
+
+TALKING = ("worker", "enqueue", "run", "get", "list", "wait", "cancel", "peek", "stats")
+"""The commands that talk to a server."""
 
 
 def backlane(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
@@ -19,6 +25,15 @@ def backlane(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str
         text=True,
         env={"COLUMNS": "400", "NO_COLOR": "1", "PATH": "/nowhere", **environ},
     )
+
+
+def options(command: str) -> list[Any]:
+    """Every option of a command, but for the one that typer adds itself."""
+    return [
+        part
+        for part in load(command).params
+        if isinstance(part, typer.core.TyperOption) and part.name != "help"
+    ]
 
 
 def test_the_help_lists_every_command() -> None:
@@ -43,18 +58,65 @@ def test_the_help_imports_no_command_and_nothing_of_the_server() -> None:
     )
 
 
+@pytest.mark.parametrize("name", TALKING)
+def test_the_help_of_a_command_imports_nothing_of_grpc(name: str) -> None:
+    program = (
+        "import sys\nfrom backlane.cli.main import run\n"
+        f"run([{name!r}, '--help'])\nsys.exit('grpc' in sys.modules)"
+    )
+
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
 def test_the_version_is_the_packages() -> None:
     run = backlane("--version")
 
     assert run.stdout.startswith("backlane ")
 
 
+def test_without_a_command_there_is_help_and_status_2(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    status = run([])
+
+    assert status == 2
+    assert "Usage: backlane" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_help_of_every_option_tells_default_and_variable(command: str) -> None:
+    silent = [part.opts[0] for part in options(command) if "default " not in part.help]
+    unnamed = [part.envvar for part in options(command) if (part.envvar or "") not in part.help]
+
+    assert silent == []
+    assert unnamed == []
+
+
+@pytest.mark.parametrize("name", [name for name in TALKING if name != "worker"])
+def test_every_client_command_has_target_tenant_and_json(name: str) -> None:
+    found = {part.opts[0]: part.envvar for part in load(name).params if part.opts[0][0] == "-"}
+
+    assert found.items() >= {
+        ("--target", "BACKLANE_TARGET"),
+        ("--tenant", "BACKLANE_TENANT"),
+        ("--json", None),
+    }
+
+
+@pytest.mark.parametrize("name", TALKING)
+def test_the_help_of_a_command_tells_its_exit_statuses(name: str) -> None:
+    epilog = load(name).epilog
+
+    told = [status for status, meaning in MEANINGS.items() if f"{status:d} {meaning}" in epilog]
+
+    assert told[:3] in ([0, 1, 2], [0, 2, 3], [0, 2, 4])
+
+
 @pytest.mark.parametrize("field", Config.model_fields)
 def test_every_setting_is_an_option_that_tells_its_variable(field: str) -> None:
-    shown = backlane("serve", "--help").stdout
+    [option] = [part for part in options("serve") if flag_name(field) in part.opts]
 
-    assert flag_name(field) in shown
-    assert env_name(field) in shown
+    assert env_name(field) in option.help
 
 
 def test_every_limit_is_explained() -> None:
@@ -73,3 +135,46 @@ def test_wrong_settings_are_one_line_each_and_status_2() -> None:
         ["backlane", " --retention"],
         ["backlane", " BACKLANE_MAX_STREAMS"],
     ]
+
+
+@pytest.mark.parametrize(
+    ("shell", "words", "completed"),
+    [
+        ("bash", "backlane ", list(COMMANDS)),
+        ("bash", "backlane en", ["enqueue"]),
+        ("bash", "backlane enqueue greet --retry", ["--retry-delay", "--retry-strategy"]),
+        ("bash", "backlane list --status c", ["completed", "cancelled"]),
+        ("bash", "backlane serve --l", ["--listen", "--limit", "--log-level"]),
+        (
+            "zsh",
+            "backlane stats --js",
+            [
+                """_arguments '*: :(("--json":"Print schema JSON, one record a line. (default no)"))'"""
+            ],
+        ),
+        ("fish", "backlane pe", [f"peek\t{COMMANDS['peek']}"]),
+    ],
+    ids=lambda part: part if isinstance(part, str) else "",
+)
+def test_shells_complete_commands_options_and_values(
+    shell: str, words: str, completed: list[str]
+) -> None:
+    last = len(words.split()) - (not words.endswith(" "))
+    run = backlane(
+        _BACKLANE_COMPLETE=f"complete_{shell}",
+        COMP_WORDS=words,
+        COMP_CWORD=str(last),
+        _TYPER_COMPLETE_ARGS=words,
+        _TYPER_COMPLETE_FISH_ACTION="get-args",
+    )
+
+    assert run.stdout.splitlines() == completed
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_is_shown_for_a_shell(shell: str) -> None:
+    shown = backlane(
+        "--show-completion", shell, _TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION="1"
+    ).stdout
+
+    assert "_BACKLANE_COMPLETE" in shown

@@ -28,9 +28,7 @@ def command(
     quick: Annotated[
         bool, option("--quick", "Small counts, to see that it runs.", default="no")
     ] = False,
-    as_json: Annotated[
-        bool, option("--json", "Print one JSON object.", default="off, text for people")
-    ] = False,
+    as_json: Annotated[bool, option("--json", "Print one JSON object.", default="no")] = False,
     profile: Annotated[
         bool,
         option("--profile", "Also print the processor time of each thread.", default="no"),

@@ -78,21 +78,22 @@ def make_group() -> typer.core.TyperGroup:
     return group
 
 
-class _Commands(typer.core.TyperGroup):
-    """Takes the place of a command's stand-in when it is run, or its options are completed."""
-
-    def resolve_command(self, ctx: Any, args: list[str]) -> Any:  # noqa: ANN401  # of the group
-        if args[0] in COMMANDS:
-            self.add_command(_load(args[0]), args[0])
-        return super().resolve_command(ctx, args)
-
-
-def _load(name: str) -> Any:  # noqa: ANN401  # typer has no public name for what it makes
+def load(name: str) -> Any:  # noqa: ANN401  # typer has no public name for what it makes
+    """Import a command, and make what typer runs of it."""
     module = importlib.import_module(f"backlane.cli.{name}")
     exits = getattr(module, "EXITS", None)
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
     app.command(name, short_help=COMMANDS[name], epilog=exits and explain(*exits))(module.command)
     return typer.main.get_command(app)
+
+
+class _Commands(typer.core.TyperGroup):
+    """Takes the place of a command's stand-in when it is run, or its options are completed."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:  # noqa: ANN401  # of the group
+        if args[0] in COMMANDS:
+            self.add_command(load(args[0]), args[0])
+        return super().resolve_command(ctx, args)
 
 
 def _not_asked_for() -> None:

@@ -78,9 +78,7 @@ class Place:
 ExecutionId = Annotated[
     str, typer.Argument(metavar="ID", show_default=False, help="The execution's id.")
 ]
-AsJson = Annotated[
-    bool, option("--json", "Print schema JSON, one record a line.", default="off, text for people")
-]
+AsJson = Annotated[bool, option("--json", "Print schema JSON, one record a line.", default="no")]
 """The option that every command with a result has."""
 
 

@@ -1,0 +1,113 @@
+"""Command lines that cannot be used: each is one line on stderr, and status 2."""
+
+from __future__ import annotations
+
+import io
+import shlex
+from typing import Final
+
+import pytest
+
+from backlane.cli.main import run
+
+DURATIONS: Final = "is not a number with a unit, such as 500ms, 10s, 5m, 12h or 7d"
+HOST_PORT: Final = "is not HOST:PORT, such as 127.0.0.1:7433"
+
+REFUSED: Final = {
+    "get": "missing argument 'ID'",
+    "get a b": "got unexpected extra argument(s) (b)",
+    "stats --all": "no such option: --all",
+    "list --limit -1": "invalid value for '--limit': Input should be greater than or equal to 0",
+    "peek --limit many": (
+        "invalid value for '--limit': Input should be a valid integer, unable to parse string as "
+        "an integer"
+    ),
+    "list --status done": (
+        "invalid value for '--status': 'done' is not one of 'queued', 'running', 'completed', "
+        "'failed', 'cancelled', 'timeout'"
+    ),
+    "stats --target localhost": f"invalid value for --target: 'localhost' {HOST_PORT}",
+    "stats --target http://a:1": f"invalid value for --target: 'http://a:1' {HOST_PORT}",
+    "stats --target a:72969": f"invalid value for --target: 'a:72969' {HOST_PORT}",
+    "stats --target ::1:7433": f"invalid value for --target: '::1:7433' {HOST_PORT}",
+    "run greet --wait 3": f"invalid value for --wait: '3' {DURATIONS}",
+    "enqueue greet --priority 256": (
+        "invalid value for '--priority': Input should be less than or equal to 255"
+    ),
+    "enqueue greet --timeout -3s": f"invalid value for --timeout: '-3s' {DURATIONS}",
+    "enqueue greet --delay 1s --not-before 1s": (
+        "invalid value for --delay: it excludes --not-before"
+    ),
+    "enqueue greet --deadline soon": (
+        "invalid value for --deadline: 'soon' is neither an instant, such as "
+        "2026-01-31T08:00:00Z, nor a duration from now, such as 10m"
+    ),
+    "enqueue greet --deadline 9999999d": "invalid value for --deadline: '9999999d' is too long",
+    "enqueue greet --deadline 2026-01-31T08:00:00": (
+        "invalid value for --deadline: '2026-01-31T08:00:00' has no time zone, such as Z"
+    ),
+    "enqueue greet --context key": "invalid value for --context: 'key' has no key and =",
+    "enqueue greet --metadata key=text": (
+        "invalid value for --metadata: key: 'text' is not JSON; a string has quotes, as in "
+        "'key=\"text\"'"
+    ),
+    "enqueue greet @/nowhere/input": (
+        "invalid value for INPUT: '/nowhere/input' cannot be read: No such file or directory"
+    ),
+    "enqueue greet \udcff": (
+        "invalid value for INPUT: it is not UTF-8: invalid start byte at byte 0"
+    ),
+    "wait a b --count 3": "invalid value for --count: 3 is more than the 2 ids",
+    "wait a a --count 2": "invalid value for --count: 2 is more than the 1 ids",
+    "wait a --any --count 1": "invalid value for --any: it excludes --count",
+    "worker": "missing argument 'MODULE:WORKER'",
+    "worker app --lease soon": f"invalid value for --lease: 'soon' {DURATIONS}",
+}
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    REFUSED.items(),
+    ids=[line.encode("ascii", "replace").decode() for line in REFUSED],
+)
+def test_an_argument_that_cannot_be_used_is_one_line(
+    capsys: pytest.CaptureFixture[str], line: str, problem: str
+) -> None:
+    command, *arguments = shlex.split(line)
+
+    status = run([command, *arguments])
+
+    shown = capsys.readouterr()
+    assert (status, shown.out) == (2, "")
+    assert shown.err == f"backlane: {problem}: see `backlane {command} --help`\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "problem"),
+    [
+        ("nope", "no such command 'nope'"),
+        ("enqueu", "no such command 'enqueu'. Did you mean 'enqueue'?"),
+        ("--nope", "no such option: --nope"),
+    ],
+)
+def test_a_command_that_there_is_not_is_one_line(
+    capsys: pytest.CaptureFixture[str], name: str, problem: str
+) -> None:
+    status = run([name])
+
+    assert status == 2
+    assert capsys.readouterr().err == f"backlane: {problem}: see `backlane --help`\n"
+
+
+def test_an_input_from_stdin_that_is_not_utf_8_is_one_line(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"caf\xe9")))
+
+    status = run(["enqueue", "greet", "-"])
+
+    problem = "stdin is not UTF-8: unexpected end of data at byte 3"
+    assert status == 2
+    assert capsys.readouterr().err == (
+        f"backlane: invalid value for INPUT: {problem}: see `backlane enqueue --help`\n"
+    )
