@@ -44,6 +44,8 @@ class AsyncPipe:
         self._outbox = Outbox()
         self._changed = asyncio.Event()
         self._room = asyncio.Event()
+        self._line = asyncio.Lock()
+        self._in_line = 0
         self._server: asyncio.Task[None] | None = None
         self._is_closed = False
 
@@ -56,7 +58,10 @@ class AsyncPipe:
             CallCancelledError: the client was closed.
         """
         loop = asyncio.get_running_loop()
-        if not self._outbox.has_room and not await self._wait_for_room(timeout_s):
+        deadline = loop.time() + timeout_s
+        # Who comes later stays behind those that wait for room: what is handed in stays in order.
+        is_full = self._in_line > 0 or not self._outbox.has_room
+        if is_full and not await self._wait_for_room(deadline):
             return None
         if self._is_closed:
             raise closed()
@@ -67,7 +72,7 @@ class AsyncPipe:
         if self._server is None:
             self._server = loop.create_task(self._run())
         # A timer in place of `wait_for`, which costs a task's worth for every enqueue.
-        timer = loop.call_later(timeout_s, future.cancel)
+        timer = loop.call_at(deadline, future.cancel)
         try:
             await future
         except asyncio.CancelledError:
@@ -88,14 +93,17 @@ class AsyncPipe:
             self._server.cancel()
             await asyncio.wait([self._server])
 
-    async def _wait_for_room(self, timeout_s: float) -> bool:
+    async def _wait_for_room(self, deadline: float) -> bool:
+        self._in_line += 1
         try:
-            async with asyncio.timeout(timeout_s):
+            async with asyncio.timeout_at(deadline), self._line:
                 while not (self._outbox.has_room or self._is_closed):
                     self._room.clear()
                     await self._room.wait()
         except TimeoutError:
             return False
+        finally:
+            self._in_line -= 1
         return True
 
     async def _run(self) -> None:
