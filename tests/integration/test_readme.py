@@ -12,9 +12,12 @@ from contextlib import suppress
 from pathlib import Path
 
 README = Path(__file__).resolve().parents[2] / "README.md"
-ADDRESS = "127.0.0.1:7433"
 PROMPT = "$ "
 ID = re.compile(r"exec_[0-9A-Za-z]{27}")
+INSTANT = re.compile(r"\d{4}-\d\d-\d\dT[0-9:.]+Z")
+SERVE = re.compile(r"(?m)^backlane serve .*> (server\.log) &$")
+WAIT = r"\g<0>\nuntil grep -q serving \1; do sleep 0.01; done"
+"""What a person does who looks whether the server is there."""
 LIMIT_S = 50
 
 
@@ -46,7 +49,7 @@ def without_ids(lines: list[str]) -> list[str]:
             ids.append(match[0])
         return f"exec_{ids.index(match[0])}"
 
-    return [ID.sub(number, line) for line in lines]
+    return [INSTANT.sub("an instant", ID.sub(number, line)) for line in lines]
 
 
 def free_port() -> int:
@@ -63,7 +66,7 @@ def play(script: Path, address: str) -> str:
     with subprocess.Popen(
         ["bash", "--noprofile", "--norc", "-e", str(script)],
         cwd=script.parent,
-        env=os.environ | {"PATH": path, "BACKLANE_LISTEN": address},
+        env=os.environ | {"PATH": path, "BACKLANE_LISTEN": address, "BACKLANE_TARGET": address},
         stdout=subprocess.PIPE,
         start_new_session=True,
         text=True,
@@ -81,6 +84,6 @@ def test_the_session_of_the_readme_answers_what_the_readme_says(tmp_path: Path) 
     typed, answered = session()
     address = f"127.0.0.1:{free_port()}"
     script = tmp_path / "session.sh"
-    script.write_text("\n".join(typed).replace(ADDRESS, address) + "\n", encoding="utf-8")
+    script.write_text(SERVE.sub(WAIT, "\n".join(typed)) + "\n", encoding="utf-8")
 
     assert without_ids(answered) == without_ids(play(script, address).splitlines())
