@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, Unpack, cast, overload
+from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeVar, Unpack, cast, overload
 
 from backlane import errors
 from backlane.client.aio_pipe import AsyncPipe
@@ -130,9 +130,19 @@ class AsyncClient(ClientBase):
         inputs: Iterable[I],
         /,
         *,
-        return_exceptions: bool = False,
+        return_exceptions: Literal[False] = False,
         **options: Unpack[EnqueueOptions],
     ) -> builtins.list[AsyncHandle[O]]: ...
+    @overload
+    async def enqueue_many(
+        self,
+        called: Takes[I, O],
+        inputs: Iterable[I],
+        /,
+        *,
+        return_exceptions: Literal[True],
+        **options: Unpack[EnqueueOptions],
+    ) -> builtins.list[AsyncHandle[O] | Exception]: ...
     @overload
     async def enqueue_many(
         self,
@@ -140,9 +150,19 @@ class AsyncClient(ClientBase):
         inputs: Iterable[object],
         /,
         *,
-        return_exceptions: bool = False,
+        return_exceptions: Literal[False] = False,
         **options: Unpack[EnqueueOptions],
     ) -> builtins.list[AsyncHandle[Any]]: ...
+    @overload
+    async def enqueue_many(
+        self,
+        called: str,
+        inputs: Iterable[object],
+        /,
+        *,
+        return_exceptions: Literal[True],
+        **options: Unpack[EnqueueOptions],
+    ) -> builtins.list[AsyncHandle[Any] | Exception]: ...
     async def enqueue_many(
         self,
         called: object,
@@ -151,7 +171,7 @@ class AsyncClient(ClientBase):
         *,
         return_exceptions: bool = False,
         **options: Unpack[EnqueueOptions],
-    ) -> builtins.list[AsyncHandle[Any]]:
+    ) -> builtins.list[AsyncHandle[Any]] | builtins.list[AsyncHandle[Any] | Exception]:
         """Enqueue one execution for each input, and return their handles in order.
 
         They go over the stream in large messages, several on their way at once, drawn from

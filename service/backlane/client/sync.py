@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, Unpack, cast, overload
+from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeVar, Unpack, cast, overload
 
 from backlane import errors
 from backlane.client.base import (
@@ -132,9 +132,19 @@ class Client(ClientBase):
         inputs: Iterable[I],
         /,
         *,
-        return_exceptions: bool = False,
+        return_exceptions: Literal[False] = False,
         **options: Unpack[EnqueueOptions],
     ) -> builtins.list[Handle[O]]: ...
+    @overload
+    def enqueue_many(
+        self,
+        called: Takes[I, O],
+        inputs: Iterable[I],
+        /,
+        *,
+        return_exceptions: Literal[True],
+        **options: Unpack[EnqueueOptions],
+    ) -> builtins.list[Handle[O] | Exception]: ...
     @overload
     def enqueue_many(
         self,
@@ -142,9 +152,19 @@ class Client(ClientBase):
         inputs: Iterable[object],
         /,
         *,
-        return_exceptions: bool = False,
+        return_exceptions: Literal[False] = False,
         **options: Unpack[EnqueueOptions],
     ) -> builtins.list[Handle[Any]]: ...
+    @overload
+    def enqueue_many(
+        self,
+        called: str,
+        inputs: Iterable[object],
+        /,
+        *,
+        return_exceptions: Literal[True],
+        **options: Unpack[EnqueueOptions],
+    ) -> builtins.list[Handle[Any] | Exception]: ...
     def enqueue_many(
         self,
         called: object,
@@ -153,7 +173,7 @@ class Client(ClientBase):
         *,
         return_exceptions: bool = False,
         **options: Unpack[EnqueueOptions],
-    ) -> builtins.list[Handle[Any]]:
+    ) -> builtins.list[Handle[Any]] | builtins.list[Handle[Any] | Exception]:
         """Enqueue one execution for each input, and return their handles in order.
 
         They go over the stream in large messages, several on their way at once, drawn from
