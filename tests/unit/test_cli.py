@@ -16,6 +16,8 @@ from backlane.config import LIMITS, Config, env_name, flag_name
 TALKING = ("worker", "enqueue", "run", "get", "list", "wait", "cancel", "peek", "stats")
 """The commands that talk to a server."""
 
+FULL_HELP = "All that is known of each, with input, output, context and metadata. (default no)"
+
 
 def backlane(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
@@ -147,9 +149,9 @@ def test_wrong_settings_are_one_line_each_and_status_2() -> None:
         ("bash", "backlane serve --l", ["--listen", "--limit", "--log-level"]),
         (
             "zsh",
-            "backlane stats --js",
+            "backlane list --fu",
             [
-                """_arguments '*: :(("--json":"Print schema JSON, one record a line. (default no)"))'"""
+                f'_arguments \'*: :(("--full":"{FULL_HELP}"))\'',
             ],
         ),
         ("fish", "backlane pe", [f"peek\t{COMMANDS['peek']}"]),

@@ -23,6 +23,8 @@ _STYLES: Final = {
     "cancelled": "magenta",
 }
 """How a status looks on a terminal."""
+GAP: Final = "  "
+LAST_WIDTH_MIN: Final = 12
 
 Fields = list[tuple[str, str]]
 """A record for people: labels and texts, a text of one or more lines."""
@@ -57,25 +59,30 @@ def print_fields(fields: Fields) -> None:
 
 
 def _print_aligned(rows: Sequence[Sequence[str]]) -> None:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    widths = _widths(rows)
     for row in rows:
         cells = [f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)]
-        typer.echo("  ".join(cells).rstrip())
+        typer.echo(GAP.join(cells).rstrip())
 
 
 def _print_rich_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    for heading in headings:
-        table.add_column(heading, no_wrap=True, overflow="ellipsis")
-    for column, cells in zip(table.columns[:-1], zip(*rows, strict=True), strict=False):
-        # What does not fit is cut from the last column: an id cut short is no id.
-        column.min_width = max(map(len, cells))
-    for row in rows:
-        table.add_row(*(Text(cell, style=_STYLES.get(cell, "")) for cell in row))
-    _console().print(table)
+    console = _console()
+    widths = _widths([headings, *rows])
+    room = max(console.width - sum(width + len(GAP) for width in widths[:-1]), LAST_WIDTH_MIN)
+    for number, row in enumerate([headings, *rows]):
+        line = Text(style="" if number else "bold")
+        for cell, width in zip(row[:-1], widths, strict=False):
+            line.append(f"{cell:{width}}{GAP}", style=_STYLES.get(cell, ""))
+        # What does not fit is cut from the last cell: an id cut short is no id.
+        last = Text(row[-1])
+        last.truncate(room, overflow="ellipsis")
+        console.print(line.append_text(last), soft_wrap=True)
+
+
+def _widths(rows: Sequence[Sequence[str]]) -> list[int]:
+    return [max(map(len, column)) for column in zip(*rows, strict=True)]
 
 
 def _print_rich_fields(fields: Fields) -> None:
