@@ -73,7 +73,7 @@ class PlainWorker:
             lease_duration_ms=options.lease_duration_ms,
         )
         stub = WorkerServiceStub(self._channel)
-        self._stream = WorkStream(stub, hello, self._book, self, observe)
+        self._stream = WorkStream(stub, hello, self._book, self, observe=observe)
 
     def drain(self) -> None:
         """Take nothing more, finish what runs; then `run` returns. From any thread."""

@@ -79,7 +79,11 @@ class _Lane:
             lease_duration_ms=round(settings.lease * 1000),
         )
         self._pool = pool
-        self.stream = WorkStream(shift.stub, hello, self.book, self.crew, settings.observe)
+        self.stream = WorkStream(
+            *(shift.stub, hello, self.book, self.crew),
+            metadata=settings.endpoint.metadata,
+            observe=settings.observe,
+        )
         self.thread = threading.Thread(target=self._run, args=[shift], name="backlane-stream")
         self.thread.daemon = True
 
@@ -110,6 +114,7 @@ class Shift:
         # A reentrant lock, because a signal's handler may drain wherever it interrupts.
         self._lock = threading.RLock()
         self._is_draining = False
+        self._is_closed = False
         self._ended = threading.Event()
         self._enough = threading.Event()
         self._error: Exception | None = None
@@ -182,6 +187,10 @@ class Shift:
             lane.stream.cut()
 
     def _close(self) -> None:
+        with self._lock:
+            is_closed, self._is_closed = self._is_closed, True
+        if is_closed:
+            return
         self._watchdog.stop()
         for lane in self._lanes:
             for run in lane.crew.running():

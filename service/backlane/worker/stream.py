@@ -63,6 +63,8 @@ class WorkStream:
         hello: api.WorkHello,
         book: Book,
         crew: Crew,
+        *,
+        metadata: Sequence[tuple[str, str]] = (),
         observe: Observer | None = None,
     ) -> None:
         """Make a stream; `run` opens it.
@@ -72,9 +74,11 @@ class WorkStream:
             hello: who works, what is offered; what is held is added each time.
             book: what to say.
             crew: who runs what arrives.
+            metadata: headers that go with each opening.
             observe: is told what the server answered.
         """
         self._stub = stub
+        self._metadata = tuple(metadata)
         self._hello = hello
         self._book = book
         self._crew = crew
@@ -123,7 +127,8 @@ class WorkStream:
         self._is_welcome = False
         # Without `wait_for_ready` a stream to a server that restarts fails at once, and between
         # such streams gRPC looks at its sockets only every 5 s: too late for the leases held.
-        call = self._stub.Work(self._book.begin_stream(self._copy_hello()), wait_for_ready=True)
+        messages = self._book.begin_stream(self._copy_hello())
+        call = self._stub.Work(messages, metadata=self._metadata, wait_for_ready=True)
         self._cancel_call = call.cancel
         if self._is_done():
             call.cancel()
