@@ -59,6 +59,12 @@ class AsyncClient(ClientBase):
     creates carries a request_id, so that every call is safe to repeat, and is repeated while the
     server is away, until its time is over. A task that is cancelled leaves its execution to its
     fate: it may have been enqueued.
+
+    Example:
+        async with AsyncClient(tenant="acme") as client:
+            handle = await client.enqueue("mail.send", {"to": "ada"}, delay=3600)
+            assert (await handle.get()).status == "queued"
+            assert (await handle.cancel()).status == "cancelled"
     """
 
     def _open(self) -> None:

@@ -59,6 +59,12 @@ class Client(ClientBase):
     Enqueues of all threads share one stream, in which what gathers meanwhile is one message. What
     creates carries a request_id, so that every call is safe to repeat, and is repeated while the
     server is away, until its time is over.
+
+    Example:
+        with Client(tenant="acme") as client:
+            handle = client.enqueue("mail.send", {"to": "ada"}, delay=3600, priority=90)
+            assert handle.get().status == "queued"
+            assert handle.cancel().status == "cancelled"
     """
 
     def _open(self) -> None:

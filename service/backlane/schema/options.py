@@ -41,7 +41,13 @@ ABSENT: Final = Absent()
 
 @final
 class RawInput(str):
-    """An input that is sent as it is, instead of as the JSON of a string."""
+    """An input that is sent as it is, instead of as the JSON of a string.
+
+    Example:
+        with Client() as client:
+            assert client.enqueue("work", "Ada").get().input == '"Ada"'
+            assert client.enqueue("work", RawInput("Ada")).get().input == "Ada"
+    """
 
     __slots__ = ()
 
@@ -58,6 +64,10 @@ class Retry:
         max_delay: no delay is longer, in seconds.
         jitter: whether delays are spread within ±25 %.
         retry_on: the categories that are tried again; empty means all that are not fatal.
+
+    Example:
+        with Client() as client:
+            client.enqueue("work", retry=Retry(max_attempts=5, retry_on=["network_error"]))
     """
 
     max_attempts: int = 3

@@ -34,6 +34,17 @@ class Failure(Exception):  # noqa: N818  # it is raised to fail, and is no fault
         details: any JSON that helps whoever looks at it.
         provider: the service that was called.
         http_status: what it answered.
+
+    Example:
+        worker = Worker()
+
+        @worker.callable
+        def fetch(url: str) -> str:
+            raise Failure("gone", category="network_error", http_status=410, retryable=False)
+
+        with worker.running(), Client() as client:
+            failed = client.enqueue(fetch, "https://example.com").wait()
+            assert failed.status == "failed"
     """
 
     throttled = False

@@ -46,6 +46,16 @@ class Worker:
 
     A worker's liveness is its stream, which has threads of its own: a callable that blocks keeps
     its lease. Async callables share one event loop, plain functions have a thread each.
+
+    Example:
+        worker = Worker("greeter")
+
+        @worker.callable
+        async def greet(name: str) -> str:
+            return f"hello {name}"
+
+        with worker.running(), Client() as client:  # or: worker.run(), until SIGTERM
+            assert client.run(greet, "Ada") == "hello Ada"
     """
 
     def __init__(  # noqa: PLR0913  # one for each setting
