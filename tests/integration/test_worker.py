@@ -409,6 +409,36 @@ def test_a_killed_server_loses_no_lease_and_no_result(
     assert [from_value(record.output) for record in ends] == [1, 1, 1, 1]
 
 
+def test_a_server_that_drains_takes_its_worker_along_to_the_next(
+    start_server: StartServer,
+    tmp_path: Any,  # noqa: ANN401
+) -> None:
+    server = start_server(tmp_path / "data", args=("--drain-grace", "100ms"))
+    worker = Worker(target=server.target, tenants="*")
+    began, may_end = threading.Event(), threading.Event()
+
+    @worker.callable
+    def wait(ctx: Context) -> int:
+        began.set()
+        may_end.wait(PATIENCE_S)
+        return ctx.attempt
+
+    with grpc.insecure_channel(server.target) as channel, worker.running():
+        producer = Door(channel, "t")
+        made = producer.enqueue(callable_name="wait")
+        assert began.wait(PATIENCE_S)
+        assert server.stop() == 0
+        server.restart()
+        may_end.set()
+        [record] = finished(producer, made.execution_id)
+        after = producer.producer.Enqueue(
+            producer.new(callable_name="wait"), timeout=PATIENCE_S, wait_for_ready=True
+        )
+        finished(producer, after.execution.execution_id)
+
+    assert (record.status, from_value(record.output)) == (COMPLETED, 1)
+
+
 def test_a_callable_with_its_own_concurrency_neither_exceeds_nor_hoards(
     worker: Worker, producer: Door
 ) -> None:
