@@ -1,7 +1,7 @@
 """Owns the `Work` stream of one lane: opens it, reads it, and opens it again when it breaks.
 
 What is to be said is the book's, and gRPC's own thread draws it from there, heartbeats among it,
-so that a busy callable silences nothing. What is to be run is the crew's.
+so that a busy callable silences nothing. What is to be run is the runner's.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _HOPELESS: Final = (
 log = logging.getLogger("backlane.worker")
 
 
-class Crew(Protocol):
+class Runner(Protocol):
     """Who runs what arrives. All are called by the thread that reads the stream."""
 
     def take_on(self, leases: Sequence[api.Lease]) -> None:
@@ -62,7 +62,7 @@ class WorkStream:
         stub: WorkerServiceStub,
         hello: api.WorkHello,
         book: Book,
-        crew: Crew,
+        runner: Runner,
         *,
         metadata: Sequence[tuple[str, str]] = (),
         observe: Observer | None = None,
@@ -73,7 +73,7 @@ class WorkStream:
             stub: the calls of the server.
             hello: who works, what is offered; what is held is added each time.
             book: what to say.
-            crew: who runs what arrives.
+            runner: who runs what arrives.
             metadata: headers that go with each opening.
             observe: is told what the server answered.
         """
@@ -81,7 +81,7 @@ class WorkStream:
         self._metadata = tuple(metadata)
         self._hello = hello
         self._book = book
-        self._crew = crew
+        self._runner = runner
         self._observe = observe
         self._is_welcome = False
         self._was_ever_welcome = False
@@ -159,15 +159,15 @@ class WorkStream:
     def _receive(self, response: api.WorkResponse) -> None:
         match response.WhichOneof("message"):
             case "leases":
-                self._crew.take_on(response.leases.leases)
+                self._runner.take_on(response.leases.leases)
             case "outcomes":
                 self._note_outcomes(response.outcomes)
             case "welcome":
                 self._note_welcome(response.welcome)
             case "cancels":
-                self._crew.cancel([ref.lease_token for ref in response.cancels.leases])
+                self._runner.cancel([ref.lease_token for ref in response.cancels.leases])
             case "lost":
-                self._crew.lose(self._book.lose(response.lost.leases))
+                self._runner.lose(self._book.lose(response.lost.leases))
             case "drain":
                 log.info("%s: the server drains", self._hello.worker_id)
                 self._book.server_drains()
@@ -181,7 +181,7 @@ class WorkStream:
             "%s: connected, server %s, offering %s",
             *(self._hello.worker_id, welcome.server_version, offered),
         )
-        self._crew.lose(self._book.welcome(welcome.held))
+        self._runner.lose(self._book.welcome(welcome.held))
 
     def _note_outcomes(self, outcomes: api.WorkOutcomes) -> None:
         request = self._book.answer()
