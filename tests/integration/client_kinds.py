@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import threading
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from backlane import AsyncClient, AsyncHandle, Client
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterator
+    from collections.abc import Callable, Iterator
 
 KINDS: Final = ("threads", "loop")
 PATIENCE_S: Final = 30
@@ -78,17 +78,18 @@ def open_client(
 @contextmanager
 def running_loop() -> Iterator[asyncio.AbstractEventLoop]:
     """Run an event loop on a thread of its own during the block."""
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever, name="loop-of-a-test")
-    thread.start()
-    try:
-        yield loop
-    finally:
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join(PATIENCE_S)
-        loop.close()
+    with ThreadPoolExecutor(1, "loop-of-a-test") as pool:
+        started: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = Future()
 
+        async def stay() -> None:
+            over = asyncio.Event()
+            started.set_result((asyncio.get_running_loop(), over))
+            await over.wait()
 
-def run_in_loop(coroutine: Coroutine[Any, Any, Any]) -> Any:  # noqa: ANN401  # its own answer
-    """Run a coroutine to its end, which must not be late."""
-    return asyncio.run(asyncio.wait_for(coroutine, PATIENCE_S))
+        running = pool.submit(asyncio.run, stay())
+        loop, over = started.result(PATIENCE_S)
+        try:
+            yield loop
+        finally:
+            loop.call_soon_threadsafe(over.set)
+            running.result(PATIENCE_S)

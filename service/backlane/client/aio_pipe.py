@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import grpc
 
 from backlane import errors
 from backlane.client.caller import closed
 from backlane.client.outbox import Outbox, Parcel
-from backlane.client.patience import BACKOFF_FIRST_S, BACKOFF_LAST_S, is_passing
+from backlane.client.patience import Backoff
 from backlane.client.pipe import IDLE_S
 
 if TYPE_CHECKING:
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
     OpenStream = Callable[[], Any]
     """Begins a call, which is written, read and cancelled."""
+
+REFUSAL_S: Final = 0.05
+"""How long a refusal of a stream as a whole may take, in seconds."""
 
 log = logging.getLogger("backlane.client")
 
@@ -40,8 +43,7 @@ class AsyncPipe:
             waits: whether to try again while the server is away.
         """
         self._open_stream = open_stream
-        self._waits = waits
-        self._outbox = Outbox()
+        self._outbox = Outbox(waits=waits)
         self._changed = asyncio.Event()
         self._room = asyncio.Event()
         self._line = asyncio.Lock()
@@ -108,9 +110,12 @@ class AsyncPipe:
 
     async def _run(self) -> None:
         """Serve streams until there is nothing to send."""
-        backoff_s = BACKOFF_FIRST_S
+        backoff = Backoff()
         while True:
+            answered = self._outbox.answered
             error = await self._serve()
+            if self._outbox.answered > answered:
+                backoff = Backoff()
             if error is None:
                 if not len(self._outbox):
                     break
@@ -118,8 +123,7 @@ class AsyncPipe:
                 continue
             if not self._consider(error):
                 break
-            await asyncio.sleep(backoff_s)
-            backoff_s = min(backoff_s * 2, BACKOFF_LAST_S) if is_passing(error) else BACKOFF_FIRST_S
+            await asyncio.sleep(backoff.pause_s(error))
         self._server = None
 
     async def _serve(self) -> errors.BacklaneError | None:
@@ -128,11 +132,13 @@ class AsyncPipe:
         writer = asyncio.get_running_loop().create_task(self._write(call))
         try:
             async for answer in call:
-                self._outbox.answer(answer.outcomes)
+                error = self._outbox.answer(answer.outcomes)
                 self._room.set()
                 self._changed.set()
-        except grpc.RpcError as error:
-            return errors.from_rpc_error(error)
+                if error is not None:
+                    return error
+        except grpc.RpcError as broken:
+            return errors.from_rpc_error(broken)
         finally:
             writer.cancel()
             await asyncio.wait([writer])
@@ -141,6 +147,8 @@ class AsyncPipe:
 
     async def _write(self, call: Any) -> None:  # noqa: ANN401  # as `OpenStream`
         try:
+            if self._outbox.is_wary:
+                await _let_refuse(call)
             while (message := await self._next()) is not None:
                 await call.write(message)
             await call.done_writing()
@@ -162,9 +170,16 @@ class AsyncPipe:
     def _consider(self, error: errors.BacklaneError) -> bool:
         """Decide what follows a broken stream, and return whether another one does."""
         log.debug("the stream of enqueues ended: %s", error)
-        self._outbox.recover(error, waits=self._waits)
+        self._outbox.recover(error)
         self._room.set()
         return len(self._outbox) > 0
+
+
+async def _let_refuse(call: Any) -> None:  # noqa: ANN401  # as `OpenStream`
+    """Give a server a moment to refuse a stream, before a write would hide why."""
+    status = asyncio.ensure_future(call.code())
+    await asyncio.wait([status], timeout=REFUSAL_S)
+    status.cancel()
 
 
 def _wake(future: asyncio.Future[None]) -> None:

@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from backlane import errors
-from backlane.client.patience import is_passing
+from backlane.client.patience import is_passing, is_untold
 from backlane.v1 import execution_service_pb2 as api
 
 if TYPE_CHECKING:
@@ -59,15 +59,26 @@ class Parcel:
 
 
 class Outbox:
-    """Parcels in order: those at the front are answered, then sent, then waiting."""
+    """Parcels in order: those at the front are answered, then sent, then waiting.
 
-    def __init__(self) -> None:
-        """Begin empty."""
+    Attributes:
+        answered: how many requests had an outcome so far.
+    """
+
+    def __init__(self, *, waits: bool) -> None:
+        """Begin empty.
+
+        Args:
+            waits: whether what was not answered is sent again while the server is away.
+        """
+        self.answered = 0
+        self._waits = waits
         self._parcels: deque[Parcel] = deque()
         self._waiting: deque[Parcel] = deque()
         self._items = 0
         self._bytes = 0
         self._suspects = 0
+        self._items_max = MESSAGE_ITEMS_MAX
 
     def __len__(self) -> int:
         """Count the parcels without all their outcomes."""
@@ -88,11 +99,16 @@ class Outbox:
         self._items += len(parcel.requests)
         self._bytes += parcel.size
 
+    @property
+    def is_wary(self) -> bool:
+        """Whether a stream ended for a reason that the next messages may show, or be."""
+        return self._suspects > 0
+
     def take(self) -> api.EnqueueStreamRequest | None:
         """Return the next message; None where there is nothing to send now."""
-        if self._suspects and self._unanswered:
+        if self.is_wary and self._unanswered:
             return None
-        most = 1 if self._suspects else MESSAGE_ITEMS_MAX
+        most = self._items_max
         requests: list[api.EnqueueRequest] = []
         size = 0
         while self._waiting and len(requests) < most and size < MESSAGE_BYTES:
@@ -105,40 +121,67 @@ class Outbox:
                 self._waiting.popleft()
         return api.EnqueueStreamRequest(items=requests) if requests else None
 
-    def answer(self, outcomes: Iterable[api.EnqueueOutcome]) -> None:
-        """Hand out what the server answered to the oldest requests."""
+    def answer(self, outcomes: Iterable[api.EnqueueOutcome]) -> errors.BacklaneError | None:
+        """Hand out what the server answered to the oldest requests.
+
+        Returns:
+            The error of a server that is leaving and took a request, and all after it, not in:
+            the stream is to be left, and they are to be sent again.
+        """
         for outcome in outcomes:
             if outcome.HasField("result"):
                 self._note(outcome.result)
-            else:
-                self._note(_without_place(errors.from_status(outcome.status)))
+                continue
+            error = errors.from_status(outcome.status)
+            if self._waits and is_passing(error):
+                return error
+            self._note(_without_place(error))
+        return None
 
     def rewind(self) -> None:
         """Have all that is not answered sent again on another stream, but for what is abandoned."""
-        self._drop(parcel for parcel in list(self._parcels) if parcel.is_abandoned)
+        self._drop([parcel for parcel in self._parcels if parcel.is_abandoned])
         for parcel in self._parcels:
             parcel.sent = len(parcel.outcomes)
         self._waiting = deque(self._parcels)
 
-    def recover(self, error: errors.BacklaneError, *, waits: bool) -> None:
-        """Decide what follows a broken stream: all again, one by one, or nothing."""
-        if is_passing(error) and waits:
+    def recover(self, error: errors.BacklaneError) -> None:
+        """Decide what follows a broken stream: all again, with more care, or nothing."""
+        if is_untold(error) and not self._waits:
+            self.fail_all(_broken(error))
+        elif is_untold(error):
+            self._be_wary()
+        elif is_passing(error) and self._waits:
             self.rewind()
         elif isinstance(error, errors.InvalidArgumentError | errors.OutOfRangeError):
-            self.blame(error)
+            self._blame(error)
         else:
             self.fail_all(error)
 
-    def blame(self, error: errors.BacklaneError) -> None:
-        """Find what made the server end a stream: from now on one request goes at a time.
+    def _blame(self, error: errors.BacklaneError) -> None:
+        """Find what made the server end a stream, in ever smaller messages.
 
-        With one on its way already, that is it, and it alone is refused.
+        One request alone is it, and it alone is refused. Where half a message passes, the server
+        takes smaller ones than others do, and gets them from now on.
         """
-        unanswered = self._unanswered
-        if self._suspects and unanswered == 1:
-            self._note(error)
-        else:
-            self._suspects = unanswered
+        on_its_way = self._unanswered
+        if not on_its_way:
+            # It is the stream itself that is refused.
+            self.fail_all(error)
+            return
+        if on_its_way == 1:
+            self._note(_without_place(error))
+            self._items_max = MESSAGE_ITEMS_MAX
+        elif self.is_wary:
+            self._items_max = on_its_way // 2
+        self._be_wary()
+
+    def _be_wary(self) -> None:
+        """Send what is not answered again, a message at a time: then it is known which one ends it.
+
+        Nor does a write hide why.
+        """
+        self._suspects = self._unanswered
         self.rewind()
 
     def abandon(self, parcel: Parcel) -> None:
@@ -170,6 +213,7 @@ class Outbox:
     def _note(self, outcome: Outcome) -> None:
         parcel = self._parcels[0]
         parcel.outcomes.append(outcome)
+        self.answered += 1
         self._suspects = max(0, self._suspects - 1)
         if len(parcel.outcomes) == len(parcel.requests):
             self._drop([parcel])
@@ -183,6 +227,11 @@ class Outbox:
                 self._parcels.remove(parcel)
             self._items -= len(parcel.requests)
             self._bytes -= parcel.size
+
+
+def _broken(error: errors.BacklaneError) -> errors.BacklaneError:
+    parts = errors.ErrorParts(errors.REASONS["DRAINING"].code, f"the stream broke: {error.message}")
+    return errors.UnavailableError(parts)
 
 
 def _without_place(error: errors.BacklaneError) -> errors.BacklaneError:

@@ -15,6 +15,22 @@ BACKOFF_LAST_S: Final = 1.0
 _NEVER_REACHED: Final = "failed to connect to all addresses"
 
 
+class Backoff:
+    """Pauses that grow, with jitter: a server's restart is not met by all clients at once."""
+
+    def __init__(self) -> None:
+        """Begin with a short one."""
+        self._next_s = BACKOFF_FIRST_S
+
+    def pause_s(self, error: errors.BacklaneError) -> float:
+        """Return how long to pause after an error, in seconds; as long as the server asks for."""
+        if not (is_passing(error) or is_untold(error)):
+            return 0.0
+        jittered_s = self._next_s * random.uniform(0.5, 1.0)  # noqa: S311  # no secret
+        self._next_s = min(self._next_s * 2, BACKOFF_LAST_S)
+        return max(jittered_s, error.retry_after_s or 0.0)
+
+
 class Patience:
     """One call's deadline, and the pauses between its attempts.
 
@@ -31,7 +47,7 @@ class Patience:
         """
         self._deadline = time.monotonic() + timeout_s
         self._waits = waits
-        self._backoff_s = BACKOFF_FIRST_S
+        self._backoff = Backoff()
 
     @property
     def left_s(self) -> float:
@@ -42,16 +58,21 @@ class Patience:
         """Return how long to pause before another attempt; None where there is none."""
         if not self._waits or not is_passing(error):
             return None
-        # Jitter, so that a server's restart is not met by all clients at once.
-        jittered_s = self._backoff_s * random.uniform(0.5, 1.0)  # noqa: S311  # no secret
-        self._backoff_s = min(self._backoff_s * 2, BACKOFF_LAST_S)
-        pause_s = max(jittered_s, error.retry_after_s or 0.0)
+        pause_s = self._backoff.pause_s(error)
         return pause_s if time.monotonic() + pause_s < self._deadline else None
 
 
 def is_passing(error: errors.BacklaneError) -> bool:
     """Tell whether the server was away, or about to be, rather than unwilling."""
     return isinstance(error, errors.UnavailableError | errors.CallCancelledError)
+
+
+def is_untold(error: errors.BacklaneError) -> bool:
+    """Tell whether a stream's end is known, but not its reason.
+
+    A write that meets the end makes grpc.aio put an INTERNAL of its own in place of the status.
+    """
+    return isinstance(error, errors.InternalError) and not error.reason
 
 
 def explained(error: errors.BacklaneError, target: str) -> errors.BacklaneError:

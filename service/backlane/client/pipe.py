@@ -17,7 +17,7 @@ import grpc
 from backlane import errors
 from backlane.client.caller import closed
 from backlane.client.outbox import Outbox, Parcel
-from backlane.client.patience import BACKOFF_FIRST_S, BACKOFF_LAST_S, is_passing
+from backlane.client.patience import Backoff
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -45,9 +45,8 @@ class Pipe:
             waits: whether to try again while the server is away.
         """
         self._open_stream = open_stream
-        self._waits = waits
         self._changed = threading.Condition()
-        self._outbox = Outbox()
+        self._outbox = Outbox(waits=waits)
         self._reader: threading.Thread | None = None
         self._stream = 0
         self._is_closed = False
@@ -108,9 +107,12 @@ class Pipe:
 
     def _run(self) -> None:
         """Serve streams until there is nothing to send."""
-        backoff_s = BACKOFF_FIRST_S
+        backoff = Backoff()
         while True:
+            answered = self._outbox.answered
             error = self._serve()
+            if self._outbox.answered > answered:
+                backoff = Backoff()
             with self._changed:
                 if self._is_closed or (error is None and not len(self._outbox)):
                     self._reader = None
@@ -122,8 +124,7 @@ class Pipe:
                     # Closed for being idle, while something came in after all.
                     self._outbox.rewind()
                     continue
-                self._changed.wait_for(lambda: self._is_closed, backoff_s)
-            backoff_s = min(backoff_s * 2, BACKOFF_LAST_S) if is_passing(error) else BACKOFF_FIRST_S
+                self._changed.wait_for(lambda: self._is_closed, backoff.pause_s(error))
 
     def _serve(self) -> errors.BacklaneError | None:
         """Serve one stream to its end, and return what broke it."""
@@ -137,10 +138,14 @@ class Pipe:
         try:
             for answer in call:
                 with self._changed:
-                    self._outbox.answer(answer.outcomes)
+                    error = self._outbox.answer(answer.outcomes)
                     self._changed.notify_all()
-        except grpc.RpcError as error:
-            return errors.from_rpc_error(error)
+                if error is not None:
+                    # A server that is about to stop waits for its streams to end.
+                    call.cancel()
+                    return error
+        except grpc.RpcError as broken:
+            return errors.from_rpc_error(broken)
         finally:
             with self._changed:
                 self._stream += 1
@@ -150,7 +155,7 @@ class Pipe:
     def _consider(self, error: errors.BacklaneError) -> bool:
         """Decide what follows a broken stream, and return whether another one does."""
         log.debug("the stream of enqueues ended: %s", error)
-        self._outbox.recover(error, waits=self._waits)
+        self._outbox.recover(error)
         self._changed.notify_all()
         return len(self._outbox) > 0
 
