@@ -1,0 +1,280 @@
+"""What clients say where there is no server, a wrong one, or another process than their own."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+import threading
+import time
+from concurrent import futures
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import grpc
+import pytest
+
+from backlane import errors
+from tests.conformance.door import UNKNOWN_ID, new_tenant
+from tests.integration.client_kinds import KINDS, PATIENCE_S, open_client
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+    from backlane import Client
+    from backlane.testing import ServerProcess
+    from tests.conftest import StartServer
+
+CALLS: dict[str, Callable[[Client], object]] = {
+    "enqueue": lambda client: client.enqueue("x"),
+    "enqueue_many": lambda client: raised(client.enqueue_many("x", [1], return_exceptions=True)),
+    "run": lambda client: client.run("x", wait_timeout=0),
+    "get": lambda client: client.get(UNKNOWN_ID),
+    "list": lambda client: list(client.list()),
+    "wait": lambda client: client.wait([UNKNOWN_ID], timeout=0),
+    "cancel": lambda client: client.cancel(UNKNOWN_ID),
+    "peek": lambda client: client.peek(),
+    "stats": lambda client: client.stats(),
+}
+FORKS = """
+import asyncio, os, sys
+from backlane import AsyncClient, Client, errors
+
+def tell(pipe, call):
+    try:
+        call()
+    except errors.ForkedError as error:
+        os.write(pipe, f"{error}\\n".encode())
+
+def threads(target):
+    with Client(target) as client:
+        handle = client.enqueue("x", 1)
+        read, write = os.pipe()
+        child = os.fork()
+        if child == 0:
+            tell(write, lambda: client.enqueue("x", 2))
+            tell(write, lambda: client.enqueue_many("x", [3]))
+            tell(write, handle.get)
+            tell(write, lambda: client.wait([handle]))
+            client.close()
+            os._exit(0)
+        finish(child, read, write)
+        assert client.enqueue("x", 4).existing is False
+
+async def loop(target):
+    async with AsyncClient(target) as client:
+        handle = await client.enqueue("x", 1)
+        read, write = os.pipe()
+        child = os.fork()
+        if child == 0:
+            for call in (client.enqueue("x", 2), client.enqueue_many("x", [3]), handle.get()):
+                try:
+                    await call
+                except errors.ForkedError as error:
+                    os.write(write, f"{error}\\n".encode())
+            await client.close()
+            os._exit(0)
+        finish(child, read, write)
+        assert (await client.enqueue("x", 4)).existing is False
+
+def finish(child, read, write):
+    os.close(write)
+    assert os.waitpid(child, 0)[1] == 0
+    print(os.getpid(), child)
+    print(os.read(read, 9999).decode(), end="")
+
+if sys.argv[1] == "threads":
+    threads(sys.argv[2])
+else:
+    asyncio.run(loop(sys.argv[2]))
+"""
+UNCLOSED = {
+    "threads": """
+import sys
+from backlane import Client
+client = Client(sys.argv[1])
+print(client.enqueue("x").existing)
+""",
+    "loop": """
+import asyncio, sys
+from backlane import AsyncClient
+async def main():
+    client = AsyncClient(sys.argv[1])
+    print((await client.enqueue("x")).existing)
+asyncio.run(main())
+""",
+}
+
+
+def raised(outcomes: Sequence[object]) -> None:
+    """Raise the first of mixed outcomes that is an error."""
+    for outcome in outcomes:
+        if isinstance(outcome, Exception):
+            raise outcome
+
+
+@pytest.fixture(params=KINDS)
+def kind(request: pytest.FixtureRequest) -> str:
+    """Which of the two clients it is."""
+    kind: str = request.param
+    return kind
+
+
+@pytest.fixture
+def nowhere() -> str:
+    """An address where nobody listens."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        return f"127.0.0.1:{bound.getsockname()[1]}"
+
+
+@pytest.mark.parametrize("waits", [True, False])
+@pytest.mark.parametrize("name", CALLS)
+def test_no_server_is_one_error_that_names_the_target_and_the_way_out(
+    kind: str, name: str, nowhere: str, *, waits: bool
+) -> None:
+    settings = {"call_timeout": 0.1 if waits else PATIENCE_S, "wait_for_server": waits}
+    with open_client(kind, nowhere, "acme", **settings) as client:
+        before = time.monotonic()
+        with pytest.raises(errors.UnavailableError) as away:
+            CALLS[name](client)
+
+    way_out = "start one with `backlane serve`, or name another target"
+    assert str(away.value).startswith(f"UNAVAILABLE: no server at {nowhere}: {way_out}")
+    assert str(away.value).count(nowhere) <= 2
+    assert time.monotonic() - before < PATIENCE_S / 2
+
+
+def test_a_client_that_does_not_wait_finds_a_server_that_is_there(
+    kind: str, server: ServerProcess
+) -> None:
+    with open_client(kind, server.target, new_tenant(), wait_for_server=False) as client:
+        assert client.enqueue("x").get().status == "queued"
+
+
+def test_a_server_that_starts_in_time_is_as_good_as_one_that_was_there(
+    kind: str, nowhere: str, start_server: StartServer
+) -> None:
+    with (
+        open_client(kind, nowhere, "acme", call_timeout=PATIENCE_S) as client,
+        futures.ThreadPoolExecutor(2) as pool,
+    ):
+        enqueued = pool.submit(client.enqueue, "x", 1)
+        counted = pool.submit(client.stats)
+        start_server(listen=nowhere)
+
+        assert enqueued.result(PATIENCE_S).existing is False
+        assert counted.result(PATIENCE_S).running == 0
+
+
+@contextmanager
+def other_service() -> Iterator[str]:
+    """A gRPC server that is no Backlane server."""
+    serving = grpc.server(futures.ThreadPoolExecutor(1))
+    port = serving.add_insecure_port("127.0.0.1:0")
+    serving.start()
+    try:
+        yield f"127.0.0.1:{port}"
+    finally:
+        serving.stop(None).wait()
+
+
+@contextmanager
+def web_server() -> Iterator[str]:
+    """A server that answers anything with an error of HTTP/1.1."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def answer() -> None:
+            while True:
+                try:
+                    connection, _ = listening.accept()
+                except OSError:
+                    return
+                with connection:
+                    connection.sendall(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        try:
+            yield f"127.0.0.1:{listening.getsockname()[1]}"
+        finally:
+            listening.shutdown(socket.SHUT_RDWR)
+            thread.join(PATIENCE_S)
+
+
+@pytest.mark.parametrize("name", ["enqueue", "get"])
+def test_a_server_of_another_kind_says_what_it_is_not(kind: str, name: str) -> None:
+    with other_service() as target, open_client(kind, target, "acme") as client:
+        with pytest.raises(errors.UnimplementedError) as refused:
+            CALLS[name](client)
+
+        assert f"the server at {target} does not know this call" in refused.value.message
+        assert "no Backlane server" in refused.value.message
+
+
+@pytest.mark.parametrize("name", ["enqueue", "get"])
+def test_a_server_that_speaks_something_else_is_no_server(kind: str, name: str) -> None:
+    with (
+        web_server() as target,
+        open_client(kind, target, "acme", call_timeout=0.3) as client,
+        pytest.raises(errors.UnavailableError, match=f"no server at {target}"),
+    ):
+        CALLS[name](client)
+
+
+def test_a_client_refuses_to_work_in_a_fork(
+    kind: str, server: ServerProcess, tmp_path: Path
+) -> None:
+    script = tmp_path / "forks.py"
+    script.write_text(FORKS)
+
+    run = subprocess.run(
+        [sys.executable, script, kind, server.target],
+        capture_output=True,
+        check=True,
+        text=True,
+        timeout=PATIENCE_S,
+    )
+
+    pids, *refusals = run.stdout.splitlines()
+    parent, child = pids.split()
+    name = "Client" if kind == "threads" else "AsyncClient"
+    expected = (
+        f"this {name} was made in process {parent} and cannot be used in {child}, a fork of it: "
+        "make it after the fork, or start processes with the `spawn` method"
+    )
+    assert refusals == [expected] * (4 if kind == "threads" else 3)
+
+
+def test_a_program_that_never_closes_its_client_ends_all_the_same(
+    kind: str, server: ServerProcess
+) -> None:
+    run = subprocess.run(
+        [sys.executable, "-W", "error", "-c", UNCLOSED[kind], server.target],
+        capture_output=True,
+        check=True,
+        text=True,
+        timeout=PATIENCE_S,
+    )
+
+    assert (run.stdout, run.stderr) == ("False\n", "")
+
+
+def test_several_calls_that_are_late_leave_a_channel_that_can_be_closed(
+    kind: str, nowhere: str
+) -> None:
+    with open_client(kind, nowhere, "acme", call_timeout=0.05) as client:
+        with futures.ThreadPoolExecutor(8) as pool:
+            late = [pool.submit(CALLS["get"], client) for _ in range(8)]
+
+        assert {type(one.exception()) for one in late} == {errors.UnavailableError}
+
+
+@pytest.mark.parametrize("call_timeout", [0, -1])
+def test_a_time_that_is_none_is_refused(kind: str, nowhere: str, call_timeout: float) -> None:
+    with (
+        pytest.raises(ValueError, match="call_timeout must be above 0 seconds"),
+        open_client(kind, nowhere, "acme", call_timeout=call_timeout),
+    ):
+        pass
