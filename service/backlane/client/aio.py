@@ -364,7 +364,8 @@ class AsyncClient(ClientBase):
             callables: those to look at: names, `prefix.*` or `*`; none means all.
         """
         answer = await self._call("Peek", self._peek_request(limit, callables))
-        return [BackgroundExecution(proto) for proto in answer.executions]
+        shown = [BackgroundExecution(proto) for proto in answer.executions]
+        return [await self.get(one.execution_id) if is_bare(one) else one for one in shown]
 
     async def stats(self) -> QueueStats:
         """Count what is unfinished."""

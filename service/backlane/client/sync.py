@@ -362,7 +362,8 @@ class Client(ClientBase):
             callables: those to look at: names, `prefix.*` or `*`; none means all.
         """
         answer = self._call(self._stub.Peek, self._peek_request(limit, callables))
-        return [BackgroundExecution(proto) for proto in answer.executions]
+        shown = [BackgroundExecution(proto) for proto in answer.executions]
+        return [self.get(one.execution_id) if is_bare(one) else one for one in shown]
 
     def stats(self) -> QueueStats:
         """Count what is unfinished."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from backlane.schema import json as schema_json
 from backlane.schema.values import from_value
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Status(StrEnum):
-    """Where an execution stands. The last four are final."""
+    """Where an execution stands. The four after `running` are final."""
 
     QUEUED = "queued"
     RUNNING = "running"
@@ -28,6 +29,8 @@ class Status(StrEnum):
     FAILED = "failed"
     CANCELLED = "cancelled"
     TIMEOUT = "timeout"
+    UNSPECIFIED = "unspecified"
+    """What a newer server may say in a word of its own, and a record that shows its id alone."""
 
     @property
     def number(self) -> records.BackgroundExecutionStatus.ValueType:
@@ -48,14 +51,29 @@ _FINISHED: Final = frozenset({Status.COMPLETED, Status.FAILED, Status.CANCELLED,
 _SILENT: Final = frozenset({Mode.FIRE_AND_FORGET, Mode.SILENT})
 
 
+class Actor(NamedTuple):
+    """Who brought an execution to its end.
+
+    Attributes:
+        kind: `client`, `worker`, `clock`, `engine` or `operator`.
+        id: a worker's id, a principal's name; empty for the clock and the engine.
+    """
+
+    kind: str
+    id: str
+
+
+@dataclass(frozen=True, slots=True, repr=False)
 class ExecutionFault:
-    """Why an attempt or an execution went wrong: the schema's `ExecutionError`."""
+    """Why an attempt or an execution went wrong: the schema's `ExecutionError`.
 
-    __slots__ = ("proto",)
+    Attributes:
+        proto: the message itself, which must not change any more.
+    """
 
-    def __init__(self, proto: records.ExecutionError) -> None:
-        """Look at a message, which must not change any more."""
-        self.proto: Final = proto
+    proto: records.ExecutionError
+
+    __hash__ = None  # type: ignore[assignment]  # messages have none either
 
     def __repr__(self) -> str:
         """Say what matters."""
@@ -92,24 +110,21 @@ class ExecutionFault:
         return datetime.fromtimestamp(self.proto.occurred_at_ms / 1000, UTC)
 
 
+@dataclass(frozen=True, slots=True, repr=False)
 class BackgroundExecution:
-    """One execution as the server showed it; it never changes. `proto` is the message itself."""
+    """One execution as the server showed it; it never changes.
 
-    __slots__ = ("proto",)
+    Attributes:
+        proto: the message itself, which must not change any more.
+    """
 
-    def __init__(self, proto: records.BackgroundExecution) -> None:
-        """Look at a message, which must not change any more."""
-        self.proto: Final = proto
+    proto: records.BackgroundExecution
+
+    __hash__ = None  # type: ignore[assignment]  # messages have none either
 
     def __repr__(self) -> str:
         """Say what matters."""
         return f"<BackgroundExecution {self.callable_name} {self.execution_id} {self.status}>"
-
-    def __eq__(self, other: object) -> bool:
-        """Compare all that was shown."""
-        return isinstance(other, BackgroundExecution) and self.proto == other.proto
-
-    __hash__ = None  # type: ignore[assignment]  # messages have none either
 
     @property
     def execution_id(self) -> str:
@@ -129,7 +144,7 @@ class BackgroundExecution:
     @property
     def status(self) -> Status:
         """Where it stands."""
-        return _STATUSES[self.proto.status]
+        return _STATUSES.get(self.proto.status, Status.UNSPECIFIED)
 
     @property
     def input(self) -> str | None:
@@ -195,6 +210,20 @@ class BackgroundExecution:
         return schema_json.enum_text(records.EndReason.DESCRIPTOR, self.proto.reason)
 
     @property
+    def actor(self) -> Actor | None:
+        """Who ended it; None before the end."""
+        if not self.proto.HasField("actor"):
+            return None
+        actor = self.proto.actor
+        kind = schema_json.enum_text(records.ActorKind.DESCRIPTOR, actor.kind)
+        return Actor(kind or "", actor.id)
+
+    @property
+    def dedup_key(self) -> str | None:
+        """The key under which the tenant has no other unfinished execution."""
+        return self.proto.dedup_key if self.proto.HasField("dedup_key") else None
+
+    @property
     def queued_at(self) -> datetime:
         """When it was enqueued."""
         return self.proto.queued_at.ToDatetime(UTC)
@@ -213,6 +242,21 @@ class BackgroundExecution:
     def not_before(self) -> datetime | None:
         """The instant before which it is not leased."""
         return self._instant("not_before")
+
+    @property
+    def start_deadline(self) -> datetime | None:
+        """The instant that ends it unless it was leased before."""
+        return self._instant("start_deadline")
+
+    @property
+    def deadline(self) -> datetime | None:
+        """The instant that ends it unless it finished before."""
+        return self._instant("deadline")
+
+    @property
+    def updated_at(self) -> datetime:
+        """When it last changed."""
+        return self.proto.updated_at.ToDatetime(UTC)
 
     @property
     def next_attempt_at(self) -> datetime | None:
@@ -267,14 +311,17 @@ class BackgroundExecution:
         return instant.ToDatetime(UTC)
 
 
+@dataclass(frozen=True, slots=True, repr=False)
 class QueueStats:
-    """How many executions of a tenant are unfinished, by where they stand."""
+    """How many executions of a tenant are unfinished, by where they stand.
 
-    __slots__ = ("proto",)
+    Attributes:
+        proto: the message itself, which must not change any more.
+    """
 
-    def __init__(self, proto: service.GetQueueStatsResponse) -> None:
-        """Look at a message, which must not change any more."""
-        self.proto: Final = proto
+    proto: service.GetQueueStatsResponse
+
+    __hash__ = None  # type: ignore[assignment]  # messages have none either
 
     def __repr__(self) -> str:
         """Count."""
