@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import threading
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from backlane import Worker, errors
+from backlane import AsyncClient, Worker, errors
 from backlane.client import aio_pipe, pipe
 from tests.conformance.door import new_tenant
 from tests.integration.client_kinds import KINDS, PATIENCE_S, open_client
@@ -286,3 +287,41 @@ def test_a_tenant_that_is_full_is_told_at_once(kind: str, start_server: StartSer
         assert [type(one).__name__ for one in outcomes[2:]] == ["QueueFullError"]
         assert full.value.limit == 2
         assert full.value.retry_after_s is not None
+
+
+async def test_a_task_that_is_cancelled_leaves_no_other_behind(server: ServerProcess) -> None:
+    async with AsyncClient(server.target, tenant=new_tenant()) as client:
+
+        def inputs() -> Iterator[str]:
+            for number in range(1_000_000):
+                if number == 4_000:
+                    sending.cancel()
+                yield "y" * 1000
+
+        sending = asyncio.create_task(client.enqueue_many("x", inputs()))
+        with pytest.raises(asyncio.CancelledError):
+            await sending
+        await asyncio.sleep(0)
+        left = [task for task in asyncio.all_tasks() if "send" in repr(task.get_coro())]
+
+        assert left == []
+        assert (await client.enqueue("x", "after")).existing is False
+
+
+async def test_many_tasks_are_one_message_after_another(server: ServerProcess) -> None:
+    async with AsyncClient(server.target, tenant=new_tenant()) as client:
+        handles = await asyncio.gather(*(client.enqueue("x", number) for number in range(2_000)))
+
+        ids = [handle.execution_id for handle in handles]
+        assert ids == sorted(set(ids))
+
+
+async def test_a_client_of_another_loop_says_so(server: ServerProcess) -> None:
+    async with AsyncClient(server.target, tenant=new_tenant()) as client:
+        await client.enqueue("x")
+
+        async def elsewhere() -> None:
+            await client.enqueue("x")
+
+        with pytest.raises(RuntimeError, match="belongs to another event loop"):
+            await asyncio.to_thread(asyncio.run, elsewhere())

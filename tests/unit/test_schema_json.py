@@ -99,81 +99,83 @@ def test_a_record_goes_to_json_and_back_to_the_byte(record: records.BackgroundEx
     assert schema_json.dumps(again) == text
 
 
-def test_every_field_of_a_record_is_written_as_the_schema_has_it() -> None:
-    record = records.BackgroundExecution(
-        execution_id="exec_1",
-        tenant_id="acme",
-        callable_name="mail.send",
-        input='{"to": "ada"}',
-        context={"locale": "en"},
-        config=records.BackgroundExecutionConfig(
-            mode=records.BACKGROUND_EXECUTION_MODE_FIRE_AND_FORGET,
-            priority=0,
-            timeout_ms=300_000,
-            retry=records.RetryConfig(
-                max_attempts=3,
-                strategy=records.RETRY_STRATEGY_FIXED,
-                backoff_multiplier=2.0,
-                retry_on=[records.ERROR_CATEGORY_NETWORK_ERROR],
-            ),
+FAILED_RECORD = records.BackgroundExecution(
+    execution_id="exec_1",
+    tenant_id="acme",
+    callable_name="mail.send",
+    input='{"to": "ada"}',
+    context={"locale": "en"},
+    config=records.BackgroundExecutionConfig(
+        mode=records.BACKGROUND_EXECUTION_MODE_FIRE_AND_FORGET,
+        priority=0,
+        timeout_ms=300_000,
+        retry=records.RetryConfig(
+            max_attempts=3,
+            strategy=records.RETRY_STRATEGY_FIXED,
+            backoff_multiplier=2.0,
+            retry_on=[records.ERROR_CATEGORY_NETWORK_ERROR],
         ),
-        status=records.BACKGROUND_EXECUTION_STATUS_FAILED,
-        queued_at=Timestamp(seconds=1_767_225_600, nanos=5_000_000),
-        error=records.ExecutionError(
-            category=records.ERROR_CATEGORY_LLM_ERROR,
-            message="no",
-            retry_policy=records.RetryPolicy(base_delay_ms=500, max_delay_ms=30_000),
-            occurred_at_ms=1_767_225_600_005,
-        ),
-        metadata={"order": to_value({"id": 7, "share": 0.5})},
-        attempt=1,
-        version=4,
-        reason=records.END_REASON_WORKER_LOST,
-        actor=records.Actor(kind=records.ACTOR_KIND_CLOCK),
-    )
+    ),
+    status=records.BACKGROUND_EXECUTION_STATUS_FAILED,
+    queued_at=Timestamp(seconds=1_767_225_600, nanos=5_000_000),
+    error=records.ExecutionError(
+        category=records.ERROR_CATEGORY_LLM_ERROR,
+        message="no",
+        retry_policy=records.RetryPolicy(base_delay_ms=500, max_delay_ms=30_000),
+        occurred_at_ms=1_767_225_600_005,
+    ),
+    metadata={"order": to_value({"id": 7, "share": 0.5})},
+    attempt=1,
+    version=4,
+    reason=records.END_REASON_WORKER_LOST,
+    actor=records.Actor(kind=records.ACTOR_KIND_CLOCK),
+)
+FAILED_JSON = {
+    "executionId": "exec_1",
+    "tenantId": "acme",
+    "callableName": "mail.send",
+    "input": '{"to": "ada"}',
+    "context": {"locale": "en"},
+    "config": {
+        "mode": "fire_and_forget",
+        "priority": 0,
+        "timeoutMs": 300_000,
+        "retry": {
+            "maxAttempts": 3,
+            "strategy": "fixed",
+            "backoffMultiplier": 2,
+            "retryOn": ["network_error"],
+        },
+    },
+    "status": "failed",
+    "queuedAt": "2026-01-01T00:00:00.005Z",
+    "error": {
+        "category": "llm_error",
+        "message": "no",
+        "retryPolicy": {
+            "retryable": False,
+            "maxRetries": 0,
+            "baseDelay": 500,
+            "maxDelay": 30_000,
+            "requiresIdempotencyKey": False,
+        },
+        "attempt": 0,
+        "occurredAt": 1_767_225_600_005,
+    },
+    "targetBindingApplied": False,
+    "metadata": {"order": {"id": 7, "share": 0.5}},
+    "attempt": 1,
+    "dependsOn": [],
+    "maxWorkerLosses": 0,
+    "version": 4,
+    "cancelRequested": False,
+    "reason": "worker_lost",
+    "actor": {"kind": "clock", "id": ""},
+}
 
-    assert json.loads(schema_json.dumps(record)) == {
-        "executionId": "exec_1",
-        "tenantId": "acme",
-        "callableName": "mail.send",
-        "input": '{"to": "ada"}',
-        "context": {"locale": "en"},
-        "config": {
-            "mode": "fire_and_forget",
-            "priority": 0,
-            "timeoutMs": 300_000,
-            "retry": {
-                "maxAttempts": 3,
-                "strategy": "fixed",
-                "backoffMultiplier": 2,
-                "retryOn": ["network_error"],
-            },
-        },
-        "status": "failed",
-        "queuedAt": "2026-01-01T00:00:00.005Z",
-        "error": {
-            "category": "llm_error",
-            "message": "no",
-            "retryPolicy": {
-                "retryable": False,
-                "maxRetries": 0,
-                "baseDelay": 500,
-                "maxDelay": 30_000,
-                "requiresIdempotencyKey": False,
-            },
-            "attempt": 0,
-            "occurredAt": 1_767_225_600_005,
-        },
-        "targetBindingApplied": False,
-        "metadata": {"order": {"id": 7, "share": 0.5}},
-        "attempt": 1,
-        "dependsOn": [],
-        "maxWorkerLosses": 0,
-        "version": 4,
-        "cancelRequested": False,
-        "reason": "worker_lost",
-        "actor": {"kind": "clock", "id": ""},
-    }
+
+def test_a_record_is_written_as_the_schema_has_it() -> None:
+    assert json.loads(schema_json.dumps(FAILED_RECORD)) == FAILED_JSON
 
 
 def test_keys_are_sorted_and_nothing_is_between_them() -> None:

@@ -168,7 +168,9 @@ def test_a_status_of_a_newer_server_is_none_that_is_known() -> None:
     ],
     ids=lambda view: type(view).__name__,
 )
-def test_a_view_is_frozen_compares_by_what_it_shows_and_can_be_pickled(view: Any) -> None:  # noqa: ANN401
+def test_a_view_is_frozen_compares_by_what_it_shows_and_can_be_pickled(
+    view: Any,  # noqa: ANN401  # of three kinds
+) -> None:
     again = pickle.loads(pickle.dumps(view))  # noqa: S301  # its own
 
     assert again == view

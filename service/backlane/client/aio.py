@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeVar, Unpack, cast, overload
 
@@ -23,7 +22,6 @@ from backlane.client.base import (
 )
 from backlane.client.caller import AsyncCaller
 from backlane.client.handle import AsyncHandle
-from backlane.client.requests import duration
 from backlane.client.target import load
 from backlane.schema.options import ABSENT
 from backlane.schema.records import BackgroundExecution, QueueStats
@@ -199,17 +197,20 @@ class AsyncClient(ClientBase):
         self._ensure_open()
         waiting: Waiting = deque()
         outcomes: builtins.list[Any] = []
-        for part in slices:
-            sent = self._pipe.send(part.requests, part.size, timeout_s)
-            waiting.append((part, asyncio.create_task(sent)))
-            if len(waiting) >= SLICES_IN_FLIGHT and not await self._note(
-                waiting.popleft(), target, timeout_s, outcomes
-            ):
-                break
-            # Lets what was made so far leave, and others have their turn.
-            await asyncio.sleep(0)
-        while waiting:
-            await self._note(waiting.popleft(), target, timeout_s, outcomes)
+        try:
+            for part in slices:
+                waiting.append((part, self._pipe.hand_in(part.requests, part.size, timeout_s)))
+                if len(waiting) >= SLICES_IN_FLIGHT and not await self._note(
+                    waiting.popleft(), target, timeout_s, outcomes
+                ):
+                    break
+                # Lets what was made so far leave, and others have their turn.
+                await asyncio.sleep(0)
+            while waiting:
+                await self._note(waiting.popleft(), target, timeout_s, outcomes)
+        finally:
+            for _, sent in waiting:
+                sent.cancel()
         return checked(outcomes, return_exceptions=return_exceptions)
 
     @overload
@@ -268,10 +269,9 @@ class AsyncClient(ClientBase):
         """
         ready = self._prepare(called, given, options)
         slices = Slices(wait_timeout)
+        request = api.RunRequest(enqueue=ready.request)
         while True:
-            slice_s = slices.next_s()
-            request = api.RunRequest(enqueue=ready.request, timeout=duration(slice_s))
-            answer = await self._call("Run", request, ready.timeout_s, slice_s)
+            answer = await self._call("Run", request, ready.timeout_s, slices)
             execution = BackgroundExecution(answer.execution)
             if execution.is_finished:
                 return load(ready.target, completed(execution).output)
@@ -333,12 +333,12 @@ class AsyncClient(ClientBase):
             BacklaneError: the server cannot be asked.
         """
         ids = ids_of(executions, until)
-        patience = None if timeout is None else time.monotonic() + timeout
+        slices = Slices(timeout)
         outcomes: builtins.list[BackgroundExecution | errors.BacklaneError] = []
         satisfied = True
         for start in range(0, len(ids), WAIT_IDS_MAX):
-            left = None if patience is None else max(0.0, patience - time.monotonic())
-            part = await self._wait_for(ids[start : start + WAIT_IDS_MAX], until, left)
+            some = ids[start : start + WAIT_IDS_MAX]
+            part = await self._wait_for(some, until, slices.left_s)
             outcomes += part.outcomes
             satisfied = satisfied and part.satisfied
         return WaitResult(outcomes, satisfied)
@@ -386,10 +386,9 @@ class AsyncClient(ClientBase):
         self, ids: Sequence[str], until: Until, timeout: float | None
     ) -> WaitResult:
         slices = Slices(timeout)
+        request = self._wait_request(ids, until)
         while True:
-            slice_s = slices.next_s()
-            request = self._wait_request(ids, until, slice_s)
-            answer = await self._call("Wait", request, extra_s=slice_s)
+            answer = await self._call("Wait", request, slices=slices)
             if answer.satisfied or slices.is_over:
                 break
         outcomes = [outcome_of(outcome) for outcome in answer.outcomes]
@@ -440,10 +439,10 @@ class AsyncClient(ClientBase):
         name: str,
         request: Message,
         timeout_s: float | None = None,
-        extra_s: float = 0.0,
+        slices: Slices | None = None,
     ) -> Any:  # noqa: ANN401  # each call has an answer of its own
         self._check_process()
         self._ensure_open()
         timeout_s = self._call_timeout_s if timeout_s is None else timeout_s
         method = getattr(self._stub, name)
-        return await self._caller.call(method, request, timeout_s, extra_s)
+        return await self._caller.call(method, request, timeout_s, slices)

@@ -86,6 +86,12 @@ class AsyncPipe:
             timer.cancel()
         return parcel.outcomes
 
+    def hand_in(
+        self, requests: Sequence[api.EnqueueRequest], size: int, timeout_s: float
+    ) -> asyncio.Task[Sequence[Outcome] | None]:
+        """Send on the side, after what was handed in before; see `send`."""
+        return asyncio.create_task(self.send(requests, size, timeout_s))
+
     async def close(self) -> None:
         """End the stream; whoever waits is told."""
         self._is_closed = True

@@ -15,7 +15,6 @@ from backlane.client.patience import explained
 from backlane.client.requests import (
     RequestIds,
     check_size,
-    duration,
     enqueue_request,
     merged,
     set_input,
@@ -201,10 +200,8 @@ class ClientBase:
             view=records.VIEW_FULL if full else records.VIEW_BASIC,
         )
 
-    def _wait_request(self, ids: Sequence[str], until: Until, timeout_s: float) -> api.WaitRequest:
-        request = api.WaitRequest(
-            tenant_id=self.tenant, execution_ids=ids, timeout=duration(timeout_s)
-        )
+    def _wait_request(self, ids: Sequence[str], until: Until) -> api.WaitRequest:
+        request = api.WaitRequest(tenant_id=self.tenant, execution_ids=ids)
         if until == "any":
             request.wait_for = api.WAIT_FOR_ANY
         elif until == "all":
@@ -240,11 +237,15 @@ class Slices:
         """Whether the time is over."""
         return self._deadline is not None and time.monotonic() >= self._deadline
 
+    @property
+    def left_s(self) -> float | None:
+        """How long there is still to wait, in seconds; None for ever."""
+        return None if self._deadline is None else max(0.0, self._deadline - time.monotonic())
+
     def next_s(self) -> float:
         """Return how long the next part is, in seconds."""
-        if self._deadline is None:
-            return WAIT_SLICE_S
-        return min(WAIT_SLICE_S, max(0.0, self._deadline - time.monotonic()))
+        left_s = self.left_s
+        return WAIT_SLICE_S if left_s is None else min(WAIT_SLICE_S, left_s)
 
 
 def ids_of(executions: Iterable[Named | str], until: Until) -> list[str]:

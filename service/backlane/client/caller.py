@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import grpc
 
 from backlane import errors
 from backlane.client.patience import Patience, explained, nobody_at
+from backlane.client.requests import duration
 
 if TYPE_CHECKING:
     from backlane.channel import Endpoint
+    from backlane.client.base import Slices
 
 Request = TypeVar("Request")
 Answer = TypeVar("Answer")
@@ -37,7 +39,7 @@ class Caller:
         method: grpc.UnaryUnaryMultiCallable[Request, Answer],
         request: Request,
         timeout_s: float,
-        extra_s: float = 0.0,
+        slices: Slices | None = None,
     ) -> Answer:
         """Make a call.
 
@@ -45,11 +47,12 @@ class Caller:
             method: what to call.
             request: what with.
             timeout_s: how long all attempts may take, in seconds.
-            extra_s: how much longer, because the server waits itself.
+            slices: what the server is to wait itself; each attempt asks for what is left of it.
         """
-        patience = Patience(timeout_s + extra_s, waits=self._waits)
+        patience = Patience(timeout_s + slice_of(slices), waits=self._waits)
         while not self.is_closed:
             try:
+                ask_to_wait(request, slices)
                 # Without `wait_for_ready` a call to a server that restarts fails at once, and
                 # between such calls gRPC looks at its sockets only every 5 s.
                 return method(
@@ -102,12 +105,13 @@ class AsyncCaller:
         method: grpc.aio.UnaryUnaryMultiCallable[Request, Answer],
         request: Request,
         timeout_s: float,
-        extra_s: float = 0.0,
+        slices: Slices | None = None,
     ) -> Answer:
         """Make a call; see `Caller.call`."""
-        patience = Patience(timeout_s + extra_s, waits=self._waits)
+        patience = Patience(timeout_s + slice_of(slices), waits=self._waits)
         while not self.is_closed:
             try:
+                ask_to_wait(request, slices)
                 return await method(
                     request,
                     timeout=patience.left_s,
@@ -129,6 +133,17 @@ class AsyncCaller:
         if self._channel.get_state() is grpc.ChannelConnectivity.READY:
             return silent(self._endpoint.target, timeout_s)
         return nobody_at(self._endpoint.target, "")
+
+
+def slice_of(slices: Slices | None) -> float:
+    """Return how long a server is to wait now, in seconds."""
+    return 0.0 if slices is None else slices.next_s()
+
+
+def ask_to_wait(request: Any, slices: Slices | None) -> None:  # noqa: ANN401  # one with a timeout
+    """Ask a server to wait for what is left of a wait, where the call is one."""
+    if slices is not None:
+        request.timeout.CopyFrom(duration(slices.next_s()))
 
 
 def closed() -> errors.CallCancelledError:

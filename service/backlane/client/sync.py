@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeVar, Unpack, cast, overload
 
@@ -22,7 +21,6 @@ from backlane.client.base import (
 from backlane.client.caller import Caller
 from backlane.client.handle import Handle
 from backlane.client.pipe import Pipe
-from backlane.client.requests import duration
 from backlane.client.target import load
 from backlane.schema.options import ABSENT
 from backlane.schema.records import BackgroundExecution, QueueStats
@@ -266,10 +264,9 @@ class Client(ClientBase):
         """
         ready = self._prepare(called, given, options)
         slices = Slices(wait_timeout)
+        request = api.RunRequest(enqueue=ready.request)
         while True:
-            slice_s = slices.next_s()
-            request = api.RunRequest(enqueue=ready.request, timeout=duration(slice_s))
-            answer = self._call(self._stub.Run, request, ready.timeout_s, slice_s)
+            answer = self._call(self._stub.Run, request, ready.timeout_s, slices)
             execution = BackgroundExecution(answer.execution)
             if execution.is_finished:
                 return load(ready.target, completed(execution).output)
@@ -331,12 +328,12 @@ class Client(ClientBase):
             BacklaneError: the server cannot be asked.
         """
         ids = ids_of(executions, until)
-        patience = None if timeout is None else time.monotonic() + timeout
+        slices = Slices(timeout)
         outcomes: builtins.list[BackgroundExecution | errors.BacklaneError] = []
         satisfied = True
         for start in range(0, len(ids), WAIT_IDS_MAX):
-            left = None if patience is None else max(0.0, patience - time.monotonic())
-            part = self._wait_for(ids[start : start + WAIT_IDS_MAX], until, left)
+            some = ids[start : start + WAIT_IDS_MAX]
+            part = self._wait_for(some, until, slices.left_s)
             outcomes += part.outcomes
             satisfied = satisfied and part.satisfied
         return WaitResult(outcomes, satisfied)
@@ -382,10 +379,9 @@ class Client(ClientBase):
 
     def _wait_for(self, ids: Sequence[str], until: Until, timeout: float | None) -> WaitResult:
         slices = Slices(timeout)
+        request = self._wait_request(ids, until)
         while True:
-            slice_s = slices.next_s()
-            request = self._wait_request(ids, until, slice_s)
-            answer = self._call(self._stub.Wait, request, extra_s=slice_s)
+            answer = self._call(self._stub.Wait, request, slices=slices)
             if answer.satisfied or slices.is_over:
                 break
         outcomes = [outcome_of(outcome) for outcome in answer.outcomes]
@@ -421,8 +417,8 @@ class Client(ClientBase):
         method: grpc.UnaryUnaryMultiCallable[Request, Answer],
         request: Request,
         timeout_s: float | None = None,
-        extra_s: float = 0.0,
+        slices: Slices | None = None,
     ) -> Answer:
         self._check_process()
         timeout_s = self._call_timeout_s if timeout_s is None else timeout_s
-        return self._caller.call(method, request, timeout_s, extra_s)
+        return self._caller.call(method, request, timeout_s, slices)
