@@ -76,6 +76,7 @@ class Core:
         accept_loss: bool = False,
         retention_ms: int = ...,
         manual_clock_ms: int | None = None,
+        clock_ahead_ms: int | None = None,
     ) -> Core:
         """Open the store, recover, and return once calls can be answered.
 
@@ -87,6 +88,8 @@ class Core:
             retention_ms: how long finished executions are kept, in milliseconds.
             manual_clock_ms: for tests: a clock that stands at this instant, milliseconds since
                 the epoch, until `advance` moves it; None runs on the machine's clocks.
+            clock_ahead_ms: for tests: how far the clock is ahead of the machine's, or of where it
+                stands, in milliseconds. `advance` moves it further; 50 years are the most.
 
         Raises:
             DataInUseError: another process has the data directory.
@@ -184,4 +187,14 @@ class Core:
         """Return counters and gauges by name."""
 
     def advance(self, ms: int) -> None:
-        """Move the clock of a core that was made with `manual_clock_ms`, in milliseconds."""
+        """Move the clock of a core made with `manual_clock_ms` or `clock_ahead_ms`.
+
+        Wall and monotonic time jump, as if that time had passed without a word from anybody. Every
+        call made afterwards is decided later.
+
+        Args:
+            ms: how far, in milliseconds.
+
+        Raises:
+            CoreError: it would be more than 50 years ahead, or cannot be moved at all.
+        """

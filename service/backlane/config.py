@@ -30,6 +30,9 @@ MEBIBYTE: Final = 1024 * 1024
 RECORD_BYTES_MAX: Final = 3_800_000
 """What a record's parts may come to, since gRPC clients take 4 MB by default."""
 
+CLOCK_AHEAD_MAX: Final = timedelta(days=50 * 365)
+"""How far the core lets a test clock be ahead."""
+
 
 class Limit(NamedTuple):
     """One limit of the engine: its default, its largest value, and what it bounds."""
@@ -161,6 +164,18 @@ class Config(BaseModel):
     accept_loss: bool = Field(
         default=False,
         description="Start although the end of the log is missing, and give that up for lost.",
+    )
+    test_clock: Duration | None = Field(
+        default=None,
+        le=CLOCK_AHEAD_MAX,
+        description="For tests alone: run that far ahead of the machine's clock, such as 0s, and "
+        "move on by the milliseconds of each line `advance N` on standard input.",
+    )
+    test_clock: Duration | None = Field(
+        default=None,
+        le=timedelta(days=50 * 365),
+        description="For tests: run on a clock that is so far ahead of the machine's, such as 0s "
+        "or 2h, and that each line `advance MILLISECONDS` on stdin moves further.",
     )
 
     @property

@@ -10,7 +10,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use backlane_runtime::{
-    Completion, CompletionKind, Input, ManualClock, Method, OpenOptions, Runtime, UnaryCall, open,
+    Ahead, Clock, Completion, CompletionKind, Input, Method, OpenOptions, Runtime, TooFarAhead,
+    UnaryCall, open,
 };
 use pyo3::exceptions::PyIndexError;
 use pyo3::prelude::*;
@@ -27,7 +28,7 @@ const INTERNAL: i32 = 13;
 #[pyclass(frozen, module = "backlane._core")]
 pub(crate) struct Core {
     runtime: Runtime,
-    clock: Option<Arc<ManualClock>>,
+    clock: Option<Arc<Ahead>>,
     nobody: Arc<backlane_runtime::Principal>,
     failure_told: AtomicBool,
 }
@@ -40,9 +41,13 @@ fn method(number: usize) -> PyResult<Method> {
 #[pymethods]
 impl Core {
     #[new]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "one for each setting, all of them named in Python"
+    )]
     #[pyo3(signature = (
         *, data, node="local", limits=None, accept_loss=false, retention_ms=604_800_000,
-        manual_clock_ms=None,
+        manual_clock_ms=None, clock_ahead_ms=None,
     ))]
     fn new(
         py: Python<'_>,
@@ -52,22 +57,28 @@ impl Core {
         accept_loss: bool,
         retention_ms: u64,
         manual_clock_ms: Option<u64>,
+        clock_ahead_ms: Option<u64>,
     ) -> PyResult<Self> {
-        let clock = manual_clock_ms.map(ManualClock::at);
+        let clock = manual_clock_ms.map_or_else(Clock::real, Clock::standing_at);
+        let ahead = clock.ahead();
+        ahead
+            .advance(clock_ahead_ms.unwrap_or(0))
+            .map_err(too_far)?;
+        let is_movable = manual_clock_ms.is_some() || clock_ahead_ms.is_some();
         let options = OpenOptions {
             data,
             node: node.to_owned(),
             limits: limits.unwrap_or_default().into_iter().collect(),
             accept_loss,
             retention_ms: Some(retention_ms),
-            clock: clock.clone(),
+            clock: Some(clock),
         };
         let runtime = py
             .detach(|| open(options))
             .map_err(|error| from_open(&error))?;
         Ok(Self {
             runtime,
-            clock,
+            clock: is_movable.then_some(ahead),
             nobody: Arc::default(),
             failure_told: AtomicBool::new(false),
         })
@@ -182,11 +193,12 @@ impl Core {
         ])
     }
 
-    /// Moves the clock of a core that was made with `manual_clock_ms`.
+    /// Moves the clock of a core that was made with `manual_clock_ms` or `clock_ahead_ms`.
     fn advance(&self, ms: u64) -> PyResult<()> {
         let unmovable = || CoreError::new_err("this core runs on the machine's clock");
-        self.clock.as_ref().ok_or_else(unmovable)?.advance(ms);
-        self.runtime.wake();
+        let clock = self.clock.as_ref().ok_or_else(unmovable)?;
+        clock.advance(ms).map_err(too_far)?;
+        self.runtime.look();
         Ok(())
     }
 }
@@ -198,6 +210,10 @@ impl Core {
     ) -> Arc<backlane_runtime::Principal> {
         principal.map_or_else(|| self.nobody.clone(), |given| given.get().inner.clone())
     }
+}
+
+fn too_far(error: TooFarAhead) -> PyErr {
+    CoreError::new_err(error.to_string())
 }
 
 fn tuple(py: Python<'_>, completion: Completion) -> PyResult<Bound<'_, PyTuple>> {

@@ -1,6 +1,6 @@
 //! The clock: the one place where time is read.
 //!
-//! Owns the wall and the monotonic clock, and a clock that only tests move. Refuses to know what
+//! Owns the wall and the monotonic clock, and how far tests moved them on. Refuses to know what
 //! is due.
 
 use std::sync::Arc;
@@ -8,18 +8,26 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use backlane_engine::time::Now;
+use thiserror::Error;
 
 /// Longer than this between two looks, and the whole server stood still: the scheduler, a
 /// suspended machine, a stopped process. The shard looks at least every [`LOOK_EVERY_MS`].
 const STALL_MS: u64 = 1_000;
 /// The longest a shard sleeps between looks.
 pub(crate) const LOOK_EVERY_MS: u64 = 200;
+/// A clock goes no further ahead: 50 years, so that ids still have room for the time.
+const MOST_AHEAD_MS: u64 = 50 * 365 * 86_400_000;
 
-/// Reads the time, or takes it from a test.
+/// Reads the time, ahead of its source by what tests moved it.
 #[derive(Debug)]
-pub enum Clock {
-    /// The machine's clocks.
-    Real {
+pub struct Clock {
+    source: Source,
+    ahead: Arc<Ahead>,
+}
+
+#[derive(Debug)]
+enum Source {
+    Machine {
         /// When the process began.
         began: Instant,
         /// Monotonic milliseconds of the newest look.
@@ -27,38 +35,43 @@ pub enum Clock {
         /// Milliseconds that were stalls: leases do not age in them.
         stalled_ms: u64,
     },
-    /// Moved by hand.
-    Manual(Arc<ManualClock>),
+    /// Stands at that instant, milliseconds since the epoch.
+    Standing(u64),
 }
 
-/// A clock that only moves when told.
-#[derive(Debug)]
-pub struct ManualClock {
-    start_ms: u64,
-    passed_ms: AtomicU64,
+/// How far a clock is ahead of its source: the hand that moves it.
+#[derive(Debug, Default)]
+pub struct Ahead {
+    ms: AtomicU64,
 }
 
-impl ManualClock {
-    /// A clock that stands at that instant, milliseconds since the epoch.
-    #[must_use]
-    pub fn at(start_ms: u64) -> Arc<Self> {
-        Arc::new(Self {
-            start_ms,
-            passed_ms: AtomicU64::new(0),
-        })
+/// A clock cannot be moved that far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("a clock goes at most 50 years ahead, and this one is {ahead_ms} ms ahead already")]
+pub struct TooFarAhead {
+    /// Where it stays.
+    pub ahead_ms: u64,
+}
+
+impl Ahead {
+    /// Moves the clock on, both the wall and the monotonic one, as if that time had passed.
+    ///
+    /// # Errors
+    /// [`TooFarAhead`]; then nothing moved.
+    pub fn advance(&self, ms: u64) -> Result<(), TooFarAhead> {
+        let further = |ahead_ms: u64| {
+            ahead_ms
+                .checked_add(ms)
+                .filter(|ahead_ms| *ahead_ms <= MOST_AHEAD_MS)
+        };
+        self.ms
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, further)
+            .map(|_| ())
+            .map_err(|ahead_ms| TooFarAhead { ahead_ms })
     }
 
-    /// Moves on.
-    pub fn advance(&self, ms: u64) {
-        self.passed_ms.fetch_add(ms, Ordering::SeqCst);
-    }
-
-    fn now(&self) -> Now {
-        let mono_ms = self.passed_ms.load(Ordering::SeqCst);
-        Now {
-            wall_ms: self.start_ms + mono_ms,
-            mono_ms,
-        }
+    fn ms(&self) -> u64 {
+        self.ms.load(Ordering::SeqCst)
     }
 }
 
@@ -66,18 +79,51 @@ impl Clock {
     /// The machine's clocks.
     #[must_use]
     pub fn real() -> Self {
-        Self::Real {
+        Self::of(Source::Machine {
             began: Instant::now(),
             last_ms: 0,
             stalled_ms: 0,
+        })
+    }
+
+    /// A clock that stands at that instant, milliseconds since the epoch, until it is moved.
+    #[must_use]
+    pub fn standing_at(start_ms: u64) -> Self {
+        Self::of(Source::Standing(start_ms))
+    }
+
+    fn of(source: Source) -> Self {
+        Self {
+            source,
+            ahead: Arc::default(),
         }
+    }
+
+    /// The hand that moves it.
+    #[must_use]
+    pub fn ahead(&self) -> Arc<Ahead> {
+        self.ahead.clone()
     }
 
     /// The time now.
     pub fn now(&mut self) -> Now {
+        let ahead_ms = self.ahead.ms();
+        let Now { wall_ms, mono_ms } = self.source.now();
+        Now {
+            wall_ms: wall_ms.saturating_add(ahead_ms),
+            mono_ms: mono_ms.saturating_add(ahead_ms),
+        }
+    }
+}
+
+impl Source {
+    fn now(&mut self) -> Now {
         match self {
-            Self::Manual(clock) => clock.now(),
-            Self::Real {
+            Self::Standing(wall_ms) => Now {
+                wall_ms: *wall_ms,
+                mono_ms: 0,
+            },
+            Self::Machine {
                 began,
                 last_ms,
                 stalled_ms,
@@ -101,4 +147,77 @@ impl Clock {
 
 fn whole_ms(ms: u128) -> u64 {
     u64::try_from(ms).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOUR_MS: u64 = 3_600_000;
+    /// What a test may take between two looks at the machine's clocks.
+    const PATIENCE_MS: u64 = 60_000;
+
+    #[test]
+    fn a_standing_clock_moves_only_when_told() {
+        let mut clock = Clock::standing_at(1_800_000_000_000);
+        let start = clock.now();
+        assert_eq!(start, clock.now());
+
+        assert_eq!(Ok(()), clock.ahead().advance(HOUR_MS));
+        let moved = Now {
+            wall_ms: 1_800_003_600_000,
+            mono_ms: HOUR_MS,
+        };
+        assert_eq!(moved, clock.now());
+    }
+
+    #[test]
+    fn moving_the_machine_clocks_moves_both_and_is_no_stall() {
+        let mut clock = Clock::real();
+        let before = clock.now();
+        assert_eq!(Ok(()), clock.ahead().advance(HOUR_MS));
+        let after = clock.now();
+
+        let passed = |later: u64, sooner: u64| {
+            (HOUR_MS..HOUR_MS + PATIENCE_MS).contains(&later.saturating_sub(sooner))
+        };
+        assert!(
+            passed(after.wall_ms, before.wall_ms),
+            "{before:?} {after:?}"
+        );
+        assert!(
+            passed(after.mono_ms, before.mono_ms),
+            "{before:?} {after:?}"
+        );
+        let again = clock.now();
+        assert!(again.mono_ms >= after.mono_ms, "{after:?} {again:?}");
+    }
+
+    #[test]
+    fn a_stall_of_the_process_still_ages_no_lease() {
+        let mut clock = Clock::real();
+        assert_eq!(Ok(()), clock.ahead().advance(HOUR_MS));
+        // As if the process had begun an hour ago and not looked since.
+        if let Source::Machine { began, .. } = &mut clock.source {
+            *began = began
+                .checked_sub(std::time::Duration::from_millis(HOUR_MS))
+                .unwrap_or(*began);
+        }
+        let now = clock.now();
+        assert!(now.mono_ms < HOUR_MS + PATIENCE_MS, "{now:?}");
+    }
+
+    #[test]
+    fn a_clock_refuses_to_go_too_far_and_stays_where_it_is() {
+        let mut clock = Clock::standing_at(0);
+        let ahead = clock.ahead();
+        assert_eq!(Ok(()), ahead.advance(MOST_AHEAD_MS));
+
+        let refused = Err(TooFarAhead {
+            ahead_ms: MOST_AHEAD_MS,
+        });
+        assert_eq!(refused, ahead.advance(1));
+        assert_eq!(refused, ahead.advance(u64::MAX));
+        assert_eq!(MOST_AHEAD_MS, clock.now().wall_ms);
+    }
 }

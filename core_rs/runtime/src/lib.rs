@@ -13,7 +13,7 @@ mod runtime;
 pub mod shard;
 mod writer;
 
-pub use clock::{Clock, ManualClock};
+pub use clock::{Ahead, Clock, TooFarAhead};
 pub use message::{Completion, CompletionKind, Input, Output, Ticket, UnaryCall};
 pub use open::{OpenError, OpenOptions, open};
 pub use recover::{RecoverError, machine_random, recover, request_hours};

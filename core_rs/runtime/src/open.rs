@@ -3,13 +3,12 @@
 //! Owns the choice of store and the names of limits. Refuses to know where settings come from.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use backlane_engine::rules::limits::Limits;
 use backlane_store::{MemoryDisk, SqliteOptions, SqliteStore, Store, StoreError};
 use thiserror::Error;
 
-use crate::clock::{Clock, ManualClock};
+use crate::clock::Clock;
 use crate::recover::{RecoverError, machine_random};
 use crate::runtime::Runtime;
 use crate::shard::Settings;
@@ -27,8 +26,8 @@ pub struct OpenOptions {
     pub accept_loss: bool,
     /// How long finished executions can be read, milliseconds; `None` for the default.
     pub retention_ms: Option<u64>,
-    /// A clock that only tests move.
-    pub clock: Option<Arc<ManualClock>>,
+    /// The clock; `None` for the machine's.
+    pub clock: Option<Clock>,
 }
 
 /// Why a server cannot be opened.
@@ -102,7 +101,7 @@ pub fn open(options: OpenOptions) -> Result<Runtime, OpenError> {
             Box::new(SqliteStore::open(dir, sqlite)?)
         }
     };
-    let clock = options.clock.map_or_else(Clock::real, Clock::Manual);
+    let clock = options.clock.unwrap_or_else(Clock::real);
     Ok(Runtime::start(
         store,
         &options.node,

@@ -183,6 +183,14 @@ impl Runtime {
         self.shared.came.notify_one();
     }
 
+    /// Has the shard look at its clock again, which was moved.
+    pub fn look(&self) {
+        // Under the lock, so that it comes before the shard reads the clock or while it sleeps.
+        let inbox = self.shared.inbox.lock();
+        self.shared.came.notify_one();
+        drop(inbox);
+    }
+
     /// Readable when completions wait.
     #[must_use]
     pub fn bell(&self) -> RawFd {
@@ -354,14 +362,14 @@ impl Stepper {
 
     /// Waits for inputs, or for the time the shard asked to be stepped at.
     fn gather(&mut self, shared: &Shared) -> Vec<Input> {
-        let wake_ms = self
-            .shard
-            .wake_in_ms(self.clock.now())
-            .unwrap_or(LOOK_EVERY_MS);
-        let wait = Duration::from_millis(wake_ms.min(LOOK_EVERY_MS));
         let mut inbox = shared.inbox.lock();
-        if inbox.is_empty() && !wait.is_zero() {
-            shared.came.wait_for(&mut inbox, wait);
+        if inbox.is_empty() {
+            let wake_ms = self.shard.wake_in_ms(self.clock.now());
+            let wait_ms = wake_ms.unwrap_or(LOOK_EVERY_MS).min(LOOK_EVERY_MS);
+            if wait_ms > 0 {
+                let wait = Duration::from_millis(wait_ms);
+                shared.came.wait_for(&mut inbox, wait);
+            }
         }
         std::mem::take(&mut *inbox)
     }

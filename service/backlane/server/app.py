@@ -9,12 +9,14 @@ import resource
 import signal
 import sys
 from datetime import timedelta
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TextIO
 
 import grpc
 
 from backlane._core import Core, CoreError, __version__
 from backlane.server.address import AddressError, check_address, listen
+from backlane.server.clock_control import WARNING, listen_for_moves
+from backlane.server.clock import ClockDesk
 from backlane.server.descriptors import served_pool
 from backlane.server.health import Health
 from backlane.server.identity import identify_from, is_loopback
@@ -65,11 +67,13 @@ def _allow_many_connections() -> None:
 
 
 def _open_core(config: Config) -> Core:
+    ahead = config.test_clock
     return Core(
         data=config.store,
         limits=config.limits,
         accept_loss=config.accept_loss,
         retention_ms=config.retention // timedelta(milliseconds=1),
+        clock_ahead_ms=None if ahead is None else ahead // timedelta(milliseconds=1),
     )
 
 
@@ -120,6 +124,7 @@ class Server:
             f"backlane {__version__} is serving on {target}, data in {config.store or 'memory'}\n"
         )
         sys.stdout.flush()
+        self._take_clock_commands()
         await self._is_asked_to_stop.wait()
         await self._drain(server, transport, health)
         return EXIT_OK
@@ -139,6 +144,18 @@ class Server:
         await asyncio.to_thread(self._core.stop)
         transport.close()
         _LOG.info("stopped")
+
+    def _take_clock_commands(self) -> None:
+        if self._config.test_clock is None:
+            return
+        _LOG.warning(
+            "running on a test clock, %s ahead of the machine's: stdin moves it further",
+            self._config.test_clock,
+        )
+        # None where the process was started without: then the clock just runs.
+        stdin: TextIO | None = sys.stdin
+        if stdin is not None:
+            ClockDesk(self._core.advance, stdin.fileno()).start()
 
     def _listen_for_signals(self) -> None:
         loop = asyncio.get_running_loop()

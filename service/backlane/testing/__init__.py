@@ -1,5 +1,26 @@
-"""What tests, the demo and the benchmark share: a real Backlane server as a subprocess."""
+"""What a program's tests need: a real server, a clock to move, a context without a server.
 
+The pytest plug-in in `backlane.testing.plugin` makes fixtures of it; installing Backlane is all
+that it takes.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from backlane.testing.clock import ClockError, ServerClock
 from backlane.testing.server import ServerProcess, ServerStartError
 
-__all__ = ["ServerProcess", "ServerStartError"]
+if TYPE_CHECKING:
+    from backlane.testing.context import FakeContext
+
+__all__ = ["ClockError", "FakeContext", "ServerClock", "ServerProcess", "ServerStartError"]
+
+
+def __getattr__(name: str) -> object:
+    """Import the context when it is asked for: it needs the messages, which take a while."""
+    if name != "FakeContext":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from backlane.testing.context import FakeContext  # noqa: PLC0415  # see above
+
+    return FakeContext

@@ -9,8 +9,11 @@ import subprocess
 import sys
 import tempfile
 import time
+from datetime import timedelta
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Self, cast
+
+from backlane.testing.clock import ServerClock
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,6 +42,8 @@ class ServerStartError(Exception):
 class ServerProcess:
     """A running server. As a context manager it is stopped, or at worst killed, at the end.
 
+    Its data and its log outlive a `restart`, and so does the time of a test clock.
+
     Attributes:
         target: the address to give a channel, `host:port`, with the real port.
         process: the subprocess itself.
@@ -53,6 +58,8 @@ class ServerProcess:
         args: Sequence[str],
         log: Path | None,
         timeout_s: float,
+        *,
+        test_clock: bool = False,
     ) -> None:
         """Start the process; use `start` instead."""
         self.data = data
@@ -60,6 +67,7 @@ class ServerProcess:
         self._owns_log = log is None
         self._args = tuple(args)
         self._timeout_s = timeout_s
+        self._clock = ServerClock(self._ask) if test_clock else None
         self._spawn(listen)
 
     @classmethod
@@ -71,6 +79,7 @@ class ServerProcess:
         args: Sequence[str] = (),
         log: Path | None = None,
         timeout_s: float = 60.0,
+        test_clock: bool = False,
     ) -> Self:
         """Start a server and block until it is ready.
 
@@ -80,11 +89,23 @@ class ServerProcess:
             args: further arguments of `backlane serve`.
             log: where its stderr is appended; a temporary file by default.
             timeout_s: how long the start may take, recovery included, in seconds.
+            test_clock: whether it has a clock that `clock` moves.
 
         Raises:
             ServerStartError: it ended, or was not ready in time.
         """
-        return cls(data, listen, args, log, timeout_s)
+        return cls(data, listen, args, log, timeout_s, test_clock=test_clock)
+
+    @property
+    def clock(self) -> ServerClock:
+        """The hand on its clock.
+
+        Raises:
+            RuntimeError: it was started without `test_clock=True`.
+        """
+        if self._clock is None:
+            raise RuntimeError("this server runs on the machine's clock: use test_clock=True")
+        return self._clock
 
     def __enter__(self) -> Self:
         """Return itself."""
@@ -131,6 +152,8 @@ class ServerProcess:
         self.process.kill()
         self.process.wait()
         self._stdout.close()
+        if self.process.stdin is not None:
+            self.process.stdin.close()
 
     def restart(self) -> None:
         """Start it again on the same data and the same port, killing it where it still runs.
@@ -148,11 +171,15 @@ class ServerProcess:
     def _spawn(self, listen: str) -> None:
         store = ["--memory"] if self.data is None else ["--data", str(self.data)]
         command = [sys.executable, "-m", "backlane", "serve", "--listen", listen, *store]
+        if self._clock is not None:
+            # Where it was before: a restarted server never goes back in time.
+            command += ["--test-clock", f"{self._clock.ahead // timedelta(milliseconds=1)}ms"]
         written_before = self.log.stat().st_size if self.log.exists() else 0
         with self.log.open("ab") as stderr:
             process = subprocess.Popen(
                 [*command, *self._args],
-                stdin=subprocess.DEVNULL,
+                bufsize=0,
+                stdin=subprocess.DEVNULL if self._clock is None else subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=stderr,
                 # Ctrl-C at the terminal is for the starter, which then ends the server itself.
@@ -165,6 +192,16 @@ class ServerProcess:
         except BaseException:
             self.kill()
             raise
+
+    def _ask(self, command: str) -> str:
+        """Send a line to its stdin and return the line that it answers; empty means none."""
+        stdin = cast("IO[bytes]", self.process.stdin)
+        try:
+            stdin.write(f"{command}\n".encode())
+            answer = _read_line(self._stdout, time.monotonic() + self._timeout_s)
+        except (OSError, ValueError):  # it has ended, or was killed and its pipes closed
+            return ""
+        return answer.decode(errors="replace").rstrip("\n")
 
     def _read_target(self, written_before: int) -> str:
         deadline = time.monotonic() + self._timeout_s

@@ -4,7 +4,7 @@ use std::sync::mpsc::channel;
 use std::thread;
 use std::time::Duration;
 
-use backlane_runtime::{Clock, ManualClock, Method, Runtime, Settings, UnaryCall};
+use backlane_runtime::{Clock, Method, Runtime, Settings, UnaryCall};
 use backlane_store::{
     Bytes, Commit, FinishedRow, Frame, Headroom, Maintenance, MemoryDisk, MemoryStore, Reader,
     RequestRow, Store, StoreError, Taken,
@@ -90,7 +90,7 @@ impl Reader for BrokenReader {
 #[test]
 fn a_failed_reader_is_told_and_the_threads_still_end() {
     let store = Box::new(Unreadable(MemoryDisk::new().store()));
-    let clock = Clock::Manual(ManualClock::at(1_800_000_000_000));
+    let clock = Clock::standing_at(1_800_000_000_000);
     let runtime = Runtime::start(store, "node", Settings::default(), Box::new(|| 7), clock);
     let runtime = runtime.unwrap_or_else(|error| panic!("{error}"));
     runtime.call(UnaryCall {

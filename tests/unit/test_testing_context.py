@@ -1,0 +1,97 @@
+"""Callables as plain functions: what a context without a server tells, and how it cancels."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from backlane import Context, Worker
+from backlane.schema.values import NotJsonError
+from backlane.testing import FakeContext
+
+
+@dataclass
+class Mail:
+    """An input."""
+
+    to: str
+
+
+def test_a_callable_is_called_as_the_function_that_it_is() -> None:
+    worker = Worker()
+
+    @worker.callable
+    def send(ctx: Context, mail: Mail) -> str:
+        return f"{mail.to} {ctx.execution_id} {ctx.attempt}"
+
+    assert send(FakeContext(execution_id="exec_1", attempt=3), Mail("ada")) == "ada exec_1 3"
+
+
+async def test_an_async_callable_is_awaited() -> None:
+    worker = Worker()
+
+    @worker.callable
+    async def send(ctx: Context, mail: Mail) -> str:
+        return f"{mail.to} of {ctx.tenant_id}"
+
+    assert await send(FakeContext(tenant_id="acme"), Mail("ada")) == "ada of acme"
+
+
+def test_a_context_tells_what_the_test_set() -> None:
+    ctx = FakeContext(
+        execution_id="exec_1",
+        tenant_id="acme",
+        callable_name="mail.send",
+        worker_id="w",
+        attempt=2,
+        input='{"to":"ada"}',
+        context={"user": "u1"},
+        metadata={"size": 2, "tags": ["a", None]},
+    )
+
+    assert (ctx.execution_id, ctx.tenant_id, ctx.callable_name) == ("exec_1", "acme", "mail.send")
+    assert (ctx.worker_id, ctx.attempt, ctx.input) == ("w", 2, '{"to":"ada"}')
+    assert ctx.context == {"user": "u1"}
+    assert ctx.metadata == {"size": 2, "tags": ["a", None]}
+
+
+def test_a_context_without_settings_is_a_first_attempt_with_an_hour() -> None:
+    ctx = FakeContext()
+
+    assert (ctx.tenant_id, ctx.callable_name, ctx.attempt) == ("test", "test", 1)
+    assert (ctx.input, ctx.context, ctx.metadata) == (None, {}, {})
+    assert 3500 < ctx.remaining <= 3600
+    ctx.check_cancelled()
+    assert not ctx.cancelled.is_set()
+
+
+def test_time_that_remains_ends() -> None:
+    ctx = FakeContext(remaining=-1)
+
+    assert ctx.remaining == 0
+    assert ctx.deadline < datetime.now(UTC) - timedelta(milliseconds=900)
+
+
+def test_a_cancelled_context_stops_a_callable_that_looks() -> None:
+    ctx = FakeContext()
+    ctx.cancel()
+
+    assert ctx.cancelled.is_set()
+    assert ctx.stop_reason == "requested"
+    with pytest.raises(asyncio.CancelledError, match="requested"):
+        ctx.check_cancelled()
+
+
+def test_its_log_names_the_execution(caplog: pytest.LogCaptureFixture) -> None:
+    FakeContext(execution_id="exec_1", callable_name="greet").log.warning("slow")
+
+    assert caplog.record_tuples == [("backlane.callable", logging.WARNING, "greet exec_1: slow")]
+
+
+def test_metadata_that_is_no_json_is_refused() -> None:
+    with pytest.raises(NotJsonError):
+        FakeContext(metadata={"when": datetime.now(UTC)})
