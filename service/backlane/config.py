@@ -168,12 +168,6 @@ class Config(BaseModel):
     test_clock: Duration | None = Field(
         default=None,
         le=CLOCK_AHEAD_MAX,
-        description="For tests alone: run that far ahead of the machine's clock, such as 0s, and "
-        "move on by the milliseconds of each line `advance N` on standard input.",
-    )
-    test_clock: Duration | None = Field(
-        default=None,
-        le=timedelta(days=50 * 365),
         description="For tests: run on a clock that is so far ahead of the machine's, such as 0s "
         "or 2h, and that each line `advance MILLISECONDS` on stdin moves further.",
     )

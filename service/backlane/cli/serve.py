@@ -55,7 +55,6 @@ def command(  # noqa: PLR0913  # one parameter for each setting
     log_level: Annotated[str | None, _option("log_level", "LEVEL")] = None,
     accept_loss: Annotated[bool | None, _option("accept_loss")] = None,
     test_clock: Annotated[str | None, _option("test_clock", "DURATION")] = None,
-    test_clock: Annotated[str | None, _option("test_clock", "DURATION")] = None,
 ) -> None:
     """Run the server until SIGTERM or SIGINT, which let what is under way come to its end.
 
@@ -73,7 +72,6 @@ def command(  # noqa: PLR0913  # one parameter for each setting
         "drain_grace": drain_grace,
         "log_level": log_level,
         "accept_loss": accept_loss,
-        "test_clock": test_clock,
         "test_clock": test_clock,
     }
     try:

@@ -15,7 +15,6 @@ import grpc
 
 from backlane._core import Core, CoreError, __version__
 from backlane.server.address import AddressError, check_address, listen
-from backlane.server.clock_control import WARNING, listen_for_moves
 from backlane.server.clock import ClockDesk
 from backlane.server.descriptors import served_pool
 from backlane.server.health import Health
