@@ -10,11 +10,19 @@ from typing import TYPE_CHECKING
 
 from backlane.testing.clock import ClockError, ServerClock
 from backlane.testing.server import ServerProcess, ServerStartError
+from backlane.testing.start_worker import StartWorker
 
 if TYPE_CHECKING:
     from backlane.testing.context import FakeContext
 
-__all__ = ["ClockError", "FakeContext", "ServerClock", "ServerProcess", "ServerStartError"]
+__all__ = [
+    "ClockError",
+    "FakeContext",
+    "ServerClock",
+    "ServerProcess",
+    "ServerStartError",
+    "StartWorker",
+]
 
 
 def __getattr__(name: str) -> object:
