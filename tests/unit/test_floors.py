@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+import backlane
+
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "service" / "backlane"
 
@@ -65,7 +67,9 @@ def modules_used(path: Path) -> set[str]:
     package = ("backlane", *path.relative_to(PACKAGE).parent.parts)
     names = imported_names(ast.parse(path.read_text(encoding="utf-8")), package)
     parts = [name.split(".") for name in names]
-    return {part[1] for part in parts if part[0] == "backlane" and len(part) > 1}
+    used = {part[1] for part in parts if part[0] == "backlane" and len(part) > 1}
+    # The package's own public names stand for the parts they are at home in.
+    return {backlane._HOME_OF.get(name, name).partition(".")[0] for name in used}
 
 
 def sources(module: str) -> Iterator[Path]:
