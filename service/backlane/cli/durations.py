@@ -60,7 +60,8 @@ def show_duration(length: timedelta) -> str:
         return f"{milliseconds}ms"
     seconds, milliseconds = divmod(milliseconds, 1000)
     if seconds < 10:  # noqa: PLR2004  # where tenths still matter
-        return f"{seconds}.{milliseconds // 100}s" if milliseconds >= 100 else f"{seconds}s"  # noqa: PLR2004
+        tenths = milliseconds // 100
+        return f"{seconds}.{tenths}s" if tenths else f"{seconds}s"
     minutes, seconds = divmod(seconds, 60)
     hours, minutes = divmod(minutes, 60)
     days, hours = divmod(hours, 24)

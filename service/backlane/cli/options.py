@@ -101,7 +101,8 @@ def spread(command: Callable[..., R]) -> Callable[..., R]:
     parameters = [
         part for name in signature.parameters for part in _parts(signature.parameters[name])
     ]
-    spread_out.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    shown = signature.replace(parameters=parameters)
+    spread_out.__signature__ = shown  # type: ignore[attr-defined]
     spread_out.__annotations__ = {part.name: part.annotation for part in parameters}
     return spread_out
 

@@ -21,91 +21,102 @@ EXITS = (Exit.OK, Exit.USAGE, Exit.UNAVAILABLE, Exit.REFUSED)
 _IN_CODE = "what the worker says in code, else "
 
 
+App = Annotated[
+    str,
+    typer.Argument(
+        metavar="MODULE:WORKER",
+        show_default=False,
+        help="A module, found from the current folder, and its worker's name there; "
+        "the name can be left out where there is one worker alone.",
+    ),
+]
+Target = Annotated[
+    str | None,
+    option(
+        "--target",
+        "The server; BACKLANE_TARGET gives it where the code does not.",
+        default=f"{_IN_CODE}127.0.0.1:7433",
+        metavar="HOST:PORT",
+    ),
+]
+Tenants = Annotated[
+    list[str] | None,
+    option(
+        "--tenant",
+        "Whose executions it runs, * for all; may be repeated; BACKLANE_TENANT gives it "
+        "where the code does not.",
+        default=f"{_IN_CODE}default",
+        metavar="TENANT",
+    ),
+]
+Name = Annotated[
+    str | None,
+    option(
+        "--name",
+        "Its id, as records and logs show it.",
+        default=f"{_IN_CODE}host and process",
+        metavar="NAME",
+    ),
+]
+Concurrency = Annotated[
+    int | None,
+    option(
+        "--concurrency",
+        "Executions it runs at once.",
+        default=f"{_IN_CODE}16",
+        metavar="NUMBER",
+        min=1,
+    ),
+]
+Lease = Annotated[
+    str | None,
+    option(
+        "--lease",
+        "Silence that loses its executions to another worker, 1s to 1h.",
+        default=f"{_IN_CODE}30s",
+        metavar="DURATION",
+    ),
+]
+DrainTimeout = Annotated[
+    str | None,
+    option(
+        "--drain-timeout",
+        "How long a stop lets callables run on before it gives their executions back.",
+        default=f"{_IN_CODE}30s",
+        metavar="DURATION",
+    ),
+]
+LogLevel = Annotated[
+    Literal["debug", "info", "warning", "error"] | None,
+    option(
+        "--log-level",
+        "Least severe messages logged: debug, info, warning or error.",
+        default="info",
+        variable="BACKLANE_LOG_LEVEL",
+        metavar="LEVEL",
+    ),
+]
+Reload = Annotated[
+    bool,
+    option(
+        "--reload",
+        "Drain it and start it again whenever a source file changes; for development.",
+        default="no",
+    ),
+]
+
+
 def command(  # noqa: PLR0913  # one parameter for each setting
-    app: Annotated[
-        str,
-        typer.Argument(
-            metavar="MODULE:WORKER",
-            show_default=False,
-            help="A module, found from the current folder, and its worker's name there; "
-            "the name can be left out where there is one worker alone.",
-        ),
-    ],
+    app: App,
     *,
-    target: Annotated[
-        str | None,
-        option(
-            "--target",
-            "The server; BACKLANE_TARGET gives it where the code does not.",
-            default=f"{_IN_CODE}127.0.0.1:7433",
-            metavar="HOST:PORT",
-        ),
-    ] = None,
-    tenant: Annotated[
-        list[str] | None,
-        option(
-            "--tenant",
-            "Whose executions it runs, * for all; may be repeated; BACKLANE_TENANT gives it "
-            "where the code does not.",
-            default=f"{_IN_CODE}default",
-            metavar="TENANT",
-        ),
-    ] = None,
-    name: Annotated[
-        str | None,
-        option(
-            "--name",
-            "Its id, as records and logs show it.",
-            default=f"{_IN_CODE}host and process",
-            metavar="NAME",
-        ),
-    ] = None,
-    concurrency: Annotated[
-        int | None,
-        option(
-            "--concurrency",
-            "Executions it runs at once.",
-            default=f"{_IN_CODE}16",
-            metavar="NUMBER",
-            min=1,
-        ),
-    ] = None,
-    lease: Annotated[
-        str | None,
-        option(
-            "--lease",
-            "Silence that loses its executions to another worker, 1s to 1h.",
-            default=f"{_IN_CODE}30s",
-            metavar="DURATION",
-        ),
-    ] = None,
-    drain_timeout: Annotated[
-        str | None,
-        option(
-            "--drain-timeout",
-            "How long a stop lets callables run on before it gives their executions back.",
-            default=f"{_IN_CODE}30s",
-            metavar="DURATION",
-        ),
-    ] = None,
-    log_level: Annotated[
-        Literal["debug", "info", "warning", "error"] | None,
-        option(
-            "--log-level",
-            "Least severe messages logged: debug, info, warning or error.",
-            default="info",
-            variable="BACKLANE_LOG_LEVEL",
-            metavar="LEVEL",
-        ),
-    ] = None,
-    reload: Annotated[
-        bool,
-        option(
-            "--reload",
-            "Drain it and start it again whenever a source file changes; for development.",
-            default="no",
-        ),
-    ] = False,
+    target: Target = None,
+    tenant: Tenants = None,
+    name: Name = None,
+    concurrency: Concurrency = None,
+    lease: Lease = None,
+    drain_timeout: DrainTimeout = None,
+    log_level: LogLevel = None,
+    reload: Reload = False,
 ) -> int:
     """Run the callables of a worker until SIGTERM or SIGINT, which drain it; a second one hurries.
 
