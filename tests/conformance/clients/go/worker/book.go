@@ -50,7 +50,7 @@ type book struct {
 	changed chan struct{}
 
 	mu      sync.Mutex
-	held    map[string]*lease // by token: an execution may be leased again while an old attempt runs
+	held    map[string]*lease // by token: an execution may come again while an old attempt runs
 	arrived []*lease          // to be acknowledged, and only then begun
 	reports reports
 	busy    int // leases whose callable has not returned, or is still to be called

@@ -112,7 +112,7 @@ func (q *reports) add(item *report) { q.unsaid = append(q.unsaid, item) }
 
 // take gathers reports of one kind, the oldest first, into a message; nil where none is due.
 func (q *reports) take() *backlane.WorkRequest {
-	if len(q.unsaid) == 0 || (len(q.unanswered) > 0 && q.unanswered[0][0].alone) {
+	if len(q.unsaid) == 0 {
 		return nil
 	}
 	count := q.batchLength()
@@ -150,24 +150,28 @@ func (q *reports) answer() ([]*report, error) {
 	return batch, nil
 }
 
-// repeat puts what was not answered in front again, for the next stream. Where a message was
-// refused as a whole, its reports go one by one, and the one that is refused by itself becomes
-// a failure.
+// repeat puts what was not answered in front again, for the next stream. Where the server refused
+// a message as a whole, it was the oldest one: its reports go one by one, and one that was alone
+// already becomes a failure.
 func (q *reports) repeat(refused *refusal.Refusal) {
-	again := []*report{}
-	for _, batch := range q.unanswered {
-		for _, item := range batch {
-			if refused != nil && item.alone {
-				item = item.afterRefusal(refused)
-			} else if refused != nil {
-				item.alone = true
-			}
-			if item != nil {
-				again = append(again, item)
-			}
-		}
+	if refused != nil && len(q.unanswered) > 0 {
+		q.unanswered[0] = apart(q.unanswered[0], refused)
 	}
+	again := slices.Concat(q.unanswered...)
 	q.unsaid, q.unanswered = append(again, q.unsaid...), nil
+}
+
+func apart(batch []*report, refused *refusal.Refusal) []*report {
+	if len(batch) > 1 {
+		for _, item := range batch {
+			item.alone = true
+		}
+		return batch
+	}
+	if next := batch[0].afterRefusal(refused); next != nil {
+		return []*report{next}
+	}
+	return nil
 }
 
 // drop forgets reports that were not sent.

@@ -17,7 +17,7 @@ export class Refusal extends Error {
    * @param {object} status a google.rpc.Status
    * @param {number} status.code
    * @param {string} status.message
-   * @param {{typeUrl: string, value: Buffer}[]} [status.details]
+   * @param {{type_url: string, value: Buffer}[]} [status.details]
    */
   constructor({ code, message, details = [] }) {
     super(message);
@@ -32,7 +32,7 @@ export class Refusal extends Error {
     this.fields = [];
     /** When to try again; 0 where the server did not say. */
     this.retryAfterMs = 0;
-    for (const { typeUrl, value } of details) this.#add(typeUrl.slice(TYPE_PREFIX.length), value);
+    for (const { type_url: url, value } of details) this.#add(url.slice(TYPE_PREFIX.length), value);
     this.message = `${this.reason || codes[code]}: ${message}${this.#fieldsNotNamed(message)}`;
   }
 

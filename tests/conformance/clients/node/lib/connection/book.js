@@ -230,7 +230,8 @@ export class Book {
 
   #watchDeadline(held) {
     const { seconds = 0, nanos = 0 } = held.lease.attemptDeadline ?? { seconds: Infinity };
-    const delay = Math.min(seconds * 1000 + nanos / 1e6 - Date.now(), TIMER_MAX_MS);
+    const delay = seconds * 1000 + nanos / 1e6 - Date.now();
+    if (delay > TIMER_MAX_MS) return; // weeks from now, or never: the server will tell
     held.timer = setTimeout(() => this.#ask(held, 'timedOut'), delay);
   }
 

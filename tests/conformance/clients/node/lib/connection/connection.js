@@ -71,21 +71,28 @@ export class Connection {
   }
 
   async #serveAll() {
-    for (let delay = BACKOFF_FIRST_MS; ; delay = Math.min(2 * delay, BACKOFF_LAST_MS)) {
+    let delay = BACKOFF_FIRST_MS;
+    while (!this.#isOver) {
       this.#stream = new WorkStream(this.#service, this.book, this.#hello);
       const refusal = await this.#stream.serve();
       const { isWelcome } = this.#stream;
-      if (this.book.isDone || this.#cut.signal.aborted) {
-        await this.#giveBack();
-        return;
-      }
       if (!isWelcome && FINAL.includes(refusal?.code)) throw refusal;
-      this.#log(`stream ended: ${refusal?.message ?? 'OK'}`);
-      if (isWelcome) delay = BACKOFF_FIRST_MS;
-      // Jitter, so that a server's restart is not met by all workers at once.
-      const jittered = delay * (0.5 + Math.random() / 2);
-      await this.#pause(Math.max(jittered, refusal?.retryAfterMs ?? 0));
+      delay = isWelcome ? BACKOFF_FIRST_MS : Math.min(2 * delay, BACKOFF_LAST_MS);
+      if (!this.#isOver) await this.#pauseAfter(refusal, delay);
     }
+    await this.#giveBack();
+  }
+
+  get #isOver() {
+    return this.book.isDone || this.#cut.signal.aborted;
+  }
+
+  /** Waits as long as the server asked for, or else some delay. */
+  async #pauseAfter(refusal, delay) {
+    this.#log(`stream ended: ${refusal?.message ?? 'OK'}`);
+    // Jitter, so that a server's restart is not met by all workers at once.
+    const jittered = delay * (0.5 + Math.random() / 2);
+    await this.#pause(Math.max(jittered, refusal?.retryAfterMs ?? 0));
   }
 
   get #hello() {

@@ -95,7 +95,7 @@ export class Reports {
 
   /** Gathers reports of one kind, the oldest first, into a message; null where none is due. */
   take() {
-    if (this.unsaid.length === 0 || this.#unanswered[0]?.[0].isAlone) return null;
+    if (this.unsaid.length === 0) return null;
     const batch = this.unsaid.splice(0, this.#batchLength());
     for (const item of batch) item.isSaid = true;
     this.#unanswered.push(batch);
@@ -122,16 +122,15 @@ export class Reports {
   }
 
   /**
-   * Puts what was not answered in front again, for the next stream. Where a message was refused
-   * as a whole, its reports go one by one, and the one refused by itself becomes a failure.
+   * Puts what was not answered in front again, for the next stream. Where the server refused a
+   * message as a whole, it was the oldest one: its reports go one by one, and one that was alone
+   * already becomes a failure.
    * @param {import('../refusal.js').Refusal | null} refusal
    */
   repeat(refusal) {
-    const again = this.#unanswered.flat().map((item) => {
-      if (refusal === null) return item;
-      return item.isAlone ? afterRefusal(item, refusal) : { ...item, isAlone: true };
-    });
-    this.unsaid = [...again.filter((item) => item !== null), ...this.unsaid];
+    const [oldest = [], ...others] = this.#unanswered;
+    const first = refusal === null ? oldest : apart(oldest, refusal);
+    this.unsaid = [...first, ...others.flat(), ...this.unsaid];
     this.#unanswered = [];
   }
 
@@ -139,4 +138,10 @@ export class Reports {
   drop(token) {
     this.unsaid = this.unsaid.filter(({ ref }) => ref.leaseToken !== token);
   }
+}
+
+/** @param {Report[]} batch @param {import('../refusal.js').Refusal} refusal */
+function apart(batch, refusal) {
+  if (batch.length > 1) return batch.map((item) => ({ ...item, isAlone: true }));
+  return batch.map((item) => afterRefusal(item, refusal)).filter((item) => item !== null);
 }

@@ -1,0 +1,176 @@
+"""A server, and programs that work for it or enqueue on it, for one test."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import time
+from typing import TYPE_CHECKING, Final, Self
+
+import grpc
+
+from backlane.v1 import execution_pb2 as records
+from backlane.v1 import execution_service_pb2 as api
+from backlane.v1.execution_service_pb2_grpc import ExecutionServiceStub
+from tests.conformance.door import new_tenant
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+    from types import TracebackType
+
+    from backlane.testing import ServerProcess
+    from tests.conformance.clients.programs import Command
+
+PATIENCE_S: Final = 30
+LEASE_MS: Final = 3000
+RUNNING: Final = records.BACKGROUND_EXECUTION_STATUS_RUNNING
+CHANNEL_OPTIONS: Final = (
+    ("grpc.initial_reconnect_backoff_ms", 50),
+    ("grpc.max_reconnect_backoff_ms", 500),
+)
+
+
+class Stage:
+    """Starts programs, watches what they hold, and ends those that are left.
+
+    Attributes:
+        server: the server they are about.
+        tenant: whose executions they are about.
+        made: what was enqueued here, by id.
+    """
+
+    def __init__(self, server: ServerProcess, folder: Path) -> None:
+        """Open a channel to the server; the programs' logs go to the folder."""
+        self.server = server
+        self.tenant = new_tenant()
+        self.made: list[str] = []
+        self._folder = folder
+        self._channel = grpc.insecure_channel(server.target, options=CHANNEL_OPTIONS)
+        self._calls = ExecutionServiceStub(self._channel)
+        self._started: list[subprocess.Popen[bytes]] = []
+
+    def __enter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Kill what still runs, and show the logs of a test that failed."""
+        for process in self._started:
+            process.kill()
+            process.wait()
+        self._channel.close()
+        if error is not None:
+            for log in sorted(self._folder.glob("*.log")):
+                print(f"--- {log.name}\n{log.read_text(encoding='utf-8')}")
+
+    def work(self, command: Command, name: str, **settings: int) -> subprocess.Popen[bytes]:
+        """Start a worker of that name and wait until it works.
+
+        Settings are those of its environment.
+        """
+        chosen = {"concurrency": 4, "lease_ms": LEASE_MS, "drain_ms": 10_000} | settings
+        given = {f"BACKLANE_{key.upper()}": str(value) for key, value in chosen.items()}
+        process = self.start(command, name, given | {"BACKLANE_WORKER_NAME": name})
+        self._greet(name)
+        return process
+
+    def produce(self, command: Command, name: str, lines: Sequence[str]) -> subprocess.Popen[bytes]:
+        """Start a producer that enqueues an execution for each line."""
+        return self.start((*command, "--request-id", name), name, {}, lines)
+
+    def printed(self, name: str, producer: subprocess.Popen[bytes]) -> list[dict[str, object]]:
+        """Wait for the end of a producer of that name, and return what it printed."""
+        assert producer.wait(PATIENCE_S) == 0
+        output = (self._folder / f"{name}.out").read_text(encoding="utf-8")
+        return [json.loads(line) for line in output.splitlines()]
+
+    def enqueue(self, callable_name: str, *inputs: str, **fields: int) -> list[str]:
+        """Enqueue executions, all at once, and return their ids; fields are of the config."""
+        config = records.BackgroundExecutionConfig(**fields)
+        items = [
+            api.EnqueueRequest(callable_name=callable_name, input=text, config=config)
+            for text in inputs
+        ]
+        batch = api.EnqueueBatchRequest(tenant_id=self.tenant, items=items)
+        answer = self._calls.EnqueueBatch(batch, timeout=PATIENCE_S, wait_for_ready=True)
+        made = [result.execution.execution_id for result in answer.results]
+        self.made += made
+        return made
+
+    def held_by(self, worker: str, among: Sequence[str]) -> list[str]:
+        """Wait until a worker holds some of these executions, and return them."""
+        request = api.ListRequest(tenant_id=self.tenant, status=RUNNING, page_size=1000)
+        deadline = time.monotonic() + PATIENCE_S
+        while time.monotonic() < deadline:
+            listed = self._calls.List(request, timeout=PATIENCE_S, wait_for_ready=True)
+            held = [item.execution_id for item in listed.executions if item.worker_id == worker]
+            if found := sorted(set(held) & set(among)):
+                return found
+        raise AssertionError(f"{worker} took nothing in {PATIENCE_S} s")
+
+    def ended(self, execution_ids: Sequence[str]) -> list[records.BackgroundExecution]:
+        """Wait for the ends of executions and return their records."""
+        wait = api.WaitRequest(tenant_id=self.tenant, execution_ids=execution_ids)
+        answer = self._calls.Wait(wait, timeout=PATIENCE_S, wait_for_ready=True)
+        assert answer.satisfied
+        return [self.get(execution_id) for execution_id in execution_ids]
+
+    def get(self, execution_id: str) -> records.BackgroundExecution:
+        """Read one execution."""
+        request = api.GetRequest(tenant_id=self.tenant, execution_id=execution_id)
+        return self._calls.Get(request, timeout=PATIENCE_S, wait_for_ready=True).execution
+
+    def cancel(self, execution_id: str) -> None:
+        """Ask for the end of an execution."""
+        request = api.CancelRequest(tenant_id=self.tenant, execution_id=execution_id)
+        self._calls.Cancel(request, timeout=PATIENCE_S, wait_for_ready=True)
+
+    def everything(self) -> list[records.BackgroundExecution]:
+        """All executions of the tenant."""
+        found: list[records.BackgroundExecution] = []
+        request = api.ListRequest(tenant_id=self.tenant, page_size=1000)
+        while True:
+            page = self._calls.List(request, timeout=PATIENCE_S, wait_for_ready=True)
+            found.extend(page.executions)
+            if not page.next_page_token:
+                return found
+            request.page_token = page.next_page_token
+
+    def _greet(self, worker: str) -> None:
+        """Enqueue until that worker, among all that are here, has done something."""
+        deadline = time.monotonic() + PATIENCE_S
+        while time.monotonic() < deadline:
+            greetings = self.enqueue("conformance.echo", *["1"] * 8)
+            if worker in {record.worker_id for record in self.ended(greetings)}:
+                return
+        raise AssertionError(f"{worker} did nothing in {PATIENCE_S} s")
+
+    def log(self, name: str) -> str:
+        """What a program wrote to stderr."""
+        return (self._folder / f"{name}.log").read_text(encoding="utf-8")
+
+    def start(
+        self, command: Command, name: str, settings: dict[str, str], lines: Sequence[str] = ()
+    ) -> subprocess.Popen[bytes]:
+        """Start a program that finds the server by its environment."""
+        text = self._folder / f"{name}.in"
+        text.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+        address = {"BACKLANE_TARGET": self.server.target, "BACKLANE_TENANT": self.tenant}
+        log, output = (self._folder / f"{name}.{suffix}" for suffix in ("log", "out"))
+        with text.open() as stdin, output.open("w") as stdout, log.open("w") as stderr:
+            process = subprocess.Popen(
+                command,
+                env=os.environ | address | settings,
+                stdin=stdin,
+                stdout=stdout,
+                stderr=stderr,
+            )
+        self._started.append(process)
+        return process
