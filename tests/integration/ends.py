@@ -27,7 +27,12 @@ def finished(producer: Door, *execution_ids: str) -> list[records.BackgroundExec
     return [producer.get(execution_id) for execution_id in execution_ids]
 
 
-def run_one(producer: Door, name: str, text: str | None = None, **config: Any) -> Any:  # noqa: ANN401
+def run_one(
+    producer: Door,
+    name: str,
+    text: str | None = None,
+    **config: Any,  # noqa: ANN401  # those of the message
+) -> records.BackgroundExecution:
     """Enqueue one execution and return its record once it ended."""
     config_message = records.BackgroundExecutionConfig(**config)
     made = producer.enqueue(callable_name=name, input=text, config=config_message)

@@ -6,7 +6,7 @@ import datetime as dt
 import enum
 import uuid
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import pydantic
 import pytest
@@ -16,7 +16,7 @@ from backlane.schema.values import from_value, to_value
 from backlane.worker.callable import BackgroundCallable, CallableError, InputError, OutputError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterator
 
     from backlane.worker.context import Context
 
@@ -172,7 +172,9 @@ async def generate_async() -> AsyncIterator[int]:
         (lambda: None, "has no name of its own: give it one with name="),
     ],
 )
-def test_a_function_that_cannot_be_a_callable_is_refused(function: Any, said: str) -> None:  # noqa: ANN401
+def test_a_function_that_cannot_be_a_callable_is_refused(
+    function: Callable[..., object], said: str
+) -> None:
     with pytest.raises(CallableError, match=said):
         BackgroundCallable(function)
 

@@ -22,6 +22,8 @@ from backlane.schema.records import BackgroundExecution
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from backlane.schema.values import Json
+
 ID = "exec_3MOMcOolOcx4bwVikYfmbIx7Nm6"
 
 
@@ -202,7 +204,7 @@ def test_trouble_is_one_line_whatever_it_holds(capsys: pytest.CaptureFixture[str
     ("output", "text"),
     [("a\nb", "a\nb"), ({"é": 1.0}, '{"é":1.0}'), (None, "null"), ([], "[]"), (True, "true")],
 )
-def test_a_string_is_printed_bare_and_all_else_as_json(output: Any, text: str) -> None:  # noqa: ANN401
+def test_a_string_is_printed_bare_and_all_else_as_json(output: Json, text: str) -> None:
     assert output_text(output) == text
 
 
