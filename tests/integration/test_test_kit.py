@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 README = Path(__file__).resolve().parents[2] / "service" / "backlane" / "testing" / "README.md"
 EXAMPLE, SCRIPT = re.findall(r"(?ms)^```python\n(.*?)^```$", README.read_text(encoding="utf-8"))
 HOUR = timedelta(hours=1)
+# pytest-asyncio warns of itself where this is not set.
+WITH_ASYNCIO = ("-o", "asyncio_default_fixture_loop_scope=function")
+WITHOUT_ASYNCIO = ("-p", "no:asyncio", "-p", "no:anyio")
 
 
 @pytest.fixture
@@ -203,7 +206,7 @@ def test_a_tests_own_client_and_worker_need_no_settings(
 
 def test_the_example_of_the_page_passes(tmp_path: Path) -> None:
     (tmp_path / "test_reminders.py").write_text(EXAMPLE, encoding="utf-8")
-    run = run_pytest(tmp_path, "-p", "no:asyncio", "-p", "no:anyio")
+    run = run_pytest(tmp_path, *WITHOUT_ASYNCIO)
 
     assert run.returncode == 0, run.stdout
     assert re.search(r"\b5 passed in", run.stdout)
@@ -249,15 +252,11 @@ def test_later(backlane_clock, numbers):
 """
 
 
-@pytest.mark.parametrize("args", [(), ("-p", "no:asyncio"), ("-p", "no:timeout")])
-def test_a_stranger_has_the_fixtures_without_a_conftest(tmp_path: Path, args: tuple[str]) -> None:
+@pytest.mark.parametrize("args", [WITH_ASYNCIO, WITHOUT_ASYNCIO])
+def test_a_stranger_has_the_fixtures_without_a_conftest(
+    tmp_path: Path, args: tuple[str, ...]
+) -> None:
     (tmp_path / "test_numbers.py").write_text(STRANGER, encoding="utf-8")
-    (tmp_path / "pytest.ini").write_text(
-        "[pytest]\nasyncio_default_fixture_loop_scope = function\n"
-        if "no:asyncio" not in args
-        else "[pytest]\n",
-        encoding="utf-8",
-    )
     run = run_pytest(tmp_path, *args)
 
     assert run.returncode == 0, run.stdout + run.stderr
@@ -270,7 +269,7 @@ def test_a_clock_that_is_asked_for_too_late_is_refused(tmp_path: Path) -> None:
         "def test_late(request, backlane_tenant):\n    request.getfixturevalue('backlane_clock')\n",
         encoding="utf-8",
     )
-    run = run_pytest(tmp_path, "-p", "no:asyncio")
+    run = run_pytest(tmp_path, *WITHOUT_ASYNCIO)
 
     assert run.returncode == 1
     assert "name backlane_clock among the arguments of the test" in run.stdout
@@ -285,6 +284,6 @@ def test_a_run_without_the_fixtures_imports_nothing_heavy(tmp_path: Path) -> Non
         "    assert heavy & set(sys.modules) == set()\n",
         encoding="utf-8",
     )
-    run = run_pytest(tmp_path, "-p", "no:asyncio", "-p", "no:anyio", "-p", "no:hypothesispytest")
+    run = run_pytest(tmp_path, *WITHOUT_ASYNCIO, "-p", "no:hypothesispytest")
 
     assert run.returncode == 0, run.stdout

@@ -41,7 +41,9 @@ class ClockedClient(Client):
 
     def _dated(self, options: Mapping[str, Any]) -> Mapping[str, object]:
         """Add to a delay what the server is ahead; what is no delay is refused as ever."""
-        delay = options.get("delay")
+        if "delay" not in options:
+            return options
+        delay = options["delay"]
         try:
             span = delay if isinstance(delay, timedelta) else timedelta(seconds=delay)
             return {**options, "delay": span + self._clock.ahead} if span >= _NONE else options

@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
+import time
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_MILLISECOND = timedelta(milliseconds=1)
+    from backlane.schema.records import BackgroundExecution
+
+_MILLISECOND: Final = timedelta(milliseconds=1)
+_LOOK_S: Final = 0.05
+"""How long `play_out` waits for an end between two looks, in seconds."""
+
+
+class _Handle(Protocol):
+    """What `play_out` needs of a `backlane.Handle`."""
+
+    def get(self) -> BackgroundExecution: ...
+
+    def wait(self, timeout: float | None = None) -> Any: ...  # noqa: ANN401  # not looked at
 
 
 class ClockError(Exception):
@@ -69,3 +83,32 @@ class ServerClock:
             if answer != f"clock advanced {milliseconds}":
                 raise ClockError(answer or "the server has ended, or does not answer")
             self._ahead += milliseconds * _MILLISECOND
+
+    def play_out(self, handle: _Handle, *, timeout: float = 30.0) -> BackgroundExecution:
+        """Skip what an execution waits for, its start and its backoffs, until it has ended.
+
+        A worker has to run it.
+
+        Args:
+            handle: the execution.
+            timeout: how long its attempts may take together, in seconds of the machine.
+
+        Returns:
+            Its record.
+
+        Raises:
+            TimeoutError: it has not ended within `timeout`.
+            ClockError: as `advance` raises it.
+        """
+        over = time.monotonic() + timeout
+        while not (record := handle.get()).is_finished:
+            if time.monotonic() > over:
+                raise TimeoutError(f"not ended within {timeout} s: {record}")
+            due = record.next_attempt_at or record.not_before
+            if record.status == "queued" and due is not None and due > self.now():
+                self.advance(due - self.now() + _MILLISECOND)
+            else:
+                # Of the server's waits, so that its end is seen at once.
+                with contextlib.suppress(TimeoutError):
+                    handle.wait(timeout=_LOOK_S)
+        return record

@@ -102,8 +102,10 @@ def backlane_worker(backlane_tenant: str, _backlane_home: ServerProcess) -> Iter
 
 
 @pytest.fixture
-def backlane_clock(_backlane_home: ServerProcess) -> ServerClock:
+def backlane_clock(request: pytest.FixtureRequest, _backlane_home: ServerProcess) -> ServerClock:
     """A clock to move: the test's client and workers are on a server of its own, which it is of."""
+    if "backlane_clock" not in request.fixturenames:
+        pytest.fail("name backlane_clock among the arguments of the test: its server is made first")
     return _backlane_home.clock
 
 
