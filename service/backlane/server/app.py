@@ -116,6 +116,11 @@ class Server:
                 "read and change the executions of every tenant",
                 target,
             )
+        if config.test_clock is not None:
+            _LOG.warning(
+                "running on a test clock, %s ahead of the machine's: stdin moves it further",
+                config.test_clock,
+            )
         self._listen_for_signals()
         await server.start()
         health.set_serving(is_serving=True)
@@ -145,15 +150,9 @@ class Server:
         _LOG.info("stopped")
 
     def _take_clock_commands(self) -> None:
-        if self._config.test_clock is None:
-            return
-        _LOG.warning(
-            "running on a test clock, %s ahead of the machine's: stdin moves it further",
-            self._config.test_clock,
-        )
         # None where the process was started without: then the clock just runs.
         stdin: TextIO | None = sys.stdin
-        if stdin is not None:
+        if self._config.test_clock is not None and stdin is not None:
             ClockDesk(self._core.advance, stdin.fileno()).start()
 
     def _listen_for_signals(self) -> None:
