@@ -191,7 +191,7 @@ def test_a_worker_that_the_server_refuses_says_why(stage: Stage, worker: str) ->
 
 
 def test_a_callable_that_blocks_node_keeps_its_lease(stage: Stage) -> None:
-    stage.work(programs.node_program("test/blocking-worker.js"), "first")
+    stage.work(programs.node_program("fixtures/blocking-worker.js"), "first")
     [record] = stage.ended(stage.enqueue("conformance.block", '{"ms": 3000}'))
 
     assert (record.status, record.attempt) == (COMPLETED, 1)

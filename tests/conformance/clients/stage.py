@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import time
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 import grpc
 
@@ -91,7 +91,7 @@ class Stage:
         output = (self._folder / f"{name}.out").read_text(encoding="utf-8")
         return [json.loads(line) for line in output.splitlines()]
 
-    def enqueue(self, callable_name: str, *inputs: str, **fields: int) -> list[str]:
+    def enqueue(self, callable_name: str, *inputs: str, **fields: Any) -> list[str]:  # noqa: ANN401  # the message's
         """Enqueue executions, all at once, and return their ids; fields are of the config."""
         config = records.BackgroundExecutionConfig(**fields)
         items = [
@@ -118,8 +118,9 @@ class Stage:
     def ended(self, execution_ids: Sequence[str]) -> list[records.BackgroundExecution]:
         """Wait for the ends of executions and return their records."""
         wait = api.WaitRequest(tenant_id=self.tenant, execution_ids=execution_ids)
-        answer = self._calls.Wait(wait, timeout=PATIENCE_S, wait_for_ready=True)
-        assert answer.satisfied
+        wait.timeout.FromSeconds(PATIENCE_S)
+        answer = self._calls.Wait(wait, timeout=2 * PATIENCE_S, wait_for_ready=True)
+        assert answer.satisfied, f"not ended within {PATIENCE_S} s"
         return [self.get(execution_id) for execution_id in execution_ids]
 
     def get(self, execution_id: str) -> records.BackgroundExecution:
