@@ -20,7 +20,7 @@ def command(
         list[str] | None,
         option(
             "--workload",
-            "unary, batch, lifecycles, pickup or deep; may be repeated.",
+            "unary, batch, lifecycles, pickup, deep or sdk; may be repeated.",
             default="all",
             metavar="NAME",
         ),

@@ -30,6 +30,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "stats": "Count what has not ended.",
     "demo": "Watch executions go through a server and its workers.",
     "bench": "Measure a server.",
+    "conformance": "Check a worker program against the protocol.",
 }
 """Each command and its line in the help; `backlane.cli.<name>.command` is its function."""
 

@@ -1,0 +1,16 @@
+"""The worker conformance kit: plays a server for a worker program and checks its manners."""
+
+from backlane.testing.conformance.program import CannotStartError
+from backlane.testing.conformance.rule import Rule
+from backlane.testing.conformance.rules import RULES
+from backlane.testing.conformance.runner import PATIENCE_S, Verdict, check_rule, check_rules
+
+__all__ = [
+    "PATIENCE_S",
+    "RULES",
+    "CannotStartError",
+    "Rule",
+    "Verdict",
+    "check_rule",
+    "check_rules",
+]

@@ -1,0 +1,89 @@
+"""Owns the leases that the played server gives: as a real one makes them, or stranger."""
+
+from __future__ import annotations
+
+import random
+import secrets
+import string
+import time
+from typing import TYPE_CHECKING, Final
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from backlane.v1 import execution_pb2 as records
+from backlane.v1 import worker_service_pb2 as api
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+ECHO: Final = "conformance.echo"
+FAIL: Final = "conformance.fail"
+HOLD: Final = "conformance.hold"
+SUM: Final = "conformance.sum"
+CALLABLES: Final = (ECHO, FAIL, HOLD, SUM)
+_BASE62: Final = string.digits + string.ascii_letters
+_LONG_S: Final = 3600.0
+
+
+def make_lease(  # noqa: PLR0913  # one parameter for each thing that a rule varies
+    callable_name: str,
+    input: str | None = None,  # noqa: A002  # the record's own word
+    *,
+    tenant_id: str = "default",
+    token: str | None = None,
+    attempt: int = 1,
+    execution_id: str | None = None,
+    lease_s: float = 30.0,
+) -> api.Lease:
+    """Make a lease of one attempt.
+
+    Args:
+        callable_name: what to run.
+        input: what it is given; None gives none.
+        tenant_id: whose it is.
+        token: the lease's token; a new one unless given.
+        attempt: which attempt it is.
+        execution_id: of which execution; a new one unless given.
+        lease_s: seconds until it is lost, unless it is renewed.
+    """
+    now = time.time()
+    execution = records.BackgroundExecution(
+        execution_id=execution_id or new_execution_id(),
+        tenant_id=tenant_id,
+        callable_name=callable_name,
+        input=input,
+        status=records.BACKGROUND_EXECUTION_STATUS_RUNNING,
+        config=records.BackgroundExecutionConfig(priority=50),
+        queued_at=_instant(now),
+        started_at=_instant(now),
+        updated_at=_instant(now),
+        attempt=attempt,
+        version=2 * attempt,
+        max_worker_losses=3,
+    )
+    return api.Lease(
+        execution=execution,
+        lease_token=token or secrets.token_urlsafe(18),
+        attempt=attempt,
+        lease_expires_at=_instant(now + lease_s),
+        attempt_deadline=_instant(now + _LONG_S),
+    )
+
+
+def new_execution_id() -> str:
+    """Make an id in the server's form."""
+    return "exec_" + "".join(random.choices(_BASE62, k=27))  # noqa: S311  # no secret
+
+
+def refs(leases: Iterable[api.Lease]) -> list[api.LeaseRef]:
+    """Name leases."""
+    return [
+        api.LeaseRef(execution_id=lease.execution.execution_id, lease_token=lease.lease_token)
+        for lease in leases
+    ]
+
+
+def _instant(seconds: float) -> Timestamp:
+    instant = Timestamp()
+    instant.FromMilliseconds(round(seconds * 1000))
+    return instant

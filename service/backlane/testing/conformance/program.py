@@ -1,0 +1,96 @@
+"""Owns a run of the program under test: starts it, signals it, and keeps the end of its stderr."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import threading
+from collections import deque
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+STDERR_LINES: Final = 15
+LINE_MAX: Final = 300
+
+
+class CannotStartError(Exception):
+    """The command cannot be run at all; the text says why."""
+
+
+class Program:
+    """A program that runs. `close` kills it and what it started."""
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        environment: Mapping[str, str],
+        on_end: Callable[[], object],
+    ) -> None:
+        """Start it.
+
+        Args:
+            command: the program and its arguments.
+            environment: variables set besides those of this process.
+            on_end: is called once it has ended.
+
+        Raises:
+            CannotStartError: there is no such program, or it cannot be executed.
+        """
+        try:
+            self._process = subprocess.Popen(
+                command,
+                env=os.environ | environment,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                # A group of its own, so that what a wrapper script started ends with it.
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise CannotStartError(f"cannot run {command[0]}: {error.strerror}") from None
+        self._tail: deque[str] = deque(maxlen=STDERR_LINES)
+        self._ended = threading.Event()
+        self._on_end = on_end
+        self._reader = threading.Thread(target=self._read, name="program-stderr", daemon=True)
+        self._reader.start()
+        threading.Thread(target=self._watch, name="program-end", daemon=True).start()
+
+    def close(self) -> None:
+        """Kill whatever still runs of it."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._ended.wait()
+        self._reader.join(1)
+
+    @property
+    def status(self) -> int | None:
+        """Its exit status, negative for a signal; None while it runs."""
+        return self._process.returncode if self._ended.is_set() else None
+
+    def drain(self) -> None:
+        """Send SIGTERM to the program itself."""
+        self._process.send_signal(signal.SIGTERM)
+
+    def wait(self, timeout_s: float) -> int | None:
+        """Wait for its end, and return its exit status, or None if it still runs."""
+        self._ended.wait(timeout_s)
+        return self.status
+
+    def stderr(self) -> list[str]:
+        """Return the last lines of its stderr."""
+        return list(self._tail)
+
+    def _read(self) -> None:
+        assert self._process.stderr is not None  # noqa: S101  # it was asked for
+        with self._process.stderr as stderr:
+            for line in stderr:
+                self._tail.append(line.decode(errors="replace").rstrip()[:LINE_MAX])
+
+    def _watch(self) -> None:
+        self._process.wait()
+        self._ended.set()
+        self._on_end()

@@ -1,0 +1,132 @@
+"""Owns the rules about stopping: the worker's own drain, and the server's."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Final
+
+from backlane.testing.conformance.leases import ECHO, HOLD
+from backlane.testing.conformance.rule import Settings, demand, rule
+
+if TYPE_CHECKING:
+    from backlane.testing.conformance.session import Session
+    from backlane.testing.conformance.stage import Stage
+
+SHORT_MS: Final = 1000
+EXIT_S: Final = 5.0
+"""What a worker may take beyond its drain's own time, in seconds."""
+
+
+@rule("§6 drain, §7.9", Settings(concurrency=2, drain_ms=10_000))
+def a_drain_finishes_what_runs(stage: Stage) -> None:
+    """SIGTERM: drain goes up, what runs is finished and answered, then half-close and exit 0."""
+    session = stage.connect()
+    hold = stage.make(HOLD, json.dumps({"ms": SHORT_MS}))
+    session.lease(hold)
+    session.acknowledged(hold)
+    stage.terminate()
+    _wait_for_drain(session)
+    report = session.report(hold)
+    demand(report.kind == "complete", f"what ran at a drain ended with {report.kind}")
+    session.half_closed()
+    stage.exits(EXIT_S)
+    _demand_no_credit_after_drain(session)
+
+
+@rule("§6 drain, §7.9", Settings(concurrency=2, drain_ms=500))
+def a_drain_gives_back_what_outlasts_it(stage: Stage) -> None:
+    """What still runs when a drain's time is over is given back, and the worker ends."""
+    session = stage.connect()
+    hold = stage.make(HOLD)
+    session.lease(hold)
+    session.acknowledged(hold)
+    stage.terminate()
+    report = session.report(hold, within_s=stage.settings.drain_ms / 1000 + EXIT_S)
+    demand(report.kind == "release", f"what outlasted a drain was reported by {report.kind}")
+    session.half_closed()
+    stage.exits(EXIT_S)
+
+
+@rule("§6 drain, §7.9", Settings(concurrency=1, drain_ms=10_000))
+def a_drain_waits_for_outcomes(stage: Stage) -> None:
+    """A draining worker half-closes only once its reports are answered."""
+    session = stage.connect()
+    echo = stage.make(ECHO, "1")
+    session.lease(echo)
+    session.withhold()
+    session.report(echo)
+    stage.terminate()
+    _wait_for_drain(session)
+    demand(
+        session.passes(1.0, lambda _: session.ended is not None),
+        "the worker ended its stream while a report of it was not answered",
+    )
+    session.answer_withheld()
+    session.half_closed()
+    stage.exits(EXIT_S)
+
+
+@rule("§6 drain", Settings(concurrency=2, drain_ms=3000))
+def a_lease_that_crosses_a_drain_is_not_lost(stage: Stage) -> None:
+    """A lease that was on its way when the drain went up is run or given back."""
+    session = stage.connect()
+    # Keeps the worker from ending before the late one is there.
+    hold = stage.make(HOLD, json.dumps({"ms": SHORT_MS}))
+    session.lease(hold)
+    session.acknowledged(hold)
+    stage.terminate()
+    _wait_for_drain(session)
+    late = stage.make(ECHO, '"late"')
+    session.push(late)
+    session.report(late, otherwise="a lease crossed the drain, and nothing was reported of it")
+    session.half_closed()
+    stage.exits(EXIT_S)
+
+
+@rule("§6 drain", Settings(drain_ms=10_000))
+def an_idle_worker_drains_at_once(stage: Stage) -> None:
+    """With nothing to finish, a drain is followed by the end of the stream and of the program."""
+    session = stage.connect()
+    stage.echo(session)
+    stage.terminate()
+    session.half_closed(EXIT_S)
+    stage.exits(EXIT_S)
+    demand(session.ledger.count("drain") <= 1, "drain went up more than once on a stream")
+
+
+@rule("§6 drain, down", Settings(concurrency=2))
+def a_server_that_drains_is_left_and_found_again(stage: Stage) -> None:
+    """After the server's drain: no credit, what runs is finished, half-close, and a new stream."""
+    first = stage.connect()
+    hold = stage.make(HOLD, json.dumps({"ms": SHORT_MS}))
+    first.lease(hold)
+    first.acknowledged(hold)
+    credits_before = first.ledger.count("credit")
+    first.drain()
+    report = first.report(hold)
+    demand(report.kind == "complete", f"what ran at the server's drain ended with {report.kind}")
+    first.half_closed()
+    late = first.ledger.count("credit") - credits_before
+    # One may have been on its way when the drain went down.
+    demand(late <= 1, f"{late} credits came after the server's drain")
+    stage.echo(stage.connect())
+
+
+def _wait_for_drain(session: Session) -> None:
+    session.wait(lambda ledger: ledger.count("drain"), "SIGTERM, and no drain went up")
+
+
+def _demand_no_credit_after_drain(session: Session) -> None:
+    kinds = [request.WhichOneof("message") for _, request in session.ledger.received]
+    after = kinds[kinds.index("drain") :]
+    demand("credit" not in after, "credit was given after the worker's own drain")
+
+
+RULES = (
+    a_drain_finishes_what_runs,
+    a_drain_gives_back_what_outlasts_it,
+    a_drain_waits_for_outcomes,
+    a_lease_that_crosses_a_drain_is_not_lost,
+    an_idle_worker_drains_at_once,
+    a_server_that_drains_is_left_and_found_again,
+)

@@ -1,0 +1,68 @@
+"""Owns the rules about how a stream begins."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+
+from backlane.testing.conformance.leases import CALLABLES
+from backlane.testing.conformance.rule import demand, rule
+from backlane.testing.conformance.stage import TENANT, WORKER_NAME
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from backlane.testing.conformance.stage import Stage
+
+OFFERED_MAX: Final = 1000
+ID: Final = re.compile(r"[A-Za-z0-9._:@/-]{1,128}")
+CALLABLE: Final = re.compile(r"\*|[A-Za-z0-9._:@/-]{1,254}\.\*|[A-Za-z0-9._:@/-]{1,256}")
+
+
+@rule("§6 hello")
+def hello_comes_first(stage: Stage) -> None:
+    """Hello is the first message of a stream, and only the first."""
+    session = stage.connect()
+    stage.echo(session)
+    hellos = session.ledger.count("hello")
+    demand(hellos == 1, f"{hellos} hellos came on one stream")
+
+
+@rule("§2, §6 hello")
+def hello_is_valid(stage: Stage) -> None:
+    """Hello says who works, for whom, what is offered, and the lease period, each by its rule."""
+    hello = stage.accept().hello()
+    demand(ID.fullmatch(hello.worker_id), f"worker_id {hello.worker_id!r} breaks its form")
+    demand(
+        hello.worker_id == WORKER_NAME,
+        f"worker_id is {hello.worker_id!r}, BACKLANE_WORKER_NAME {WORKER_NAME!r}",
+    )
+    tenants = list(hello.tenant_ids)
+    demand(tenants == [TENANT], f"tenant_ids are {tenants}, and BACKLANE_TENANT is {TENANT!r}")
+    _check_offer(hello.callables)
+    demand(
+        hello.lease_duration_ms == stage.settings.lease_ms,
+        f"lease_duration_ms is {hello.lease_duration_ms}, and BACKLANE_LEASE_MS is "
+        f"{stage.settings.lease_ms}",
+    )
+    demand(not hello.held, f"held names {len(hello.held)} leases, and the program holds none")
+
+
+def _check_offer(offer: Iterable[str]) -> None:
+    patterns = list(offer)
+    demand(
+        1 <= len(patterns) <= OFFERED_MAX,
+        f"{len(patterns)} callables are offered, 1 to 1000 may be",
+    )
+    for pattern in patterns:
+        demand(CALLABLE.fullmatch(pattern), f"the callable {pattern!r} breaks its form")
+    for name in CALLABLES:
+        is_offered = any(_covers(pattern, name) for pattern in patterns)
+        demand(is_offered, f"{name} is not offered: {', '.join(patterns)}")
+
+
+def _covers(pattern: str, name: str) -> bool:
+    return name.startswith(pattern[:-1]) if pattern.endswith("*") else name == pattern
+
+
+RULES = (hello_comes_first, hello_is_valid)

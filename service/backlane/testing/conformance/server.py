@@ -1,0 +1,110 @@
+"""Owns the server that the kit plays: real gRPC, one `Work` stream a session, any port."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, Final
+
+import grpc
+from grpc_status import rpc_status
+
+from backlane.testing.conformance.session import EndOfStream, Session
+from backlane.v1.worker_service_pb2_grpc import (
+    WorkerServiceServicer,
+    add_WorkerServiceServicer_to_server,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from google.rpc import status_pb2
+
+    from backlane.testing.conformance.transcript import Transcript
+    from backlane.v1 import worker_service_pb2 as api
+
+HOST: Final = "127.0.0.1"
+STREAMS_MAX: Final = 32
+"""Streams served at once; a worker has one, and those it left take a moment to end."""
+OPTIONS: Final = (("grpc.max_receive_message_length", 20 << 20), ("grpc.so_reuseport", 1))
+
+
+class PlayedServer(WorkerServiceServicer):
+    """Takes streams as sessions, or refuses them.
+
+    Attributes:
+        port: where it is; a restart keeps it.
+        refused: when streams were refused, in seconds of the monotonic clock.
+    """
+
+    def __init__(self, transcript: Transcript, patience_s: float) -> None:
+        """Make a server; `start` opens its port."""
+        self.port = 0
+        self.refused: list[float] = []
+        self._transcript = transcript
+        self._patience_s = patience_s
+        self._changed = threading.Condition()
+        self._sessions: deque[Session] = deque()
+        self._refusal: status_pb2.Status | None = None
+        self._server: grpc.Server | None = None
+
+    def start(self) -> None:
+        """Listen on the port it had, or any."""
+        pool = ThreadPoolExecutor(STREAMS_MAX, "played-server")
+        self._server = grpc.server(pool, options=OPTIONS)
+        add_WorkerServiceServicer_to_server(self, self._server)
+        self.port = self._server.add_insecure_port(f"{HOST}:{self.port}")
+        self._server.start()
+
+    def stop(self) -> None:
+        """Close the port and break every connection."""
+        self._transcript.note("server: breaks every connection")
+        if self._server is not None:
+            self._server.stop(None).wait()
+
+    def refuse(self, status: status_pb2.Status | None) -> None:
+        """Refuse streams with a status from now on, or take them again."""
+        with self._changed:
+            self._refusal = status
+
+    def wake(self) -> None:
+        """Let whoever waits look again."""
+        with self._changed:
+            self._changed.notify_all()
+
+    def next_session(self, within_s: float, is_hopeless: Callable[[], bool]) -> Session | None:
+        """Wait for the next stream; None if none comes in that time, or there is no hope left."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._sessions or is_hopeless(), within_s)
+            return self._sessions.popleft() if self._sessions else None
+
+    def wait_refused(self, count: int, within_s: float) -> bool:
+        """Wait until so many streams were refused; return whether they were."""
+        with self._changed:
+            return self._changed.wait_for(lambda: len(self.refused) >= count, within_s)
+
+    def Work(  # noqa: N802  # the call's name
+        self,
+        request_iterator: Iterator[api.WorkRequest],
+        context: Any,  # noqa: ANN401
+    ) -> Iterator[api.WorkResponse]:
+        """Serve a stream."""
+        with self._changed:
+            if refusal := self._refusal:
+                self.refused.append(time.monotonic())
+                self._changed.notify_all()
+        if refusal:
+            self._transcript.note(f"server: refuses a stream: {refusal.message}")
+            context.abort_with_status(rpc_status.to_status(refusal))
+        session = Session(self._transcript, self._patience_s)
+        self._transcript.note("worker: opens a stream")
+        session.serve(request_iterator, context.is_active)
+        with self._changed:
+            self._sessions.append(session)
+            self._changed.notify_all()
+        try:
+            yield from session.down()
+        except EndOfStream as end:
+            context.abort_with_status(rpc_status.to_status(end.status))

@@ -1,0 +1,277 @@
+"""Owns one `Work` stream from the server's side: reads and answers it, and waits for what comes."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections import defaultdict, deque
+from typing import TYPE_CHECKING, Final, Literal, TypeVar
+
+import grpc
+
+from backlane.testing.conformance.leases import refs
+from backlane.testing.conformance.ledger import Ledger, Report
+from backlane.testing.conformance.refusals import refusal
+from backlane.testing.conformance.rule import BrokenRuleError
+from backlane.v1 import execution_pb2 as records
+from backlane.v1 import worker_service_pb2 as api
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from google.rpc import status_pb2
+
+    from backlane.testing.conformance.transcript import Transcript
+
+T = TypeVar("T")
+End = Literal["half-closed", "broken"]
+_STATUS_AFTER: Final = {
+    "complete": records.BACKGROUND_EXECUTION_STATUS_COMPLETED,
+    "fail": records.BACKGROUND_EXECUTION_STATUS_FAILED,
+    "release": records.BACKGROUND_EXECUTION_STATUS_QUEUED,
+}
+
+
+class EndOfStream(Exception):  # noqa: N818  # it is how a stream ends, well or not
+    """What the server ends a stream with; without a status, OK."""
+
+    def __init__(self, status: status_pb2.Status | None = None) -> None:
+        """End with a status."""
+        super().__init__(status)
+        self.status = status
+
+
+class Session:
+    """A stream that a worker opened.
+
+    Reports are answered as they come, unless answers are withheld.
+
+    Attributes:
+        ledger: what happened on it; read it after a wait, or it changes meanwhile.
+        ended: how the worker ended its side, None while it has not.
+    """
+
+    def __init__(self, transcript: Transcript, patience_s: float) -> None:
+        """Make a session; `serve` runs it.
+
+        Args:
+            transcript: notes what is said.
+            patience_s: the longest that anything is waited for.
+        """
+        self.ledger = Ledger()
+        self.ended: End | None = None
+        self._transcript = transcript
+        self._patience_s = patience_s
+        self._changed = threading.Condition()
+        self._down: queue.SimpleQueue[api.WorkResponse | EndOfStream] = queue.SimpleQueue()
+        self._refusals: defaultdict[str, deque[status_pb2.Status]] = defaultdict(deque)
+        self._lost: set[str] = set()
+        self._withheld: deque[list[Report]] | None = None
+
+    # What the server's thread does.
+
+    def serve(self, requests: Iterator[api.WorkRequest], is_active: Callable[[], bool]) -> None:
+        """Read the stream in a thread of its own."""
+        threading.Thread(
+            target=self._read, args=(requests, is_active), name="session", daemon=True
+        ).start()
+
+    def down(self) -> Iterator[api.WorkResponse]:
+        """Yield what to send, until the stream's end.
+
+        Raises:
+            EndOfStream: it ends with a status.
+        """
+        while isinstance(message := self._down.get(), api.WorkResponse):
+            yield message
+        if message.status is not None:
+            raise message
+
+    def _read(self, requests: Iterator[api.WorkRequest], is_active: Callable[[], bool]) -> None:
+        try:
+            for request in requests:
+                self._take(request)
+        except grpc.RpcError:
+            pass
+        self._note_end("half-closed" if is_active() else "broken")
+
+    def _take(self, request: api.WorkRequest) -> None:
+        self._transcript.came(request)
+        with self._changed:
+            reports = self.ledger.note(request, time.monotonic())
+            if reports and self._withheld is not None:
+                self._withheld.append(reports)
+            elif reports:
+                self._answer(reports)
+            self._changed.notify_all()
+
+    def _note_end(self, end: End) -> None:
+        with self._changed:
+            self.ended = end
+            if end == "broken" or not self._withheld:
+                self._down.put(EndOfStream())
+            self._changed.notify_all()
+        self._transcript.note(f"worker: stream {end}")
+
+    def _answer(self, reports: Sequence[Report]) -> None:
+        outcomes = [self._outcome(report) for report in reports]
+        self.send(api.WorkResponse(outcomes=api.WorkOutcomes(outcomes=outcomes)))
+
+    def _outcome(self, report: Report) -> api.LeaseOutcome:
+        if self._refusals[report.token]:
+            return api.LeaseOutcome(status=self._refusals[report.token].popleft())
+        if report.token in self._lost:
+            return api.LeaseOutcome(status=refusal("LEASE_LOST"))
+        status = _STATUS_AFTER[report.kind]
+        result = api.LeaseResult(execution_id=report.item.execution_id, status=status)
+        return api.LeaseOutcome(result=result)
+
+    # What a rule's check does.
+
+    def send(self, message: api.WorkResponse) -> None:
+        """Send a message."""
+        self._transcript.sent(message)
+        self._down.put(message)
+
+    def end(self, status: status_pb2.Status | None = None) -> None:
+        """End the stream, with OK unless a status is given."""
+        code = grpc.StatusCode.OK.name if status is None else status.message
+        self._transcript.note(f"server: ends the stream: {code}")
+        self._down.put(EndOfStream(status))
+
+    def welcome(self, held: Sequence[api.LeaseRef], lease_ms: int) -> None:
+        """Answer the hello."""
+        with self._changed:
+            self.ledger.take_over(ref.lease_token for ref in held)
+        welcome = api.WorkWelcome(
+            held=held, lease_duration_ms=lease_ms, server_version="conformance"
+        )
+        self.send(api.WorkResponse(welcome=welcome))
+
+    def lease(self, *leases: api.Lease) -> None:
+        """Wait for credit for these leases, then send them in one message."""
+        self.wait(
+            lambda ledger: ledger.credit >= len(leases),
+            f"credit for {len(leases)} more did not come, and nothing else keeps a slot busy",
+        )
+        self.push(*leases)
+
+    def push(self, *leases: api.Lease) -> None:
+        """Send leases in one message, whatever credit there is."""
+        with self._changed:
+            self.ledger.give(lease.lease_token for lease in leases)
+        self.send(api.WorkResponse(leases=api.WorkLeases(leases=leases)))
+
+    def cancel(self, *leases: api.Lease) -> None:
+        """Ask for the end of leases."""
+        self.send(api.WorkResponse(cancels=api.WorkCancels(leases=refs(leases))))
+
+    def lose(self, *leases: api.Lease) -> None:
+        """Say that leases are lost."""
+        tokens = {lease.lease_token for lease in leases}
+        with self._changed:
+            self.ledger.withdraw(tokens)
+            self._lost |= tokens
+        self.send(api.WorkResponse(lost=api.WorkLost(leases=refs(leases))))
+
+    def drain(self) -> None:
+        """Say that the server is about to stop."""
+        self.send(api.WorkResponse(drain=api.WorkServerDrain()))
+
+    def refuse(self, lease: api.Lease, *statuses: status_pb2.Status) -> None:
+        """Answer the next reports of a lease with these errors, one each."""
+        with self._changed:
+            self._refusals[lease.lease_token].extend(statuses)
+
+    def withhold(self) -> None:
+        """Answer no reports from now on."""
+        with self._changed:
+            self._withheld = deque()
+
+    def answer_withheld(self) -> None:
+        """Answer the reports that were withheld, and those that come from now on."""
+        with self._changed:
+            for reports in self._withheld or ():
+                self._answer(reports)
+            self._withheld = None
+            if self.ended:
+                self._down.put(EndOfStream())
+
+    def wait(
+        self, found: Callable[[Ledger], T], otherwise: str, within_s: float | None = None
+    ) -> T:
+        """Wait until something is found in the ledger, and return it.
+
+        Args:
+            found: returns it, or something false.
+            otherwise: says what is wrong if it never comes.
+            within_s: how long to wait, in seconds; unless given, as long as anything.
+
+        Raises:
+            BrokenRuleError: it did not come, or the stream ended before.
+        """
+        within_s = self._patience_s if within_s is None else within_s
+        deadline = time.monotonic() + within_s
+        with self._changed:
+            while not (result := found(self.ledger)):
+                if self.ended:
+                    raise BrokenRuleError(f"{otherwise}: the worker's stream {_past(self.ended)}")
+                left_s = deadline - time.monotonic()
+                if left_s <= 0:
+                    raise BrokenRuleError(f"{otherwise}, within {within_s:g} s")
+                self._changed.wait(left_s)
+            return result
+
+    def passes(self, seconds: float, found: Callable[[Ledger], object]) -> bool:
+        """Watch for at most some seconds for what should not be; return whether it was not."""
+        deadline = time.monotonic() + seconds
+        with self._changed:
+            while not found(self.ledger) and (left_s := deadline - time.monotonic()) > 0:
+                self._changed.wait(left_s)
+            return not found(self.ledger)
+
+    def hello(self) -> api.WorkHello:
+        """Wait for the first message, which must be a hello, and return it."""
+        self.wait(lambda ledger: ledger.received, "the stream was opened, but no hello came")
+        _, first = self.ledger.received[0]
+        kind = first.WhichOneof("message")
+        if kind != "hello":
+            raise BrokenRuleError(f"the first message is {kind or 'empty'}, and should be hello")
+        return first.hello
+
+    def acknowledged(self, *leases: api.Lease) -> None:
+        """Wait until leases are acknowledged."""
+        self.wait(
+            lambda ledger: all(lease.lease_token in ledger.acknowledged for lease in leases),
+            "a lease was not acknowledged",
+        )
+
+    def report(
+        self, lease: api.Lease, *, nth: int = 1, within_s: float | None = None, otherwise: str = ""
+    ) -> Report:
+        """Wait for the report of a lease, or its nth, and return it."""
+        name = lease.execution.callable_name
+        wanted = "report" if nth == 1 else f"report number {nth}"
+        return self.wait(
+            lambda ledger: ledger.reports_of(lease.lease_token)[nth - 1 :],
+            otherwise or f"no {wanted} of the lease of {name} came",
+            within_s,
+        )[0]
+
+    def half_closed(self, within_s: float | None = None) -> None:
+        """Wait until the worker half-closes.
+
+        Raises:
+            BrokenRuleError: it does not, or breaks the stream instead.
+        """
+        within_s = self._patience_s if within_s is None else within_s
+        with self._changed:
+            self._changed.wait_for(lambda: self.ended, within_s)
+        if self.ended != "half-closed":
+            how = "the stream broke" if self.ended else f"nothing ended it within {within_s:g} s"
+            raise BrokenRuleError(f"the worker should half-close its stream; {how}")
+
+
+def _past(end: End) -> str:
+    return "was half-closed" if end == "half-closed" else "broke"

@@ -1,0 +1,167 @@
+"""Owns one run of the program for one rule: its environment, its server, and its streams."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Final, Self
+
+from backlane.testing.conformance.leases import ECHO, make_lease, refs
+from backlane.testing.conformance.program import Program
+from backlane.testing.conformance.rule import BrokenRuleError, NeverConnectedError, demand
+from backlane.testing.conformance.server import HOST, PlayedServer
+from backlane.testing.conformance.transcript import Transcript
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import TracebackType
+
+    from backlane.testing.conformance.rule import Settings
+    from backlane.testing.conformance.session import Session
+    from backlane.v1 import worker_service_pb2 as api
+
+TENANT: Final = "conformance"
+WORKER_NAME: Final = "worker-under-test"
+START_S: Final = 20.0
+"""The least that a program is given to start and connect."""
+
+
+class Stage:
+    """A played server and a program that works for it.
+
+    Attributes:
+        settings: the program's environment.
+        server: what it connects to.
+        transcript: what was said.
+        patience_s: the longest that anything is waited for.
+    """
+
+    def __init__(self, command: Sequence[str], settings: Settings, patience_s: float) -> None:
+        """Make a stage; entering it starts the server, and `start` the program."""
+        self.settings = settings
+        self.transcript = Transcript()
+        self.patience_s = patience_s
+        self.server = PlayedServer(self.transcript, patience_s)  # type: ignore[abstract]
+        self._command = command
+        self._program: Program | None = None
+        self._has_connected = False
+
+    def __enter__(self) -> Self:
+        """Start the server."""
+        self.server.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Kill the program and stop the server."""
+        if self._program is not None:
+            self._program.close()
+        self.server.stop()
+
+    def start(self) -> None:
+        """Start the program.
+
+        Raises:
+            CannotStartError: the command cannot be run.
+        """
+        environment = {
+            "BACKLANE_TARGET": f"{HOST}:{self.server.port}",
+            "BACKLANE_TENANT": TENANT,
+            "BACKLANE_WORKER_NAME": WORKER_NAME,
+            "BACKLANE_CONCURRENCY": str(self.settings.concurrency),
+            "BACKLANE_LEASE_MS": str(self.settings.lease_ms),
+            "BACKLANE_DRAIN_MS": str(self.settings.drain_ms),
+        }
+        self._program = Program(self._command, environment, self.server.wake)
+
+    def accept(self, within_s: float | None = None) -> Session:
+        """Wait for the program's next stream and its hello, which is left unanswered."""
+        if self._program is None:
+            self.start()
+        within_s = self.patience_s if within_s is None else within_s
+        if not self._has_connected:
+            within_s = max(within_s, START_S)
+        session = self.server.next_session(within_s, lambda: self.exit_status is not None)
+        if session is None:
+            raise self._no_stream(within_s)
+        self._has_connected = True
+        session.hello()
+        return session
+
+    def connect(
+        self, held: Sequence[api.Lease] | None = None, within_s: float | None = None
+    ) -> Session:
+        """Wait for the next stream and welcome it.
+
+        Args:
+            held: leases that are still the worker's; unless given, all that the hello names.
+            within_s: how long to wait for the stream.
+        """
+        session = self.accept(within_s)
+        hello = session.hello()
+        kept = hello.held if held is None else refs(held)
+        session.welcome(kept, hello.lease_duration_ms)
+        return session
+
+    def echo(self, session: Session, document: str = '"still there"') -> None:
+        """Send an echo and wait for its result: what came before it on the stream is in by then."""
+        lease = self.make(ECHO, document)
+        session.lease(lease)
+        report = session.report(lease, otherwise="an echo was leased and nothing came back")
+        demand(report.kind == "complete", f"an echo was answered with {report.kind}")
+
+    def make(
+        self,
+        callable_name: str,
+        document: str | None = None,
+        *,
+        token: str | None = None,
+        attempt: int = 1,
+        execution_id: str | None = None,
+    ) -> api.Lease:
+        """Make a lease of the tenant; the parameters are as `make_lease` has them."""
+        return make_lease(
+            *(callable_name, document),
+            tenant_id=TENANT,
+            token=token,
+            attempt=attempt,
+            execution_id=execution_id,
+            lease_s=self.settings.lease_ms / 1000,
+        )
+
+    def terminate(self) -> None:
+        """Send SIGTERM to the program."""
+        self.transcript.note("SIGTERM")
+        assert self._program is not None  # noqa: S101  # a stream of it was seen
+        self._program.drain()
+
+    def exits(self, within_s: float) -> None:
+        """Wait for the program's end, which must be exit status 0."""
+        assert self._program is not None  # noqa: S101  # as above
+        status = self._program.wait(within_s)
+        demand(status is not None, f"the program still runs {within_s:g} s after its drain")
+        demand(status == 0, f"the program's exit status after its drain is {status}, not 0")
+
+    @property
+    def exit_status(self) -> int | None:
+        """The program's exit status, None while it runs."""
+        return None if self._program is None else self._program.status
+
+    def stderr(self) -> list[str]:
+        """Return the last lines of the program's stderr."""
+        return [] if self._program is None else self._program.stderr()
+
+    def _no_stream(self, within_s: float) -> BrokenRuleError:
+        kind = BrokenRuleError if self._has_connected else NeverConnectedError
+        what = "another stream" if self._has_connected else "a Work stream to BACKLANE_TARGET"
+        if self.exit_status is not None:
+            return kind(f"the program ended with {self.exit_status} and did not open {what}")
+        return kind(f"the program did not open {what} within {within_s:g} s")
+
+
+def now() -> float:
+    """Return seconds of the monotonic clock, the one of `Report.at`."""
+    return time.monotonic()
