@@ -25,7 +25,7 @@ _BASE62: Final = string.digits + string.ascii_letters
 _LONG_S: Final = 3600.0
 
 
-def make_lease(  # noqa: PLR0913  # one parameter for each thing that a rule varies
+def make_lease(
     callable_name: str,
     input: str | None = None,  # noqa: A002  # the record's own word
     *,
