@@ -6,16 +6,13 @@ import threading
 import time
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import grpc
 from grpc_status import rpc_status
 
 from backlane.testing.conformance.session import EndOfStream, Session
-from backlane.v1.worker_service_pb2_grpc import (
-    WorkerServiceServicer,
-    add_WorkerServiceServicer_to_server,
-)
+from backlane.v1 import worker_service_pb2 as api
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -23,7 +20,6 @@ if TYPE_CHECKING:
     from google.rpc import status_pb2
 
     from backlane.testing.conformance.transcript import Transcript
-    from backlane.v1 import worker_service_pb2 as api
 
 HOST: Final = "127.0.0.1"
 STREAMS_MAX: Final = 32
@@ -31,7 +27,7 @@ STREAMS_MAX: Final = 32
 OPTIONS: Final = (("grpc.max_receive_message_length", 20 << 20), ("grpc.so_reuseport", 1))
 
 
-class PlayedServer(WorkerServiceServicer):
+class PlayedServer:
     """Takes streams as sessions, or refuses them.
 
     Attributes:
@@ -54,7 +50,7 @@ class PlayedServer(WorkerServiceServicer):
         """Listen on the port it had, or any."""
         pool = ThreadPoolExecutor(STREAMS_MAX, "played-server")
         self._server = grpc.server(pool, options=OPTIONS)
-        add_WorkerServiceServicer_to_server(self, self._server)
+        self._server.add_generic_rpc_handlers((self._handlers(),))
         self.port = self._server.add_insecure_port(f"{HOST}:{self.port}")
         self._server.start()
 
@@ -85,10 +81,16 @@ class PlayedServer(WorkerServiceServicer):
         with self._changed:
             return self._changed.wait_for(lambda: len(self.refused) >= count, within_s)
 
-    def Work(  # noqa: N802  # the call's name
-        self,
-        request_iterator: Iterator[api.WorkRequest],
-        context: Any,  # noqa: ANN401
+    def _handlers(self) -> grpc.GenericRpcHandler:
+        """Serve `Work` alone: a worker under test has no need of the unary calls."""
+        work = grpc.stream_stream_rpc_method_handler(
+            self._work, api.WorkRequest.FromString, api.WorkResponse.SerializeToString
+        )
+        service = api.DESCRIPTOR.services_by_name["WorkerService"].full_name
+        return grpc.method_handlers_generic_handler(service, {"Work": work})
+
+    def _work(
+        self, requests: Iterator[api.WorkRequest], context: grpc.ServicerContext
     ) -> Iterator[api.WorkResponse]:
         """Serve a stream."""
         with self._changed:
@@ -100,7 +102,7 @@ class PlayedServer(WorkerServiceServicer):
             context.abort_with_status(rpc_status.to_status(refusal))
         session = Session(self._transcript, self._patience_s)
         self._transcript.note("worker: opens a stream")
-        session.serve(request_iterator, context.is_active)
+        session.serve(requests, context.is_active)
         with self._changed:
             self._sessions.append(session)
             self._changed.notify_all()

@@ -40,7 +40,7 @@ class Stage:
         self.settings = settings
         self.transcript = Transcript()
         self.patience_s = patience_s
-        self.server = PlayedServer(self.transcript, patience_s)  # type: ignore[abstract]
+        self.server = PlayedServer(self.transcript, patience_s)
         self._command = command
         self._program: Program | None = None
         self._has_connected = False

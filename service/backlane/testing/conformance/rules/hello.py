@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from backlane.testing.conformance.stage import Stage
 
 OFFERED_MAX: Final = 1000
+OFFER_MAX: Final = 1000
 ID: Final = re.compile(r"[A-Za-z0-9._:@/-]{1,128}")
 CALLABLE: Final = re.compile(r"\*|[A-Za-z0-9._:@/-]{1,254}\.\*|[A-Za-z0-9._:@/-]{1,256}")
 
@@ -52,7 +53,7 @@ def _check_offer(offer: Iterable[str]) -> None:
     patterns = list(offer)
     demand(
         1 <= len(patterns) <= OFFERED_MAX,
-        f"{len(patterns)} callables are offered, 1 to 1000 may be",
+        f"{len(patterns)} callables are offered, 1 to {OFFER_MAX} may be",
     )
     for pattern in patterns:
         demand(CALLABLE.fullmatch(pattern), f"the callable {pattern!r} breaks its form")
