@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
+import sys
 from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 import typer
 
 from backlane.cli.exits import Exit
 from backlane.cli.options import option
-from backlane.cli.tables import print_table
-from backlane.cli.trouble import Trouble
+from backlane.cli.tables import GAP, print_table
+from backlane.cli.trouble import Trouble, printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -75,19 +76,26 @@ def command(
         return Exit.OK
     if not program:
         raise Trouble("name the program after --, such as -- python worker.py", Exit.USAGE)
-    verdicts = []
+    broken = 0
+    width = max(len(rule.name) for rule in rules)
     try:
         for verdict in check_rules(rules, program, timeout):
-            verdicts.append(verdict)
-            _say(verdict, as_json=as_json)
+            _demand_connection(verdict)
+            broken += not verdict.is_kept
+            typer.echo(_as_json(verdict) if as_json else _as_text(verdict, width))
+            sys.stdout.flush()
     except CannotStartError as error:
         raise Trouble(str(error), Exit.USAGE) from error
-    broken = sum(not verdict.is_kept for verdict in verdicts)
     if not as_json:
-        left = len(rules) - len(verdicts)
-        skipped = f", {left} not tried" if left else ""
-        typer.echo(f"{len(verdicts) - broken} rules kept, {broken} broken{skipped}")
+        typer.echo(f"{len(rules) - broken} rules kept, {broken} broken")
     return EXIT_BROKEN if broken else Exit.OK
+
+
+def _demand_connection(verdict: Verdict) -> None:
+    """Say in one line that a program never connected: no rule tells more than that."""
+    if not verdict.has_connected:
+        last = f"; its last line: {verdict.stderr[-1]}" if verdict.stderr else ""
+        raise Trouble(f"{verdict.explanation}{last}", Exit.ENDED_OTHERWISE)
 
 
 def _chosen(names: Sequence[str] | None) -> list[Rule]:
@@ -112,28 +120,31 @@ def _list(rules: Iterable[Rule], *, as_json: bool) -> None:
         typer.echo(json.dumps(about, ensure_ascii=False))
 
 
-def _say(verdict: Verdict, *, as_json: bool) -> None:
+def _as_json(verdict: Verdict) -> str:
     rule = verdict.rule
-    if as_json:
-        about = {
-            "rule": rule.name,
-            "section": rule.section,
-            "sentence": rule.sentence,
-            "kept": verdict.is_kept,
-            "seconds": round(verdict.seconds, 3),
-        }
-        if not verdict.is_kept:
-            about["explanation"] = verdict.explanation
-            about["transcript"] = list(verdict.transcript)
-            about["stderr"] = list(verdict.stderr)
-        typer.echo(json.dumps(about, ensure_ascii=False))
-        return
-    mark, colour = ("kept  ", "green") if verdict.is_kept else ("BROKEN", "red")
-    # Colours are left out by themselves where nobody looks.
-    typer.echo(f"{typer.style(mark, colour)}  {rule.name}")
+    about = {
+        "rule": rule.name,
+        "section": rule.section,
+        "sentence": rule.sentence,
+        "kept": verdict.is_kept,
+        "seconds": round(verdict.seconds, 3),
+    }
     if not verdict.is_kept:
-        typer.echo(f"    {verdict.explanation}")
-        typer.echo(f"    {rule.section}: {rule.sentence}")
-        for title, lines in (("said", verdict.transcript), ("stderr", verdict.stderr)):
-            for line in lines:
-                typer.echo(f"      {title}: {line}")
+        about["explanation"] = verdict.explanation
+        about["transcript"] = list(verdict.transcript)
+        about["stderr"] = list(verdict.stderr)
+    return json.dumps(about, ensure_ascii=False)
+
+
+def _as_text(verdict: Verdict, width: int) -> str:
+    """Lay a verdict out as a row, with what explains it below where the rule is broken."""
+    rule = verdict.rule
+    mark, colour = ("kept  ", "green") if verdict.is_kept else ("BROKEN", "red")
+    cells = [f"{rule.name:{width}}", f"{verdict.seconds:5.1f} s", rule.section]
+    # Colours are left out by themselves where nobody looks.
+    lines = [GAP.join([typer.style(mark, colour), *cells])]
+    if not verdict.is_kept:
+        lines += [f"    {verdict.explanation}", f"    The rule: {rule.sentence}"]
+        lines += [f"      said    {line}" for line in verdict.transcript]
+        lines += [f"      stderr  {line}" for line in verdict.stderr]
+    return "\n".join([lines[0], *map(printable, lines[1:])])

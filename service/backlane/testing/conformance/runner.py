@@ -76,6 +76,8 @@ def check_rule(rule: Rule, command: Sequence[str], patience_s: float = PATIENCE_
             rule.check(stage)
         except BrokenRuleError as error:
             broken: BrokenRuleError = error
+            # Before the end of the run, which is no part of what went wrong.
+            said = tuple(stage.transcript.lines())
         else:
             return Verdict(rule, "", time.monotonic() - began)
     # The program is dead by now, and has said its last.
@@ -83,7 +85,7 @@ def check_rule(rule: Rule, command: Sequence[str], patience_s: float = PATIENCE_
         rule,
         str(broken),
         time.monotonic() - began,
-        tuple(stage.transcript.lines()),
+        said,
         tuple(stage.stderr()),
         not isinstance(broken, NeverConnectedError),
     )
