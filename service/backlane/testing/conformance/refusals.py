@@ -15,7 +15,10 @@ CODES = {
     "INTERNAL": code_pb2.INTERNAL,
 }
 """The status code of each reason that a worker can meet."""
+_NO_EXECUTION = {"execution_id": "exec_000000000000000000000000000", "tenant_id": "conformance"}
 _VARIABLES = {
+    "EXECUTION_NOT_FOUND": _NO_EXECUTION,
+    "LEASE_LOST": {"execution_id": _NO_EXECUTION["execution_id"]},
     "INVALID_ARGUMENT": {"field": "results[0].output", "rule": "is refused by this test"},
     "TOO_LARGE": {"field": "results[0].output", "limit": "1048576", "size": "1048577"},
 }
@@ -28,7 +31,7 @@ def refusal(reason: str, retry_after_s: float | None = None) -> status_pb2.Statu
     status = status_pb2.Status(code=CODES[reason], message=f"conformance test: {reason}{told}")
     info = error_details_pb2.ErrorInfo(domain="backlane", reason=reason, metadata=variables)
     status.details.add().Pack(info)
-    if variables:
+    if "field" in variables:
         violation = error_details_pb2.BadRequest.FieldViolation(
             field=variables["field"], description=variables.get("rule", "is too large")
         )

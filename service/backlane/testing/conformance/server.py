@@ -102,7 +102,10 @@ class PlayedServer:
             context.abort_with_status(rpc_status.to_status(refusal))
         session = Session(self._transcript, self._patience_s)
         self._transcript.note("worker: opens a stream")
-        session.serve(requests, context.is_active)
+        is_over = threading.Event()
+        if not context.add_callback(is_over.set):
+            is_over.set()
+        session.serve(requests, is_over)
         with self._changed:
             self._sessions.append(session)
             self._changed.notify_all()

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 End = Literal["half-closed", "broken"]
+BREAK_S: Final = 0.1
+"""How long after the worker's last message the end of the whole call still means a break."""
 _STATUS_AFTER: Final = {
     "complete": records.BACKGROUND_EXECUTION_STATUS_COMPLETED,
     "fail": records.BACKGROUND_EXECUTION_STATUS_FAILED,
@@ -71,10 +73,15 @@ class Session:
 
     # What the server's thread does.
 
-    def serve(self, requests: Iterator[api.WorkRequest], is_active: Callable[[], bool]) -> None:
-        """Read the stream in a thread of its own."""
+    def serve(self, requests: Iterator[api.WorkRequest], is_over: threading.Event) -> None:
+        """Read the stream in a thread of its own.
+
+        Args:
+            requests: what the worker says.
+            is_over: is set once the whole call is over, in both directions.
+        """
         threading.Thread(
-            target=self._read, args=(requests, is_active), name="session", daemon=True
+            target=self._read, args=(requests, is_over), name="session", daemon=True
         ).start()
 
     def down(self) -> Iterator[api.WorkResponse]:
@@ -88,13 +95,14 @@ class Session:
         if message.status is not None:
             raise message
 
-    def _read(self, requests: Iterator[api.WorkRequest], is_active: Callable[[], bool]) -> None:
+    def _read(self, requests: Iterator[api.WorkRequest], is_over: threading.Event) -> None:
         try:
             for request in requests:
                 self._take(request)
         except grpc.RpcError:
             pass
-        self._note_end("half-closed" if is_active() else "broken")
+        # gRPC tells that a call broke in two steps, and the first looks like a half-close.
+        self._note_end("broken" if is_over.wait(BREAK_S) else "half-closed")
 
     def _take(self, request: api.WorkRequest) -> None:
         self._transcript.came(request)
