@@ -1,4 +1,4 @@
-"""Fixtures: a producer with a tenant of its own, and a worker of that tenant."""
+"""Fixtures: a producer with a tenant of its own, a worker of that tenant, and the commands."""
 
 from __future__ import annotations
 
@@ -8,13 +8,16 @@ import grpc
 import pytest
 
 from backlane import Worker
+from backlane.cli.main import run
 from tests.conformance.door import Door, new_tenant
+from tests.integration.cli_process import Answer
 from tests.integration.ends import PATIENCE_S
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from backlane.testing import ServerProcess
+    from tests.integration.cli_process import Ask
 
 
 @pytest.fixture
@@ -28,3 +31,27 @@ def producer(server: ServerProcess) -> Iterator[Door]:
 def worker(server: ServerProcess, producer: Door) -> Worker:
     """A worker of that tenant, which offers nothing yet."""
     return Worker(target=server.target, tenants=producer.tenant, drain_timeout=PATIENCE_S)
+
+
+@pytest.fixture
+def tenant() -> str:
+    """A tenant that nobody else uses."""
+    return new_tenant()
+
+
+@pytest.fixture
+def ask(
+    server: ServerProcess,
+    tenant: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> Ask:
+    """Runs a command in this process, for a tenant of the test's own."""
+    monkeypatch.setenv("BACKLANE_TARGET", server.target)
+    monkeypatch.setenv("BACKLANE_TENANT", tenant)
+
+    def ask(*arguments: str) -> Answer:
+        status = run(arguments)
+        return Answer(status, *capsys.readouterr())
+
+    return ask

@@ -17,6 +17,7 @@ class Exit(IntEnum):
     NOT_ENDED = 5
     REFUSED = 6
     INTERRUPTED = 130
+    UNREAD = 141
 
 
 MEANINGS: Final = {
@@ -28,6 +29,7 @@ MEANINGS: Final = {
     Exit.NOT_ENDED: "the time to wait was over before the execution was",
     Exit.REFUSED: "things stand against it: already ended, a key that is taken, no permission",
     Exit.INTERRUPTED: "interrupted with Ctrl-C",
+    Exit.UNREAD: "whoever read the output went away",
 }
 
 

@@ -52,17 +52,12 @@ def run(arguments: Sequence[str]) -> int:
     """Run a command and return its exit status; whatever is wrong is one line on stderr."""
     try:
         status = make_group().main(list(arguments), prog_name="backlane", standalone_mode=False)
-        sys.stdout.flush()
     except Trouble as trouble:
         say(trouble.line)
         return trouble.status
     except _UsageError as error:
         say(_usage_line(error))
         return Exit.USAGE
-    except BrokenPipeError:
-        # Whoever read the output has seen enough, as `| head` has.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return Exit.OK
     except KeyboardInterrupt:
         return Exit.INTERRUPTED
     return status if isinstance(status, int) else Exit.OK
@@ -95,6 +90,14 @@ class _Commands(typer.core.TyperGroup):
         if args[0] in COMMANDS:
             self.add_command(load(args[0]), args[0])
         return super().resolve_command(ctx, args)
+
+    def invoke(self, ctx: Any) -> Any:  # noqa: ANN401  # whatever a command returns
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            # Whoever read the output has seen enough, as `| head` has; what is left goes nowhere.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return Exit.UNREAD
 
 
 def _not_asked_for() -> None:

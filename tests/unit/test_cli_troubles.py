@@ -1,0 +1,87 @@
+"""What errors of calls mean to whoever typed a command: one line each, and one status."""
+
+from __future__ import annotations
+
+import pytest
+
+from backlane.cli.exits import Exit
+from backlane.cli.refusals import trouble_of
+from backlane.errors import REASONS, ErrorParts, UnavailableError, UnimplementedError
+from backlane.errors.calls import Code
+
+TARGET = "127.0.0.1:7433"
+STATUSES = {
+    "INVALID_ARGUMENT": Exit.USAGE,
+    "TOO_LARGE": Exit.USAGE,
+    "EXECUTION_NOT_FOUND": Exit.NOT_FOUND,
+    "EXECUTION_DELETED": Exit.NOT_FOUND,
+    "REQUEST_ID_REUSED": Exit.REFUSED,
+    "ALREADY_EXISTS": Exit.REFUSED,
+    "TRANSITION_NOT_ALLOWED": Exit.REFUSED,
+    "LEASE_LOST": Exit.REFUSED,
+    "UNAUTHENTICATED": Exit.REFUSED,
+    "PERMISSION_DENIED": Exit.REFUSED,
+    "QUEUE_FULL": Exit.UNAVAILABLE,
+    "QUOTA_EXCEEDED": Exit.UNAVAILABLE,
+    "RATE_LIMITED": Exit.UNAVAILABLE,
+    "DISK_FULL": Exit.UNAVAILABLE,
+    "DRAINING": Exit.UNAVAILABLE,
+    "STORE_UNAVAILABLE": Exit.UNAVAILABLE,
+    "INTERNAL": Exit.UNAVAILABLE,
+}
+
+
+def test_every_reason_of_the_contract_has_an_exit_status() -> None:
+    told = {
+        reason: trouble_of(row.error(ErrorParts(row.code, "text", reason)), TARGET).status
+        for reason, row in REASONS.items()
+    }
+
+    assert told == STATUSES
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        (
+            "Connection refused",
+            (
+                f"no server at {TARGET}: start one with `backlane serve`, or name another with "
+                "--target"
+            ),
+        ),
+        (
+            "Failed parsing HTTP/2 (Expected SETTINGS frame as the first frame)",
+            f"what answers at {TARGET} is no Backlane server: name another with --target",
+        ),
+        (
+            "address lookup failed: Domain name not found",
+            f"there is no host of that name, {TARGET}: name another with --target",
+        ),
+    ],
+)
+def test_a_server_that_is_not_there_is_told_apart(text: str, line: str) -> None:
+    trouble = trouble_of(UnavailableError(ErrorParts(Code.UNAVAILABLE, text)), TARGET)
+
+    assert (trouble.line, trouble.status) == (line, Exit.UNAVAILABLE)
+
+
+def test_a_server_that_stops_is_not_called_away() -> None:
+    error = REASONS["DRAINING"].error(ErrorParts(Code.UNAVAILABLE, "", "DRAINING"))
+
+    assert trouble_of(error, TARGET).line == (
+        f"the server at {TARGET} is about to stop: try again once it is back"
+    )
+
+
+def test_braces_of_a_message_stand_as_they_are() -> None:
+    parts = ErrorParts(Code.NOT_FOUND, "no {target} {error.code}", "EXECUTION_DELETED")
+
+    assert trouble_of(REASONS["EXECUTION_DELETED"].error(parts), TARGET).line == parts.message
+
+
+def test_a_server_of_another_version_is_named() -> None:
+    trouble = trouble_of(UnimplementedError(ErrorParts(Code.UNIMPLEMENTED, "")), TARGET)
+
+    assert "one of another version than this command" in trouble.line
+    assert trouble.status == Exit.UNAVAILABLE
