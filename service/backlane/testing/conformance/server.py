@@ -103,6 +103,8 @@ class PlayedServer:
         session = Session(self._transcript, self._patience_s)
         self._transcript.note("worker: opens a stream")
         is_over = threading.Event()
+        # A check that failed may have left the stream without an end.
+        context.add_callback(session.close)
         if not context.add_callback(is_over.set):
             is_over.set()
         session.serve(requests, is_over)

@@ -95,6 +95,10 @@ class Session:
         if message.status is not None:
             raise message
 
+    def close(self) -> None:
+        """End what is sent, once nobody is there to hear it."""
+        self._down.put(EndOfStream())
+
     def _read(self, requests: Iterator[api.WorkRequest], is_over: threading.Event) -> None:
         try:
             for request in requests:
