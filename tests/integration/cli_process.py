@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from backlane import BackgroundExecution
 
 if TYPE_CHECKING:
+    import signal
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
@@ -33,18 +34,42 @@ class Answer(NamedTuple):
         return BackgroundExecution.from_json(self.out)
 
 
+class Process:
+    """A command that runs. A line is waited for as long as the test may take."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        """Take over a process whose stdout and stderr are pipes."""
+        assert process.stdout is not None
+        assert process.stderr is not None
+        self.process = process
+        self.out = process.stdout
+        self.err = process.stderr
+
+    def line(self) -> str:
+        """The next line of stdout."""
+        return self.out.readline().rstrip("\n")
+
+    def told(self, part: str) -> str:
+        """The next line of stderr that holds a text."""
+        return next(line for line in self.err if part in line).rstrip("\n")
+
+    def end(self, number: signal.Signals) -> int:
+        """Send a signal, wait for the end, and return the exit status."""
+        self.process.send_signal(number)
+        return self.process.wait(PATIENCE_S)
+
+
 @contextmanager
-def started(*arguments: str, folder: Path, **variables: str) -> Iterator[subprocess.Popen[str]]:
-    """A command in a process of its own, whose stderr goes to a file."""
-    with (folder / "stderr").open("w") as stderr:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "backlane", *arguments],
-            cwd=folder,
-            env={**os.environ, **variables},
-            stdout=subprocess.PIPE,
-            stderr=stderr,
-            text=True,
-        )
+def started(*arguments: str, folder: Path, **variables: str) -> Iterator[Process]:
+    """A command in a process of its own, which is killed at the end where it still runs."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "backlane", *arguments],
+        cwd=folder,
+        env={**os.environ, "PYTHONUNBUFFERED": "1", **variables},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
     with process:
-        yield process
+        yield Process(process)
         process.kill()

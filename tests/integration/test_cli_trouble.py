@@ -15,7 +15,6 @@ from tests.conformance.door import UNKNOWN_ID
 from tests.integration.cli_process import PATIENCE_S, started
 
 if TYPE_CHECKING:
-    import subprocess
     from pathlib import Path
 
     from backlane.testing import ServerProcess
@@ -122,26 +121,17 @@ def test_a_server_without_the_call_is_told_apart(ask: Ask, arguments: tuple[str,
     )
 
 
-def still_queued(process: subprocess.Popen[str], folder: Path) -> str:
-    """Wait until a command has told that nothing takes its execution, and return the id."""
-    assert process.poll() is None
-    while not (told := (folder / "stderr").read_text()).endswith("\n"):
-        assert process.poll() is None
-    return told.split()[1]
-
-
 def test_run_that_is_interrupted_tells_that_the_execution_goes_on(
     server: ServerProcess, tenant: str, tmp_path: Path
 ) -> None:
     place = ["--target", server.target, "--tenant", tenant]
     with started("run", "nobody.offers", *place, folder=tmp_path) as process:
-        execution_id = still_queued(process, tmp_path)
-        process.send_signal(signal.SIGINT)
-        assert process.wait(PATIENCE_S) == 130
+        execution_id = process.told("is still queued").split()[1]
 
-    assert (tmp_path / "stderr").read_text().splitlines()[1:] == [
-        f"backlane: interrupted; it goes on; see `backlane wait {execution_id}`"
-    ]
+        assert process.end(signal.SIGINT) == 130
+        assert process.err.read() == (
+            f"backlane: interrupted; it goes on; see `backlane wait {execution_id}`\n"
+        )
 
 
 def test_run_whose_server_dies_tells_that_the_execution_was_enqueued(
@@ -149,22 +139,21 @@ def test_run_whose_server_dies_tells_that_the_execution_was_enqueued(
 ) -> None:
     server = start_server(tmp_path / "data")
     with started("run", "nobody.offers", "--target", server.target, folder=tmp_path) as process:
-        execution_id = still_queued(process, tmp_path)
+        execution_id = process.told("is still queued").split()[1]
         server.kill()
-        assert process.wait(PATIENCE_S) == 4
 
-    [line] = (tmp_path / "stderr").read_text().splitlines()[1:]
-    assert line.startswith(f"backlane: no server at {server.target}: start one with")
-    assert line.endswith(
-        f"; {execution_id} was enqueued, it goes on; see `backlane wait {execution_id}`"
-    )
+        assert process.process.wait(PATIENCE_S) == 4
+        assert process.err.read() == (
+            f"backlane: no server at {server.target}: start one with `backlane serve`, or name "
+            f"another with --target; {execution_id} was enqueued, it goes on; see `backlane wait "
+            f"{execution_id}`\n"
+        )
 
 
 def test_a_reader_that_goes_away_is_no_traceback(ask: Ask, tmp_path: Path) -> None:
     ask("enqueue", "greet", "x" * 200_000)
     with started("list", "--full", "--json", folder=tmp_path) as process:
-        assert process.stdout is not None
-        process.stdout.close()
-        assert process.wait(PATIENCE_S) == 141
+        process.out.close()
 
-    assert (tmp_path / "stderr").read_text() == ""
+        assert process.process.wait(PATIENCE_S) == 141
+        assert process.err.read() == ""
