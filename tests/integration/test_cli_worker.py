@@ -1,0 +1,194 @@
+"""`backlane worker` against a real server: it works, drains, and is made anew."""
+
+from __future__ import annotations
+
+import signal
+from concurrent import futures
+from typing import TYPE_CHECKING
+
+import grpc
+import pytest
+
+from backlane import Client, Status
+from tests.conformance.door import new_tenant
+from tests.integration.cli_process import PATIENCE_S, started
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from backlane.testing import ServerProcess
+    from tests.conftest import StartServer
+
+STOPS = (signal.SIGTERM, signal.SIGINT)
+APP = """\
+import pathlib
+import time
+
+import backlane
+
+worker = backlane.Worker()
+
+
+@worker.callable
+def greet(name: str) -> str:
+    return f"hello {name}"
+
+
+@worker.callable
+def wait_for_word(folder: str) -> str:
+    (pathlib.Path(folder) / "begun").touch()
+    while not (pathlib.Path(folder) / "word").exists():
+        time.sleep(0.01)
+    return "heard"
+
+
+@worker.callable
+def never_end() -> None:
+    while True:
+        time.sleep(60)
+"""
+MORE = """
+
+@worker.callable
+def part(name: str) -> str:
+    return f"goodbye {name}"
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder with a worker's module."""
+    (tmp_path / "app.py").write_text(APP)
+    return tmp_path
+
+
+@pytest.fixture
+def client(server: ServerProcess, tenant: str) -> Iterator[Client]:
+    """A client with a tenant of its own."""
+    with Client(server.target, tenant=tenant) as client:
+        yield client
+
+
+@pytest.fixture
+def place(server: ServerProcess, tenant: str) -> list[str]:
+    """The options that lead a worker to that client's executions."""
+    return ["--target", server.target, "--tenant", tenant]
+
+
+def until_running(client: Client, execution_id: str) -> None:
+    """Block until a worker has taken an execution."""
+    while client.get(execution_id).status is not Status.RUNNING:
+        client.wait([execution_id], timeout=0.02)
+
+
+def test_it_says_once_what_it_offers_and_runs_it(
+    client: Client, place: list[str], folder: Path
+) -> None:
+    with started("worker", "app", *place, "--name", "w-1", folder=folder) as worker:
+        assert worker.line() == "backlane worker app starts, with greet, never_end, wait_for_word"
+        execution = client.enqueue("greet", "Ada").wait(PATIENCE_S)
+
+        assert (execution.output, execution.worker_id) == ("hello Ada", "w-1")
+        assert worker.end(signal.SIGTERM) == 0
+        assert worker.out.read() == ""
+
+
+@pytest.mark.parametrize("stop", STOPS)
+def test_a_stop_lets_a_callable_run_on(
+    client: Client, place: list[str], folder: Path, stop: signal.Signals
+) -> None:
+    with started("worker", "app:worker", *place, folder=folder) as worker:
+        handle = client.enqueue("wait_for_word", str(folder))
+        until_running(client, handle.execution_id)
+        worker.process.send_signal(stop)
+        worker.told("draining")
+        (folder / "word").touch()
+
+        assert handle.result(PATIENCE_S) == "heard"
+        assert worker.process.wait(PATIENCE_S) == 0
+
+
+@pytest.mark.parametrize("stop", STOPS)
+def test_a_callable_that_never_ends_does_not_keep_it_from_ending(
+    client: Client, place: list[str], folder: Path, stop: signal.Signals
+) -> None:
+    options = [*place, "--drain-timeout", "100ms"]
+    with started("worker", "app:worker", *options, folder=folder) as worker:
+        handle = client.enqueue("never_end")
+        until_running(client, handle.execution_id)
+
+        assert worker.end(stop) == 0
+        assert handle.get().status is Status.QUEUED
+
+
+def test_it_works_for_several_tenants(
+    server: ServerProcess, client: Client, place: list[str], folder: Path
+) -> None:
+    other = new_tenant()
+    with (
+        started("worker", "app:worker", *place, "--tenant", other, folder=folder),
+        Client(server.target, tenant=other) as second,
+    ):
+        assert client.run("greet", "Ada", wait_timeout=PATIENCE_S) == "hello Ada"
+        assert second.run("greet", "Eve", wait_timeout=PATIENCE_S) == "hello Eve"
+
+
+def test_a_server_without_the_call_ends_it_with_one_line_and_status_4(folder: Path) -> None:
+    stranger = grpc.server(futures.ThreadPoolExecutor(1))
+    target = f"127.0.0.1:{stranger.add_insecure_port('127.0.0.1:0')}"
+    stranger.start()
+    with started("worker", "app:worker", "--target", target, folder=folder) as worker:
+        status = worker.process.wait(PATIENCE_S)
+        told = worker.err.read()
+    stranger.stop(None).wait()
+
+    assert (status, "Traceback" in told) == (4, False)
+    assert told.splitlines()[-1].startswith(
+        f"backlane: the server at {target} does not know this call"
+    )
+
+
+@pytest.mark.parametrize("stop", STOPS)
+def test_a_changed_source_makes_it_anew_and_a_stop_ends_both(
+    client: Client, place: list[str], folder: Path, stop: signal.Signals
+) -> None:
+    with started("worker", "app:worker", *place, "--reload", folder=folder) as worker:
+        assert worker.line().endswith("starts, with greet, never_end, wait_for_word")
+        assert client.run("greet", "Ada", wait_timeout=PATIENCE_S) == "hello Ada"
+        (folder / "app.py").write_text(APP + MORE)
+
+        assert worker.told("changed") == (
+            "backlane: app.py changed: the worker is drained and started again"
+        )
+        assert worker.line().endswith("starts, with greet, never_end, part, wait_for_word")
+        assert client.run("part", "Ada", wait_timeout=PATIENCE_S) == "goodbye Ada"
+        assert worker.end(stop) == 0
+        # The pipe ends with the last process that has it.
+        assert "Traceback" not in worker.err.read()
+
+
+def test_a_mistake_in_a_source_is_told_and_can_be_mended(
+    client: Client, place: list[str], folder: Path
+) -> None:
+    (folder / "app.py").write_text("1 / 0\n")
+    with started("worker", "app:worker", *place, "--reload", folder=folder) as worker:
+        worker.told("ZeroDivisionError: division by zero")
+        assert worker.told("ended") == (
+            "backlane: the worker ended with status 2: it is started again with the next change"
+        )
+        (folder / "app.py").write_text(APP)
+
+        assert client.run("greet", "Ada", wait_timeout=PATIENCE_S) == "hello Ada"
+        assert worker.end(signal.SIGINT) == 0
+
+
+def test_it_outlives_its_server(start_server: StartServer, folder: Path) -> None:
+    server = start_server(folder / "data")
+    with (
+        started("worker", "app:worker", "--target", server.target, folder=folder),
+        Client(server.target, tenant="default") as client,
+    ):
+        assert client.run("greet", "Ada", wait_timeout=PATIENCE_S) == "hello Ada"
+        server.restart()
+        assert client.run("greet", "Eve", wait_timeout=PATIENCE_S) == "hello Eve"
