@@ -24,11 +24,9 @@ class StartServer(Protocol):
 
 
 @pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+def server(backlane_server: ServerProcess) -> ServerProcess:
     """A server for tests that leave it as it was; each uses a tenant of its own."""
-    folder = tmp_path_factory.mktemp("server")
-    with ServerProcess.start(folder / "data", log=folder / "log") as process:
-        yield process
+    return backlane_server
 
 
 @pytest.fixture

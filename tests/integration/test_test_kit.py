@@ -20,7 +20,8 @@ from backlane.testing import ClockError, ServerProcess
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from backlane.testing import ServerClock, StartWorker
+    from backlane.testing import Clock, StartWorker
+    from tests.conftest import StartServer
 
 README = Path(__file__).resolve().parents[2] / "service" / "backlane" / "testing" / "README.md"
 EXAMPLE, SCRIPT = re.findall(r"(?ms)^```python\n(.*?)^```$", README.read_text(encoding="utf-8"))
@@ -61,7 +62,7 @@ def run_pytest(folder: Path, *args: str) -> subprocess.CompletedProcess[str]:
 def test_a_delayed_start_comes_with_the_hour(
     backlane_client: Client,
     backlane_worker: StartWorker,
-    backlane_clock: ServerClock,
+    backlane_clock: Clock,
     greeter: Worker,
 ) -> None:
     backlane_worker(greeter)
@@ -74,7 +75,7 @@ def test_a_delayed_start_comes_with_the_hour(
 
 
 def test_delays_count_from_the_time_of_the_moved_clock(
-    backlane_client: Client, backlane_clock: ServerClock
+    backlane_client: Client, backlane_clock: Clock
 ) -> None:
     backlane_clock.advance(HOUR)
     [one, other] = backlane_client.enqueue_many("greet", ["Ada", "Alan"], delay=HOUR)
@@ -90,7 +91,7 @@ def test_delays_count_from_the_time_of_the_moved_clock(
 def test_a_wait_goes_on_while_the_clock_is_moved(
     backlane_client: Client,
     backlane_worker: StartWorker,
-    backlane_clock: ServerClock,
+    backlane_clock: Clock,
     greeter: Worker,
 ) -> None:
     handle = backlane_client.enqueue("greet", "Ada", delay=86_400)
@@ -106,7 +107,7 @@ def test_a_wait_goes_on_while_the_clock_is_moved(
 
 
 def test_backoffs_are_skipped(
-    backlane_client: Client, backlane_worker: StartWorker, backlane_clock: ServerClock
+    backlane_client: Client, backlane_worker: StartWorker, backlane_clock: Clock
 ) -> None:
     worker = Worker()
 
@@ -126,15 +127,13 @@ def test_backoffs_are_skipped(
     assert datetime.now(UTC) - began < timedelta(seconds=30)
 
 
-def test_what_nobody_runs_does_not_play_out(
-    backlane_client: Client, backlane_clock: ServerClock
-) -> None:
+def test_what_nobody_runs_does_not_play_out(backlane_client: Client, backlane_clock: Clock) -> None:
     handle = backlane_client.enqueue("nobody.offers.this", delay=60)
     with pytest.raises(TimeoutError, match="not ended within"):
         backlane_clock.play_out(handle, timeout=0.2)
 
 
-def test_a_start_deadline_passes(backlane_client: Client, backlane_clock: ServerClock) -> None:
+def test_a_start_deadline_passes(backlane_client: Client, backlane_clock: Clock) -> None:
     handle = backlane_client.enqueue("greet", "Ada", start_deadline=backlane_clock.now() + HOUR)
     backlane_clock.advance(HOUR)
 
@@ -146,13 +145,64 @@ def test_a_start_deadline_passes(backlane_client: Client, backlane_clock: Server
 def test_idle_workers_outlive_a_move(
     backlane_client: Client,
     backlane_worker: StartWorker,
-    backlane_clock: ServerClock,
+    backlane_clock: Clock,
     greeter: Worker,
 ) -> None:
     backlane_worker(greeter)
     for name in ("Ada", "Alan", "Grace"):
         assert backlane_client.run("greet", name, wait_timeout=30) == f"hello {name}"
         backlane_clock.advance(timedelta(days=2))
+
+
+def test_an_attempt_runs_out_of_time_and_its_callable_is_told(
+    backlane_client: Client, backlane_worker: StartWorker, backlane_clock: Clock
+) -> None:
+    worker = Worker()
+    began, ended = threading.Event(), threading.Event()
+
+    @worker.callable(timeout=1800)
+    def hang(ctx: Context) -> None:
+        began.set()
+        if ctx.cancelled.wait(30):
+            ended.set()
+
+    backlane_worker(worker)
+    handle = backlane_client.enqueue(hang)
+    assert began.wait(30)
+    backlane_clock.advance(1700)
+    assert handle.get().status == "running"
+    backlane_clock.advance(100)
+
+    assert handle.wait(timeout=30).reason == "attempt_timeout"
+    assert ended.wait(30)
+
+
+def test_a_worker_for_a_server_with_tls_runs_on_that_of_the_test(
+    backlane_client: Client, backlane_worker: StartWorker
+) -> None:
+    worker = Worker(target="tasks.example:443", tls=True, metadata={"authorization": "secret"})
+
+    @worker.callable
+    def double(number: int) -> int:
+        return 2 * number
+
+    backlane_worker(worker)
+
+    assert backlane_client.run(double, 2, wait_timeout=30) == 4
+
+
+def test_a_start_without_the_clock_waits_for_the_time_to_come(
+    own_server: ServerProcess, start_server: StartServer
+) -> None:
+    own_server.clock.advance(HOUR)
+    with Client(own_server.target, tenant="t") as client:
+        newest = client.enqueue("greet").get().queued_at
+    own_server.stop()
+    server = start_server(own_server.data)
+    with Client(server.target, tenant="t") as client:
+        handles = [client.enqueue("greet") for _ in range(2)]
+
+        assert [handle.get().queued_at for handle in handles] == [newest, newest]
 
 
 def test_a_moved_clock_stays_where_it_is_over_a_restart(own_server: ServerProcess) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from backlane._core import Core, CoreError
 from backlane.server.clock import ClockDesk, _lines
-from backlane.testing import ClockError, ServerClock
+from backlane.testing import Clock, ClockError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -89,7 +89,7 @@ def test_each_move_is_asked_for_in_whole_milliseconds() -> None:
         asked.append(command)
         return command.replace("advance", "clock advanced")
 
-    clock = ServerClock(ask)
+    clock = Clock(ask)
     for span in (0, 1.5, timedelta(hours=1), 0.0004, 0.0006):
         clock.advance(span)
 
@@ -99,7 +99,7 @@ def test_each_move_is_asked_for_in_whole_milliseconds() -> None:
 
 
 def test_a_clock_tells_the_time_of_its_server() -> None:
-    clock = ServerClock(lambda command: command.replace("advance", "clock advanced"))
+    clock = Clock(lambda command: command.replace("advance", "clock advanced"))
     clock.advance(timedelta(days=1))
     before = datetime.now(UTC)
 
@@ -108,7 +108,7 @@ def test_a_clock_tells_the_time_of_its_server() -> None:
 
 @pytest.mark.parametrize("answer", ["clock refused: no", ""])
 def test_a_refused_move_moves_nothing(answer: str) -> None:
-    clock = ServerClock(lambda _: answer)
+    clock = Clock(lambda _: answer)
     with pytest.raises(ClockError, match=answer or "the server has ended"):
         clock.advance(1)
 
@@ -116,6 +116,6 @@ def test_a_refused_move_moves_nothing(answer: str) -> None:
 
 
 def test_a_clock_does_not_go_back() -> None:
-    clock = ServerClock(lambda _: "")
+    clock = Clock(lambda _: "")
     with pytest.raises(ValueError, match="moves forward only"):
         clock.advance(-1)

@@ -6,12 +6,16 @@ import asyncio
 import logging
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 
 import pytest
 
 from backlane import Context, Worker
 from backlane.schema.values import NotJsonError
 from backlane.testing import FakeContext
+
+if TYPE_CHECKING:
+    from backlane.worker.context import StopReason
 
 
 @dataclass
@@ -90,6 +94,54 @@ def test_its_log_names_the_execution(caplog: pytest.LogCaptureFixture) -> None:
     FakeContext(execution_id="exec_1", callable_name="greet").log.warning("slow")
 
     assert caplog.record_tuples == [("backlane.callable", logging.WARNING, "greet exec_1: slow")]
+
+
+def test_what_is_logged_is_kept_whatever_its_level(caplog: pytest.LogCaptureFixture) -> None:
+    ctx = FakeContext(execution_id="exec_1", callable_name="greet", attempt=2)
+    ctx.log.debug("to %s", "Ada", extra={"user": "u1"})
+    ctx.log.error("no")
+
+    assert ctx.messages == ["to Ada", "no"]
+    assert [record.levelname for record in ctx.records] == ["DEBUG", "ERROR"]
+    assert [vars(ctx.records[0])[name] for name in ("attempt", "user")] == [2, "u1"]
+    assert caplog.records == ctx.records
+    assert FakeContext().records == []
+
+
+def test_a_deadline_is_what_remains() -> None:
+    deadline = datetime.now(UTC) + timedelta(minutes=1)
+    ctx = FakeContext(deadline=deadline)
+
+    assert 50 < ctx.remaining <= 60
+    assert abs(ctx.deadline - deadline) < timedelta(seconds=1)
+
+
+@pytest.mark.parametrize("reason", ["lost", "timeout", "drain"])
+def test_a_context_can_be_stopped_for_other_reasons(reason: StopReason) -> None:
+    ctx = FakeContext()
+    ctx.cancel(reason)
+
+    assert ctx.stop_reason == reason
+
+
+async def test_an_async_callable_is_cancelled_through_its_task() -> None:
+    started = asyncio.Event()
+
+    async def hang(ctx: Context) -> str | None:
+        started.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            return ctx.stop_reason
+        return None
+
+    ctx = FakeContext()
+    task = asyncio.create_task(hang(ctx))
+    await started.wait()
+    ctx.cancel()
+    task.cancel()
+
+    assert await task == "requested"
 
 
 def test_metadata_that_is_no_json_is_refused() -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from backlane.testing.clock import ClockError, ServerClock
+from backlane.testing.clock import Clock, ClockError
 from backlane.testing.server import ServerProcess, ServerStartError
 from backlane.testing.start_worker import StartWorker
 
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from backlane.testing.context import FakeContext
 
 __all__ = [
+    "Clock",
     "ClockError",
     "FakeContext",
-    "ServerClock",
     "ServerProcess",
     "ServerStartError",
     "StartWorker",

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from backlane.client.base import Prepared, Slice
     from backlane.client.target import Target
-    from backlane.testing.clock import ServerClock
+    from backlane.testing.clock import Clock
 
 _NONE = timedelta(0)
 
@@ -20,7 +20,7 @@ _NONE = timedelta(0)
 class ClockedClient(Client):
     """A client that takes `delay` by a server's clock. Any other takes it by the machine's."""
 
-    def __init__(self, clock: ServerClock, target: str, *, tenant: str) -> None:
+    def __init__(self, clock: Clock, target: str, *, tenant: str) -> None:
         """Describe a client.
 
         Args:

@@ -30,7 +30,7 @@ class ClockError(Exception):
     """The server did not move its clock; the message is its own, or says that it has ended."""
 
 
-class ServerClock:
+class Clock:
     """A running clock that can be moved forward, and never back.
 
     Everything of the server follows it: starts, backoffs, timeouts, deadlines, leases, retention.
@@ -50,7 +50,7 @@ class ServerClock:
 
     def __repr__(self) -> str:
         """Tell how far ahead it is."""
-        return f"<ServerClock {self._ahead} ahead>"
+        return f"<Clock {self._ahead} ahead>"
 
     @property
     def ahead(self) -> timedelta:

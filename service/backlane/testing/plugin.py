@@ -17,13 +17,15 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from backlane import Client, Worker
-    from backlane.testing.clock import ServerClock
+    from backlane.testing.clock import Clock
     from backlane.testing.server import ServerProcess
     from backlane.testing.start_worker import StartWorker
     from backlane.worker import Shift
 
 _DRAIN_S: Final = 2.0
 """How long a callable that nobody waited for may run on after the test, in seconds."""
+_LEASE_S: Final = 3600.0
+"""What a worker's leases outlast where the clock is moved, in seconds: the longest there is."""
 _NAME_LENGTH: Final = 80
 
 
@@ -84,13 +86,26 @@ def backlane_client(
 
 
 @pytest.fixture
-def backlane_worker(backlane_tenant: str, _backlane_home: ServerProcess) -> Iterator[StartWorker]:
-    """Runs workers: `backlane_worker(worker)` works for this test's tenant until the test ends."""
+def backlane_worker(
+    request: pytest.FixtureRequest, backlane_tenant: str, _backlane_home: ServerProcess
+) -> Iterator[StartWorker]:
+    """Runs workers: `backlane_worker(worker)` works for this test's tenant until the test ends.
+
+    TLS and headers that the worker has for its own server are left out.
+    """
+    from backlane.channel import Endpoint  # noqa: PLC0415  # it brings gRPC along
+
     shifts: list[Shift] = []
+    ours: dict[str, object] = {
+        "endpoint": Endpoint.of(_backlane_home.target, tls=False, metadata=None),
+        "tenants": [backlane_tenant],
+        "drain_timeout": _DRAIN_S,
+    }
+    if "backlane_clock" in request.fixturenames:
+        ours["lease"] = _LEASE_S
 
     def start(worker: Worker, /, **overrides: object) -> Shift:
-        ours = {"target": _backlane_home.target, "tenants": [backlane_tenant]}
-        shift = worker.start(**{"drain_timeout": _DRAIN_S, **ours, **overrides})
+        shift = worker.start(**{**ours, **overrides})
         shifts.append(shift)
         return shift
 
@@ -102,7 +117,7 @@ def backlane_worker(backlane_tenant: str, _backlane_home: ServerProcess) -> Iter
 
 
 @pytest.fixture
-def backlane_clock(request: pytest.FixtureRequest, _backlane_home: ServerProcess) -> ServerClock:
+def backlane_clock(request: pytest.FixtureRequest, _backlane_home: ServerProcess) -> Clock:
     """A clock to move: the test's client and workers are on a server of its own, which it is of."""
     if "backlane_clock" not in request.fixturenames:
         pytest.fail("name backlane_clock among the arguments of the test: its server is made first")

@@ -13,7 +13,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Self, cast
 
-from backlane.testing.clock import ServerClock
+from backlane.testing.clock import Clock
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -67,7 +67,7 @@ class ServerProcess:
         self._owns_log = log is None
         self._args = tuple(args)
         self._timeout_s = timeout_s
-        self._clock = ServerClock(self._ask) if test_clock else None
+        self._clock = Clock(self._ask) if test_clock else None
         self._spawn(listen)
 
     @classmethod
@@ -97,7 +97,7 @@ class ServerProcess:
         return cls(data, listen, args, log, timeout_s, test_clock=test_clock)
 
     @property
-    def clock(self) -> ServerClock:
+    def clock(self) -> Clock:
         """The hand on its clock.
 
         Raises:
