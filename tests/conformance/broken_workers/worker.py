@@ -1,0 +1,401 @@
+"""A small worker on the generated stubs that breaks one rule: `python worker.py [--fault NAME]`.
+
+Without a fault it keeps all of them. It shares nothing with the SDK, so that a mistake of the kit
+does not hide behind the same mistake there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import queue
+import random
+import signal
+import threading
+import time
+from collections import deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import grpc
+from google.protobuf import json_format
+from google.protobuf.struct_pb2 import Value
+from google.rpc import error_details_pb2
+from grpc_status import rpc_status
+
+from backlane.v1 import execution_pb2 as records
+from backlane.v1 import worker_service_pb2 as api
+from backlane.v1.worker_service_pb2_grpc import WorkerServiceStub
+from tests.conformance.broken_workers.faults import FAULTS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from google.rpc import status_pb2
+
+NAMES = ("conformance.echo", "conformance.fail", "conformance.hold", "conformance.sum")
+RETRYABLE = {grpc.StatusCode.UNAVAILABLE.value[0], grpc.StatusCode.RESOURCE_EXHAUSTED.value[0]}
+REFUSED = {grpc.StatusCode.INVALID_ARGUMENT.value[0], grpc.StatusCode.OUT_OF_RANGE.value[0]}
+
+
+@dataclass(eq=False)
+class Run:
+    """A lease, from its arrival to the answer of its report."""
+
+    lease: api.Lease
+    stop: threading.Event = field(default_factory=threading.Event)
+    is_lost: bool = False
+    is_over: bool = False
+    report: api.WorkRequest | None = None
+
+    @property
+    def ref(self) -> api.LeaseRef:
+        """What names it."""
+        lease = self.lease
+        return api.LeaseRef(
+            execution_id=lease.execution.execution_id, lease_token=lease.lease_token
+        )
+
+
+class Worker:
+    """One program's state. A lock guards all of it."""
+
+    def __init__(self, fault: str | None) -> None:
+        self.fault = fault
+        self.slots = int(os.environ.get("BACKLANE_CONCURRENCY", "4"))
+        self.lease_ms = int(os.environ.get("BACKLANE_LEASE_MS", "30000"))
+        self.drain_s = int(os.environ.get("BACKLANE_DRAIN_MS", "30000")) / 1000
+        self.lock = threading.RLock()
+        self.runs: dict[str, Run] = {}
+        self.unanswered: deque[Run] = deque()
+        self.out: queue.SimpleQueue[api.WorkRequest | None] = queue.SimpleQueue()
+        self.credit = 0
+        self.is_draining = False
+        self.is_server_draining = False
+        self.seen: set[str] = set()
+        self.drained_at = 0.0
+
+    def run(self) -> None:
+        """Work until drained."""
+        channel = grpc.insecure_channel(
+            os.environ["BACKLANE_TARGET"], [("grpc.max_reconnect_backoff_ms", 300)]
+        )
+        stub = WorkerServiceStub(channel)
+        backoff_s = 0.05
+        while not (self.is_draining and not self.runs):
+            retry_after_s, was_welcome = self.serve(stub)
+            if self.fault == "no-reconnect":
+                return
+            backoff_s = 0.05 if was_welcome else min(1.0, backoff_s * 2)
+            if self.fault == "busy-loop":
+                backoff_s = 0.0
+            pause_s = backoff_s * random.uniform(0.5, 1.0)  # noqa: S311  # no secret
+            time.sleep(max(pause_s, 0.0 if self.fault == "ignore-retry-after" else retry_after_s))
+        if self.fault == "linger":
+            time.sleep(self.drain_s)
+
+    def serve(self, stub: WorkerServiceStub) -> tuple[float, bool]:
+        """Serve one stream; return how long to pause after it, and whether it was welcomed."""
+        with self.lock:
+            self.out = queue.SimpleQueue()
+            self.unanswered.clear()
+            self.is_server_draining = False
+            if self.fault != "keep-credit":
+                self.credit = 0
+            hello = self.hello()
+        was_welcome = False
+        call = stub.Work(self.messages(self.out, hello), wait_for_ready=True)
+        try:
+            for response in call:
+                was_welcome = True
+                with self.lock:
+                    self.receive(response)
+        except grpc.RpcError as error:
+            return retry_after(error), was_welcome
+        finally:
+            self.out.put(None)
+        return 0.0, was_welcome
+
+    def hello(self) -> api.WorkRequest:
+        """Say who works, and what is held."""
+        held = [run.ref for run in self.runs.values() if not run.is_lost]
+        if self.fault == "forget-reports":
+            held = [run.ref for run in self.runs.values() if run.report is None]
+        lease_ms = 500 if self.fault == "short-lease" else self.lease_ms
+        return api.WorkRequest(
+            hello=api.WorkHello(
+                worker_id=os.environ.get("BACKLANE_WORKER_NAME", "broken"),
+                callables=NAMES,
+                tenant_ids=[os.environ["BACKLANE_TENANT"]],
+                lease_duration_ms=lease_ms,
+                held=held,
+            )
+        )
+
+    def messages(
+        self, out: queue.SimpleQueue[api.WorkRequest | None], hello: api.WorkRequest
+    ) -> Iterator[api.WorkRequest]:
+        """Yield what to say, and heartbeats between."""
+        yield hello
+        if self.fault == "second-hello":
+            yield hello
+        if self.is_draining:
+            yield api.WorkRequest(drain=api.WorkDrain())
+        silence_s = None if self.fault == "silent" else self.lease_ms / 3000
+        while True:
+            try:
+                message = out.get(timeout=silence_s)
+            except queue.Empty:
+                message = api.WorkRequest(heartbeat=api.WorkHeartbeat())
+            if message is None:
+                return
+            yield message
+
+    def receive(self, response: api.WorkResponse) -> None:
+        """Take a message of the server in."""
+        match response.WhichOneof("message"):
+            case "welcome":
+                self.note_welcome({ref.lease_token for ref in response.welcome.held})
+            case "leases":
+                self.note_leases(response.leases)
+            case "outcomes":
+                for outcome in response.outcomes.outcomes:
+                    self.note_outcome(self.unanswered.popleft(), outcome)
+            case "cancels":
+                self.cancel(response.cancels)
+            case "lost":
+                self.lose(response.lost)
+            case "drain":
+                self.is_server_draining = self.fault != "ignore-server-drain"
+            case _ if self.fault == "choke-on-unknown":
+                os._exit(1)
+        self.go_on()
+
+    def cancel(self, cancels: api.WorkCancels) -> None:
+        """Stop what a client wants stopped."""
+        for ref in cancels.leases:
+            if ref.lease_token in self.runs and self.fault != "ignore-cancel":
+                self.runs[ref.lease_token].stop.set()
+
+    def note_welcome(self, kept: set[str]) -> None:
+        """Go on with what is still held."""
+        for token, run in list(self.runs.items()):
+            if token not in kept and self.fault != "ignore-welcome":
+                self.give_up(run)
+            elif run.report is not None:
+                self.say(run)
+            elif self.fault == "restart-runs":
+                run.report = api.WorkRequest()
+                run.stop.set()
+                self.begin(Run(run.lease))
+
+    def note_leases(self, message: api.WorkLeases) -> None:
+        """Run leases."""
+        leases = list(message.leases)
+        if self.fault == "first-only":
+            leases = leases[:1]
+        if self.is_draining and self.fault == "drop-late":
+            leases = []
+        self.credit -= len(message.leases)
+        runs = [Run(lease) for lease in leases]
+        acknowledge = api.WorkAcknowledge(leases=[run.ref for run in runs])
+        if self.fault not in {"no-acknowledge", "late-acknowledge"} and runs:
+            self.out.put(api.WorkRequest(acknowledge=acknowledge))
+        for run in runs:
+            self.begin(run)
+        if self.fault == "late-acknowledge":
+            late = threading.Timer(0.3, self.out.put, [api.WorkRequest(acknowledge=acknowledge)])
+            late.start()
+
+    def begin(self, run: Run) -> None:
+        """Run one lease on a thread."""
+        execution = run.lease.execution
+        if self.fault == "once-only" and execution.execution_id in self.seen:
+            return
+        self.seen.add(execution.execution_id)
+        self.runs[run.lease.lease_token] = run
+        if execution.cancel_requested and self.fault != "ignore-flag":
+            run.stop.set()
+        threading.Thread(target=self.work, args=[run], daemon=True).start()
+
+    def lose(self, lost: api.WorkLost) -> None:
+        """Stop what is another's by now."""
+        tokens = {ref.lease_token for ref in lost.leases}
+        if self.fault == "lose-by-execution":
+            ids = {ref.execution_id for ref in lost.leases}
+            tokens = {
+                token for token, run in self.runs.items() if run.lease.execution.execution_id in ids
+            }
+            for token in tokens - {ref.lease_token for ref in lost.leases}:
+                self.runs[token].stop.set()
+        for token in tokens & self.runs.keys():
+            if self.fault == "report-lost":
+                self.runs[token].stop.set()
+            else:
+                self.give_up(self.runs[token])
+
+    def give_up(self, run: Run) -> None:
+        """Forget a lease; its slot is free once its callable has ended."""
+        run.is_lost = True
+        run.stop.set()
+        if run.is_over:
+            self.runs.pop(run.lease.lease_token, None)
+
+    def note_outcome(self, run: Run, outcome: api.LeaseOutcome) -> None:
+        """Forget an answered report, or say what follows a refused one."""
+        code = outcome.status.code
+        if code in RETRYABLE and self.fault != "give-up":
+            pause_s = delay_of(outcome.status)
+            threading.Timer(pause_s, self.say_again, [run]).start()
+        elif code in REFUSED and self.fault != "shrug":
+            run.report = self.failure(run, "the result was refused")
+            self.say(run)
+        elif code and self.fault == "insist":
+            self.say(run)
+        else:
+            self.runs.pop(run.lease.lease_token, None)
+
+    def say_again(self, run: Run) -> None:
+        """Say a report once more, after a pause."""
+        with self.lock:
+            self.say(run)
+
+    def say(self, run: Run) -> None:
+        """Send a report."""
+        assert run.report is not None
+        if self.fault == "trim-token":
+            run.report = trimmed(run.report)
+        self.unanswered.append(run)
+        self.out.put(run.report)
+
+    def go_on(self) -> None:
+        """Give credit for free slots, or end the stream where nothing is left to do."""
+        busy = sum(not run.is_over for run in self.runs.values())
+        owed = self.slots * (2 if self.fault == "hoard-credit" else 1) - busy - self.credit
+        is_first = self.credit == 0 and not self.seen
+        may = self.fault != "no-credit" and (self.fault != "no-more-credit" or is_first)
+        if self.is_draining or self.is_server_draining:
+            waits = self.fault != "no-wait-outcomes" or any(
+                run.report is None for run in self.runs.values()
+            )
+            if not (self.runs and waits):
+                self.out.put(None)
+        elif owed > 0 and may:
+            self.credit += owed
+            self.out.put(api.WorkRequest(credit=api.WorkCredit(executions=owed)))
+
+    def work(self, run: Run) -> None:
+        """Run a callable, and report what came of it."""
+        execution = run.lease.execution
+        text = execution.input if execution.HasField("input") else None
+        try:
+            report = self.completion(run, self.call(execution.callable_name, text, run))
+        except InterruptedError:
+            report = api.WorkRequest(release=api.ReleaseRequest(releases=[run.ref]))
+        except Exception as error:  # noqa: BLE001  # whatever it is fails the attempt
+            report = self.failure(run, str(error))
+        with self.lock:
+            run.is_over = True
+            if run.is_lost:
+                self.runs.pop(run.lease.lease_token, None)
+            elif run.report is None:
+                run.report = report
+                self.say(run)
+            self.go_on()
+
+    def call(self, name: str, text: str | None, run: Run) -> object:
+        """Do what a callable of the kit does.
+
+        Raises:
+            InterruptedError: it was told to stop.
+        """
+        if name.endswith("echo"):
+            if self.fault == "text-output":
+                return text
+            if text is None and self.fault == "needs-input":
+                raise ValueError("no input")
+            return None if text is None else json.loads(text)
+        given = json.loads(text) if text is not None else {}
+        if name.endswith("sum"):
+            return {"sum": sum(given["numbers"])}
+        if name.endswith("fail"):
+            if self.fault == "swallow-failure":
+                return None
+            raise ValueError(given)
+        if run.stop.wait(given["ms"] / 1000 if "ms" in given else None):
+            raise InterruptedError
+        return None
+
+    def completion(self, run: Run, output: object) -> api.WorkRequest:
+        """Report a result."""
+        ref = run.ref
+        result = api.CompleteResult(execution_id=ref.execution_id, lease_token=ref.lease_token)
+        json_format.Parse(json.dumps(output), result.output)
+        assert isinstance(result.output, Value)
+        return api.WorkRequest(complete=api.CompleteRequest(results=[result]))
+
+    def failure(self, run: Run, message: str) -> api.WorkRequest:
+        """Report an error."""
+        ref = run.ref
+        error = records.ExecutionError(category=records.ERROR_CATEGORY_TOOL_ERROR, message=message)
+        failure = api.Failure(
+            execution_id=ref.execution_id, lease_token=ref.lease_token, error=error
+        )
+        return api.WorkRequest(fail=api.FailRequest(failures=[failure]))
+
+    def drain(self, *_: object) -> None:
+        """Take nothing more; give back what outlasts the time for it."""
+        if self.fault == "abrupt-stop":
+            os._exit(0)
+        with self.lock:
+            if self.is_draining:
+                return
+            self.is_draining = True
+            self.out.put(api.WorkRequest(drain=api.WorkDrain()))
+            self.go_on()
+        if self.fault != "drop-at-drain":
+            cut = threading.Timer(self.drain_s, self.release_all)
+            cut.daemon = True
+            cut.start()
+
+    def release_all(self) -> None:
+        """Stop what still runs."""
+        with self.lock:
+            for run in self.runs.values():
+                run.stop.set()
+
+
+def trimmed(report: api.WorkRequest) -> api.WorkRequest:
+    """The same report, its token without what a careless program would lose."""
+    for result in report.complete.results:
+        result.lease_token = result.lease_token.strip()
+    return report
+
+
+def delay_of(status: status_pb2.Status) -> float:
+    """How long a status says to wait, in seconds."""
+    retry = error_details_pb2.RetryInfo()
+    for detail in status.details:
+        if detail.Unpack(retry):
+            return retry.retry_delay.ToTimedelta().total_seconds()
+    return 0.0
+
+
+def retry_after(error: grpc.RpcError) -> float:
+    """How long the end of a stream says to wait, in seconds."""
+    status = rpc_status.from_call(error)  # type: ignore[arg-type]  # every error is a call
+    return 0.0 if status is None else delay_of(status)
+
+
+def main() -> None:
+    """Work until SIGTERM."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--fault", choices=sorted(FAULTS))
+    worker = Worker(parser.parse_args().fault)
+    signal.signal(signal.SIGTERM, worker.drain)
+    worker.run()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,129 @@
+"""The worker conformance kit: workers that pass, and a worker that breaks each rule in turn."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from backlane.testing.conformance import RULES, check_rule, check_rules
+from tests.conformance.broken_workers.faults import FAULTS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+ROOT = Path(__file__).resolve().parents[2]
+SMALL = (sys.executable, "-m", "tests.conformance.broken_workers.worker")
+PYTHON = (sys.executable, str(ROOT / "tests/conformance/clients/python/conformance_worker.py"))
+SHORT_S = 3.0
+"""What is waited for in vain, where a rule is broken, in seconds."""
+
+
+@pytest.fixture(autouse=True)
+def in_the_checkout(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Workers of the tests are modules of the checkout, wherever pytest was started."""
+    monkeypatch.chdir(ROOT)
+    paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(paths))
+
+
+def broken_rules(command: Sequence[str]) -> dict[str, str]:
+    """The rules that a program breaks, and how."""
+    verdicts = list(check_rules(RULES, command))
+    assert len(verdicts) == len(RULES)
+    return {each.rule.name: each.explanation for each in verdicts if not each.is_kept}
+
+
+@pytest.mark.slow
+def test_a_small_worker_keeps_every_rule() -> None:
+    assert broken_rules(SMALL) == {}
+
+
+@pytest.mark.slow
+def test_the_worker_of_the_sdk_keeps_every_rule() -> None:
+    assert broken_rules(PYTHON) == {}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_broken_rule_is_found(fault: str) -> None:
+    [broken] = [rule for rule in RULES if rule.name == FAULTS[fault]]
+
+    verdict = check_rule(broken, [*SMALL, "--fault", fault], SHORT_S)
+
+    assert not verdict.is_kept
+    assert verdict.transcript
+
+
+def test_every_rule_has_a_fault_that_breaks_it() -> None:
+    assert {rule.name for rule in RULES} == set(FAULTS.values())
+
+
+def test_every_rule_says_what_it_demands_and_where_that_is_written() -> None:
+    page = (ROOT / "proto" / "README.md").read_text(encoding="utf-8")
+    for rule in RULES:
+        assert rule.sentence.endswith(".")
+        number = rule.section.removeprefix("§").split(".")[0].split(" ")[0].split(",")[0]
+        assert f"\n## {number}. " in page
+
+
+def kit(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run the command."""
+    command = [sys.executable, "-m", "backlane", "conformance", "worker", *arguments]
+    return subprocess.run(command, capture_output=True, check=False, text=True, timeout=50)
+
+
+def test_the_command_says_what_was_kept_and_exits_with_0() -> None:
+    run = kit("--rule", "hello-is-valid", "--", *SMALL)
+
+    first, *_, last = run.stdout.splitlines()
+    assert first.startswith("kept    hello-is-valid ")
+    assert last == "1 rules kept, 0 broken"
+    assert run.returncode == 0
+
+
+def test_the_command_explains_what_was_broken_and_exits_with_1() -> None:
+    run = kit("--rule", "hello-is-valid", "--json", "--", *SMALL, "--fault", "short-lease")
+
+    told = json.loads(run.stdout)
+    assert (told["rule"], told["kept"]) == ("hello-is-valid", False)
+    assert told["explanation"] == "lease_duration_ms is 500, and BACKLANE_LEASE_MS is 3000"
+    assert any("hello" in line for line in told["transcript"])
+    assert run.returncode == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--", "./no-such-program"], "cannot run ./no-such-program: No such file or directory"),
+        ([], "name the program after --, such as -- python worker.py"),
+        (["--rule", "nonsense", "--", "x"], "there is no rule nonsense; --list shows them"),
+    ],
+)
+def test_what_cannot_be_checked_is_one_line(arguments: list[str], said: str) -> None:
+    run = kit(*arguments)
+
+    assert (run.returncode, run.stdout, run.stderr) == (2, "", f"backlane: {said}\n")
+
+
+def test_a_program_that_ends_without_connecting_is_told_so() -> None:
+    run = kit("--", sys.executable, "-c", "raise SystemExit('no such callable')")
+
+    assert (run.returncode, run.stdout) == (1, "")
+    assert run.stderr == (
+        "backlane: the program ended with 1 and did not open a Work stream to BACKLANE_TARGET; "
+        "its last line: no such callable\n"
+    )
+
+
+def test_the_rules_can_be_listed() -> None:
+    run = kit("--list", "--json")
+
+    assert [json.loads(line)["rule"] for line in run.stdout.splitlines()] == [
+        rule.name for rule in RULES
+    ]
