@@ -13,13 +13,20 @@ import pytest
 
 from backlane.testing.conformance import RULES, check_rule, check_rules
 from tests.conformance.broken_workers.faults import FAULTS
+from tests.conformance.clients import programs
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = (sys.executable, "-m", "tests.conformance.broken_workers.worker")
-PYTHON = (sys.executable, str(ROOT / "tests/conformance/clients/python/conformance_worker.py"))
+WORKERS: dict[str, Callable[[], Sequence[str]]] = {
+    "small": lambda: SMALL,
+    "python": lambda: (sys.executable, str(programs.CLIENTS / "python" / "conformance_worker.py")),
+    "go": lambda: programs.go_program("worker"),
+    "node": lambda: programs.node_program("bin/worker.js"),
+}
+"""How each worker program is started, built where it has to be."""
 SHORT_S = 3.0
 """What is waited for in vain, where a rule is broken, in seconds."""
 
@@ -40,13 +47,10 @@ def broken_rules(command: Sequence[str]) -> dict[str, str]:
 
 
 @pytest.mark.slow
-def test_a_small_worker_keeps_every_rule() -> None:
-    assert broken_rules(SMALL) == {}
-
-
-@pytest.mark.slow
-def test_the_worker_of_the_sdk_keeps_every_rule() -> None:
-    assert broken_rules(PYTHON) == {}
+@pytest.mark.timeout(programs.BUILD_TIMEOUT_S)
+@pytest.mark.parametrize("name", WORKERS)
+def test_a_worker_keeps_every_rule(name: str) -> None:
+    assert broken_rules(WORKERS[name]()) == {}
 
 
 @pytest.mark.slow
