@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import queue
+import threading
 from typing import TYPE_CHECKING, Final
 
 import grpc
@@ -11,7 +12,7 @@ import pytest
 from backlane.testing.conformance.leases import ECHO, make_lease, refs
 from backlane.testing.conformance.refusals import broken_connection, refusal
 from backlane.testing.conformance.rule import BrokenRuleError
-from backlane.testing.conformance.server import HOST, PlayedServer
+from backlane.testing.conformance.server import HOST, THREADS, PlayedServer
 from backlane.testing.conformance.transcript import Transcript
 from backlane.v1 import worker_service_pb2 as api
 from backlane.v1.worker_service_pb2_grpc import WorkerServiceStub
@@ -171,6 +172,22 @@ def test_a_stream_that_breaks_is_no_half_close(server: PlayedServer, talker: Tal
 
     with pytest.raises(BrokenRuleError, match=r"the stream broke$"):
         session.half_closed()
+
+
+def test_a_stopped_server_leaves_no_thread_behind(server: PlayedServer, talker: Talker) -> None:
+    session = first_session(server)
+    # Its end is held back by an answer that never comes.
+    session.withhold()
+    talker.say(completion(make_lease(ECHO)))
+    talker.say(None)
+    session.half_closed()
+    threads = [each for each in threading.enumerate() if each.name.startswith(THREADS)]
+    server.stop()
+    for thread in threads:
+        thread.join(PATIENCE_S)
+
+    assert [thread.is_alive() for thread in threads] == [False] * len(threads)
+    assert threads
 
 
 @pytest.mark.parametrize("status", [refusal("RATE_LIMITED", 1.5), refusal("INTERNAL")])

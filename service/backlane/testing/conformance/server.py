@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 HOST: Final = "127.0.0.1"
 STREAMS_MAX: Final = 32
 """Streams served at once; a worker has one, and those it left take a moment to end."""
+THREADS: Final = "played-server"
+"""How the names of its threads begin."""
 OPTIONS: Final = (("grpc.max_receive_message_length", 20 << 20), ("grpc.so_reuseport", 1))
 
 
@@ -45,11 +47,12 @@ class PlayedServer:
         self._sessions: deque[Session] = deque()
         self._refusal: status_pb2.Status | None = None
         self._server: grpc.Server | None = None
+        self._pool: ThreadPoolExecutor | None = None
 
     def start(self) -> None:
         """Listen on the port it had, or any."""
-        pool = ThreadPoolExecutor(STREAMS_MAX, "played-server")
-        self._server = grpc.server(pool, options=OPTIONS)
+        self._pool = ThreadPoolExecutor(STREAMS_MAX, THREADS)
+        self._server = grpc.server(self._pool, options=OPTIONS)
         self._server.add_generic_rpc_handlers((self._handlers(),))
         self.port = self._server.add_insecure_port(f"{HOST}:{self.port}")
         self._server.start()
@@ -57,8 +60,9 @@ class PlayedServer:
     def stop(self) -> None:
         """Close the port and break every connection."""
         self._transcript.note("server: breaks every connection")
-        if self._server is not None:
+        if self._server is not None and self._pool is not None:
             self._server.stop(None).wait()
+            self._pool.shutdown(wait=False)
 
     def refuse(self, status: status_pb2.Status | None) -> None:
         """Refuse streams with a status from now on, or take them again."""
