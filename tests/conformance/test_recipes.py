@@ -58,12 +58,7 @@ class Shell:
         """Run one line and read what it prints."""
         done = self.run(line, *more)
         assert (done.stderr, done.returncode) == ("", 0), line
-        return json.loads(done.stdout, object_pairs_hook=in_camel_case)
-
-
-def in_camel_case(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object of protobuf's JSON, whichever of the two names of a field it has."""
-    return {re.sub("_([a-z])", lambda part: part[1].upper(), key): item for key, item in pairs}
+        return json.loads(done.stdout)
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ from backlane.server.descriptors import (
     served_pool,
 )
 from backlane.server.reflection import reflection_handlers
+from backlane.v1.execution_pb2 import BackgroundExecution
 
 ALL_SERVICES = [*BACKLANE_SERVICES, HEALTH, REFLECTION_V1, REFLECTION_V1ALPHA]
 Request = reflection_pb2.ServerReflectionRequest
@@ -73,3 +74,31 @@ async def test_the_details_of_errors_can_be_described(detail: str) -> None:
     response = await ask(REFLECTION_V1, Request(file_containing_symbol=f"google.rpc.{detail}"))
 
     assert response.file_descriptor_response.file_descriptor_proto
+
+
+async def test_a_method_is_found_by_its_name_and_an_unknown_one_is_not() -> None:
+    known = await ask(REFLECTION_V1, Request(file_containing_symbol=f"{BACKLANE_SERVICES[0]}.Get"))
+    unknown = await ask(REFLECTION_V1, Request(file_containing_symbol=f"{BACKLANE_SERVICES[0]}.X"))
+
+    assert known.file_descriptor_response.file_descriptor_proto
+    assert unknown.error_response.error_code == grpc.StatusCode.NOT_FOUND.value[0]
+
+
+async def test_fields_have_the_names_of_protobufs_json() -> None:
+    symbol = "backlane.v1.BackgroundExecution"
+    response = await ask(REFLECTION_V1, Request(file_containing_symbol=symbol))
+
+    files = map(
+        descriptor_pb2.FileDescriptorProto.FromString,
+        response.file_descriptor_response.file_descriptor_proto,
+    )
+    names = {
+        field.name: field.json_name
+        for file in files
+        for message in file.message_type
+        if message.name == "BackgroundExecution"
+        for field in message.field
+    }
+    expected = {field.name: field.json_name for field in BackgroundExecution.DESCRIPTOR.fields}
+    assert expected == names
+    assert names["execution_id"] == "executionId"

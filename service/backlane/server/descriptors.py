@@ -16,6 +16,8 @@ from grpc_reflection.v1alpha import reflection_pb2
 from backlane.v1 import execution_service_pb2, worker_service_pb2
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from google.protobuf.descriptor import FileDescriptor
     from google.protobuf.message import Message
 
@@ -52,7 +54,21 @@ def health_list_response(pool: descriptor_pool.DescriptorPool) -> type[Message]:
 def _copy(pool: descriptor_pool.DescriptorPool, file: FileDescriptor) -> None:
     for dependency in file.dependencies:
         _copy(pool, dependency)
-    pool.AddSerializedFile(file.serialized_pb)
+    proto = descriptor_pb2.FileDescriptorProto.FromString(file.serialized_pb)
+    _name_for_json(proto.message_type)
+    pool.Add(proto)
+
+
+def _name_for_json(messages: Iterable[descriptor_pb2.DescriptorProto]) -> None:
+    """Give fields the names they have in JSON, which generated code leaves out.
+
+    Without them tools such as grpcurl show the messages' own names.
+    """
+    for message in messages:
+        for field in message.field:
+            first, *others = field.name.split("_")
+            field.json_name = first + "".join(word[:1].upper() + word[1:] for word in others)
+        _name_for_json(message.nested_type)
 
 
 def _health_with_list() -> descriptor_pb2.FileDescriptorProto:

@@ -16,13 +16,33 @@ from backlane.server.descriptors import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from google.protobuf.descriptor_pool import DescriptorPool
+
+
+class _Servicer(reflection.ReflectionServicer):
+    """Also finds methods, which protobuf's pool does not count among its symbols; ghz asks."""
+
+    def __init__(self, names: Sequence[str], pool: DescriptorPool) -> None:
+        super().__init__(names, pool=pool)
+        self._served = pool
+
+    # The packaged stubs leave out what the base class is made of.
+    def _file_containing_symbol(self, request: object, name: str) -> object:
+        owner, _, method = name.rpartition(".")
+        try:
+            is_method = method in self._served.FindServiceByName(owner).methods_by_name
+        except KeyError:
+            is_method = False
+        symbol = owner if is_method else name
+        return super()._file_containing_symbol(request, symbol)  # type: ignore[misc]
 
 
 def reflection_handlers(pool: DescriptorPool) -> tuple[grpc.GenericRpcHandler, ...]:
     """Return the handlers of both versions; one servicer answers, as their messages are equal."""
     names = (*BACKLANE_SERVICES, HEALTH, REFLECTION_V1, REFLECTION_V1ALPHA)
-    servicer = reflection.ReflectionServicer(names, pool=pool)
+    servicer = _Servicer(names, pool)
     method = grpc.stream_stream_rpc_method_handler(
         servicer.ServerReflectionInfo,
         reflection_pb2.ServerReflectionRequest.FromString,
