@@ -188,7 +188,7 @@ class Client(ClientBase):
             called: as `enqueue` has it.
             inputs: one input each.
             return_exceptions: return the errors of refused ones in their places, instead of
-                raising.
+                raising. The list is shorter than `inputs` where the server could not be reached.
             options: of every one of them.
 
         Raises:

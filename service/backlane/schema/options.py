@@ -87,7 +87,8 @@ class EnqueueOptions(TypedDict, total=False):
         priority: 0 to 255, higher runs sooner; 50 unless told.
         timeout: the longest run of one attempt, in seconds; 300 unless told.
         retry: how attempts are tried again; without it, not at all.
-        delay: how long from now it waits before it may be leased, in seconds.
+        delay: how long from now it waits before it may be leased, in seconds. Repeated with the
+            same `request_id` it is another instant, and refused: give `not_before` there.
         not_before: the instant before which it is not leased; instead of `delay`.
         start_deadline: it ends as `timeout` unless leased before.
         deadline: it ends as `timeout` unless finished before.
