@@ -91,7 +91,12 @@ class Stage:
         output = (self._folder / f"{name}.out").read_text(encoding="utf-8")
         return [json.loads(line) for line in output.splitlines()]
 
-    def enqueue(self, callable_name: str, *inputs: str, **fields: Any) -> list[str]:  # noqa: ANN401  # the message's
+    def enqueue(
+        self,
+        callable_name: str,
+        *inputs: str,
+        **fields: Any,  # noqa: ANN401  # the message's
+    ) -> list[str]:
         """Enqueue executions, all at once, and return their ids; fields are of the config."""
         config = records.BackgroundExecutionConfig(**fields)
         items = [
