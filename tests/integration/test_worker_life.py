@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import subprocess
+import sys
 import threading
 from concurrent import futures
 from typing import TYPE_CHECKING, Any
@@ -23,6 +26,8 @@ from tests.integration.ends import (
 )
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from backlane.testing import ServerProcess
     from tests.conftest import StartServer
 
@@ -287,3 +292,40 @@ def test_a_worker_serves_its_tenants_alone(server: ServerProcess, producer: Door
         assert run_one(producer, "work").status == COMPLETED
 
     assert other.get(left.execution_id).status == QUEUED
+
+
+SIGNALLED = """
+import os, signal, sys, threading
+from backlane import Worker
+
+worker = Worker(target=sys.argv[1], drain_timeout=5)
+
+@worker.callable
+def wait(ctx):
+    # To this thread, as the kernel may choose: the main one goes on waiting.
+    signal.pthread_kill(threading.get_ident(), signal.SIGTERM)
+    ctx.cancelled.wait(20)
+    ctx.check_cancelled()
+
+worker.run(drain_timeout=0.1)
+print("drained")
+"""
+
+
+def test_a_signal_drains_whichever_thread_the_kernel_gives_it_to(
+    server: ServerProcess, producer: Door, tmp_path: Path
+) -> None:
+    script = tmp_path / "signalled.py"
+    script.write_text(SIGNALLED)
+    producer.enqueue(callable_name="wait")
+
+    run = subprocess.run(
+        [sys.executable, str(script), server.target],
+        capture_output=True,
+        check=False,
+        env=os.environ | {"BACKLANE_TENANT": producer.tenant},
+        text=True,
+        timeout=PATIENCE_S,
+    )
+
+    assert (run.returncode, run.stdout) == (0, "drained\n"), run.stderr

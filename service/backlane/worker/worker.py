@@ -30,6 +30,8 @@ CONCURRENCY_DEFAULT: Final = 16
 LEASE_DEFAULT_S: Final = 30.0
 DRAIN_DEFAULT_S: Final = 30.0
 ALL_TENANTS: Final = "*"
+LOOK_EVERY_S: Final = 0.2
+"""How long a signal may lie unseen, in seconds."""
 _NAME: Final = re.compile(r"[A-Za-z0-9._:@/-]{1,128}")
 _CALLABLE_NAME: Final = re.compile(r"[A-Za-z0-9._:@/-]{1,256}")
 
@@ -179,7 +181,10 @@ class Worker:
         """
         shift = self.start(**overrides)
         with _signals_to(shift):
-            shift.wait()
+            # Not one long wait: the kernel may give a signal to any thread, and Python runs its
+            # handler only once this one wakes.
+            while not shift.wait(LOOK_EVERY_S):
+                pass
 
     @contextmanager
     def running(self, **overrides: Any) -> Iterator[Shift]:  # noqa: ANN401  # as `run`
