@@ -19,24 +19,20 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import grpc
-from google.protobuf import json_format
-from google.protobuf.struct_pb2 import Value
-from google.rpc import error_details_pb2
-from grpc_status import rpc_status
 
-from backlane.v1 import execution_pb2 as records
 from backlane.v1 import worker_service_pb2 as api
 from backlane.v1.worker_service_pb2_grpc import WorkerServiceStub
 from tests.conformance.broken_workers.faults import FAULTS
+from tests.conformance.broken_workers.reports import completion, delay_of, end_of, failure, trimmed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from google.rpc import status_pb2
+    from collections.abc import Callable, Iterator
 
 NAMES = ("conformance.echo", "conformance.fail", "conformance.hold", "conformance.sum")
 RETRYABLE = {grpc.StatusCode.UNAVAILABLE.value[0], grpc.StatusCode.RESOURCE_EXHAUSTED.value[0]}
-REFUSED = {grpc.StatusCode.INVALID_ARGUMENT.value[0], grpc.StatusCode.OUT_OF_RANGE.value[0]}
+INVALID = grpc.StatusCode.INVALID_ARGUMENT.value[0]
+LONG_MS = 1e9
+REFUSED = {INVALID, grpc.StatusCode.OUT_OF_RANGE.value[0]}
 
 
 @dataclass(eq=False)
@@ -73,8 +69,10 @@ class Worker:
         self.credit = 0
         self.is_draining = False
         self.is_server_draining = False
+        self.is_welcome = False
+        self.was_ever_welcome = False
+        self.cancel_call: Callable[[], object] = bool
         self.seen: set[str] = set()
-        self.drained_at = 0.0
 
     def run(self) -> None:
         """Work until drained."""
@@ -83,11 +81,11 @@ class Worker:
         )
         stub = WorkerServiceStub(channel)
         backoff_s = 0.05
-        while not (self.is_draining and not self.runs):
-            retry_after_s, was_welcome = self.serve(stub)
-            if self.fault == "no-reconnect":
+        while not self.is_done():
+            retry_after_s = self.serve(stub)
+            if self.gives_up():
                 return
-            backoff_s = 0.05 if was_welcome else min(1.0, backoff_s * 2)
+            backoff_s = 0.05 if self.is_welcome else min(1.0, backoff_s * 2)
             if self.fault == "busy-loop":
                 backoff_s = 0.0
             pause_s = backoff_s * random.uniform(0.5, 1.0)  # noqa: S311  # no secret
@@ -95,27 +93,56 @@ class Worker:
         if self.fault == "linger":
             time.sleep(self.drain_s)
 
-    def serve(self, stub: WorkerServiceStub) -> tuple[float, bool]:
-        """Serve one stream; return how long to pause after it, and whether it was welcomed."""
+    def is_done(self) -> bool:
+        """Whether nothing is left to do after a drain."""
+        return self.is_draining and not self.runs
+
+    def gives_up(self) -> bool:
+        """Whether a stream that ended was the last."""
+        return (
+            self.fault == "no-reconnect"
+            or (self.fault == "impatient" and not self.was_ever_welcome)
+            or (self.fault == "leave-when-broken" and self.is_draining)
+        )
+
+    def serve(self, stub: WorkerServiceStub) -> float:
+        """Serve one stream; return how long its end says to pause, in seconds."""
         with self.lock:
+            self.is_welcome = False
             self.out = queue.SimpleQueue()
             self.unanswered.clear()
             self.is_server_draining = False
             if self.fault != "keep-credit":
                 self.credit = 0
             hello = self.hello()
-        was_welcome = False
-        call = stub.Work(self.messages(self.out, hello), wait_for_ready=True)
+        is_patient = self.fault != "impatient"
+        call = stub.Work(self.messages(self.out, hello), wait_for_ready=is_patient)
+        self.cancel_call = call.cancel
+        self.hurry()
         try:
             for response in call:
-                was_welcome = True
+                self.is_welcome = self.was_ever_welcome = True
                 with self.lock:
                     self.receive(response)
         except grpc.RpcError as error:
-            return retry_after(error), was_welcome
+            end = end_of(error)
+            if end.code == INVALID and self.fault != "repeat-faulty":
+                self.doubt()
+            return delay_of(end)
         finally:
             self.out.put(None)
-        return 0.0, was_welcome
+        return 0.0
+
+    def doubt(self) -> None:
+        """Fail what was reported and not answered: as it stands it ended a stream."""
+        with self.lock:
+            for run in self.unanswered:
+                run.report = failure(run.ref, "the result was faulty")
+
+    def hurry(self) -> None:
+        """Wait no longer for a server that is away, where nothing is left to say to it."""
+        if self.is_done() and not self.is_welcome and self.fault != "wait-for-server":
+            self.cancel_call()
 
     def hello(self) -> api.WorkRequest:
         """Say who works, and what is held."""
@@ -142,10 +169,10 @@ class Worker:
             yield hello
         if self.is_draining:
             yield api.WorkRequest(drain=api.WorkDrain())
-        silence_s = None if self.fault == "silent" else self.lease_ms / 3000
         while True:
+            is_mute = self.fault == "silent" or (self.is_draining and self.fault == "mute-drain")
             try:
-                message = out.get(timeout=silence_s)
+                message = out.get(timeout=None if is_mute else self.lease_ms / 3000)
             except queue.Empty:
                 message = api.WorkRequest(heartbeat=api.WorkHeartbeat())
             if message is None:
@@ -161,7 +188,9 @@ class Worker:
                 self.note_leases(response.leases)
             case "outcomes":
                 for outcome in response.outcomes.outcomes:
-                    self.note_outcome(self.unanswered.popleft(), outcome)
+                    is_last = self.fault == "answer-last"
+                    run = self.unanswered.pop() if is_last else self.unanswered.popleft()
+                    self.note_outcome(run, outcome)
             case "cancels":
                 self.cancel(response.cancels)
             case "lost":
@@ -175,7 +204,8 @@ class Worker:
     def cancel(self, cancels: api.WorkCancels) -> None:
         """Stop what a client wants stopped."""
         for ref in cancels.leases:
-            if ref.lease_token in self.runs and self.fault != "ignore-cancel":
+            is_known = ref.lease_token in self.runs or self.fault == "trust-late"
+            if is_known and self.fault != "ignore-cancel":
                 self.runs[ref.lease_token].stop.set()
 
     def note_welcome(self, kept: set[str]) -> None:
@@ -241,6 +271,8 @@ class Worker:
         run.stop.set()
         if run.is_over:
             self.runs.pop(run.lease.lease_token, None)
+            if self.fault == "drop-crossed":
+                self.unanswered.remove(run)
 
     def note_outcome(self, run: Run, outcome: api.LeaseOutcome) -> None:
         """Forget an answered report, or say what follows a refused one."""
@@ -249,7 +281,7 @@ class Worker:
             pause_s = delay_of(outcome.status)
             threading.Timer(pause_s, self.say_again, [run]).start()
         elif code in REFUSED and self.fault != "shrug":
-            run.report = self.failure(run, "the result was refused")
+            run.report = failure(run.ref, "the result was refused")
             self.say(run)
         elif code and self.fault == "insist":
             self.say(run)
@@ -275,26 +307,27 @@ class Worker:
         owed = self.slots * (2 if self.fault == "hoard-credit" else 1) - busy - self.credit
         is_first = self.credit == 0 and not self.seen
         may = self.fault != "no-credit" and (self.fault != "no-more-credit" or is_first)
-        if self.is_draining or self.is_server_draining:
+        ends = self.is_draining or self.is_server_draining
+        if owed > 0 and may and (not ends or self.fault == "credit-in-drain"):
+            self.credit += owed
+            self.out.put(api.WorkRequest(credit=api.WorkCredit(executions=owed)))
+        if ends:
             waits = self.fault != "no-wait-outcomes" or any(
                 run.report is None for run in self.runs.values()
             )
             if not (self.runs and waits):
                 self.out.put(None)
-        elif owed > 0 and may:
-            self.credit += owed
-            self.out.put(api.WorkRequest(credit=api.WorkCredit(executions=owed)))
 
     def work(self, run: Run) -> None:
         """Run a callable, and report what came of it."""
         execution = run.lease.execution
         text = execution.input if execution.HasField("input") else None
         try:
-            report = self.completion(run, self.call(execution.callable_name, text, run))
+            report = completion(run.ref, self.call(execution.callable_name, text, run))
         except InterruptedError:
             report = api.WorkRequest(release=api.ReleaseRequest(releases=[run.ref]))
         except Exception as error:  # noqa: BLE001  # whatever it is fails the attempt
-            report = self.failure(run, str(error))
+            report = failure(run.ref, str(error))
         with self.lock:
             run.is_over = True
             if run.is_lost:
@@ -323,26 +356,19 @@ class Worker:
             if self.fault == "swallow-failure":
                 return None
             raise ValueError(given)
-        if run.stop.wait(given["ms"] / 1000 if "ms" in given else None):
-            raise InterruptedError
+        self.hold(run, given.get("ms", LONG_MS) / 1000)
         return None
 
-    def completion(self, run: Run, output: object) -> api.WorkRequest:
-        """Report a result."""
-        ref = run.ref
-        result = api.CompleteResult(execution_id=ref.execution_id, lease_token=ref.lease_token)
-        json_format.Parse(json.dumps(output), result.output)
-        assert isinstance(result.output, Value)
-        return api.WorkRequest(complete=api.CompleteRequest(results=[result]))
+    def hold(self, run: Run, seconds: float) -> None:
+        """Wait; the attempt's own time ends it too.
 
-    def failure(self, run: Run, message: str) -> api.WorkRequest:
-        """Report an error."""
-        ref = run.ref
-        error = records.ExecutionError(category=records.ERROR_CATEGORY_TOOL_ERROR, message=message)
-        failure = api.Failure(
-            execution_id=ref.execution_id, lease_token=ref.lease_token, error=error
-        )
-        return api.WorkRequest(fail=api.FailRequest(failures=[failure]))
+        Raises:
+            InterruptedError: it was told to stop, or the attempt's time is over.
+        """
+        left_s = run.lease.attempt_deadline.ToNanoseconds() / 1e9 - time.time()
+        is_late = left_s < seconds and self.fault != "no-deadline"
+        if run.stop.wait(left_s if is_late else seconds) or is_late:
+            raise InterruptedError
 
     def drain(self, *_: object) -> None:
         """Take nothing more; give back what outlasts the time for it."""
@@ -354,6 +380,7 @@ class Worker:
             self.is_draining = True
             self.out.put(api.WorkRequest(drain=api.WorkDrain()))
             self.go_on()
+            self.hurry()
         if self.fault != "drop-at-drain":
             cut = threading.Timer(self.drain_s, self.release_all)
             cut.daemon = True
@@ -364,28 +391,6 @@ class Worker:
         with self.lock:
             for run in self.runs.values():
                 run.stop.set()
-
-
-def trimmed(report: api.WorkRequest) -> api.WorkRequest:
-    """The same report, its token without what a careless program would lose."""
-    for result in report.complete.results:
-        result.lease_token = result.lease_token.strip()
-    return report
-
-
-def delay_of(status: status_pb2.Status) -> float:
-    """How long a status says to wait, in seconds."""
-    retry = error_details_pb2.RetryInfo()
-    for detail in status.details:
-        if detail.Unpack(retry):
-            return retry.retry_delay.ToTimedelta().total_seconds()
-    return 0.0
-
-
-def retry_after(error: grpc.RpcError) -> float:
-    """How long the end of a stream says to wait, in seconds."""
-    status = rpc_status.from_call(error)  # type: ignore[arg-type]  # every error is a call
-    return 0.0 if status is None else delay_of(status)
 
 
 def main() -> None:

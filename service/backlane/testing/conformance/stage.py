@@ -113,6 +113,13 @@ class Stage:
         report = session.report(lease, otherwise="an echo was leased and nothing came back")
         demand(report.kind == "complete", f"an echo was answered with {report.kind}")
 
+    def begins(self, session: Session) -> None:
+        """Wait until what was leased so far runs, as an echo that came later has; it needs a slot.
+
+        A drain may give back at once what has not begun.
+        """
+        self.echo(session, '"begun"')
+
     def make(
         self,
         callable_name: str,

@@ -1,7 +1,10 @@
 """The rules, in the order of proto/README.md §6: one module for each part of a stream's life."""
 
 from backlane.testing.conformance.rules import (
+    away,
     credit,
+    crossings,
+    deadlines,
     drain,
     future,
     hello,
@@ -9,6 +12,7 @@ from backlane.testing.conformance.rules import (
     liveness,
     outcomes,
     reconnect,
+    slow_drain,
     stops,
 )
 
@@ -17,10 +21,14 @@ RULES = (
     *credit.RULES,
     *leases.RULES,
     *liveness.RULES,
+    *deadlines.RULES,
     *outcomes.RULES,
+    *crossings.RULES,
     *stops.RULES,
     *reconnect.RULES,
+    *away.RULES,
     *drain.RULES,
+    *slow_drain.RULES,
     *future.RULES,
 )
 """All of them, each with a name of its own."""

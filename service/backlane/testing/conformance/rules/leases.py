@@ -71,7 +71,7 @@ def tokens_are_opaque(stage: Stage) -> None:
             report.item.execution_id == lease.execution.execution_id,
             f"a report names {report.item.execution_id!r} with the token of another execution",
         )
-        demand(token in session.ledger.acknowledged, f"{token[:40]!r} was not acknowledged")
+        session.acknowledged(lease)
 
 
 @rule("§2, §6 complete", Settings(concurrency=4))

@@ -22,19 +22,19 @@ EXIT_S: Final = 5.0
 """What a worker may take beyond its drain's own time, in seconds."""
 
 
-@rule("§6 Renewal, drain", Settings(concurrency=1, lease_ms=1000, drain_ms=10_000))
+@rule("§6 Renewal, drain", Settings(lease_ms=1000, drain_ms=10_000))
 def a_drain_keeps_its_leases(stage: Stage) -> None:
     """A draining worker goes on with its heartbeats while something runs."""
     session = stage.connect()
+    lease_s = stage.settings.lease_ms / 1000
     hold = stage.make(HOLD, json.dumps({"ms": 2 * stage.settings.lease_ms}))
     session.lease(hold)
-    session.acknowledged(hold)
+    stage.begins(session)
     stage.terminate()
     _wait_for_drain(session)
-    report = session.report(hold)
+    report = session.report(hold, within_s=2 * lease_s + EXIT_S)
     times = [at for at, _ in session.ledger.received if at <= report.at]
     longest_s = max(later - earlier for earlier, later in itertools.pairwise(times))
-    lease_s = stage.settings.lease_ms / 1000
     demand(
         longest_s < lease_s,
         f"a draining worker was silent for {longest_s:.2f} s with a lease of {lease_s:g} s",
@@ -47,7 +47,7 @@ def a_drain_outlives_its_stream(stage: Stage) -> None:
     first = stage.connect()
     hold = stage.make(HOLD, json.dumps({"ms": 1000}))
     first.lease(hold)
-    first.acknowledged(hold)
+    stage.begins(first)
     stage.terminate()
     _wait_for_drain(first)
     first.end(broken_connection())
