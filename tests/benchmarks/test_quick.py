@@ -1,10 +1,14 @@
 """The benchmark itself runs: each workload in its quick form, against a real server."""
 
 import json
+import math
 
 import pytest
 
 from tests.benchmarks.main import EXIT_CANNOT_RUN, EXIT_OK, WORKLOADS, main
+
+DIFFERENCES = {"memory, batches", "memory, stream with request ids", "of that, recovery"}
+"""Figures that may come out as nothing, or less, on a machine that is busy."""
 
 
 @pytest.mark.slow
@@ -15,7 +19,9 @@ def test_a_quick_run_reports_figures(workload: str, capsys: pytest.CaptureFixtur
     report = json.loads(capsys.readouterr().out)
 
     assert status == EXIT_OK
-    assert all(figure["value"] > 0 for figure in report["figures"][workload])
+    figures = report["figures"][workload]
+    assert all(math.isfinite(figure["value"]) for figure in figures)
+    assert all(figure["value"] > 0 for figure in figures if figure["name"] not in DIFFERENCES)
     assert {"commit", "grpcio", "processors", "fdatasync", "core build"} <= set(report["machine"])
 
 

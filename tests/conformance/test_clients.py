@@ -29,7 +29,8 @@ TOOL_ERROR: Final = records.ERROR_CATEGORY_TOOL_ERROR
 VALIDATION_ERROR: Final = records.ERROR_CATEGORY_VALIDATION_ERROR
 LINE_LENGTH_MAX: Final = 100
 SUMS: Final = 400
-HOLDS: Final = ('{"ms": 500}',) * 8
+HOLDS: Final = ('{"ms": 1500}',) * 8
+"""Longer than it takes to see that they run and to kill something."""
 URGENT: Final = 90
 
 WORKERS: dict[str, Callable[[], Command]] = {
@@ -89,7 +90,7 @@ def test_nothing_is_lost_or_done_twice_whoever_is_killed(
     # A worker is killed with leases in its hands.
     sums = [Sums(stage, produce, "while-a-worker-is-killed")]
     holds = stage.enqueue("conformance.hold", *HOLDS, priority=URGENT)
-    robbed = stage.held_by("first", holds)
+    robbed = stage.begun_by("first", holds)
     first.kill()
     stage.work(work, "third")
     assert {hold.attempt for hold in stage.ended(robbed)} == {2}
@@ -97,15 +98,15 @@ def test_nothing_is_lost_or_done_twice_whoever_is_killed(
     # The server is killed while both workers run something: they come back with what they hold.
     sums.append(Sums(stage, produce, "while-the-server-is-killed"))
     kept = stage.enqueue("conformance.hold", *HOLDS, priority=URGENT)
-    stage.held_by("second", kept)
-    stage.held_by("third", kept)
+    stage.begun_by("second", kept)
+    stage.begun_by("third", kept)
     stage.server.restart()
     assert {hold.attempt for hold in stage.ended(kept)} == {1}
 
     # A worker is told to stop: it ends what it runs, and takes nothing more.
     sums.append(Sums(stage, produce, "while-a-worker-drains"))
     holds = stage.enqueue("conformance.hold", *HOLDS, priority=URGENT)
-    last = stage.held_by("second", holds)
+    last = stage.begun_by("second", holds)
     second.send_signal(signal.SIGTERM)
     assert second.wait(10) == 0
     assert {(hold.attempt, hold.worker_id) for hold in stage.ended(last)} == {(1, "second")}
@@ -130,7 +131,7 @@ def check_records(everything: Sequence[records.BackgroundExecution], count: int)
 def test_a_cancel_and_a_timeout_stop_what_runs(stage: Stage, worker: str) -> None:
     stage.work(WORKERS[worker](), "first")
     cancelled = stage.enqueue("conformance.hold", "{}")
-    stage.held_by("first", cancelled)
+    stage.begun_by("first", cancelled)
     stage.cancel(*cancelled)
     late = stage.enqueue("conformance.hold", "{}", timeout_ms=200)
 
@@ -165,7 +166,7 @@ def test_an_output_that_the_server_refuses_fails_alone(stage: Stage, worker: str
 def test_a_drain_gives_back_what_does_not_end(stage: Stage, worker: str) -> None:
     process = stage.work(WORKERS[worker](), "first", drain_ms=100)
     made = stage.enqueue("conformance.hold", "{}")
-    stage.held_by("first", made)
+    stage.begun_by("first", made)
     process.send_signal(signal.SIGTERM)
 
     assert process.wait(10) == 0

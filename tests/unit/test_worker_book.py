@@ -1,7 +1,6 @@
 """What a worker says on its stream, and says again on the next."""
 
 import itertools
-import threading
 from collections.abc import Iterator
 
 from backlane.v1 import worker_service_pb2 as api
@@ -106,7 +105,7 @@ def test_a_lease_that_the_server_does_not_welcome_is_lost_unless_its_result_is_o
 
 
 def test_a_drain_ends_the_messages_once_everything_is_answered() -> None:
-    book = Book(4, NEVER_SILENT_S, crossing_s=0.0)
+    book = Book(4, NEVER_SILENT_S)
     messages = book.begin_stream(api.WorkHello())
     kinds(messages, 2)
     book.arrive([lease("a"), lease("b")], acknowledge=False)
@@ -193,27 +192,18 @@ def test_what_follows_a_refusal_is_held_while_it_waits() -> None:
     assert [ref("a")] == list(next(book.begin_stream(api.WorkHello())).hello.held)
 
 
-def test_a_drain_looks_out_for_leases_that_are_on_their_way() -> None:
-    book = Book(4, NEVER_SILENT_S, crossing_s=NEVER_SILENT_S)
+def test_a_lease_that_comes_after_the_last_word_is_spoken_of_on_the_next_stream() -> None:
+    book = Book(4, NEVER_SILENT_S)
     messages = book.begin_stream(api.WorkHello())
     kinds(messages, 2)
     book.drain()
-    said: list[str | None] = []
-    has_drained, has_released = threading.Event(), threading.Event()
+    assert kinds(messages, 2) == ["drain"]
 
-    def say() -> None:
-        for message in messages:
-            kind = message.WhichOneof("message")
-            said.append(kind)
-            {"drain": has_drained, "release": has_released}[str(kind)].set()
+    book.arrive([lease("a")])
+    again = book.begin_stream(api.WorkHello())
+    hello = next(again).hello
+    book.welcome(hello.held)
+    book.settle([completion("a")])
 
-    sender = threading.Thread(target=say)
-    sender.start()
-    assert has_drained.wait(20)
-    book.arrive([lease("a")], acknowledge=False)
-    book.settle([ref("a")])
-
-    assert has_released.wait(20)
-    book.give_up_stream()
-    sender.join(20)
-    assert said == ["drain", "release"]
+    assert [ref("a")] == list(hello.held)
+    assert kinds(again, 2) == ["drain", "complete"]

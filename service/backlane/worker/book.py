@@ -11,7 +11,6 @@ slots alone.
 from __future__ import annotations
 
 import threading
-import time
 from collections import deque
 from typing import TYPE_CHECKING, Final, cast
 
@@ -24,9 +23,6 @@ Result = api.CompleteResult | api.Failure | api.LeaseRef
 """What became of a lease; a bare `LeaseRef` gives it back."""
 
 MESSAGE_ITEMS_MAX: Final = 1000
-CROSSING_S: Final = 0.25
-"""Nothing tells a worker that its drain has arrived. What was leased before is there by then; a
-stream that ends too early leaves such a lease to run out."""
 MESSAGE_BYTES: Final = 4 << 20
 """Results of that many encoded bytes close a message; the transport takes five times as much."""
 
@@ -34,16 +30,13 @@ MESSAGE_BYTES: Final = 4 << 20
 class Book:
     """Leases held, results not answered, credit given. Every method is safe from any thread."""
 
-    def __init__(self, slots: int, silence_s: float, crossing_s: float = CROSSING_S) -> None:
+    def __init__(self, slots: int, silence_s: float) -> None:
         """Begin with nothing.
 
         Args:
             slots: how many leases may run here at once.
             silence_s: after how many seconds without a message a heartbeat is due.
-            crossing_s: for how many seconds a drain looks out for leases on their way.
         """
-        self._crossing_s = crossing_s
-        self._drained_at = 0.0
         self._slots = slots
         self._silence_s = silence_s
         # A reentrant lock, because a signal's handler may call `drain` wherever it interrupts.
@@ -182,7 +175,6 @@ class Book:
         with self._said:
             if not self._draining:
                 self._draining = True
-                self._drained_at = time.monotonic()
                 self._control.append(api.WorkRequest(drain=api.WorkDrain()))
                 self._said.notify_all()
 
@@ -214,19 +206,12 @@ class Book:
                 if request is not None:
                     return request
                 if (self._draining or self._server_drains) and self.is_empty:
-                    left_s = self._crossing_left_s()
-                    if left_s <= 0:
-                        return None
-                    self._said.wait(left_s)
-                elif not self._said.wait(self._silence_s):
+                    # Leases on their way still come before the server ends the stream; the next
+                    # stream speaks of them.
+                    return None
+                if not self._said.wait(self._silence_s):
                     return api.WorkRequest(heartbeat=api.WorkHeartbeat())
             return None
-
-    def _crossing_left_s(self) -> float:
-        """Return for how long leases may still come that this worker's drain has crossed."""
-        if self._server_drains or not self._credit:
-            return 0.0
-        return self._drained_at + self._crossing_s - time.monotonic()
 
     def _take(self) -> api.WorkRequest | None:
         if self._control:

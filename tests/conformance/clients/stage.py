@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 PATIENCE_S: Final = 30
 LEASE_MS: Final = 3000
-RUNNING: Final = records.BACKGROUND_EXECUTION_STATUS_RUNNING
 CHANNEL_OPTIONS: Final = (
     ("grpc.initial_reconnect_backoff_ms", 50),
     ("grpc.max_reconnect_backoff_ms", 500),
@@ -109,16 +108,18 @@ class Stage:
         self.made += made
         return made
 
-    def held_by(self, worker: str, among: Sequence[str]) -> list[str]:
-        """Wait until a worker holds some of these executions, and return them."""
-        request = api.ListRequest(tenant_id=self.tenant, status=RUNNING, page_size=1000)
+    def begun_by(self, worker: str, among: Sequence[str]) -> list[str]:
+        """Wait until a worker runs some of these holds, as it logs, and return them.
+
+        That the server counts them as leased is not enough: a worker may give back at once what has
+        not begun.
+        """
         deadline = time.monotonic() + PATIENCE_S
         while time.monotonic() < deadline:
-            listed = self._calls.List(request, timeout=PATIENCE_S, wait_for_ready=True)
-            held = [item.execution_id for item in listed.executions if item.worker_id == worker]
-            if found := sorted(set(held) & set(among)):
+            log = self.log(worker)
+            if found := [execution_id for execution_id in among if execution_id in log]:
                 return found
-        raise AssertionError(f"{worker} took nothing in {PATIENCE_S} s")
+        raise AssertionError(f"{worker} began nothing in {PATIENCE_S} s")
 
     def ended(self, execution_ids: Sequence[str]) -> list[records.BackgroundExecution]:
         """Wait for the ends of executions and return their records."""

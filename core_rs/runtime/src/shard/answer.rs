@@ -312,6 +312,7 @@ impl Shard {
             self.send_message(ticket, reply::work_leases(&leases));
         }
         self.line_up_stream(ticket);
+        self.next_frame(ticket);
     }
 
     // What happened to it while its payload was read, such as a cancel, belongs into the lease.

@@ -35,9 +35,15 @@ pub(super) struct Stream {
 }
 
 impl Stream {
-    /// Whether more leases may be sent.
+    /// Whether no more leases may be sent.
     pub(super) const fn is_full(&self) -> bool {
-        self.unwritten_bytes + self.promised_bytes > FULL_BYTES
+        self.half_closed || self.unwritten_bytes + self.promised_bytes > FULL_BYTES
+    }
+
+    /// Whether all was said on both sides. Leases whose payload is being read are still to come:
+    /// the worker hears of them before the end, and gives them back or comes again for them.
+    const fn is_over(&self) -> bool {
+        self.half_closed && self.promised_bytes == 0
     }
 
     /// Whether its messages have to wait until the client takes what was answered. A worker has
@@ -99,11 +105,7 @@ impl Shard {
     }
 
     fn after_frames(&mut self, ticket: Ticket) {
-        if self
-            .streams
-            .get(&ticket)
-            .is_some_and(|stream| stream.half_closed)
-        {
+        if self.streams.get(&ticket).is_some_and(Stream::is_over) {
             self.end_stream(ticket, None);
         }
     }

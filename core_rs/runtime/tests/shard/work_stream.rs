@@ -250,6 +250,22 @@ fn a_half_closed_stream_answers_what_was_sent_and_ends() {
 }
 
 #[test]
+fn leases_on_their_way_leave_before_a_half_closed_stream_ends() {
+    let mut desk = Desk::new();
+    let id = desk.make(&request("a"));
+    desk.restart();
+    let stream = greeted(&mut desk, 0);
+    up(&mut desk, stream, credit(1, 0));
+    up(&mut desk, stream, Up::Drain(v1::WorkDrain {}));
+    desk.send(Input::HalfClose(stream));
+    desk.make(&request("b"));
+    let leased = leases(&mut desk, stream);
+    let ids = leased.iter().map(|lease| lease_ref(lease).execution_id);
+    assert_eq!(vec![id], ids.collect::<Vec<_>>());
+    assert_eq!(Some(CompletionKind::End), desk.next(stream));
+}
+
+#[test]
 fn a_draining_worker_gets_no_more_leases() {
     let mut desk = Desk::new();
     let stream = greeted(&mut desk, 3);

@@ -13,8 +13,9 @@ export const callables = {
     throw new Failure(messageOf(execution.input ?? ''));
   },
 
-  /** Runs until `ms` milliseconds are over, or it is told to stop. */
-  'conformance.hold': json(async (input, signal) => {
+  /** Runs until `ms` milliseconds are over, or it is told to stop. Logs that it has begun. */
+  'conformance.hold': json(async (input, signal, { execution }) => {
+    console.error(`holding ${execution.executionId}`);
     await (input?.ms === undefined ? aborted(signal) : sleep(input.ms, undefined, { signal }));
     return null;
   }),

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"log/slog"
 	"time"
 
 	backlane "example.com/backlane/gen/backlane/v1"
@@ -12,7 +13,7 @@ import (
 var callables = map[string]worker.Callable{
 	"conformance.echo": worker.JSON(echo),
 	"conformance.fail": fail,
-	"conformance.hold": worker.JSON(hold),
+	"conformance.hold": hold,
 	"conformance.sum":  worker.JSON(sum),
 }
 
@@ -36,8 +37,13 @@ type holdInput struct {
 	Milliseconds *int64 `json:"ms"`
 }
 
-// hold runs until its time is over or it is told to stop.
-func hold(ctx context.Context, input holdInput) (any, error) {
+// hold runs until its time is over or it is told to stop. It logs that it has begun.
+func hold(ctx context.Context, lease *backlane.Lease) (any, error) {
+	slog.Info("holding", "execution", lease.GetExecution().GetExecutionId())
+	return worker.JSON(wait)(ctx, lease)
+}
+
+func wait(ctx context.Context, input holdInput) (any, error) {
 	var over <-chan time.Time
 	if input.Milliseconds != nil {
 		over = time.After(time.Duration(*input.Milliseconds) * time.Millisecond)
