@@ -4,42 +4,26 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeVar, Unpack, cast, overload
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar, Unpack, cast, overload
 
 from backlane import errors
+from backlane.client.aio_follow import AsyncFollower
 from backlane.client.aio_pipe import AsyncPipe
-from backlane.client.base import (
-    WAIT_IDS_MAX,
-    ClientBase,
-    Slices,
-    WaitResult,
-    checked,
-    completed,
-    ids_of,
-    is_bare,
-    outcome_of,
-    put_together,
-)
-from backlane.client.caller import AsyncCaller
+from backlane.client.base import Slices, checked, completed, put_together
 from backlane.client.handle import AsyncHandle
 from backlane.client.target import load
 from backlane.schema.options import ABSENT
-from backlane.schema.records import BackgroundExecution, QueueStats
+from backlane.schema.records import BackgroundExecution
 from backlane.v1 import execution_service_pb2 as api
-from backlane.v1.execution_service_pb2_grpc import ExecutionServiceStub
 
 if TYPE_CHECKING:
     import builtins
-    from collections.abc import AsyncIterator, Iterable, Sequence
-    from types import TracebackType
+    from collections.abc import Iterable, Sequence
 
-    from google.protobuf.message import Message
-
-    from backlane.client.base import Named, Slice, Until
+    from backlane.client.base import Slice
     from backlane.client.outbox import Outcome
     from backlane.client.target import Takes, TakesNothing, Target
     from backlane.schema.options import EnqueueOptions
-    from backlane.schema.records import Status
 
     Waiting = deque[tuple[Slice, asyncio.Task[Sequence[Outcome] | None]]]
 
@@ -50,7 +34,7 @@ SLICES_IN_FLIGHT: Final = 16
 """Messages of `enqueue_many` that wait for their answers at once."""
 
 
-class AsyncClient(ClientBase):
+class AsyncClient(AsyncFollower):
     """The calls of a producer, for one tenant, in one event loop.
 
     Enqueues of all tasks share one stream, in which what gathers meanwhile is one message. What
@@ -65,30 +49,16 @@ class AsyncClient(ClientBase):
             assert (await handle.cancel()).status == "cancelled"
     """
 
-    def _open(self) -> None:
-        self._loop: asyncio.AbstractEventLoop | None = None
-
-    async def __aenter__(self) -> Self:
-        """Return itself."""
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Close it."""
-        await self.close()
+    def _open_in_loop(self) -> None:
+        super()._open_in_loop()
+        self._pipe = AsyncPipe(self._open_stream, waits=self._waits)
 
     async def close(self) -> None:
         """Close the channel; calls in progress end as cancelled. After a fork it does nothing."""
-        if self._is_forked:
-            return
-        self._ensure_open()
-        self._caller.is_closed = True
-        await self._pipe.close()
-        await self._channel.close()
+        if not self._is_forked:
+            self._ensure_open()
+            await self._pipe.close()
+        await super().close()
 
     @overload
     async def enqueue(
@@ -280,124 +250,6 @@ class AsyncClient(ClientBase):
                     execution.execution_id, execution.status, wait_timeout or 0.0
                 )
 
-    async def get(self, execution_id: str) -> BackgroundExecution:
-        """Read one execution, in full.
-
-        Raises:
-            ExecutionNotFoundError: this tenant has none of that id.
-        """
-        answer = await self._call("Get", self._get_request(execution_id))
-        return BackgroundExecution(answer.execution)
-
-    def handle(self, execution_id: str) -> AsyncHandle[Any]:
-        """Return a handle to an execution by its id; nothing is asked of the server."""
-        return AsyncHandle(self, execution_id, None, existing=True)
-
-    async def list(
-        self, *, status: Status | str | None = None, limit: int | None = None, full: bool = False
-    ) -> AsyncIterator[BackgroundExecution]:
-        """Yield executions, newest first, a page at a time as they are drawn.
-
-        Args:
-            status: only those that stand there.
-            limit: how many at most; None for all.
-            full: with input, output, context and metadata.
-        """
-        request = self._list_request(status, limit, full=full)
-        left = limit
-        while left is None or left > 0:
-            page = await self._call("List", request)
-            for proto in page.executions[:left]:
-                yield BackgroundExecution(proto)
-            if not page.next_page_token:
-                return
-            left = None if left is None else left - len(page.executions)
-            request.page_token = page.next_page_token
-
-    async def wait(
-        self,
-        executions: Iterable[Named | str],
-        *,
-        until: Until = "all",
-        timeout: float | None = None,
-    ) -> WaitResult:
-        """Wait until executions have ended, however they do.
-
-        Args:
-            executions: handles or ids; one that is named twice counts once.
-            until: `all`, `any`, or how many. Other than `all` it takes 1 000 at most.
-            timeout: how long to wait, in seconds; None waits for ever, 0 looks once.
-
-        Raises:
-            ValueError: there is nothing to wait for, or `until` does not fit.
-            BacklaneError: the server cannot be asked.
-        """
-        ids = ids_of(executions, until)
-        slices = Slices(timeout)
-        outcomes: builtins.list[BackgroundExecution | errors.BacklaneError] = []
-        satisfied = True
-        for start in range(0, len(ids), WAIT_IDS_MAX):
-            some = ids[start : start + WAIT_IDS_MAX]
-            part = await self._wait_for(some, until, slices.left_s)
-            outcomes += part.outcomes
-            satisfied = satisfied and part.satisfied
-        return WaitResult(outcomes, satisfied)
-
-    async def cancel(self, execution: Named | str) -> BackgroundExecution:
-        """End a queued execution, or ask the holder of a running one to stop.
-
-        Raises:
-            TransitionNotAllowedError: it has ended already.
-            ExecutionNotFoundError: this tenant has none of that id.
-        """
-        [execution_id] = ids_of([execution], "all")
-        answer = await self._call("Cancel", self._cancel_request(execution_id))
-        return BackgroundExecution(answer.execution)
-
-    async def peek(
-        self, *, limit: int = 10, callables: Sequence[str] = ()
-    ) -> Sequence[BackgroundExecution]:
-        """Return the next executions in the order they would be leased, leasing none.
-
-        Args:
-            limit: how many at most, 1 to 1 000.
-            callables: those to look at: names, `prefix.*` or `*`; none means all.
-        """
-        answer = await self._call("Peek", self._peek_request(limit, callables))
-        shown = [BackgroundExecution(proto) for proto in answer.executions]
-        return [await self.get(one.execution_id) if is_bare(one) else one for one in shown]
-
-    async def stats(self) -> QueueStats:
-        """Count what is unfinished."""
-        request = api.GetQueueStatsRequest(tenant_id=self.tenant)
-        return QueueStats(await self._call("GetQueueStats", request))
-
-    async def _finished(self, execution_id: str, timeout: float | None) -> BackgroundExecution:
-        """Wait for one execution, and read it in full."""
-        part = await self._wait_for([execution_id], "all", timeout)
-        [outcome] = part.outcomes
-        if isinstance(outcome, errors.BacklaneError):
-            raise self._explained(outcome)
-        if not part.satisfied:
-            raise errors.NotFinishedError(execution_id, outcome.status, timeout or 0.0)
-        return await self.get(execution_id)
-
-    async def _wait_for(
-        self, ids: Sequence[str], until: Until, timeout: float | None
-    ) -> WaitResult:
-        slices = Slices(timeout)
-        request = self._wait_request(ids, until)
-        while True:
-            answer = await self._call("Wait", request, slices=slices)
-            if answer.satisfied or slices.is_over:
-                break
-        outcomes = [outcome_of(outcome) for outcome in answer.outcomes]
-        shown = [
-            await self.get(ids[index]) if is_bare(outcome) else outcome
-            for index, outcome in enumerate(outcomes)
-        ]
-        return WaitResult(shown, answer.satisfied)
-
     async def _note(
         self,
         waited: tuple[Slice, asyncio.Task[Sequence[Outcome] | None]],
@@ -414,35 +266,5 @@ class AsyncClient(ClientBase):
         into += self._handled(put_together(part, outcomes), target, AsyncHandle)
         return answered
 
-    def _ensure_open(self) -> None:
-        """Open the channel in the loop of the first call, which it belongs to.
-
-        Raises:
-            RuntimeError: another loop runs by now.
-        """
-        loop = asyncio.get_running_loop()
-        if self._loop is loop:
-            return
-        if self._loop is not None:
-            raise RuntimeError("this AsyncClient belongs to another event loop: make one for each")
-        self._loop = loop
-        self._channel = self.endpoint.open_aio()
-        self._stub = ExecutionServiceStub(self._channel)
-        self._pipe = AsyncPipe(self._open_stream, waits=self._waits)
-        self._caller = AsyncCaller(self._channel, self.endpoint, waits=self._waits)
-
     def _open_stream(self) -> Any:  # noqa: ANN401  # the call's type has three parameters
         return self._stub.EnqueueStream(metadata=self.endpoint.metadata, wait_for_ready=self._waits)
-
-    async def _call(
-        self,
-        name: str,
-        request: Message,
-        timeout_s: float | None = None,
-        slices: Slices | None = None,
-    ) -> Any:  # noqa: ANN401  # each call has an answer of its own
-        self._check_process()
-        self._ensure_open()
-        timeout_s = self._call_timeout_s if timeout_s is None else timeout_s
-        method = getattr(self._stub, name)
-        return await self._caller.call(method, request, timeout_s, slices)

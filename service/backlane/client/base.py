@@ -6,6 +6,7 @@ import itertools
 import os
 import time
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeAlias
 
 from backlane import errors
@@ -132,6 +133,10 @@ class ClientBase:
     def _open(self) -> None:
         """Open what the kind of client needs."""
 
+    def _now(self) -> datetime:
+        """Return what delays count from, in UTC."""
+        return datetime.now(UTC)
+
     def __repr__(self) -> str:
         """Name the server and the tenant."""
         return f"<{type(self).__name__} {self.endpoint.target} tenant {self.tenant}>"
@@ -167,7 +172,7 @@ class ClientBase:
         self._check_process()
         name, target = resolve(called, given)
         chosen = merged(target.defaults if target is not None else {}, options)
-        request = enqueue_request(self.tenant, name, given, chosen)
+        request = enqueue_request(self.tenant, name, given, chosen, self._now())
         if not request.request_id:
             request.request_id = self._ids()
         return Prepared(request, check_size(request), target, self._timeout_of(chosen))
@@ -179,7 +184,7 @@ class ClientBase:
         self._check_process()
         name, target = resolve(called, ABSENT)
         chosen = merged(target.defaults if target is not None else {}, options)
-        template = enqueue_request(self.tenant, name, ABSENT, chosen)
+        template = enqueue_request(self.tenant, name, ABSENT, chosen, self._now())
         prefix = template.request_id
         ids = map(f"{prefix}-{{}}".format, itertools.count(1)) if prefix else iter(self._ids, None)
         return target, self._timeout_of(chosen), _sliced(template, iter(inputs), ids)

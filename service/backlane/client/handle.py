@@ -8,8 +8,8 @@ from backlane.client.base import completed
 from backlane.client.target import load
 
 if TYPE_CHECKING:
-    from backlane.client.aio import AsyncClient
-    from backlane.client.sync import Client
+    from backlane.client.aio_follow import AsyncFollower
+    from backlane.client.follow import Follower
     from backlane.client.target import Target
     from backlane.schema.records import BackgroundExecution
 
@@ -27,7 +27,7 @@ class Handle(Generic[T_co]):
     __slots__ = ("_client", "_target", "execution_id", "existing")
 
     def __init__(
-        self, client: Client, execution_id: str, target: Target | None, *, existing: bool = False
+        self, client: Follower, execution_id: str, target: Target | None, *, existing: bool = False
     ) -> None:
         """Point at an execution; made by the client."""
         self._client = client
@@ -86,7 +86,7 @@ class AsyncHandle(Generic[T_co]):
 
     def __init__(
         self,
-        client: AsyncClient,
+        client: AsyncFollower,
         execution_id: str,
         target: Target | None,
         *,

@@ -42,9 +42,16 @@ class RequestIds:
 
 
 def enqueue_request(
-    tenant_id: str, callable_name: str, given: object, options: EnqueueOptions
+    tenant_id: str, callable_name: str, given: object, options: EnqueueOptions, now: datetime
 ) -> api.EnqueueRequest:
     """Make the request of an enqueue, but for its request id.
+
+    Args:
+        tenant_id: whose execution it is.
+        callable_name: what it calls.
+        given: its input.
+        options: all else.
+        now: what a delay counts from.
 
     Raises:
         InvalidInputError: something cannot be sent.
@@ -55,7 +62,7 @@ def enqueue_request(
         raise errors.InvalidInputError(f"callable {callable_name!r}: {error}") from error
     for name, value in options.items():
         try:
-            _SETTERS[name](request, value)
+            _SETTERS[name](request, now + _delay(value) if name == "delay" else value)
         except KeyError:
             raise InvalidInputError(
                 f"{name} is no option of an enqueue; there are {', '.join(_SETTERS)}"
@@ -150,11 +157,11 @@ def _set_instant(request: api.EnqueueRequest, name: str, given: datetime) -> Non
     getattr(request, name).FromDatetime(given.astimezone(UTC))
 
 
-def _set_delay(request: api.EnqueueRequest, given: float | timedelta) -> None:
+def _delay(given: Any) -> timedelta:  # noqa: ANN401  # refused where it is none
     span = given if isinstance(given, timedelta) else timedelta(seconds=given)
     if span < timedelta(0):
         raise ValueError("it must not be negative")
-    request.not_before.FromDatetime(datetime.now(UTC) + span)
+    return span
 
 
 def _set_metadata(request: api.EnqueueRequest, given: Mapping[str, object]) -> None:
@@ -210,7 +217,7 @@ _SETTERS: Final[Mapping[str, Callable[[api.EnqueueRequest, Any], None]]] = {
     "priority": _set_priority,
     "timeout": _set_timeout,
     "retry": _set_retry,
-    "delay": _set_delay,
+    "delay": _instant("not_before"),
     **{name: _instant(name) for name in _INSTANTS},
     "context": lambda request, given: request.context.update(given),
     "metadata": _set_metadata,

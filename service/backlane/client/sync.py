@@ -3,55 +3,37 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeVar, Unpack, cast, overload
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar, Unpack, cast, overload
 
 from backlane import errors
-from backlane.client.base import (
-    WAIT_IDS_MAX,
-    ClientBase,
-    Slices,
-    WaitResult,
-    checked,
-    completed,
-    ids_of,
-    is_bare,
-    outcome_of,
-    put_together,
-)
-from backlane.client.caller import Caller
+from backlane.client.base import Slices, checked, completed, put_together
+from backlane.client.follow import Follower
 from backlane.client.handle import Handle
 from backlane.client.pipe import Pipe
 from backlane.client.target import load
 from backlane.schema.options import ABSENT
-from backlane.schema.records import BackgroundExecution, QueueStats
+from backlane.schema.records import BackgroundExecution
 from backlane.v1 import execution_service_pb2 as api
-from backlane.v1.execution_service_pb2_grpc import ExecutionServiceStub
 
 if TYPE_CHECKING:
     import builtins
     from collections.abc import Callable, Iterable, Iterator, Sequence
-    from types import TracebackType
 
-    import grpc
-
-    from backlane.client.base import Named, Slice, Until
+    from backlane.client.base import Slice
     from backlane.client.outbox import Outcome
     from backlane.client.target import Takes, TakesNothing, Target
     from backlane.schema.options import EnqueueOptions
-    from backlane.schema.records import Status
 
     Waiting = deque[tuple[Slice, Callable[[], Sequence[Outcome] | None]]]
 
 I = TypeVar("I")  # noqa: E741  # the input's type
 O = TypeVar("O")  # noqa: E741  # the output's type
-Request = TypeVar("Request")
-Answer = TypeVar("Answer")
 
 SLICES_IN_FLIGHT: Final = 16
 """Messages of `enqueue_many` that wait for their answers at once."""
 
 
-class Client(ClientBase):
+class Client(Follower):
     """The calls of a producer, for one tenant. Safe to use from many threads, but not after a fork.
 
     Enqueues of all threads share one stream, in which what gathers meanwhile is one message. What
@@ -66,32 +48,14 @@ class Client(ClientBase):
     """
 
     def _open(self) -> None:
-        self._channel = self.endpoint.open()
-        self._stub = ExecutionServiceStub(self._channel)
+        super()._open()
         self._pipe = Pipe(self._open_stream, waits=self._waits)
-        self._caller = Caller(self._channel, self.endpoint, waits=self._waits)
-
-    def __enter__(self) -> Self:
-        """Return itself."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Close it."""
-        self.close()
 
     def close(self) -> None:
         """Close the channel; calls in progress end as cancelled. After a fork it does nothing."""
-        if self._is_forked:
-            # gRPC's locks are as the fork found them: closing could wait for ever.
-            return
-        self._caller.is_closed = True
-        self._pipe.close()
-        self._channel.close()
+        if not self._is_forked:
+            self._pipe.close()
+        super().close()
 
     @overload
     def enqueue(
@@ -275,122 +239,6 @@ class Client(ClientBase):
                     execution.execution_id, execution.status, wait_timeout or 0.0
                 )
 
-    def get(self, execution_id: str) -> BackgroundExecution:
-        """Read one execution, in full.
-
-        Raises:
-            ExecutionNotFoundError: this tenant has none of that id.
-        """
-        answer = self._call(self._stub.Get, self._get_request(execution_id))
-        return BackgroundExecution(answer.execution)
-
-    def handle(self, execution_id: str) -> Handle[Any]:
-        """Return a handle to an execution by its id; nothing is asked of the server."""
-        return Handle(self, execution_id, None, existing=True)
-
-    def list(
-        self, *, status: Status | str | None = None, limit: int | None = None, full: bool = False
-    ) -> Iterator[BackgroundExecution]:
-        """Yield executions, newest first, a page at a time as they are drawn.
-
-        Args:
-            status: only those that stand there.
-            limit: how many at most; None for all.
-            full: with input, output, context and metadata.
-        """
-        request = self._list_request(status, limit, full=full)
-        left = limit
-        while left is None or left > 0:
-            page = self._call(self._stub.List, request)
-            for proto in page.executions[:left]:
-                yield BackgroundExecution(proto)
-            if not page.next_page_token:
-                return
-            left = None if left is None else left - len(page.executions)
-            request.page_token = page.next_page_token
-
-    def wait(
-        self,
-        executions: Iterable[Named | str],
-        *,
-        until: Until = "all",
-        timeout: float | None = None,
-    ) -> WaitResult:
-        """Wait until executions have ended, however they do.
-
-        Args:
-            executions: handles or ids; one that is named twice counts once.
-            until: `all`, `any`, or how many. Other than `all` it takes 1 000 at most.
-            timeout: how long to wait, in seconds; None waits for ever, 0 looks once.
-
-        Raises:
-            ValueError: there is nothing to wait for, or `until` does not fit.
-            BacklaneError: the server cannot be asked.
-        """
-        ids = ids_of(executions, until)
-        slices = Slices(timeout)
-        outcomes: builtins.list[BackgroundExecution | errors.BacklaneError] = []
-        satisfied = True
-        for start in range(0, len(ids), WAIT_IDS_MAX):
-            some = ids[start : start + WAIT_IDS_MAX]
-            part = self._wait_for(some, until, slices.left_s)
-            outcomes += part.outcomes
-            satisfied = satisfied and part.satisfied
-        return WaitResult(outcomes, satisfied)
-
-    def cancel(self, execution: Named | str) -> BackgroundExecution:
-        """End a queued execution, or ask the holder of a running one to stop.
-
-        Raises:
-            TransitionNotAllowedError: it has ended already.
-            ExecutionNotFoundError: this tenant has none of that id.
-        """
-        [execution_id] = ids_of([execution], "all")
-        answer = self._call(self._stub.Cancel, self._cancel_request(execution_id))
-        return BackgroundExecution(answer.execution)
-
-    def peek(
-        self, *, limit: int = 10, callables: Sequence[str] = ()
-    ) -> Sequence[BackgroundExecution]:
-        """Return the next executions in the order they would be leased, leasing none.
-
-        Args:
-            limit: how many at most, 1 to 1 000.
-            callables: those to look at: names, `prefix.*` or `*`; none means all.
-        """
-        answer = self._call(self._stub.Peek, self._peek_request(limit, callables))
-        shown = [BackgroundExecution(proto) for proto in answer.executions]
-        return [self.get(one.execution_id) if is_bare(one) else one for one in shown]
-
-    def stats(self) -> QueueStats:
-        """Count what is unfinished."""
-        request = api.GetQueueStatsRequest(tenant_id=self.tenant)
-        return QueueStats(self._call(self._stub.GetQueueStats, request))
-
-    def _finished(self, execution_id: str, timeout: float | None) -> BackgroundExecution:
-        """Wait for one execution, and read it in full."""
-        part = self._wait_for([execution_id], "all", timeout)
-        [outcome] = part.outcomes
-        if isinstance(outcome, errors.BacklaneError):
-            raise self._explained(outcome)
-        if not part.satisfied:
-            raise errors.NotFinishedError(execution_id, outcome.status, timeout or 0.0)
-        return self.get(execution_id)
-
-    def _wait_for(self, ids: Sequence[str], until: Until, timeout: float | None) -> WaitResult:
-        slices = Slices(timeout)
-        request = self._wait_request(ids, until)
-        while True:
-            answer = self._call(self._stub.Wait, request, slices=slices)
-            if answer.satisfied or slices.is_over:
-                break
-        outcomes = [outcome_of(outcome) for outcome in answer.outcomes]
-        shown = [
-            self.get(ids[index]) if is_bare(outcome) else outcome
-            for index, outcome in enumerate(outcomes)
-        ]
-        return WaitResult(shown, answer.satisfied)
-
     def _note(
         self,
         waited: tuple[Slice, Callable[[], Sequence[Outcome] | None]],
@@ -411,14 +259,3 @@ class Client(ClientBase):
         return self._stub.EnqueueStream(
             messages, metadata=self.endpoint.metadata, wait_for_ready=self._waits
         )
-
-    def _call(
-        self,
-        method: grpc.UnaryUnaryMultiCallable[Request, Answer],
-        request: Request,
-        timeout_s: float | None = None,
-        slices: Slices | None = None,
-    ) -> Answer:
-        self._check_process()
-        timeout_s = self._call_timeout_s if timeout_s is None else timeout_s
-        return self._caller.call(method, request, timeout_s, slices)
