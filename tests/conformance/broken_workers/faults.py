@@ -52,7 +52,10 @@ FAULTS: dict[str, tuple[str, ...]] = {
     ),
     "drop-at-drain": ("a-drain-gives-back-what-outlasts-it",),
     "no-wait-outcomes": ("a-drain-waits-for-outcomes",),
-    "drop-late": ("a-lease-that-crosses-a-drain-is-not-lost",),
+    "drop-late": (
+        "a-lease-that-crosses-a-drain-is-not-lost",
+        "a-lease-that-crosses-the-half-close-is-not-lost",
+    ),
     "linger": ("an-idle-worker-drains-at-once", OTHERS_TOO),
     "ignore-server-drain": ("a-server-that-drains-is-left-and-found-again",),
     "mute-drain": ("a-drain-keeps-its-leases",),

@@ -1,4 +1,7 @@
-"""Owns the server that the kit plays: real gRPC, one `Work` stream a session, any port."""
+"""Owns the server that the kit plays: real gRPC, one `Work` stream a session, any port.
+
+Of the unary calls it has `Release` alone, for leases that came when a stream could take no word.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 import grpc
 from grpc_status import rpc_status
 
-from backlane.testing.conformance.session import EndOfStream, Session
+from backlane.testing.conformance.session import EndOfStream, Session, outcome_of
 from backlane.v1 import worker_service_pb2 as api
 
 if TYPE_CHECKING:
@@ -35,12 +38,14 @@ class PlayedServer:
     Attributes:
         port: where it is; a restart keeps it.
         refused: when streams were refused, in seconds of the monotonic clock.
+        released: the tokens of leases that were given back by a call.
     """
 
     def __init__(self, transcript: Transcript, patience_s: float) -> None:
         """Make a server; `start` opens its port."""
         self.port = 0
         self.refused: list[float] = []
+        self.released: set[str] = set()
         self._transcript = transcript
         self._patience_s = patience_s
         self._changed = threading.Condition()
@@ -86,12 +91,26 @@ class PlayedServer:
             return self._changed.wait_for(lambda: len(self.refused) >= count, within_s)
 
     def _handlers(self) -> grpc.GenericRpcHandler:
-        """Serve `Work` alone: a worker under test has no need of the unary calls."""
         work = grpc.stream_stream_rpc_method_handler(
             self._work, api.WorkRequest.FromString, api.WorkResponse.SerializeToString
         )
+        release = grpc.unary_unary_rpc_method_handler(
+            self._release, api.ReleaseRequest.FromString, api.ReleaseResponse.SerializeToString
+        )
         service = api.DESCRIPTOR.services_by_name["WorkerService"].full_name
-        return grpc.method_handlers_generic_handler(service, {"Work": work})
+        return grpc.method_handlers_generic_handler(service, {"Work": work, "Release": release})
+
+    def _release(
+        self, request: api.ReleaseRequest, _context: grpc.ServicerContext
+    ) -> api.ReleaseResponse:
+        """Take leases back."""
+        self._transcript.note(f"worker: calls Release for {len(request.releases)} leases")
+        with self._changed:
+            self.released |= {ref.lease_token for ref in request.releases}
+            self._changed.notify_all()
+        return api.ReleaseResponse(
+            outcomes=[outcome_of("release", ref) for ref in request.releases]
+        )
 
     def _work(
         self, requests: Iterator[api.WorkRequest], context: grpc.ServicerContext

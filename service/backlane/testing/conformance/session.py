@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from google.rpc import status_pb2
 
+    from backlane.testing.conformance.ledger import Item
     from backlane.testing.conformance.transcript import Transcript
 
 T = TypeVar("T")
@@ -70,6 +71,7 @@ class Session:
         self._refusals: defaultdict[str, deque[status_pb2.Status]] = defaultdict(deque)
         self._lost: set[str] = set()
         self._withheld: deque[list[Report]] | None = None
+        self._lingers = False
 
     # What the server's thread does.
 
@@ -121,7 +123,7 @@ class Session:
     def _note_end(self, end: End) -> None:
         with self._changed:
             self.ended = end
-            if end == "broken" or not self._withheld:
+            if end == "broken" or not (self._withheld or self._lingers):
                 self._down.put(EndOfStream())
             self._changed.notify_all()
         self._transcript.note(f"worker: stream {end}")
@@ -135,9 +137,7 @@ class Session:
             return api.LeaseOutcome(status=self._refusals[report.token].popleft())
         if report.token in self._lost:
             return api.LeaseOutcome(status=refusal("LEASE_LOST"))
-        status = _STATUS_AFTER[report.kind]
-        result = api.LeaseResult(execution_id=report.item.execution_id, status=status)
-        return api.LeaseOutcome(result=result)
+        return outcome_of(report.kind, report.item)
 
     # What a rule's check does.
 
@@ -151,6 +151,10 @@ class Session:
         code = grpc.StatusCode.OK.name if status is None else status.message
         self._transcript.note(f"server: ends the stream: {code}")
         self._down.put(EndOfStream(status))
+
+    def linger(self) -> None:
+        """Leave it to `end` to end the stream, where a half-close would."""
+        self._lingers = True
 
     def welcome(self, held: Sequence[api.LeaseRef], lease_ms: int) -> None:
         """Answer the hello."""
@@ -283,6 +287,12 @@ class Session:
         if self.ended != "half-closed":
             how = "the stream broke" if self.ended else f"nothing ended it within {within_s:g} s"
             raise BrokenRuleError(f"the worker should half-close its stream; {how}")
+
+
+def outcome_of(kind: str, item: Item) -> api.LeaseOutcome:
+    """Return what a report of a lease that is held comes to."""
+    result = api.LeaseResult(execution_id=item.execution_id, status=_STATUS_AFTER[kind])
+    return api.LeaseOutcome(result=result)
 
 
 def _past(end: End) -> str:

@@ -113,6 +113,20 @@ class Stage:
         report = session.report(lease, otherwise="an echo was leased and nothing came back")
         demand(report.kind == "complete", f"an echo was answered with {report.kind}")
 
+    def spoken_of(self, lease: api.Lease) -> None:
+        """Wait until a lease is given back by a call, or reported on another stream."""
+        token = lease.lease_token
+        session = self.server.next_session(
+            self.patience_s,
+            lambda: token in self.server.released or self.exit_status is not None,
+        )
+        if session is not None:
+            held = session.hello().held
+            session.welcome(held, self.settings.lease_ms)
+            session.report(lease)
+        elif token not in self.server.released:
+            raise BrokenRuleError("a lease crossed the half-close, and nothing was said of it")
+
     def begins(self, session: Session) -> None:
         """Wait until what was leased so far runs, as an echo that came later has; it needs a slot.
 

@@ -84,6 +84,21 @@ def a_lease_that_crosses_a_drain_is_not_lost(stage: Stage) -> None:
 
 
 @rule("§6 drain", Settings(drain_ms=10_000))
+def a_lease_that_crosses_the_half_close_is_not_lost(stage: Stage) -> None:
+    """A lease that was on its way when the worker half-closed is given back, or held and run."""
+    session = stage.connect()
+    stage.echo(session)
+    session.linger()
+    stage.terminate()
+    session.half_closed()
+    late = stage.make(ECHO, '"late"')
+    session.push(late)
+    session.end()
+    stage.spoken_of(late)
+    stage.exits(EXIT_S)
+
+
+@rule("§6 drain", Settings(drain_ms=10_000))
 def an_idle_worker_drains_at_once(stage: Stage) -> None:
     """With nothing to finish, a drain is followed by the end of the stream and of the program."""
     session = stage.connect()
@@ -132,6 +147,7 @@ RULES = (
     a_drain_gives_back_what_outlasts_it,
     a_drain_waits_for_outcomes,
     a_lease_that_crosses_a_drain_is_not_lost,
+    a_lease_that_crosses_the_half_close_is_not_lost,
     an_idle_worker_drains_at_once,
     a_server_that_drains_is_left_and_found_again,
 )
