@@ -71,5 +71,7 @@ def started(*arguments: str, folder: Path, **variables: str) -> Iterator[Process
         text=True,
     )
     with process:
-        yield Process(process)
-        process.kill()
+        try:
+            yield Process(process)
+        finally:
+            process.kill()

@@ -18,27 +18,34 @@ from tests.conformance.broken_workers.faults import FAULTS, OTHERS_TOO
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from backlane.testing.conformance import Rule, Verdict
+    from backlane.testing.conformance import Rule
 
 SMALL: Final = (sys.executable, "-m", "tests.conformance.broken_workers.worker")
 SHORT_S: Final = 3.0
 """What is waited for in vain, where a rule is broken, in seconds."""
+LONG_S: Final = 10.0
 AT_ONCE: Final = 8
 
 
 def broken_by(pairs: Iterable[tuple[str, Rule]]) -> dict[str, set[str]]:
     """For each fault, those of the rules it is paired with that the worker with it breaks."""
     found: dict[str, set[str]] = {fault: set() for fault in FAULTS}
+    pairs = list(pairs)
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        for fault, verdict in pool.map(_check, pairs):
-            if not verdict.is_kept:
-                found[fault].add(verdict.rule.name)
+        verdicts = list(pool.map(_breaks, pairs))
+    for (fault, rule), first in zip(pairs, verdicts, strict=True):
+        is_meant = rule.name in FAULTS[fault]
+        may_be = is_meant or OTHERS_TOO in FAULTS[fault]
+        # A busy machine may have been late: what surprises is looked at again, alone and longer.
+        is_surprise = not may_be if first else is_meant
+        if _breaks((fault, rule), LONG_S) if is_surprise else first:
+            found[fault].add(rule.name)
     return found
 
 
-def _check(pair: tuple[str, Rule]) -> tuple[str, Verdict]:
+def _breaks(pair: tuple[str, Rule], patience_s: float = SHORT_S) -> bool:
     fault, rule = pair
-    return fault, check_rule(rule, [*SMALL, "--fault", fault], SHORT_S)
+    return not check_rule(rule, [*SMALL, "--fault", fault], patience_s).is_kept
 
 
 def unexpected(fault: str, broken: set[str]) -> list[str]:
