@@ -1,6 +1,7 @@
 """What a worker says on its stream, and says again on the next."""
 
 import itertools
+import threading
 from collections.abc import Iterator
 
 from backlane.v1 import worker_service_pb2 as api
@@ -41,6 +42,30 @@ def test_silence_is_filled_with_heartbeats() -> None:
     messages = Book(8, 0.001).begin_stream(api.WorkHello())
 
     assert kinds(messages, 4) == ["hello", "credit", "heartbeat", "heartbeat"]
+
+
+def test_words_that_bring_no_message_put_no_heartbeat_off() -> None:
+    book = Book(8, silence_s=0.2)
+    messages = book.begin_stream(api.WorkHello())
+    kinds(messages, 2)
+    said: list[str | None] = []
+    is_said = threading.Event()
+
+    def listen() -> None:
+        said.extend(kinds(messages, 1))
+        is_said.set()
+
+    listener = threading.Thread(target=listen)
+    listener.start()
+    # Far beyond the silence: a heartbeat that starts anew with each word never comes.
+    for _ in range(100):
+        if is_said.wait(0.05):
+            break
+        book.vacate("nobody")
+    book.give_up_stream()
+    listener.join(10)
+
+    assert said == ["heartbeat"]
 
 
 def test_results_of_one_kind_go_together_and_credit_follows_them() -> None:

@@ -11,6 +11,7 @@ slots alone.
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from typing import TYPE_CHECKING, Final, cast
 
@@ -200,6 +201,8 @@ class Book:
             yield request
 
     def _next(self, stream: int) -> api.WorkRequest | None:
+        # Not anew after each word to the book: of those that bring no message there is no end.
+        due = time.monotonic() + self._silence_s
         with self._said:
             while self._stream == stream:
                 request = self._take()
@@ -209,7 +212,8 @@ class Book:
                     # Leases on their way still come before the server ends the stream; the next
                     # stream speaks of them.
                     return None
-                if not self._said.wait(self._silence_s):
+                left_s = due - time.monotonic()
+                if left_s <= 0 or not self._said.wait(left_s):
                     return api.WorkRequest(heartbeat=api.WorkHeartbeat())
             return None
 
