@@ -330,6 +330,16 @@ def test_a_wait_is_over_when_all_any_or_so_many_have_ended(client: Client) -> No
     assert [record.status for record in every.finished] == ["cancelled"] * 3
 
 
+def test_a_wait_answers_in_the_order_in_which_it_was_asked(client: Client) -> None:
+    first, second = client.enqueue("x"), client.enqueue("x")
+
+    answer = client.wait([second, first, second], timeout=0)
+
+    assert order_of([*answer.outcomes]) == order_of([second, first, second])
+    with pytest.raises(TypeError, match="executions must be a list of handles or ids"):
+        client.wait(first.execution_id)
+
+
 def test_a_wait_for_all_takes_more_than_one_call_can(client: Client) -> None:
     handles = client.enqueue_many("x", range(1001))
 
@@ -345,6 +355,7 @@ def test_a_wait_tells_an_unknown_id_beside_the_others(client: Client) -> None:
     answer = client.wait([UNKNOWN_ID, known], until="any", timeout=PATIENCE_S)
 
     unknown, waiting = answer.outcomes
+    assert answer.errors == [unknown]
     assert isinstance(unknown, errors.ExecutionNotFoundError)
     assert isinstance(waiting, BackgroundExecution)
     assert waiting.execution_id == known.execution_id

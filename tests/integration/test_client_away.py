@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import socket
 import subprocess
 import sys
@@ -9,7 +10,8 @@ import threading
 import time
 from concurrent import futures
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
 
 import grpc
 import pytest
@@ -271,10 +273,24 @@ def test_several_calls_that_are_late_leave_a_channel_that_can_be_closed(
         assert {type(one.exception()) for one in late} == {errors.UnavailableError}
 
 
-@pytest.mark.parametrize("call_timeout", [0, -1])
-def test_a_time_that_is_none_is_refused(kind: str, nowhere: str, call_timeout: float) -> None:
-    with (
-        pytest.raises(ValueError, match="call_timeout must be above 0 seconds"),
-        open_client(kind, nowhere, "acme", call_timeout=call_timeout),
-    ):
+@pytest.mark.parametrize("given", [0, -1, math.nan, math.inf, 1e12, "5", True, timedelta(0)])
+def test_a_time_that_is_none_is_refused_and_nothing_is_sent(
+    kind: str,
+    server: ServerProcess,
+    given: Any,  # noqa: ANN401  # it is none
+) -> None:
+    refused = pytest.raises(errors.InvalidInputError, match="call_timeout must be")
+    with refused, open_client(kind, server.target, "acme", call_timeout=given):
         pass
+    with open_client(kind, server.target, new_tenant()) as client:
+        with refused:
+            client.enqueue("x", call_timeout=given)
+        assert client.stats().pending == 0
+
+
+def test_a_wait_ends_soon_after_its_own_time_where_no_server_is(kind: str, nowhere: str) -> None:
+    with open_client(kind, nowhere, "acme", call_timeout=10 * PATIENCE_S) as client:
+        before = time.monotonic()
+        with pytest.raises(errors.UnavailableError):
+            client.wait([UNKNOWN_ID], timeout=timedelta(milliseconds=10))
+        assert time.monotonic() - before < PATIENCE_S

@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,8 +15,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from backlane import Client, Context, Failure, Retry, Worker
+from backlane.client import times
 from backlane.errors import ExecutionTimedOutError
 from backlane.testing import ClockError, ServerProcess
+from tests.conformance.door import new_tenant
+from tests.integration.client_kinds import KINDS, open_client
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -57,6 +61,24 @@ def run_pytest(folder: Path, *args: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         command, capture_output=True, check=False, cwd=folder, env=env, text=True, timeout=50
     )
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_run_that_outlasts_the_memory_of_request_ids_is_one_execution(
+    kind: str, own_server: ServerProcess, greeter: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(times, "WAIT_SLICE_S", 0.05)
+    day = timedelta(days=1)
+    target, tenant = own_server.target, new_tenant()
+    with open_client(kind, target, tenant) as client, ThreadPoolExecutor(1) as pool:
+        running = pool.submit(client.run, "greet", "Ada", not_before=own_server.clock.now() + day)
+        while not client.stats().pending:
+            pass  # It is on its way.
+        own_server.clock.advance(2 * day)
+        with greeter.running(target=target, tenants=tenant):
+            assert running.result(30) == "hello Ada"
+
+        assert len(list(client.list())) == 1
 
 
 def test_a_delayed_start_comes_with_the_hour(

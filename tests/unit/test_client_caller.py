@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import time
+from datetime import timedelta
 from typing import Any
 
 import grpc
@@ -11,12 +13,13 @@ from google.rpc import code_pb2, error_details_pb2, status_pb2
 
 from backlane import errors
 from backlane.channel import Endpoint
-from backlane.client.base import WAIT_SLICE_S, Slices
 from backlane.client.caller import Caller
 from backlane.client.patience import BACKOFF_FIRST_S, BACKOFF_LAST_S, Backoff, explained
+from backlane.client.times import WAIT_GRACE_S, WAIT_SLICE_S, Slices
 from backlane.v1 import execution_service_pb2 as api
 
 Code = grpc.StatusCode
+TIMEOUT_S = 30.0
 
 
 class Clock:
@@ -91,7 +94,7 @@ def call(
     method: Any,  # noqa: ANN401  # a `Method` in place of gRPC's own
     *,
     waits: bool = True,
-    timeout_s: float = 30.0,
+    timeout_s: float = TIMEOUT_S,
     slices: Slices | None = None,
 ) -> object:
     channel: Any = None
@@ -175,7 +178,34 @@ def test_a_wait_that_is_asked_for_again_is_not_begun_anew(clock: Clock) -> None:
     waits = [asked["waits_s"] for asked in method.asked]
     assert waits[0] == 10.0
     assert [round(wait) for wait in waits] == [10, 6, 2]
-    assert method.asked[0]["timeout"] == 40.0
+    assert method.asked[0]["timeout"] == 10.0 + WAIT_GRACE_S
+
+
+@pytest.mark.parametrize(
+    ("timeout", "patience_s"),
+    [
+        (None, WAIT_SLICE_S + TIMEOUT_S),
+        (math.inf, WAIT_SLICE_S + TIMEOUT_S),
+        (timedelta(hours=1), WAIT_SLICE_S + TIMEOUT_S),
+        (0.5, 0.5 + WAIT_GRACE_S),
+        (0, WAIT_GRACE_S),
+        (-1, WAIT_GRACE_S),
+    ],
+)
+def test_a_wait_looks_for_a_server_hardly_longer_than_it_lasts(
+    clock: Clock, timeout: float | timedelta | None, patience_s: float
+) -> None:
+    method = Method(clock)
+
+    call(method, slices=Slices(timeout))
+
+    assert method.asked[0]["timeout"] == pytest.approx(patience_s)
+
+
+@pytest.mark.parametrize("given", [math.nan, "5", True, [1]])
+def test_a_wait_for_no_time_is_refused(given: Any) -> None:  # noqa: ANN401  # it is none
+    with pytest.raises(errors.InvalidInputError, match="timeout must be"):
+        Slices(given)
 
 
 def test_a_long_wait_is_made_of_slices(clock: Clock) -> None:

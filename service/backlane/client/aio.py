@@ -6,12 +6,12 @@ import asyncio
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar, Unpack, cast, overload
 
-from backlane import errors
 from backlane.client.aio_follow import AsyncFollower
 from backlane.client.aio_pipe import AsyncPipe
-from backlane.client.base import Slices, checked, completed, put_together
+from backlane.client.base import checked, completed, put_together
 from backlane.client.handle import AsyncHandle
 from backlane.client.target import load
+from backlane.client.times import Slices
 from backlane.schema.options import ABSENT
 from backlane.schema.records import BackgroundExecution
 from backlane.v1 import execution_service_pb2 as api
@@ -19,6 +19,7 @@ from backlane.v1 import execution_service_pb2 as api
 if TYPE_CHECKING:
     import builtins
     from collections.abc import Iterable, Sequence
+    from datetime import timedelta
 
     from backlane.client.base import Slice
     from backlane.client.outbox import Outcome
@@ -190,7 +191,7 @@ class AsyncClient(AsyncFollower):
         given: I,
         /,
         *,
-        wait_timeout: float | None = None,
+        wait_timeout: float | timedelta | None = None,
         **options: Unpack[EnqueueOptions],
     ) -> O: ...
     @overload
@@ -199,7 +200,7 @@ class AsyncClient(AsyncFollower):
         called: TakesNothing[O],
         /,
         *,
-        wait_timeout: float | None = None,
+        wait_timeout: float | timedelta | None = None,
         **options: Unpack[EnqueueOptions],
     ) -> O: ...
     @overload
@@ -209,7 +210,7 @@ class AsyncClient(AsyncFollower):
         given: object = ABSENT,
         /,
         *,
-        wait_timeout: float | None = None,
+        wait_timeout: float | timedelta | None = None,
         **options: Unpack[EnqueueOptions],
     ) -> Any: ...  # noqa: ANN401  # JSON of any kind
     async def run(
@@ -218,7 +219,7 @@ class AsyncClient(AsyncFollower):
         given: object = ABSENT,
         /,
         *,
-        wait_timeout: float | None = None,
+        wait_timeout: float | timedelta | None = None,
         **options: Unpack[EnqueueOptions],
     ) -> Any:  # the callable's own type
         """Enqueue, wait for the end, and return the output; mode `silent` unless told.
@@ -240,15 +241,12 @@ class AsyncClient(AsyncFollower):
         ready = self._prepare(called, given, options)
         slices = Slices(wait_timeout)
         request = api.RunRequest(enqueue=ready.request)
-        while True:
-            answer = await self._call("Run", request, ready.timeout_s, slices)
-            execution = BackgroundExecution(answer.execution)
-            if execution.is_finished:
-                return load(ready.target, completed(execution).output)
-            if slices.is_over:
-                raise errors.NotFinishedError(
-                    execution.execution_id, execution.status, wait_timeout or 0.0
-                )
+        answer = await self._call("Run", request, ready.timeout_s, slices)
+        execution = BackgroundExecution(answer.execution)
+        if not execution.is_finished:
+            # Not `Run` once more: a wait may be longer than a server remembers a request id.
+            execution = await self._finished(execution.execution_id, slices)
+        return load(ready.target, completed(execution).output)
 
     async def _note(
         self,

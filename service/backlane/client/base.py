@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import os
-import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeAlias
@@ -21,6 +20,7 @@ from backlane.client.requests import (
     set_input,
 )
 from backlane.client.target import resolve
+from backlane.client.times import call_timeout_s
 from backlane.schema.options import ABSENT
 from backlane.schema.records import BackgroundExecution, Status
 from backlane.v1 import execution_pb2 as records
@@ -28,6 +28,7 @@ from backlane.v1 import execution_service_pb2 as api
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from datetime import timedelta
 
     from backlane.client.outbox import Outcome
     from backlane.client.target import Target
@@ -36,8 +37,6 @@ if TYPE_CHECKING:
 CALL_TIMEOUT_S: Final = 30.0
 PAGE_SIZE: Final = 1000
 WAIT_IDS_MAX: Final = 1000
-WAIT_SLICE_S: Final = 60.0
-"""A longer wait is made of slices, so that a server that vanished is noticed."""
 
 Until: TypeAlias = Literal["all", "any"] | int
 """When a wait is over: all ended, any, or so many."""
@@ -56,8 +55,8 @@ class WaitResult:
     """What a wait came to.
 
     Attributes:
-        outcomes: one for each id, in order: the record, finished or not and without input and
-            output, or the error of an id that cannot be waited for.
+        outcomes: one for each that was named, in order: the record, finished or not and without
+            input and output, or the error of an id that cannot be waited for.
         satisfied: whether what was waited for has happened; False where the time was over before.
     """
 
@@ -70,6 +69,11 @@ class WaitResult:
         return [
             one for one in self.outcomes if isinstance(one, BackgroundExecution) and one.is_finished
         ]
+
+    @property
+    def errors(self) -> list[errors.BacklaneError]:
+        """The errors of ids that cannot be waited for; they count as ended."""
+        return [one for one in self.outcomes if not isinstance(one, BackgroundExecution)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +104,7 @@ class ClientBase:
         target: str | None = None,
         *,
         tenant: str | None = None,
-        call_timeout: float = CALL_TIMEOUT_S,
+        call_timeout: float | timedelta = CALL_TIMEOUT_S,
         tls: TLS | bool = False,
         metadata: Mapping[str, str] | None = None,
         wait_for_server: bool = True,
@@ -111,7 +115,8 @@ class ClientBase:
             target: the server, `HOST:PORT`; `$BACKLANE_TARGET`, else 127.0.0.1:7433.
             tenant: whose executions they are; `$BACKLANE_TENANT`, else `default`.
             call_timeout: how long a call may take, waits for a server that is away included, in
-                seconds. Waits for results have timeouts of their own.
+                seconds. Waits for results have timeouts of their own, and look two seconds longer
+                for a server that is away.
             tls: how to speak TLS; True as the system has it, False not at all.
             metadata: headers that go with every call, such as `authorization`.
             wait_for_server: whether calls are made again while the server is away; they are safe
@@ -120,11 +125,9 @@ class ClientBase:
         Raises:
             ValueError: one of them cannot be used; the message names it.
         """
-        if call_timeout <= 0:
-            raise ValueError(f"call_timeout must be above 0 seconds, not {call_timeout}")
+        self._call_timeout_s = call_timeout_s(call_timeout)
         self.endpoint: Final = Endpoint.of(target, tls, metadata)
         self.tenant: Final = tenant_or_default(tenant)
-        self._call_timeout_s = call_timeout
         self._waits = wait_for_server
         self._ids = RequestIds()
         self._process = os.getpid()
@@ -165,7 +168,8 @@ class ClientBase:
             raise errors.ForkedError(type(self).__name__, self._process, os.getpid())
 
     def _timeout_of(self, options: EnqueueOptions) -> float:
-        return options.get("call_timeout", self._call_timeout_s)
+        given = options.get("call_timeout")
+        return self._call_timeout_s if given is None else call_timeout_s(given)
 
     def _prepare(self, called: object, given: object, options: Mapping[str, object]) -> Prepared:
         """Make one enqueue ready."""
@@ -183,6 +187,8 @@ class ClientBase:
         """Divide many enqueues into slices of one message each, made as they are drawn."""
         self._check_process()
         name, target = resolve(called, ABSENT)
+        if target is not None and not target.takes_input:
+            raise TypeError(f"callable {name} takes no input, so it has none to be called with")
         chosen = merged(target.defaults if target is not None else {}, options)
         template = enqueue_request(self.tenant, name, ABSENT, chosen, self._now())
         prefix = template.request_id
@@ -198,6 +204,8 @@ class ClientBase:
         if limit is not None and limit < 0:
             raise ValueError(f"limit must not be negative: {limit}")
         everything = records.BACKGROUND_EXECUTION_STATUS_UNSPECIFIED
+        if status is not None and Status(status) is Status.UNSPECIFIED:
+            raise ValueError("status cannot be unspecified: leave it out to list everything")
         return api.ListRequest(
             tenant_id=self.tenant,
             status=everything if status is None else Status(status).number,
@@ -230,46 +238,33 @@ class ClientBase:
         return type(shown)(shown.parts)
 
 
-class Slices:
-    """Divides a wait into parts that are short enough to notice a server that vanished."""
-
-    def __init__(self, timeout_s: float | None) -> None:
-        """Begin to wait so many seconds; None waits for ever."""
-        self._deadline = None if timeout_s is None else time.monotonic() + timeout_s
-
-    @property
-    def is_over(self) -> bool:
-        """Whether the time is over."""
-        return self._deadline is not None and time.monotonic() >= self._deadline
-
-    @property
-    def left_s(self) -> float | None:
-        """How long there is still to wait, in seconds; None for ever."""
-        return None if self._deadline is None else max(0.0, self._deadline - time.monotonic())
-
-    def next_s(self) -> float:
-        """Return how long the next part is, in seconds."""
-        left_s = self.left_s
-        return WAIT_SLICE_S if left_s is None else min(WAIT_SLICE_S, left_s)
-
-
 def ids_of(executions: Iterable[Named | str], until: Until) -> list[str]:
-    """Return the ids to wait for, each once.
+    """Return the ids to wait for, as they were named.
 
     Raises:
+        TypeError: it is one id, and no list of some.
         ValueError: there are none, too many for this kind of wait, or fewer than are asked for.
     """
+    if isinstance(executions, str):
+        raise TypeError(f"executions must be a list of handles or ids: [{executions!r}]")
     if until not in {"all", "any"} and not isinstance(until, int):
         raise ValueError(f"until must be 'all', 'any' or a number, not {until!r}")
-    ids = [one if isinstance(one, str) else one.execution_id for one in executions]
-    ids = list(dict.fromkeys(ids))
-    if not ids:
+    named = [one if isinstance(one, str) else one.execution_id for one in executions]
+    count = len(set(named))
+    if not named:
         raise ValueError("there is nothing to wait for: executions is empty")
-    if until != "all" and len(ids) > WAIT_IDS_MAX:
-        raise ValueError(f"until={until!r} takes at most {WAIT_IDS_MAX} executions, not {len(ids)}")
-    if isinstance(until, int) and not 1 <= until <= len(ids):
-        raise ValueError(f"until={until} must be from 1 to {len(ids)}, the number of executions")
-    return ids
+    if until != "all" and count > WAIT_IDS_MAX:
+        raise ValueError(f"until={until!r} takes at most {WAIT_IDS_MAX} executions, not {count}")
+    if isinstance(until, int) and not 1 <= until <= count:
+        raise ValueError(f"until={until} must be from 1 to {count}, the number of executions")
+    return named
+
+
+def put_in_order(named: Sequence[str], parts: Sequence[WaitResult]) -> WaitResult:
+    """Return one result of waits that were asked for each id once, in `named`'s order."""
+    outcomes = [outcome for part in parts for outcome in part.outcomes]
+    by_id = dict(zip(dict.fromkeys(named), outcomes, strict=True))
+    return WaitResult([by_id[one] for one in named], all(part.satisfied for part in parts))
 
 
 def outcome_of(

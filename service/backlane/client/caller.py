@@ -15,7 +15,7 @@ from backlane.client.requests import duration
 
 if TYPE_CHECKING:
     from backlane.channel import Endpoint
-    from backlane.client.base import Slices
+    from backlane.client.times import Slices
 
 Request = TypeVar("Request")
 Answer = TypeVar("Answer")
@@ -49,7 +49,7 @@ class Caller:
             timeout_s: how long all attempts may take, in seconds.
             slices: what the server is to wait itself; each attempt asks for what is left of it.
         """
-        patience = Patience(timeout_s + slice_of(slices), waits=self._waits)
+        patience = Patience(patience_s(timeout_s, slices), waits=self._waits)
         while not self.is_closed:
             try:
                 ask_to_wait(request, slices)
@@ -108,7 +108,7 @@ class AsyncCaller:
         slices: Slices | None = None,
     ) -> Answer:
         """Make a call; see `Caller.call`."""
-        patience = Patience(timeout_s + slice_of(slices), waits=self._waits)
+        patience = Patience(patience_s(timeout_s, slices), waits=self._waits)
         while not self.is_closed:
             try:
                 ask_to_wait(request, slices)
@@ -135,9 +135,9 @@ class AsyncCaller:
         return nobody_at(self._endpoint.target, "")
 
 
-def slice_of(slices: Slices | None) -> float:
-    """Return how long a server is to wait now, in seconds."""
-    return 0.0 if slices is None else slices.next_s()
+def patience_s(timeout_s: float, slices: Slices | None) -> float:
+    """Return how long all attempts of a call may take, in seconds."""
+    return timeout_s if slices is None else slices.patience_s(timeout_s)
 
 
 def ask_to_wait(request: Any, slices: Slices | None) -> None:  # noqa: ANN401  # one with a timeout

@@ -8,21 +8,22 @@ from backlane import errors
 from backlane.client.base import (
     WAIT_IDS_MAX,
     ClientBase,
-    Slices,
     WaitResult,
     ids_of,
     is_bare,
     outcome_of,
+    put_in_order,
 )
 from backlane.client.caller import Caller
 from backlane.client.handle import Handle
+from backlane.client.times import Slices
 from backlane.schema.records import BackgroundExecution, QueueStats
 from backlane.v1 import execution_service_pb2 as api
 from backlane.v1.execution_service_pb2_grpc import ExecutionServiceStub
 
 if TYPE_CHECKING:
-    import builtins
     from collections.abc import Iterable, Iterator, Sequence
+    from datetime import timedelta
     from types import TracebackType
 
     import grpc
@@ -102,29 +103,27 @@ class Follower(ClientBase):
         executions: Iterable[Named | str],
         *,
         until: Until = "all",
-        timeout: float | None = None,
+        timeout: float | timedelta | None = None,
     ) -> WaitResult:
         """Wait until executions have ended, however they do.
 
         Args:
-            executions: handles or ids; one that is named twice counts once.
+            executions: handles or ids; one that is named twice counts once for `until`.
             until: `all`, `any`, or how many. Other than `all` it takes 1 000 at most.
             timeout: how long to wait, in seconds; None waits for ever, 0 looks once.
 
         Raises:
-            ValueError: there is nothing to wait for, or `until` does not fit.
+            ValueError: there is nothing to wait for, or `until` or `timeout` does not fit.
             BacklaneError: the server cannot be asked.
         """
-        ids = ids_of(executions, until)
+        named = ids_of(executions, until)
+        ids = list(dict.fromkeys(named))
         slices = Slices(timeout)
-        outcomes: builtins.list[BackgroundExecution | errors.BacklaneError] = []
-        satisfied = True
-        for start in range(0, len(ids), WAIT_IDS_MAX):
-            some = ids[start : start + WAIT_IDS_MAX]
-            part = self._wait_for(some, until, slices.left_s)
-            outcomes += part.outcomes
-            satisfied = satisfied and part.satisfied
-        return WaitResult(outcomes, satisfied)
+        parts = [
+            self._wait_for(ids[start : start + WAIT_IDS_MAX], until, slices)
+            for start in range(0, len(ids), WAIT_IDS_MAX)
+        ]
+        return put_in_order(named, parts)
 
     def cancel(self, execution: Named | str) -> BackgroundExecution:
         """End a queued execution, or ask the holder of a running one to stop.
@@ -155,18 +154,17 @@ class Follower(ClientBase):
         request = api.GetQueueStatsRequest(tenant_id=self.tenant)
         return QueueStats(self._call(self._stub.GetQueueStats, request))
 
-    def _finished(self, execution_id: str, timeout: float | None) -> BackgroundExecution:
+    def _finished(self, execution_id: str, slices: Slices) -> BackgroundExecution:
         """Wait for one execution, and read it in full."""
-        part = self._wait_for([execution_id], "all", timeout)
+        part = self._wait_for([execution_id], "all", slices)
         [outcome] = part.outcomes
         if isinstance(outcome, errors.BacklaneError):
             raise self._explained(outcome)
         if not part.satisfied:
-            raise errors.NotFinishedError(execution_id, outcome.status, timeout or 0.0)
+            raise errors.NotFinishedError(execution_id, outcome.status, slices.timeout_s or 0.0)
         return self.get(execution_id)
 
-    def _wait_for(self, ids: Sequence[str], until: Until, timeout: float | None) -> WaitResult:
-        slices = Slices(timeout)
+    def _wait_for(self, ids: Sequence[str], until: Until, slices: Slices) -> WaitResult:
         request = self._wait_request(ids, until)
         while True:
             answer = self._call(self._stub.Wait, request, slices=slices)

@@ -6,8 +6,11 @@ from typing import TYPE_CHECKING, Generic, TypeVar, cast
 
 from backlane.client.base import completed
 from backlane.client.target import load
+from backlane.client.times import Slices
 
 if TYPE_CHECKING:
+    from datetime import timedelta
+
     from backlane.client.aio_follow import AsyncFollower
     from backlane.client.follow import Follower
     from backlane.client.target import Target
@@ -39,7 +42,7 @@ class Handle(Generic[T_co]):
         """Name the execution."""
         return f"<Handle {self.execution_id}>"
 
-    def result(self, timeout: float | None = None) -> T_co:
+    def result(self, timeout: float | timedelta | None = None) -> T_co:
         """Wait for the end, and return the output as the callable returned it.
 
         Args:
@@ -53,7 +56,7 @@ class Handle(Generic[T_co]):
         execution = completed(self.wait(timeout))
         return cast("T_co", load(self._target, execution.output))
 
-    def wait(self, timeout: float | None = None) -> BackgroundExecution:
+    def wait(self, timeout: float | timedelta | None = None) -> BackgroundExecution:
         """Wait for the end, however it comes, and return the record.
 
         Args:
@@ -63,7 +66,7 @@ class Handle(Generic[T_co]):
             NotFinishedError: the time is over.
             BacklaneError: the server cannot be asked.
         """
-        return self._client._finished(self.execution_id, timeout)  # noqa: SLF001  # its own client
+        return self._client._finished(self.execution_id, Slices(timeout))  # noqa: SLF001  # its own client
 
     def get(self) -> BackgroundExecution:
         """Read the record as it is now."""
@@ -102,17 +105,17 @@ class AsyncHandle(Generic[T_co]):
         """Name the execution."""
         return f"<AsyncHandle {self.execution_id}>"
 
-    async def result(self, timeout: float | None = None) -> T_co:
+    async def result(self, timeout: float | timedelta | None = None) -> T_co:
         """Wait for the end, and return the output; see `Handle.result`."""
         execution = completed(await self.wait(timeout))
         return cast("T_co", load(self._target, execution.output))
 
     async def wait(
         self,
-        timeout: float | None = None,
+        timeout: float | timedelta | None = None,
     ) -> BackgroundExecution:
         """Wait for the end, however it comes, and return the record; see `Handle.wait`."""
-        return await self._client._finished(self.execution_id, timeout)  # noqa: SLF001  # as above
+        return await self._client._finished(self.execution_id, Slices(timeout))  # noqa: SLF001  # as above
 
     async def get(self) -> BackgroundExecution:
         """Read the record as it is now."""

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar, Unpack, cast, overload
 
-from backlane import errors
-from backlane.client.base import Slices, checked, completed, put_together
+from backlane.client.base import checked, completed, put_together
 from backlane.client.follow import Follower
 from backlane.client.handle import Handle
 from backlane.client.pipe import Pipe
 from backlane.client.target import load
+from backlane.client.times import Slices
 from backlane.schema.options import ABSENT
 from backlane.schema.records import BackgroundExecution
 from backlane.v1 import execution_service_pb2 as api
@@ -18,6 +18,7 @@ from backlane.v1 import execution_service_pb2 as api
 if TYPE_CHECKING:
     import builtins
     from collections.abc import Callable, Iterable, Iterator, Sequence
+    from datetime import timedelta
 
     from backlane.client.base import Slice
     from backlane.client.outbox import Outcome
@@ -179,7 +180,7 @@ class Client(Follower):
         given: I,
         /,
         *,
-        wait_timeout: float | None = None,
+        wait_timeout: float | timedelta | None = None,
         **options: Unpack[EnqueueOptions],
     ) -> O: ...
     @overload
@@ -188,7 +189,7 @@ class Client(Follower):
         called: TakesNothing[O],
         /,
         *,
-        wait_timeout: float | None = None,
+        wait_timeout: float | timedelta | None = None,
         **options: Unpack[EnqueueOptions],
     ) -> O: ...
     @overload
@@ -198,7 +199,7 @@ class Client(Follower):
         given: object = ABSENT,
         /,
         *,
-        wait_timeout: float | None = None,
+        wait_timeout: float | timedelta | None = None,
         **options: Unpack[EnqueueOptions],
     ) -> Any: ...  # noqa: ANN401  # JSON of any kind
     def run(
@@ -207,7 +208,7 @@ class Client(Follower):
         given: object = ABSENT,
         /,
         *,
-        wait_timeout: float | None = None,
+        wait_timeout: float | timedelta | None = None,
         **options: Unpack[EnqueueOptions],
     ) -> Any:  # the callable's own type
         """Enqueue, wait for the end, and return the output; mode `silent` unless told.
@@ -229,15 +230,12 @@ class Client(Follower):
         ready = self._prepare(called, given, options)
         slices = Slices(wait_timeout)
         request = api.RunRequest(enqueue=ready.request)
-        while True:
-            answer = self._call(self._stub.Run, request, ready.timeout_s, slices)
-            execution = BackgroundExecution(answer.execution)
-            if execution.is_finished:
-                return load(ready.target, completed(execution).output)
-            if slices.is_over:
-                raise errors.NotFinishedError(
-                    execution.execution_id, execution.status, wait_timeout or 0.0
-                )
+        answer = self._call(self._stub.Run, request, ready.timeout_s, slices)
+        execution = BackgroundExecution(answer.execution)
+        if not execution.is_finished:
+            # Not `Run` once more: a wait may be longer than a server remembers a request id.
+            execution = self._finished(execution.execution_id, slices)
+        return load(ready.target, completed(execution).output)
 
     def _note(
         self,

@@ -117,4 +117,4 @@ class EnqueueOptions(TypedDict, total=False):
     dedup_key: str
     dedup_policy: Literal["return_existing", "reject", "replace_queued"]
     traceparent: str
-    call_timeout: float
+    call_timeout: float | timedelta

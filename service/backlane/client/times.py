@@ -1,0 +1,76 @@
+"""Owns times: what callers may give as one, and how a long wait is divided."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from datetime import timedelta
+from typing import Final
+
+from backlane.errors import InvalidInputError
+
+WAIT_SLICE_S: Final = 60.0
+"""A longer wait is made of slices, so that a server that vanished is noticed."""
+WAIT_GRACE_S: Final = 2.0
+"""How long beyond its own end a wait looks for a server that is away, in seconds."""
+
+
+def call_timeout_s(given: float | timedelta) -> float:
+    """Return how long a call may take, in seconds.
+
+    Raises:
+        InvalidInputError: it is no time that a call could take.
+    """
+    seconds = _seconds("call_timeout", given)
+    if not 0 < seconds <= threading.TIMEOUT_MAX:
+        raise InvalidInputError(
+            f"call_timeout must be above 0 and at most {threading.TIMEOUT_MAX:.0f} seconds, "
+            f"not {given}"
+        )
+    return seconds
+
+
+def _seconds(name: str, given: float | timedelta) -> float:
+    if isinstance(given, timedelta):
+        return given.total_seconds()
+    if isinstance(given, bool) or not isinstance(given, int | float):
+        raise InvalidInputError(f"{name} must be seconds or a timedelta, not {given!r}")
+    return float(given)
+
+
+class Slices:
+    """Divides a wait into parts that are short enough to notice a server that vanished."""
+
+    def __init__(self, timeout: float | timedelta | None) -> None:
+        """Begin to wait so many seconds; None waits for ever.
+
+        Raises:
+            InvalidInputError: it is no time to wait.
+        """
+        self.timeout_s = None if timeout is None else _seconds("timeout", timeout)
+        if self.timeout_s is not None and math.isnan(self.timeout_s):
+            raise InvalidInputError("timeout must be a number of seconds, not nan")
+        is_endless = self.timeout_s is None or self.timeout_s > threading.TIMEOUT_MAX
+        self._deadline = None if is_endless else time.monotonic() + (self.timeout_s or 0.0)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the time is over."""
+        return self._deadline is not None and time.monotonic() >= self._deadline
+
+    @property
+    def left_s(self) -> float | None:
+        """How long there is still to wait, in seconds; None for ever."""
+        return None if self._deadline is None else max(0.0, self._deadline - time.monotonic())
+
+    def next_s(self) -> float:
+        """Return how long the next part is, in seconds."""
+        left_s = self.left_s
+        return WAIT_SLICE_S if left_s is None else min(WAIT_SLICE_S, left_s)
+
+    def patience_s(self, call_timeout_s: float) -> float:
+        """Return how long the call of the next part may take, a server that is away included."""
+        patience_s = self.next_s() + call_timeout_s
+        left_s = self.left_s
+        return patience_s if left_s is None else min(patience_s, left_s + WAIT_GRACE_S)
