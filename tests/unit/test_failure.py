@@ -5,9 +5,11 @@ from datetime import timedelta
 
 import pytest
 
+from backlane.channel import MESSAGE_BYTES_MAX
 from backlane.schema.values import from_value
 from backlane.v1 import execution_pb2 as records
 from backlane.v1 import worker_service_pb2 as api
+from backlane.worker.book import MESSAGE_ITEMS_MAX, Book
 from backlane.worker.failure import TRACEBACK_CHARACTERS_MAX, Failure, Throttled, report
 
 LEASE = api.Lease(
@@ -137,6 +139,53 @@ def test_details_that_are_not_json_are_replaced_by_what_is_wrong_with_them() -> 
     assert from_value(told.error.details) == {
         "unreadable_details": ".a is a object, which is not JSON"
     }
+
+
+def nested(levels: int) -> object:
+    """Lists within each other."""
+    inner: object = 1
+    for _ in range(levels):
+        inner = [inner]
+    return inner
+
+
+@pytest.mark.parametrize(
+    ("details", "said"),
+    [
+        ("x" * (64 << 10), "they have 65540 bytes, above 65536"),
+        (nested(25), "they are 25 levels deep, above 24"),
+        (nested(40), "is nested deeper than 30 levels"),
+    ],
+)
+def test_details_above_what_a_server_takes_are_left_out_and_the_rest_is_told(
+    details: object, said: str
+) -> None:
+    failure = Failure("x", category="network_error", retryable=True, details=details)
+    told = report(LEASE, failure).error
+
+    assert (told.message, told.category) == ("x", records.ERROR_CATEGORY_NETWORK_ERROR)
+    assert told.retry_policy.retryable
+    assert said in str(from_value(told.details))
+
+
+@pytest.mark.parametrize("details", [nested(24), "x" * (65_536 - 4), {"a": [{}, []]}])
+def test_details_that_a_server_takes_are_told(details: object) -> None:
+    assert details == from_value(report(LEASE, Failure("x", details=details)).error.details)
+
+
+def test_the_largest_failures_of_a_worker_fit_the_transport_together() -> None:
+    details = "x" * ((64 << 10) - 4)
+    largest = Failure("€" * 9000, code="€" * 99, details=details, provider="€" * 99)
+    book = Book(MESSAGE_ITEMS_MAX, silence_s=60.0)
+    messages = book.begin_stream(api.WorkHello())
+    next(messages)
+    leases = [api.Lease(lease_token=f"t{number}") for number in range(MESSAGE_ITEMS_MAX)]
+    book.arrive(leases, acknowledge=False)
+    book.settle([report(lease, largest) for lease in leases])
+
+    sizes = [next(messages).ByteSize() for _ in range(2)]
+
+    assert max(sizes) < MESSAGE_BYTES_MAX
 
 
 def test_an_unknown_category_is_refused_where_it_is_raised() -> None:

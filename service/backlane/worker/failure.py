@@ -11,6 +11,8 @@ from backlane.v1 import execution_pb2 as records
 from backlane.v1 import worker_service_pb2 as api
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from google.protobuf.struct_pb2 import Value
 
     from backlane.schema.options import Category
@@ -20,6 +22,10 @@ TRACEBACK_CHARACTERS_MAX: Final = 8000
 """Of a longer traceback the end is kept, which says what went wrong."""
 NAME_CHARACTERS_MAX: Final = 60
 """Four bytes a character stay below what the server takes for a code."""
+DETAILS_BYTES_MAX: Final = 64 << 10
+DETAILS_LEVELS_MAX: Final = 24
+"""Of lists and objects. This and the bytes, encoded, are what a server takes unless it is set to
+take more or less (`proto/README.md`, §9). It refuses a failure whose details are larger."""
 RETRY_AFTER_MAX: Final = timedelta(hours=24)
 
 
@@ -31,7 +37,8 @@ class Failure(Exception):  # noqa: N818  # it is raised to fail, and is no fault
         code: a short name that programs can branch on, such as `rate_limit`.
         retryable: False ends the execution whatever its retry rule; None leaves it to the rule.
         retry_after: how long until the next attempt, in place of the rule's own delay.
-        details: any JSON that helps whoever looks at it.
+        details: any JSON that helps whoever looks at it, of at most 64 KiB and 24 levels; more
+            than that is left out.
         provider: the service that was called.
         http_status: what it answered.
 
@@ -157,10 +164,33 @@ def _category(error: BaseException) -> Category:
 
 
 def _details(details: object) -> Value:
+    """Turn details into JSON, or into what is wrong with them: the rest of a failure counts."""
     try:
-        return to_value(details)
+        value = to_value(details)
     except NotJsonError as problem:
-        return to_value({"unreadable_details": str(problem)})
+        return _unreadable(str(problem))
+    size, levels = value.ByteSize(), _levels(value)
+    if size > DETAILS_BYTES_MAX:
+        return _unreadable(f"they have {size} bytes, above {DETAILS_BYTES_MAX}")
+    if levels > DETAILS_LEVELS_MAX:
+        return _unreadable(f"they are {levels} levels deep, above {DETAILS_LEVELS_MAX}")
+    return value
+
+
+def _unreadable(why: str) -> Value:
+    return to_value({"unreadable_details": why})
+
+
+def _levels(value: Value) -> int:
+    """Count the lists and objects within each other."""
+    match value.WhichOneof("kind"):
+        case "struct_value":
+            parts: Iterable[Value] = value.struct_value.fields.values()
+        case "list_value":
+            parts = value.list_value.values
+        case _:
+            return 0
+    return 1 + max(map(_levels, parts), default=0)
 
 
 def _name(error: BaseException) -> str:

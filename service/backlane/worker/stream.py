@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Final, Protocol
 import grpc
 
 from backlane import errors
+from backlane.v1 import worker_service_pb2 as api
 from backlane.worker.book import results_of
 from backlane.worker.failure import refused
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from backlane.v1 import worker_service_pb2 as api
     from backlane.v1.worker_service_pb2_grpc import WorkerServiceStub
     from backlane.worker.book import Book, Result
 
@@ -37,6 +37,12 @@ _HOPELESS: Final = (
     errors.PermissionDeniedError,
     errors.UnimplementedError,
 )
+_UNFIT: Final = (
+    errors.InvalidArgumentError,
+    errors.OutOfRangeError,
+    errors.MessageTooLargeError,
+)
+"""What is refused so is refused each time that it is said."""
 
 log = logging.getLogger("backlane.worker")
 
@@ -152,8 +158,8 @@ class WorkStream:
         if not self._was_ever_welcome and isinstance(error, _HOPELESS):
             raise error
         log.info("%s: stream ended: %s", self._hello.worker_id, error)
-        if isinstance(error, errors.InvalidArgumentError | errors.OutOfRangeError):
-            # Something said broke a rule as a whole, and would each time it is said again.
+        if isinstance(error, _UNFIT):
+            # Something said broke a rule as a whole.
             self._again((result, error) for result in self._book.doubt())
 
     def _receive(self, response: api.WorkResponse) -> None:
@@ -205,11 +211,17 @@ def _is_refused(outcome: api.LeaseOutcome) -> bool:
 
 def _in_place_of(result: Result, error: errors.BacklaneError) -> Result | None:
     """Say what follows a result that is never taken: a failure, or nothing for a lost lease."""
-    if not isinstance(error, errors.InvalidArgumentError | errors.OutOfRangeError):
+    if not isinstance(error, _UNFIT):
         log.info("%s: its result was not taken: %s", result.execution_id, error)
         return None
     # It would be refused each time, and its lease would keep a worker busy for ever.
     log.warning("%s: its result was refused: %s", result.execution_id, error)
+    if isinstance(result, api.Failure) and result.error.HasField("details"):
+        # A server may be set to take fewer details; whether to try again must not hang on them.
+        bare = api.Failure()
+        bare.CopyFrom(result)
+        bare.error.ClearField("details")
+        return bare
     code = "OUTPUT_TOO_LARGE" if isinstance(error, errors.TooLargeError) else "RESULT_REFUSED"
     failure = refused(code, f"the server refused the result: {error}")
     failure.execution_id, failure.lease_token = result.execution_id, result.lease_token
