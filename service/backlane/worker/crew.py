@@ -15,10 +15,12 @@ from backlane.v1 import worker_service_pb2 as api
 from backlane.worker.callable import InputError, OutputError
 from backlane.worker.context import Context
 from backlane.worker.failure import Failure, refused, report
+from backlane.worker.threads import survive
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from backlane.schema.options import Category
     from backlane.worker.book import Book, Result
     from backlane.worker.callable import BackgroundCallable
     from backlane.worker.context import StopReason
@@ -56,9 +58,11 @@ class Run:
         execution_id = self.lease.execution.execution_id
         return api.LeaseRef(execution_id=execution_id, lease_token=self.lease.lease_token)
 
-    def refuse(self, code: str, message: str) -> api.Failure:
+    def refuse(
+        self, code: str, message: str, category: Category = "validation_error"
+    ) -> api.Failure:
         """Fail it for what went in or came out."""
-        failure = refused(code, message)
+        failure = refused(code, message, category)
         failure.execution_id = self.lease.execution.execution_id
         failure.lease_token = self.lease.lease_token
         return failure
@@ -237,6 +241,13 @@ class Crew:
 
     def _after(self, run: Run, error: BaseException) -> Result | None:
         """Say what an exception means; None means that nothing is to be said."""
+        try:
+            return self._meaning(run, error)
+        except BaseException:  # noqa: BLE001  # without a result its lease would never end
+            message = "it raised an exception that cannot be read"
+            return run.refuse("UNPRINTABLE_ERROR", message, "tool_error")
+
+    def _meaning(self, run: Run, error: BaseException) -> Result | None:
         reason = run.context.stop_reason
         if reason == "lost":
             return None
@@ -246,16 +257,16 @@ class Crew:
             # It was told to stop, by nobody's fault: no attempt may be spent on it.
             return run.release()
         if isinstance(error, InputError | OutputError):
-            run.context.log.warning("failed: %s", error)
+            survive(lambda: run.context.log.warning("failed: %s", error))
             is_input = isinstance(error, InputError)
             return run.refuse("INVALID_INPUT" if is_input else "INVALID_OUTPUT", str(error))
         if error.__traceback__ is not None:
             # The frame of this file says nothing to whoever wrote the callable.
             error = error.with_traceback(error.__traceback__.tb_next)
         if isinstance(error, Failure):
-            run.context.log.info("failed: %s", error)
+            survive(lambda: run.context.log.info("failed: %s", error))
         else:
-            run.context.log.warning("failed", exc_info=error)
+            survive(lambda: run.context.log.warning("failed", exc_info=error))
         return report(run.lease, error)
 
     def _finish(self, run: Run, result: Result | None) -> None:

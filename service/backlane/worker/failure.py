@@ -101,7 +101,7 @@ def report(lease: api.Lease, error: BaseException) -> api.Failure:
     """Turn an exception into what the server is told; it never raises one of its own."""
     try:
         failure = _described(error) if isinstance(error, Failure) else _unexpected(error)
-    except Exception as trouble:  # noqa: BLE001  # an exception may break whatever looks at it
+    except BaseException as trouble:  # noqa: BLE001  # an exception may break who looks at it
         failure = refused(
             "UNPRINTABLE_ERROR",
             f"{_name(error)}, which cannot be read: {_name(trouble)}",
@@ -200,7 +200,7 @@ def _name(error: BaseException) -> str:
 def _text(error: BaseException) -> str:
     try:
         return str(error)
-    except Exception:  # noqa: BLE001  # a broken __str__ must not hide the rest
+    except BaseException:  # noqa: BLE001  # a broken __str__ must not hide the rest
         return "<its text cannot be printed>"
 
 

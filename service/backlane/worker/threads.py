@@ -6,12 +6,26 @@ standard library's pool would.
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import threading
+import traceback
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+
+def survive(do: Callable[[], object]) -> None:
+    """Do something, and print what it raises to stderr, be it what ends a thread.
+
+    For what a program's own code may break, such as the log with a filter of its own.
+    """
+    try:
+        do()
+    except BaseException:  # noqa: BLE001  # whatever it is, what follows matters more
+        with contextlib.suppress(BaseException):
+            traceback.print_exc()
 
 
 class DaemonPool:
@@ -27,7 +41,7 @@ class DaemonPool:
         self._waiting: queue.SimpleQueue[Callable[[], object] | None] = queue.SimpleQueue()
 
     def submit(self, function: Callable[[], object]) -> None:
-        """Run a function, which must not raise, on the next free thread."""
+        """Run a function on the next free thread; what it raises is printed to stderr."""
         with self._lock:
             if self._idle:
                 self._idle -= 1
@@ -44,6 +58,6 @@ class DaemonPool:
 
     def _work(self) -> None:
         while (function := self._waiting.get()) is not None:
-            function()
+            survive(function)
             with self._lock:
                 self._idle += 1
