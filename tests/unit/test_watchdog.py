@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import sys
 import threading
 from typing import TYPE_CHECKING
 
@@ -61,6 +63,54 @@ def test_a_blocked_loop_is_said_once_with_what_blocks_it_and_again_when_it_goes_
     settle(thread)
     watchdog.look()
     assert caplog.messages[1:] == ["the event loop goes on after 1.0 s"]
+
+
+def test_an_exit_in_a_task_of_a_task_does_not_end_the_loop(
+    thread: LoopThread, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def leave() -> None:
+        sys.exit(3)
+
+    async def gather() -> None:
+        await asyncio.gather(leave())
+
+    gathered = asyncio.run_coroutine_threadsafe(gather(), thread.loop)
+    settle(thread)
+
+    with pytest.raises(SystemExit):
+        gathered.result(10)
+    assert "SystemExit in a callable's task: the event loop goes on" in caplog.messages
+
+
+def test_a_stop_of_a_callable_does_not_end_the_loop(
+    thread: LoopThread, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def stop() -> None:
+        asyncio.get_running_loop().stop()
+
+    asyncio.run_coroutine_threadsafe(stop(), thread.loop).result(10)
+    settle(thread)
+    settle(thread)
+
+    assert caplog.messages == ["loop.stop() in a callable's task: the event loop goes on"]
+
+
+def test_a_loop_ends_whatever_its_last_tasks_do() -> None:
+    thread = LoopThread()
+    began = threading.Event()
+
+    async def refuse_to_end() -> None:
+        began.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            asyncio.get_running_loop().stop()
+
+    asyncio.run_coroutine_threadsafe(refuse_to_end(), thread.loop)
+    assert began.wait(10)
+    thread.stop(10)
+
+    assert thread.loop.is_closed()
 
 
 def test_a_loop_that_answers_is_left_alone(

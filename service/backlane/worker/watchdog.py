@@ -11,6 +11,7 @@ import traceback
 from typing import TYPE_CHECKING, Final
 
 from backlane.worker import crew
+from backlane.worker.threads import survive
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -26,11 +27,16 @@ log = logging.getLogger("backlane.worker")
 
 
 class LoopThread:
-    """An event loop on a thread of its own. A daemon, so that it keeps no process from ending."""
+    """An event loop on a thread of its own. A daemon, so that it keeps no process from ending.
+
+    What ends other loops does not end this one, since everybody's callables run on it: neither a
+    `sys.exit` in a task that a callable made, nor `loop.stop`.
+    """
 
     def __init__(self) -> None:
         """Start it."""
         self.loop = asyncio.new_event_loop()
+        self._is_stopped = False
         self._thread = threading.Thread(target=self._run, name="backlane-loop", daemon=True)
         self._thread.start()
 
@@ -40,19 +46,36 @@ class LoopThread:
 
     def stop(self, timeout_s: float) -> None:
         """End the loop, and wait that long for its thread."""
-        self.loop.call_soon_threadsafe(self.loop.stop)
+        self.loop.call_soon_threadsafe(self._end)
         self._thread.join(timeout_s)
+
+    def _end(self) -> None:
+        self._is_stopped = True
+        self.loop.stop()
 
     def _run(self) -> None:
         asyncio.set_event_loop(self.loop)
-        self.loop.run_forever()
+        while not self._is_stopped:
+            self._go_on()
+        survive(self._unwind)
+        self.loop.close()
+
+    def _go_on(self) -> None:
+        try:
+            self.loop.run_forever()
+            what = "loop.stop()"
+        except BaseException as error:  # noqa: BLE001  # what ends a thread ends the loop as well
+            what = type(error).__name__
+        if not self._is_stopped:
+            survive(lambda: log.error("%s in a callable's task: the event loop goes on", what))
+
+    def _unwind(self) -> None:
         left = asyncio.all_tasks(self.loop)
         for task in left:
             task.cancel()
         if left:
             self.loop.run_until_complete(asyncio.wait(left, timeout=1.0))
         self.loop.run_until_complete(self.loop.shutdown_asyncgens())
-        self.loop.close()
 
 
 class Watchdog:
@@ -101,7 +124,7 @@ class Watchdog:
 
     def _run(self) -> None:
         while not self._end.wait(LOOK_EVERY_S):
-            self.look()
+            survive(self.look)
 
     def _complain(self, seconds: float) -> None:
         frame = self._thread.frame()
