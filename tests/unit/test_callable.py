@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
 import enum
+import functools
 import uuid
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import pydantic
 import pytest
@@ -150,6 +152,125 @@ def test_a_type_that_nothing_validates_is_named_when_work_begins() -> None:
         BackgroundCallable(take).prepare()
 
 
+def test_a_type_that_names_what_is_not_known_is_named_when_work_begins() -> None:
+    @dataclass
+    class Bill:
+        total: Missing  # type: ignore[name-defined]  # noqa: F821
+
+    def pay(bills: list[Bill]) -> None: ...
+
+    with pytest.raises(CallableError, match="callable pay: name 'Missing' is not defined"):
+        BackgroundCallable(pay).prepare()
+
+
+def test_a_type_that_names_another_of_the_same_function_is_found() -> None:
+    @dataclass
+    class Total:
+        cents: int
+
+    @dataclass
+    class Bill:
+        total: Total
+
+    def pay(bill: Bill) -> None: ...
+
+    made = BackgroundCallable(pay)
+    made.prepare()
+
+    assert made.load_input('{"total": {"cents": 5}}') == (Bill(Total(5)),)
+
+
+class Sender:
+    """An object that is called, and has a method."""
+
+    prefix: int = 3
+
+    def __call__(self, mail: Mail) -> str:
+        return mail.to
+
+    def send(self, mail: Mail) -> str:
+        return mail.to
+
+
+class AsyncSender:
+    """An object whose call is awaited."""
+
+    async def __call__(self, mail: Mail) -> str:
+        return mail.to
+
+
+def prefixed(prefix: str, mail: Mail) -> str:
+    return prefix + mail.to
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        functools.partial(prefixed, "to "),
+        functools.partial(functools.partial(prefixed), "to "),
+        Sender(),
+        Sender().send,
+        AsyncSender(),
+        functools.partial(Sender()),
+        BackgroundCallable(Sender().send),
+    ],
+)
+def test_the_input_of_whatever_is_called_is_validated(function: Callable[..., object]) -> None:
+    made = BackgroundCallable(function, name="send")
+
+    assert made.load_input('{"to": "ada"}') == (Mail("ada"),)
+    with pytest.raises(InputError, match=r"input\.to: Field required"):
+        made.load_input("{}")
+
+
+def in_thread(function: Callable[..., object]) -> Callable[..., object]:
+    """Make an async function of a plain one."""
+
+    @functools.wraps(function)
+    async def wrapper(*args: object) -> object:
+        return await asyncio.to_thread(function, *args)
+
+    return wrapper
+
+
+def in_loop(function: Callable[..., Any]) -> Callable[..., object]:
+    """Make a plain function of an async one."""
+
+    @functools.wraps(function)
+    def wrapper(*args: object) -> object:
+        return asyncio.run(function(*args))
+
+    return wrapper
+
+
+async def greet_async(name: str) -> str:
+    return f"hello {name}"
+
+
+@pytest.mark.parametrize(
+    ("function", "expected"),
+    [
+        (greet, False),
+        (greet_async, True),
+        (in_thread(greet), True),
+        (in_loop(greet_async), False),
+        (functools.partial(greet_async), True),
+        (Sender(), False),
+        (AsyncSender(), True),
+        (AsyncSender().__call__, True),
+        (BackgroundCallable(greet_async), True),
+    ],
+)
+def test_what_runs_first_decides_whether_it_is_async(
+    function: Callable[..., object],
+    expected: bool,  # noqa: FBT001
+) -> None:
+    assert BackgroundCallable(function, name="x").is_async is expected
+
+
+def of_method(self, mail: Mail) -> None: ...  # type: ignore[no-untyped-def]  # noqa: ANN001
+def of_class(cls) -> None: ...  # type: ignore[no-untyped-def]  # noqa: ANN001
+def context_last(mail: Mail, ctx: Context) -> None: ...
 def two(first: int, second: int) -> None: ...
 def named_only(*, first: int) -> None: ...
 def many(*inputs: int) -> None: ...
@@ -169,6 +290,9 @@ async def generate_async() -> AsyncIterator[int]:
         (many, r"callable many takes \*inputs: it may take one input"),
         (generate, "callable generate yields: a callable returns one output"),
         (generate_async, "callable generate_async yields"),
+        (of_method, "callable of_method takes self: offer a method of an object"),
+        (of_class, "callable of_class takes cls: offer a method of an object"),
+        (context_last, "callable context_last takes `ctx` after its input: ctx comes first"),
         (lambda: None, "has no name of its own: give it one with name="),
     ],
 )
@@ -236,6 +360,24 @@ def test_an_output_comes_back_as_what_the_function_returns() -> None:
     made = BackgroundCallable(receive)
 
     assert receipt == made.load_output(from_value(made.dump_output(receipt)))
+
+
+class Bill(pydantic.BaseModel):
+    """An output that takes nothing but its own types."""
+
+    model_config = pydantic.ConfigDict(strict=True)
+    at: dt.date
+    shares: dict[int, tuple[int, int]]
+
+
+def test_an_output_of_a_strict_type_comes_back() -> None:
+    def pay() -> Bill:
+        raise NotImplementedError
+
+    bill = Bill(at=dt.date(2026, 1, 2), shares={7: (1, 2)})
+    made = BackgroundCallable(pay)
+
+    assert bill == made.load_output(from_value(made.dump_output(bill)))
 
 
 @pytest.mark.parametrize("number", [0, 1, -1, 2**53, -(2**53), 0.5, 1e300])

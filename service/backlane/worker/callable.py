@@ -13,8 +13,14 @@ import typing
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Annotated, Any, Final, Generic, ParamSpec, TypeVar, overload
 
-from pydantic import PydanticSchemaGenerationError, PydanticUserError, TypeAdapter, ValidationError
-from pydantic_core import PydanticSerializationError, to_jsonable_python
+from pydantic import (
+    PydanticSchemaGenerationError,
+    PydanticUndefinedAnnotation,
+    PydanticUserError,
+    TypeAdapter,
+    ValidationError,
+)
+from pydantic_core import PydanticSerializationError, to_json, to_jsonable_python
 
 from backlane.schema.values import NotJsonError, to_value
 
@@ -33,10 +39,17 @@ I = TypeVar("I")  # noqa: E741  # the input's type
 O = TypeVar("O")  # noqa: E741  # the output's type
 
 CONTEXT_PARAMETER: Final = "ctx"
+_OF_METHODS: Final = {"self", "cls"}
 _KINDS: Final = (
     inspect.Parameter.POSITIONAL_ONLY,
     inspect.Parameter.POSITIONAL_OR_KEYWORD,
 )
+_UNUSABLE: Final = (
+    PydanticSchemaGenerationError,
+    PydanticUndefinedAnnotation,
+    PydanticUserError,
+)
+"""What pydantic raises for a type that it cannot validate."""
 
 
 class CallableError(TypeError):
@@ -59,7 +72,8 @@ class BackgroundCallable(Generic[P, R_co]):
         name: what executions of it are enqueued as.
         defaults: options of each enqueue that is made with it rather than with its name.
         concurrency: how many of it one worker runs at once; None shares the worker's slots.
-        is_async: whether it is an `async def`.
+        is_async: whether it is an `async def`, as what runs first when it is called: a decorator's
+            own function, or the `__call__` of an object.
         takes_context: whether its first parameter is `ctx`.
         takes_input: whether it takes an input.
     """
@@ -75,7 +89,8 @@ class BackgroundCallable(Generic[P, R_co]):
         """Take a function in.
 
         Raises:
-            CallableError: it takes more than `ctx` and one input, or yields.
+            CallableError: it takes more than `ctx` and one input, yields, or is a method without
+                its object.
         """
         functools.update_wrapper(self, function)
         self.__dict__.setdefault("__qualname__", repr(function))
@@ -83,14 +98,15 @@ class BackgroundCallable(Generic[P, R_co]):
         self.name = name if name is not None else _name_of(function)
         self.defaults: EnqueueOptions = defaults if defaults is not None else {}
         self.concurrency = concurrency
-        self.is_async = inspect.iscoroutinefunction(inspect.unwrap(function))
+        self.is_async = inspect.iscoroutinefunction(_runs_first(function))
         parameters = _parameters(function, self.name)
         self.takes_context = bool(parameters) and parameters[0].name == CONTEXT_PARAMETER
         inputs = parameters[self.takes_context :]
         self._input = inputs[0] if inputs else None
         self.takes_input = self._input is not None
         # Classes of an enclosing function are known there alone, and only now.
-        self._locals = _locals_around(function)
+        self._annotated = _annotated(function)
+        self._locals = _locals_around(self._annotated)
 
     def __repr__(self) -> str:
         """Name it."""
@@ -174,7 +190,8 @@ class BackgroundCallable(Generic[P, R_co]):
         Raises:
             pydantic.ValidationError: it is not of the type that the function is annotated with.
         """
-        return self._output_adapter.validate_python(output)
+        # As the JSON that it was: a strict type takes no text for a date from anything else.
+        return self._output_adapter.validate_json(to_json(output))
 
     def prepare(self) -> None:
         """Resolve the input's annotation now, rather than with the first execution.
@@ -209,14 +226,12 @@ class BackgroundCallable(Generic[P, R_co]):
 
     def _hint(self, name: str) -> Any:  # noqa: ANN401  # an annotation
         """Resolve one annotation by itself: the others may name what only type checkers import."""
-        function = inspect.unwrap(self.function)
-        given = getattr(function, "__annotations__", {})
+        given = getattr(self._annotated, "__annotations__", {})
         if name not in given:
             return Any
         only = SimpleNamespace(__annotations__={name: given[name]})
-        names = getattr(function, "__globals__", {})
         try:
-            hints = typing.get_type_hints(only, names, self._locals, include_extras=True)
+            hints = typing.get_type_hints(only, self._globals, self._locals, include_extras=True)
         except Exception as error:
             raise CallableError(
                 f"callable {self.name}: annotation {given[name]!r} of {name} cannot be resolved: "
@@ -226,10 +241,19 @@ class BackgroundCallable(Generic[P, R_co]):
 
     def _adapter(self, hint: Any) -> TypeAdapter[Any]:  # noqa: ANN401  # an annotation
         try:
-            return TypeAdapter(hint)
-        except (PydanticSchemaGenerationError, PydanticUserError) as error:
+            adapter = TypeAdapter(hint)
+            if not adapter.pydantic_complete:
+                # It names what is not known yet, and would fail with the first execution.
+                adapter.rebuild(_types_namespace={**self._globals, **(self._locals or {})})
+        except _UNUSABLE as error:
             first = str(error).partition("\n")[0]
             raise CallableError(f"callable {self.name}: {first}") from error
+        return adapter
+
+    @property
+    def _globals(self) -> dict[str, Any]:
+        names: dict[str, Any] = getattr(self._annotated, "__globals__", {})
+        return names
 
 
 def _name_of(function: object) -> str:
@@ -239,9 +263,26 @@ def _name_of(function: object) -> str:
     return str(name)
 
 
+def _runs_first(function: object) -> object:
+    """Return what a call comes to first: of an object, and of a partial, not they themselves."""
+    while isinstance(function, functools.partial | BackgroundCallable):
+        function = function.func if isinstance(function, functools.partial) else function.function
+    if inspect.isroutine(function) or inspect.isclass(function):
+        return function
+    return type(function).__call__
+
+
+def _annotated(function: object) -> Any:  # noqa: ANN401  # a function or a class
+    """Return what has the annotations: inside of decorators and partials."""
+    inner: object = None
+    while inner is not function:
+        inner, function = function, _runs_first(inspect.unwrap(function))  # type: ignore[arg-type]
+    return inner
+
+
 def _parameters(function: Callable[..., object], name: str) -> list[inspect.Parameter]:
-    inner = inspect.unwrap(function)
-    if inspect.isgeneratorfunction(inner) or inspect.isasyncgenfunction(inner):
+    first = _runs_first(function)
+    if inspect.isgeneratorfunction(first) or inspect.isasyncgenfunction(first):
         raise CallableError(f"callable {name} yields: a callable returns one output")
     parameters = list(inspect.signature(function).parameters.values())
     for parameter in parameters:
@@ -250,7 +291,14 @@ def _parameters(function: Callable[..., object], name: str) -> list[inspect.Para
             raise CallableError(
                 f"callable {name} takes {bare}: it may take one input, and `ctx` before it"
             )
-    count = len(parameters) - (bool(parameters) and parameters[0].name == CONTEXT_PARAMETER)
+    names = [parameter.name for parameter in parameters]
+    if names and names[0] in _OF_METHODS:
+        raise CallableError(
+            f"callable {name} takes {names[0]}: offer a method of an object, such as mailer.send"
+        )
+    if CONTEXT_PARAMETER in names[1:]:
+        raise CallableError(f"callable {name} takes `ctx` after its input: ctx comes first")
+    count = len(parameters) - (bool(parameters) and names[0] == CONTEXT_PARAMETER)
     if count > 1:
         raise CallableError(
             f"callable {name} takes {count} inputs: gather them in one, such as a dataclass"
@@ -258,7 +306,7 @@ def _parameters(function: Callable[..., object], name: str) -> list[inspect.Para
     return parameters
 
 
-def _locals_around(function: Callable[..., object]) -> dict[str, Any] | None:
+def _locals_around(function: object) -> dict[str, Any] | None:
     """Return the names of the function in which this one was defined and is decorated."""
     qualified = getattr(function, "__qualname__", "")
     scope, _, _ = qualified.rpartition(".<locals>.")

@@ -70,7 +70,7 @@ class WorkStream:
         book: Book,
         runner: Runner,
         *,
-        metadata: Sequence[tuple[str, str]] = (),
+        metadata: Sequence[tuple[str, str | bytes]] = (),
         observe: Observer | None = None,
     ) -> None:
         """Make a stream; `run` opens it.
