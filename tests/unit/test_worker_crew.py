@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextvars
+import functools
 import logging
 import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from backlane.schema.values import from_value
 from backlane.v1 import execution_pb2 as records
 from backlane.v1 import worker_service_pb2 as api
-from backlane.worker import Failure
+from backlane.worker import Context, Failure
 from backlane.worker.book import Book
 from backlane.worker.callable import BackgroundCallable
 from backlane.worker.crew import Crew
@@ -197,3 +201,143 @@ def test_a_thread_of_the_pool_survives_what_it_runs() -> None:
 
     assert done.wait(PATIENCE_S)
     pool.close()
+
+
+def around(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A plain function around an async one, as many decorators make it."""
+
+    @functools.wraps(function)
+    def wrapper(*args: object) -> object:
+        return function(*args)
+
+    return wrapper
+
+
+def test_what_a_plain_callable_returns_is_awaited_on_the_loop(bench: Bench) -> None:
+    @around
+    async def work(number: int) -> list[object]:
+        await asyncio.sleep(0)
+        return [number, threading.current_thread().name]
+
+    output = from_value(bench.run(work, "7").output)
+
+    assert output == [7, "backlane-loop"]
+
+
+def test_what_is_awaited_of_a_plain_callable_is_cancelled(bench: Bench) -> None:
+    began = threading.Event()
+
+    @around
+    async def work() -> None:
+        began.set()
+        await asyncio.Event().wait()
+
+    token = bench.begin(work)
+    assert began.wait(PATIENCE_S)
+    bench.crew.cancel([token])
+    assert bench.book.is_free.wait(PATIENCE_S)
+
+    assert isinstance(bench.book.results[-1], api.LeaseRef)
+
+
+def test_what_a_plain_callable_returns_after_a_cancel_is_not_begun(bench: Bench) -> None:
+    began, may_end = threading.Event(), threading.Event()
+    awaited: list[str] = []
+
+    async def wait() -> None:
+        awaited.append("begun")
+
+    def work() -> object:
+        began.set()
+        may_end.wait(PATIENCE_S)
+        return wait()
+
+    token = bench.begin(work)
+    assert began.wait(PATIENCE_S)
+    bench.crew.cancel([token])
+    may_end.set()
+    assert bench.book.is_free.wait(PATIENCE_S)
+
+    assert isinstance(bench.book.results[-1], api.LeaseRef)
+    assert awaited == []
+
+
+def test_what_is_awaited_of_a_plain_callable_may_fail(bench: Bench) -> None:
+    @around
+    async def work() -> None:
+        raise ValueError("no")
+
+    assert bench.run(work).error.message == "ValueError: no"
+
+
+class Cleaner:
+    """An async callable that cleans up until it may end, and notes each cancel."""
+
+    def __init__(self, bench: Bench) -> None:
+        self._loop = bench.thread.loop
+        self._may_end = asyncio.Event()
+        self.began, self.cancelled = threading.Event(), threading.Event()
+        self.reasons: list[object] = []
+
+    async def __call__(self, ctx: Context) -> None:
+        self._loop.call_soon(self.began.set)
+        while not self._may_end.is_set():
+            try:
+                await self._may_end.wait()
+            except asyncio.CancelledError:
+                self.reasons.append(ctx.stop_reason)
+                self.cancelled.set()
+
+    def end(self) -> None:
+        self._loop.call_soon_threadsafe(self._may_end.set)
+
+
+def test_a_cleanup_is_left_alone_once_the_attempt_is_over(bench: Bench) -> None:
+    work = Cleaner(bench)
+    token = bench.begin(work, seconds=0.0)
+    assert work.began.wait(PATIENCE_S)
+    bench.crew.stop_overdue()
+    assert work.cancelled.wait(PATIENCE_S)
+    bench.crew.stop_overdue()
+    bench.crew.lose([token])
+    bench.crew.stop_all("drain")
+    work.end()
+    assert bench.book.is_free.wait(PATIENCE_S)
+
+    assert work.reasons == ["timeout"]
+
+
+def test_a_cleanup_after_a_cancel_is_left_alone_when_its_time_is_over(bench: Bench) -> None:
+    work = Cleaner(bench)
+    token = bench.begin(work, seconds=0.0)
+    assert work.began.wait(PATIENCE_S)
+    bench.crew.cancel([token])
+    assert work.cancelled.wait(PATIENCE_S)
+    for _ in range(3):
+        bench.crew.stop_overdue()
+    work.end()
+    assert bench.book.is_free.wait(PATIENCE_S)
+
+    assert work.reasons == ["requested"]
+
+
+def test_context_variables_of_one_execution_are_not_seen_by_the_next(bench: Bench) -> None:
+    tenant = contextvars.ContextVar("tenant", default="nobody")
+
+    def work(name: str) -> str:
+        before = tenant.get()
+        tenant.set(name)
+        return before
+
+    @around
+    async def work_async() -> str:
+        return tenant.get()
+
+    def go_on(name: str) -> object:
+        tenant.set(name)
+        return work_async()
+
+    befores = [bench.run(work, name).output.string_value for name in ("ada", "alan")]
+
+    assert befores == ["nobody", "nobody"]
+    assert bench.run(go_on, "grace").output.string_value == "grace"

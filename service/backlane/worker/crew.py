@@ -1,12 +1,16 @@
 """Owns what runs: from a lease that arrived to its result, on an event loop or a thread.
 
-Async callables run on the worker's loop, plain ones on its threads. Each lease ends with one word
+Async callables run on the worker's loop, plain ones on its threads, but for what these return to
+be awaited. Each lease ends with one word
 to the book: a result, or that there is nothing to say.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextvars
+import functools
+import inspect
 import logging
 import time
 from typing import TYPE_CHECKING, Any, Final
@@ -18,7 +22,7 @@ from backlane.worker.failure import Failure, refused, report
 from backlane.worker.threads import survive
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Awaitable, Coroutine, Iterable, Mapping, Sequence
 
     from backlane.schema.options import Category
     from backlane.worker.book import Book, Result
@@ -36,7 +40,7 @@ log = logging.getLogger("backlane.worker")
 class Run:
     """A lease that waits, runs, or unwinds."""
 
-    __slots__ = ("callable", "context", "ends_at", "has_begun", "lease", "task")
+    __slots__ = ("callable", "context", "ends_at", "has_begun", "is_on_loop", "lease", "task")
 
     def __init__(
         self,
@@ -51,7 +55,13 @@ class Run:
         self.context = context
         self.ends_at = ends_at
         self.has_begun = False
+        self.is_on_loop = called.is_async
+        # Set by the task itself, once it has begun.
         self.task: asyncio.Task[None] | None = None
+
+    def is_overdue(self, now: float) -> bool:
+        """Return whether its time is over and nobody has told it to stop."""
+        return self.ends_at < now and self.context.stop_reason is None
 
     def release(self) -> api.LeaseRef:
         """Give it back."""
@@ -105,12 +115,14 @@ class Crew:
         """Run these."""
         self._book.arrive(leases)
         runs = [run for lease in leases if (run := self._admit(lease)) is not None]
-        on_loop = [run for run in runs if run.callable.is_async]
+        on_loop = [run for run in runs if run.is_on_loop]
         if on_loop:
             self._loop.call_soon_threadsafe(self._begin, on_loop)
         for run in runs:
-            if not run.callable.is_async:
-                self._pool.submit(lambda run=run: self._run_plain(run))  # type: ignore[misc]
+            if not run.is_on_loop:
+                # What one execution sets of context variables is not the next one's to see.
+                alone = contextvars.Context()
+                self._pool.submit(functools.partial(alone.run, self._run_plain, run))
 
     def cancel(self, tokens: Iterable[str]) -> None:
         """Ask these to stop, because a client wants it."""
@@ -129,9 +141,8 @@ class Crew:
     def stop_overdue(self) -> None:
         """Stop those whose attempt's time is over; the server's clock says what follows."""
         now = time.monotonic()
-        self._stop(
-            [token for token, run in list(self._runs.items()) if run.ends_at < now], "timeout"
-        )
+        overdue = [token for token, run in list(self._runs.items()) if run.is_overdue(now)]
+        self._stop(overdue, "timeout")
 
     def running(self) -> list[Run]:
         """Return what has begun and not ended."""
@@ -154,29 +165,49 @@ class Crew:
     def _stop(self, tokens: Iterable[str], reason: StopReason) -> None:
         for token in tokens:
             run = self._runs.get(token)
-            if run is None or run.context.stop_reason in {reason, "lost"}:
+            # Once it is over for good, another cancel would only break into its cleanup.
+            if run is None or run.context.stop_reason in {reason, "lost", "timeout"}:
                 continue
             run.context.stop(reason)
-            if run.callable.is_async:
+            if run.is_on_loop:
                 self._loop.call_soon_threadsafe(self._cancel, run)
 
     # On the loop.
 
     def _begin(self, runs: Iterable[Run]) -> None:
         for run in runs:
-            run.task = self._loop.create_task(self._run_async(run))
+            self._start(self._run_async(run))
+
+    def _start(self, running: Coroutine[Any, Any, None]) -> None:
+        # The loop holds a task until it has begun, and then the run does.
+        self._loop.create_task(running)
 
     def _cancel(self, run: Run) -> None:
         # A task that has not begun looks for itself; cancelled, it would never come to that.
-        if run.task is not None and run.has_begun:
+        if run.task is not None:
             run.task.cancel()
 
     async def _run_async(self, run: Run) -> None:
         try:
+            run.task = asyncio.current_task()
             result = self._unwanted(run)
             if result is None:
                 arguments = self._arguments(run)
                 result = self._completion(run, await run.callable.function(*arguments))
+        except BaseException as error:  # noqa: BLE001  # whatever it raises ends its attempt
+            self._finish_on_loop(run, self._after(run, error))
+        else:
+            self._finish_on_loop(run, result)
+
+    async def _go_on(self, run: Run, output: Awaitable[object]) -> None:
+        """Await what a plain callable returned: it is one around an async function."""
+        try:
+            run.task = asyncio.current_task()
+            if run.context.stop_reason is not None:
+                if inspect.iscoroutine(output):
+                    output.close()
+                raise asyncio.CancelledError  # noqa: TRY301  # as if it had come while it waited
+            result = self._completion(run, await output)
         except BaseException as error:  # noqa: BLE001  # whatever it raises ends its attempt
             self._finish_on_loop(run, self._after(run, error))
         else:
@@ -202,8 +233,12 @@ class Crew:
         try:
             result = self._unwanted(run)
             if result is None:
-                arguments = self._arguments(run)
-                result = self._completion(run, run.callable.function(*arguments))
+                output = run.callable.function(*self._arguments(run))
+                if inspect.isawaitable(output):
+                    run.is_on_loop = True
+                    self._loop.call_soon_threadsafe(self._start, self._go_on(run, output))
+                    return
+                result = self._completion(run, output)
         except BaseException as error:  # noqa: BLE001  # whatever it raises ends its attempt
             result = self._after(run, error)
         self._finish(run, result)
