@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -88,6 +89,29 @@ def test_a_cancelled_context_stops_a_callable_that_looks() -> None:
     assert ctx.stop_reason == "requested"
     with pytest.raises(asyncio.CancelledError, match="requested"):
         ctx.check_cancelled()
+
+
+def test_threads_that_ask_at_once_for_the_event_get_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ctx, events = FakeContext(), list[threading.Event]()
+    real = threading.Event
+    other = threading.Thread(target=lambda: events.append(ctx.cancelled))
+
+    def slow() -> threading.Event:
+        # While one thread makes the event, another asks for it, and has a while to get one.
+        monkeypatch.setattr(threading, "Event", real)
+        other.start()
+        other.join(0.1)
+        return real()
+
+    monkeypatch.setattr(threading, "Event", slow)
+    events.append(ctx.cancelled)
+    other.join(10)
+    ctx.cancel()
+
+    assert events[0] is events[1]
+    assert events[0].is_set()
 
 
 def test_its_log_names_the_execution(caplog: pytest.LogCaptureFixture) -> None:

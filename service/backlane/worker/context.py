@@ -7,7 +7,7 @@ import logging
 import threading
 import time
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from backlane.schema.values import from_value
 
@@ -21,6 +21,9 @@ StopReason = Literal["requested", "lost", "timeout", "drain"]
 """Why a callable should stop: a client asked for it, the lease is another's now, the attempt's
 time is over, or the worker is about to end."""
 
+_STOPPING: Final = threading.Lock()
+"""Held for a moment where a context stops, or where its event is made: two threads that ask at
+once must get the same. One for all, since few are ever asked."""
 _LOG = logging.getLogger("backlane.callable")
 
 
@@ -100,13 +103,12 @@ class Context:
     @property
     def cancelled(self) -> threading.Event:
         """An event that is set once the callable should stop; threads can wait for it."""
-        event = self._event
-        if event is None:
-            event = self._event = threading.Event()
-            # Set here where `stop` came before there was an event to set.
-            if self._stop_reason is not None:
-                event.set()
-        return event
+        with _STOPPING:
+            if self._event is None:
+                self._event = threading.Event()
+                if self._stop_reason is not None:
+                    self._event.set()
+            return self._event
 
     @property
     def stop_reason(self) -> StopReason | None:
@@ -139,11 +141,11 @@ class Context:
         Args:
             reason: why.
         """
-        if self._stop_reason is None:
-            self._stop_reason = reason
-        event = self._event
-        if event is not None:
-            event.set()
+        with _STOPPING:
+            if self._stop_reason is None:
+                self._stop_reason = reason
+            if self._event is not None:
+                self._event.set()
 
 
 class _BoundLog(logging.LoggerAdapter[logging.Logger]):
