@@ -276,6 +276,14 @@ def test_a_tests_own_client_and_worker_need_no_settings(
         assert client.run("greet", "Ada", wait_timeout=30) == "hello Ada"
 
 
+def test_a_tests_own_client_finds_the_server_of_the_clock(backlane_clock: Clock) -> None:
+    backlane_clock.advance(HOUR)
+    with Client() as client:
+        queued_at = client.enqueue("greet").get().queued_at
+
+    assert queued_at > datetime.now(UTC) + HOUR / 2
+
+
 def test_the_example_of_the_page_passes(tmp_path: Path) -> None:
     (tmp_path / "test_reminders.py").write_text(EXAMPLE, encoding="utf-8")
     run = run_pytest(tmp_path, *WITHOUT_ASYNCIO)

@@ -117,7 +117,11 @@ def backlane_worker(
 
 
 @pytest.fixture
-def backlane_clock(request: pytest.FixtureRequest, _backlane_home: ServerProcess) -> Clock:
+def backlane_clock(
+    request: pytest.FixtureRequest,
+    backlane_tenant: str,  # noqa: ARG001  # names the server to the program, as it does elsewhere
+    _backlane_home: ServerProcess,
+) -> Clock:
     """A clock to move: the test's client and workers are on a server of its own, which it is of."""
     if "backlane_clock" not in request.fixturenames:
         pytest.fail("name backlane_clock among the arguments of the test: its server is made first")
