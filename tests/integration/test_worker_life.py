@@ -329,3 +329,43 @@ def test_a_signal_drains_whichever_thread_the_kernel_gives_it_to(
     )
 
     assert (run.returncode, run.stdout) == (0, "drained\n"), run.stderr
+
+
+LEFT_BEHIND = """
+import asyncio, sys, threading
+from backlane import Worker
+
+worker = Worker(target=sys.argv[1], drain_timeout=0.01)
+began = threading.Event()
+
+def block():
+    began.set()
+    threading.Event().wait(60)
+
+@worker.callable
+async def wait():
+    await asyncio.to_thread(block)
+
+with worker.running():
+    began.wait(20)
+print("drained")
+"""
+
+
+def test_what_a_callable_runs_on_a_thread_does_not_keep_the_process_from_ending(
+    server: ServerProcess, producer: Door, tmp_path: Path
+) -> None:
+    script = tmp_path / "left_behind.py"
+    script.write_text(LEFT_BEHIND)
+    producer.enqueue(callable_name="wait")
+
+    run = subprocess.run(
+        [sys.executable, str(script), server.target],
+        capture_output=True,
+        check=False,
+        env=os.environ | {"BACKLANE_TENANT": producer.tenant},
+        text=True,
+        timeout=PATIENCE_S,
+    )
+
+    assert (run.returncode, run.stdout) == (0, "drained\n"), run.stderr

@@ -113,6 +113,21 @@ def test_a_loop_ends_whatever_its_last_tasks_do() -> None:
     assert thread.loop.is_closed()
 
 
+def test_threads_of_the_loop_answer_fail_and_are_daemons(thread: LoopThread) -> None:
+    def fail() -> None:
+        raise ValueError("no")
+
+    async def ask() -> tuple[bool, str]:
+        with pytest.raises(ValueError, match="no"):
+            await asyncio.to_thread(fail)
+        current = await asyncio.to_thread(threading.current_thread)
+        return current.daemon, current.name
+
+    asked = asyncio.run_coroutine_threadsafe(ask(), thread.loop)
+
+    assert asked.result(10) == (True, "backlane-to-thread-1")
+
+
 def test_a_loop_that_answers_is_left_alone(
     thread: LoopThread, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -1,4 +1,4 @@
-"""Owns the threads that plain callables run on.
+"""Owns the threads that plain callables run on, and those of `asyncio.to_thread`.
 
 They are daemons: a callable that never returns must not keep the process from ending, which the
 standard library's pool would.
@@ -10,10 +10,14 @@ import contextlib
 import queue
 import threading
 import traceback
-from typing import TYPE_CHECKING
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 def survive(do: Callable[[], object]) -> None:
@@ -61,3 +65,33 @@ class DaemonPool:
             survive(function)
             with self._lock:
                 self._idle += 1
+
+
+class DaemonExecutor(ThreadPoolExecutor):
+    """An event loop's executor on such threads: a loop takes nothing but this class for it."""
+
+    def __init__(self, name: str) -> None:
+        """Make one of as many threads as a loop has by default, without any of them yet."""
+        super().__init__(thread_name_prefix=name)
+        self._pool = DaemonPool(self._max_workers, name)
+
+    def submit(self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Future[R]:
+        """Run a function on the next free thread."""
+        future: Future[R] = Future()
+
+        def work() -> None:
+            if not future.set_running_or_notify_cancel():
+                return
+            try:
+                result = fn(*args, **kwargs)
+            except BaseException as error:  # noqa: BLE001  # whoever awaits it gets it
+                future.set_exception(error)
+            else:
+                future.set_result(result)
+
+        self._pool.submit(work)
+        return future
+
+    def shutdown(self, *_: object, **__: object) -> None:
+        """Let every thread end once what was submitted is done; blocks nobody."""
+        self._pool.close()

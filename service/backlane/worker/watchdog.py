@@ -11,7 +11,7 @@ import traceback
 from typing import TYPE_CHECKING, Final
 
 from backlane.worker import crew
-from backlane.worker.threads import survive
+from backlane.worker.threads import DaemonExecutor, survive
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -36,6 +36,8 @@ class LoopThread:
     def __init__(self) -> None:
         """Start it."""
         self.loop = asyncio.new_event_loop()
+        # Otherwise what `asyncio.to_thread` runs would keep the process from ending.
+        self.loop.set_default_executor(DaemonExecutor("backlane-to-thread"))
         self._is_stopped = False
         self._thread = threading.Thread(target=self._run, name="backlane-loop", daemon=True)
         self._thread.start()
