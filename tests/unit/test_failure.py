@@ -2,6 +2,7 @@
 
 import asyncio
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -186,6 +187,52 @@ def test_the_largest_failures_of_a_worker_fit_the_transport_together() -> None:
     sizes = [next(messages).ByteSize() for _ in range(2)]
 
     assert max(sizes) < MESSAGE_BYTES_MAX
+
+
+class BrokenDict(dict[str, object]):
+    """Breaks whatever wants its items."""
+
+    def items(self) -> Any:  # noqa: ANN401
+        raise RuntimeError("no items")
+
+
+@pytest.mark.parametrize(
+    ("details", "said"),
+    [
+        ({"\ud800": object()}, ".? is a object, which is not JSON"),
+        (BrokenDict(a=1), "no items"),
+    ],
+)
+def test_details_that_cannot_be_read_cost_nothing_else(details: object, said: str) -> None:
+    told = report(LEASE, Failure("x", retryable=True, details=details)).error
+
+    assert (told.message, told.retry_policy.retryable) == ("x", True)
+    assert from_value(told.details) == {"unreadable_details": said}
+
+
+def test_a_failure_is_made_of_an_exception_as_of_its_text() -> None:
+    failure = Failure(ValueError("boom"), retryable=False)  # type: ignore[arg-type]
+
+    assert (failure.message, report(LEASE, failure).error.message) == ("boom", "boom")
+
+
+@pytest.mark.parametrize(
+    ("extra", "kind", "said"),
+    [
+        ({"http_status": "503"}, TypeError, "http_status must be of type int or None, not '503'"),
+        ({"http_status": -1}, ValueError, "http_status must be from 100 to 599, not -1"),
+        ({"http_status": 600}, ValueError, "http_status must be from 100 to 599, not 600"),
+        ({"code": 7}, TypeError, "code must be of type str or None, not 7"),
+        ({"provider": b"x"}, TypeError, "provider must be of type str or None, not b'x'"),
+        ({"retryable": "no"}, TypeError, "retryable must be of type bool or None, not 'no'"),
+        ({"retry_after": "1"}, ValueError, "retry_after must be from 0 to 24 hours, not '1'"),
+    ],
+)
+def test_an_extra_that_cannot_be_sent_is_refused_where_it_is_raised(
+    extra: dict[str, Any], kind: type[Exception], said: str
+) -> None:
+    with pytest.raises(kind, match=said):
+        Failure("x", **extra)
 
 
 def test_an_unknown_category_is_refused_where_it_is_raised() -> None:

@@ -6,7 +6,7 @@ import traceback
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
-from backlane.schema.values import NotJsonError, to_value
+from backlane.schema.values import to_value
 from backlane.v1 import execution_pb2 as records
 from backlane.v1 import worker_service_pb2 as api
 
@@ -40,7 +40,7 @@ class Failure(Exception):  # noqa: N818  # it is raised to fail, and is no fault
         details: any JSON that helps whoever looks at it, of at most 64 KiB and 24 levels; more
             than that is left out.
         provider: the service that was called.
-        http_status: what it answered.
+        http_status: what it answered, from 100 to 599.
 
     Example:
         worker = Worker()
@@ -71,11 +71,20 @@ class Failure(Exception):  # noqa: N818  # it is raised to fail, and is no fault
         """Say what went wrong.
 
         Raises:
-            ValueError: the category is unknown, or `retry_after` is no time from 0 to 24 hours.
+            ValueError: the category is unknown, `retry_after` is no time from 0 to 24 hours, or
+                `http_status` is not from 100 to 599.
+            TypeError: one of the others is of another type; the message names it.
         """
-        super().__init__(message)
+        # Often an exception is what is at hand.
+        self.message = str(message)
+        super().__init__(self.message)
         _number_of(category)
-        self.message = message
+        _check_type("code", code, str)
+        _check_type("retryable", retryable, bool)
+        _check_type("provider", provider, str)
+        _check_type("http_status", http_status, int)
+        if http_status is not None and not 100 <= http_status <= 599:  # noqa: PLR2004  # as HTTP's
+            raise ValueError(f"http_status must be from 100 to 599, not {http_status}")
         self.category = category
         self.code = code
         self.retryable = retryable
@@ -167,8 +176,8 @@ def _details(details: object) -> Value:
     """Turn details into JSON, or into what is wrong with them: the rest of a failure counts."""
     try:
         value = to_value(details)
-    except NotJsonError as problem:
-        return _unreadable(str(problem))
+    except Exception as problem:  # noqa: BLE001  # objects of a program may raise anything
+        return _unreadable(_clean(_text(problem), MESSAGE_CHARACTERS_MAX))
     size, levels = value.ByteSize(), _levels(value)
     if size > DETAILS_BYTES_MAX:
         return _unreadable(f"they have {size} bytes, above {DETAILS_BYTES_MAX}")
@@ -219,7 +228,15 @@ def _number_of(category: Category) -> records.ErrorCategory.ValueType:
 
 
 def _delay(given: float | timedelta) -> timedelta:
-    delay = given if isinstance(given, timedelta) else timedelta(seconds=given)
-    if not timedelta(0) <= delay <= RETRY_AFTER_MAX:
-        raise ValueError(f"retry_after must be from 0 to 24 hours, not {delay}")
+    try:
+        delay = given if isinstance(given, timedelta) else timedelta(seconds=given)
+    except (TypeError, ValueError, OverflowError):
+        delay = None
+    if delay is None or not timedelta(0) <= delay <= RETRY_AFTER_MAX:
+        raise ValueError(f"retry_after must be from 0 to 24 hours, not {given!r}")
     return delay
+
+
+def _check_type(name: str, given: object, kind: type) -> None:
+    if given is not None and not isinstance(given, kind):
+        raise TypeError(f"{name} must be of type {kind.__name__} or None, not {given!r}")
