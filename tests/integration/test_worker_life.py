@@ -252,18 +252,25 @@ def test_a_worker_waits_for_a_server_that_is_not_there_yet(
     assert len([text for text in caplog.messages if text.startswith("no server at")]) == 1
 
 
-def test_a_server_that_knows_no_workers_ends_the_run_with_one_clear_error() -> None:
+def test_a_server_that_knows_no_workers_ends_the_run_with_one_clear_error(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     other = grpc.server(futures.ThreadPoolExecutor(1))
     port = other.add_insecure_port("127.0.0.1:0")
     other.start()
-    worker = Worker(target=f"127.0.0.1:{port}")
+    worker = Worker("w", target=f"127.0.0.1:{port}")
 
     @worker.callable
     def work() -> None: ...
 
+    @worker.callable(concurrency=1)
+    def alone() -> None: ...
+
     with pytest.raises(errors.UnimplementedError):
         worker.run()
     other.stop(None)
+    [said] = [record for record in caplog.records if record.levelno >= logging.ERROR]
+    assert said.getMessage().startswith("w: cannot go on: UnimplementedError: UNIMPLEMENTED: ")
 
 
 def test_a_drain_ends_a_worker_that_never_found_a_server(start_server: StartServer) -> None:

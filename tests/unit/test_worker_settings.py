@@ -1,5 +1,7 @@
 """What can be said wrong about a worker, and what is said about it."""
 
+import os
+import socket
 import threading
 from pathlib import Path
 
@@ -18,14 +20,43 @@ from backlane.worker.threads import DaemonPool
         ({"tenants": []}, 'tenants is empty: name some, or "\\*" for all'),
         ({"tenants": ["a", "b c"]}, "tenant 'b c' must be 1 to 128 of"),
         ({"concurrency": 0}, "concurrency must be at least 1, not 0"),
+        ({"concurrency": 5001}, "concurrency must be at most 5000, not 5001"),
         ({"lease": 0.5}, "lease must be from 1 to 3600 seconds, not 0.5"),
         ({"drain_timeout": -1}, "drain_timeout must not be negative: -1"),
-        ({"metadata": {"Authorization": "x"}}, "metadata 'Authorization' must be in lower case"),
+        ({"metadata": {"Authorization": "x"}}, "metadata 'Authorization' must be named by a-z 0-9"),
     ],
 )
 def test_a_setting_that_cannot_be_used_is_named(settings: dict[str, object], said: str) -> None:
     with pytest.raises(ValueError, match=said):
         Worker(**settings)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        ({"name": "bad name!"}, "name 'bad name!' must be 1 to 128 of"),
+        ({"concurrency": 12_000}, "concurrency must be at most 5000, not 12000"),
+    ],
+)
+def test_a_setting_of_one_run_that_cannot_be_used_is_named(
+    overrides: dict[str, object], said: str
+) -> None:
+    worker = Worker("w")
+    worker.callable(name="x")(lambda: None)
+
+    with pytest.raises(ValueError, match=said):
+        worker.start(**overrides)
+
+
+def test_a_worker_without_a_name_is_named_after_the_process_that_works(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    worker = Worker()
+    monkeypatch.setattr(os, "getpid", lambda: 7)
+
+    assert worker._with().name == f"{socket.gethostname()}:7"
+    assert worker._with(name="other").name == "other"
+    assert Worker("own")._with().name == "own"
 
 
 def test_two_callables_of_one_name_are_refused_and_both_are_named() -> None:
@@ -48,6 +79,8 @@ def test_a_name_that_no_server_takes_is_refused() -> None:
 def test_a_callable_without_slots_is_refused() -> None:
     with pytest.raises(ValueError, match="concurrency must be at least 1, not 0"):
         Worker().callable(name="x", concurrency=0)(lambda: None)
+    with pytest.raises(ValueError, match="concurrency must be at most 5000, not 5001"):
+        Worker().callable(name="x", concurrency=5001)(lambda: None)
 
 
 def test_a_worker_that_offers_nothing_does_not_start() -> None:

@@ -44,7 +44,7 @@ class Settings:
     """How a worker works.
 
     Attributes:
-        name: its name, which it keeps over reconnects.
+        name: its name, which it keeps over reconnects; empty until it is known who works.
         endpoint: the server.
         tenants: whose executions it runs; empty means all that it may.
         concurrency: how many executions it runs at once, those of lanes of their own not counted.
@@ -141,7 +141,11 @@ class Shift:
 
     def fail(self, error: Exception) -> None:
         """End everything because one stream cannot go on."""
-        self._error = self._error or error
+        if self._error is None:
+            self._error = error
+            # At once, since it may take long until somebody waits for it.
+            kind = type(error).__name__
+            log.error("%s: cannot go on: %s: %s", self._settings.name, kind, error)
         for lane in self._lanes:
             lane.stream.cut()
 

@@ -27,6 +27,9 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 CONCURRENCY_DEFAULT: Final = 16
+CONCURRENCY_MAX: Final = 5000
+"""A stream that opens names at most 10 000 leases, those among them whose results have no answer
+yet. A worker with more could never connect again."""
 LEASE_DEFAULT_S: Final = 30.0
 DRAIN_DEFAULT_S: Final = 30.0
 ALL_TENANTS: Final = "*"
@@ -70,17 +73,18 @@ class Worker:
         lease: float = LEASE_DEFAULT_S,
         drain_timeout: float = DRAIN_DEFAULT_S,
         tls: TLS | bool = False,
-        metadata: Mapping[str, str] | None = None,
+        metadata: Mapping[str, str | bytes] | None = None,
         observe: Observer | None = None,
     ) -> None:
         """Describe a worker; nothing is opened before it runs.
 
         Args:
-            name: its id, as records and logs show it; made of host and process by default.
+            name: its id, as records and logs show it; made of host and process by default, once it
+                begins to work.
             target: the server, `HOST:PORT`; `$BACKLANE_TARGET`, else 127.0.0.1:7433.
             tenants: whose executions it runs, `"*"` for all that it may;
                 `$BACKLANE_TENANT`, else `default`.
-            concurrency: how many executions it runs at once.
+            concurrency: how many executions it runs at once, from 1 to 5000.
             lease: the silence that loses its leases, from 1 to 3600 seconds.
             drain_timeout: how long a drain lets callables run on, in seconds.
             tls: how to speak TLS; True as the system has it, False not at all.
@@ -91,7 +95,7 @@ class Worker:
             ValueError: one of them cannot be used; the message names it.
         """
         self._settings = Settings(
-            name=_checked_name(name or f"{socket.gethostname()}:{os.getpid()}"),
+            name=name or "",
             endpoint=Endpoint.of(target, tls, metadata),
             tenants=_tenants(tenants),
             concurrency=concurrency,
@@ -145,17 +149,19 @@ class Worker:
             retry: how failed attempts are tried again; not at all by default.
             timeout: the longest run of one attempt, in seconds.
             priority: 0 to 255, higher runs sooner.
-            concurrency: how many of it this worker runs at once, in slots of its own.
+            concurrency: how many of it this worker runs at once, in slots of its own, from 1 to
+                5000.
 
         Raises:
             CallableError: the function cannot be a callable, or the name is taken.
+            ValueError: `concurrency` cannot be used.
         """
         given = {"retry": retry, "timeout": timeout, "priority": priority}
         defaults: EnqueueOptions = {  # type: ignore[assignment]  # the keys are its own
             key: value for key, value in given.items() if value is not None
         }
-        if concurrency is not None and concurrency < 1:
-            raise ValueError(f"concurrency must be at least 1, not {concurrency}")
+        if concurrency is not None:
+            _check_concurrency(concurrency)
 
         def offer(function: Callable[P, R], /) -> BackgroundCallable[P, R]:
             made = BackgroundCallable(
@@ -239,6 +245,9 @@ class Worker:
             changes["endpoint"] = dataclasses.replace(endpoint, target=target)
         if tenants is not None:
             changes["tenants"] = _tenants(tenants)
+        if not self._settings.name:
+            # Not sooner: a program may fork its workers, and each needs a name of its own.
+            changes.setdefault("name", f"{socket.gethostname()}:{os.getpid()}")
         settings = dataclasses.replace(self._settings, **changes)
         _check(settings)
         return settings
@@ -261,12 +270,20 @@ def _checked_name(name: str, what: str = "name") -> str:
 
 
 def _check(settings: Settings) -> None:
-    if settings.concurrency < 1:
-        raise ValueError(f"concurrency must be at least 1, not {settings.concurrency}")
+    if settings.name:
+        _checked_name(settings.name)
+    _check_concurrency(settings.concurrency)
     if not 1 <= settings.lease <= 3600:  # noqa: PLR2004  # the server's own bounds, in seconds
         raise ValueError(f"lease must be from 1 to 3600 seconds, not {settings.lease}")
     if settings.drain_timeout < 0:
         raise ValueError(f"drain_timeout must not be negative: {settings.drain_timeout}")
+
+
+def _check_concurrency(given: int) -> None:
+    if given < 1:
+        raise ValueError(f"concurrency must be at least 1, not {given}")
+    if given > CONCURRENCY_MAX:
+        raise ValueError(f"concurrency must be at most {CONCURRENCY_MAX}, not {given}")
 
 
 def _place(called: BackgroundCallable[..., Any]) -> str:
