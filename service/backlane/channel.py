@@ -6,6 +6,7 @@ Environment variables give what is not given: `BACKLANE_TARGET` and `BACKLANE_TE
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -35,6 +36,8 @@ OPTIONS: Final[Sequence[tuple[str, int | str]]] = (
     # Two channels to one server are two connections: closing one leaves the other alone.
     ("grpc.use_local_subchannel_pool", 1),
 )
+_HEADER_NAME: Final = re.compile(r"[a-z0-9_.-]+")
+_HEADER_VALUE: Final = re.compile(r"[ -~]*")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,12 +75,13 @@ class Endpoint:
     Attributes:
         target: its address, `HOST:PORT` or any other name that gRPC resolves.
         tls: how to speak TLS; None speaks plain text.
-        metadata: headers that go with every call, such as `authorization`.
+        metadata: headers that go with every call, such as `authorization`; those whose names end
+            in `-bin` are bytes.
     """
 
     target: str
     tls: TLS | None = None
-    metadata: tuple[tuple[str, str], ...] = ()
+    metadata: tuple[tuple[str, str | bytes], ...] = ()
     options: Sequence[tuple[str, int | str]] = field(default=OPTIONS, repr=False)
 
     @classmethod
@@ -85,17 +89,16 @@ class Endpoint:
         cls,
         target: str | None = None,
         tls: TLS | bool = False,  # noqa: FBT001, FBT002  # `True` is TLS as the system has it
-        metadata: Mapping[str, str] | None = None,
+        metadata: Mapping[str, str | bytes] | None = None,
     ) -> Endpoint:
         """Complete what is given with the environment and the defaults.
 
         Raises:
-            ValueError: a header cannot be sent: its name is not lower case.
+            ValueError: a header cannot be sent; the message names it, and not what it holds.
         """
         headers = tuple((metadata or {}).items())
-        for name, _ in headers:
-            if name != name.lower():
-                raise ValueError(f"metadata {name!r} must be in lower case, as HTTP/2 wants it")
+        for name, value in headers:
+            _check_header(name, value)
         address = target or os.environ.get(TARGET_VARIABLE) or TARGET_DEFAULT
         return cls(address, tls if isinstance(tls, TLS) else TLS() if tls else None, headers)
 
@@ -121,6 +124,17 @@ class Endpoint:
 def tenant_or_default(tenant: str | None) -> str:
     """Complete a tenant that is not given with the environment and the default."""
     return tenant or os.environ.get(TENANT_VARIABLE) or TENANT_DEFAULT
+
+
+def _check_header(name: object, value: object) -> None:
+    """Refuse what gRPC would not send, which it says only once a call is made."""
+    if not isinstance(name, str) or not _HEADER_NAME.fullmatch(name):
+        raise ValueError(f"metadata {name!r} must be named by a-z 0-9 _ . -, as HTTP/2 wants it")
+    if name.endswith("-bin"):
+        if not isinstance(value, bytes):
+            raise ValueError(f"metadata {name!r} must be bytes, as its name ends in -bin")
+    elif not isinstance(value, str) or not _HEADER_VALUE.fullmatch(value):
+        raise ValueError(f"metadata {name!r} must be a text of one line, in ASCII")
 
 
 def _pem(given: bytes | Path | str | None) -> bytes | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from concurrent import futures
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import grpc
 import pytest
@@ -131,6 +131,37 @@ def test_a_worker_does_so_too(desk: tuple[Desk, str], tls: TLS) -> None:
         assert seen.has_worker.wait(PATIENCE_S)
 
     assert seen.headers == ["Bearer secret"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("authorization", "secret\n"),
+        ("authorization", "sëcret"),
+        ("authorization", 5),
+        ("authorization", b"secret"),
+        ("trace-bin", "secret"),
+        ("Authorization", "secret"),
+        ("a b", "secret"),
+        ("", "secret"),
+    ],
+)
+def test_a_header_that_cannot_be_sent_is_refused_by_its_name(
+    name: str,
+    value: Any,  # noqa: ANN401  # some are no headers
+) -> None:
+    for kind in (Client, AsyncClient, Worker):
+        with pytest.raises(ValueError, match="metadata") as refused:
+            kind(metadata={name: value})
+        assert repr(name) in str(refused.value)
+        assert "secret" not in str(refused.value)
+
+
+async def test_a_file_that_cannot_be_read_is_named_each_time(tmp_path: Path) -> None:
+    async with AsyncClient(tls=TLS(ca=tmp_path / "none.pem")) as client:
+        for _ in range(2):
+            with pytest.raises(FileNotFoundError, match=r"none\.pem"):
+                await client.enqueue("work")
 
 
 def test_a_certificate_of_a_stranger_is_not_trusted(desk: tuple[Desk, str], tls: TLS) -> None:

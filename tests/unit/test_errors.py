@@ -27,6 +27,7 @@ from backlane.errors import (
     from_rpc_error,
     from_status,
 )
+from backlane.schema.values import NotJsonError
 
 
 def status(code: int, *details: message.Message, text: str = "text") -> status_pb2.Status:
@@ -171,6 +172,37 @@ def test_errors_survive_pickling() -> None:
     copy = pickle.loads(pickle.dumps(error))  # noqa: S301  # it was pickled just now
 
     assert (type(copy), copy.parts) == (type(error), error.parts)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        errors.NotFinishedError("exec_1", "queued", 2.5),
+        errors.EnqueueManyError([errors.InvalidInputError("no")]),
+        errors.UnavailableError(
+            errors.ErrorParts(grpc.StatusCode.UNAVAILABLE, "gone", maybe_applied=True)
+        ),
+        NotJsonError(".a", "is not JSON"),
+    ],
+)
+def test_each_of_its_own_shape_does_so_too(error: Exception) -> None:
+    copy = pickle.loads(pickle.dumps(error))  # noqa: S301  # as above
+
+    assert (str(copy), copy.__dict__.keys()) == (str(error), error.__dict__.keys())
+
+
+def test_a_time_that_was_too_short_is_no_error_of_the_system() -> None:
+    late = errors.NotFinishedError("exec_1", "running", 2.5)
+
+    assert isinstance(late, TimeoutError)
+    assert (late.errno, str(late)) == (None, "exec_1 is still running after 2.5 s")
+
+
+def test_a_second_info_of_a_proxy_hides_nothing() -> None:
+    both = (info("LEASE_LOST"), info("SLOW", domain="proxy.example"))
+
+    for details in (both, both[::-1]):
+        assert from_status(status(9, *details)).reason == "LEASE_LOST"
 
 
 def test_every_exception_says_when_it_is_raised() -> None:

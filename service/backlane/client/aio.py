@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar, Unpack, cast, ov
 
 from backlane.client.aio_follow import AsyncFollower
 from backlane.client.aio_pipe import AsyncPipe
-from backlane.client.base import checked, completed, put_together
+from backlane.client.base import checked, completed, is_cut_off, put_together
 from backlane.client.handle import AsyncHandle
 from backlane.client.target import load
 from backlane.client.times import Slices
@@ -56,7 +56,7 @@ class AsyncClient(AsyncFollower):
 
     async def close(self) -> None:
         """Close the channel; calls in progress end as cancelled. After a fork it does nothing."""
-        if not self._is_forked:
+        if not self._is_forked and self._loop is not None:
             self._ensure_open()
             await self._pipe.close()
         await super().close()
@@ -255,14 +255,13 @@ class AsyncClient(AsyncFollower):
         timeout_s: float,
         into: builtins.list[Any],
     ) -> bool:
-        """Wait for one slice, note what became of it, and return whether it was answered."""
+        """Wait for one slice, note what became of it, and return whether more may be sent."""
         part, sent = waited
         outcomes = await sent
-        answered = outcomes is not None
         if outcomes is None:
             outcomes = [self._caller.late(timeout_s)] * len(part.requests)
         into += self._handled(put_together(part, outcomes), target, AsyncHandle)
-        return answered
+        return not is_cut_off(outcomes)
 
     def _open_stream(self) -> Any:  # noqa: ANN401  # the call's type has three parameters
         return self._stub.EnqueueStream(metadata=self.endpoint.metadata, wait_for_ready=self._waits)

@@ -15,7 +15,7 @@ from backlane.client.base import (
     outcome_of,
     put_in_order,
 )
-from backlane.client.caller import AsyncCaller
+from backlane.client.caller import AsyncCaller, closed
 from backlane.client.handle import AsyncHandle
 from backlane.client.times import Slices
 from backlane.schema.records import BackgroundExecution, QueueStats
@@ -38,6 +38,7 @@ class AsyncFollower(ClientBase):
 
     def _open(self) -> None:
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._is_closed = False
 
     async def __aenter__(self) -> Self:
         """Return itself."""
@@ -56,9 +57,11 @@ class AsyncFollower(ClientBase):
         """Close the channel; calls in progress end as cancelled. After a fork it does nothing."""
         if self._is_forked:
             return
-        self._ensure_open()
-        self._caller.is_closed = True
-        await self._channel.close()
+        self._is_closed = True
+        if self._loop is not None:
+            self._ensure_open()
+            self._caller.close()
+            await self._channel.close()
 
     async def get(self, execution_id: str) -> BackgroundExecution:
         """Read one execution, in full.
@@ -178,14 +181,18 @@ class AsyncFollower(ClientBase):
 
         Raises:
             RuntimeError: another loop runs by now.
+            CallCancelledError: the client was closed before its first call.
+            OSError: a file of its TLS settings cannot be read.
         """
         loop = asyncio.get_running_loop()
         if self._loop is loop:
             return
         if self._loop is not None:
             raise RuntimeError("this AsyncClient belongs to another event loop: make one for each")
-        self._loop = loop
+        if self._is_closed:
+            raise closed()
         self._open_in_loop()
+        self._loop = loop
 
     def _open_in_loop(self) -> None:
         self._channel = self.endpoint.open_aio()

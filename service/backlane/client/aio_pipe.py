@@ -15,7 +15,7 @@ from backlane import errors
 from backlane.client.caller import closed
 from backlane.client.outbox import Outbox, Parcel
 from backlane.client.patience import Backoff
-from backlane.client.pipe import IDLE_S
+from backlane.client.pipe import IDLE_S, ended_early, unexpected
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -54,11 +54,7 @@ class AsyncPipe:
     async def send(
         self, requests: Sequence[api.EnqueueRequest], size: int, timeout_s: float
     ) -> Sequence[Outcome] | None:
-        """Enqueue requests and return their outcomes; None where the time was over before.
-
-        Raises:
-            CallCancelledError: the client was closed.
-        """
+        """Enqueue requests and return their outcomes; None where the time was over before."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + timeout_s
         # Who comes later stays behind those that wait for room: what is handed in stays in order.
@@ -66,25 +62,22 @@ class AsyncPipe:
         if is_full and not await self._wait_for_room(deadline):
             return None
         if self._is_closed:
-            raise closed()
+            return [closed()] * len(requests)
         future: asyncio.Future[None] = loop.create_future()
         parcel = Parcel(requests, size, lambda: _wake(future))
         self._outbox.add(parcel)
         self._changed.set()
-        if self._server is None:
+        if self._server is None or self._server.done():
             self._server = loop.create_task(self._run())
         # A timer in place of `wait_for`, which costs a task's worth for every enqueue.
-        timer = loop.call_at(deadline, future.cancel)
+        timer = loop.call_at(deadline, _wake, future)
         try:
             await future
-        except asyncio.CancelledError:
-            self._outbox.abandon(parcel)
-            if asyncio.current_task().cancelling():  # type: ignore[union-attr]  # it is a task's
-                raise
-            return None
         finally:
             timer.cancel()
-        return parcel.outcomes
+            if not parcel.is_done:
+                self._outbox.abandon(parcel)
+        return parcel.outcomes if parcel.is_done else None
 
     def hand_in(
         self, requests: Sequence[api.EnqueueRequest], size: int, timeout_s: float
@@ -115,6 +108,18 @@ class AsyncPipe:
         return True
 
     async def _run(self) -> None:
+        try:
+            await self._serve_all()
+        except asyncio.CancelledError:
+            # By a close, or by somebody who cancels all tasks: nobody is to wait for this one.
+            self._outbox.fail_all(cut_off())
+            self._room.set()
+            raise
+        except Exception as error:  # noqa: BLE001  # whatever gRPC raises beside its own errors
+            self._outbox.fail_all(unexpected(error))
+            self._room.set()
+
+    async def _serve_all(self) -> None:
         """Serve streams until there is nothing to send."""
         backoff = Backoff()
         while True:
@@ -122,6 +127,8 @@ class AsyncPipe:
             error = await self._serve()
             if self._outbox.answered > answered:
                 backoff = Backoff()
+            if error is None and self._outbox.is_awaiting:
+                error = ended_early()
             if error is None:
                 if not len(self._outbox):
                     break
@@ -191,3 +198,9 @@ async def _let_refuse(call: Any) -> None:  # noqa: ANN401  # as `OpenStream`
 def _wake(future: asyncio.Future[None]) -> None:
     if not future.done():
         future.set_result(None)
+
+
+def cut_off() -> errors.CallCancelledError:
+    """Return the error of enqueues whose stream was ended by this program."""
+    text = "the client's own task was cancelled"
+    return errors.CallCancelledError(errors.ErrorParts(grpc.StatusCode.CANCELLED, text))

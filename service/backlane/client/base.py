@@ -106,7 +106,7 @@ class ClientBase:
         tenant: str | None = None,
         call_timeout: float | timedelta = CALL_TIMEOUT_S,
         tls: TLS | bool = False,
-        metadata: Mapping[str, str] | None = None,
+        metadata: Mapping[str, str | bytes] | None = None,
         wait_for_server: bool = True,
     ) -> None:
         """Describe a client; nothing is opened before the first call.
@@ -305,6 +305,12 @@ def put_together(part: Slice, outcomes: Sequence[Outcome]) -> Iterator[Outcome |
     answered = iter(outcomes)
     for index in range(part.count):
         yield part.errors[index] if index in part.errors else next(answered)
+
+
+def is_cut_off(outcomes: Sequence[Outcome]) -> bool:
+    """Tell whether the last of them says that the server cannot be reached any more."""
+    away = errors.UnavailableError | errors.CallCancelledError | errors.CallTimeoutError
+    return bool(outcomes) and isinstance(outcomes[-1], away)
 
 
 def checked(outcomes: list[Any], *, return_exceptions: bool) -> list[Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 import grpc
 
@@ -19,20 +19,33 @@ if TYPE_CHECKING:
 
 Request = TypeVar("Request")
 Answer = TypeVar("Answer")
+Channel = TypeVar("Channel")
 
 PROBE_S: Final = 0.05
 """How long a connected channel may take to say that it is, in seconds."""
 
 
-class Caller:
-    """Makes the calls of a client of threads."""
+class _Calls(Generic[Channel]):
+    """What calls of either kind are made with, until they are closed."""
 
-    def __init__(self, channel: grpc.Channel, endpoint: Endpoint, *, waits: bool) -> None:
+    def __init__(self, channel: Channel, endpoint: Endpoint, *, waits: bool) -> None:
         """Make calls over a channel."""
         self._channel = channel
         self._endpoint = endpoint
         self._waits = waits
-        self.is_closed = False
+        self._is_closed = False
+
+    def close(self) -> None:
+        """Make no call any more; the channel is about to be closed."""
+        self._is_closed = True
+
+    def is_closed(self) -> bool:
+        """Tell whether it is closed, which somebody else may do at any time."""
+        return self._is_closed
+
+
+class Caller(_Calls["grpc.Channel"]):
+    """Makes the calls of a client of threads."""
 
     def call(
         self,
@@ -50,7 +63,8 @@ class Caller:
             slices: what the server is to wait itself; each attempt asks for what is left of it.
         """
         patience = Patience(patience_s(timeout_s, slices), waits=self._waits)
-        while not self.is_closed:
+        is_doubtful = False
+        while not self.is_closed():
             try:
                 ask_to_wait(request, slices)
                 # Without `wait_for_ready` a call to a server that restarts fails at once, and
@@ -67,7 +81,13 @@ class Caller:
                     raise self.late(timeout_s) from broken
                 pause_s = patience.pause_s(error)
                 if pause_s is None:
-                    raise explained(error, self._endpoint.target) from broken
+                    raise final(error, self._endpoint.target, is_doubtful=is_doubtful) from broken
+                is_doubtful = is_doubtful or error.maybe_applied
+            except ValueError:
+                # gRPC's own word for a channel that another thread closed.
+                if self.is_closed():
+                    break
+                raise
             time.sleep(pause_s)
         raise closed()
 
@@ -90,15 +110,8 @@ class Caller:
         return nobody_at(self._endpoint.target, "")
 
 
-class AsyncCaller:
+class AsyncCaller(_Calls["grpc.aio.Channel"]):
     """Makes the calls of a client of an event loop."""
-
-    def __init__(self, channel: grpc.aio.Channel, endpoint: Endpoint, *, waits: bool) -> None:
-        """Make calls over a channel."""
-        self._channel = channel
-        self._endpoint = endpoint
-        self._waits = waits
-        self.is_closed = False
 
     async def call(
         self,
@@ -109,7 +122,8 @@ class AsyncCaller:
     ) -> Answer:
         """Make a call; see `Caller.call`."""
         patience = Patience(patience_s(timeout_s, slices), waits=self._waits)
-        while not self.is_closed:
+        is_doubtful = False
+        while not self.is_closed():
             try:
                 ask_to_wait(request, slices)
                 return await method(
@@ -124,7 +138,14 @@ class AsyncCaller:
                     raise self.late(timeout_s) from broken
                 pause_s = patience.pause_s(error)
                 if pause_s is None:
-                    raise explained(error, self._endpoint.target) from broken
+                    raise final(error, self._endpoint.target, is_doubtful=is_doubtful) from broken
+                is_doubtful = is_doubtful or error.maybe_applied
+            except asyncio.CancelledError:
+                # A close cancels the calls, and no task is to take that for its own end.
+                task = asyncio.current_task()
+                if self.is_closed() and not (task and task.cancelling()):
+                    break
+                raise
             await asyncio.sleep(pause_s)
         raise closed()
 
@@ -144,6 +165,12 @@ def ask_to_wait(request: Any, slices: Slices | None) -> None:  # noqa: ANN401  #
     """Ask a server to wait for what is left of a wait, where the call is one."""
     if slices is not None:
         request.timeout.CopyFrom(duration(slices.next_s()))
+
+
+def final(error: errors.BacklaneError, target: str, *, is_doubtful: bool) -> errors.BacklaneError:
+    """Return what a caller is told in the end, where an attempt before may have taken effect."""
+    told = explained(error, target)
+    return told.after_another_attempt() if is_doubtful else told
 
 
 def closed() -> errors.CallCancelledError:

@@ -61,7 +61,7 @@ class Follower(ClientBase):
         if self._is_forked:
             # gRPC's locks are as the fork found them: closing could wait for ever.
             return
-        self._caller.is_closed = True
+        self._caller.close()
         self._channel.close()
 
     def get(self, execution_id: str) -> BackgroundExecution:

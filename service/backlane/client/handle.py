@@ -66,7 +66,8 @@ class Handle(Generic[T_co]):
             NotFinishedError: the time is over.
             BacklaneError: the server cannot be asked.
         """
-        return self._client._finished(self.execution_id, Slices(timeout))  # noqa: SLF001  # its own client
+        slices = Slices(timeout)
+        return self._client._finished(self.execution_id, slices)  # noqa: SLF001  # its own client
 
     def get(self) -> BackgroundExecution:
         """Read the record as it is now."""
@@ -115,7 +116,8 @@ class AsyncHandle(Generic[T_co]):
         timeout: float | timedelta | None = None,
     ) -> BackgroundExecution:
         """Wait for the end, however it comes, and return the record; see `Handle.wait`."""
-        return await self._client._finished(self.execution_id, Slices(timeout))  # noqa: SLF001  # as above
+        slices = Slices(timeout)
+        return await self._client._finished(self.execution_id, slices)  # noqa: SLF001  # as above
 
     async def get(self) -> BackgroundExecution:
         """Read the record as it is now."""

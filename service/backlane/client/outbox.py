@@ -8,7 +8,7 @@ as there are in one message, so that what gathers while a message is written is 
 from __future__ import annotations
 
 import re
-from collections import deque
+from collections import OrderedDict
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
@@ -39,7 +39,7 @@ class Parcel:
         done: called once all is known, by whoever reads the stream.
     """
 
-    __slots__ = ("done", "is_abandoned", "outcomes", "requests", "sent", "size")
+    __slots__ = ("done", "doubtful", "is_abandoned", "outcomes", "requests", "sent", "size")
 
     def __init__(
         self, requests: Sequence[api.EnqueueRequest], size: int, done: Callable[[], object]
@@ -50,11 +50,26 @@ class Parcel:
         self.done = done
         self.outcomes: list[Outcome] = []
         self.sent = 0
+        # So many were sent on a stream that broke before it answered them.
+        self.doubtful = 0
         self.is_abandoned = False
+
+    @property
+    def is_done(self) -> bool:
+        """Whether all is known."""
+        return len(self.outcomes) == len(self.requests)
+
+    def note(self, outcome: Outcome) -> None:
+        """Take in what became of the next request; an error may hide that it was enqueued."""
+        if isinstance(outcome, errors.BacklaneError) and len(self.outcomes) < self.doubtful:
+            outcome = outcome.after_another_attempt()
+        self.outcomes.append(outcome)
 
     def refuse(self, error: errors.BacklaneError) -> None:
         """End with the same error for all that is not known."""
-        self.outcomes += [error] * (len(self.requests) - len(self.outcomes))
+        self.doubtful = max(self.doubtful, self.sent)
+        for _ in range(len(self.requests) - len(self.outcomes)):
+            self.note(error)
         self.done()
 
 
@@ -73,8 +88,9 @@ class Outbox:
         """
         self.answered = 0
         self._waits = waits
-        self._parcels: deque[Parcel] = deque()
-        self._waiting: deque[Parcel] = deque()
+        # In order, and quick to leave from anywhere.
+        self._parcels: OrderedDict[Parcel, None] = OrderedDict()
+        self._waiting: OrderedDict[Parcel, None] = OrderedDict()
         self._items = 0
         self._bytes = 0
         self._suspects = 0
@@ -94,8 +110,8 @@ class Outbox:
         if not parcel.requests:
             parcel.done()
             return
-        self._parcels.append(parcel)
-        self._waiting.append(parcel)
+        self._parcels[parcel] = None
+        self._waiting[parcel] = None
         self._items += len(parcel.requests)
         self._bytes += parcel.size
 
@@ -112,13 +128,13 @@ class Outbox:
         requests: list[api.EnqueueRequest] = []
         size = 0
         while self._waiting and len(requests) < most and size < MESSAGE_BYTES:
-            parcel = self._waiting[0]
+            parcel = next(iter(self._waiting))
             part = parcel.requests[parcel.sent : parcel.sent + most - len(requests)]
             parcel.sent += len(part)
             requests += part
             size += parcel.size * len(part) // len(parcel.requests)
             if parcel.sent == len(parcel.requests):
-                self._waiting.popleft()
+                del self._waiting[parcel]
         return api.EnqueueStreamRequest(items=requests) if requests else None
 
     def answer(self, outcomes: Iterable[api.EnqueueOutcome]) -> errors.BacklaneError | None:
@@ -129,6 +145,9 @@ class Outbox:
             the stream is to be left, and they are to be sent again.
         """
         for outcome in outcomes:
+            if not self._parcels:
+                # The client was closed meanwhile, or the server answers what nobody asked.
+                break
             if outcome.HasField("result"):
                 self._note(outcome.result)
                 continue
@@ -142,8 +161,9 @@ class Outbox:
         """Have all that is not answered sent again on another stream, but for what is abandoned."""
         self._drop([parcel for parcel in self._parcels if parcel.is_abandoned])
         for parcel in self._parcels:
+            parcel.doubtful = max(parcel.doubtful, parcel.sent)
             parcel.sent = len(parcel.outcomes)
-        self._waiting = deque(self._parcels)
+        self._waiting = self._parcels.copy()
 
     def recover(self, error: errors.BacklaneError) -> None:
         """Decide what follows a broken stream: all again, with more care, or nothing."""
@@ -189,7 +209,7 @@ class Outbox:
         parcel.is_abandoned = True
         if not parcel.sent and parcel in self._waiting:
             self._drop([parcel])
-            self._waiting = deque(other for other in self._waiting if other is not parcel)
+            del self._waiting[parcel]
 
     def fail_all(self, error: errors.BacklaneError) -> None:
         """End every parcel with an error."""
@@ -198,6 +218,11 @@ class Outbox:
         self._waiting.clear()
         for parcel in parcels:
             parcel.refuse(error)
+
+    @property
+    def is_awaiting(self) -> bool:
+        """Whether something is on its way."""
+        return self._unanswered > 0
 
     @property
     def _unanswered(self) -> int:
@@ -211,20 +236,17 @@ class Outbox:
             yield parcel
 
     def _note(self, outcome: Outcome) -> None:
-        parcel = self._parcels[0]
-        parcel.outcomes.append(outcome)
+        parcel = next(iter(self._parcels))
+        parcel.note(outcome)
         self.answered += 1
         self._suspects = max(0, self._suspects - 1)
-        if len(parcel.outcomes) == len(parcel.requests):
+        if parcel.is_done:
             self._drop([parcel])
             parcel.done()
 
     def _drop(self, parcels: Iterable[Parcel]) -> None:
         for parcel in parcels:
-            if self._parcels[0] is parcel:
-                self._parcels.popleft()
-            else:
-                self._parcels.remove(parcel)
+            del self._parcels[parcel]
             self._items -= len(parcel.requests)
             self._bytes -= parcel.size
 

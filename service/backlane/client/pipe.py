@@ -34,6 +34,39 @@ IDLE_S: Final = 10.0
 log = logging.getLogger("backlane.client")
 
 
+class HandedIn:
+    """Requests that one caller handed in.
+
+    Attributes:
+        is_late: whether there was no room for them in time, so that they were never taken.
+    """
+
+    def __init__(
+        self, pipe: Pipe, parcel: Parcel, done: threading.Event, deadline: float, *, is_late: bool
+    ) -> None:
+        """Wait for a parcel, until an instant of the monotonic clock."""
+        self._pipe = pipe
+        self._parcel = parcel
+        self._done = done
+        self._deadline = deadline
+        self.is_late = is_late
+
+    def wait(self) -> Sequence[Outcome] | None:
+        """Return the outcomes; None where the time was over before."""
+        try:
+            if not self.is_late:
+                self._done.wait(max(0.0, self._deadline - time.monotonic()))
+        finally:
+            # Not the caller's any more, whether its time is over or it is interrupted.
+            if not self._done.is_set():
+                self.abandon()
+        return self._parcel.outcomes if self._done.is_set() else None
+
+    def abandon(self) -> None:
+        """Wait no longer: what was not sent is not sent any more."""
+        self._pipe.abandon(self._parcel)
+
+
 class Pipe:
     """One stream at a time, shared by all threads of a client."""
 
@@ -54,43 +87,36 @@ class Pipe:
 
     def send(
         self, requests: Sequence[api.EnqueueRequest], size: int, timeout_s: float
-    ) -> list[Outcome] | None:
+    ) -> Sequence[Outcome] | None:
         """Enqueue requests and return their outcomes; None where the time was over before."""
-        return self.hand_in(requests, size, timeout_s)()
+        return self.hand_in(requests, size, timeout_s).wait()
 
     def hand_in(
         self, requests: Sequence[api.EnqueueRequest], size: int, timeout_s: float
-    ) -> Callable[[], list[Outcome] | None]:
-        """Hand requests in, and return what waits for their outcomes until the time is over.
+    ) -> HandedIn:
+        """Hand requests in, whose outcomes can be waited for until the time is over.
 
         Blocks while too much of all callers' is unanswered.
-
-        Raises:
-            CallCancelledError: the client was closed.
         """
         deadline = time.monotonic() + timeout_s
         done = threading.Event()
         parcel = Parcel(requests, size, done.set)
         with self._changed:
             self._changed.wait_for(lambda: self._outbox.has_room or self._is_closed, timeout_s)
+            is_late = not (self._outbox.has_room or self._is_closed)
             if self._is_closed:
-                raise closed()
-            if self._outbox.has_room:
+                parcel.refuse(closed())
+            elif not is_late:
                 self._outbox.add(parcel)
                 self._changed.notify_all()
                 self._ensure_reader()
-            else:
-                deadline = 0.0
+        return HandedIn(self, parcel, done, deadline, is_late=is_late)
 
-        def wait() -> list[Outcome] | None:
-            if done.wait(max(0.0, deadline - time.monotonic())):
-                return parcel.outcomes
-            with self._changed:
-                self._outbox.abandon(parcel)
-                self._changed.notify_all()
-                return parcel.outcomes if done.is_set() else None
-
-        return wait
+    def abandon(self, parcel: Parcel) -> None:
+        """Wait no longer for a parcel: its caller has left."""
+        with self._changed:
+            self._outbox.abandon(parcel)
+            self._changed.notify_all()
 
     def close(self) -> None:
         """End the stream; whoever waits is told."""
@@ -106,6 +132,15 @@ class Pipe:
             self._reader.start()
 
     def _run(self) -> None:
+        try:
+            self._serve_all()
+        except Exception as error:  # noqa: BLE001  # gRPC's own, such as for a channel just closed
+            with self._changed:
+                self._reader = None
+                self._outbox.fail_all(closed() if self._is_closed else unexpected(error))
+                self._changed.notify_all()
+
+    def _serve_all(self) -> None:
         """Serve streams until there is nothing to send."""
         backoff = Backoff()
         while True:
@@ -114,6 +149,8 @@ class Pipe:
             if self._outbox.answered > answered:
                 backoff = Backoff()
             with self._changed:
+                if error is None and self._outbox.is_awaiting:
+                    error = ended_early()
                 if self._is_closed or (error is None and not len(self._outbox)):
                     self._reader = None
                     return
@@ -138,6 +175,8 @@ class Pipe:
         try:
             for answer in call:
                 with self._changed:
+                    if self._is_closed:
+                        break
                     error = self._outbox.answer(answer.outcomes)
                     self._changed.notify_all()
                 if error is not None:
@@ -172,3 +211,16 @@ class Pipe:
                 if not self._changed.wait(IDLE_S) and not len(self._outbox):
                     return None
             return None
+
+
+def ended_early() -> errors.UnavailableError:
+    """Return the error of a stream that ended well, with requests on it that have no answer."""
+    text = "the stream ended before its answers"
+    return errors.UnavailableError(errors.ErrorParts(grpc.StatusCode.UNAVAILABLE, text))
+
+
+def unexpected(error: BaseException) -> errors.InternalError:
+    """Return the error of a stream that could not be served, and log what it is."""
+    log.error("the stream of enqueues failed", exc_info=error)
+    text = f"the stream of enqueues failed: {error!r}"
+    return errors.InternalError(errors.ErrorParts(grpc.StatusCode.INTERNAL, text))

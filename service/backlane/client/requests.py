@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import itertools
+import json
 import secrets
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, NoReturn, cast
 
 from google.protobuf.duration_pb2 import Duration
-from pydantic_core import PydanticSerializationError, to_json, to_jsonable_python
+from pydantic_core import PydanticSerializationError, to_json
 
 from backlane import errors
 from backlane.errors import InvalidInputError
 from backlane.schema import json as schema_json
 from backlane.schema.options import ABSENT, RawInput
-from backlane.schema.values import NotJsonError, to_value
+from backlane.schema.values import to_value
 from backlane.v1 import execution_pb2 as records
 from backlane.v1 import execution_service_pb2 as api
 
@@ -98,10 +99,10 @@ def to_text(given: object) -> str:
     try:
         # Strings in place of NaN would go through; constants, which are no JSON, can be told.
         text = to_json(given, inf_nan_mode="constants").decode()
+        if "NaN" in text or "Infinity" in text:
+            json.loads(text, parse_constant=_refuse_constant)
     except (PydanticSerializationError, ValueError, RecursionError) as error:
         raise InvalidInputError(f"input: {error}") from error
-    if ("NaN" in text or "Infinity" in text) and _holds_no_number(given):
-        raise InvalidInputError("input: NaN and infinities are not JSON")
     return text
 
 
@@ -137,13 +138,8 @@ def duration(seconds: float) -> Duration:
     return made
 
 
-def _holds_no_number(given: object) -> bool:
-    """Tell whether it holds NaN or an infinity, and not just a text that says so."""
-    try:
-        to_value(to_jsonable_python(given, inf_nan_mode="constants"))
-    except NotJsonError as problem:
-        return "which JSON does not have" in str(problem)
-    return False
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
 
 
 def _milliseconds(given: float | timedelta) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar, Unpack, cast, overload
 
-from backlane.client.base import checked, completed, put_together
+from backlane.client.base import checked, completed, is_cut_off, put_together
 from backlane.client.follow import Follower
 from backlane.client.handle import Handle
 from backlane.client.pipe import Pipe
@@ -17,15 +17,15 @@ from backlane.v1 import execution_service_pb2 as api
 
 if TYPE_CHECKING:
     import builtins
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator
     from datetime import timedelta
 
     from backlane.client.base import Slice
-    from backlane.client.outbox import Outcome
+    from backlane.client.pipe import HandedIn
     from backlane.client.target import Takes, TakesNothing, Target
     from backlane.schema.options import EnqueueOptions
 
-    Waiting = deque[tuple[Slice, Callable[[], Sequence[Outcome] | None]]]
+    Waiting = deque[tuple[Slice, HandedIn]]
 
 I = TypeVar("I")  # noqa: E741  # the input's type
 O = TypeVar("O")  # noqa: E741  # the output's type
@@ -163,14 +163,20 @@ class Client(Follower):
         target, timeout_s, slices = self._slices(called, inputs, options)
         waiting: Waiting = deque()
         outcomes: builtins.list[Any] = []
-        for part in slices:
-            waiting.append((part, self._pipe.hand_in(part.requests, part.size, timeout_s)))
-            if len(waiting) >= SLICES_IN_FLIGHT and not self._note(
-                waiting.popleft(), target, timeout_s, outcomes
-            ):
-                break
-        while waiting:
-            self._note(waiting.popleft(), target, timeout_s, outcomes)
+        try:
+            for part in slices:
+                handed_in = self._pipe.hand_in(part.requests, part.size, timeout_s)
+                waiting.append((part, handed_in))
+                is_over = handed_in.is_late
+                if len(waiting) >= SLICES_IN_FLIGHT:
+                    is_over = not self._note(waiting.popleft(), target, timeout_s, outcomes)
+                if is_over:
+                    break
+            while waiting:
+                self._note(waiting.popleft(), target, timeout_s, outcomes)
+        finally:
+            for _, handed_in in waiting:
+                handed_in.abandon()
         return checked(outcomes, return_exceptions=return_exceptions)
 
     @overload
@@ -239,19 +245,18 @@ class Client(Follower):
 
     def _note(
         self,
-        waited: tuple[Slice, Callable[[], Sequence[Outcome] | None]],
+        waited: tuple[Slice, HandedIn],
         target: Target | None,
         timeout_s: float,
         into: builtins.list[Any],
     ) -> bool:
-        """Wait for one slice, note what became of it, and return whether it was answered."""
-        part, wait = waited
-        outcomes = wait()
-        answered = outcomes is not None
+        """Wait for one slice, note what became of it, and return whether more may be sent."""
+        part, handed_in = waited
+        outcomes = handed_in.wait()
         if outcomes is None:
             outcomes = [self._caller.late(timeout_s)] * len(part.requests)
         into += self._handled(put_together(part, outcomes), target, Handle)
-        return answered
+        return not is_cut_off(outcomes)
 
     def _open_stream(self, messages: Iterator[api.EnqueueStreamRequest]) -> Any:  # noqa: ANN401
         return self._stub.EnqueueStream(

@@ -7,7 +7,7 @@ Backlane reason was refused by the transport, by a proxy, or by a newer server; 
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 import grpc
@@ -51,10 +51,12 @@ class ErrorParts:
     metadata: Mapping[str, str] = field(default_factory=dict)
     violations: tuple[FieldViolation, ...] = ()
     retry_after_s: float | None = None
+    maybe_applied: bool = False
+    """Whether something else than the status tells that the call may have taken effect."""
 
 
 class BacklaneError(Exception):
-    """Base of every error. The call that raised it changed nothing, unless `maybe_applied`."""
+    """Base of the errors of calls. Such a call changed nothing, unless `maybe_applied`."""
 
     is_retryable = False
     """Whether the same call may succeed later, without anybody changing anything."""
@@ -65,6 +67,17 @@ class BacklaneError(Exception):
         """Take over what the status said."""
         super().__init__(parts.message)
         self.parts = parts
+        if parts.maybe_applied:
+            self.maybe_applied = True
+
+    def after_another_attempt(self) -> BacklaneError:
+        """Return it as the end of a call whose attempt before broke off without an answer.
+
+        That attempt may have taken effect, unless this is a refusal that it would have met, too.
+        """
+        if self.maybe_applied or isinstance(self, _REFUSALS):
+            return self
+        return type(self)(replace(self.parts, maybe_applied=True))
 
     def __str__(self) -> str:
         """Return the message, with the reason or the code in front."""
@@ -270,6 +283,18 @@ class UnimplementedError(BacklaneError):
     """The server does not know this call; it may be older than the client."""
 
 
+_REFUSALS: Final = (
+    InvalidArgumentError,
+    NotFoundError,
+    AlreadyExistsError,
+    RequestIdReusedError,
+    PreconditionError,
+    OutOfRangeError,
+    QueueFullError,
+)
+"""What a server answers to the request itself, and does not answer to one that it has taken in."""
+
+
 class ReasonRow(NamedTuple):
     """What one reason becomes."""
 
@@ -345,6 +370,7 @@ def from_rpc_error(error: grpc.RpcError) -> BacklaneError:
 def from_status(status: status_pb2.Status) -> BacklaneError:
     """Turn a `google.rpc.Status`, such as the outcome of one item, into an exception."""
     info = error_details_pb2.ErrorInfo()
+    told = error_details_pb2.ErrorInfo()
     request = error_details_pb2.BadRequest()
     retry = error_details_pb2.RetryInfo()
     retry_after_s = None
@@ -352,15 +378,14 @@ def from_status(status: status_pb2.Status) -> BacklaneError:
         # Details of other kinds, and of other domains, are for other readers.
         if detail.Unpack(retry):
             retry_after_s = retry.retry_delay.ToTimedelta().total_seconds()
-        elif not detail.Unpack(request):
-            detail.Unpack(info)
-    is_own = info.domain == DOMAIN
+        elif not detail.Unpack(request) and detail.Unpack(told) and told.domain == DOMAIN:
+            info.CopyFrom(told)
     return _make(
         ErrorParts(
             code=_CODES.get(status.code, Code.UNKNOWN),
             message=status.message,
-            reason=info.reason if is_own else "",
-            metadata=dict(info.metadata) if is_own else {},
+            reason=info.reason,
+            metadata=dict(info.metadata),
             violations=tuple(
                 FieldViolation(v.field, v.description) for v in request.field_violations
             ),
@@ -377,4 +402,7 @@ def _make(parts: ErrorParts) -> BacklaneError:
         # Without an ErrorInfo it is gRPC's own limit on a message's size, and no retry helps;
         # with a reason of a newer server it is back-pressure of some kind.
         return (ResourceExhaustedError if parts.reason else MessageTooLargeError)(parts)
-    return _BY_CODE.get(parts.code, BacklaneError)(parts)
+    if parts.code not in _BY_CODE:
+        # Something between here and the server says so, and knows not what became of the call.
+        return BacklaneError(replace(parts, maybe_applied=not parts.reason))
+    return _BY_CODE[parts.code](parts)

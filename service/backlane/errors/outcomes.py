@@ -56,10 +56,15 @@ class NotFinishedError(TimeoutError):
 
     def __init__(self, execution_id: str, status: str, timeout_s: float) -> None:
         """Say how long it was waited for."""
-        super().__init__(execution_id, status, timeout_s)
+        # Not to `TimeoutError` itself, for which two arguments are an errno and its text.
+        super().__init__()
         self.execution_id = execution_id
         self.status = status
         self.timeout_s = timeout_s
+
+    def __reduce__(self) -> tuple[type[NotFinishedError], tuple[str, str, float]]:
+        """Pickle by what it was made of."""
+        return type(self), (self.execution_id, self.status, self.timeout_s)
 
     def __str__(self) -> str:
         """Say where it stands, and what that may mean."""
@@ -73,13 +78,22 @@ class EnqueueManyError(Exception):
     """Some of many enqueues were refused; the others were made.
 
     Attributes:
-        outcomes: one for each input, in order: a handle, or the error.
+        outcomes: one for each input, in order: a handle, or the error. Handles do not leave their
+            process: pickled, there are ids in their places.
     """
 
     def __init__(self, outcomes: Sequence[Any]) -> None:
         """Keep every outcome."""
         super().__init__(outcomes)
         self.outcomes = outcomes
+
+    def __reduce__(self) -> tuple[type[EnqueueManyError], tuple[list[Any]]]:
+        """Pickle with ids in place of handles, which belong to a client."""
+        outcomes = [
+            one if isinstance(one, Exception) else getattr(one, "execution_id", one)
+            for one in self.outcomes
+        ]
+        return type(self), (outcomes,)
 
     @property
     def errors(self) -> list[Exception]:

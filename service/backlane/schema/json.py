@@ -48,11 +48,11 @@ def dumps(message: Message) -> str:
     """Return a record's schema JSON, canonical, in one line.
 
     Raises:
-        NotJsonError: an integer is beyond ±2^53, where JSON's numbers end.
+        NotJsonError: a number is none of JSON's: beyond ±2^53, not a number, infinite.
     """
     try:
         return rfc8785.dumps(to_dict(message)).decode()
-    except rfc8785.IntegerDomainError as error:
+    except (rfc8785.IntegerDomainError, rfc8785.FloatDomainError) as error:
         raise NotJsonError("", str(error)) from error
 
 

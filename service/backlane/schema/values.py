@@ -32,8 +32,13 @@ class NotJsonError(ValueError):
 
     def __init__(self, path: str, problem: str) -> None:
         """Say what is wrong, and where."""
-        super().__init__(f"{path or 'the value'} {problem}")
+        super().__init__(path, problem)
         self.path = path
+
+    def __str__(self) -> str:
+        """Return both in one line."""
+        _, problem = self.args
+        return f"{self.path or 'the value'} {problem}"
 
 
 def to_value(given: object) -> Value:
