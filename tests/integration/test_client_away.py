@@ -268,6 +268,31 @@ def test_a_program_that_never_closes_its_client_ends_all_the_same(
     assert (run.stdout, run.stderr) == ("False\n", "")
 
 
+@pytest.mark.parametrize("call", ["stats()", "enqueue('x')"])
+def test_a_program_that_found_no_server_ends_all_the_same(nowhere: str, call: str) -> None:
+    script = f"""
+import atexit, sys
+from backlane import Client, errors
+client = Client(sys.argv[1], call_timeout=0.05)
+def count():
+    try:
+        client.{call}
+    except errors.UnavailableError as error:
+        print(type(error).__name__)
+atexit.register(count)
+count()
+"""
+    run = subprocess.run(
+        [sys.executable, "-W", "error", "-c", script, nowhere],
+        capture_output=True,
+        check=True,
+        text=True,
+        timeout=PATIENCE_S,
+    )
+
+    assert (run.stdout, run.stderr) == ("UnavailableError\n" * 2, "")
+
+
 def test_several_calls_that_are_late_leave_a_channel_that_can_be_closed(
     kind: str, nowhere: str
 ) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+import atexit
+import weakref
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
 from backlane import errors
 from backlane.client.base import (
@@ -35,11 +37,22 @@ Request = TypeVar("Request")
 Answer = TypeVar("Answer")
 
 
+_OPEN: Final[weakref.WeakSet[Follower]] = weakref.WeakSet()
+
+
+@atexit.register
+def _close_all() -> None:
+    """Close what a program left open: at its very end gRPC would wait for threads that are gone."""
+    for client in list(_OPEN):
+        client.close()
+
+
 class Follower(ClientBase):
     """Follows executions: reads, lists, awaits and cancels them. `Client` makes them, too."""
 
     def _open(self) -> None:
         self._channel = self.endpoint.open()
+        _OPEN.add(self)
         self._stub = ExecutionServiceStub(self._channel)
         self._caller = Caller(self._channel, self.endpoint, waits=self._waits)
 
@@ -61,6 +74,7 @@ class Follower(ClientBase):
         if self._is_forked:
             # gRPC's locks are as the fork found them: closing could wait for ever.
             return
+        _OPEN.discard(self)
         self._caller.close()
         self._channel.close()
 
