@@ -163,19 +163,66 @@ def test_a_worker_that_offers_nothing(write: Write, capsys: pytest.CaptureFixtur
     )
 
 
+NO_NAME = "'a b' must be 1 to 128 of A-Z a-z 0-9 . _ : @ / -"
+
+
+@pytest.mark.parametrize("reload", [(), ("--reload",)])
 @pytest.mark.parametrize(
     ("option", "line"),
     [
-        (("--lease", "0s"), "lease must be from 1 to 3600 seconds, not 0.0"),
-        (("--tenant", "a b"), "tenant 'a b' must be 1 to 128 of A-Z a-z 0-9 . _ : @ / -"),
+        (("--lease", "0s"), "'0s' is not from 1s to 1h"),
+        (("--lease", "61m"), "'61m' is not from 1s to 1h"),
+        (("--tenant", "a b"), f"tenant {NO_NAME}"),
+        (("--name", "a b"), f"name {NO_NAME}"),
+        (("--concurrency", "5001"), "concurrency must be at most 5000, not 5001"),
+        (("--target", "foo"), "'foo' is not HOST:PORT, such as 127.0.0.1:7433"),
+        (
+            ("--target", "http://127.0.0.1:80"),
+            "'http://127.0.0.1:80' is not HOST:PORT, such as 127.0.0.1:7433",
+        ),
     ],
 )
-def test_settings_that_the_worker_refuses(
-    write: Write, capsys: pytest.CaptureFixture[str], option: tuple[str, str], line: str
+def test_an_option_that_cannot_be_used_is_named_before_anything_starts(
+    write: Write,
+    capsys: pytest.CaptureFixture[str],
+    option: tuple[str, str],
+    line: str,
+    reload: tuple[str, ...],
 ) -> None:
+    name = write(f"{WORKER}{OFFER}print('imported')\n")
+
+    status = run(["worker", name, *option, *reload])
+
+    assert (status, *capsys.readouterr()) == (
+        *(2, ""),
+        f"backlane: invalid value for {option[0]}: {line}: see `backlane worker --help`\n",
+    )
+
+
+def test_a_target_of_the_environment_that_is_no_address(
+    write: Write, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BACKLANE_TARGET", "junk")
     name = write(WORKER + OFFER)
 
-    assert refusal(capsys, name, *option) == f"{name}: {line}\n"
+    assert refusal(capsys, name) == (
+        "invalid value for BACKLANE_TARGET: 'junk' is not HOST:PORT, such as 127.0.0.1:7433: see "
+        "`backlane worker --help`\n"
+    )
+
+
+def test_a_worker_does_not_start_with_an_annotation_that_cannot_be_resolved(
+    write: Write, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name = write(f"{WORKER}@worker.callable\ndef greet(name: 'Nobody') -> None: ...\n")
+
+    status = run(["worker", name])
+
+    reason = "annotation 'Nobody' of name cannot be resolved: name 'Nobody' is not defined"
+    assert (status, *capsys.readouterr()) == (
+        *(2, ""),
+        f"backlane: {name}: callable greet: {reason}\n",
+    )
 
 
 def test_reload_without_its_library_is_one_line(

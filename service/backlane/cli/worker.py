@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -19,7 +20,9 @@ if TYPE_CHECKING:
 EXITS = (Exit.OK, Exit.USAGE, Exit.UNAVAILABLE, Exit.REFUSED)
 
 _IN_CODE = "what the worker says in code, else "
-
+_FLAGS = {"tenants": "--tenant", "name": "--name", "concurrency": "--concurrency"}
+"""The settings that a worker itself checks, each with its option."""
+_LEASE_S = (1, 3600)
 
 App = Annotated[
     str,
@@ -122,23 +125,57 @@ def command(  # noqa: PLR0913  # one parameter for each setting
 
     Prints one line once it starts, and logs to stderr. A server that is away is waited for.
     """
+    overrides: dict[str, Any] = {
+        "target": target,
+        "tenants": tenant or None,
+        "name": name or None,
+        "concurrency": concurrency,
+        "lease": _lease(lease),
+        "drain_timeout": _seconds("--drain-timeout", drain_timeout),
+    }
+    _check(overrides)
+    # A callable may fork, as pools of processes do. gRPC's own care for that, which looks here as it
+    # is imported, cannot be had while its threads are busy, as a worker's are, and breaks the child.
+    os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
     if reload:
         from backlane.cli.reload import run_reloading
 
         return run_reloading(app, sys.argv[1:])
-    overrides: dict[str, Any] = {
-        "target": target,
-        "tenants": tenant or None,
-        "name": name,
-        "concurrency": concurrency,
-        "lease": _seconds("--lease", lease),
-        "drain_timeout": _seconds("--drain-timeout", drain_timeout),
-    }
     from backlane.cli.app_module import find_worker
 
     worker = find_worker(app)
+    if target is None:
+        _check_variable(worker)
     _log_to_stderr(log_level)
     return _run(app, worker, overrides)
+
+
+def _check(overrides: dict[str, Any]) -> None:
+    """Refuse what no worker takes; only here is it known which option said it."""
+    from backlane.cli.connection import checked_target
+    from backlane.worker import Worker
+
+    if overrides["target"] is not None:
+        checked_target(overrides["target"])
+    for setting, flag in _FLAGS.items():
+        if overrides[setting] is None:
+            continue
+        try:
+            # The tenants of the environment are no matter of these options.
+            Worker(**{"tenants": "*", setting: overrides[setting]})
+        except ValueError as error:
+            raise typer.BadParameter(str(error), param_hint=flag) from None
+
+
+def _check_variable(worker: Worker) -> None:
+    """Refuse a target that is the environment's and no address: it would be tried for ever."""
+    from backlane.channel import TARGET_VARIABLE
+    from backlane.cli.connection import checked_target
+
+    # What the code says may be a name of a resolver of its own.
+    target = os.environ.get(TARGET_VARIABLE)
+    if target and target == worker._settings.endpoint.target:  # noqa: SLF001  # nobody else asks
+        checked_target(target)
 
 
 def _run(app: str, worker: Worker, overrides: dict[str, Any]) -> int:
@@ -146,11 +183,12 @@ def _run(app: str, worker: Worker, overrides: dict[str, Any]) -> int:
     from backlane.errors import BacklaneError
     from backlane.worker import CallableError
 
-    offered = ", ".join(sorted(worker.callables))
-    if offered:
-        typer.echo(f"backlane worker {app} starts, with {offered}")
-        sys.stdout.flush()
     try:
+        for called in worker.callables.values():
+            called.prepare()
+        if worker.callables:
+            typer.echo(f"backlane worker {app} starts, with {', '.join(sorted(worker.callables))}")
+            sys.stdout.flush()
         worker.run(**overrides)
     except (ValueError, CallableError) as error:
         raise Trouble(f"{app}: {error}", Exit.USAGE) from None
@@ -161,6 +199,14 @@ def _run(app: str, worker: Worker, overrides: dict[str, Any]) -> int:
 
 def _seconds(flag: str, text: str | None) -> float | None:
     return None if text is None else read_duration(flag, text).total_seconds()
+
+
+def _lease(text: str | None) -> float | None:
+    seconds = _seconds("--lease", text)
+    least, most = _LEASE_S
+    if seconds is not None and not least <= seconds <= most:
+        raise typer.BadParameter(f"{text!r} is not from 1s to 1h", param_hint="--lease")
+    return seconds
 
 
 def _log_to_stderr(level: str | None) -> None:
