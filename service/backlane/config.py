@@ -115,6 +115,10 @@ def _known_limits(value: dict[str, int]) -> dict[str, int]:
     return value
 
 
+def _lower(given: object) -> object:
+    return given.lower() if isinstance(given, str) else given
+
+
 Duration = Annotated[timedelta, BeforeValidator(_duration), Field(ge=timedelta(0))]
 Limits = Annotated[dict[str, int], BeforeValidator(_limits), AfterValidator(_known_limits)]
 
@@ -158,8 +162,11 @@ class Config(BaseModel):
         le=timedelta(hours=1),
         description="How long a stop waits for calls and streams to end, such as 10s.",
     )
-    log_level: Literal["debug", "info", "warning", "error"] = Field(
-        default="info", description="Least severe messages logged: debug, info, warning or error."
+    log_level: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_lower)] = (
+        Field(
+            default="info",
+            description="Least severe messages logged: debug, info, warning or error.",
+        )
     )
     accept_loss: bool = Field(
         default=False,

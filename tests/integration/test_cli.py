@@ -163,7 +163,7 @@ def test_run_tells_why_it_failed(ask: Ask, working: str) -> None:
     assert (answer.status, answer.out) == (1, "")
     assert answer.err == (
         f"backlane: {execution_id} ended failed, network_error: ConnectionError: no host "
-        f"\\x1b[31m; see `backlane get {execution_id}`\n"
+        f"\\x1b[31m; see `backlane get {execution_id} --tenant {working}`\n"
     )
 
 
@@ -187,7 +187,9 @@ def test_a_failure_is_shown_with_its_traceback(ask: Ask, working: str) -> None:
     assert "    raise ConnectionError(message)\n" in shown
 
 
-def test_run_says_that_no_worker_takes_it(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_run_says_that_no_worker_takes_it(
+    ask: Ask, tenant: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("backlane.cli.run.PATIENCE_S", 0.01)
 
     answer = ask("run", "nobody.offers", "--wait", "50ms")
@@ -195,8 +197,8 @@ def test_run_says_that_no_worker_takes_it(ask: Ask, monkeypatch: pytest.MonkeyPa
     assert (answer.status, answer.out) == (5, "")
     told, ended = answer.err.splitlines()
     assert told.endswith(
-        "is still queued: no worker may be offering nobody.offers; start one with "
-        "`backlane worker MODULE:WORKER`"
+        f"is still queued: no worker may be offering nobody.offers for tenant {tenant}; start one "
+        "with `backlane worker MODULE:WORKER`"
     )
     assert "is still queued when the wait is over; it goes on; see `backlane wait exec_" in ended
 
@@ -282,7 +284,8 @@ def test_cancel_ends_a_queued_one_and_refuses_a_second_time(ask: Ask) -> None:
     again = ask("cancel", made)
 
     assert (first.status, first.record.status) == (0, "cancelled")
-    assert again == (6, "", f"backlane: {made} has already ended: cancelled\n")
+    line = f"{made} has already ended: cancelled; see `backlane get {made}`"
+    assert again == (6, "", f"backlane: {line}\n")
 
 
 def test_list_shows_the_newest_first_and_says_that_there_are_more(ask: Ask) -> None:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import socket
+import subprocess
+import sys
 from concurrent import futures
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from threading import Thread
@@ -121,6 +125,60 @@ def test_a_server_without_the_call_is_told_apart(ask: Ask, arguments: tuple[str,
     )
 
 
+def test_a_server_that_is_stuck_is_not_called_absent(
+    ask: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("backlane.cli.connection.CALL_TIMEOUT_S", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        host, port = listening.getsockname()
+        answer = ask("stats", "--target", f"{host}:{port}")
+
+    assert (answer.status, answer.out) == (4, "")
+    assert answer.err.startswith(f"backlane: what is at {host}:{port} did not answer in time: ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status"), [(("enqueue", "greet"), 74), (("stats",), 74), (("--help",), 74)]
+)
+def test_a_disk_that_is_full_is_one_line(
+    server: ServerProcess, tenant: str, arguments: tuple[str, ...], status: int
+) -> None:
+    ended = run_with("> /dev/full", *arguments, server=server, tenant=tenant)
+
+    assert ended.returncode == status
+    assert ended.stderr.startswith(
+        "backlane: the output cannot be written: No space left on device"
+    )
+    assert ended.stderr.count("\n") == 1
+    assert ("was enqueued" in ended.stderr) == (arguments[0] == "enqueue")
+
+
+@pytest.mark.parametrize(
+    ("closed", "arguments"),
+    [(">&-", ("stats",)), ("2>&-", ("stats",)), ("<&-", ("enqueue", "x", "-"))],
+)
+def test_what_a_caller_has_closed_is_no_trouble(
+    server: ServerProcess, tenant: str, closed: str, arguments: tuple[str, ...]
+) -> None:
+    ended = run_with(closed, *arguments, server=server, tenant=tenant)
+
+    assert (ended.returncode, ended.stderr) == (0, "")
+
+
+def run_with(
+    redirection: str, *arguments: str, server: ServerProcess, tenant: str
+) -> subprocess.CompletedProcess[str]:
+    """Run a command in a shell that redirects something of it."""
+    return subprocess.run(
+        ["sh", "-c", f'"$0" -m backlane "$@" {redirection}', sys.executable, *arguments],
+        capture_output=True,
+        check=False,
+        env={**os.environ, "BACKLANE_TARGET": server.target, "BACKLANE_TENANT": tenant},
+        text=True,
+        timeout=PATIENCE_S,
+    )
+
+
 def test_run_that_is_interrupted_tells_that_the_execution_goes_on(
     server: ServerProcess, tenant: str, tmp_path: Path
 ) -> None:
@@ -130,7 +188,8 @@ def test_run_that_is_interrupted_tells_that_the_execution_goes_on(
 
         assert process.end(signal.SIGINT) == 130
         assert process.err.read() == (
-            f"backlane: interrupted; it goes on; see `backlane wait {execution_id}`\n"
+            f"backlane: interrupted; it goes on; see `backlane wait {execution_id} "
+            f"{' '.join(place)}`\n"
         )
 
 
@@ -146,7 +205,7 @@ def test_run_whose_server_dies_tells_that_the_execution_was_enqueued(
         assert process.err.read() == (
             f"backlane: no server at {server.target}: start one with `backlane serve`, or name "
             f"another with --target; {execution_id} was enqueued, it goes on; see `backlane wait "
-            f"{execution_id}`\n"
+            f"{execution_id} --target {server.target}`\n"
         )
 
 

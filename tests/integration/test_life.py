@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import signal
+import subprocess
+import sys
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import grpc
@@ -19,7 +22,6 @@ from backlane.v1.worker_service_pb2_grpc import WorkerServiceStub
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from tests.conftest import StartServer
 
@@ -57,7 +59,27 @@ def test_a_taken_port_is_one_line_and_status_2(start_server: StartServer) -> Non
         start_server(listen=taken)
 
     assert raised.value.status == 2
-    assert raised.value.stderr == f"backlane: cannot listen on {taken}: address already in use\n"
+    assert raised.value.stderr == (
+        f"backlane: cannot listen on {taken}: address already in use; choose another address with "
+        "--listen\n"
+    )
+
+
+def test_a_full_disk_below_stdout_is_no_end_of_the_server() -> None:
+    with Path("/dev/full").open("w") as full:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "backlane", "serve", "--memory", "--listen", "127.0.0.1:0"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    with process:
+        assert process.stderr is not None
+        told = next(line for line in process.stderr if "cannot be written" in line)
+        process.send_signal(signal.SIGTERM)
+
+        assert process.wait(30) == 0
+    assert "stdout cannot be written (No space left on device): backlane 0" in told
 
 
 def test_data_in_use_is_one_line_and_status_2(start_server: StartServer, tmp_path: Path) -> None:

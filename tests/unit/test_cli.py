@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from typing import Any
@@ -43,6 +44,26 @@ def test_the_help_lists_every_command() -> None:
 
     assert run.returncode == 0
     assert [name for name in COMMANDS if name not in run.stdout] == []
+
+
+@pytest.mark.parametrize("command", [(), ("stats",), ("serve",)])
+def test_the_help_has_a_short_name(command: tuple[str, ...]) -> None:
+    assert backlane(*command, "-h").stdout == backlane(*command, "--help").stdout != ""
+
+
+def test_a_help_that_is_not_read_to_its_end_is_status_141() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "wb") as unread:
+        run = subprocess.run(
+            [sys.executable, "-m", "backlane", "--help"],
+            check=False,
+            stdout=unread,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    assert (run.returncode, run.stderr) == (141, "")
 
 
 def test_the_help_imports_no_command_and_nothing_of_the_server() -> None:

@@ -51,6 +51,13 @@ REFUSED: Final = {
         "invalid value for --metadata: key: 'text' is not JSON; a string has quotes, as in "
         "'key=\"text\"'"
     ),
+    "enqueue greet --request-id ''": "invalid value for --request-id: it is empty",
+    "enqueue greet --context a=1 --context a=2": ("invalid value for --context: a is given twice"),
+    "enqueue greet --metadata a=NaN": (
+        "invalid value for --metadata: a: 'NaN' is not JSON; a string has quotes, as in 'a=\"NaN\"'"
+    ),
+    "stats --tenant ''": "invalid value for --tenant: it is empty",
+    "enqueue greet @": ("invalid value for INPUT: @ wants the name of a file, as in @input.json"),
     "enqueue greet @/nowhere/input": (
         "invalid value for INPUT: '/nowhere/input' cannot be read: No such file or directory"
     ),
@@ -82,12 +89,22 @@ def test_an_argument_that_cannot_be_used_is_one_line(
     assert shown.err == f"backlane: {problem}: see `backlane {command} --help`\n"
 
 
+def test_a_target_of_the_environment_is_named_by_its_variable(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BACKLANE_TARGET", "junk")
+
+    assert run(["stats"]) == 2
+    shown = capsys.readouterr().err
+    assert shown.startswith("backlane: invalid value for BACKLANE_TARGET: 'junk' is not HOST:PORT")
+
+
 @pytest.mark.parametrize(
     ("name", "problem"),
     [
         ("nope", "no such command 'nope'"),
         ("enqueu", "no such command 'enqueu'. Did you mean 'enqueue'?"),
-        ("--nope", "no such option: --nope"),
+        ("--nope", "no such option: --nope (those of a command follow its name)"),
     ],
 )
 def test_a_command_that_there_is_not_is_one_line(

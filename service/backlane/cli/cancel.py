@@ -22,5 +22,5 @@ def command(execution_id: ExecutionId, *, place: Place, as_json: AsJson = False)
         execution = client.cancel(execution_id)
         print_record(execution, as_json=as_json)
     if not execution.is_finished:
-        say(f"its worker is asked to stop; see `backlane wait {execution_id}`")
+        say(f"its worker is asked to stop; see `backlane wait {execution_id}{place.flags}`")
     return Exit.OK

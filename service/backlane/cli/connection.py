@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
     from backlane.cli.options import Place
 
+CALL_TIMEOUT_S: Final = 10.0
+"""How long a call of a command may take, in seconds; waits have times of their own."""
 _ADDRESS: Final = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^\s:/\[\]]+):(?P<port>\d{1,5})")
 _PORT_MAX: Final = 65535
 _SCHEMES: Final = ("dns:", "ipv4:", "ipv6:", "unix:", "unix-abstract:", "vsock:")
@@ -34,13 +37,17 @@ def connect(place: Place) -> Iterator[Client]:
         typer.BadParameter: the target is no address.
     """
     target = checked_target(place.target)
-    with Client(target, tenant=place.tenant, wait_for_server=False) as client:
+    if not place.tenant:
+        raise typer.BadParameter("it is empty", param_hint="--tenant")
+    with Client(
+        target, tenant=place.tenant, call_timeout=CALL_TIMEOUT_S, wait_for_server=False
+    ) as client:
         try:
             yield client
         except errors.InvalidInputError as error:
             raise Trouble(str(error), Exit.USAGE) from error
         except errors.BacklaneError as error:
-            raise trouble_of(error, target) from error
+            raise trouble_of(error, target, place.flags) from error
 
 
 def checked_target(target: str) -> str:
@@ -53,6 +60,8 @@ def checked_target(target: str) -> str:
     # A larger port would be cut to sixteen bits, and lead to somebody else.
     if (address and int(address["port"]) <= _PORT_MAX) or target.startswith(_SCHEMES):
         return target
+    is_typed = target != os.environ.get("BACKLANE_TARGET")
     raise typer.BadParameter(
-        f"{target!r} is not HOST:PORT, such as 127.0.0.1:7433", param_hint="--target"
+        f"{target!r} is not HOST:PORT, such as 127.0.0.1:7433",
+        param_hint="--target" if is_typed else "BACKLANE_TARGET",
     )

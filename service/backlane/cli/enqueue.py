@@ -8,7 +8,7 @@ from backlane.cli.enqueue_flags import EnqueueFlags
 from backlane.cli.exits import Exit
 from backlane.cli.inputs import CallableName, Input, read_input
 from backlane.cli.options import AsJson, Place, spread
-from backlane.cli.trouble import say
+from backlane.cli.trouble import say, written
 
 EXITS = (Exit.OK, Exit.USAGE, Exit.UNAVAILABLE, Exit.REFUSED)
 
@@ -29,7 +29,8 @@ def command(
 
     with connect(place) as client:
         handle = client.enqueue(callable_name, text, **options)
-        typer.echo(handle.get().to_json() if as_json else handle.execution_id)
+        with written(f"{handle.execution_id} was enqueued"):
+            typer.echo(handle.get().to_json() if as_json else handle.execution_id)
     if handle.existing:
         say(f"{handle.execution_id} was there before: its request id or dedup key is known")
     return Exit.OK

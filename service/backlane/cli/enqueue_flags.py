@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, cast
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn, TypeVar, cast
 
 import typer
 
@@ -180,6 +180,11 @@ class EnqueueFlags:
         """
         if self.delay is not None and self.not_before is not None:
             raise typer.BadParameter("it excludes --not-before", param_hint="--delay")
+        for flag in fields(self):
+            if getattr(self, flag.name) == "":
+                # A variable that is not set, most likely: it would mean something else in silence.
+                name = f"--{flag.name.replace('_', '-')}"
+                raise typer.BadParameter("it is empty", param_hint=name)
         given: dict[str, Any] = {
             "priority": self.priority,
             "timeout": _read(read_duration, "--timeout", self.timeout),
@@ -217,20 +222,26 @@ def _read(read: Callable[[str, str], T], flag: str, text: str | None) -> T | Non
 
 
 def _pairs(flag: str, given: Sequence[str] | None) -> list[tuple[str, str]]:
-    pairs = []
+    pairs: list[tuple[str, str]] = []
     for part in given or ():
         key, equals, text = part.partition("=")
         if not (key and equals):
             raise typer.BadParameter(f"{part!r} has no key and =", param_hint=flag)
+        if key in dict(pairs):
+            raise typer.BadParameter(f"{key} is given twice", param_hint=flag)
         pairs.append((key, text))
     return pairs
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(constant)
 
 
 def _metadata(given: Sequence[str] | None) -> dict[str, object]:
     values = {}
     for key, text in _pairs("--metadata", given):
         try:
-            values[key] = json.loads(text)
+            values[key] = json.loads(text, parse_constant=_refuse)
         except ValueError:
             raise typer.BadParameter(
                 f"{key}: {text!r} is not JSON; a string has quotes, as in '{key}=\"{text}\"'",

@@ -16,6 +16,7 @@ class Exit(IntEnum):
     UNAVAILABLE = 4
     NOT_ENDED = 5
     REFUSED = 6
+    UNWRITTEN = 74
     INTERRUPTED = 130
     UNREAD = 141
 
@@ -28,11 +29,16 @@ MEANINGS: Final = {
     Exit.UNAVAILABLE: "no server answers, or it cannot do it now",
     Exit.NOT_ENDED: "the time to wait was over before the execution was",
     Exit.REFUSED: "things stand against it: already ended, a key that is taken, no permission",
+    Exit.UNWRITTEN: "the output could not be written",
     Exit.INTERRUPTED: "interrupted with Ctrl-C",
     Exit.UNREAD: "whoever read the output went away",
 }
 
+_ANYWHERE: Final = (Exit.UNWRITTEN, Exit.INTERRUPTED, Exit.UNREAD)
+"""What any command may end with."""
+
 
 def explain(*exits: Exit) -> str:
     """Return the part of a command's help that says what its exit statuses mean."""
-    return f"Exit status: {'; '.join(f'{status:d} {MEANINGS[status]}' for status in exits)}."
+    told = [*exits, *(status for status in _ANYWHERE if status not in exits)]
+    return f"Exit status: {'; '.join(f'{status:d} {MEANINGS[status]}' for status in told)}."

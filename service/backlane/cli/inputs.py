@@ -40,6 +40,8 @@ def read_input(given: str | None) -> RawInput | Absent:
         return ABSENT
     if given == "-":
         return _decoded(sys.stdin.buffer.read(), "stdin")
+    if given == "@":
+        raise typer.BadParameter("@ wants the name of a file, as in @input.json", param_hint=_HINT)
     if given.startswith("@"):
         return _decoded(_file(given[1:]), given[1:])
     # What is no UTF-8 came as surrogates, which stand for the bytes.

@@ -34,6 +34,8 @@ COMMANDS: Final[Mapping[str, str]] = {
 }
 """Each command and its line in the help; `backlane.cli.<name>.command` is its function."""
 
+_SETTINGS: Final = {"help_option_names": ["--help", "-h"]}
+
 _UsageError: Final[type[Exception]] = typer.BadParameter.__base__  # type: ignore[assignment]
 """What typer raises at a command line that it cannot read; it has no public name there."""
 
@@ -42,6 +44,7 @@ def main() -> None:
     """Run the command that the process's arguments name, and exit with its status."""
     # grpc's core writes lines of its own to stderr, about things that are told here anyway.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    _open_missing()
     for stream in (sys.stdout, sys.stderr):
         # Results and records are UTF-8 wherever they go; nothing in them can break the printing.
         _as_utf8(stream)
@@ -60,12 +63,24 @@ def run(arguments: Sequence[str]) -> int:
         return Exit.USAGE
     except KeyboardInterrupt:
         return Exit.INTERRUPTED
+    except OSError as error:
+        if error.filename is not None or error.errno is None:
+            raise
+        # No file of ours, so it is the output.
+        _discard_output()
+        say(f"the output cannot be written: {error.strerror}")
+        return Exit.UNWRITTEN
     return status if isinstance(status, int) else Exit.OK
 
 
 def make_group() -> typer.core.TyperGroup:
     """Make the command with all its commands; they are imported when they are asked for."""
-    app = typer.Typer(cls=_Commands, pretty_exceptions_enable=False, invoke_without_command=True)
+    app = typer.Typer(
+        cls=_Commands,
+        pretty_exceptions_enable=False,
+        invoke_without_command=True,
+        context_settings=_SETTINGS,
+    )
     app.callback()(_options)
     for name, line in COMMANDS.items():
         app.command(name, help=line)(_not_asked_for)
@@ -79,7 +94,12 @@ def load(name: str) -> Any:  # noqa: ANN401  # typer has no public name for what
     module = importlib.import_module(f"backlane.cli.{name}")
     exits = getattr(module, "EXITS", None)
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-    app.command(name, short_help=COMMANDS[name], epilog=exits and explain(*exits))(module.command)
+    app.command(
+        name,
+        short_help=COMMANDS[name],
+        epilog=exits and explain(*exits),
+        context_settings=_SETTINGS,
+    )(module.command)
     return typer.main.get_command(app)
 
 
@@ -91,13 +111,36 @@ class _Commands(typer.core.TyperGroup):
             self.add_command(load(args[0]), args[0])
         return super().resolve_command(ctx, args)
 
+    def make_context(self, *args: Any, **settings: Any) -> Any:  # noqa: ANN401  # typer's own
+        try:
+            return super().make_context(*args, **settings)
+        except (BrokenPipeError, SystemExit):
+            # As in `invoke`; SystemExit is what rich makes of it where it prints the help.
+            _discard_output()
+            raise typer.Exit(Exit.UNREAD) from None
+
     def invoke(self, ctx: Any) -> Any:  # noqa: ANN401  # whatever a command returns
         try:
-            return super().invoke(ctx)
+            status = super().invoke(ctx)
+            sys.stdout.flush()
         except BrokenPipeError:
-            # Whoever read the output has seen enough, as `| head` has; what is left goes nowhere.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            # Whoever read the output has seen enough, as `| head` has.
+            _discard_output()
             return Exit.UNREAD
+        return status
+
+
+def _open_missing() -> None:
+    """Open what a caller has closed, as `>&-` does: nothing else has to ask whether it is there."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            # Its number, too, which the next file would have else.
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), mode, encoding="utf-8"))
+
+
+def _discard_output() -> None:
+    """Let what is left of the output go nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _not_asked_for() -> None:
@@ -108,6 +151,8 @@ def _usage_line(error: Any) -> str:  # noqa: ANN401  # as `_UsageError`
     context = error.ctx
     path = context.command_path if context is not None else "backlane"
     message = str(error.format_message()).rstrip(".").replace("Value error, ", "")
+    if context is not None and context.parent is None and hasattr(error, "option_name"):
+        message = f"no such option: {error.option_name} (those of a command follow its name)"
     return f"{message[:1].lower()}{message[1:]}: see `{path} --help`"
 
 

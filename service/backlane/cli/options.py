@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import inspect
+import os
 import typing
 from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 R = TypeVar("R")
 TARGET_DEFAULT: Final = "127.0.0.1:7433"
+TENANT_DEFAULT: Final = "default"
 
 
 def option(
@@ -68,11 +70,21 @@ class Place:
         option(
             "--tenant",
             "Whose executions.",
-            default="default",
+            default=TENANT_DEFAULT,
             variable="BACKLANE_TENANT",
             metavar="TENANT",
         ),
-    ] = "default"
+    ] = TENANT_DEFAULT
+
+    @property
+    def flags(self) -> str:
+        """What a next command needs beside what it would have by itself: it may be empty."""
+        flags = ""
+        if self.target != (os.environ.get("BACKLANE_TARGET") or TARGET_DEFAULT):
+            flags += f" --target {self.target}"
+        if self.tenant != (os.environ.get("BACKLANE_TENANT") or TENANT_DEFAULT):
+            flags += f" --tenant {self.tenant}"
+        return flags
 
 
 ExecutionId = Annotated[

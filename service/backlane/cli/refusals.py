@@ -38,9 +38,14 @@ _ROWS: Final = (
     _Row(
         errors.CallTimeoutError,
         Exit.UNAVAILABLE,
-        "the server at {target} did not answer in time: try again",
+        "what is at {target} did not answer in time: a server that is busy or stuck, try again; "
+        "or something else, name another with --target",
     ),
-    _Row(errors.CallCancelledError, Exit.UNAVAILABLE, "the server at {target} broke the call off"),
+    _Row(
+        errors.CallCancelledError,
+        Exit.UNAVAILABLE,
+        "the server at {target} is stopping: try again once it is back",
+    ),
     _Row(
         errors.InternalError,
         Exit.UNAVAILABLE,
@@ -51,13 +56,14 @@ _ROWS: Final = (
         errors.ExecutionNotFoundError,
         Exit.NOT_FOUND,
         "tenant {error.tenant_id} has no execution {error.execution_id}: name another tenant "
-        "with --tenant, or see `backlane list`",
+        "with --tenant, or see `backlane list{flags}`",
     ),
     _Row(errors.NotFoundError, Exit.NOT_FOUND, "{error.message}"),
     _Row(
         errors.TransitionNotAllowedError,
         Exit.REFUSED,
-        "{error.execution_id} has already ended: {error.status}",
+        "{error.execution_id} has already ended: {error.status}; see `backlane get "
+        "{error.execution_id}{flags}`",
     ),
     _Row(
         errors.RequestIdReusedError,
@@ -67,7 +73,7 @@ _ROWS: Final = (
     _Row(
         errors.AlreadyExistsError,
         Exit.REFUSED,
-        "{error.message}: see `backlane get {error.execution_id}`",
+        "{error.message}: see `backlane get {error.execution_id}{flags}`",
     ),
     _Row(errors.InvalidArgumentError, Exit.USAGE, "{error.message}"),
     _Row(errors.OutOfRangeError, Exit.USAGE, "{error.message}"),
@@ -80,16 +86,17 @@ _STRANGER: Final = "what answers at {target} is no Backlane server: name another
 _CLUES: Final = {
     "http1": _STRANGER,
     "HTTP/2": _STRANGER,
-    "SETTINGS": _STRANGER,
+    "SETTINGS": "what answers at {target} says nothing: a server that is stuck, or none of "
+    "Backlane's; name another with --target",
     "lookup": "there is no host of that name, {target}: name another with --target",
 }
 """What gRPC says when it is not simply that nobody listens there."""
 
 
-def trouble_of(error: errors.BacklaneError, target: str) -> Trouble:
-    """Say what an error means, and what to do next."""
+def trouble_of(error: errors.BacklaneError, target: str, flags: str = "") -> Trouble:
+    """Say what an error means, and what to do next; flags are what a next command needs."""
     row = next(row for row in _ROWS if isinstance(error, row.error))
     line = row.line
     if row.error is errors.UnavailableError:
         line = next((line for clue, line in _CLUES.items() if clue in error.message), line)
-    return Trouble(line.format(error=error, target=target), row.status)
+    return Trouble(line.format(error=error, target=target, flags=flags), row.status)

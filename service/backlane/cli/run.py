@@ -14,7 +14,7 @@ from backlane.cli.inputs import CallableName, Input, read_input
 from backlane.cli.options import AsJson, Place, option, spread
 from backlane.cli.records import note, output_text
 from backlane.cli.tables import is_terminal
-from backlane.cli.trouble import Trouble, printable, say
+from backlane.cli.trouble import Trouble, printable, say, written
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -61,13 +61,13 @@ def command(
 
     with connect(place) as client:
         handle = client.enqueue(callable_name, text, **options)
-        with _told_how_to_go_on(handle.execution_id, place.target):
-            execution = _follow(handle, callable_name, timeout_s)
-    return _show(execution, as_json=as_json)
+        with _told_how_to_go_on(handle.execution_id, place):
+            execution = _follow(handle, callable_name, timeout_s, place)
+    return _show(execution, place, as_json=as_json)
 
 
 def _follow(
-    handle: Handle[Any], callable_name: str, timeout_s: float | None
+    handle: Handle[Any], callable_name: str, timeout_s: float | None, place: Place
 ) -> BackgroundExecution:
     """Wait for the end, and say so when nothing takes it."""
     from backlane.errors import NotFinishedError
@@ -76,21 +76,22 @@ def _follow(
     try:
         return handle.wait(first_s)
     except NotFinishedError:
-        _say_why(handle.get(), callable_name)
+        _say_why(handle.get(), callable_name, place)
     return handle.wait(None if timeout_s is None else timeout_s - first_s)
 
 
-def _say_why(execution: BackgroundExecution, callable_name: str) -> None:
+def _say_why(execution: BackgroundExecution, callable_name: str, place: Place) -> None:
     if execution.status != "queued":
         return
     why = note(execution) or (
-        f"no worker may be offering {callable_name}; start one with `backlane worker MODULE:WORKER`"
+        f"no worker may be offering {callable_name} for tenant {place.tenant}; start one with "
+        f"`backlane worker MODULE:WORKER{place.flags}`"
     )
     say(f"{execution.execution_id} is still queued: {why}")
 
 
 @contextmanager
-def _told_how_to_go_on(execution_id: str, target: str) -> Iterator[None]:
+def _told_how_to_go_on(execution_id: str, place: Place) -> Iterator[None]:
     """Add to whatever ends the wait that the execution does not end with it.
 
     Raises:
@@ -99,7 +100,7 @@ def _told_how_to_go_on(execution_id: str, target: str) -> Iterator[None]:
     from backlane.cli.refusals import trouble_of
     from backlane.errors import BacklaneError, NotFinishedError
 
-    how = f"it goes on; see `backlane wait {execution_id}`"
+    how = f"it goes on; see `backlane wait {execution_id}{place.flags}`"
     try:
         yield
     except KeyboardInterrupt:
@@ -109,25 +110,26 @@ def _told_how_to_go_on(execution_id: str, target: str) -> Iterator[None]:
             f"{execution_id} is still {late.status} when the wait is over; {how}", Exit.NOT_ENDED
         ) from None
     except BacklaneError as error:
-        trouble = trouble_of(error, target)
+        trouble = trouble_of(error, place.target, place.flags)
         raise Trouble(
             f"{trouble.line}; {execution_id} was enqueued, {how}", trouble.status
         ) from error
 
 
-def _show(execution: BackgroundExecution, *, as_json: bool) -> int:
+def _show(execution: BackgroundExecution, place: Place, *, as_json: bool) -> int:
     """Print an execution that has ended."""
-    if as_json:
-        typer.echo(execution.to_json())
-    elif execution.is_success:
-        text = output_text(execution.output)
-        typer.echo(printable(text) if is_terminal() else text)
+    ended = f"{execution.execution_id} ended {execution.status}"
+    with written(f"{ended}; see `backlane get {execution.execution_id}{place.flags}`"):
+        if as_json:
+            typer.echo(execution.to_json())
+        elif execution.is_success:
+            text = output_text(execution.output)
+            typer.echo(printable(text) if is_terminal() else text)
     if execution.is_success:
         return Exit.OK
     if not as_json:
         why = note(execution)
         say(
-            f"{execution.execution_id} ended {execution.status}{why and f', {why}'}; "
-            f"see `backlane get {execution.execution_id}`"
+            f"{ended}{why and f', {why}'}; see `backlane get {execution.execution_id}{place.flags}`"
         )
     return Exit.ENDED_OTHERWISE

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import typer
 
+from backlane.cli.exits import Exit
+
 if TYPE_CHECKING:
-    from backlane.cli.exits import Exit
+    from collections.abc import Iterator
 
 
 class Trouble(Exception):  # noqa: N818  # it is what happens to a user, not an error of the code
@@ -23,6 +26,22 @@ class Trouble(Exception):  # noqa: N818  # it is what happens to a user, not an 
         super().__init__(line)
         self.line = line
         self.status = status
+
+
+@contextmanager
+def written(otherwise: str) -> Iterator[None]:
+    """Print a result in the block, which there is however its printing goes.
+
+    Raises:
+        Trouble: it could not be written; its line says the rest.
+    """
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        line = f"the output cannot be written: {error.strerror}; {otherwise}"
+        raise Trouble(line, Exit.UNWRITTEN) from error
 
 
 def say(line: str) -> None:

@@ -60,14 +60,15 @@ def command(
     An id that cannot be waited for counts as ended. Of several exit statuses that fit, the one of
     such an id counts, then 5, then 1.
     """
-    until = _until(len(set(execution_ids)), count, is_any=is_any)
+    ids = list(dict.fromkeys(execution_ids))
+    until = _until(len(ids), count, is_any=is_any)
     timeout_s = None if timeout is None else read_duration("--timeout", timeout).total_seconds()
     from backlane.cli.connection import connect
 
     with connect(place) as client:
-        result = client.wait(execution_ids, until=until, timeout=timeout_s)
+        result = client.wait(ids, until=until, timeout=timeout_s)
     _print(result, as_json=as_json)
-    troubles = _troubles(result, list(dict.fromkeys(execution_ids)), place)
+    troubles = _troubles(result, ids, place)
     return troubles[0].status if troubles else _status(result)
 
 
@@ -101,7 +102,7 @@ def _troubles(result: WaitResult, ids: Sequence[str], place: Place) -> list[Trou
     troubles = []
     for execution_id, outcome in zip(ids, result.outcomes, strict=True):
         if isinstance(outcome, BacklaneError):
-            trouble = trouble_of(outcome, place.target)
+            trouble = trouble_of(outcome, place.target, place.flags)
             is_named = execution_id in trouble.line
             say(trouble.line if is_named else f"{execution_id}: {trouble.line}")
             troubles.append(trouble)

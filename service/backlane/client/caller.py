@@ -93,6 +93,9 @@ class Caller(_Calls["grpc.Channel"]):
 
     def late(self, timeout_s: float) -> errors.BacklaneError:
         """Return the error of a call without an answer: is there a server at all?"""
+        if not self._waits:
+            # Nobody there would have been told at once.
+            return silent(self._endpoint.target, timeout_s)
         is_ready = threading.Event()
 
         def note(state: grpc.ChannelConnectivity) -> None:
@@ -151,7 +154,7 @@ class AsyncCaller(_Calls["grpc.aio.Channel"]):
 
     def late(self, timeout_s: float) -> errors.BacklaneError:
         """Return the error of a call without an answer: is there a server at all?"""
-        if self._channel.get_state() is grpc.ChannelConnectivity.READY:
+        if not self._waits or self._channel.get_state() is grpc.ChannelConnectivity.READY:
             return silent(self._endpoint.target, timeout_s)
         return nobody_at(self._endpoint.target, "")
 

@@ -31,14 +31,18 @@ def check_address(config: Config) -> None:
             config.host, config.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )
     except socket.gaierror as error:
-        raise AddressError(f"cannot listen on {config.listen}: {error.strerror}") from error
+        raise AddressError(_cannot(config, str(error.strerror))) from error
     errors = [_probe(family, address) for family, _, _, _, address in found]
     # A name may have an address of a family that this machine lacks; the others do then.
     missing = [error for error in errors if error in _FAMILY_MISSING]
     wrong = [error for error in errors if error and error not in _FAMILY_MISSING]
     if wrong or len(missing) == len(errors):
         reason = os.strerror((wrong or missing)[0]).lower()
-        raise AddressError(f"cannot listen on {config.listen}: {reason}")
+        raise AddressError(_cannot(config, reason))
+
+
+def _cannot(config: Config, why: str) -> str:
+    return f"cannot listen on {config.listen}: {why}; choose another address with --listen"
 
 
 def _probe(family: int, address: tuple[Any, ...]) -> int:
@@ -66,5 +70,5 @@ def listen(server: grpc.aio.Server, config: Config) -> str:
     try:
         port = server.add_insecure_port(config.listen)
     except RuntimeError as error:
-        raise AddressError(f"cannot listen on {config.listen}: address already in use") from error
+        raise AddressError(_cannot(config, "address already in use")) from error
     return f"{config.listen.rpartition(':')[0]}:{port}"

@@ -76,6 +76,16 @@ def _open_core(config: Config) -> Core:
     )
 
 
+def _announce(line: str) -> None:
+    """Print a line, which whoever started the server waits for, or nobody does."""
+    try:
+        sys.stdout.write(f"{line}\n")
+        sys.stdout.flush()
+    except OSError as error:
+        _LOG.warning("stdout cannot be written (%s): %s", error.strerror, line)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def _cannot_start(error: Exception) -> int:
     sys.stderr.write(f"backlane: {error}\n")
     return EXIT_CANNOT_START
@@ -124,10 +134,9 @@ class Server:
         self._listen_for_signals()
         await server.start()
         health.set_serving(is_serving=True)
-        sys.stdout.write(
-            f"backlane {__version__} is serving on {target}, data in {config.store or 'memory'}\n"
+        _announce(
+            f"backlane {__version__} is serving on {target}, data in {config.store or 'memory'}"
         )
-        sys.stdout.flush()
         self._take_clock_commands()
         await self._is_asked_to_stop.wait()
         await self._drain(server, transport, health)

@@ -21,13 +21,16 @@ if TYPE_CHECKING:
     from backlane.cli.demo.files import Choice
     from backlane.cli.demo.verdict import Verdict
 
+INSTALLED = "site-packages"
+"""What stands below the standard library in some installations, and may be of any size."""
+
 
 def command(
     folder: Annotated[
         Path | None,
         typer.Argument(
             metavar="DIR",
-            help="Whose files are described; by default the library of this Python.",
+            help="Whose files are described; by default the standard library of this Python.",
             show_default=False,
         ),
     ] = None,
@@ -38,8 +41,11 @@ def command(
     of each file. Afterwards every result is compared with the file itself. Exit status: 0 when
     all of them agree and none was lost or accepted twice, 1 when not, 2 when DIR cannot be used.
     """
-    place = folder if folder is not None else Path(sysconfig.get_path("stdlib"))
-    choice = _choose(place)
+    if folder is not None:
+        place, choice = folder, _choose(folder)
+    else:
+        place = Path(sysconfig.get_path("stdlib"))
+        choice = _choose(place, without=INSTALLED)
     with Narrator() as narrator, tempfile.TemporaryDirectory(prefix="backlane-demo-") as name:
         narrator.say(
             f"{len(choice.subjects)} files below {place}, {choice.skipped} unreadable ones skipped"
@@ -55,12 +61,12 @@ def command(
         raise typer.Exit(1)
 
 
-def _choose(place: Path) -> Choice:
+def _choose(place: Path, without: str = "") -> Choice:
     if not place.is_dir():
         why = "is not a folder" if place.exists() else "does not exist"
         typer.echo(f"backlane: {place} {why}", err=True)
         raise typer.Exit(2)
-    choice = choose_files(place.resolve())
+    choice = choose_files(place.resolve(), without)
     if not choice.subjects:
         typer.echo(f"backlane: there is no readable file below {place}", err=True)
         raise typer.Exit(2)

@@ -39,17 +39,22 @@ class Choice:
     skipped: int
 
 
-def choose_files(folder: Path) -> Choice:
-    """Find every readable regular file below a folder, following no links."""
-    files = [path for path in _walk(folder) if not path.is_symlink()]
+def choose_files(folder: Path, without: str = "") -> Choice:
+    """Find every readable regular file below a folder, following no links.
+
+    Args:
+        folder: where to look.
+        without: the name of folders to pass over.
+    """
+    files = [path for path in _walk(folder, without) if not path.is_symlink()]
     subjects = [subject for path in files if (subject := read_subject(path))]
     return Choice(subjects, len(files) - len(subjects))
 
 
-def _walk(folder: Path) -> Iterator[Path]:
+def _walk(folder: Path, without: str) -> Iterator[Path]:
     for place, folders, names in os.walk(folder):
-        # Sorting in place makes the walk itself go in order.
-        folders.sort()
+        # What is left in place is where the walk itself goes, in that order.
+        folders[:] = sorted(name for name in folders if name != without)
         yield from (Path(place, name) for name in sorted(names))
 
 
