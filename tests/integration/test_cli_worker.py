@@ -185,6 +185,16 @@ def test_a_mistake_in_a_source_is_told_and_can_be_mended(
         assert worker.end(signal.SIGINT) == 0
 
 
+@pytest.mark.parametrize("stop", STOPS)
+def test_a_stop_without_a_server_is_no_trouble(folder: Path, stop: signal.Signals) -> None:
+    with started("worker", "app", "--target", "127.0.0.1:1", folder=folder) as worker:
+        worker.told("no server at 127.0.0.1:1: trying until there is one")
+
+        assert worker.end(stop) == 0
+        [last] = worker.err.read().splitlines()
+        assert last.endswith("draining, for 30 s at most")
+
+
 def test_it_outlives_its_server(start_server: StartServer, folder: Path) -> None:
     server = start_server(folder / "data")
     with (

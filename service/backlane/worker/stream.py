@@ -153,8 +153,8 @@ class WorkStream:
         return hello
 
     def _consider(self, error: errors.BacklaneError) -> None:
-        if self._is_cut:
-            return
+        if self._is_cut or (self._is_done() and isinstance(error, errors.CallCancelledError)):
+            return  # it was told to end
         if not self._was_ever_welcome and isinstance(error, _HOPELESS):
             raise error
         log.info("%s: stream ended: %s", self._hello.worker_id, error)
