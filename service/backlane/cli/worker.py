@@ -125,8 +125,9 @@ def command(  # noqa: PLR0913  # one parameter for each setting
 
     Prints one line once it starts, and logs to stderr. A server that is away is waited for.
     """
-    # A callable may fork, as pools of processes do. gRPC's own care for that, which looks here as it
-    # is imported, cannot be had while its threads are busy, as a worker's are, and breaks the child.
+    # A callable may fork, as pools of processes do. gRPC's own care for that, which looks here as
+    # it is imported, cannot be had while its threads are busy, as a worker's are, and breaks the
+    # child.
     os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
     overrides: dict[str, Any] = {
         "target": target,
