@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import os
 import sys
@@ -36,6 +37,8 @@ COMMANDS: Final[Mapping[str, str]] = {
 
 _SETTINGS: Final = {"help_option_names": ["--help", "-h"]}
 
+_UNWRITABLE: Final = {errno.EBADF, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.ENOSPC}
+"""What writing to stdout may fail with; an error of a file names the file."""
 _UsageError: Final[type[Exception]] = typer.BadParameter.__base__  # type: ignore[assignment]
 """What typer raises at a command line that it cannot read; it has no public name there."""
 
@@ -64,9 +67,8 @@ def run(arguments: Sequence[str]) -> int:
     except KeyboardInterrupt:
         return Exit.INTERRUPTED
     except OSError as error:
-        if error.filename is not None or error.errno is None:
+        if error.errno not in _UNWRITABLE or error.filename is not None:
             raise
-        # No file of ours, so it is the output.
         _discard_output()
         say(f"the output cannot be written: {error.strerror}")
         return Exit.UNWRITTEN
