@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import signal
+import threading
 from concurrent import futures
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import TYPE_CHECKING
 
 import grpc
@@ -193,6 +195,24 @@ def test_a_stop_without_a_server_is_no_trouble(folder: Path, stop: signal.Signal
         assert worker.end(stop) == 0
         [last] = worker.err.read().splitlines()
         assert last.endswith("draining, for 30 s at most")
+
+
+class Page(BaseHTTPRequestHandler):
+    """What a web server answers."""
+
+    def log_message(self, *_: object) -> None:
+        """Keep quiet."""
+
+
+def test_what_is_no_server_of_this_kind_is_told_from_none(folder: Path) -> None:
+    with HTTPServer(("127.0.0.1", 0), Page) as web:
+        threading.Thread(target=web.serve_forever, daemon=True).start()
+        target = f"127.0.0.1:{web.server_port}"
+        with started("worker", "app", "--target", target, folder=folder) as worker:
+            said = worker.told(f"no server at {target}: trying until there is one (")
+        web.shutdown()
+
+    assert "HTTP/2" in said or "http1" in said
 
 
 def test_it_outlives_its_server(start_server: StartServer, folder: Path) -> None:

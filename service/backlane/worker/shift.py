@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import grpc
 
+from backlane import errors
 from backlane.v1 import worker_service_pb2 as api
 from backlane.v1.worker_service_pb2_grpc import WorkerServiceStub
 from backlane.worker.book import Book
@@ -35,6 +36,9 @@ UNWIND_S: Final = 1.0
 """How long callables that were told to stop may take to do so, in seconds."""
 LAST_WORD_S: Final = 3.0
 """How long the server may take to answer the last results, in seconds."""
+PROBE_S: Final = 1.0
+"""How long it may take to learn why there is no server, in seconds."""
+_NOBODY: Final = "Connection refused"
 
 log = logging.getLogger("backlane.worker")
 
@@ -206,10 +210,23 @@ class Shift:
         is_away = state is grpc.ChannelConnectivity.TRANSIENT_FAILURE
         if is_away and not self._is_away:
             log.warning(
-                "no server at %s: trying until there is one", self._settings.endpoint.target
+                "no server at %s: trying until there is one%s",
+                *(self._settings.endpoint.target, self._why_away()),
             )
         if is_away or state is grpc.ChannelConnectivity.READY:
             self._is_away = is_away
+
+    def _why_away(self) -> str:
+        """Return what gRPC knows beside that nobody listens there, which a call alone is told."""
+        try:
+            self.stub.Release(api.ReleaseRequest(), timeout=PROBE_S)
+        except grpc.RpcError as call:
+            error = errors.from_rpc_error(call)
+            if isinstance(error, errors.UnavailableError) and _NOBODY not in error.message:
+                return f" ({error.message.rpartition('last error: ')[2]})"
+        except ValueError:
+            pass  # the channel is closed by now
+        return ""
 
 
 def _lanes(settings: Settings, callables: Callables) -> list[tuple[Callables, int]]:
