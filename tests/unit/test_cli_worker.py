@@ -144,6 +144,38 @@ def test_a_module_that_raises_shows_its_own_traceback_and_one_line_more(
     assert "importlib" not in trace
 
 
+TWO_INPUTS = "callable greet takes 2 inputs: gather them in one, such as a dataclass"
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "reason"),
+    [
+        ("backlane.Worker(concurrency=0)\n", 4, "concurrency must be at least 1, not 0"),
+        ("@worker.callable\ndef greet(a: int, b: int) -> None: ...\n", 4, TWO_INPUTS),
+        (
+            "def offer(it):\n    worker.callable(name='it')(it)\n\noffer(lambda a, b: None)\n",
+            5,
+            TWO_INPUTS.replace("greet", "it"),
+        ),
+    ],
+)
+def test_what_backlane_refuses_in_a_module_is_one_line_with_its_place(
+    write: Write, capsys: pytest.CaptureFixture[str], text: str, line: int, reason: str
+) -> None:
+    name = write(f"{WORKER}\n{text}")
+
+    assert refusal(capsys, name) == f"{name}.py, line {line}: {reason}\n"
+
+
+def test_an_error_of_the_modules_own_kind_shows_its_traceback(
+    write: Write, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name = write("raise ValueError('mine')\n")
+
+    assert run(["worker", name]) == 2
+    assert "ValueError: mine\nbacklane: " in capsys.readouterr().err
+
+
 def test_a_module_that_ends_the_program_is_told_about_main(
     write: Write, capsys: pytest.CaptureFixture[str]
 ) -> None:

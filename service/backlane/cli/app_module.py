@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Final
 
 from backlane.cli.exits import Exit
 from backlane.cli.trouble import Trouble
-from backlane.worker import Worker
+from backlane.worker import CallableError, Worker
 
 if TYPE_CHECKING:
     from types import ModuleType, TracebackType
 
-_MACHINERY: Final = (importlib.__file__, "<frozen importlib", __file__)
+_MACHINERY: Final = (importlib.__file__, "<", __file__)
+"""How the files of an import's own frames begin, and of code that is in no file."""
+_PACKAGE: Final = str(Path(__file__).parents[1])
 
 
 def find_worker(app: str) -> Worker:
@@ -26,7 +28,7 @@ def find_worker(app: str) -> Worker:
 
     Raises:
         Trouble: there is no such module or worker, or the module cannot be imported; the user's
-            own traceback has then been printed.
+            own traceback has then been printed, unless it was Backlane that refused something.
     """
     name, colon, attribute = app.partition(":")
     # As for a script of the user's own; the command's own folder is no place of theirs.
@@ -52,7 +54,7 @@ def _import(name: str) -> ModuleType:
             'not for workers under `if __name__ == "__main__":`'
         ) from None
     except Exception as error:  # noqa: BLE001  # whatever the user's own code raises
-        raise _raised_in(name, error) from None
+        raise _refused_in(error) or _raised_in(name, error) from None
 
 
 def _refuse_a_file(name: str) -> None:
@@ -64,6 +66,31 @@ def _refuse_a_file(name: str) -> None:
         raise _trouble(f"{name!r} is no module's name: use MODULE:WORKER, such as app:worker")
 
 
+def _refused_in(error: Exception) -> Trouble | None:
+    """Say where Backlane was asked for what it refuses, if that is what it is: no more is to see.
+
+    Backlane's own frames would hide the line that is to be mended.
+    """
+    frames = traceback.extract_tb(error.__traceback__)
+    if not isinstance(error, CallableError | ValueError) or not _is_ours(frames[-1]):
+        return None
+    users = [part for part in frames if not _is_ours(part) and not _is_machinery(part.filename)]
+    if not users:
+        return None
+    place = Path(users[-1].filename)
+    if place.is_relative_to(Path.cwd()):
+        place = place.relative_to(Path.cwd())
+    return _trouble(f"{place}, line {users[-1].lineno}: {error}")
+
+
+def _is_ours(part: traceback.FrameSummary) -> bool:
+    return part.filename.startswith(_PACKAGE)
+
+
+def _is_machinery(filename: str) -> bool:
+    return filename.startswith(_MACHINERY)
+
+
 def _raised_in(name: str, error: Exception) -> Trouble:
     """Print the traceback as the user's code made it, and say what it means."""
     traceback.print_exception(type(error), error, _own_part(error.__traceback__))
@@ -73,7 +100,7 @@ def _raised_in(name: str, error: Exception) -> Trouble:
 def _own_part(trace: TracebackType | None) -> TracebackType | None:
     """Leave out the import's own frames in front."""
     part = trace
-    while part is not None and part.tb_frame.f_code.co_filename.startswith(_MACHINERY):
+    while part is not None and _is_machinery(part.tb_frame.f_code.co_filename):
         part = part.tb_next
     return part
 
