@@ -197,6 +197,23 @@ def test_a_stop_without_a_server_is_no_trouble(folder: Path, stop: signal.Signal
         assert last.endswith("draining, for 30 s at most")
 
 
+def test_a_worker_that_was_killed_is_told_so_and_a_stop_ends_with_130(folder: Path) -> None:
+    (folder / "app.py").write_text(f"{APP}\nimport os\nos.kill(os.getpid(), 9)\n")
+    with started("worker", "app", "--reload", folder=folder) as worker:
+        assert worker.told("killed") == (
+            "backlane: the worker was killed by signal 9: it is started again with the next change"
+        )
+        assert worker.end(signal.SIGINT) == 130
+
+
+def test_a_module_that_cannot_be_watched_is_told_as_any_other(folder: Path) -> None:
+    with started("worker", "__main__:x", "--reload", folder=folder) as worker:
+        assert worker.told("__main__ has no 'x'")
+        assert worker.told("ended with status 2")
+        assert worker.end(signal.SIGINT) == 2
+        assert "Traceback" not in worker.err.read()
+
+
 class Page(BaseHTTPRequestHandler):
     """What a web server answers."""
 

@@ -37,10 +37,11 @@ def run_reloading(app: str, arguments: Sequence[str]) -> int:
         raise Trouble(
             "--reload needs the library watchfiles: pip install 'backlane[reload]'", Exit.USAGE
         ) from None
+    folders = _folders(app.partition(":")[0])
     process = _Process([word for word in arguments if word != "--reload"])
     process.start()
     changes = watchfiles.watch(
-        *_folders(app.partition(":")[0]),
+        *folders,
         watch_filter=watchfiles.PythonFilter(),
         stop_event=process.is_told,
         rust_timeout=LOOK_MS,
@@ -89,11 +90,12 @@ class _Process:
         if status is None or self._is_told_of_its_end or self.is_told.is_set():
             return
         self._is_told_of_its_end = True
-        say(f"the worker ended with status {status}: it is started again with the next change")
+        say(f"the worker {_end(status)}: it is started again with the next change")
 
     def wait(self) -> int:
-        """Wait for its end, and return its status."""
-        return self._worker.wait() if self._worker else Exit.OK
+        """Wait for its end, and return its status; that it was killed is no status to exit with."""
+        status = self._worker.wait() if self._worker else Exit.OK
+        return status if status >= 0 else Exit.INTERRUPTED
 
     def _tell(self, _number: int, _frame: FrameType | None) -> None:
         self.is_told.set()
@@ -104,10 +106,19 @@ class _Process:
             self._worker.terminate()
 
 
+def _end(status: int) -> str:
+    if status >= 0:
+        return f"ended with status {status}"
+    return f"was killed by signal {-status}"
+
+
 def _folders(module: str) -> list[Path]:
     """Return the folders whose sources make up the program: the current one, and the module's."""
     folders = {Path.cwd()}
-    spec = importlib.util.find_spec(module.partition(".")[0]) if module else None
+    try:
+        spec = importlib.util.find_spec(module.partition(".")[0]) if module else None
+    except ValueError:
+        spec = None  # as for `__main__`, which is this command
     if spec is not None and spec.origin is not None:
         folders.add(Path(spec.origin).resolve().parent)
     # One that lies in another is watched with it.
