@@ -185,8 +185,10 @@ class Worker:
             BacklaneError: the server would not take this worker.
             CallableError: there is nothing to offer, or an annotation cannot be resolved.
         """
-        shift = self.start(**overrides)
+        shift = self._make_shift(overrides)
+        # Before anything is said or done of which somebody may know that it works.
         with _signals_to(shift):
+            shift.start()
             # Not one long wait: the kernel may give a signal to any thread, and Python runs its
             # handler only once this one wakes.
             while not shift.wait(LOOK_EVERY_S):
@@ -212,13 +214,16 @@ class Worker:
         Args:
             overrides: as `run` has them.
         """
+        shift = self._make_shift(overrides)
+        shift.start()
+        return shift
+
+    def _make_shift(self, overrides: Mapping[str, Any]) -> Shift:
         if not self._callables:
             raise CallableError("this worker offers nothing: decorate a function with @callable")
         for called in self._callables.values():
             called.prepare()
-        shift = Shift(self._with(**overrides), self.callables)
-        shift.start()
-        return shift
+        return Shift(self._with(**overrides), self.callables)
 
     def _offer(self, made: BackgroundCallable[..., Any]) -> None:
         if not _CALLABLE_NAME.fullmatch(made.name):
@@ -298,10 +303,19 @@ def _signals_to(shift: Shift) -> Iterator[None]:
         yield
         return
 
-    def drain(_number: int, _frame: FrameType | None) -> None:
-        shift.drain()
+    ours = os.getpid()
 
-    before = {number: signal.signal(number, drain) for number in (signal.SIGTERM, signal.SIGINT)}
+    def drain(number: int, _frame: FrameType | None) -> None:
+        if os.getpid() == ours:
+            shift.drain()
+        else:
+            # A child that a callable forked, which has nothing to drain: it is to end.
+            signal.signal(number, before[number])
+            os.kill(os.getpid(), number)
+
+    before: dict[int, Any] = {  # what `signal.signal` gave and takes again
+        number: signal.signal(number, drain) for number in (signal.SIGTERM, signal.SIGINT)
+    }
     try:
         yield
     finally:
