@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -128,6 +129,37 @@ def test_a_program_that_ends_without_connecting_is_told_so() -> None:
         "backlane: the program ended with 1 and did not open a Work stream to BACKLANE_TARGET; "
         "its last line: no such callable\n"
     )
+
+
+STRANGER = """\
+import os
+import backlane
+
+worker = backlane.Worker()
+worker.callable(len, name="length")
+worker.run()
+"""
+
+
+def test_a_program_that_does_not_offer_what_rules_lease_is_told_so_once() -> None:
+    run = kit("--", sys.executable, "-c", STRANGER)
+
+    assert (run.returncode, run.stdout) == (1, "")
+    assert run.stderr == (
+        "backlane: the program does not offer conformance.echo, conformance.fail, "
+        "conformance.hold, conformance.sum; it offers length\n"
+    )
+
+
+def test_an_interrupt_ends_the_command_and_its_programs() -> None:
+    command = [sys.executable, "-m", "backlane", "conformance", "worker", "--", *SMALL]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+
+        assert process.wait(50) == 130
 
 
 def test_the_rules_can_be_listed() -> None:

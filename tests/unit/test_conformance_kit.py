@@ -6,17 +6,19 @@ import json
 import re
 import sys
 import threading
+from collections.abc import Generator
 from typing import TYPE_CHECKING, Final
 
 import pytest
 
+from backlane.cli import conformance as command
 from backlane.cli.main import run
 from backlane.testing.conformance import RULES, check_rules
 from backlane.testing.conformance import stage as stages
 from backlane.testing.conformance.leases import ECHO, make_lease, refs
 from backlane.testing.conformance.ledger import Ledger
 from backlane.testing.conformance.program import CannotStartError, Program
-from backlane.testing.conformance.rule import demand, rule
+from backlane.testing.conformance.rule import BrokenRuleError, demand, rule
 from backlane.testing.conformance.transcript import LINE_MAX, LINES_MAX, Transcript, describe
 from backlane.v1 import worker_service_pb2 as api
 
@@ -199,6 +201,38 @@ def test_verdicts_come_in_the_order_of_the_rules() -> None:
     assert told == [("first", ""), ("slow", ""), ("last", "it is broken")]
 
 
+def test_a_run_that_ends_early_kills_its_programs_at_once() -> None:
+    runs = threading.Event()
+    ends: list[str] = []
+
+    @rule("§1")
+    def first(_: Stage) -> None:
+        """Comes first, alone."""
+
+    @rule("§2")
+    def second(_: Stage) -> None:
+        """Is kept once the last one runs."""
+        demand(runs.wait(PATIENCE_S), "rules are checked one after the other")
+
+    @rule("§3")
+    def last(stage: Stage) -> None:
+        """Waits for a stream that does not come."""
+        stage.start()
+        runs.set()
+        try:
+            stage.accept()
+        except BrokenRuleError as error:
+            ends.append(str(error))
+
+    sleeper = (sys.executable, "-c", "import time; time.sleep(600)")
+    verdicts = check_rules([first, second, last], sleeper)
+    assert isinstance(verdicts, Generator)
+    assert [next(verdicts).rule.name, next(verdicts).rule.name] == ["first", "second"]
+    verdicts.close()
+
+    assert ends == ["the program ended with -9 and did not open a Work stream to BACKLANE_TARGET"]
+
+
 # The command.
 
 
@@ -207,6 +241,32 @@ def test_the_rules_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     lines = capsys.readouterr().out.splitlines()
 
     assert [line.split()[0] for line in lines] == ["RULE", *(each.name for each in RULES)]
+
+
+def test_the_rules_are_listed_for_people_with_whole_sentences(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(command, "is_terminal", lambda: True)
+    monkeypatch.setenv("COLUMNS", "60")
+    assert run(["conformance", "worker", "--list", "--rule", "hello-is-valid"]) == 0
+
+    assert capsys.readouterr().out.splitlines() == [
+        "hello-is-valid  §2, §6 hello",
+        "    Hello says who works, for whom, what is offered, and the",
+        "    lease period, each by its rule.",
+    ]
+
+
+def test_the_names_of_rules_are_completed(capsys: pytest.CaptureFixture[str]) -> None:
+    line = "backlane conformance worker --rule hello-"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("_BACKLANE_COMPLETE", "complete_bash")
+        patch.setenv("COMP_WORDS", line)
+        patch.setenv("COMP_CWORD", "4")
+        with pytest.raises(SystemExit):
+            run([])
+
+    assert capsys.readouterr().out.split() == ["hello-comes-first", "hello-is-valid"]
 
 
 def test_the_rules_are_listed_for_programs(capsys: pytest.CaptureFixture[str]) -> None:

@@ -204,7 +204,7 @@ def test_a_refused_stream_is_counted_and_makes_no_session(server: PlayedServer) 
     with Talker(server) as talker:
         assert refused(lambda: next(talker.down)).message == broken_connection().message
 
-    assert server.wait_refused(1, PATIENCE_S)
+    assert server.wait_refused(1, PATIENCE_S, bool)
     assert server.next_session(0, lambda: False) is None
 
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
+import textwrap
 from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 import typer
 
 from backlane.cli.exits import Exit
 from backlane.cli.options import option
-from backlane.cli.tables import GAP, print_table
+from backlane.cli.tables import GAP, is_terminal, print_table
 from backlane.cli.trouble import Trouble, printable
 
 if TYPE_CHECKING:
@@ -19,6 +21,16 @@ if TYPE_CHECKING:
     from backlane.testing.conformance import Rule, Verdict
 
 EXIT_BROKEN: Final = 1
+WIDTH_MIN: Final = 40
+INDENT: Final = 4 * " "
+
+
+def _names(begun: str) -> list[str]:
+    """Complete the name of a rule."""
+    from backlane.testing.conformance import RULES
+
+    return [rule.name for rule in RULES if rule.name.startswith(begun)]
+
 
 Kind = Annotated[
     Literal["worker"],
@@ -34,13 +46,20 @@ Program = Annotated[
 ]
 Names = Annotated[
     list[str] | None,
-    option("--rule", "Check this rule alone; may be repeated.", default="all", metavar="NAME"),
+    option(
+        "--rule",
+        "Check this rule alone; may be repeated.",
+        default="all",
+        metavar="NAME",
+        autocompletion=_names,
+    ),
 ]
 Timeout = Annotated[
     float,
     option(
         "--timeout",
-        "The longest that any one thing is waited for, in seconds.",
+        "The longest that any one thing is waited for, in seconds; the first connection is given "
+        "20 at least.",
         default="10",
         metavar="SECONDS",
         min=0.1,
@@ -80,7 +99,7 @@ def command(
     width = max(len(rule.name) for rule in rules)
     try:
         for verdict in check_rules(rules, program, timeout):
-            _demand_connection(verdict)
+            _demand_fitness(verdict)
             broken += not verdict.is_kept
             typer.echo(_as_json(verdict) if as_json else _as_text(verdict, width))
             sys.stdout.flush()
@@ -91,11 +110,14 @@ def command(
     return EXIT_BROKEN if broken else Exit.OK
 
 
-def _demand_connection(verdict: Verdict) -> None:
-    """Say in one line that a program never connected: no rule tells more than that."""
-    if not verdict.has_connected:
-        last = f"; its last line: {verdict.stderr[-1]}" if verdict.stderr else ""
-        raise Trouble(f"{verdict.explanation}{last}", Exit.ENDED_OTHERWISE)
+def _demand_fitness(verdict: Verdict) -> None:
+    """Say in one line that a program can keep no rule as it is: none tells more than that."""
+    if verdict.is_fit:
+        return
+    line = verdict.explanation
+    if not verdict.has_connected and verdict.stderr:
+        line += f"; its last line: {verdict.stderr[-1]}"
+    raise Trouble(line, Exit.ENDED_OTHERWISE)
 
 
 def _chosen(names: Sequence[str] | None) -> list[Rule]:
@@ -109,6 +131,9 @@ def _chosen(names: Sequence[str] | None) -> list[Rule]:
 
 
 def _list(rules: Iterable[Rule], *, as_json: bool) -> None:
+    if not as_json and is_terminal():
+        _list_wrapped(rules)
+        return
     if not as_json:
         print_table(
             ["rule", "section", "what it demands"],
@@ -118,6 +143,15 @@ def _list(rules: Iterable[Rule], *, as_json: bool) -> None:
     for rule in rules:
         about = {"rule": rule.name, "section": rule.section, "sentence": rule.sentence}
         typer.echo(json.dumps(about, ensure_ascii=False))
+
+
+def _list_wrapped(rules: Iterable[Rule]) -> None:
+    """List them for people, whose terminal may be too narrow for a table of sentences."""
+    width = max(shutil.get_terminal_size().columns, WIDTH_MIN)
+    for rule in rules:
+        typer.echo(f"{typer.style(rule.name, bold=True)}{GAP}{rule.section}")
+        indented = textwrap.wrap(rule.sentence, width - len(INDENT))
+        typer.echo(textwrap.indent("\n".join(indented), INDENT))
 
 
 def _as_json(verdict: Verdict) -> str:

@@ -5,10 +5,15 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
-from typing import TYPE_CHECKING, Self
+import time
+from typing import TYPE_CHECKING, Final, Self
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import TracebackType
+
+LOOK_S: Final = 0.1
+"""How often it is looked whether there is still hope, in seconds."""
 
 
 class ShutDoor:
@@ -42,10 +47,16 @@ class ShutDoor:
         self._thread.join()
         self._socket.close()
 
-    def wait_knocks(self, count: int, within_s: float) -> bool:
-        """Wait until somebody connected so many times; return whether they did."""
+    def wait_knocks(self, count: int, within_s: float, is_hopeless: Callable[[], bool]) -> bool:
+        """Wait until somebody connected so many times, or there is no hope; return whether so."""
+        deadline = time.monotonic() + within_s
         with self._changed:
-            return self._changed.wait_for(lambda: self._knocks >= count, within_s)
+            while self._knocks < count and not is_hopeless():
+                left_s = deadline - time.monotonic()
+                if left_s <= 0:
+                    break
+                self._changed.wait(min(left_s, LOOK_S))
+            return self._knocks >= count
 
     def _answer(self) -> None:
         with contextlib.suppress(OSError):

@@ -70,6 +70,16 @@ def make_lease(
     )
 
 
+def not_offered(patterns: Iterable[str]) -> list[str]:
+    """Return those of the callables that rules lease which an offer does not cover."""
+    offer = list(patterns)
+    return [name for name in CALLABLES if not any(_covers(pattern, name) for pattern in offer)]
+
+
+def _covers(pattern: str, name: str) -> bool:
+    return name.startswith(pattern[:-1]) if pattern.endswith("*") else name == pattern
+
+
 def new_execution_id() -> str:
     """Make an id in the server's form."""
     return "exec_" + "".join(random.choices(_BASE62, k=27))  # noqa: S311  # no secret

@@ -16,7 +16,11 @@ class BrokenRuleError(Exception):
     """The program broke a rule; the text says what it did, and what it should have done."""
 
 
-class NeverConnectedError(BrokenRuleError):
+class UnfitError(BrokenRuleError):
+    """The program can keep no rule as it is, so that no other rule tells more."""
+
+
+class NeverConnectedError(UnfitError):
     """The program opened no stream at all."""
 
 

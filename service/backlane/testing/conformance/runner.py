@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from backlane.testing.conformance.rule import BrokenRuleError, NeverConnectedError
+from backlane.testing.conformance.rule import BrokenRuleError, NeverConnectedError, UnfitError
 from backlane.testing.conformance.stage import Stage
 
 if TYPE_CHECKING:
@@ -30,6 +31,8 @@ class Verdict:
         transcript: the end of the conversation, where it was broken.
         stderr: the program's last lines, where it was broken.
         has_connected: whether the program opened a stream at all.
+        is_fit: whether other rules may tell more; not so where the program never connected, or
+            does not offer what they lease.
     """
 
     rule: Rule
@@ -38,6 +41,7 @@ class Verdict:
     transcript: tuple[str, ...] = ()
     stderr: tuple[str, ...] = ()
     has_connected: bool = True
+    is_fit: bool = True
 
     @property
     def is_kept(self) -> bool:
@@ -50,7 +54,9 @@ def check_rules(
 ) -> Iterator[Verdict]:
     """Check rules, and yield the verdicts in the rules' order as soon as they are there.
 
-    A program that does not connect for the first rule is not tried with the others.
+    A program that does not connect for the first rule, or does not offer what rules lease, is not
+    tried with the others. Programs that run are killed when the iterator ends early, as it does
+    with Ctrl-C.
 
     Args:
         rules: which.
@@ -62,16 +68,51 @@ def check_rules(
     """
     first = check_rule(rules[0], command, patience_s)
     yield first
-    if not first.has_connected:
+    if not first.is_fit:
         return
-    with ThreadPoolExecutor(AT_ONCE, "rule") as pool:
-        yield from pool.map(lambda rule: check_rule(rule, command, patience_s), rules[1:])
+    stages = _Stages()
+    pool = ThreadPoolExecutor(AT_ONCE, "rule")
+    try:
+        yield from pool.map(lambda rule: check_rule(rule, command, patience_s, stages), rules[1:])
+    finally:
+        stages.give_up()
+        pool.shutdown(cancel_futures=True)
 
 
-def check_rule(rule: Rule, command: Sequence[str], patience_s: float = PATIENCE_S) -> Verdict:
+class _Stages:
+    """The stages of a run, so that it can be ended from another thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._all: list[Stage] = []
+        self._is_given_up = False
+
+    def add(self, stage: Stage) -> None:
+        """Take a stage in before its program starts."""
+        with self._lock:
+            self._all.append(stage)
+            if self._is_given_up:
+                stage.give_up()
+
+    def give_up(self) -> None:
+        """Kill the programs that run, and those to come."""
+        with self._lock:
+            self._is_given_up = True
+            for stage in self._all:
+                stage.give_up()
+
+
+def check_rule(
+    rule: Rule,
+    command: Sequence[str],
+    patience_s: float = PATIENCE_S,
+    stages: _Stages | None = None,
+) -> Verdict:
     """Start the program for one rule and check it; parameters are as `check_rules` has them."""
     began = time.monotonic()
     with Stage(command, rule.settings, patience_s) as stage:
+        if stages is not None:
+            stages.add(stage)
         try:
             rule.check(stage)
         except BrokenRuleError as error:
@@ -87,5 +128,6 @@ def check_rule(rule: Rule, command: Sequence[str], patience_s: float = PATIENCE_
         time.monotonic() - began,
         said,
         tuple(stage.stderr()),
-        not isinstance(broken, NeverConnectedError),
+        has_connected=not isinstance(broken, NeverConnectedError),
+        is_fit=not isinstance(broken, UnfitError),
     )

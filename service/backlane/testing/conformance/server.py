@@ -85,10 +85,11 @@ class PlayedServer:
             self._changed.wait_for(lambda: self._sessions or is_hopeless(), within_s)
             return self._sessions.popleft() if self._sessions else None
 
-    def wait_refused(self, count: int, within_s: float) -> bool:
-        """Wait until so many streams were refused; return whether they were."""
+    def wait_refused(self, count: int, within_s: float, is_hopeless: Callable[[], bool]) -> bool:
+        """Wait until so many streams were refused, or no hope is left; return whether they were."""
         with self._changed:
-            return self._changed.wait_for(lambda: len(self.refused) >= count, within_s)
+            self._changed.wait_for(lambda: len(self.refused) >= count or is_hopeless(), within_s)
+            return len(self.refused) >= count
 
     def _handlers(self) -> grpc.GenericRpcHandler:
         work = grpc.stream_stream_rpc_method_handler(

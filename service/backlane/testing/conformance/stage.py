@@ -5,9 +5,14 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Final, Self
 
-from backlane.testing.conformance.leases import ECHO, make_lease, refs
+from backlane.testing.conformance.leases import ECHO, make_lease, not_offered, refs
 from backlane.testing.conformance.program import Program
-from backlane.testing.conformance.rule import BrokenRuleError, NeverConnectedError, demand
+from backlane.testing.conformance.rule import (
+    BrokenRuleError,
+    NeverConnectedError,
+    UnfitError,
+    demand,
+)
 from backlane.testing.conformance.server import HOST, PlayedServer
 from backlane.testing.conformance.transcript import Transcript
 
@@ -44,6 +49,7 @@ class Stage:
         self._command = command
         self._program: Program | None = None
         self._has_connected = False
+        self._is_given_up = False
 
     def __enter__(self) -> Self:
         """Start the server."""
@@ -76,6 +82,14 @@ class Stage:
             "BACKLANE_DRAIN_MS": str(self.settings.drain_ms),
         }
         self._program = Program(self._command, environment, self.server.wake)
+        if self._is_given_up:
+            self._program.close()
+
+    def give_up(self) -> None:
+        """Kill the program, whose check then ends soon. May be called from any thread."""
+        self._is_given_up = True
+        if self._program is not None:
+            self._program.close()
 
     def accept(self, within_s: float | None = None) -> Session:
         """Wait for the program's next stream and its hello, which is left unanswered."""
@@ -84,11 +98,13 @@ class Stage:
         within_s = self.patience_s if within_s is None else within_s
         if not self._has_connected:
             within_s = max(within_s, START_S)
-        session = self.server.next_session(within_s, lambda: self.exit_status is not None)
+        session = self.server.next_session(within_s, self.has_ended)
         if session is None:
             raise self._no_stream(within_s)
-        self._has_connected = True
-        session.hello()
+        is_first, self._has_connected = not self._has_connected, True
+        hello = session.hello()
+        if is_first:
+            _demand_offer(hello.callables)
         return session
 
     def connect(
@@ -118,7 +134,7 @@ class Stage:
         token = lease.lease_token
         session = self.server.next_session(
             self.patience_s,
-            lambda: token in self.server.released or self.exit_status is not None,
+            lambda: token in self.server.released or self.has_ended(),
         )
         if session is not None:
             held = session.hello().held
@@ -171,6 +187,10 @@ class Stage:
         """The program's exit status, None while it runs."""
         return None if self._program is None else self._program.status
 
+    def has_ended(self) -> bool:
+        """Tell whether the program was started and has ended."""
+        return self.exit_status is not None
+
     def stderr(self) -> list[str]:
         """Return the last lines of the program's stderr."""
         return [] if self._program is None else self._program.stderr()
@@ -181,6 +201,13 @@ class Stage:
         if self.exit_status is not None:
             return kind(f"the program ended with {self.exit_status} and did not open {what}")
         return kind(f"the program did not open {what} within {within_s:g} s")
+
+
+def _demand_offer(patterns: Sequence[str]) -> None:
+    missing = not_offered(patterns)
+    if missing:
+        offer = ", ".join(patterns) or "nothing"
+        raise UnfitError(f"the program does not offer {', '.join(missing)}; it offers {offer}")
 
 
 def now() -> float:

@@ -24,7 +24,7 @@ def a_server_may_come_later(stage: Stage) -> None:
     with ShutDoor(HOST, stage.server.port) as door:
         stage.start()
         demand(
-            door.wait_knocks(KNOCKS, START_S),
+            door.wait_knocks(KNOCKS, START_S, stage.has_ended),
             f"the program did not try to connect {KNOCKS} times within {START_S:g} s",
         )
         stage.server.start()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from backlane.testing.conformance.leases import CALLABLES
 from backlane.testing.conformance.rule import demand, rule
 from backlane.testing.conformance.stage import TENANT, WORKER_NAME
 
@@ -57,13 +56,6 @@ def _check_offer(offer: Iterable[str]) -> None:
     )
     for pattern in patterns:
         demand(CALLABLE.fullmatch(pattern), f"the callable {pattern!r} breaks its form")
-    for name in CALLABLES:
-        is_offered = any(_covers(pattern, name) for pattern in patterns)
-        demand(is_offered, f"{name} is not offered: {', '.join(patterns)}")
-
-
-def _covers(pattern: str, name: str) -> bool:
-    return name.startswith(pattern[:-1]) if pattern.endswith("*") else name == pattern
 
 
 RULES = (hello_comes_first, hello_is_valid)

@@ -113,7 +113,7 @@ def a_server_that_is_away_is_waited_for(stage: Stage) -> None:
     stage.server.stop()
     stage.server.start()
     demand(
-        stage.server.wait_refused(REFUSED, 2 * stage.patience_s),
+        stage.server.wait_refused(REFUSED, 2 * stage.patience_s, stage.has_ended),
         f"the worker gave up after {len(stage.server.refused)} refused streams",
     )
     pauses_s = [later - at for at, later in itertools.pairwise(stage.server.refused[:REFUSED])]
@@ -130,7 +130,8 @@ def a_retry_after_is_waited_for(stage: Stage) -> None:
     first = stage.connect()
     stage.server.refuse(refusal("RATE_LIMITED", RETRY_AFTER_S))
     first.end(broken_connection())
-    demand(stage.server.wait_refused(2, 2 * stage.patience_s), "the worker gave up")
+    is_back = stage.server.wait_refused(2, 2 * stage.patience_s, stage.has_ended)
+    demand(is_back, "the worker gave up")
     paused_s = stage.server.refused[1] - stage.server.refused[0]
     demand(
         paused_s >= RETRY_AFTER_S,

@@ -67,7 +67,8 @@ def a_drain_needs_no_server(stage: Stage) -> None:
     stage.connect().wait(lambda ledger: ledger.credit, "no credit came")
     stage.server.stop()
     with ShutDoor(HOST, stage.server.port) as door:
-        demand(door.wait_knocks(1, stage.patience_s), "the worker did not try to come back")
+        is_back = door.wait_knocks(1, stage.patience_s, stage.has_ended)
+        demand(is_back, "the worker did not try to come back")
         stage.terminate()
         stage.exits(stage.settings.drain_ms / 1000 + EXIT_S)
 
