@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import subprocess
 import sys
 from typing import TYPE_CHECKING, Final
 
@@ -220,6 +221,16 @@ def contents(folder: Path) -> dict[Path, bytes]:
     """The files of a folder."""
     found = (path for path in folder.rglob("*") if path.is_file())
     return {path.relative_to(folder): path.read_bytes() for path in found}
+
+
+@pytest.mark.parametrize("program", ["worker", "producer"])
+def test_an_option_that_node_does_not_know_shows_those_it_does(program: str) -> None:
+    command = (*programs.node_program(f"bin/{program}.js"), "--help")
+    run = subprocess.run(command, capture_output=True, check=False, text=True, timeout=30)
+
+    assert (run.returncode, run.stdout) == (2, "")
+    assert "\n  --target 127.0.0.1:7433\n" in run.stderr
+    assert "node:internal" not in run.stderr
 
 
 def test_the_node_code_is_in_order() -> None:

@@ -31,6 +31,7 @@ func (w *Worker) serve(ctx context.Context) error {
 		return streamError(err)
 	}
 	w.isWelcome.Store(true)
+	w.options.Log.Info("connected", "worker", w.options.ID, "callables", w.callableNames())
 	sent := make(chan struct{})
 	go func() {
 		defer close(sent)

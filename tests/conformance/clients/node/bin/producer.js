@@ -10,23 +10,20 @@
  * with the same --request-id it meets the executions of before.
  */
 import { text } from 'node:stream/consumers';
-import { parseArgs } from 'node:util';
 
 import { Producer } from '../lib/producer.js';
 import { Refusal } from '../lib/refusal.js';
 import { fromValue } from '../lib/value.js';
+import { option, readOptions } from './options.js';
 
 const { env } = process;
-const option = (fallback) => ({ type: 'string', default: fallback });
-const { values } = parseArgs({
-  options: {
-    target: option(env.BACKLANE_TARGET ?? '127.0.0.1:7433'),
-    tenant: option(env.BACKLANE_TENANT ?? 'default'),
-    callable: option('conformance.sum'),
-    by: option('stream'), // or batch
-    // Makes a repetition safe; the requests of a stream add their line's number.
-    'request-id': option(`node-${Date.now()}`),
-  },
+const values = readOptions({
+  target: option(env.BACKLANE_TARGET ?? '127.0.0.1:7433'),
+  tenant: option(env.BACKLANE_TENANT ?? 'default'),
+  callable: option('conformance.sum'),
+  by: option('stream'), // or batch
+  // Makes a repetition safe; the requests of a stream add their line's number.
+  'request-id': option(`node-${Date.now()}`),
 });
 
 /** Makes a request of each line of stdin. */

@@ -6,22 +6,18 @@
  *
  * SIGTERM and SIGINT drain it. Each option has an environment variable beside it.
  */
-import { parseArgs } from 'node:util';
-
 import { Worker } from '../lib/worker.js';
 import { callables } from './callables.js';
+import { option, readOptions } from './options.js';
 
 const { env } = process;
-const option = (fallback) => ({ type: 'string', default: fallback });
-const { values } = parseArgs({
-  options: {
-    target: option(env.BACKLANE_TARGET ?? '127.0.0.1:7433'),
-    tenant: option(env.BACKLANE_TENANT ?? ''), // all, if empty
-    name: option(env.BACKLANE_WORKER_NAME ?? `node-${process.pid}`),
-    concurrency: option(env.BACKLANE_CONCURRENCY ?? '4'),
-    'lease-ms': option(env.BACKLANE_LEASE_MS ?? '30000'),
-    'drain-ms': option(env.BACKLANE_DRAIN_MS ?? '30000'),
-  },
+const values = readOptions({
+  target: option(env.BACKLANE_TARGET ?? '127.0.0.1:7433'),
+  tenant: option(env.BACKLANE_TENANT ?? ''), // all, if empty
+  name: option(env.BACKLANE_WORKER_NAME ?? `node-${process.pid}`),
+  concurrency: option(env.BACKLANE_CONCURRENCY ?? '4'),
+  'lease-ms': option(env.BACKLANE_LEASE_MS ?? '30000'),
+  'drain-ms': option(env.BACKLANE_DRAIN_MS ?? '30000'),
 });
 
 const options = {
