@@ -1,8 +1,7 @@
 """Owns what runs: from a lease that arrived to its result, on an event loop or a thread.
 
 Async callables run on the worker's loop, plain ones on its threads, but for what these return to
-be awaited. Each lease ends with one word
-to the book: a result, or that there is nothing to say.
+be awaited. Each lease ends with one word to the book: a result, or that there is nothing to say.
 """
 
 from __future__ import annotations
