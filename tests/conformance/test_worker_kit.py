@@ -132,7 +132,6 @@ def test_a_program_that_ends_without_connecting_is_told_so() -> None:
 
 
 STRANGER = """\
-import os
 import backlane
 
 worker = backlane.Worker()
