@@ -176,6 +176,13 @@ def test_a_drain_gives_back_what_does_not_end(stage: Stage, worker: str) -> None
 
 
 @pytest.mark.parametrize("worker", OTHERS)
+def test_a_worker_says_when_it_is_connected(stage: Stage, worker: str) -> None:
+    stage.work(WORKERS[worker](), "first")
+
+    assert "connected" in stage.log("first")
+
+
+@pytest.mark.parametrize("worker", OTHERS)
 def test_a_worker_without_a_server_can_be_stopped(stage: Stage, worker: str) -> None:
     process = stage.work(WORKERS[worker](), "first")
     stage.server.kill()

@@ -73,7 +73,7 @@ export class Connection {
   async #serveAll() {
     let delay = BACKOFF_FIRST_MS;
     while (!this.#isOver) {
-      this.#stream = new WorkStream(this.#service, this.book, this.#hello);
+      this.#stream = new WorkStream(this.#service, this.book, this.#hello, this.#log);
       const refusal = await this.#stream.serve();
       const { isWelcome } = this.#stream;
       if (!isWelcome && FINAL.includes(refusal?.code)) throw refusal;

@@ -18,6 +18,7 @@ export class WorkStream {
   #isFull = false;
   #isHalfClosed = false;
   #isOver = false;
+  #log;
   /** Whether the server welcomed the worker. */
   isWelcome = false;
 
@@ -25,9 +26,11 @@ export class WorkStream {
    * @param {object} service the worker's calls
    * @param {import('./book.js').Book} book
    * @param {Hello} hello
+   * @param {(text: string) => void} log
    */
-  constructor(service, book, hello) {
+  constructor(service, book, hello, log) {
     this.#book = book;
+    this.#log = log;
     // Ready: the leases of a broken stream wait for 5 s only, so that a server that restarts is
     // awaited with the connection's own short backoff.
     this.#call = service.Work(new grpc.Metadata({ waitForReady: true }));
@@ -93,6 +96,7 @@ export class WorkStream {
 
   #begin({ held, leaseDurationMs }) {
     this.isWelcome = true;
+    this.#log('connected');
     this.#book.welcome(held);
     this.#book.onChange = () => this.#say();
     this.#heartbeats = setInterval(() => this.#beat(), leaseDurationMs / 3);
