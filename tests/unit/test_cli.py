@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 import typer.core
 
+from backlane import channel
 from backlane.cli.exits import MEANINGS
 from backlane.cli.main import COMMANDS, load, run
+from backlane.cli.options import Place
 from backlane.config import LIMITS, Config, env_name, flag_name
 
 TALKING = ("worker", "enqueue", "run", "get", "list", "wait", "cancel", "peek", "stats")
@@ -44,6 +46,27 @@ def test_the_help_lists_every_command() -> None:
 
     assert run.returncode == 0
     assert [name for name in COMMANDS if name not in run.stdout] == []
+
+
+def test_a_command_goes_where_a_client_goes() -> None:
+    # Two places, since a help that knew of the channel would import gRPC.
+    place = Place()
+
+    assert (place.target, place.tenant) == (channel.TARGET_DEFAULT, channel.TENANT_DEFAULT)
+
+
+@pytest.mark.parametrize("variable", ["BACKLANE_TARGET", "BACKLANE_TENANT"])
+def test_a_next_command_needs_only_what_is_not_so_by_itself(
+    monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    monkeypatch.delenv("BACKLANE_TARGET", raising=False)
+    monkeypatch.delenv("BACKLANE_TENANT", raising=False)
+    place = Place(target="a:1", tenant="acme")
+    assert (Place().flags, place.flags) == ("", " --target a:1 --tenant acme")
+
+    monkeypatch.setenv(variable, "a:1" if variable.endswith("TARGET") else "acme")
+    left = " --tenant acme" if variable.endswith("TARGET") else " --target a:1"
+    assert place.flags == left
 
 
 @pytest.mark.parametrize("command", [(), ("stats",), ("serve",)])
@@ -196,8 +219,7 @@ def test_shells_complete_commands_options_and_values(
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_completion_is_shown_for_a_shell(shell: str) -> None:
-    shown = backlane(
-        "--show-completion", shell, _TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION="1"
-    ).stdout
+    run = backlane("--show-completion", shell, _TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION="1")
 
-    assert "_BACKLANE_COMPLETE" in shown
+    assert "_BACKLANE_COMPLETE" in run.stdout
+    assert (run.returncode, run.stderr) == (0, "")

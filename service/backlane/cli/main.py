@@ -116,8 +116,11 @@ class _Commands(typer.core.TyperGroup):
     def make_context(self, *args: Any, **settings: Any) -> Any:  # noqa: ANN401  # typer's own
         try:
             return super().make_context(*args, **settings)
-        except (BrokenPipeError, SystemExit):
-            # As in `invoke`; SystemExit is what rich makes of it where it prints the help.
+        except (BrokenPipeError, SystemExit) as end:
+            # As in `invoke`; rich makes an exit with 1 of it where it prints the help. Completion
+            # ends with 0 here.
+            if isinstance(end, SystemExit) and end.code != 1:
+                raise
             _discard_output()
             raise typer.Exit(Exit.UNREAD) from None
 
