@@ -171,7 +171,6 @@ def test_a_close_amid_answers_leaves_no_thread_that_fails(target: str) -> None:
         client = Client(target)
         with futures.ThreadPoolExecutor(4) as pool:
             running = [pool.submit(client.enqueue_many, "x", range(2_000)) for _ in range(4)]
-            running[0].running()
             client.close()
         ends = {type(one.exception(PATIENCE_S)) for one in running}
         assert ends <= {type(None), errors.EnqueueManyError}

@@ -22,7 +22,6 @@ EXITS = (Exit.OK, Exit.USAGE, Exit.UNAVAILABLE, Exit.REFUSED)
 _IN_CODE = "what the worker says in code, else "
 _FLAGS = {"tenants": "--tenant", "name": "--name", "concurrency": "--concurrency"}
 """The settings that a worker itself checks, each with its option."""
-_LEASE_S = (1, 3600)
 
 App = Annotated[
     str,
@@ -175,7 +174,7 @@ def _check_variable(worker: Worker) -> None:
 
     # What the code says may be a name of a resolver of its own.
     target = os.environ.get(TARGET_VARIABLE)
-    if target and target == worker._settings.endpoint.target:  # noqa: SLF001  # nobody else asks
+    if target and target == worker.target:
         checked_target(target)
 
 
@@ -203,9 +202,10 @@ def _seconds(flag: str, text: str | None) -> float | None:
 
 
 def _lease(text: str | None) -> float | None:
+    from backlane.worker.worker import LEASE_MAX_S, LEASE_MIN_S
+
     seconds = _seconds("--lease", text)
-    least, most = _LEASE_S
-    if seconds is not None and not least <= seconds <= most:
+    if seconds is not None and not LEASE_MIN_S <= seconds <= LEASE_MAX_S:
         raise typer.BadParameter(f"{text!r} is not from 1s to 1h", param_hint="--lease")
     return seconds
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar, Unpack, cast, overload
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, Unpack, cast, overload
 
 from backlane.client.aio_follow import AsyncFollower
 from backlane.client.aio_pipe import AsyncPipe
-from backlane.client.base import checked, completed, is_cut_off, put_together
+from backlane.client.base import SLICES_IN_FLIGHT, checked, completed, is_cut_off, put_together
 from backlane.client.handle import AsyncHandle
 from backlane.client.target import load
 from backlane.client.times import Slices
@@ -30,9 +30,6 @@ if TYPE_CHECKING:
 
 I = TypeVar("I")  # noqa: E741  # the input's type
 O = TypeVar("O")  # noqa: E741  # the output's type
-
-SLICES_IN_FLIGHT: Final = 16
-"""Messages of `enqueue_many` that wait for their answers at once."""
 
 
 class AsyncClient(AsyncFollower):

@@ -137,7 +137,6 @@ class AsyncPipe:
             if not self._consider(error):
                 break
             await asyncio.sleep(backoff.pause_s(error))
-        self._server = None
 
     async def _serve(self) -> errors.BacklaneError | None:
         """Serve one stream to its end, and return what broke it."""

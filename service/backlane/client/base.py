@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 CALL_TIMEOUT_S: Final = 30.0
 PAGE_SIZE: Final = 1000
 WAIT_IDS_MAX: Final = 1000
+SLICES_IN_FLIGHT: Final = 16
+"""Messages of `enqueue_many` that wait for their answers at once."""
 
 Until: TypeAlias = Literal["all", "any"] | int
 """When a wait is over: all ended, any, or so many."""

@@ -143,8 +143,11 @@ def _refuse_constant(name: str) -> NoReturn:
 
 
 def _milliseconds(given: float | timedelta) -> int:
-    span = given if isinstance(given, timedelta) else timedelta(seconds=given)
-    return span // timedelta(milliseconds=1)
+    return _span(given) // timedelta(milliseconds=1)
+
+
+def _span(given: float | timedelta) -> timedelta:
+    return given if isinstance(given, timedelta) else timedelta(seconds=given)
 
 
 def _set_instant(request: api.EnqueueRequest, name: str, given: datetime) -> None:
@@ -154,7 +157,7 @@ def _set_instant(request: api.EnqueueRequest, name: str, given: datetime) -> Non
 
 
 def _delay(given: Any) -> timedelta:  # noqa: ANN401  # refused where it is none
-    span = given if isinstance(given, timedelta) else timedelta(seconds=given)
+    span = _span(given)
     if span < timedelta(0):
         raise ValueError("it must not be negative")
     return span

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar, Unpack, cast, overload
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, Unpack, cast, overload
 
-from backlane.client.base import checked, completed, is_cut_off, put_together
+from backlane.client.base import SLICES_IN_FLIGHT, checked, completed, is_cut_off, put_together
 from backlane.client.follow import Follower
 from backlane.client.handle import Handle
 from backlane.client.pipe import Pipe
@@ -29,9 +29,6 @@ if TYPE_CHECKING:
 
 I = TypeVar("I")  # noqa: E741  # the input's type
 O = TypeVar("O")  # noqa: E741  # the output's type
-
-SLICES_IN_FLIGHT: Final = 16
-"""Messages of `enqueue_many` that wait for their answers at once."""
 
 
 class Client(Follower):

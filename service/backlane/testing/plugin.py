@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 
 _DRAIN_S: Final = 2.0
 """How long a callable that nobody waited for may run on after the test, in seconds."""
-_LEASE_S: Final = 3600.0
-"""What a worker's leases outlast where the clock is moved, in seconds: the longest there is."""
 _NAME_LENGTH: Final = 80
 
 
@@ -94,6 +92,7 @@ def backlane_worker(
     TLS and headers that the worker has for its own server are left out.
     """
     from backlane.channel import Endpoint  # noqa: PLC0415  # it brings gRPC along
+    from backlane.worker.worker import LEASE_MAX_S  # noqa: PLC0415  # as above
 
     shifts: list[Shift] = []
     ours: dict[str, object] = {
@@ -102,7 +101,8 @@ def backlane_worker(
         "drain_timeout": _DRAIN_S,
     }
     if "backlane_clock" in request.fixturenames:
-        ours["lease"] = _LEASE_S
+        # Whatever the clock is moved by, short of that, takes no lease away.
+        ours["lease"] = LEASE_MAX_S
 
     def start(worker: Worker, /, **overrides: object) -> Shift:
         shift = worker.start(**{**ours, **overrides})

@@ -31,6 +31,9 @@ CONCURRENCY_MAX: Final = 5000
 """A stream that opens names at most 10 000 leases, those among them whose results have no answer
 yet. A worker with more could never connect again."""
 LEASE_DEFAULT_S: Final = 30.0
+LEASE_MIN_S: Final = 1.0
+LEASE_MAX_S: Final = 3600.0
+"""The server's own bounds."""
 DRAIN_DEFAULT_S: Final = 30.0
 ALL_TENANTS: Final = "*"
 LOOK_EVERY_S: Final = 0.2
@@ -105,6 +108,11 @@ class Worker:
         )
         _check(self._settings)
         self._callables: dict[str, BackgroundCallable[..., Any]] = {}
+
+    @property
+    def target(self) -> str:
+        """The server it works for, unless a run says otherwise."""
+        return self._settings.endpoint.target
 
     @property
     def callables(self) -> Mapping[str, BackgroundCallable[..., Any]]:
@@ -278,7 +286,7 @@ def _check(settings: Settings) -> None:
     if settings.name:
         _checked_name(settings.name)
     _check_concurrency(settings.concurrency)
-    if not 1 <= settings.lease <= 3600:  # noqa: PLR2004  # the server's own bounds, in seconds
+    if not LEASE_MIN_S <= settings.lease <= LEASE_MAX_S:
         raise ValueError(f"lease must be from 1 to 3600 seconds, not {settings.lease}")
     if settings.drain_timeout < 0:
         raise ValueError(f"drain_timeout must not be negative: {settings.drain_timeout}")
