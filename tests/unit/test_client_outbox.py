@@ -302,6 +302,30 @@ def test_a_stream_that_is_refused_with_nothing_on_it_is_told_to_all(box: Box) ->
     assert told(parcel) == ["InvalidArgumentError"]
 
 
+def test_an_answer_that_comes_after_everything_was_given_up_is_passed_over(box: Box) -> None:
+    parcel = box.add("a", "b")
+    box.take()
+    box.outbox.fail_all(AWAY)
+
+    box.answer("ab")
+
+    assert [type(one) for one in parcel.outcomes] == [errors.UnavailableError] * 2
+    assert box.add("c").outcomes == []
+
+
+def test_what_was_sent_before_a_stream_broke_may_have_been_taken_in(box: Box) -> None:
+    sent, waiting = box.add("a"), box.add("b")
+    assert box.outbox.take() is not None
+    box.outbox.recover(AWAY)
+    late = box.add("c")
+
+    box.outbox.recover(LIMITED)
+
+    ends = [end for one in (sent, waiting, late) for end in one.outcomes]
+    told = [end.maybe_applied for end in ends if isinstance(end, errors.RateLimitedError)]
+    assert told == [True, True, False]
+
+
 def test_a_field_is_named_as_if_the_request_stood_alone(box: Box) -> None:
     parcel = box.add("a")
     box.take()

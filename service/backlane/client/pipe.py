@@ -175,8 +175,6 @@ class Pipe:
         try:
             for answer in call:
                 with self._changed:
-                    if self._is_closed:
-                        break
                     error = self._outbox.answer(answer.outcomes)
                     self._changed.notify_all()
                 if error is not None:
