@@ -1,4 +1,4 @@
-//! What the engine is asked.
+//! Commands: the questions and orders that the engine takes.
 //!
 //! Owns the shape of validated commands. Refuses to know the messages they came in.
 
@@ -6,46 +6,58 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::fact::{Actor, Births, Outcome, OutcomeKind, Policy, RequestKey};
-use crate::rules::access::TenantScope;
+use crate::row::{Bytes, Payload};
+use crate::rules::access::{TenantScope, VisibleTenant};
 use crate::rules::id::{Birth, ExecutionId, LeaseToken};
 use crate::rules::retry::Category;
 use crate::rules::status::Status;
 
-/// One execution to make. Field rules were checked by the wire.
+/// One execution to make. The wire checked the field rules.
 #[derive(Debug, Clone, PartialEq)]
 pub struct NewExecution {
-    /// Whose.
-    pub tenant: Arc<str>,
-    /// What runs.
+    /// The tenant of the execution.
+    pub tenant: VisibleTenant,
+    /// Name of the callable to run.
     pub callable: Arc<str>,
-    /// Higher runs sooner.
+    /// Higher priorities run sooner.
     pub priority: u8,
-    /// The part of its config that decisions rest on.
+    /// The part of the config that decisions rest on.
     pub policy: Policy,
-    /// Not leased before.
+    /// No worker gets the execution before this time.
     pub not_before_ms: Option<u64>,
-    /// Must be leased before.
+    /// The execution times out if no worker has it by this time.
     pub start_deadline_ms: Option<u64>,
-    /// Must be finished before.
+    /// The execution times out if it is not finished by this time.
     pub deadline_ms: Option<u64>,
-    /// The request it came with.
+    /// The request id that came with the execution.
     pub request: Option<Request>,
-    /// One living execution per tenant and key.
+    /// At most one living execution of a tenant has this key.
     pub dedup_key: Option<Box<str>>,
-    /// What if there is one.
+    /// What happens if a living execution has the key already.
     pub dedup_policy: DedupPolicy,
-    /// Encoded size of what it is made with, bytes.
-    pub payload_bytes: u32,
-    /// What makes its id unguessable: randomness is an input.
+    /// Everything that the engine keeps for readers and does not look at.
+    pub payload: Payload,
+    /// The caller's identity.
+    pub actor: Actor,
+    /// The random part of the new id: randomness is an input.
+    pub random: IdRandom,
+}
+
+/// The random part of an id.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct IdRandom {
+    /// See [`ExecutionId::salt`].
+    pub salt: u16,
+    /// See [`ExecutionId::random`].
     pub random: u64,
 }
 
 /// A request id as it was sent, and hashed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request {
-    /// For messages.
+    /// The text, for messages.
     pub id: Box<str>,
-    /// For look-ups.
+    /// The hashes, for look-ups.
     pub key: RequestKey,
 }
 
@@ -115,7 +127,9 @@ pub struct Taker {
     pub offer: OfferKey,
     /// The lease period, milliseconds.
     pub duration_ms: u64,
-    /// The stream it takes them over; `None` for a unary call.
+    /// Name of the principal that takes the leases; empty where no identity is configured.
+    pub principal: Arc<str>,
+    /// The stream that the leases go over; `None` for a unary call.
     pub stream: Option<StreamKey>,
 }
 
@@ -132,7 +146,7 @@ pub struct Held {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Report {
     /// A result, opaque.
-    Completed(Arc<[u8]>),
+    Completed(Bytes),
     /// An error.
     Failed(Box<Failure>),
     /// Nothing: it gives the execution back.
@@ -173,21 +187,32 @@ pub struct Failure {
 /// Somebody's wish to stop an execution.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cancel {
-    /// Whose.
-    pub tenant: Box<str>,
+    /// The tenant of the execution.
+    pub tenant: VisibleTenant,
     /// Which.
     pub id: ExecutionId,
     /// Who asks.
     pub actor: Actor,
 }
 
+/// The outcome of looking for a row that is not in memory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Read<T> {
+    /// The row is there.
+    Found(T),
+    /// There is no such row.
+    Absent,
+    /// The row is damaged; the text names the row and the damage.
+    Damaged(Box<str>),
+}
+
 /// What a decision rests on besides memory: read by the runtime, passed in.
 #[derive(Debug, Clone, Default)]
 pub struct Known {
-    /// Executions that are not in memory; `None` where there is no such one.
-    pub finished: BTreeMap<Birth, Option<Finished>>,
-    /// Request ids that are not in memory; `None` where the store has none.
-    pub requests: BTreeMap<[u8; 16], Option<KnownRequest>>,
+    /// Executions that are not in memory.
+    pub finished: BTreeMap<Birth, Read<Finished>>,
+    /// Request ids that are not in memory.
+    pub requests: BTreeMap<[u8; 16], Read<KnownRequest>>,
 }
 
 /// What a decision needs of a finished execution. It never changes again.
@@ -195,8 +220,8 @@ pub struct Known {
 pub struct Finished {
     /// Its id.
     pub id: ExecutionId,
-    /// Whose.
-    pub tenant: Box<str>,
+    /// The tenant's name.
+    pub tenant: Arc<str>,
     /// How it ended.
     pub status: Status,
     /// What the newest reporting holder reported.

@@ -1,29 +1,39 @@
-//! The engine as one piece: state, soft state, and the facts on their way out.
+//! The engine as one piece: state, soft state, and the decisions on their way out.
 //!
-//! Owns the one place where a decided fact is applied. Refuses to hold rules: they are in
-//! `decide` and `rules`.
+//! Owns the one place where a decision is applied. Refuses to hold rules: they are in `decide`
+//! and `rules`.
 
-use crate::command::{Finished, Known, OfferKey, OfferSpec, StreamKey};
-use crate::fact::{Fact, FactKind, Living};
+mod decision;
+mod round;
+
+pub(crate) use decision::{Contents, Decision};
+
+use crate::command::{Finished, Known, OfferKey, OfferSpec, Read, StreamKey};
+use crate::error::Refusal;
+use crate::fact::{Entity, Fact, FactKind};
+use crate::row::{EndingRow, Row};
 use crate::rules::id::{Birth, ExecutionId};
 use crate::rules::limits::Limits;
 use crate::soft::{About, Soft, Told};
 use crate::state::{Impossible, State};
 use crate::time::Now;
 
-/// A fact that was decided and applied, to be made durable.
+use decision::rows_of;
+use round::Round;
+
+/// A fact that was decided and applied, and its rows. They become durable together.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Decided {
     /// The fact.
     pub fact: Fact,
-    /// The last state of an execution that it ended.
-    pub last: Option<Box<Living>>,
+    /// The rows that are written or removed with it, in order.
+    pub rows: Vec<Row>,
 }
 
 /// Decides commands for one shard.
 ///
-/// A method that answers an error changed nothing. Everything else it decided waits in
-/// [`Self::take_facts`]; no answer may leave before those facts are durable.
+/// A method that returns an error changed nothing. Everything else that it decided waits in
+/// [`Self::take_decided`]; no reply may leave before that is durable.
 #[derive(Debug)]
 pub struct Engine {
     pub(crate) state: State,
@@ -32,9 +42,8 @@ pub struct Engine {
     pub(crate) epoch: u64,
     pub(crate) next_counter: u64,
     pub(crate) store_is_full: bool,
-    pub(crate) walk: Option<Birth>,
-    walk_end: Birth,
-    facts: Vec<Decided>,
+    round: Option<Round>,
+    decided: Vec<Decided>,
 }
 
 impl Engine {
@@ -49,36 +58,35 @@ impl Engine {
             epoch,
             next_counter: 1,
             store_is_full: false,
-            walk: None,
-            walk_end: 0,
-            facts: Vec::new(),
+            round: None,
+            decided: Vec::new(),
         }
     }
 
-    /// What is durable, or about to be.
+    /// The state that is durable, or about to be.
     #[must_use]
     pub const fn state(&self) -> &State {
         &self.state
     }
 
-    /// What is not.
+    /// The state that a restart forgets.
     #[must_use]
     pub const fn soft(&self) -> &Soft {
         &self.soft
     }
 
-    /// The limits it decides by.
+    /// The limits that decisions keep to.
     #[must_use]
     pub const fn limits(&self) -> &Limits {
         &self.limits
     }
 
-    /// The facts decided since the last call, in order.
-    pub fn take_facts(&mut self) -> Vec<Decided> {
-        std::mem::take(&mut self.facts)
+    /// Everything that was decided since the last call, in order.
+    pub fn take_decided(&mut self) -> Vec<Decided> {
+        std::mem::take(&mut self.decided)
     }
 
-    /// What streams must be told once those facts are durable.
+    /// The notices for streams, to be sent once the decisions are durable.
     pub fn take_told(&mut self) -> Vec<Told> {
         std::mem::take(&mut self.soft.told)
     }
@@ -103,136 +111,148 @@ impl Engine {
         self.soft.offers.release(key);
     }
 
-    /// A frame came on a worker's stream.
+    /// A message came on a worker's stream.
     pub fn stream_frame(&mut self, stream: StreamKey, now: Now) {
         self.soft.holds.frame(stream, now);
     }
 
-    /// A worker's stream ended: its leases wait a grace for it to come back.
+    /// A worker's stream ended: its leases wait for the worker to come back, for a grace period.
     pub fn stream_ended(&mut self, stream: StreamKey, now: Now) {
         for birth in self.soft.holds.stream_ended(stream, now) {
-            self.soft.rearm(birth);
+            self.soft.rearm(Entity::Execution(birth));
         }
     }
 
-    /// An execution that is over: as it was read, or as it was decided since the facts were
-    /// taken last, which no reader can know of.
-    pub(crate) fn finished(&self, id: &ExecutionId, known: &Known) -> Option<Finished> {
-        let read = known.finished.get(&id.birth).cloned().flatten();
-        let decided = || {
-            self.facts
-                .iter()
-                .rev()
-                .find_map(|decided| ended(decided, id.birth))
-        };
-        read.or_else(decided).filter(|done| done.id == *id)
-    }
-
-    /// Applies a decided fact and queues it for the log.
-    pub(crate) fn commit(&mut self, kind: FactKind, now: Now) {
-        let at_ms = self.at_ms(now);
-        let about = self.about(&kind);
-        let fact = Fact { at_ms, kind };
-        match self.state.apply(&fact) {
-            Ok(last) => {
-                let about = about.or_else(|| self.about(&fact.kind));
-                self.soft.follow(&self.state, &fact.kind, about, now);
-                self.facts.push(Decided { fact, last });
+    /// An execution that is over: as it was read, or as it was decided since the decisions were
+    /// taken last, of which no reader can know.
+    pub(crate) fn finished(
+        &self,
+        id: &ExecutionId,
+        known: &Known,
+    ) -> Result<Option<Finished>, Refusal> {
+        let found = match known.finished.get(&id.birth) {
+            Some(Read::Found(done)) => Some(done.clone()),
+            Some(Read::Damaged(what)) => {
+                return Err(Refusal::DataDamaged {
+                    subject: id.to_string(),
+                    what: what.to_string(),
+                });
             }
-            // `decide` looked at this very state: such a fact cannot have been decided.
-            Err(impossible) => debug_assert!(false, "{impossible}"),
+            Some(Read::Absent) | None => self.just_ended(id.birth).map(Finished::from),
+        };
+        Ok(found.filter(|done| done.id == *id))
+    }
+
+    /// The ending of an execution that ended since the decisions were taken last.
+    pub(crate) fn just_ended(&self, birth: Birth) -> Option<&EndingRow> {
+        let rows = self.decided.iter().rev().flat_map(|decided| &decided.rows);
+        let endings = rows.filter_map(Row::as_ending);
+        endings.into_iter().find(|ending| ending.id.birth == birth)
+    }
+
+    /// Applies a decision and queues it for the log.
+    ///
+    /// # Errors
+    /// [`Refusal::SetAside`] where the decision cannot follow the state; nothing changed. A
+    /// decision looks at this very state, so that is a defect. The execution is set aside, since
+    /// ending the process would make one bad execution a crash loop.
+    pub(crate) fn commit(&mut self, decision: Decision, now: Now) -> Result<(), Refusal> {
+        let Decision {
+            actor,
+            cause,
+            kind,
+            contents,
+        } = decision;
+        let at_ms = self.at_ms(now);
+        let fact = Fact {
+            at_ms,
+            actor,
+            cause,
+            kind,
+        };
+        if let Some(entity) = fact.kind.entity() {
+            self.refuse_set_aside(entity)?;
+        }
+        let before = self.about(&fact.kind);
+        let last = match self.state.apply(&fact) {
+            Ok(last) => last,
+            Err(impossible) => return Err(self.set_aside(&fact.kind, &impossible)),
+        };
+        let about = before.or_else(|| self.about(&fact.kind));
+        let held = before.is_some_and(|about| about.held);
+        self.soft.follow(&self.state, &fact.kind, about, now);
+        let rows = rows_of(&self.state, &fact, contents, held, last);
+        self.decided.push(Decided { fact, rows });
+        Ok(())
+    }
+
+    /// Refuses decisions about an entity that was set aside.
+    pub(crate) fn refuse_set_aside(&self, entity: Entity) -> Result<(), Refusal> {
+        match self.soft.set_aside_why(entity) {
+            None => Ok(()),
+            Some(why) => Err(self.set_aside_refusal(entity, why)),
         }
     }
 
-    /// The time a fact is logged with: it never decreases.
+    fn set_aside(&mut self, kind: &FactKind, impossible: &Impossible) -> Refusal {
+        let why = impossible.to_string();
+        let entity = kind.entity();
+        if let Some(entity) = entity {
+            self.soft.set_aside(entity, &why);
+        }
+        entity.map_or_else(
+            || Refusal::SetAside {
+                execution_id: String::new(),
+                why: why.clone(),
+            },
+            |entity| self.set_aside_refusal(entity, &why),
+        )
+    }
+
+    fn set_aside_refusal(&self, entity: Entity, why: &str) -> Refusal {
+        let Entity::Execution(birth) = entity;
+        let id = self.state.id(birth);
+        Refusal::SetAside {
+            execution_id: id.map_or_else(|| format!("number {birth}"), |id| id.to_string()),
+            why: why.to_owned(),
+        }
+    }
+
+    /// The time that a fact is logged with. It never decreases.
     pub(crate) fn at_ms(&self, now: Now) -> u64 {
         now.wall_ms.max(self.state.last_at_ms())
     }
 
     fn about(&self, kind: &FactKind) -> Option<About> {
-        let birth = match kind {
-            FactKind::Enqueued(living) | FactKind::Carried(living) => living.id.birth,
-            FactKind::Ended(ended) => ended.birth,
-            FactKind::Due(birth)
-            | FactKind::Leased { birth, .. }
-            | FactKind::Requeued { birth, .. }
-            | FactKind::CancelRequested { birth, .. } => *birth,
-            _ => return None,
-        };
+        let Entity::Execution(birth) = kind.entity()?;
         let queue = self.state.slot(birth)?.queue;
         Some(About {
             birth,
             queue,
             id: self.state.id(birth)?,
+            held: self.state.holding(birth).is_some(),
         })
-    }
-
-    /// Begins a walk over the living, so that the log before it may be trimmed when it is over.
-    pub fn begin_round(&mut self, now: Now) {
-        self.walk = Some(0);
-        self.walk_end = self.state.next_birth();
-        self.commit(
-            FactKind::RoundBegan {
-                next_birth: self.walk_end,
-            },
-            now,
-        );
-        for limit in self.state.limits_set() {
-            self.commit(limit, now);
-        }
-    }
-
-    /// Not applied, but for its time: what was taken from the state just now is what it is.
-    fn carry_one(&mut self, birth: Birth, now: Now) {
-        if let Some(living) = self.state.living(birth) {
-            let at_ms = self.at_ms(now);
-            self.state.pass_time(at_ms);
-            let kind = FactKind::Carried(Box::new(living));
-            let fact = Fact { at_ms, kind };
-            self.facts.push(Decided { fact, last: None });
-        }
-    }
-
-    /// Carries at most so many of the living. Answers whether the round is over.
-    pub fn carry(&mut self, most: usize, now: Now) -> bool {
-        let Some(cursor) = self.walk else { return true };
-        let births = self.state.slots().births_from(cursor);
-        let births: Vec<_> = births
-            .take_while(|birth| *birth < self.walk_end)
-            .take(most)
-            .collect();
-        for birth in &births {
-            self.carry_one(*birth, now);
-        }
-        self.walk = if births.len() < most {
-            None
-        } else {
-            births.last().map(|last| last + 1)
-        };
-        self.walk.is_none()
     }
 }
 
-fn ended(decided: &Decided, birth: Birth) -> Option<Finished> {
-    let last = decided
-        .last
-        .as_ref()
-        .filter(|last| last.id.birth == birth)?;
-    let FactKind::Ended(ended) = &decided.fact.kind else {
-        return None;
-    };
-    Some(Finished {
-        id: last.id,
-        tenant: (*last.tenant).into(),
-        status: ended.status,
-        outcome: last.progress.outcome,
-    })
+impl From<&EndingRow> for Finished {
+    fn from(ending: &EndingRow) -> Self {
+        Self {
+            id: ending.id,
+            tenant: ending.tenant.clone(),
+            status: ending.status,
+            outcome: ending.progress.outcome,
+        }
+    }
 }
 
 /// Folds a log.
 ///
 /// # Errors
-/// [`Impossible`] where a fact does not fit what came before: the log is damaged.
+/// [`Impossible`] where a fact cannot follow what came before: the log is damaged.
 pub fn fold(state: &mut State, fact: &Fact) -> Result<(), Impossible> {
     state.apply(fact).map(drop)
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,6 +4,7 @@
 
 use thiserror::Error;
 
+use crate::rules::access::Role;
 use crate::rules::status::Status;
 
 /// A field that breaks its rule.
@@ -95,7 +96,34 @@ pub enum Refusal {
     PermissionDenied {
         /// Who asked.
         principal: String,
-        /// For whom.
+        /// The tenant that the call was for.
         tenant: String,
+    },
+    /// The principal may not make this kind of call.
+    #[error("{principal} is a {}: this call needs a {}", role.name(), needed.name())]
+    RoleDenied {
+        /// Name of the principal.
+        principal: String,
+        /// Its role.
+        role: Role,
+        /// The role that the call needs.
+        needed: Role,
+    },
+    /// A decision about this execution could not be applied: its state is inconsistent. The
+    /// execution is set aside until the next restart, and everything else goes on.
+    #[error("{execution_id} is set aside: {why}")]
+    SetAside {
+        /// Id of the execution.
+        execution_id: String,
+        /// The contradiction.
+        why: String,
+    },
+    /// A row that the answer rests on is damaged on the disk.
+    #[error("the data of {subject} is damaged on the disk: {what}")]
+    DataDamaged {
+        /// The execution or the request id that the row belongs to.
+        subject: String,
+        /// The row, and the damage.
+        what: String,
     },
 }

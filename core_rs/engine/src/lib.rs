@@ -12,6 +12,7 @@ mod engine;
 pub mod error;
 pub mod fact;
 pub mod reply;
+pub mod row;
 pub mod rules;
 pub mod soft;
 pub mod state;

@@ -1,9 +1,10 @@
 //! Soft state: what need not survive a restart.
 //!
-//! Owns liveness of leases, backoffs on the monotonic clock, pauses after a release, offers and
-//! virtual time. Refuses to be the truth of anything: it is rebuilt from [`State`] at a start,
-//! and forgetting it loses no execution.
+//! Owns liveness of leases, backoffs on the monotonic clock, pauses after a release, offers,
+//! virtual time, and the entities that are set aside. Refuses to be the truth of anything: soft
+//! state is rebuilt from [`State`] at a start, and forgetting it loses no execution.
 
+mod execution;
 mod fair;
 mod holds;
 mod offers;
@@ -18,53 +19,57 @@ pub use offers::Offers;
 pub use wakes::Wakes;
 
 use crate::command::StreamKey;
-use crate::fact::{FactKind, RequeueCause};
+use crate::fact::{Entity, FactKind, TenantFact};
 use crate::reply::Notice;
 use crate::rules::id::{Birth, ExecutionId, LeaseToken};
-use crate::rules::limits::{CANCEL_GRACE_MS, RELEASE_PAUSE_MS};
+use crate::rules::limits::CANCEL_GRACE_MS;
 use crate::rules::status::Phase;
 use crate::state::{QueueKey, State};
 use crate::time::Now;
 
-/// Something a stream's worker must be told once the facts are durable.
+/// A notice for a stream's worker, to be sent once the facts are durable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Told {
-    /// Whom.
+    /// The stream.
     pub stream: StreamKey,
-    /// Of which execution.
+    /// Id of the execution.
     pub id: ExecutionId,
-    /// Of which lease.
+    /// Token of the lease.
     pub token: LeaseToken,
-    /// What.
+    /// The notice.
     pub notice: Notice,
 }
 
-/// Everything the engine knows that is not durable.
+/// Everything that the engine knows and that is not durable.
 #[derive(Debug, Default)]
 pub struct Soft {
     /// Liveness of leases and streams.
     pub holds: Holds,
-    /// What workers offer, and who is next.
+    /// The offers of workers, and what is next for each.
     pub offers: Offers,
     /// Virtual time between tenants.
     pub fair: Fair,
-    /// When to look at an execution again, on the monotonic clock.
+    /// When to look at an entity again, on the monotonic clock.
     pub wakes: Wakes,
-    /// What streams must be told.
+    /// Notices for streams.
     pub told: Vec<Told>,
     backoffs: BTreeMap<Birth, u64>,
     pauses: BTreeMap<Birth, Vec<(Arc<str>, u64)>>,
+    // Entities whose state contradicts itself, with the contradiction.
+    aside: BTreeMap<Entity, Box<str>>,
 }
 
-/// What a fact was about, as it stood before.
+/// The execution that a fact is about, as it stood before the fact.
 #[derive(Debug, Clone, Copy)]
 pub struct About {
-    /// Which execution.
+    /// Birth number of the execution.
     pub birth: Birth,
-    /// Where it queues.
+    /// The queue of the execution.
     pub queue: QueueKey,
-    /// Its id.
+    /// Id of the execution.
     pub id: ExecutionId,
+    /// Whether the execution was under a lease.
+    pub held: bool,
 }
 
 impl Soft {
@@ -85,14 +90,14 @@ impl Soft {
                     .and_then(|extras| extras.cancel.as_ref())
                     .map(|cancel| now.mono_of(cancel.at_ms + CANCEL_GRACE_MS));
                 soft.holds.insert(*birth, hold);
-                soft.rearm(*birth);
+                soft.rearm(Entity::Execution(*birth));
             }
         }
         for birth in state.slots().births_from(0) {
             let extras = state.extras(birth);
             if let Some(at_ms) = extras.and_then(|extras| extras.next_attempt_at_ms) {
                 soft.backoffs.insert(birth, now.mono_of(at_ms));
-                soft.rearm(birth);
+                soft.rearm(Entity::Execution(birth));
             }
         }
         for queue in 0..u32::try_from(state.tenants().queues_len()).unwrap_or(0) {
@@ -118,134 +123,49 @@ impl Soft {
             .max()
     }
 
-    /// Lifts the pauses that are over; answers whether any was.
-    pub fn lift_pauses(&mut self, birth: Birth, now: Now) -> bool {
-        let Some(pauses) = self.pauses.get_mut(&birth) else {
-            return false;
-        };
-        let before = pauses.len();
-        pauses.retain(|(_, until)| *until > now.mono_ms);
-        let lifted = pauses.len() < before;
-        if pauses.is_empty() {
-            self.pauses.remove(&birth);
-        }
-        self.rearm(birth);
-        lifted
+    /// Sets an entity aside until the next restart: nothing more is decided about it.
+    pub fn set_aside(&mut self, entity: Entity, why: &str) {
+        self.aside.insert(entity, why.into());
+        self.wakes.set(entity, None);
     }
 
-    /// Sets the one wake of an execution to the earliest of its reasons to be looked at.
-    pub fn rearm(&mut self, birth: Birth) {
+    /// The contradiction for which an entity was set aside, if the entity was.
+    #[must_use]
+    pub fn set_aside_why(&self, entity: Entity) -> Option<&str> {
+        self.aside.get(&entity).map(AsRef::as_ref)
+    }
+
+    /// Every entity that was set aside, with the contradiction.
+    pub fn all_set_aside(&self) -> impl Iterator<Item = (Entity, &str)> + '_ {
+        self.aside.iter().map(|(entity, why)| (*entity, &**why))
+    }
+
+    /// Sets the one wake of an entity to the earliest of the reasons to look at it.
+    pub fn rearm(&mut self, entity: Entity) {
+        let wake = match entity {
+            Entity::Execution(birth) => self.next_wake(birth),
+        };
+        let wake = wake.filter(|_| !self.aside.contains_key(&entity));
+        self.wakes.set(entity, wake);
+    }
+
+    fn next_wake(&self, birth: Birth) -> Option<u64> {
         let hold = self.holds.get(birth).map(|hold| self.holds.next_look(hold));
         let backoff = self.backoffs.get(&birth).copied();
         let pauses = self.pauses.get(&birth);
         let pause = pauses.and_then(|pauses| pauses.iter().map(|(_, until)| *until).min());
-        let wake = [hold, backoff, pause].into_iter().flatten().min();
-        self.wakes.set(birth, wake);
+        [hold, backoff, pause].into_iter().flatten().min()
     }
 
-    /// Follows a fact that was just applied. `about` is who it was about.
+    /// Follows a fact that was just applied. `about` is the execution that the fact is about.
     pub fn follow(&mut self, state: &State, kind: &FactKind, about: Option<About>, now: Now) {
         match kind {
-            FactKind::LimitSet { tenant, .. } => self.limit_changed(state, tenant),
-            FactKind::CancelRequested { birth, .. } => self.cancel_requested(state, *birth, now),
-            FactKind::Requeued {
-                birth,
-                cause,
-                next_attempt_at_ms,
-                ..
-            } => {
-                self.requeued(state, *birth, *cause, *next_attempt_at_ms, about, now);
+            FactKind::Execution(fact) => self.follow_execution(state, fact, about, now),
+            FactKind::Tenant(TenantFact::LimitSet { tenant, .. }) => {
+                self.limit_changed(state, tenant);
             }
-            FactKind::Due(birth) => {
-                self.backoffs.remove(birth);
-                self.rearm(*birth);
-            }
-            FactKind::Ended(ended) => {
-                self.drop_hold(ended.birth, about, ended.outcome.is_none(), now);
-                self.backoffs.remove(&ended.birth);
-                self.pauses.remove(&ended.birth);
-                self.wakes.set(ended.birth, None);
-            }
-            _ => {}
+            FactKind::Request(_) | FactKind::Log(_) => {}
         }
-        if let Some(about) = about {
-            self.publish(state, about.queue);
-        }
-    }
-
-    /// A lease was decided for a taker: its hold begins, its tenant is charged.
-    pub fn leased(&mut self, state: &State, birth: Birth, stream: Option<StreamKey>, now: Now) {
-        let (Some(slot), Some(holding)) = (state.slot(birth), state.holding(birth)) else {
-            return;
-        };
-        let attempt_ms = now.mono_ms.saturating_add(state.policy(slot).timeout_ms);
-        let mut hold = Hold::new(holding.duration_ms, attempt_ms, stream, now);
-        hold.token = Some(holding.token);
-        let tenant = state.tenants().queue(slot.queue).tenant;
-        hold.charged_us = self.fair.charge_estimate(tenant, slot.queue);
-        self.offers.pass_changed(tenant, &self.fair);
-        self.holds.insert(birth, hold);
-        self.rearm(birth);
-    }
-
-    fn requeued(
-        &mut self,
-        state: &State,
-        birth: Birth,
-        cause: RequeueCause,
-        next_attempt_at_ms: Option<u64>,
-        about: Option<About>,
-        now: Now,
-    ) {
-        self.drop_hold(birth, about, cause.outcome().is_none(), now);
-        if let Some(at_ms) = next_attempt_at_ms {
-            self.backoffs.insert(birth, now.mono_of(at_ms));
-        }
-        let worker = state
-            .extras(birth)
-            .and_then(|extras| extras.last_worker.clone());
-        if let (RequeueCause::Released, Some(worker)) = (cause, worker) {
-            let until = now.mono_ms + RELEASE_PAUSE_MS;
-            self.pauses.entry(birth).or_default().push((worker, until));
-        }
-        self.rearm(birth);
-    }
-
-    /// The hold ends: the tenant's charge becomes what it really used, and a holder that did not
-    /// end it itself is told.
-    fn drop_hold(&mut self, birth: Birth, about: Option<About>, tell: bool, now: Now) {
-        let Some(hold) = self.holds.remove(birth) else {
-            return;
-        };
-        let Some(about) = about else { return };
-        let used_us = now.mono_ms.saturating_sub(hold.leased_ms) * 1_000;
-        self.fair.settle(about.queue, hold.charged_us, used_us);
-        if tell {
-            self.tell(&hold, about.id, Notice::Lost);
-        }
-    }
-
-    fn tell(&mut self, hold: &Hold, id: ExecutionId, notice: Notice) {
-        if let (Some(stream), Some(token)) = (hold.stream, hold.token) {
-            self.told.push(Told {
-                stream,
-                id,
-                token,
-                notice,
-            });
-        }
-    }
-
-    fn cancel_requested(&mut self, state: &State, birth: Birth, now: Now) {
-        let Some(mut hold) = self.holds.get(birth).copied() else {
-            return;
-        };
-        hold.grace_ms = Some(now.mono_ms + CANCEL_GRACE_MS);
-        self.holds.replace(birth, hold);
-        if let Some(id) = state.id(birth) {
-            self.tell(&hold, id, Notice::Cancel);
-        }
-        self.rearm(birth);
     }
 
     fn limit_changed(&mut self, state: &State, tenant: &str) {

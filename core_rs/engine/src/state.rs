@@ -11,6 +11,7 @@ mod slots;
 mod tenants;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 pub use apply::Impossible;
 pub use extras::Extras;
@@ -19,11 +20,15 @@ pub use requests::{Lookup, RequestIndex, hour_of, oldest_hour};
 pub use slots::{Slot, Slots};
 pub use tenants::{Queue, QueueKey, Rank, Tenant, TenantKey, Tenants};
 
-use crate::fact::{FactKind, Holding, Living, Policy, Progress};
+use crate::fact::{Entity, Holding, Living, Policy, Progress, TenantFact};
 use crate::reply::Counts;
+use crate::rules::access::VisibleTenant;
 use crate::rules::id::{Birth, ExecutionId};
 
-/// Everything durable the engine knows of one shard.
+/// Names a limit within one process: a tenant's own, or one of its queues'.
+pub type LimitKey = (TenantKey, Option<QueueKey>);
+
+/// Everything durable that the engine knows of one shard.
 #[derive(Debug, Default)]
 pub struct State {
     shard: u16,
@@ -36,10 +41,12 @@ pub struct State {
     holdings: BTreeMap<Birth, Holding>,
     policies: Policies,
     tenants: Tenants,
-    // Instants to look at an execution again: at most one for each.
-    timers: BTreeSet<(u64, Birth)>,
+    // Instants of the wall clock at which something is due: at most one for each entity.
+    timers: BTreeSet<(u64, Entity)>,
     dedup: BTreeMap<(TenantKey, Box<str>), Birth>,
     requests: RequestIndex,
+    // The limits that are set, of tenants and of their queues.
+    limits: BTreeSet<LimitKey>,
 }
 
 impl State {
@@ -115,10 +122,9 @@ impl State {
         self.policies.get(slot.policy)
     }
 
-    /// The earliest instant an execution wants to be looked at, and which.
-    #[must_use]
-    pub fn first_timer(&self) -> Option<(u64, Birth)> {
-        self.timers.first().copied()
+    /// The instants at which something is due, earliest first, with the entity of each.
+    pub fn timers(&self) -> impl Iterator<Item = (u64, Entity)> + '_ {
+        self.timers.iter().copied()
     }
 
     /// The living execution that holds a dedup key.
@@ -144,25 +150,26 @@ impl State {
     #[must_use]
     pub fn id(&self, birth: Birth) -> Option<ExecutionId> {
         let slot = self.slots.get(birth)?;
-        let (seconds, random) = (slot.seconds, slot.random);
         Some(ExecutionId {
-            seconds,
-            shard: self.shard,
+            seconds: slot.seconds,
+            salt: slot.salt,
             birth,
-            random,
+            random: slot.random,
         })
     }
 
-    /// The slot an id stands for, if it is that tenant's and unfinished.
+    /// The slot that an id stands for, if the execution is that tenant's and unfinished.
     #[must_use]
-    pub fn find(&self, tenant: &str, id: &ExecutionId) -> Option<&Slot> {
+    pub fn find(&self, tenant: &VisibleTenant, id: &ExecutionId) -> Option<&Slot> {
         let slot = self.find_any(id)?;
-        (*self
-            .tenants
-            .tenant(self.tenants.queue(slot.queue).tenant)
-            .name
-            == *tenant)
-            .then_some(slot)
+        (**self.tenant_name(slot) == **tenant).then_some(slot)
+    }
+
+    /// The name of the tenant whose execution a slot is.
+    #[must_use]
+    pub fn tenant_name(&self, slot: &Slot) -> &Arc<str> {
+        let tenant = self.tenants.queue(slot.queue).tenant;
+        &self.tenants.tenant(tenant).name
     }
 
     /// The slot an id stands for, whoever's, if it is unfinished.
@@ -208,6 +215,7 @@ impl State {
             next_attempt_at_ms: extras.and_then(|extras| extras.next_attempt_at_ms),
             holding: self.holdings.get(&birth).cloned(),
             last_worker: extras.and_then(|extras| extras.last_worker.clone()),
+            last_failed: extras.and_then(|extras| extras.last_failed),
             cancel: extras.and_then(|extras| extras.cancel.clone()),
             outcome: extras.and_then(|extras| extras.outcome),
         }
@@ -245,27 +253,25 @@ impl State {
         })
     }
 
-    /// The limits that are set, as the facts that set them.
-    #[must_use]
-    pub fn limits_set(&self) -> Vec<FactKind> {
-        let limits = (0..self.tenants.len()).flat_map(|key| {
-            let key = TenantKey::try_from(key).unwrap_or(TenantKey::MAX);
-            let tenant = self.tenants.tenant(key);
-            let own = tenant.max_running.map(|most| (None, most));
-            let queues = self.tenants.queues_of(key).filter_map(|queue| {
-                let queue = self.tenants.queue(queue);
-                queue
-                    .max_running
-                    .map(|most| (Some(queue.callable.clone()), most))
-            });
-            let named = own.into_iter().chain(queues);
-            named.map(|(callable, most)| FactKind::LimitSet {
-                tenant: tenant.name.clone(),
-                callable,
-                max_running: Some(most),
-            })
-        });
-        limits.collect()
+    /// The limits that are set, as the facts that set them, from after one of them.
+    pub fn limits_after(
+        &self,
+        after: Option<LimitKey>,
+    ) -> impl Iterator<Item = (LimitKey, TenantFact)> + '_ {
+        use std::ops::Bound::{Excluded, Unbounded};
+        let from = after.map_or(Unbounded, Excluded);
+        let limits = self.limits.range((from, Unbounded)).copied();
+        limits.map(|key| (key, self.limit(key)))
+    }
+
+    fn limit(&self, (tenant, queue): LimitKey) -> TenantFact {
+        let owner = self.tenants.tenant(tenant);
+        let queue = queue.map(|queue| self.tenants.queue(queue));
+        TenantFact::LimitSet {
+            tenant: owner.name.clone(),
+            callable: queue.map(|queue| queue.callable.clone()),
+            max_running: queue.map_or(owner.max_running, |queue| queue.max_running),
+        }
     }
 
     /// How far the counts of running executions are from the live leases, summed over queues and

@@ -3,6 +3,7 @@
 //! Owns the one function that dispatch, Peek and every explanation share, so that they cannot
 //! disagree. Refuses to know who would get it.
 
+use crate::fact::Entity;
 use crate::rules::id::Birth;
 use crate::rules::status::Phase;
 use crate::soft::Soft;
@@ -24,6 +25,8 @@ pub enum Blocker {
     TenantFull,
     /// Its callable runs as many as it may.
     CallableFull,
+    /// The state of the execution contradicts itself; nothing is decided about it.
+    SetAside,
     /// This worker gave it back a moment ago.
     PausedForWorker {
         /// Monotonic milliseconds.
@@ -43,6 +46,9 @@ pub fn blocker(
     let Some(slot) = state.slot(birth) else {
         return Some(Blocker::Gone);
     };
+    if soft.set_aside_why(Entity::Execution(birth)).is_some() {
+        return Some(Blocker::SetAside);
+    }
     match slot.phase {
         Phase::Pending => Some(Blocker::NotDue),
         Phase::Retrying => Some(Blocker::BackingOff),

@@ -1,11 +1,15 @@
-//! Cancel: a queued execution ends, the holder of a running one is asked to stop.
+//! Cancel: a queued execution ends, and the holder of a running one is asked to stop.
+//!
+//! Owns the two outcomes of a cancel. Refuses to wait for the holder: the clock does.
 
 use crate::command::{Cancel, Finished, Known};
-use crate::engine::Engine;
+use crate::engine::{Decision, Engine};
 use crate::error::Refusal;
-use crate::fact::{CancelAsked, Ended, FactKind};
+use crate::fact::{Ended, ExecutionChange, FactKind};
 use crate::rules::status::{EndReason, Phase, Status};
 use crate::time::Now;
+
+use super::tick::ends;
 
 impl Engine {
     /// Cancels an execution. Asking again is answered the same.
@@ -22,22 +26,27 @@ impl Engine {
         };
         let (reason, actor) = (EndReason::CancelRequested, cancel.actor.clone());
         if slot.phase != Phase::Running {
-            self.commit(cancelled(birth, reason, actor), now);
-        } else if !self.state.is_cancel_requested(birth) {
-            let cancel = CancelAsked {
-                at_ms: self.at_ms(now),
+            let ended = Ended {
+                status: Status::Cancelled,
                 reason,
-                actor,
+                outcome: None,
             };
-            self.commit(FactKind::CancelRequested { birth, cancel }, now);
+            return self.commit(ends(actor, birth, ended), now);
         }
-        Ok(())
+        if self.state.is_cancel_requested(birth) {
+            return Ok(());
+        }
+        let change = ExecutionChange::CancelRequested { reason };
+        self.commit(Decision::of(actor, FactKind::execution(birth, change)), now)
     }
 
     fn cannot_cancel(&self, cancel: &Cancel, known: &Known) -> Refusal {
         let execution_id = cancel.id.to_string();
-        let finished = self.finished(&cancel.id, known);
-        match finished.filter(|done| done.tenant == cancel.tenant) {
+        let finished = match self.finished(&cancel.id, known) {
+            Ok(finished) => finished,
+            Err(damaged) => return damaged,
+        };
+        match finished.filter(|done| *done.tenant == *cancel.tenant) {
             Some(Finished { status, .. }) => Refusal::TransitionNotAllowed {
                 execution_id,
                 status,
@@ -49,16 +58,4 @@ impl Engine {
             },
         }
     }
-}
-
-fn cancelled(birth: u64, reason: EndReason, actor: crate::fact::Actor) -> FactKind {
-    FactKind::Ended(Box::new(Ended {
-        birth,
-        status: Status::Cancelled,
-        reason,
-        actor,
-        output: None,
-        error: None,
-        outcome: None,
-    }))
 }

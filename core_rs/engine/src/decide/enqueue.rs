@@ -1,16 +1,25 @@
-//! Enqueue: making executions, or meeting those that a request id or dedup key leads to.
+//! Enqueue: makes executions, or answers those that a request id or a dedup key leads to.
+//!
+//! Owns idempotency and the limits on new executions. Refuses to know what is in a payload.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::command::{DedupPolicy, Known, Needs, NewExecution, Request};
-use crate::engine::Engine;
+use crate::command::{DedupPolicy, Known, Needs, NewExecution, Read, Request};
+use crate::engine::{Contents, Decision, Engine};
 use crate::error::Refusal;
-use crate::fact::{Actor, Births, Ended, FactKind, Living, Progress};
+use crate::fact::{
+    Actor, Births, Ended, Entity, ExecutionChange, FactKind, Living, Progress, RequestFact,
+};
 use crate::reply::Made;
 use crate::rules::id::{Birth, ExecutionId, KSUID_EPOCH_SECONDS};
-use crate::rules::status::{ActorKind, EndReason, Phase, Status};
+use crate::rules::status::{EndReason, Phase, Status};
 use crate::state::Lookup;
 use crate::time::Now;
+
+use super::tick::ends;
+
+/// A request id that was used before: the hash of its body, and the executions of its answer.
+type Used = ([u8; 16], Births);
 
 impl Engine {
     /// What must be read before requests can be decided. Ask again with what was read until
@@ -26,46 +35,40 @@ impl Engine {
         for request in requests {
             let key = request.key.key;
             match self.find_request(key, known, now) {
-                None => needs.requests.push(key),
-                Some(Some((_, births))) => {
+                Read::Found(Some((_, births))) => {
                     let unread = |birth: &Birth| {
-                        self.state.slot(*birth).is_none() && !known.finished.contains_key(birth)
+                        !self.is_known(*birth) && !known.finished.contains_key(birth)
                     };
-                    needs
-                        .finished
-                        .extend(births.to_vec().into_iter().filter(unread));
+                    let births = births.to_vec().into_iter();
+                    needs.finished.extend(births.filter(unread));
                 }
-                Some(None) => {}
+                Read::Absent => needs.requests.push(key),
+                Read::Found(None) | Read::Damaged(_) => {}
             }
         }
         needs
     }
 
-    /// The outer `None`: only the store can tell.
-    #[expect(
-        clippy::option_option,
-        reason = "unknown, known to be unused, known to be used"
-    )]
-    fn find_request(
-        &self,
-        key: [u8; 16],
-        known: &Known,
-        now: Now,
-    ) -> Option<Option<([u8; 16], Births)>> {
+    /// Whether memory knows an execution: it lives, or it ended just now.
+    fn is_known(&self, birth: Birth) -> bool {
+        self.state.slot(birth).is_some() || self.just_ended(birth).is_some()
+    }
+
+    /// What is known of a request id. `Absent`: only the store can tell.
+    fn find_request(&self, key: [u8; 16], known: &Known, now: Now) -> Read<Option<Used>> {
         match self.state.requests().look_up(key, self.at_ms(now)) {
-            Lookup::Used(body, births) => Some(Some((body, births))),
-            Lookup::Unused => Some(None),
-            Lookup::Maybe => {
-                let read = known.requests.get(&key)?;
-                Some(
-                    read.as_ref()
-                        .map(|request| (request.body, request.births.clone())),
-                )
-            }
+            Lookup::Used(body, births) => Read::Found(Some((body, births))),
+            Lookup::Unused => Read::Found(None),
+            Lookup::Maybe => match known.requests.get(&key) {
+                None => Read::Absent,
+                Some(Read::Absent) => Read::Found(None),
+                Some(Read::Found(used)) => Read::Found(Some((used.body, used.births.clone()))),
+                Some(Read::Damaged(what)) => Read::Damaged(what.clone()),
+            },
         }
     }
 
-    /// What a request id led to before, if it was used.
+    /// The executions that a request id led to before, if it was used.
     fn repeated(
         &self,
         request: Option<&Request>,
@@ -75,20 +78,24 @@ impl Engine {
         let Some(request) = request else {
             return Ok(None);
         };
-        let used = self.find_request(request.key.key, known, now).flatten();
-        let Some((body, births)) = used else {
-            return Ok(None);
-        };
         let request_id = request.id.to_string();
+        let (body, births) = match self.find_request(request.key.key, known, now) {
+            Read::Found(Some(used)) => used,
+            Read::Found(None) | Read::Absent => return Ok(None),
+            Read::Damaged(what) => return Err(damaged_request(&request_id, &what)),
+        };
         if body != request.key.body {
             return Err(Refusal::RequestIdReused { request_id });
         }
-        let gone = |birth: &Birth| {
-            let finished = known.finished.get(birth).is_some_and(Option::is_some);
-            self.state.slot(*birth).is_none() && !finished
-        };
-        if births.to_vec().iter().any(gone) {
-            return Err(Refusal::ExecutionDeleted { request_id });
+        for birth in births.to_vec() {
+            match known.finished.get(&birth) {
+                _ if self.is_known(birth) => {}
+                Some(Read::Found(_)) => {}
+                Some(Read::Damaged(what)) => return Err(damaged_request(&request_id, what)),
+                Some(Read::Absent) | None => {
+                    return Err(Refusal::ExecutionDeleted { request_id });
+                }
+            }
         }
         Ok(Some(births))
     }
@@ -97,12 +104,7 @@ impl Engine {
     ///
     /// # Errors
     /// A [`Refusal`]; nothing changed.
-    pub fn enqueue(
-        &mut self,
-        new: &NewExecution,
-        known: &Known,
-        now: Now,
-    ) -> Result<Made, Refusal> {
+    pub fn enqueue(&mut self, new: NewExecution, known: &Known, now: Now) -> Result<Made, Refusal> {
         if let Some(births) = self.repeated(new.request.as_ref(), known, now)? {
             let birth = births.to_vec().first().copied().unwrap_or(0);
             return Ok(Made {
@@ -110,19 +112,27 @@ impl Engine {
                 existing: true,
             });
         }
-        self.catch_up_dedup(new, now);
-        self.may_take(std::slice::from_ref(new))?;
-        let made = self.make(new, now);
-        if let Some(request) = new.request.as_ref().filter(|_| made.existing) {
+        self.catch_up_dedup(&new, now);
+        self.may_take(std::slice::from_ref(&new))?;
+        let (request, actor) = (new.request.clone(), new.actor.clone());
+        let made = self.make(new, now)?;
+        if let Some(request) = request.filter(|_| made.existing) {
             // No birth carries this request's id, and a repeat must not make a new execution.
-            self.keep_request(request, &[made.birth], now);
+            self.keep_request(&request, actor, &[made.birth], now)?;
         }
         Ok(made)
     }
 
-    fn keep_request(&mut self, request: &Request, births: &[Birth], now: Now) {
+    fn keep_request(
+        &mut self,
+        request: &Request,
+        actor: Actor,
+        births: &[Birth],
+        now: Now,
+    ) -> Result<(), Refusal> {
         let (request, births) = (request.key, Births::of(births));
-        self.commit(FactKind::BatchAccepted { request, births }, now);
+        let fact = RequestFact { request, births };
+        self.commit(Decision::of(actor, FactKind::Request(fact)), now)
     }
 
     /// Makes all of the executions or none. `request` stands for the batch as a whole.
@@ -131,7 +141,7 @@ impl Engine {
     /// A [`Refusal`]; nothing changed.
     pub fn enqueue_batch(
         &mut self,
-        items: &[NewExecution],
+        items: Vec<NewExecution>,
         request: Option<&Request>,
         known: &Known,
         now: Now,
@@ -143,14 +153,18 @@ impl Engine {
             };
             return Ok((births.to_vec().into_iter().map(met).collect(), true));
         }
-        for item in items {
+        for item in &items {
             self.catch_up_dedup(item, now);
         }
-        self.may_take(items)?;
-        let made: Vec<_> = items.iter().map(|item| self.make(item, now)).collect();
+        self.may_take(&items)?;
+        let actor = items
+            .first()
+            .map_or_else(Actor::engine, |item| item.actor.clone());
+        let made = items.into_iter().map(|item| self.make(item, now));
+        let made = made.collect::<Result<Vec<_>, _>>()?;
         if let Some(request) = request {
             let births: Vec<_> = made.iter().map(|made| made.birth).collect();
-            self.keep_request(request, &births, now);
+            self.keep_request(request, actor, &births, now)?;
         }
         Ok((made, false))
     }
@@ -175,6 +189,7 @@ impl Engine {
         let mut keys: BTreeSet<(&str, &str)> = BTreeSet::new();
         for item in items {
             let holder = self.dedup_holder(item);
+            self.refuse_replacing(item, holder)?;
             let earlier = item
                 .dedup_key
                 .as_deref()
@@ -211,27 +226,40 @@ impl Engine {
         Ok(())
     }
 
-    fn make(&mut self, new: &NewExecution, now: Now) -> Made {
-        if let Some(birth) = self.dedup_holder(new) {
-            let running = self
-                .state
-                .slot(birth)
-                .is_some_and(|slot| slot.phase == Phase::Running);
+    /// A holder that is to be replaced must be one about which decisions are taken.
+    fn refuse_replacing(&self, new: &NewExecution, holder: Option<Birth>) -> Result<(), Refusal> {
+        match holder.filter(|_| new.dedup_policy == DedupPolicy::ReplaceQueued) {
+            Some(birth) => self.refuse_set_aside(Entity::Execution(birth)),
+            None => Ok(()),
+        }
+    }
+
+    fn make(&mut self, new: NewExecution, now: Now) -> Result<Made, Refusal> {
+        if let Some(birth) = self.dedup_holder(&new) {
+            let slot = self.state.slot(birth);
+            let running = slot.is_some_and(|slot| slot.phase == Phase::Running);
             if running || new.dedup_policy != DedupPolicy::ReplaceQueued {
-                return Made {
+                return Ok(Made {
                     birth,
                     existing: true,
-                };
+                });
             }
-            self.commit(replaced(birth), now);
+            let cause = Entity::Execution(self.state.next_birth());
+            self.commit(replaced(birth).because_of(cause), now)?;
         }
-        let living = self.newborn(new, now);
+        let living = self.newborn(&new, now);
         let birth = living.id.birth;
-        self.commit(FactKind::Enqueued(Box::new(living)), now);
-        Made {
+        let change = ExecutionChange::Enqueued(Box::new(living));
+        let contents = Contents {
+            payload: Some(new.payload),
+            ..Contents::default()
+        };
+        let decision = Decision::of(new.actor, FactKind::execution(birth, change));
+        self.commit(decision.with(contents), now)?;
+        Ok(Made {
             birth,
             existing: false,
-        }
+        })
     }
 
     fn newborn(&self, new: &NewExecution, now: Now) -> Living {
@@ -241,11 +269,11 @@ impl Engine {
         Living {
             id: ExecutionId {
                 seconds: u32::try_from(seconds).unwrap_or(u32::MAX),
-                shard: self.state.shard(),
+                salt: new.random.salt,
                 birth: self.state.next_birth(),
-                random: new.random,
+                random: new.random.random,
             },
-            tenant: new.tenant.clone(),
+            tenant: new.tenant.shared(),
             callable: new.callable.clone(),
             priority: new.priority,
             queued_at_ms: at_ms,
@@ -255,20 +283,24 @@ impl Engine {
             deadline_ms: new.deadline_ms,
             dedup_key: new.dedup_key.clone(),
             request: new.request.as_ref().map(|request| request.key),
-            payload_bytes: new.payload_bytes,
+            payload_bytes: new.payload.row_bytes(),
             progress: Progress::newborn(if due { Phase::Ready } else { Phase::Pending }, at_ms),
         }
     }
 }
 
-fn replaced(birth: Birth) -> FactKind {
-    FactKind::Ended(Box::new(Ended {
-        birth,
+fn replaced(birth: Birth) -> Decision {
+    let ended = Ended {
         status: Status::Cancelled,
         reason: EndReason::Replaced,
-        actor: Actor::named(ActorKind::Engine, ""),
-        output: None,
-        error: None,
         outcome: None,
-    }))
+    };
+    ends(Actor::engine(), birth, ended)
+}
+
+fn damaged_request(request_id: &str, what: &str) -> Refusal {
+    Refusal::DataDamaged {
+        subject: format!("request id {request_id}"),
+        what: what.to_owned(),
+    }
 }

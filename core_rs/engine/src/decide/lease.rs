@@ -1,8 +1,11 @@
-//! Lease: the best admissible execution to whoever can take it.
+//! Lease: the best admissible execution for a worker.
+//!
+//! Owns the choice between executions. Refuses to know who waits for work: the runtime does.
 
 use crate::command::Taker;
-use crate::engine::Engine;
-use crate::fact::{FactKind, Holding};
+use crate::engine::{Decision, Engine};
+use crate::error::Refusal;
+use crate::fact::{Actor, ExecutionChange, FactKind, Holding};
 use crate::reply::Granted;
 use crate::rules::id::{Birth, LeaseToken};
 use crate::state::{Rank, TenantKey};
@@ -18,12 +21,16 @@ impl Engine {
     }
 
     /// Leases the best execution admissible to a taker: of the tenant that is furthest behind,
-    /// the one of highest priority, and of those the oldest.
-    pub fn lease(&mut self, taker: &Taker, now: Now) -> Option<Granted> {
+    /// the execution of highest priority, and of those the oldest. `random` makes the token
+    /// unguessable.
+    pub fn lease(&mut self, taker: &Taker, random: u64, now: Now) -> Option<Granted> {
         loop {
             let birth = self.pick(taker, now)?;
-            if !self.catch_up(birth, now) {
-                return Some(self.grant(birth, taker, now));
+            if self.catch_up(birth, now) {
+                continue;
+            }
+            if let Ok(granted) = self.grant(birth, taker, random, now) {
+                return Some(granted);
             }
         }
     }
@@ -53,36 +60,43 @@ impl Engine {
         best
     }
 
-    fn grant(&mut self, birth: Birth, taker: &Taker, now: Now) -> Granted {
+    fn grant(
+        &mut self,
+        birth: Birth,
+        taker: &Taker,
+        random: u64,
+        now: Now,
+    ) -> Result<Granted, Refusal> {
         let token = LeaseToken {
+            shard: self.state.shard(),
             epoch: self.epoch,
             counter: self.next_counter,
+            random,
         };
         self.next_counter += 1;
         let holding = Holding {
             token,
             worker: taker.worker.clone(),
+            principal: taker.principal.clone(),
             duration_ms: taker.duration_ms,
         };
         let attempt = self.state.slot(birth).map_or(0, |slot| slot.attempt) + 1;
-        self.commit(
-            FactKind::Leased {
-                birth,
-                holding: holding.clone(),
-                attempt,
-            },
-            now,
-        );
+        let change = ExecutionChange::Leased {
+            holding: holding.clone(),
+            attempt,
+        };
+        let kind = FactKind::execution(birth, change);
+        self.commit(Decision::of(Actor::holder(), kind), now)?;
         self.soft.leased(&self.state, birth, taker.stream, now);
         let hold = self.soft.holds.get(birth);
         let wall = |mono: Option<u64>| mono.map_or(0, |mono| now.wall_of(mono));
-        Granted {
+        Ok(Granted {
             birth,
             holding,
             attempt,
             expires_at_ms: wall(hold.map(|hold| self.soft.holds.expiry(hold))),
             attempt_deadline_ms: wall(hold.map(|hold| hold.attempt_ms)),
             payload_bytes: self.state.slot(birth).map_or(0, |slot| slot.payload_bytes),
-        }
+        })
     }
 }

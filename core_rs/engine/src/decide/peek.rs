@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::command::OfferSpec;
 use crate::engine::Engine;
+use crate::rules::access::VisibleTenant;
 use crate::rules::id::Birth;
 use crate::state::Rank;
 use crate::time::Now;
@@ -13,7 +14,13 @@ use super::admission::{blocker, queue_blocker};
 impl Engine {
     /// At most `most` executions of a tenant that could be leased now under an offer, best first.
     #[must_use]
-    pub fn peek(&self, tenant: &str, offer: &OfferSpec, most: usize, now: Now) -> Vec<Birth> {
+    pub fn peek(
+        &self,
+        tenant: &VisibleTenant,
+        offer: &OfferSpec,
+        most: usize,
+        now: Now,
+    ) -> Vec<Birth> {
         let tenants = self.state.tenants();
         let Some(key) = tenants.by_name(tenant) else {
             return Vec::new();

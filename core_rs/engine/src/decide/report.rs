@@ -1,19 +1,20 @@
 //! Reports: what holders of leases say, and what follows from it.
 
 use crate::command::{Failure, Held, Known, Needs, Report, StreamKey};
-use crate::engine::Engine;
+use crate::engine::{Contents, Decision, Engine};
 use crate::error::Refusal;
 use crate::fact::{
-    Actor, Ended, ErrorRecord, FactKind, Holding, Living, Outcome, OutcomeKind, RequeueCause,
+    Actor, Ended, Entity, ErrorRecord, ExecutionChange, Living, Outcome, OutcomeKind, RequeueCause,
 };
 use crate::reply::Settled;
 use crate::rules::access::Principal;
 use crate::rules::id::{Birth, ExecutionId, LeaseToken};
 use crate::rules::retry::{Trouble, Verdict, jitter_seed, verdict};
-use crate::rules::status::{ActorKind, EndReason, Status};
+use crate::rules::status::{EndReason, Status};
 use crate::soft::Renewal;
-use crate::state::Slot;
 use crate::time::Now;
+
+use super::tick::{ends, requeued};
 
 /// Who may be spoken for, and what was read for them.
 #[derive(Debug, Clone, Copy)]
@@ -59,12 +60,9 @@ impl Engine {
             Lease::Repeated(status) => Ok(Settled::at(status)),
             Lease::Live => {
                 let birth = held.id.birth;
-                let fact = self.follows(birth, report, now);
-                let status = match &fact {
-                    FactKind::Ended(ended) => ended.status,
-                    _ => Status::Queued,
-                };
-                self.commit(fact, now);
+                let decision = self.follows(birth, report, now);
+                let status = status_after(&decision);
+                self.commit(decision, now)?;
                 Ok(Settled::at(status))
             }
         }
@@ -99,7 +97,7 @@ impl Engine {
             now,
         );
         self.charge_so_far(birth, now);
-        self.soft.rearm(birth);
+        self.soft.rearm(Entity::Execution(birth));
         let kept = self.soft.holds.get(birth);
         Ok(Settled {
             status: Status::Running,
@@ -115,20 +113,16 @@ impl Engine {
         }
     }
 
-    /// A lease never left: its execution is queued again at its place, nothing spent.
+    /// A lease never left the server: its execution is queued again at its place, and nothing is
+    /// spent.
     pub fn undeliver(&mut self, held: &Held, now: Now) {
         if self.holds_with(held) {
             let birth = held.id.birth;
-            let cause = RequeueCause::Undelivered;
-            let fact = self
-                .cancelled_by_flag(birth, None)
-                .unwrap_or(FactKind::Requeued {
-                    birth,
-                    cause,
-                    next_attempt_at_ms: None,
-                    error: None,
-                });
-            self.commit(fact, now);
+            let decision = self.cancelled_by_flag(birth, None).unwrap_or_else(|| {
+                requeued(Actor::engine(), birth, RequeueCause::Undelivered, None)
+            });
+            // Where the decision cannot follow, the execution is set aside; nobody waits for it.
+            let _ = self.commit(decision, now);
         }
     }
 
@@ -149,17 +143,12 @@ impl Engine {
         }
     }
 
-    /// Applies what is due, unless the execution is none that the caller could see.
+    /// Applies what is due, unless the caller could not see the execution.
     fn catch_up_visible(&mut self, held: &Held, speaker: Speaker<'_>, now: Now) {
         let slot = self.state.find_any(&held.id);
-        if slot.is_some_and(|slot| speaker.principal.sees(self.tenant_name(slot))) {
+        if slot.is_some_and(|slot| speaker.principal.may_see(self.state.tenant_name(slot))) {
             self.catch_up(held.id.birth, now);
         }
-    }
-
-    fn tenant_name(&self, slot: &Slot) -> &str {
-        let tenants = self.state.tenants();
-        &tenants.tenant(tenants.queue(slot.queue).tenant).name
     }
 
     fn live_lease(
@@ -175,7 +164,7 @@ impl Engine {
             execution_id: held.id.to_string(),
         };
         if let Some(slot) = self.state.find_any(&held.id) {
-            if !speaker.principal.sees(self.tenant_name(slot)) {
+            if !speaker.principal.may_see(self.state.tenant_name(slot)) {
                 return Err(not_found(&held.id));
             }
             let live: Option<LeaseToken> = self.state.holding(held.id.birth).map(|own| own.token);
@@ -192,25 +181,26 @@ impl Engine {
                 Err(lost)
             };
         }
-        let done = self.finished(&held.id, speaker.known);
-        match done.filter(|done| speaker.principal.sees(&done.tenant)) {
+        let done = self.finished(&held.id, speaker.known)?;
+        match done.filter(|done| speaker.principal.may_see(&done.tenant)) {
             Some(done) if repeats(done.outcome) => Ok(Lease::Repeated(done.status)),
             Some(_) => Err(lost),
             None => Err(not_found(&held.id)),
         }
     }
 
-    fn follows(&self, birth: Birth, report: &Report, now: Now) -> FactKind {
+    fn follows(&self, birth: Birth, report: &Report, now: Now) -> Decision {
         let outcome = Some(report.kind());
         if let Report::Completed(output) = report {
-            return self.end(birth, |actor| Ended {
-                birth,
+            let ended = Ended {
                 status: Status::Completed,
                 reason: EndReason::Completed,
-                actor,
-                output: Some(output.clone()),
-                error: None,
                 outcome,
+            };
+            let output = Some(output.clone());
+            return ends(Actor::holder(), birth, ended).with(Contents {
+                output,
+                ..Contents::default()
             });
         }
         if let Some(cancelled) = self.cancelled_by_flag(birth, outcome) {
@@ -218,43 +208,29 @@ impl Engine {
         }
         match report {
             Report::Failed(failure) => self.after_failure(birth, failure, now),
-            _ => FactKind::Requeued {
-                birth,
-                cause: RequeueCause::Released,
-                next_attempt_at_ms: None,
-                error: None,
-            },
+            Report::Completed(_) | Report::Released => {
+                requeued(Actor::holder(), birth, RequeueCause::Released, None)
+            }
         }
     }
 
-    fn end(&self, birth: Birth, ended: impl FnOnce(Actor) -> Ended) -> FactKind {
-        let worker = self
-            .state
-            .holding(birth)
-            .map(|holding: &Holding| holding.worker.clone());
-        let actor = Actor::named(ActorKind::Worker, worker.as_deref().unwrap_or_default());
-        FactKind::Ended(Box::new(ended(actor)))
-    }
-
-    /// Where somebody asked it to stop, whatever ends its lease but a result ends it.
+    /// The end of an execution that somebody asked to stop: whatever ends its lease but a result
+    /// ends the execution.
     pub(crate) fn cancelled_by_flag(
         &self,
         birth: Birth,
         outcome: Option<OutcomeKind>,
-    ) -> Option<FactKind> {
+    ) -> Option<Decision> {
         let cancel = self.state.extras(birth)?.cancel.clone()?;
-        Some(FactKind::Ended(Box::new(Ended {
-            birth,
+        let ended = Ended {
             status: Status::Cancelled,
             reason: cancel.reason,
-            actor: cancel.actor,
-            output: None,
-            error: None,
             outcome,
-        })))
+        };
+        Some(ends(cancel.actor, birth, ended))
     }
 
-    fn after_failure(&self, birth: Birth, failure: &Failure, now: Now) -> FactKind {
+    fn after_failure(&self, birth: Birth, failure: &Failure, now: Now) -> Decision {
         let error = Box::new(ErrorRecord {
             category: failure.category,
             message: failure.message.clone(),
@@ -263,25 +239,23 @@ impl Engine {
             occurred_at_ms: self.at_ms(now),
             extra: failure.extra.clone(),
         });
-        let again = |cause, delay_ms: u64, error| FactKind::Requeued {
-            birth,
-            cause,
-            next_attempt_at_ms: Some(self.at_ms(now).saturating_add(delay_ms)),
-            error: Some(error),
+        let again = |cause, delay_ms: u64| {
+            let at_ms = self.at_ms(now).saturating_add(delay_ms);
+            requeued(Actor::holder(), birth, cause, Some(at_ms))
         };
-        match self.judge(birth, failure) {
-            Verdict::Retry { delay_ms } => again(RequeueCause::Failed, delay_ms, error),
-            Verdict::Throttled { delay_ms } => again(RequeueCause::Throttled, delay_ms, error),
-            Verdict::End => self.end(birth, |actor| Ended {
-                birth,
-                status: Status::Failed,
-                reason: EndReason::Failed,
-                actor,
-                output: None,
-                error: Some(error),
-                outcome: Some(OutcomeKind::Failed),
-            }),
-        }
+        let decision = match self.judge(birth, failure) {
+            Verdict::Retry { delay_ms } => again(RequeueCause::Failed, delay_ms),
+            Verdict::Throttled { delay_ms } => again(RequeueCause::Throttled, delay_ms),
+            Verdict::End => {
+                let ended = Ended {
+                    status: Status::Failed,
+                    reason: EndReason::Failed,
+                    outcome: Some(OutcomeKind::Failed),
+                };
+                ends(Actor::holder(), birth, ended)
+            }
+        };
+        decision.with_error(error)
     }
 
     /// Whether another attempt follows one that went wrong like this.
@@ -299,6 +273,15 @@ impl Engine {
             spent: living.progress.spent + 1,
             seed: jitter_seed(&living.id.to_bytes(), living.progress.attempt),
         })
+    }
+}
+
+/// Where an execution stands after a decision about its lease.
+fn status_after(decision: &Decision) -> Status {
+    let change = decision.kind.as_execution().map(|fact| &fact.change);
+    match change {
+        Some(ExecutionChange::Ended(ended)) => ended.status,
+        _ => Status::Queued,
     }
 }
 

@@ -5,8 +5,9 @@
 //! order of time holds even while a mass of others is worked off in bounded chunks.
 
 use crate::command::Failure;
-use crate::engine::Engine;
-use crate::fact::{Actor, Ended, ErrorRecord, FactKind, RequeueCause};
+use crate::engine::{Decision, Engine};
+use crate::error::Refusal;
+use crate::fact::{Actor, Ended, Entity, ErrorRecord, ExecutionChange, FactKind, RequeueCause};
 use crate::rules::id::Birth;
 use crate::rules::limits::MAX_UNDELIVERED;
 use crate::rules::retry::{Category, Verdict};
@@ -14,13 +15,15 @@ use crate::rules::status::{EndReason, Phase, Status};
 use crate::time::Now;
 
 impl Engine {
-    /// Applies what is due, at most `most` looks. Answers whether more is due already.
+    /// Applies what is due, with at most so many looks. Returns whether more is due already.
     pub fn tick(&mut self, most: usize, now: Now) -> bool {
         for _ in 0..most {
-            let Some(birth) = self.next_look(now) else {
+            let Some(entity) = self.next_look(now) else {
                 return false;
             };
-            self.look(birth, now);
+            match entity {
+                Entity::Execution(birth) => self.look(birth, now),
+            }
         }
         self.next_look(now).is_some()
     }
@@ -28,21 +31,32 @@ impl Engine {
     /// When to tick next: wall and monotonic milliseconds, whichever comes first.
     #[must_use]
     pub fn next_tick(&self) -> (Option<u64>, Option<u64>) {
-        let instant = self.state.first_timer().map(|(at_ms, _)| at_ms);
-        (instant, self.soft.wakes.first().map(|(at_ms, _)| at_ms))
+        (
+            self.first_open(self.state.timers()),
+            self.first_open(self.soft.wakes.in_order()),
+        )
     }
 
-    fn next_look(&self, now: Now) -> Option<Birth> {
-        let timer = self
+    fn first_open(&self, mut times: impl Iterator<Item = (u64, Entity)>) -> Option<u64> {
+        let open = times.find(|(_, entity)| self.is_open(*entity));
+        open.map(|(at_ms, _)| at_ms)
+    }
+
+    /// Whether decisions about an entity are taken: it was not set aside.
+    fn is_open(&self, entity: Entity) -> bool {
+        self.soft.set_aside_why(entity).is_none()
+    }
+
+    fn next_look(&self, now: Now) -> Option<Entity> {
+        let at_ms = self.at_ms(now);
+        let timers = self
             .state
-            .first_timer()
-            .filter(|(at_ms, _)| *at_ms <= self.at_ms(now));
-        let wake = self
-            .soft
-            .wakes
-            .first()
-            .filter(|(at_ms, _)| *at_ms <= now.mono_ms);
-        timer.or(wake).map(|(_, birth)| birth)
+            .timers()
+            .take_while(|(due_ms, _)| *due_ms <= at_ms);
+        let wakes = self.soft.wakes.in_order();
+        let wakes = wakes.take_while(|(due_ms, _)| *due_ms <= now.mono_ms);
+        let mut due = timers.chain(wakes).map(|(_, entity)| entity);
+        due.find(|entity| self.is_open(*entity))
     }
 
     fn look(&mut self, birth: Birth, now: Now) {
@@ -52,21 +66,27 @@ impl Engine {
         if !self.soft.lift_pauses(birth, now) {
             self.charge_so_far(birth, now);
         }
-        self.soft.rearm(birth);
+        self.soft.rearm(Entity::Execution(birth));
     }
 
-    /// Applies what is due for one execution. Answers whether anything was.
+    /// Applies what is due for one execution. Returns whether anything was.
     pub(crate) fn catch_up(&mut self, birth: Birth, now: Now) -> bool {
         let mut any = false;
-        while let Some(fact) = self.due(birth, now) {
-            self.commit(fact, now);
+        while let Some(decision) = self.due(birth, now) {
+            if self.commit(decision, now).is_err() {
+                // The execution is set aside now: nothing is due for it any more.
+                return true;
+            }
             any = true;
         }
         any
     }
 
-    fn due(&self, birth: Birth, now: Now) -> Option<FactKind> {
+    fn due(&self, birth: Birth, now: Now) -> Option<Decision> {
         let slot = self.state.slot(birth)?;
+        if !self.is_open(Entity::Execution(birth)) {
+            return None;
+        }
         let at_ms = self.at_ms(now);
         let extras = self.state.extras(birth);
         let passed = |instant: Option<u64>| instant.is_some_and(|instant| instant <= at_ms);
@@ -79,20 +99,18 @@ impl Engine {
         }
         let not_before = extras.and_then(|extras| extras.not_before_ms);
         match slot.phase {
-            Phase::Pending => passed(not_before).then_some(FactKind::Due(birth)),
+            Phase::Pending => passed(not_before).then(|| due_now(birth)),
             Phase::Retrying => {
-                let over = self
-                    .soft
-                    .backoff(birth)
-                    .is_none_or(|until| until <= now.mono_ms);
-                over.then_some(FactKind::Due(birth))
+                let until = self.soft.backoff(birth);
+                let over = until.is_none_or(|until| until <= now.mono_ms);
+                over.then(|| due_now(birth))
             }
             Phase::Ready => None,
             Phase::Running => self.due_of_lease(birth, now),
         }
     }
 
-    fn due_of_lease(&self, birth: Birth, now: Now) -> Option<FactKind> {
+    fn due_of_lease(&self, birth: Birth, now: Now) -> Option<Decision> {
         let hold = self.soft.holds.get(birth)?;
         let reached = |at_ms: u64| at_ms <= now.mono_ms;
         if hold.grace_ms.is_some_and(reached) {
@@ -104,7 +122,7 @@ impl Engine {
         reached(self.soft.holds.expiry(hold)).then(|| self.lease_lost(birth, now))
     }
 
-    fn attempt_timed_out(&self, birth: Birth, now: Now) -> FactKind {
+    fn attempt_timed_out(&self, birth: Birth, now: Now) -> Decision {
         if let Some(cancelled) = self.cancelled_by_flag(birth, None) {
             return cancelled;
         }
@@ -118,31 +136,29 @@ impl Engine {
             throttled: false,
         };
         match self.judge(birth, &failure) {
-            Verdict::Retry { delay_ms } | Verdict::Throttled { delay_ms } => FactKind::Requeued {
-                birth,
-                cause: RequeueCause::AttemptTimeout,
-                next_attempt_at_ms: Some(self.at_ms(now).saturating_add(delay_ms)),
-                error: Some(Box::new(self.clock_error(
+            Verdict::Retry { delay_ms } | Verdict::Throttled { delay_ms } => {
+                let error = self.clock_error(birth, EndReason::AttemptTimeout, now);
+                let again_at_ms = self.at_ms(now).saturating_add(delay_ms);
+                requeued(
+                    Actor::clock(),
                     birth,
-                    EndReason::AttemptTimeout,
-                    now,
-                ))),
-            },
+                    RequeueCause::AttemptTimeout,
+                    Some(again_at_ms),
+                )
+                .with_error(error)
+            }
             Verdict::End => self.timed_out(birth, EndReason::AttemptTimeout, now),
         }
     }
 
-    fn lease_lost(&self, birth: Birth, now: Now) -> FactKind {
+    fn lease_lost(&self, birth: Birth, now: Now) -> Decision {
         if let Some(cancelled) = self.cancelled_by_flag(birth, None) {
             return cancelled;
         }
-        let acknowledged = self
-            .soft
-            .holds
-            .get(birth)
-            .is_none_or(|hold| hold.acknowledged);
+        let hold = self.soft.holds.get(birth);
+        let acknowledged = hold.is_none_or(|hold| hold.acknowledged);
         let cause = match self.state.slot(birth) {
-            // At most once: the worker may have it, whatever was acknowledged.
+            // At most once: the worker may have the lease, whatever was acknowledged.
             Some(slot)
                 if self.state.policy(slot).max_worker_losses > 1
                     && !acknowledged
@@ -153,76 +169,128 @@ impl Engine {
             Some(slot)
                 if u32::from(slot.losses) + 1 >= self.state.policy(slot).max_worker_losses =>
             {
-                return self.worker_lost(birth, now);
+                let reason = EndReason::WorkerLost;
+                return self.ended_by_clock(birth, Status::Failed, reason, now);
             }
             _ => RequeueCause::LeaseLost,
         };
-        FactKind::Requeued {
-            birth,
-            cause,
-            next_attempt_at_ms: None,
-            error: None,
-        }
+        requeued(Actor::clock(), birth, cause, None)
     }
 
-    fn worker_lost(&self, birth: Birth, now: Now) -> FactKind {
-        FactKind::Ended(Box::new(Ended {
-            birth,
-            status: Status::Failed,
-            reason: EndReason::WorkerLost,
-            actor: Actor::clock(),
-            output: None,
-            error: Some(Box::new(self.clock_error(
-                birth,
-                EndReason::WorkerLost,
-                now,
-            ))),
-            outcome: None,
-        }))
+    fn timed_out(&self, birth: Birth, reason: EndReason, now: Now) -> Decision {
+        self.ended_by_clock(birth, Status::Timeout, reason, now)
     }
 
-    fn timed_out(&self, birth: Birth, reason: EndReason, now: Now) -> FactKind {
-        FactKind::Ended(Box::new(Ended {
-            birth,
-            status: Status::Timeout,
+    fn ended_by_clock(
+        &self,
+        birth: Birth,
+        status: Status,
+        reason: EndReason,
+        now: Now,
+    ) -> Decision {
+        let ended = Ended {
+            status,
             reason,
-            actor: Actor::clock(),
-            output: None,
-            error: Some(Box::new(self.clock_error(birth, reason, now))),
             outcome: None,
-        }))
+        };
+        ends(Actor::clock(), birth, ended).with_error(self.clock_error(birth, reason, now))
     }
 
-    fn clock_error(&self, birth: Birth, reason: EndReason, now: Now) -> ErrorRecord {
+    /// Ends an execution whose payload is damaged on the disk: no worker can be given it.
+    ///
+    /// # Errors
+    /// [`Refusal::SetAside`].
+    pub fn end_damaged(&mut self, birth: Birth, what: &str, now: Now) -> Result<(), Refusal> {
+        if self.state.slot(birth).is_none() {
+            return Ok(());
+        }
+        let decision = self.cancelled_by_flag(birth, None).unwrap_or_else(|| {
+            let ended = Ended {
+                status: Status::Failed,
+                reason: EndReason::DataDamaged,
+                outcome: None,
+            };
+            let message = format!("the payload is damaged on the disk: {what}");
+            let category = Category::KernelInternal;
+            let error = self.error(birth, category, "DATA_DAMAGED", &message, now);
+            ends(Actor::engine(), birth, ended).with_error(error)
+        });
+        self.commit(decision, now)
+    }
+
+    fn clock_error(&self, birth: Birth, reason: EndReason, now: Now) -> Box<ErrorRecord> {
+        let losses = self.state.slot(birth).map(|slot| {
+            let most = self.state.policy(slot).max_worker_losses;
+            format!(
+                "lease lost {} of {most} allowed times",
+                u32::from(slot.losses) + 1
+            )
+        });
         let (category, code, message) = match reason {
             EndReason::StartDeadline => (
                 Category::Timeout,
                 "START_DEADLINE",
-                "no worker took it before start_deadline",
+                "no worker leased the execution before start_deadline".to_owned(),
             ),
             EndReason::Deadline => (
                 Category::Timeout,
                 "DEADLINE",
-                "it was not finished before its deadline",
+                "the execution was not finished before its deadline".to_owned(),
             ),
             EndReason::WorkerLost => (
                 Category::KernelInternal,
                 "WORKER_LOST",
-                "its workers fell silent too often",
+                losses.unwrap_or_default(),
             ),
             _ => (
                 Category::Timeout,
                 "ATTEMPT_TIMEOUT",
-                "an attempt ran longer than timeout_ms",
+                "the attempt ran longer than timeout_ms".to_owned(),
             ),
         };
-        ErrorRecord {
+        self.error(birth, category, code, &message, now)
+    }
+
+    fn error(
+        &self,
+        birth: Birth,
+        category: Category,
+        code: &str,
+        message: &str,
+        now: Now,
+    ) -> Box<ErrorRecord> {
+        Box::new(ErrorRecord {
             category,
             message: message.into(),
             code: Some(code.into()),
             attempt: self.state.slot(birth).map_or(0, |slot| slot.attempt),
             occurred_at_ms: self.at_ms(now),
             extra: Box::default(),
-        }
+        })
     }
+}
+
+fn due_now(birth: Birth) -> Decision {
+    let kind = FactKind::execution(birth, ExecutionChange::Due);
+    Decision::of(Actor::clock(), kind)
+}
+
+/// The end of an execution.
+pub(super) fn ends(actor: Actor, birth: Birth, ended: Ended) -> Decision {
+    let kind = FactKind::execution(birth, ExecutionChange::Ended(ended));
+    Decision::of(actor, kind)
+}
+
+/// The end of a lease whose execution goes on.
+pub(super) fn requeued(
+    actor: Actor,
+    birth: Birth,
+    cause: RequeueCause,
+    next_attempt_at_ms: Option<u64>,
+) -> Decision {
+    let change = ExecutionChange::Requeued {
+        cause,
+        next_attempt_at_ms,
+    };
+    Decision::of(actor, FactKind::execution(birth, change))
 }

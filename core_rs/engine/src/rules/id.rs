@@ -1,7 +1,10 @@
 //! Ids and names: how they are made, read and refused.
 //!
-//! Owns the KSUID form of an execution's id, the lease token's text and the character rules of
-//! caller-chosen names. Refuses to know what the things named are.
+//! Owns the KSUID form of an execution's id, the text of a lease token and the character rules of
+//! caller-chosen names. Refuses to know the things that are named.
+//!
+//! The base62 form is written here and not taken from a KSUID crate: those crates bring a source
+//! of randomness and a calendar with them, and the engine must have neither.
 
 use std::fmt;
 
@@ -19,21 +22,22 @@ const BASE62: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnop
 const TEXT_DIGITS: usize = 27;
 const BIRTH_BITS: u32 = 48;
 
-/// The number of an execution within its shard: dense, growing, never reused; below 2^48.
+/// The number of an execution within its store: dense, growing, never reused; below 2^48.
 pub type Birth = u64;
 
-/// The id of an execution: a KSUID whose 16 bytes are shard (2), birth (6) and random (8).
+/// The id of an execution: a KSUID whose 16 bytes are salt (2), birth number (6) and random (8).
 ///
-/// So an id finds its shard and its slot without a map, and stays unguessable.
+/// The birth number finds the execution without a map, and the random bytes keep the id
+/// unguessable. An id does not tell its shard: calls are routed by their tenant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ExecutionId {
     /// Seconds since the KSUID epoch.
     pub seconds: u32,
-    /// The shard that owns it.
-    pub shard: u16,
-    /// Its number there.
+    /// Random, like `random`.
+    pub salt: u16,
+    /// The execution's number in its store.
     pub birth: Birth,
-    /// What makes it unguessable.
+    /// Random. Compared on every use of the id.
     pub random: u64,
 }
 
@@ -43,13 +47,13 @@ impl ExecutionId {
     pub fn to_bytes(self) -> [u8; 20] {
         let mut bytes = [0; 20];
         bytes[..4].copy_from_slice(&self.seconds.to_be_bytes());
-        bytes[4..6].copy_from_slice(&self.shard.to_be_bytes());
+        bytes[4..6].copy_from_slice(&self.salt.to_be_bytes());
         bytes[6..12].copy_from_slice(&self.birth.to_be_bytes()[2..]);
         bytes[12..].copy_from_slice(&self.random.to_be_bytes());
         bytes
     }
 
-    /// The id those 20 bytes stand for.
+    /// The id that these 20 bytes stand for.
     #[must_use]
     pub fn from_bytes(bytes: [u8; 20]) -> Self {
         let wide = bytes.map(u64::from);
@@ -58,7 +62,7 @@ impl ExecutionId {
         };
         Self {
             seconds: u32::try_from(number(0..4)).unwrap_or(u32::MAX),
-            shard: u16::try_from(number(4..6)).unwrap_or(u16::MAX),
+            salt: u16::try_from(number(4..6)).unwrap_or(u16::MAX),
             birth: number(6..12),
             random: number(12..20),
         }
@@ -147,33 +151,51 @@ fn base62_value(byte: u8) -> Option<u64> {
     }
 }
 
-/// The right to report on one lease: never reused, over restarts and nodes.
+/// The right to report on one lease. No two leases have the same token, over restarts, nodes and
+/// restored backups.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LeaseToken {
-    /// Grown durably whenever a shard is taken.
+    /// The shard that gave the lease: a worker's commands are routed by it.
+    pub shard: u16,
+    /// Grows durably whenever a shard is taken.
     pub epoch: u64,
-    /// Grown with every lease of an epoch.
+    /// Grows with every lease of an epoch.
     pub counter: u64,
+    /// Random. Tells apart the leases of two stores that were restored from one backup.
+    pub random: u64,
 }
 
+const TOKEN_PREFIX: &str = "lt_";
+
 impl LeaseToken {
-    /// Reads the token's text. `None` for anything that no server wrote: such a token is stale.
+    /// Reads a token's text. `None` for a text that no server wrote: such a token is stale.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        let (epoch, counter) = text.strip_prefix("lt_")?.split_once('_')?;
-        let hex = |digits: &str| u64::from_str_radix(digits, 16).ok();
+        let mut parts = text.strip_prefix(TOKEN_PREFIX)?.split('_');
+        let mut hex = || u64::from_str_radix(parts.next()?, 16).ok();
         let token = Self {
-            epoch: hex(epoch)?,
-            counter: hex(counter)?,
+            shard: u16::try_from(hex()?).ok()?,
+            epoch: hex()?,
+            counter: hex()?,
+            random: hex()?,
         };
-        // One text per token: "+1", "01" and "A" are nobody's.
+        // A token has one text: "+1", "01", "A" and a fifth part are refused.
         (token.to_string() == text).then_some(token)
     }
 }
 
 impl fmt::Display for LeaseToken {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "lt_{:x}_{:x}", self.epoch, self.counter)
+        let Self {
+            shard,
+            epoch,
+            counter,
+            random,
+        } = self;
+        write!(
+            out,
+            "{TOKEN_PREFIX}{shard:x}_{epoch:x}_{counter:x}_{random:x}"
+        )
     }
 }
 
@@ -255,18 +277,22 @@ mod tests {
     #[test]
     fn only_the_written_form_of_a_token_is_read() {
         let token = LeaseToken {
+            shard: 0,
             epoch: 1,
             counter: 0xAB,
+            random: 0xF,
         };
-        assert_eq!(Some(token), LeaseToken::parse("lt_1_ab"));
+        assert_eq!(Some(token), LeaseToken::parse("lt_0_1_ab_f"));
         for text in [
             "",
-            "lt_1",
-            "lt_1_AB",
-            "lt_01_ab",
-            "lt_+1_ab",
-            "lt_1_ab_2",
-            "1_ab",
+            "lt_1_ab",
+            "lt_0_1_ab",
+            "lt_0_1_AB_f",
+            "lt_0_01_ab_f",
+            "lt_0_+1_ab_f",
+            "lt_0_1_ab_f_2",
+            "lt_10000_1_ab_f",
+            "0_1_ab_f",
         ] {
             assert_eq!(None, LeaseToken::parse(text), "{text}");
         }
@@ -293,13 +319,13 @@ mod tests {
 
         #[test]
         fn ids_of_one_second_sort_by_birth(a in 0..1_u64 << 48, b in 0..1_u64 << 48) {
-            let id = |birth| ExecutionId { seconds: 9, shard: 1, birth, random: 5 }.to_string();
+            let id = |birth| ExecutionId { seconds: 9, salt: 1, birth, random: 5 }.to_string();
             prop_assert_eq!(a.cmp(&b), id(a).cmp(&id(b)));
         }
 
         #[test]
-        fn every_token_survives_its_text(epoch: u64, counter: u64) {
-            let token = LeaseToken { epoch, counter };
+        fn every_token_survives_its_text(shard: u16, epoch: u64, counter: u64, random: u64) {
+            let token = LeaseToken { shard, epoch, counter, random };
             prop_assert_eq!(Some(token), LeaseToken::parse(&token.to_string()));
         }
     }

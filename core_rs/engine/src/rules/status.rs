@@ -249,11 +249,13 @@ pub enum EndReason {
     Replaced = 9,
     /// A dependency ended otherwise than completed.
     DependencyFailed = 10,
+    /// The payload is damaged on the disk.
+    DataDamaged = 11,
 }
 
 impl EndReason {
     /// Every reason.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Completed,
         Self::Failed,
         Self::AttemptTimeout,
@@ -264,6 +266,7 @@ impl EndReason {
         Self::Cascade,
         Self::Replaced,
         Self::DependencyFailed,
+        Self::DataDamaged,
     ];
 
     /// The reason of that number on the wire and on disk.

@@ -1,38 +1,37 @@
-//! Wakes: when to look at an execution again, on the monotonic clock, at most one for each.
+//! Wakes: when to look at an entity again, on the monotonic clock, at most one for each entity.
 //!
-//! Owns the order of them. Refuses to know the reasons: whoever looks decides what is due.
+//! Owns the order of the wakes. Refuses to know the reasons: the look decides what is due.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::rules::id::Birth;
+use crate::fact::Entity;
 
-/// At most one wake for each execution.
+/// At most one wake for each entity.
 #[derive(Debug, Default)]
 pub struct Wakes {
-    at: BTreeMap<Birth, u64>,
-    order: BTreeSet<(u64, Birth)>,
+    at: BTreeMap<Entity, u64>,
+    order: BTreeSet<(u64, Entity)>,
 }
 
 impl Wakes {
-    /// Sets, moves or clears the wake of an execution.
-    pub fn set(&mut self, birth: Birth, at_ms: Option<u64>) {
+    /// Sets, moves or clears the wake of an entity.
+    pub fn set(&mut self, entity: Entity, at_ms: Option<u64>) {
         let before = match at_ms {
-            Some(at_ms) => self.at.insert(birth, at_ms),
-            None => self.at.remove(&birth),
+            Some(at_ms) => self.at.insert(entity, at_ms),
+            None => self.at.remove(&entity),
         };
         if before != at_ms {
             if let Some(before) = before {
-                self.order.remove(&(before, birth));
+                self.order.remove(&(before, entity));
             }
             if let Some(at_ms) = at_ms {
-                self.order.insert((at_ms, birth));
+                self.order.insert((at_ms, entity));
             }
         }
     }
 
-    /// The earliest.
-    #[must_use]
-    pub fn first(&self) -> Option<(u64, Birth)> {
-        self.order.first().copied()
+    /// The wakes in order of time: monotonic milliseconds, with the entity of each.
+    pub fn in_order(&self) -> impl Iterator<Item = (u64, Entity)> + '_ {
+        self.order.iter().copied()
     }
 }

@@ -21,6 +21,8 @@ pub struct Extras {
     pub next_attempt_at_ms: Option<u64>,
     /// The worker that held it last.
     pub last_worker: Option<Arc<str>>,
+    /// Ordinal of the newest attempt that went wrong with an error and was followed by another.
+    pub last_failed: Option<u32>,
     /// Somebody asked it to stop.
     pub cancel: Option<CancelAsked>,
     /// What the newest reporting holder reported.

@@ -36,6 +36,8 @@ pub struct Slot {
     pub attempt: u32,
     /// Encoded size of what it was made with.
     pub payload_bytes: u32,
+    /// The id's other random part.
+    pub salt: u16,
     /// Attempts that failed or timed out.
     pub spent: u16,
     /// Leases lost.

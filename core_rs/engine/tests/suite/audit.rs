@@ -6,7 +6,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use backlane_engine::command::Finished;
-use backlane_engine::fact::{Ended, Fact, FactKind, Living};
+use backlane_engine::fact::{ExecutionChange, Fact, FactKind, Living};
+use backlane_engine::row::{AttemptRow, EndingRow, KEPT_ATTEMPTS, Row};
 use backlane_engine::rules::id::{Birth, LeaseToken};
 use backlane_engine::rules::status::{Phase, Status, TaskState};
 use backlane_engine::state::{Rank, State};
@@ -14,30 +15,15 @@ use backlane_engine::{Decided, Engine, fold};
 
 pub(crate) const SHARD: u16 = 3;
 
-/// How an execution ended, as a store keeps it.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct End {
-    pub(crate) ended: Ended,
-    pub(crate) last: Living,
-    pub(crate) at_ms: u64,
-}
-
-impl End {
-    pub(crate) fn finished(&self) -> Finished {
-        Finished {
-            id: self.last.id,
-            tenant: (*self.last.tenant).into(),
-            status: self.ended.status,
-            outcome: self.last.progress.outcome,
-        }
-    }
-}
-
 #[derive(Debug)]
 pub(crate) struct Audit {
     shadow: State,
     pub(crate) log: Vec<Fact>,
-    pub(crate) ends: BTreeMap<Birth, End>,
+    pub(crate) ends: BTreeMap<Birth, EndingRow>,
+    /// The last state of each execution that ended.
+    pub(crate) lasts: BTreeMap<Birth, Living>,
+    pub(crate) attempts: BTreeMap<(Birth, u32), AttemptRow>,
+    payloads: BTreeSet<Birth>,
     tokens: BTreeSet<LeaseToken>,
 }
 
@@ -47,48 +33,60 @@ impl Audit {
             shadow: State::new(SHARD),
             log: Vec::new(),
             ends: BTreeMap::new(),
+            lasts: BTreeMap::new(),
+            attempts: BTreeMap::new(),
+            payloads: BTreeSet::new(),
             tokens: BTreeSet::new(),
         }
     }
 
-    /// Follows a fact: it must fit the second fold, move nothing illegally, and end nothing twice.
+    /// Follows a decision: its fact must fit the second fold, move nothing illegally and end
+    /// nothing twice, and its rows must be those that the fact calls for.
     pub(crate) fn follow(&mut self, decided: Decided) {
         let fact = &decided.fact;
         assert!(
             fact.at_ms >= self.shadow.last_at_ms(),
             "logged time decreased: {fact:?}"
         );
-        let birth = birth_of(&fact.kind);
-        let before = birth.and_then(|birth| self.shadow.living(birth));
+        let change = fact.kind.as_execution();
+        let before = change.and_then(|change| self.shadow.living(change.birth));
         let last = self.shadow.apply(fact).expect("a decided fact folds");
-        assert_eq!(
-            decided.last, last,
-            "the live fold and the second one ended it alike"
-        );
-        if let Some(birth) = birth {
+        if let Some(change) = change {
             assert!(
-                !self.ends.contains_key(&birth),
+                !self.ends.contains_key(&change.birth),
                 "something followed an end: {fact:?}"
             );
-            let after = self.shadow.living(birth);
-            check_move(&fact.kind, before.as_ref(), after.as_ref());
+            let after = self.shadow.living(change.birth);
+            check_move(&change.change, before.as_ref(), after.as_ref());
+            if let ExecutionChange::Leased { holding, .. } = &change.change {
+                assert!(self.tokens.insert(holding.token), "a token came twice");
+            }
         }
-        if let FactKind::Leased { holding, .. } = &fact.kind {
-            assert!(self.tokens.insert(holding.token), "a token came twice");
-        }
-        if let (FactKind::Ended(ended), Some(last)) = (&fact.kind, last) {
-            let (ended, at_ms) = ((**ended).clone(), fact.at_ms);
-            check_end(&ended, &last, at_ms);
-            self.ends.insert(
-                ended.birth,
-                End {
-                    ended,
-                    last: *last,
-                    at_ms,
-                },
-            );
+        check_rows(&decided, before.as_ref(), last.as_deref());
+        self.lasts.extend(last.map(|last| (last.id.birth, *last)));
+        for row in decided.rows {
+            self.keep(row);
         }
         self.log.push(decided.fact);
+    }
+
+    fn keep(&mut self, row: Row) {
+        match row {
+            Row::Payload(row) => assert!(self.payloads.insert(row.id.birth), "a second payload"),
+            Row::Ending(row) => {
+                let birth = row.id.birth;
+                assert!(self.payloads.contains(&birth), "an end without a payload");
+                assert!(self.ends.insert(birth, *row).is_none(), "a second end");
+            }
+            Row::Attempt(row) => {
+                let key = (row.birth, row.ordinal);
+                assert!(self.attempts.insert(key, *row).is_none(), "a second row");
+            }
+            Row::AttemptDropped { birth, ordinal } => {
+                assert!(self.attempts.remove(&(birth, ordinal)).is_some());
+            }
+            Row::Request(_) => {}
+        }
     }
 
     /// Memory is a fold of the log, permits are live leases, and soft state follows both.
@@ -135,61 +133,97 @@ pub(crate) fn assert_same(expected: &State, actual: &State) {
     assert_eq!(expected.next_birth(), actual.next_birth());
     assert_eq!(expected.last_at_ms(), actual.last_at_ms());
     assert_eq!(expected.holdings(), actual.holdings());
-    assert_eq!(expected.first_timer(), actual.first_timer());
+    assert_eq!(
+        expected.timers().collect::<Vec<_>>(),
+        actual.timers().collect::<Vec<_>>()
+    );
     assert_eq!(limits(expected), limits(actual));
 }
 
 fn limits(state: &State) -> BTreeSet<String> {
-    state
-        .limits_set()
-        .iter()
-        .map(|limit| format!("{limit:?}"))
-        .collect()
+    let limits = state.limits_after(None);
+    limits.map(|(_, limit)| format!("{limit:?}")).collect()
 }
 
-fn birth_of(kind: &FactKind) -> Option<Birth> {
-    match kind {
-        FactKind::Enqueued(living) | FactKind::Carried(living) => Some(living.id.birth),
-        FactKind::Ended(ended) => Some(ended.birth),
-        FactKind::Due(birth)
-        | FactKind::Leased { birth, .. }
-        | FactKind::Requeued { birth, .. }
-        | FactKind::CancelRequested { birth, .. } => Some(*birth),
-        _ => None,
-    }
-}
-
-fn check_move(kind: &FactKind, before: Option<&Living>, after: Option<&Living>) {
-    match (kind, before, after) {
-        (FactKind::Enqueued(_), None, Some(after)) => {
+fn check_move(change: &ExecutionChange, before: Option<&Living>, after: Option<&Living>) {
+    match (change, before, after) {
+        (ExecutionChange::Enqueued(_), None, Some(after)) => {
             assert_eq!(1, after.progress.version);
             assert!(matches!(
                 after.progress.phase,
                 Phase::Pending | Phase::Ready
             ));
         }
-        (FactKind::Carried(_), Some(before), Some(after)) => assert_eq!(before, after),
-        (FactKind::CancelRequested { .. }, Some(before), Some(after)) => {
+        (ExecutionChange::Carried(_), Some(before), Some(after)) => assert_eq!(before, after),
+        (ExecutionChange::CancelRequested { .. }, Some(before), Some(after)) => {
             assert_eq!(Phase::Running, before.progress.phase);
             check_change(before, after);
         }
-        (FactKind::Ended(ended), Some(before), None) => {
+        (ExecutionChange::Ended(ended), Some(before), None) => {
             let from = before.progress.phase.task_state();
             assert!(
                 may_end(from, TaskState::of_end(ended.status)),
                 "{from:?} to {ended:?}"
             );
         }
-        (_, Some(before), Some(after)) => {
+        (
+            ExecutionChange::Due
+            | ExecutionChange::Leased { .. }
+            | ExecutionChange::Requeued { .. },
+            Some(before),
+            Some(after),
+        ) => {
             let moved = [before, after].map(|one| one.progress.phase.task_state());
             assert!(
                 moved[0].can_transition_to(moved[1]),
-                "{moved:?} by {kind:?}"
+                "{moved:?} by {change:?}"
             );
             check_change(before, after);
         }
-        _ => panic!("{kind:?} led from {before:?} to {after:?}"),
+        _ => panic!("{change:?} led from {before:?} to {after:?}"),
     }
+}
+
+/// The rows of a decision are those that its fact calls for, and no others.
+fn check_rows(decided: &Decided, before: Option<&Living>, last: Option<&Living>) {
+    let rows = &decided.rows;
+    match &decided.fact.kind {
+        FactKind::Execution(fact) => match &fact.change {
+            ExecutionChange::Enqueued(living) => {
+                assert!(matches!(rows[0], Row::Payload(_)), "{rows:?}");
+                assert_eq!(1 + usize::from(living.request.is_some()), rows.len());
+            }
+            ExecutionChange::Ended(_) => {
+                let [Row::Ending(row)] = &rows[..] else {
+                    panic!("an end has one row: {rows:?}")
+                };
+                check_end(row, before, last.expect("an end has a last state"));
+            }
+            ExecutionChange::Requeued { cause, .. } => {
+                let Some(Row::Attempt(row)) = rows.first() else {
+                    panic!("an ended lease has a row: {rows:?}")
+                };
+                check_attempt(row, before.expect("it was held"));
+                assert_eq!(*cause, row.cause);
+                assert_eq!(1 + usize::from(row.ordinal > KEPT_ATTEMPTS), rows.len());
+            }
+            ExecutionChange::Carried(_)
+            | ExecutionChange::Due
+            | ExecutionChange::Leased { .. }
+            | ExecutionChange::CancelRequested { .. } => assert!(rows.is_empty(), "{rows:?}"),
+        },
+        FactKind::Request(_) => assert!(matches!(rows[..], [Row::Request(_)]), "{rows:?}"),
+        FactKind::Tenant(_) | FactKind::Log(_) => assert!(rows.is_empty(), "{rows:?}"),
+    }
+}
+
+fn check_attempt(row: &AttemptRow, before: &Living) {
+    let progress = &before.progress;
+    let holding = progress.holding.as_ref().expect("it was held");
+    assert_eq!(holding.worker, row.worker);
+    assert_eq!(progress.attempt, row.ordinal);
+    assert_eq!(progress.started_at_ms, Some(row.started_at_ms));
+    assert_eq!(row.cause.has_error(), row.error.is_some());
 }
 
 /// A failure passes through `Failed` on its way to the dead letters.
@@ -216,21 +250,21 @@ fn check_change(before: &Living, after: &Living) {
     );
 }
 
-fn check_end(ended: &Ended, last: &Living, at_ms: u64) {
-    let failed = matches!(ended.status, Status::Failed | Status::Timeout);
-    assert!(ended.status.is_finished());
+fn check_end(row: &EndingRow, before: Option<&Living>, last: &Living) {
+    let failed = matches!(row.status, Status::Failed | Status::Timeout);
+    assert!(row.status.is_finished());
     assert_eq!(
-        ended.status == Status::Completed,
-        ended.output.is_some(),
-        "{ended:?}"
+        row.status == Status::Completed,
+        row.output.is_some(),
+        "{row:?}"
     );
-    assert_eq!(failed, ended.error.is_some(), "{ended:?}");
-    assert!(
-        last.progress
-            .started_at_ms
-            .is_none_or(|started| started <= at_ms)
-    );
-    assert!(last.progress.holding.is_none(), "an end ends the lease");
+    assert_eq!(failed, row.error.is_some(), "{row:?}");
+    let held = before.is_some_and(|before| before.progress.holding.is_some());
+    assert_eq!(held, row.ended_lease);
+    assert_eq!(last.progress, row.progress);
+    let started = row.progress.started_at_ms;
+    assert!(started.is_none_or(|started| started <= row.ended_at_ms));
+    assert!(row.progress.holding.is_none(), "an end ends the lease");
 }
 
 /// Every count is what the slots and leases say.
@@ -271,5 +305,15 @@ fn check_permits(state: &State) {
     }
     for key in 0..u32::try_from(tenants.len()).expect("few tenants") {
         assert_eq!(state.counts(key).running, tenants.tenant(key).running);
+    }
+}
+
+/// What a store would read of an execution that is over.
+pub(crate) fn finished(end: &EndingRow) -> Finished {
+    Finished {
+        id: end.id,
+        tenant: end.tenant.clone(),
+        status: end.status,
+        outcome: end.progress.outcome,
     }
 }

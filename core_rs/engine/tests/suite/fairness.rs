@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use backlane_engine::Engine;
 use backlane_engine::command::{Held, Known, NewExecution, OfferKey, Taker};
 use backlane_engine::decide::Speaker;
+use backlane_engine::fact::Actor;
 use backlane_engine::reply::Granted;
 use backlane_engine::rules::access::Principal;
 use backlane_engine::rules::limits::Limits;
@@ -55,10 +56,10 @@ impl Fleet {
         let new: NewExecution = new_execution(tenant, "work");
         for _ in 0..many {
             self.engine
-                .enqueue(&new, &Known::default(), self.now)
+                .enqueue(new.clone(), &Known::default(), self.now)
                 .expect("it is taken");
         }
-        self.engine.take_facts();
+        self.engine.take_decided();
     }
 
     /// Worker time by tenant over so many milliseconds.
@@ -89,9 +90,10 @@ impl Fleet {
             worker,
             offer: self.offer,
             duration_ms: 3_600_000,
+            principal: "".into(),
             stream: None,
         };
-        let granted = self.engine.lease(&taker, self.now)?;
+        let granted = self.engine.lease(&taker, 7, self.now)?;
         let living = self.engine.state().living(granted.birth)?;
         let tenant = living.tenant.to_string();
         let until_ms = self.now.mono_ms + self.run_ms[&*tenant];
@@ -132,7 +134,7 @@ impl Fleet {
                 settled.expect("its own lease");
             }
         }
-        self.engine.take_facts();
+        self.engine.take_decided();
     }
 }
 
@@ -193,7 +195,8 @@ fn no_worker_idles_while_anybody_has_work() {
     let mut fleet = Fleet::new(3, &[("a", 100), ("limited", 100)]);
     fleet
         .engine
-        .set_limit("limited".into(), None, Some(1), fleet.now);
+        .set_limit(Actor::engine(), "limited".into(), None, Some(1), fleet.now)
+        .expect("a limit can be set");
     fleet.enqueue("a", 1_000);
     fleet.enqueue("limited", 1_000);
     let shares = fleet.run(10_000);

@@ -4,7 +4,7 @@
 
 use backlane_engine::command::{Held, Known, StreamKey, Taker};
 use backlane_engine::decide::Speaker;
-use backlane_engine::fact::{FactKind, RequeueCause};
+use backlane_engine::fact::{ExecutionChange, RequeueCause};
 use backlane_engine::reply::{Granted, Notice};
 use backlane_engine::rules::access::Principal;
 use backlane_engine::rules::limits::Limits;
@@ -27,11 +27,12 @@ fn lease_on_stream(world: &mut World, period_ms: u64) -> Granted {
         worker,
         offer: key,
         duration_ms: period_ms,
+        principal: "".into(),
         stream,
     };
     let granted = world
         .engine
-        .lease(&taker, world.now)
+        .lease(&taker, world.now.mono_ms, world.now)
         .expect("something is ready");
     world.settle();
     world.engine.acknowledge(&held(world, &granted));
@@ -45,9 +46,13 @@ fn world_with_one() -> World {
 }
 
 fn causes(world: &World) -> Vec<RequeueCause> {
-    let kinds = world.audit.log.iter().map(|fact| &fact.kind);
-    let causes = kinds.filter_map(|kind| match kind {
-        FactKind::Requeued { cause, .. } => Some(*cause),
+    let changes = world
+        .audit
+        .log
+        .iter()
+        .filter_map(|fact| fact.kind.as_execution());
+    let causes = changes.filter_map(|fact| match &fact.change {
+        ExecutionChange::Requeued { cause, .. } => Some(*cause),
         _ => None,
     });
     causes.collect()

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use backlane_engine::command::{DedupPolicy, Held, NewExecution, OfferSpec, Report};
 use backlane_engine::error::Refusal;
-use backlane_engine::fact::{FactKind, Living, OutcomeKind};
+use backlane_engine::fact::{FactKind, Living, LogFact, OutcomeKind};
 use backlane_engine::reply::Settled;
 use backlane_engine::rules::access::TenantScope;
 use backlane_engine::rules::id::{Birth, LeaseToken};
@@ -86,7 +86,7 @@ impl Model {
         new.not_before_ms = at(new.not_before_ms);
         new.start_deadline_ms = at(new.start_deadline_ms);
         new.deadline_ms = at(new.deadline_ms);
-        let same_key = |one: &&Living| one.tenant == new.tenant && one.dedup_key == new.dedup_key;
+        let same_key = |one: &&Living| *one.tenant == *new.tenant && one.dedup_key == new.dedup_key;
         let living = self.living();
         let holder = living
             .iter()
@@ -243,7 +243,7 @@ impl Model {
         };
         let before = self.world.engine.state().living(birth);
         let tenant = before.as_ref().map_or_else(
-            || self.world.audit.ends[&birth].last.tenant.clone(),
+            || self.world.audit.ends[&birth].tenant.clone(),
             |before| before.tenant.clone(),
         );
         let answer = self.world.cancel(&tenant, self.world.id(birth));
@@ -286,7 +286,8 @@ impl Model {
     /// A log that begins anywhere up to a whole round leads to the same state.
     fn check_trimmed(&self, from: usize) {
         let log = &self.world.audit.log;
-        assert!(matches!(log[from].kind, FactKind::RoundBegan { .. }));
+        let begins = &log[from].kind;
+        assert!(matches!(begins, FactKind::Log(LogFact::RoundBegan { .. })));
         for first in [from, from.saturating_sub(2), from / 2] {
             assert_same(self.world.engine.state(), &refold(&log[first..]));
         }

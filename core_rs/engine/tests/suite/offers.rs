@@ -17,9 +17,10 @@ fn leased(world: &mut World, offer: u32) -> Option<u64> {
         worker: "w1".into(),
         offer,
         duration_ms: 30_000,
+        principal: "".into(),
         stream: None,
     };
-    let granted = world.engine.lease(&taker, world.now);
+    let granted = world.engine.lease(&taker, world.now.mono_ms, world.now);
     world.settle();
     granted.map(|granted| granted.birth)
 }

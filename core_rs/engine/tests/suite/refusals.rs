@@ -10,13 +10,14 @@ use backlane_engine::rules::id::ExecutionId;
 use backlane_engine::rules::limits::Limits;
 use backlane_engine::rules::status::{ActorKind, Status};
 
-use crate::world::{START_MS, World, completed, failed, held, new_execution, offer};
+use crate::world::{START_MS, World, completed, failed, held, new_execution, offer, visible};
 
 fn principal(tenant: &str) -> Principal {
     let tenants = TenantScope::Only([tenant.into()].into());
     Principal {
         name: "somebody".into(),
         tenants,
+        ..Principal::default()
     }
 }
 
@@ -46,7 +47,7 @@ fn overdue() -> (World, Held) {
 fn cancel(world: &mut World, tenant: &str, id: ExecutionId) -> Result<(), Refusal> {
     let actor = Actor::named(ActorKind::Client, "");
     let cancel = Cancel {
-        tenant: tenant.into(),
+        tenant: visible(tenant),
         id,
         actor,
     };
@@ -103,7 +104,7 @@ fn whoever_may_not_see_it_cannot_tell_that_it_just_ended() {
         &completed()
     )));
     assert!(is_not_found(&cancel(&mut world, "blue", lease.id)));
-    assert_eq!(0, world.engine.take_facts().len(), "nor did it touch it");
+    assert_eq!(0, world.engine.take_decided().len(), "nor did it touch it");
 }
 
 #[test]
@@ -119,7 +120,7 @@ fn a_guessed_id_is_not_found() {
     };
     assert!(is_not_found(&report(&mut world, &guess, &completed())));
     assert!(is_not_found(&cancel(&mut world, "acme", guessed)));
-    assert_eq!(0, world.engine.take_facts().len());
+    assert_eq!(0, world.engine.take_decided().len());
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Request ids that only the store knows: what the engine asks to be read, and what it makes of
 //! the answers.
 
-use backlane_engine::command::{Known, KnownRequest, Needs, NewExecution, Request};
+use backlane_engine::command::{Known, KnownRequest, Needs, NewExecution, Read, Request};
 use backlane_engine::error::Refusal;
 use backlane_engine::fact::{Births, RequestKey};
 use backlane_engine::rules::limits::Limits;
@@ -40,7 +40,7 @@ fn forgetful() -> World {
 fn known(births: Births) -> Known {
     let read = KnownRequest { body: BODY, births };
     Known {
-        requests: [(KEY, Some(read))].into(),
+        requests: [(KEY, Read::Found(read))].into(),
         ..Known::default()
     }
 }
@@ -64,7 +64,9 @@ fn what_only_the_store_can_tell_is_asked_for_step_by_step() {
         ..Needs::default()
     };
     assert_eq!(then_records, needs(&known));
-    known.finished.extend([(41, None), (43, None)]);
+    known
+        .finished
+        .extend([(41, Read::Absent), (43, Read::Absent)]);
     assert!(needs(&known).is_empty());
 }
 
@@ -75,8 +77,8 @@ fn an_id_whose_execution_was_removed_says_so() {
         first: 41,
         count: 1,
     });
-    known.finished.insert(41, None);
-    let answer = world.engine.enqueue(&new(), &known, world.now);
+    known.finished.insert(41, Read::Absent);
+    let answer = world.engine.enqueue(new(), &known, world.now);
     assert_eq!(
         Err(Refusal::ExecutionDeleted {
             request_id: "r1".into()
@@ -89,10 +91,10 @@ fn an_id_whose_execution_was_removed_says_so() {
 fn an_id_the_store_does_not_know_is_new() {
     let mut world = forgetful();
     let known = Known {
-        requests: [(KEY, None)].into(),
+        requests: [(KEY, Read::Absent)].into(),
         ..Known::default()
     };
-    let made = world.engine.enqueue(&new(), &known, world.now);
+    let made = world.engine.enqueue(new(), &known, world.now);
     assert_eq!(Ok(false), made.map(|made| made.existing));
 }
 

@@ -1,6 +1,6 @@
 //! Rounds: the living are carried, and the log before may go.
 
-use backlane_engine::fact::FactKind;
+use backlane_engine::fact::{ExecutionChange, FactKind};
 use backlane_engine::fold;
 use backlane_engine::rules::limits::Limits;
 use backlane_engine::state::{Impossible, State};
@@ -114,7 +114,9 @@ fn what_was_carried_otherwise_than_the_log_made_it_is_damage() {
     world.engine.carry(10, world.now);
     world.settle();
     let mut log = world.audit.log.clone();
-    if let Some(FactKind::Carried(living)) = log.last_mut().map(|fact| &mut fact.kind) {
+    if let Some(FactKind::Execution(fact)) = log.last_mut().map(|fact| &mut fact.kind)
+        && let ExecutionChange::Carried(living) = &mut fact.change
+    {
         living.priority += 1;
     }
     let mut state = State::new(SHARD);

@@ -15,7 +15,7 @@ use crate::audit::{assert_same, refold};
 use crate::script::{Line, Word, duration, find, instant};
 use crate::view::{relative, show};
 use crate::words::{Answer, dedup_policy, failure, refused, request, set_retry};
-use crate::world::{World, new_execution, offer};
+use crate::world::{World, new_execution, offer, visible};
 
 pub(crate) struct Stage {
     pub(crate) world: World,
@@ -127,7 +127,7 @@ impl Stage {
     fn set(&self, new: &mut NewExecution, key: &str, value: &str) {
         let at = || Some(instant(value, self.world.now.wall_ms));
         match key {
-            "tenant" => new.tenant = value.into(),
+            "tenant" => new.tenant = visible(value),
             "callable" => new.callable = value.into(),
             "priority" => new.priority = value.parse().expect("0 to 255"),
             "timeout" => new.policy.timeout_ms = duration(value),
@@ -286,7 +286,7 @@ impl Stage {
             .expect("a number");
         let tenant = line.get("tenant").unwrap_or("acme");
         let (engine, now) = (&self.world.engine, self.world.now);
-        let next = engine.peek(tenant, &offer(&callables), most, now);
+        let next = engine.peek(&visible(tenant), &offer(&callables), most, now);
         let words: Vec<_> = next.into_iter().map(|birth| self.name_of(birth)).collect();
         if words.is_empty() {
             Answer::word("nothing")

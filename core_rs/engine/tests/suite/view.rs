@@ -2,7 +2,8 @@
 //!
 //! Owns the words. Refuses to know the messages: it reads what the engine keeps.
 
-use backlane_engine::fact::{Actor, Ended, Living};
+use backlane_engine::fact::{Actor, Living};
+use backlane_engine::row::EndingRow;
 use backlane_engine::rules::id::Birth;
 use backlane_engine::rules::retry::Category;
 use backlane_engine::rules::status::{ActorKind, EndReason, Status, TaskState, duration_ms};
@@ -13,8 +14,7 @@ const NONE: &str = "none";
 
 struct View {
     last: Living,
-    ended: Option<Ended>,
-    ended_at_ms: Option<u64>,
+    ended: Option<EndingRow>,
 }
 
 /// The value of a field, `none` where it is absent.
@@ -22,6 +22,7 @@ pub(crate) fn show(world: &World, birth: Birth, key: &str) -> String {
     let view = view(world, birth);
     let relative = |at_ms: Option<u64>| at_ms.map(|at_ms| relative(at_ms, world.now.wall_ms));
     let (living, progress) = (&view.last, &view.last.progress);
+    let ended_at_ms = view.ended.as_ref().map(|ended| ended.ended_at_ms);
     let shown = match key {
         "tenant" => Some(living.tenant.to_string()),
         "callable" => Some(living.callable.to_string()),
@@ -34,9 +35,10 @@ pub(crate) fn show(world: &World, birth: Birth, key: &str) -> String {
         "updated" => relative(Some(progress.updated_at_ms)),
         "started" => relative(progress.started_at_ms),
         "next_attempt" => relative(progress.next_attempt_at_ms),
-        "completed" => relative(view.ended_at_ms),
-        "duration" => duration_ms(progress.started_at_ms, view.ended_at_ms)
-            .map(|duration| format!("{duration}ms")),
+        "completed" => relative(ended_at_ms),
+        "duration" => {
+            duration_ms(progress.started_at_ms, ended_at_ms).map(|duration| format!("{duration}ms"))
+        }
         "engine.spent" => Some(progress.spent.to_string()),
         "engine.losses" => Some(progress.losses.to_string()),
         "engine.task" => Some(task_name(task(&view)).to_owned()),
@@ -62,19 +64,10 @@ fn show_end(view: &View, key: &str) -> Option<String> {
 }
 
 fn view(world: &World, birth: Birth) -> View {
-    if let Some(last) = world.engine.state().living(birth) {
-        return View {
-            last,
-            ended: None,
-            ended_at_ms: None,
-        };
-    }
-    let end = &world.audit.ends[&birth];
-    let (last, ended) = (end.last.clone(), Some(end.ended.clone()));
+    let living = world.engine.state().living(birth);
     View {
-        last,
-        ended,
-        ended_at_ms: Some(end.at_ms),
+        last: living.unwrap_or_else(|| world.audit.lasts[&birth].clone()),
+        ended: world.audit.ends.get(&birth).cloned(),
     }
 }
 
@@ -132,6 +125,7 @@ fn reason_name(reason: EndReason) -> &'static str {
         EndReason::Cascade => "cascade",
         EndReason::Replaced => "replaced",
         EndReason::DependencyFailed => "dependency_failed",
+        EndReason::DataDamaged => "data_damaged",
     }
 }
 

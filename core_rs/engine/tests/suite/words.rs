@@ -121,6 +121,9 @@ pub(crate) fn refused(refusal: &Refusal) -> Answer {
         Refusal::QueueFull { .. } => answer("QUEUE_FULL"),
         Refusal::DiskFull => answer("DISK_FULL"),
         Refusal::Draining => answer("DRAINING"),
+        Refusal::RoleDenied { .. } => Answer::word("PERMISSION_DENIED"),
+        Refusal::SetAside { .. } => Answer::word("INTERNAL"),
+        Refusal::DataDamaged { .. } => Answer::word("DATA_DAMAGED"),
         Refusal::PermissionDenied { .. } => answer("PERMISSION_DENIED"),
     }
 }

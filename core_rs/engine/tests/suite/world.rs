@@ -8,20 +8,22 @@ use std::sync::Arc;
 
 use backlane_engine::Engine;
 use backlane_engine::command::{
-    Cancel, DedupPolicy, Failure, Held, Known, NewExecution, OfferSpec, Report, Request, Taker,
+    Cancel, DedupPolicy, Failure, Held, IdRandom, Known, NewExecution, OfferSpec, Read, Report,
+    Request, Taker,
 };
 use backlane_engine::decide::Speaker;
 use backlane_engine::error::Refusal;
 use backlane_engine::fact::{Actor, Policy};
 use backlane_engine::reply::{Granted, Made, Settled};
-use backlane_engine::rules::access::{Principal, TenantScope};
+use backlane_engine::row::Payload;
+use backlane_engine::rules::access::{Principal, TenantScope, VisibleTenant};
 use backlane_engine::rules::id::{Birth, ExecutionId};
 use backlane_engine::rules::limits::{Limits, RELEASE_PAUSE_MS};
 use backlane_engine::rules::retry::{Category, Retry, Strategy};
 use backlane_engine::rules::status::ActorKind;
 use backlane_engine::time::Now;
 
-use crate::audit::Audit;
+use crate::audit::{Audit, finished as finished_of};
 
 pub(crate) const START_MS: u64 = 1_800_000_000_000;
 pub(crate) const LEASE_MS: u64 = 30_000;
@@ -32,6 +34,7 @@ pub(crate) struct World {
     pub(crate) now: Now,
     pub(crate) limits: Limits,
     epoch: u64,
+    random: u64,
     pauses: BTreeMap<(Birth, Arc<str>), u64>,
 }
 
@@ -49,13 +52,14 @@ impl World {
             now,
             limits,
             epoch: 1,
+            random: 0,
             pauses: BTreeMap::new(),
         }
     }
 
     /// Ends a step: takes what was decided into the log and audits everything.
     pub(crate) fn settle(&mut self) {
-        for decided in self.engine.take_facts() {
+        for decided in self.engine.take_decided() {
             self.audit.follow(decided);
         }
         self.audit.check(&self.engine);
@@ -102,7 +106,7 @@ impl World {
     /// What a store would have read for a command.
     fn known(&self) -> Known {
         let finished = self.audit.ends.iter();
-        let finished = finished.map(|(birth, end)| (*birth, Some(end.finished())));
+        let finished = finished.map(|(birth, end)| (*birth, Read::Found(finished_of(end))));
         Known {
             finished: finished.collect(),
             requests: BTreeMap::new(),
@@ -111,7 +115,7 @@ impl World {
 
     pub(crate) fn enqueue(&mut self, new: &NewExecution) -> Result<Made, Refusal> {
         self.tick();
-        let made = self.engine.enqueue(new, &self.known(), self.now);
+        let made = self.engine.enqueue(new.clone(), &self.known(), self.now);
         self.settle();
         made
     }
@@ -128,7 +132,7 @@ impl World {
         self.tick();
         let made = self
             .engine
-            .enqueue_batch(items, request, &self.known(), self.now);
+            .enqueue_batch(items.to_vec(), request, &self.known(), self.now);
         self.settle();
         made
     }
@@ -165,9 +169,11 @@ impl World {
             worker: worker.into(),
             offer: key,
             duration_ms,
+            principal: "".into(),
             stream: None,
         };
-        let granted = self.engine.lease(&taker, self.now);
+        self.random += 1;
+        let granted = self.engine.lease(&taker, self.random, self.now);
         self.engine.release_offer(key);
         self.settle();
         granted
@@ -208,7 +214,7 @@ impl World {
         self.tick();
         let actor = Actor::named(ActorKind::Client, "");
         let cancel = Cancel {
-            tenant: tenant.into(),
+            tenant: visible(tenant),
             id,
             actor,
         };
@@ -219,8 +225,12 @@ impl World {
 
     pub(crate) fn set_limit(&mut self, tenant: &str, callable: Option<&str>, most: Option<u32>) {
         self.tick();
-        self.engine
-            .set_limit(tenant.into(), callable.map(Into::into), most, self.now);
+        let (tenant, callable) = (tenant.into(), callable.map(Into::into));
+        let actor = Actor::of(ActorKind::Operator);
+        let set = self
+            .engine
+            .set_limit(actor, tenant, callable, most, self.now);
+        assert_eq!(Ok(()), set);
         self.settle();
     }
 
@@ -231,7 +241,7 @@ impl World {
     }
 
     pub(crate) fn id(&self, birth: Birth) -> ExecutionId {
-        let ended = || self.audit.ends.get(&birth).map(|end| end.last.id);
+        let ended = || self.audit.ends.get(&birth).map(|end| end.id);
         self.engine
             .state()
             .id(birth)
@@ -240,9 +250,16 @@ impl World {
     }
 }
 
+/// A tenant as a caller without an identity sees it.
+pub(crate) fn visible(tenant: &str) -> VisibleTenant {
+    Principal::default()
+        .sees(tenant)
+        .expect("every tenant is in scope")
+}
+
 pub(crate) fn new_execution(tenant: &str, callable: &str) -> NewExecution {
     NewExecution {
-        tenant: tenant.into(),
+        tenant: visible(tenant),
         callable: callable.into(),
         priority: 50,
         policy: Policy {
@@ -256,8 +273,12 @@ pub(crate) fn new_execution(tenant: &str, callable: &str) -> NewExecution {
         request: None,
         dedup_key: None,
         dedup_policy: DedupPolicy::default(),
-        payload_bytes: 10,
-        random: 77,
+        payload: Payload::default(),
+        actor: Actor::of(ActorKind::Client),
+        random: IdRandom {
+            salt: 5,
+            random: 77,
+        },
     }
 }
 

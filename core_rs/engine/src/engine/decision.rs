@@ -1,0 +1,184 @@
+//! Decisions: a fact before it is applied, with what its rows need.
+//!
+//! Owns the way from a decision to rows. Refuses to decide anything and to apply anything.
+
+use crate::fact::{
+    Actor, Births, Entity, ErrorRecord, ExecutionChange, ExecutionFact, Fact, FactKind, Living,
+    RequestFact, RequestKey, RequeueCause,
+};
+use crate::row::{
+    AttemptRow, Bytes, EndingRow, KEPT_ATTEMPTS, Payload, PayloadRow, RequestRow, Row,
+};
+use crate::state::State;
+
+/// A fact that was decided, and what its rows hold besides.
+#[derive(Debug)]
+pub(crate) struct Decision {
+    pub(crate) actor: Actor,
+    pub(crate) cause: Option<Entity>,
+    pub(crate) kind: FactKind,
+    pub(crate) contents: Contents,
+}
+
+/// What goes into rows and not into the fact.
+#[derive(Debug, Default)]
+pub(crate) struct Contents {
+    pub(crate) payload: Option<Payload>,
+    pub(crate) output: Option<Bytes>,
+    pub(crate) error: Option<Box<ErrorRecord>>,
+}
+
+impl Decision {
+    /// A fact that brings no contents for rows.
+    pub(crate) fn of(actor: Actor, kind: FactKind) -> Self {
+        Self {
+            actor,
+            cause: None,
+            kind,
+            contents: Contents::default(),
+        }
+    }
+
+    /// The same decision, as a consequence of another entity's change.
+    pub(crate) fn because_of(self, cause: Entity) -> Self {
+        let cause = Some(cause);
+        Self { cause, ..self }
+    }
+
+    /// The same decision with contents for its rows.
+    pub(crate) fn with(self, contents: Contents) -> Self {
+        Self { contents, ..self }
+    }
+
+    /// The same decision with an error for its row.
+    pub(crate) fn with_error(self, error: Box<ErrorRecord>) -> Self {
+        let error = Some(error);
+        self.with(Contents {
+            error,
+            ..Contents::default()
+        })
+    }
+}
+
+/// The rows of a fact that was just applied. `held` says whether the execution was under a lease
+/// before, and `last` is the last state of an execution that the fact ended.
+pub(crate) fn rows_of(
+    state: &State,
+    fact: &Fact,
+    contents: Contents,
+    held: bool,
+    last: Option<Box<Living>>,
+) -> Vec<Row> {
+    match &fact.kind {
+        FactKind::Execution(change) => of_execution(state, change, fact, contents, (held, last)),
+        FactKind::Request(RequestFact { request, births }) => {
+            vec![request_row(*request, births.clone(), fact.at_ms)]
+        }
+        FactKind::Tenant(_) | FactKind::Log(_) => Vec::new(),
+    }
+}
+
+fn of_execution(
+    state: &State,
+    fact: &ExecutionFact,
+    envelope: &Fact,
+    contents: Contents,
+    (held, last): (bool, Option<Box<Living>>),
+) -> Vec<Row> {
+    match &fact.change {
+        ExecutionChange::Enqueued(living) => of_birth(living, contents, envelope.at_ms),
+        ExecutionChange::Requeued { cause, .. } => {
+            of_attempt(state, fact, *cause, contents.error, envelope.at_ms)
+        }
+        ExecutionChange::Ended(ended) => {
+            let row = last.map(|last| {
+                let actor = &envelope.actor;
+                Row::Ending(Box::new(EndingRow {
+                    id: last.id,
+                    tenant: last.tenant,
+                    status: ended.status,
+                    reason: ended.reason,
+                    actor: actor_of_end(actor, last.progress.last_worker.as_deref()),
+                    ended_at_ms: envelope.at_ms,
+                    ended_lease: held,
+                    output: contents.output,
+                    error: contents.error,
+                    progress: last.progress,
+                }))
+            });
+            row.into_iter().collect()
+        }
+        ExecutionChange::Carried(_)
+        | ExecutionChange::Due
+        | ExecutionChange::Leased { .. }
+        | ExecutionChange::CancelRequested { .. } => Vec::new(),
+    }
+}
+
+/// Readers of an ending see the holder by the worker's id; the fact leaves that to the lease.
+fn actor_of_end(actor: &Actor, holder: Option<&str>) -> Actor {
+    if *actor == Actor::holder() {
+        return Actor::named(actor.kind, holder.unwrap_or_default());
+    }
+    actor.clone()
+}
+
+fn of_birth(living: &Living, contents: Contents, at_ms: u64) -> Vec<Row> {
+    let payload = contents.payload.unwrap_or_default();
+    let mut rows = vec![Row::Payload(Box::new(PayloadRow {
+        id: living.id,
+        queued_at_ms: living.queued_at_ms,
+        payload,
+    }))];
+    rows.extend(living.request.map(|request| {
+        let births = Births::Run {
+            first: living.id.birth,
+            count: 1,
+        };
+        request_row(request, births, at_ms)
+    }));
+    rows
+}
+
+fn request_row(request: RequestKey, births: Births, at_ms: u64) -> Row {
+    Row::Request(Box::new(RequestRow {
+        at_ms,
+        request,
+        births,
+    }))
+}
+
+fn of_attempt(
+    state: &State,
+    fact: &ExecutionFact,
+    cause: RequeueCause,
+    error: Option<Box<ErrorRecord>>,
+    at_ms: u64,
+) -> Vec<Row> {
+    let birth = fact.birth;
+    let Some(slot) = state.slot(birth) else {
+        return Vec::new();
+    };
+    let worker = state
+        .extras(birth)
+        .and_then(|extras| extras.last_worker.clone());
+    // Every lease begins an attempt of its own, until executions can be suspended.
+    let ordinal = slot.attempt;
+    let mut rows = vec![Row::Attempt(Box::new(AttemptRow {
+        birth,
+        ordinal,
+        attempt: slot.attempt,
+        worker: worker.unwrap_or_default(),
+        started_at_ms: slot.started_at_ms,
+        ended_at_ms: at_ms,
+        cause,
+        error,
+    }))];
+    if let Some(dropped) = ordinal.checked_sub(KEPT_ATTEMPTS).filter(|last| *last > 0) {
+        rows.push(Row::AttemptDropped {
+            birth,
+            ordinal: dropped,
+        });
+    }
+    rows
+}

@@ -1,0 +1,107 @@
+//! Rounds: a walk over everything that lives, so that the log before the walk can be trimmed.
+//!
+//! Owns where the walk stands. Each entity is a column of the walk: tenants' limits first, then
+//! executions. Refuses to know when a round is due: the runtime does.
+
+use crate::engine::{Decided, Engine};
+use crate::fact::{Actor, ExecutionChange, Fact, FactKind, LogFact};
+use crate::rules::id::Birth;
+use crate::state::LimitKey;
+use crate::time::Now;
+
+/// Where a walk stands: what was carried last, or the beginning of a column.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Walk {
+    /// Among the limits of tenants.
+    Limits(Option<LimitKey>),
+    /// Among the executions: the next to carry has at least this birth number.
+    Executions(Birth),
+}
+
+/// A round that is under way.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Round {
+    walk: Walk,
+    // Executions that were born later are in the log after the round's beginning.
+    born_before: Birth,
+}
+
+impl Engine {
+    /// Begins a walk over everything that lives. Once the walk is over, the log before this call
+    /// may be trimmed.
+    pub fn begin_round(&mut self, now: Now) {
+        let next_birth = self.state.next_birth();
+        self.round = Some(Round {
+            walk: Walk::Limits(None),
+            born_before: next_birth,
+        });
+        self.carry_fact(FactKind::Log(LogFact::RoundBegan { next_birth }), now);
+    }
+
+    /// Carries at most so many entities. Returns whether the round is over.
+    pub fn carry(&mut self, most: usize, now: Now) -> bool {
+        let mut left = most;
+        while let Some(round) = self.round.filter(|_| left > 0) {
+            let carried = match round.walk {
+                Walk::Limits(after) => self.carry_limits(round, after, left, now),
+                Walk::Executions(from) => self.carry_executions(round, from, left, now),
+            };
+            left -= carried.min(left);
+        }
+        self.round.is_none()
+    }
+
+    fn carry_limits(
+        &mut self,
+        round: Round,
+        after: Option<LimitKey>,
+        most: usize,
+        now: Now,
+    ) -> usize {
+        let limits: Vec<_> = self.state.limits_after(after).take(most).collect();
+        let carried = limits.len();
+        let walk = match limits.last() {
+            Some((last, _)) if carried == most => Walk::Limits(Some(*last)),
+            _ => Walk::Executions(0),
+        };
+        self.round = Some(Round { walk, ..round });
+        for (_, limit) in limits {
+            self.carry_fact(FactKind::Tenant(limit), now);
+        }
+        carried
+    }
+
+    fn carry_executions(&mut self, round: Round, from: Birth, most: usize, now: Now) -> usize {
+        let births = self.state.slots().births_from(from);
+        let births: Vec<_> = births
+            .take_while(|birth| *birth < round.born_before)
+            .take(most)
+            .collect();
+        self.round = births.last().filter(|_| births.len() == most).map(|last| {
+            let walk = Walk::Executions(last + 1);
+            Round { walk, ..round }
+        });
+        for birth in &births {
+            if let Some(living) = self.state.living(*birth) {
+                let change = ExecutionChange::Carried(Box::new(living));
+                self.carry_fact(FactKind::execution(*birth, change), now);
+            }
+        }
+        births.len()
+    }
+
+    /// Logs what the state says already. Only the time of the state goes on.
+    fn carry_fact(&mut self, kind: FactKind, now: Now) {
+        let at_ms = self.at_ms(now);
+        self.state.pass_time(at_ms);
+        self.decided.push(Decided {
+            fact: Fact {
+                at_ms,
+                actor: Actor::engine(),
+                cause: None,
+                kind,
+            },
+            rows: Vec::new(),
+        });
+    }
+}

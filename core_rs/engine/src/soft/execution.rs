@@ -1,0 +1,140 @@
+//! Soft state of executions: what follows a fact about one, beyond the fold.
+//!
+//! Owns how holds, backoffs, pauses, charges and notices follow the facts. Refuses to decide
+//! facts.
+
+use crate::command::StreamKey;
+use crate::fact::{Entity, ExecutionChange, ExecutionFact, RequeueCause};
+use crate::reply::Notice;
+use crate::rules::id::{Birth, ExecutionId};
+use crate::rules::limits::{CANCEL_GRACE_MS, RELEASE_PAUSE_MS};
+use crate::soft::{About, Hold, Soft, Told};
+use crate::state::State;
+use crate::time::Now;
+
+impl Soft {
+    /// Follows a fact about an execution that was just applied.
+    pub(super) fn follow_execution(
+        &mut self,
+        state: &State,
+        fact: &ExecutionFact,
+        about: Option<About>,
+        now: Now,
+    ) {
+        let birth = fact.birth;
+        match &fact.change {
+            ExecutionChange::CancelRequested { .. } => self.cancel_requested(state, birth, now),
+            ExecutionChange::Requeued {
+                cause,
+                next_attempt_at_ms,
+            } => self.requeued(state, birth, *cause, *next_attempt_at_ms, about, now),
+            ExecutionChange::Due => {
+                self.backoffs.remove(&birth);
+                self.rearm(Entity::Execution(birth));
+            }
+            ExecutionChange::Ended(ended) => {
+                self.drop_hold(birth, about, ended.outcome.is_none(), now);
+                self.backoffs.remove(&birth);
+                self.pauses.remove(&birth);
+                self.wakes.set(Entity::Execution(birth), None);
+            }
+            // A lease begins in [`Self::leased`], which knows the taker.
+            ExecutionChange::Enqueued(_)
+            | ExecutionChange::Carried(_)
+            | ExecutionChange::Leased { .. } => {}
+        }
+        if let Some(about) = about {
+            self.publish(state, about.queue);
+        }
+    }
+
+    /// A lease was decided for a taker: its hold begins, its tenant is charged.
+    pub fn leased(&mut self, state: &State, birth: Birth, stream: Option<StreamKey>, now: Now) {
+        let (Some(slot), Some(holding)) = (state.slot(birth), state.holding(birth)) else {
+            return;
+        };
+        let attempt_ms = now.mono_ms.saturating_add(state.policy(slot).timeout_ms);
+        let mut hold = Hold::new(holding.duration_ms, attempt_ms, stream, now);
+        hold.token = Some(holding.token);
+        let tenant = state.tenants().queue(slot.queue).tenant;
+        hold.charged_us = self.fair.charge_estimate(tenant, slot.queue);
+        self.offers.pass_changed(tenant, &self.fair);
+        self.holds.insert(birth, hold);
+        self.rearm(Entity::Execution(birth));
+    }
+
+    fn requeued(
+        &mut self,
+        state: &State,
+        birth: Birth,
+        cause: RequeueCause,
+        next_attempt_at_ms: Option<u64>,
+        about: Option<About>,
+        now: Now,
+    ) {
+        self.drop_hold(birth, about, cause.outcome().is_none(), now);
+        if let Some(at_ms) = next_attempt_at_ms {
+            self.backoffs.insert(birth, now.mono_of(at_ms));
+        }
+        let worker = state
+            .extras(birth)
+            .and_then(|extras| extras.last_worker.clone());
+        if let (RequeueCause::Released, Some(worker)) = (cause, worker) {
+            let until = now.mono_ms + RELEASE_PAUSE_MS;
+            self.pauses.entry(birth).or_default().push((worker, until));
+        }
+        self.rearm(Entity::Execution(birth));
+    }
+
+    /// The hold ends: the tenant's charge becomes what it really used, and a holder that did not
+    /// end it itself is told.
+    fn drop_hold(&mut self, birth: Birth, about: Option<About>, tell: bool, now: Now) {
+        let Some(hold) = self.holds.remove(birth) else {
+            return;
+        };
+        let Some(about) = about else { return };
+        let used_us = now.mono_ms.saturating_sub(hold.leased_ms) * 1_000;
+        self.fair.settle(about.queue, hold.charged_us, used_us);
+        if tell {
+            self.tell(&hold, about.id, Notice::Lost);
+        }
+    }
+
+    fn tell(&mut self, hold: &Hold, id: ExecutionId, notice: Notice) {
+        if let (Some(stream), Some(token)) = (hold.stream, hold.token) {
+            self.told.push(Told {
+                stream,
+                id,
+                token,
+                notice,
+            });
+        }
+    }
+
+    fn cancel_requested(&mut self, state: &State, birth: Birth, now: Now) {
+        let Some(mut hold) = self.holds.get(birth).copied() else {
+            return;
+        };
+        hold.grace_ms = Some(now.mono_ms + CANCEL_GRACE_MS);
+        self.holds.replace(birth, hold);
+        if let Some(id) = state.id(birth) {
+            self.tell(&hold, id, Notice::Cancel);
+        }
+        self.rearm(Entity::Execution(birth));
+    }
+
+    /// Lifts the pauses that are over; answers whether any was.
+    pub fn lift_pauses(&mut self, birth: Birth, now: Now) -> bool {
+        let Some(pauses) = self.pauses.get_mut(&birth) else {
+            return false;
+        };
+        let before = pauses.len();
+        pauses.retain(|(_, until)| *until > now.mono_ms);
+        let lifted = pauses.len() < before;
+        if pauses.is_empty() {
+            self.pauses.remove(&birth);
+        }
+        self.rearm(Entity::Execution(birth));
+        lifted
+    }
+}
