@@ -5,10 +5,11 @@
 use std::error::Error;
 use std::path::Path;
 
-const FILES: [&str; 5] = [
+const FILES: [&str; 6] = [
     "backlane/v1/execution_service.proto",
     "backlane/v1/worker_service.proto",
     "backlane/log/v1/log.proto",
+    "backlane/log/v1/rows.proto",
     "google/rpc/code.proto",
     "google/rpc/error_details.proto",
 ];

@@ -1,54 +1,55 @@
 //! Requests that make executions.
 //!
-//! Owns their field rules and what is hashed of them. Refuses to know what becomes of them.
+//! Owns their field rules and the form in which payloads are kept. Refuses to know what becomes of
+//! the executions.
 
 use std::sync::Arc;
 
-use backlane_engine::command::{DedupPolicy, NewExecution, Request};
+use backlane_engine::command::{DedupPolicy, IdRandom, NewExecution, Request};
 use backlane_engine::error::Invalid;
-use backlane_engine::rules::access::Principal;
+use backlane_engine::fact::Actor;
+use backlane_engine::row::Payload;
+use backlane_engine::rules::access::{Principal, VisibleTenant};
 use backlane_engine::rules::id::{check_callable, check_name};
 use backlane_engine::rules::limits::{Limits, MAX_WAIT_MS};
-use backlane_engine::rules::status::Mode;
+use backlane_engine::rules::status::{ActorKind, Mode};
 
-use crate::call::{Call, Context};
 use crate::config::{self, Config};
+use crate::context::Context;
 use crate::error::ApiError;
 use crate::fields::{self, Checked, broken, choice, instant, must, some_key};
 use crate::generated::backlane::v1;
-use crate::payload::PayloadParts;
-use crate::{log, put, request, trace};
+use crate::log::parts;
+use crate::{put, request, trace};
 
 const MAX_DEDUP_KEY_BYTES: usize = 256;
-
-/// One execution to make.
-#[derive(Debug, Clone, PartialEq)]
-pub struct EnqueueItem {
-    /// What the engine decides on.
-    pub new: NewExecution,
-    /// What is kept beside it.
-    pub payload: PayloadParts,
-}
 
 /// Executions to make, all or none.
 #[derive(Debug, Clone, PartialEq)]
 pub struct EnqueueBatch {
-    /// Of one tenant; none has a request of its own.
-    pub items: Vec<EnqueueItem>,
-    /// Stands for all of them.
+    /// Executions of one tenant. None of them has a request of its own.
+    pub items: Vec<NewExecution>,
+    /// The request id of the batch.
     pub request: Option<Request>,
-    /// Whose.
-    pub tenant: Arc<str>,
+}
+
+/// One execution to make, and the wait for its end.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Run {
+    /// The execution to make.
+    pub new: NewExecution,
+    /// The longest wait, milliseconds.
+    pub timeout_ms: u64,
 }
 
 /// Reads and checks one message up an `EnqueueStream`. Its items are independent.
 ///
 /// # Errors
-/// [`ApiError`] where the message as a whole is not taken, which ends the stream.
+/// [`ApiError`] where the message as a whole is refused, which ends the stream.
 pub fn decode_enqueue_stream(
     bytes: &[u8],
     context: &mut Context<'_>,
-) -> Result<Vec<Result<EnqueueItem, ApiError>>, ApiError> {
+) -> Result<Vec<Result<NewExecution, ApiError>>, ApiError> {
     fields::size("items", bytes.len(), context.limits.max_batch_bytes)?;
     let message: v1::EnqueueStreamRequest = fields::message(bytes, context.limits)?;
     let most = context.limits.max_batch_items;
@@ -56,73 +57,75 @@ pub fn decode_enqueue_stream(
     must(message.items.len() <= most, "items", &rule)?;
     let mut names = Names::default();
     let items = message.items.into_iter().enumerate().map(|(index, item)| {
-        let made = independent(item, Mode::default(), &mut names, context);
+        let made = independent(&item, Mode::default(), &mut names, context);
         made.map_err(|fault| fault.in_item("items", index).into())
     });
     Ok(items.collect())
 }
 
-pub(crate) fn single(bytes: &[u8], context: &mut Context<'_>) -> Checked<Call> {
+/// Reads and checks an `EnqueueRequest`.
+///
+/// # Errors
+/// [`ApiError`] naming the field, or that the caller may not ask.
+pub fn decode_enqueue(bytes: &[u8], context: &mut Context<'_>) -> Result<NewExecution, ApiError> {
     let message = fields::message(bytes, context.limits)?;
-    let item = independent(message, Mode::default(), &mut Names::default(), context)?;
-    Ok(Call::Enqueue(Box::new(item)))
+    let new = independent(&message, Mode::default(), &mut Names::default(), context)?;
+    Ok(new)
 }
 
-pub(crate) fn run(bytes: &[u8], context: &mut Context<'_>) -> Checked<Call> {
+/// Reads and checks a `RunRequest`.
+///
+/// # Errors
+/// As [`decode_enqueue`].
+pub fn decode_run(bytes: &[u8], context: &mut Context<'_>) -> Result<Run, ApiError> {
     let message: v1::RunRequest = fields::message(bytes, context.limits)?;
     let timeout_ms = fields::wait("timeout", message.timeout, MAX_WAIT_MS)?;
     let Some(message) = message.enqueue else {
-        return broken("enqueue", "must be given");
+        return Ok(broken("enqueue", "must be given")?);
     };
-    let item = independent(message, Mode::Silent, &mut Names::default(), context);
-    let item = Box::new(item.map_err(|fault| fault.within("enqueue"))?);
-    Ok(Call::Run { item, timeout_ms })
+    let new = independent(&message, Mode::Silent, &mut Names::default(), context);
+    let new = new.map_err(|fault| fault.within("enqueue"))?;
+    Ok(Run { new, timeout_ms })
 }
 
-pub(crate) fn batch(bytes: &[u8], context: &mut Context<'_>) -> Checked<Call> {
+/// Reads and checks an `EnqueueBatchRequest`.
+///
+/// # Errors
+/// As [`decode_enqueue`].
+pub fn decode_batch(bytes: &[u8], context: &mut Context<'_>) -> Result<EnqueueBatch, ApiError> {
     fields::size("items", bytes.len(), context.limits.max_batch_bytes)?;
-    let mut message: v1::EnqueueBatchRequest = fields::message(bytes, context.limits)?;
+    let message: v1::EnqueueBatchRequest = fields::message(bytes, context.limits)?;
     fields::filled("items", &message.items, context.limits.max_batch_items)?;
     let mut names = Names::default();
     let tenant = names.tenant(&message.tenant_id, context.principal)?;
-    let request = request::of_batch(&mut message)?;
+    let request = request::of_batch(&message)?;
     let items = message.items.iter().enumerate().map(|(index, item)| {
         let made = of_batch(item, &tenant, &mut names, context);
         made.map_err(|fault| fault.in_item("items", index))
     });
     let items = items.collect::<Checked<_>>()?;
-    Ok(Call::EnqueueBatch(EnqueueBatch {
-        items,
-        request,
-        tenant,
-    }))
+    Ok(EnqueueBatch { items, request })
 }
 
 // An item with a tenant and a request id of its own.
 fn independent(
-    mut message: v1::EnqueueRequest,
+    message: &v1::EnqueueRequest,
     default_mode: Mode,
     names: &mut Names,
     context: &mut Context<'_>,
-) -> Checked<EnqueueItem> {
+) -> Checked<NewExecution> {
     let tenant = names.tenant(&message.tenant_id, context.principal)?;
-    let request = request::of_one(&mut message)?;
-    let item = make(&message, tenant, default_mode, names, context)?;
-    Ok(EnqueueItem {
-        new: NewExecution {
-            request,
-            ..item.new
-        },
-        ..item
-    })
+    let request = request::of_one(message)?;
+    let new = make(message, tenant, default_mode, names, context)?;
+    Ok(NewExecution { request, ..new })
 }
 
 fn of_batch(
     message: &v1::EnqueueRequest,
-    tenant: &Arc<str>,
+    tenant: &VisibleTenant,
     names: &mut Names,
     context: &mut Context<'_>,
-) -> Checked<EnqueueItem> {
+) -> Checked<NewExecution> {
     let is_same = message.tenant_id.is_empty() || *message.tenant_id == **tenant;
     must(is_same, "tenant_id", "must be empty or the batch's own")?;
     must(
@@ -135,11 +138,11 @@ fn of_batch(
 
 fn make(
     message: &v1::EnqueueRequest,
-    tenant: Arc<str>,
+    tenant: VisibleTenant,
     default_mode: Mode,
     names: &mut Names,
     context: &mut Context<'_>,
-) -> Checked<EnqueueItem> {
+) -> Checked<NewExecution> {
     let callable = names.callable(&message.callable_name)?;
     let config = config::check(
         message.config.as_ref(),
@@ -155,8 +158,11 @@ fn make(
         DedupPolicy::from_number,
     )?;
     let dedup_key = some_key("dedup_key", &message.dedup_key, MAX_DEDUP_KEY_BYTES)?;
-    let payload = payload(message, &tenant, &config, &instants, context.limits)?;
-    let new = NewExecution {
+    let payload = Payload {
+        head: head(message, &tenant, &config, &instants, context.limits)?,
+        body: body(message, context.limits)?,
+    };
+    Ok(NewExecution {
         tenant,
         callable,
         priority: config.priority,
@@ -167,64 +173,76 @@ fn make(
         request: None,
         dedup_key,
         dedup_policy: dedup_policy.unwrap_or_default(),
-        payload_bytes: payload.bytes(),
-        random: (context.random)(),
-    };
-    Ok(EnqueueItem { new, payload })
+        payload,
+        actor: Actor::named(ActorKind::Client, &context.principal.name),
+        random: id_random(context),
+    })
 }
 
-// The fields of `log.v1.Payload` but for id and time.
-fn payload(
+fn id_random(context: &mut Context<'_>) -> IdRandom {
+    let [low, high, ..] = (context.random)().to_le_bytes();
+    IdRandom {
+        salt: u16::from_le_bytes([low, high]),
+        random: (context.random)(),
+    }
+}
+
+// The fields of `log.v1.PayloadHead` that the client decides; the engine decides the others.
+fn head(
     message: &v1::EnqueueRequest,
     tenant: &str,
     config: &Config,
     instants: &Instants,
     limits: &Limits,
-) -> Checked<PayloadParts> {
-    let input = message.input.as_deref();
-    let mut out = Vec::with_capacity(96 + tenant.len() + input.map_or(0, str::len));
-    put::text(&mut out, 3, tenant);
-    put::text(&mut out, 4, &message.callable_name);
-    put::some_text(&mut out, 6, input);
-    if !(message.context.is_empty() && message.metadata.is_empty()) {
-        put::bytes(&mut out, 7, &maps(message, limits)?);
-    }
-    put::message(&mut out, 8, |out| log::policy(out, &config.policy));
-    put::message(&mut out, 9, |out| {
-        put::uint(out, 1, config.mode as u32);
-        put::uint(out, 2, config.priority);
-    });
+) -> Checked<Vec<u8>> {
+    let mut out = Vec::with_capacity(96 + tenant.len());
+    put::text(&mut out, 5, tenant);
+    put::text(&mut out, 6, &message.callable_name);
+    put::message(&mut out, 7, |out| parts::put_policy(out, &config.policy));
+    put::uint(&mut out, 8, config.mode as u32);
+    put::uint(&mut out, 9, config.priority);
     put::some_uint(&mut out, 10, instants.not_before);
     put::some_uint(&mut out, 11, instants.start_deadline);
     put::some_uint(&mut out, 12, instants.deadline);
     put::text(&mut out, 13, &message.dedup_key);
     put::text(&mut out, 14, &message.traceparent);
-    Ok(PayloadParts::of(out))
+    if !message.metadata.is_empty() {
+        put::bytes(&mut out, 15, &metadata(message, limits)?);
+    }
+    Ok(out)
 }
 
-// The API's fields 5 and 15 of a BackgroundExecution, as a record will carry them.
-fn maps(message: &v1::EnqueueRequest, limits: &Limits) -> Checked<Vec<u8>> {
+// The API's fields 15 of a BackgroundExecution, as a record will carry them.
+fn metadata(message: &v1::EnqueueRequest, limits: &Limits) -> Checked<Vec<u8>> {
     let mut out = Vec::new();
-    for (key, value) in &message.context {
-        put::message(&mut out, 5, |out| {
-            put::text(out, 1, key);
-            put::text(out, 2, value);
-        });
-    }
-    let context_bytes = out.len();
-    fields::size("context", context_bytes, limits.max_context_bytes)?;
     for (key, value) in &message.metadata {
         put::message(&mut out, 15, |out| {
             put::text(out, 1, key);
             put::bytes(out, 2, value.as_bytes());
         });
     }
-    fields::size(
-        "metadata",
-        out.len() - context_bytes,
-        limits.max_metadata_bytes,
-    )?;
+    fields::size("metadata", out.len(), limits.max_metadata_bytes)?;
     Ok(out)
+}
+
+// The API's fields 4 and 5 of a BackgroundExecution, as a record will carry them.
+fn body(message: &v1::EnqueueRequest, limits: &Limits) -> Checked<Option<Vec<u8>>> {
+    let input = message.input.as_deref();
+    if input.is_none() && message.context.is_empty() {
+        return Ok(None);
+    }
+    let mut out = Vec::with_capacity(16 + input.map_or(0, str::len));
+    put::some_text(&mut out, 4, input);
+    let input_bytes = out.len();
+    for (key, value) in &message.context {
+        put::message(&mut out, 5, |out| {
+            put::text(out, 1, key);
+            put::text(out, 2, value);
+        });
+    }
+    let context_bytes = out.len() - input_bytes;
+    fields::size("context", context_bytes, limits.max_context_bytes)?;
+    Ok(Some(out))
 }
 
 fn check_sizes(message: &v1::EnqueueRequest, limits: &Limits) -> Checked<()> {
@@ -275,20 +293,20 @@ impl Instants {
 /// The names seen last: neighbours share them, and then share one allocation and one check.
 #[derive(Default)]
 struct Names {
-    tenant: Option<Arc<str>>,
+    tenant: Option<VisibleTenant>,
     callable: Option<Arc<str>>,
 }
 
 impl Names {
-    fn tenant(&mut self, name: &str, principal: &Principal) -> Checked<Arc<str>> {
+    fn tenant(&mut self, name: &str, principal: &Principal) -> Checked<VisibleTenant> {
         if let Some(known) = &self.tenant
             && **known == *name
         {
             return Ok(known.clone());
         }
         check_name("tenant_id", name)?;
-        principal.may_create_for(name)?;
-        Ok(self.tenant.insert(name.into()).clone())
+        let tenant = principal.may_act_for(name)?;
+        Ok(self.tenant.insert(tenant).clone())
     }
 
     fn callable(&mut self, name: &str) -> Checked<Arc<str>> {

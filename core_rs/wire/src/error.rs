@@ -48,13 +48,15 @@ pub enum Reason {
     Unauthenticated,
     /// The caller may not do this for this tenant.
     PermissionDenied,
+    /// Data that the answer rests on is damaged on the disk.
+    DataDamaged,
     /// Something went wrong inside.
     Internal,
 }
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::InvalidArgument,
         Self::ExecutionNotFound,
         Self::ExecutionDeleted,
@@ -71,6 +73,7 @@ impl Reason {
         Self::StoreUnavailable,
         Self::Unauthenticated,
         Self::PermissionDenied,
+        Self::DataDamaged,
         Self::Internal,
     ];
 
@@ -94,6 +97,7 @@ impl Reason {
             Self::StoreUnavailable => "STORE_UNAVAILABLE",
             Self::Unauthenticated => "UNAUTHENTICATED",
             Self::PermissionDenied => "PERMISSION_DENIED",
+            Self::DataDamaged => "DATA_DAMAGED",
             Self::Internal => "INTERNAL",
         }
     }
@@ -110,6 +114,7 @@ impl Reason {
             Self::TransitionNotAllowed | Self::LeaseLost => 9,
             Self::TooLarge => 11,
             Self::Internal => 13,
+            Self::DataDamaged => 15,
             Self::Draining | Self::StoreUnavailable => 14,
             Self::Unauthenticated => 16,
         }
@@ -288,6 +293,19 @@ impl From<Refusal> for ApiError {
                 .with("limit", &limit),
             Refusal::DiskFull => of(Reason::DiskFull),
             Refusal::Draining => of(Reason::Draining),
+            Refusal::RoleDenied {
+                principal,
+                role,
+                needed,
+            } => of(Reason::PermissionDenied)
+                .with("principal", &principal)
+                .with("role", &role.name())
+                .with("needed", &needed.name()),
+            // The contradiction is for the server's log.
+            Refusal::SetAside { execution_id, .. } => Self::internal(&execution_id),
+            Refusal::DataDamaged { subject, what } => of(Reason::DataDamaged)
+                .with("subject", &subject)
+                .with("what", &what),
             Refusal::PermissionDenied { principal, tenant } => of(Reason::PermissionDenied)
                 .with("principal", &principal)
                 .with("tenant_id", &tenant),

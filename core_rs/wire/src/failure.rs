@@ -98,7 +98,7 @@ pub(crate) mod tests {
     use super::*;
     use crate::fixtures::{ID, call, named};
     use crate::generated::backlane::v1::RetryPolicy;
-    use crate::{ApiError, Call, Method, RawValue};
+    use crate::{ApiError, RawValue, decode_fail};
     use backlane_engine::command::Report;
 
     fn error() -> v1::ExecutionError {
@@ -145,9 +145,7 @@ pub(crate) mod tests {
     // Checks an item that has one before it.
     fn reported(item: v1::Failure) -> Result<Failure, ApiError> {
         let failures = vec![failure(error()), item];
-        let Call::Report { mut items } = call(Method::Fail, &v1::FailRequest { failures })? else {
-            panic!()
-        };
+        let mut items = call(decode_fail, &v1::FailRequest { failures })?;
         match items.pop().unwrap()?.1 {
             Report::Failed(failure) => Ok(*failure),
             other => panic!("{other:?}"),

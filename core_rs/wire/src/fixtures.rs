@@ -5,10 +5,12 @@
 use std::sync::Arc;
 
 use backlane_engine::fact::{
-    Actor, Births, CancelAsked, Ended, ErrorRecord, Fact, FactKind, Holding, Living, Outcome,
-    OutcomeKind, Policy, Progress, RequestKey, RequeueCause,
+    Actor, Births, CancelAsked, Ended, Entity, ErrorRecord, ExecutionChange, Fact, FactKind,
+    Holding, Living, LogFact, Outcome, OutcomeKind, Policy, Progress, RequestFact, RequestKey,
+    RequeueCause, TenantFact,
 };
-use backlane_engine::rules::access::{Principal, TenantScope};
+use backlane_engine::row::{AttemptRow, EndingRow, RequestRow};
+use backlane_engine::rules::access::{Principal, TenantScope, VisibleTenant};
 use backlane_engine::rules::id::{ExecutionId, LeaseToken};
 use backlane_engine::rules::limits::Limits;
 use backlane_engine::rules::retry::{Category, Retry, Strategy as Growth};
@@ -18,12 +20,12 @@ use proptest::option::of;
 use proptest::prelude::*;
 use proptest::sample::select;
 
-use crate::{ApiError, Call, Context, Method, decode_call};
+use crate::{ApiError, Context};
 
 /// An id that a server could have made.
 pub(crate) const ID: ExecutionId = ExecutionId {
     seconds: 390_000_000,
-    shard: 3,
+    salt: 3,
     birth: 77,
     random: 0x0123_4567_89AB_CDEF,
 };
@@ -34,21 +36,30 @@ pub(crate) fn acme_only() -> Principal {
     Principal {
         name: "acme-key".into(),
         tenants,
+        ..Principal::default()
     }
 }
 
+/// A tenant that everybody sees.
+pub(crate) fn visible(tenant: &str) -> VisibleTenant {
+    Principal::default().sees(tenant).unwrap()
+}
+
+/// A function that reads and checks one kind of request.
+pub(crate) type Decode<T> = fn(&[u8], &mut Context<'_>) -> Result<T, ApiError>;
+
 /// Checks a request as anybody's, within the usual limits.
-pub(crate) fn call(method: Method, message: &impl prost::Message) -> Result<Call, ApiError> {
-    call_as(&Principal::default(), method, &message.encode_to_vec())
+pub(crate) fn call<T>(decode: Decode<T>, message: &impl prost::Message) -> Result<T, ApiError> {
+    call_as(&Principal::default(), decode, &message.encode_to_vec())
 }
 
 /// Checks an encoded request as someone's, within the usual limits.
-pub(crate) fn call_as(
+pub(crate) fn call_as<T>(
     principal: &Principal,
-    method: Method,
+    decode: Decode<T>,
     bytes: &[u8],
-) -> Result<Call, ApiError> {
-    with_context(principal, |context| decode_call(method, bytes, context))
+) -> Result<T, ApiError> {
+    with_context(principal, |context| decode(bytes, context))
 }
 
 /// Hands over a context with the usual limits.
@@ -78,13 +89,20 @@ fn shared() -> impl Strategy<Value = Arc<str>> {
 }
 
 fn token() -> impl Strategy<Value = LeaseToken> {
-    any::<(u64, u64)>().prop_map(|(epoch, counter)| LeaseToken { epoch, counter })
+    any::<(u16, u64, u64, u64)>().prop_map(|(shard, epoch, counter, random)| LeaseToken {
+        shard,
+        epoch,
+        counter,
+        random,
+    })
 }
 
 fn holding() -> impl Strategy<Value = Holding> {
-    (token(), shared(), any::<u64>()).prop_map(|(token, worker, duration_ms)| Holding {
+    let names = (shared(), shared());
+    (token(), names, any::<u64>()).prop_map(|(token, (worker, principal), duration_ms)| Holding {
         token,
         worker,
+        principal,
         duration_ms,
     })
 }
@@ -111,9 +129,9 @@ fn outcome() -> impl Strategy<Value = Outcome> {
 }
 
 fn id() -> impl Strategy<Value = ExecutionId> {
-    any::<(u32, u16, u64, u64)>().prop_map(|(seconds, shard, birth, random)| ExecutionId {
+    any::<(u32, u16, u64, u64)>().prop_map(|(seconds, salt, birth, random)| ExecutionId {
         seconds,
-        shard,
+        salt,
         birth: birth >> 16,
         random,
     })
@@ -152,16 +170,16 @@ prop_compose! {
         (version, updated_at_ms) in (0..u32::MAX, any::<u64>()),
         (started_at_ms, next_attempt_at_ms) in any::<(Option<u64>, Option<u64>)>(),
         (holding, last_worker) in (of(holding()), of(shared())),
-        (cancel, outcome) in (of(cancel()), of(outcome())),
+        (cancel, outcome, last_failed) in (of(cancel()), of(outcome()), any::<Option<u32>>()),
     ) -> Progress {
         Progress {
             phase, attempt, spent, losses, undelivered, version, updated_at_ms, started_at_ms,
-            next_attempt_at_ms, holding, last_worker, cancel, outcome,
+            next_attempt_at_ms, holding, last_worker, last_failed, cancel, outcome,
         }
     }
 }
 
-fn request() -> impl Strategy<Value = RequestKey> {
+pub(crate) fn request() -> impl Strategy<Value = RequestKey> {
     any::<([u8; 16], [u8; 16])>().prop_map(|(key, body)| RequestKey { key, body })
 }
 
@@ -198,77 +216,117 @@ pub(crate) fn error_record() -> impl Strategy<Value = ErrorRecord> {
     })
 }
 
-pub(crate) fn ended() -> impl Strategy<Value = Ended> {
+fn ended() -> impl Strategy<Value = Ended> {
     let why = (
         select(Status::ALL.to_vec()),
         select(EndReason::ALL.to_vec()),
-        actor(),
     );
-    let what = (of(vec(any::<u8>(), 0..40)), of(error_record()));
-    let rest = (any::<u64>(), of(select(OutcomeKind::ALL.to_vec())));
-    (why, what, rest).prop_map(
-        |((status, reason, actor), (output, error), (birth, outcome))| Ended {
-            birth,
-            status,
-            reason,
-            actor,
-            output: output.map(Arc::from),
-            error: error.map(Box::new),
-            outcome,
-        },
-    )
+    let outcome = of(select(OutcomeKind::ALL.to_vec()));
+    (why, outcome).prop_map(|((status, reason), outcome)| Ended {
+        status,
+        reason,
+        outcome,
+    })
 }
 
-fn births() -> impl Strategy<Value = Births> {
+prop_compose! {
+    pub(crate) fn ending()(
+        (id, tenant, ended) in (id(), shared(), ended()),
+        (actor, error) in (actor(), of(error_record())),
+        (ended_at_ms, ended_lease) in any::<(u64, bool)>(),
+        output in of(vec(any::<u8>(), 0..40)),
+        progress in progress(),
+    ) -> EndingRow {
+        EndingRow {
+            id, tenant, actor, ended_at_ms, ended_lease, progress,
+            status: ended.status,
+            reason: ended.reason,
+            output: output.map(Arc::from),
+            error: error.map(Box::new),
+        }
+    }
+}
+
+prop_compose! {
+    pub(crate) fn attempt()(
+        (birth, ordinal, attempt) in any::<(u64, u32, u32)>(),
+        (worker, error) in (shared(), of(error_record())),
+        (started_at_ms, ended_at_ms) in any::<(u64, u64)>(),
+        cause in select(RequeueCause::ALL.to_vec()),
+    ) -> AttemptRow {
+        let error = error.map(Box::new);
+        AttemptRow {
+            birth, ordinal, attempt, worker, started_at_ms, ended_at_ms, cause, error,
+        }
+    }
+}
+
+pub(crate) fn request_row() -> impl Strategy<Value = RequestRow> {
+    (any::<u64>(), request(), births()).prop_map(|(at_ms, request, births)| RequestRow {
+        at_ms,
+        request,
+        births,
+    })
+}
+
+pub(crate) fn births() -> impl Strategy<Value = Births> {
     prop_oneof![
         any::<(u64, u32)>().prop_map(|(first, count)| Births::Run { first, count }),
         vec(any::<u64>(), 1..5).prop_map(|listed| Births::List(listed.into())),
     ]
 }
 
-fn kind() -> impl Strategy<Value = FactKind> {
-    let leased = (any::<(u64, u32)>(), holding());
-    let requeued = (
-        any::<u64>(),
-        select(RequeueCause::ALL.to_vec()),
-        of(any::<u64>()),
-    );
+fn change() -> impl Strategy<Value = ExecutionChange> {
+    let requeued = (select(RequeueCause::ALL.to_vec()), any::<Option<u64>>());
     prop_oneof![
-        living().prop_map(|living| FactKind::Enqueued(Box::new(living))),
-        living().prop_map(|living| FactKind::Carried(Box::new(living))),
-        any::<u64>().prop_map(FactKind::Due),
-        leased.prop_map(|((birth, attempt), holding)| FactKind::Leased {
-            birth,
-            holding,
-            attempt,
+        Just(ExecutionChange::Due),
+        (holding(), any::<u32>())
+            .prop_map(|(holding, attempt)| ExecutionChange::Leased { holding, attempt }),
+        requeued.prop_map(|(cause, next_attempt_at_ms)| ExecutionChange::Requeued {
+            cause,
+            next_attempt_at_ms,
         }),
-        (requeued, of(error_record())).prop_map(|((birth, cause, next), error)| {
-            let error = error.map(Box::new);
-            FactKind::Requeued {
-                birth,
-                cause,
-                next_attempt_at_ms: next,
-                error,
-            }
-        }),
-        (any::<u64>(), cancel())
-            .prop_map(|(birth, cancel)| FactKind::CancelRequested { birth, cancel }),
-        ended().prop_map(|ended| FactKind::Ended(Box::new(ended))),
-        (shared(), of(shared()), of(any::<u32>())).prop_map(|(tenant, callable, most)| {
-            FactKind::LimitSet {
+        select(EndReason::ALL.to_vec())
+            .prop_map(|reason| ExecutionChange::CancelRequested { reason }),
+        ended().prop_map(ExecutionChange::Ended),
+    ]
+}
+
+fn kind() -> impl Strategy<Value = FactKind> {
+    let limit = (shared(), of(shared()), any::<Option<u32>>());
+    let of_living = |living: Living, carried| {
+        let (birth, living) = (living.id.birth, Box::new(living));
+        let change = if carried {
+            ExecutionChange::Carried(living)
+        } else {
+            ExecutionChange::Enqueued(living)
+        };
+        FactKind::execution(birth, change)
+    };
+    prop_oneof![
+        (living(), any::<bool>()).prop_map(move |(living, carried)| of_living(living, carried)),
+        (any::<u64>(), change()).prop_map(|(birth, change)| FactKind::execution(birth, change)),
+        limit.prop_map(|(tenant, callable, max_running)| {
+            FactKind::Tenant(TenantFact::LimitSet {
                 tenant,
                 callable,
-                max_running: most,
-            }
+                max_running,
+            })
         }),
-        any::<u64>().prop_map(|next_birth| FactKind::RoundBegan { next_birth }),
+        any::<u64>().prop_map(|next_birth| FactKind::Log(LogFact::RoundBegan { next_birth })),
         (request(), births())
-            .prop_map(|(request, births)| FactKind::BatchAccepted { request, births }),
+            .prop_map(|(request, births)| FactKind::Request(RequestFact { request, births })),
     ]
 }
 
 pub(crate) fn fact() -> impl Strategy<Value = Fact> {
-    (any::<u64>(), kind()).prop_map(|(at_ms, kind)| Fact { at_ms, kind })
+    let cause = of(any::<u64>().prop_map(Entity::Execution));
+    (any::<u64>(), actor(), cause, kind()).prop_map(|(at_ms, actor, cause, kind)| Fact {
+        at_ms,
+        actor,
+        cause,
+        kind,
+    })
 }
 
 /// A JSON value of few levels.

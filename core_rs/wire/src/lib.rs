@@ -1,14 +1,15 @@
 //! Backlane's wire: protobuf messages to engine values and back. No other crate knows protobuf.
 //!
-//! Owns the field rules of every request, the form of every reply and error, and the form of
-//! facts, payloads and endings on disk. Refuses to decide anything about an execution.
+//! Owns the field rules of every request, the form of every reply and error, and the form of facts
+//! and rows on disk. Refuses to decide anything about an execution.
 
-mod call;
 mod config;
+mod context;
 mod decode_error;
-mod ending;
 mod enqueue;
 mod error;
+#[cfg(test)]
+mod every_request;
 mod failure;
 mod fields;
 #[cfg(test)]
@@ -19,13 +20,14 @@ mod log;
 mod method;
 #[cfg(test)]
 mod numbers;
+mod offer;
 mod page;
-mod payload;
 mod put;
 mod query;
 mod record;
 pub mod reply;
 mod request;
+pub mod row;
 mod scan;
 mod status;
 mod trace;
@@ -33,15 +35,22 @@ mod value;
 mod work;
 mod worker;
 
-pub use call::{Call, Context, LeaseCall, View, WaitCall, decode_call};
+pub use context::{Context, View};
 pub use decode_error::DecodeError;
-pub use ending::{Ending, finished};
-pub use enqueue::{EnqueueBatch, EnqueueItem, decode_enqueue_stream};
+pub use enqueue::{
+    EnqueueBatch, Run, decode_batch, decode_enqueue, decode_enqueue_stream, decode_run,
+};
 pub use error::{ApiError, Reason};
 pub use log::{decode_facts, encode_fact};
-pub use method::Method;
+pub use method::{Entry, METHODS, Method, Scope};
 pub use page::page_token;
-pub use payload::PayloadParts;
-pub use record::{Standing, brief, record};
+pub use query::{
+    Get, List, Named, Peek, Wait, decode_cancel, decode_get, decode_list, decode_peek,
+    decode_queue_stats, decode_wait,
+};
+pub use record::{Parts, Standing, brief, record};
 pub use value::RawValue;
 pub use work::{WorkFrame, decode_work};
+pub use worker::{
+    Lease, Renew, Reports, decode_complete, decode_fail, decode_lease, decode_release, decode_renew,
+};

@@ -1,17 +1,20 @@
 //! The calls of the API, by name.
 //!
-//! Owns their paths and which of them stream. Refuses to know their messages.
+//! Owns the one table of calls: path, kind, role and tenant scope of each. Refuses to know their
+//! messages.
+
+use backlane_engine::rules::access::Role;
 
 /// A call of the API.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Method {
     /// Makes one execution.
     Enqueue,
-    /// Makes all of its items or none.
+    /// Makes all executions of a batch or none.
     EnqueueBatch,
-    /// Pipelined enqueues.
+    /// Makes executions over a stream, pipelined.
     EnqueueStream,
-    /// Enqueues and waits.
+    /// Makes one execution and waits for its end.
     Run,
     /// Reads one execution.
     Get,
@@ -27,7 +30,7 @@ pub enum Method {
     GetQueueStats,
     /// Takes executions.
     Lease,
-    /// Keeps them.
+    /// Starts lease periods anew.
     RenewLeases,
     /// Hands in results.
     Complete,
@@ -35,61 +38,82 @@ pub enum Method {
     Fail,
     /// Gives executions back.
     Release,
-    /// All of the worker's calls over one stream.
+    /// Does everything that a worker does, over one stream.
     Work,
 }
 
-impl Method {
-    /// Every call, in the order of [`Method::index`].
-    pub const ALL: [Self; 16] = [
-        Self::Enqueue,
-        Self::EnqueueBatch,
-        Self::EnqueueStream,
-        Self::Run,
-        Self::Get,
-        Self::List,
-        Self::Wait,
-        Self::Cancel,
-        Self::Peek,
-        Self::GetQueueStats,
-        Self::Lease,
-        Self::RenewLeases,
-        Self::Complete,
-        Self::Fail,
-        Self::Release,
-        Self::Work,
-    ];
+/// How a call's tenant is decided.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// The request names a tenant, which must be in the caller's scope.
+    Tenant,
+    /// The request offers to serve tenants, narrowed to the caller's scope.
+    Offer,
+    /// The request shows lease tokens, of executions in the caller's scope.
+    Token,
+}
 
+/// What is known of a call besides its messages.
+#[derive(Debug, Clone, Copy)]
+pub struct Entry {
+    /// The call.
+    pub method: Method,
     /// The path of the call on HTTP/2.
-    #[must_use]
-    pub const fn path(self) -> &'static str {
-        match self {
-            Self::Enqueue => "/backlane.v1.ExecutionService/Enqueue",
-            Self::EnqueueBatch => "/backlane.v1.ExecutionService/EnqueueBatch",
-            Self::EnqueueStream => "/backlane.v1.ExecutionService/EnqueueStream",
-            Self::Run => "/backlane.v1.ExecutionService/Run",
-            Self::Get => "/backlane.v1.ExecutionService/Get",
-            Self::List => "/backlane.v1.ExecutionService/List",
-            Self::Wait => "/backlane.v1.ExecutionService/Wait",
-            Self::Cancel => "/backlane.v1.ExecutionService/Cancel",
-            Self::Peek => "/backlane.v1.ExecutionService/Peek",
-            Self::GetQueueStats => "/backlane.v1.ExecutionService/GetQueueStats",
-            Self::Lease => "/backlane.v1.WorkerService/Lease",
-            Self::RenewLeases => "/backlane.v1.WorkerService/RenewLeases",
-            Self::Complete => "/backlane.v1.WorkerService/Complete",
-            Self::Fail => "/backlane.v1.WorkerService/Fail",
-            Self::Release => "/backlane.v1.WorkerService/Release",
-            Self::Work => "/backlane.v1.WorkerService/Work",
-        }
-    }
-
+    pub path: &'static str,
     /// Whether both sides send many messages. Every other call is one request and one reply.
+    pub is_stream: bool,
+    /// The role that the call needs.
+    pub role: Role,
+    /// How the tenant is decided.
+    pub scope: Scope,
+}
+
+const fn unary(method: Method, path: &'static str, role: Role, scope: Scope) -> Entry {
+    Entry {
+        method,
+        path,
+        is_stream: false,
+        role,
+        scope,
+    }
+}
+
+const fn stream(method: Method, path: &'static str, role: Role, scope: Scope) -> Entry {
+    Entry {
+        is_stream: true,
+        ..unary(method, path, role, scope)
+    }
+}
+
+/// Every call, in the order of [`Method::index`].
+#[rustfmt::skip]
+pub static METHODS: [Entry; 16] = [
+    unary(Method::Enqueue, "/backlane.v1.ExecutionService/Enqueue", Role::Producer, Scope::Tenant),
+    unary(Method::EnqueueBatch, "/backlane.v1.ExecutionService/EnqueueBatch", Role::Producer, Scope::Tenant),
+    stream(Method::EnqueueStream, "/backlane.v1.ExecutionService/EnqueueStream", Role::Producer, Scope::Tenant),
+    unary(Method::Run, "/backlane.v1.ExecutionService/Run", Role::Producer, Scope::Tenant),
+    unary(Method::Get, "/backlane.v1.ExecutionService/Get", Role::Producer, Scope::Tenant),
+    unary(Method::List, "/backlane.v1.ExecutionService/List", Role::Producer, Scope::Tenant),
+    unary(Method::Wait, "/backlane.v1.ExecutionService/Wait", Role::Producer, Scope::Tenant),
+    unary(Method::Cancel, "/backlane.v1.ExecutionService/Cancel", Role::Producer, Scope::Tenant),
+    unary(Method::Peek, "/backlane.v1.ExecutionService/Peek", Role::Producer, Scope::Tenant),
+    unary(Method::GetQueueStats, "/backlane.v1.ExecutionService/GetQueueStats", Role::Producer, Scope::Tenant),
+    unary(Method::Lease, "/backlane.v1.WorkerService/Lease", Role::Worker, Scope::Offer),
+    unary(Method::RenewLeases, "/backlane.v1.WorkerService/RenewLeases", Role::Worker, Scope::Token),
+    unary(Method::Complete, "/backlane.v1.WorkerService/Complete", Role::Worker, Scope::Token),
+    unary(Method::Fail, "/backlane.v1.WorkerService/Fail", Role::Worker, Scope::Token),
+    unary(Method::Release, "/backlane.v1.WorkerService/Release", Role::Worker, Scope::Token),
+    stream(Method::Work, "/backlane.v1.WorkerService/Work", Role::Worker, Scope::Offer),
+];
+
+impl Method {
+    /// What is known of the call besides its messages.
     #[must_use]
-    pub const fn is_stream(self) -> bool {
-        matches!(self, Self::EnqueueStream | Self::Work)
+    pub fn entry(self) -> &'static Entry {
+        &METHODS[self.index()]
     }
 
-    /// Its place in [`Method::ALL`].
+    /// The place of the call in [`METHODS`].
     #[must_use]
     pub const fn index(self) -> usize {
         self as usize
@@ -127,13 +151,29 @@ mod tests {
 
     #[test]
     fn every_call_of_the_contract_is_known_and_no_other() {
-        let known = Method::ALL.map(|method| (method.path().to_owned(), method.is_stream()));
-        assert_eq!(defined(), BTreeSet::from(known));
+        let known = METHODS
+            .iter()
+            .map(|entry| (entry.path.to_owned(), entry.is_stream));
+        assert_eq!(defined(), known.collect());
     }
 
     #[test]
-    fn an_index_is_the_place_in_the_list() {
-        let indexes = Method::ALL.map(Method::index);
-        assert_eq!(indexes.to_vec(), (0..16).collect::<Vec<_>>());
+    fn producers_call_one_service_and_workers_the_other() {
+        for entry in &METHODS {
+            let is_workers = entry.path.starts_with("/backlane.v1.WorkerService/");
+            let expected = if is_workers {
+                Role::Worker
+            } else {
+                Role::Producer
+            };
+            assert_eq!(expected, entry.role, "{}", entry.path);
+        }
+    }
+
+    #[test]
+    fn an_index_is_the_place_in_the_table() {
+        for (index, entry) in METHODS.iter().enumerate() {
+            assert_eq!(index, entry.method.index());
+        }
     }
 }

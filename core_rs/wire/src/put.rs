@@ -9,6 +9,7 @@ const LAST_MS: u64 = 253_402_300_799_999;
 const VARINT: u32 = 0;
 const FIXED64: u32 = 1;
 const LENGTH: u32 = 2;
+const FIXED32: u32 = 5;
 
 /// An integer without a key.
 pub(crate) fn varint(out: &mut Vec<u8>, value: u64) {
@@ -54,6 +55,14 @@ pub(crate) fn some_uint(out: &mut Vec<u8>, tag: u32, value: Option<impl Into<u64
 pub(crate) fn fixed64(out: &mut Vec<u8>, tag: u32, value: u64) {
     key(out, tag, FIXED64);
     out.extend_from_slice(&value.to_le_bytes());
+}
+
+/// A number of four bytes, left out where the number is 0.
+pub(crate) fn fixed32(out: &mut Vec<u8>, tag: u32, value: u32) {
+    if value != 0 {
+        key(out, tag, FIXED32);
+        out.extend_from_slice(&value.to_le_bytes());
+    }
 }
 
 /// Bytes or text, always written.

@@ -1,81 +1,138 @@
 //! Requests that look at executions, wait for them or cancel them.
 //!
-//! Owns their field rules, and that another tenant's things are not found. Refuses to know
-//! where executions are.
+//! Owns their field rules. A tenant out of the caller's scope is refused here, or its things are
+//! not found. Refuses to know where executions are.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use backlane_engine::command::OfferSpec;
 use backlane_engine::error::Refusal;
-use backlane_engine::rules::access::{Principal, TenantScope};
-use backlane_engine::rules::id::{ExecutionId, check_name};
+use backlane_engine::rules::access::{Principal, TenantScope, VisibleTenant};
+use backlane_engine::rules::id::{Birth, ExecutionId, check_name};
 use backlane_engine::rules::limits::MAX_WAIT_MS;
 use backlane_engine::rules::status::Status;
 
-use crate::call::{Call, Context, View, WaitCall};
+use crate::context::{Context, View};
 use crate::error::ApiError;
 use crate::fields::{self, Checked, Fault, broken, choice, must, within};
 use crate::generated::backlane::v1;
-use crate::{page, worker};
+use crate::{offer, page};
 
 const DEFAULT_PAGE: usize = 100;
 const DEFAULT_PEEK: usize = 10;
 const MAX_WAIT_IDS: usize = 1_000;
 
-pub(crate) fn get(bytes: &[u8], context: &Context<'_>) -> Checked<Call> {
+/// One execution of a tenant, as a request names it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Named {
+    /// The tenant of the execution.
+    pub tenant: VisibleTenant,
+    /// Id of the execution.
+    pub id: ExecutionId,
+}
+
+/// Reads one execution.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Get {
+    /// The execution.
+    pub named: Named,
+    /// The view of the record.
+    pub view: View,
+}
+
+/// Lists executions, newest first.
+#[derive(Debug, Clone, PartialEq)]
+pub struct List {
+    /// The tenant of the executions.
+    pub tenant: VisibleTenant,
+    /// The status of the executions; `None` for all.
+    pub status: Option<Status>,
+    /// Most records of a page.
+    pub page_size: usize,
+    /// Only executions that were born before; `None` for the newest.
+    pub before: Option<Birth>,
+    /// The view of the records.
+    pub view: View,
+}
+
+/// Waits for some of a set of executions to end.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Wait {
+    /// The tenant of the executions; `None` where the caller sees nothing of it.
+    pub tenant: Option<VisibleTenant>,
+    /// The executions. An error stands for an id that cannot be waited for, and counts as ended.
+    pub ids: Vec<Result<ExecutionId, ApiError>>,
+    /// Number of executions that must have ended.
+    pub needed: usize,
+    /// The longest wait, milliseconds.
+    pub timeout_ms: u64,
+}
+
+/// Shows the next executions of a tenant.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Peek {
+    /// The tenant of the executions.
+    pub tenant: VisibleTenant,
+    /// Most executions to show.
+    pub limit: usize,
+    /// The callables, of that tenant alone.
+    pub offer: OfferSpec,
+}
+
+/// Reads and checks a `GetRequest`.
+///
+/// # Errors
+/// [`ApiError`] naming the field, or that the caller sees no such execution.
+pub fn decode_get(bytes: &[u8], context: &mut Context<'_>) -> Result<Get, ApiError> {
     let message: v1::GetRequest = fields::message(bytes, context.limits)?;
     let view = choice("view", message.view, View::from_number)?.unwrap_or(View::Full);
-    let id = visible(&message.tenant_id, &message.execution_id, context.principal)?;
-    Ok(Call::Get {
-        tenant: message.tenant_id.into(),
-        id,
-        view,
-    })
+    let named = visible(&message.tenant_id, &message.execution_id, context.principal)?;
+    Ok(Get { named, view })
 }
 
-pub(crate) fn cancel(bytes: &[u8], context: &Context<'_>) -> Checked<Call> {
+/// Reads and checks a `CancelRequest`.
+///
+/// # Errors
+/// As [`decode_get`].
+pub fn decode_cancel(bytes: &[u8], context: &mut Context<'_>) -> Result<Named, ApiError> {
     let message: v1::CancelRequest = fields::message(bytes, context.limits)?;
-    let id = visible(&message.tenant_id, &message.execution_id, context.principal)?;
-    Ok(Call::Cancel {
-        tenant: message.tenant_id.into(),
-        id,
-    })
+    let (tenant, id) = (&message.tenant_id, &message.execution_id);
+    Ok(visible(tenant, id, context.principal)?)
 }
 
-// An id within a tenant that the caller sees; what it does not see is not found.
-fn visible(tenant: &str, id: &str, principal: &Principal) -> Checked<ExecutionId> {
+// An execution of a tenant that the caller sees; an execution of another tenant is not found.
+fn visible(tenant: &str, id: &str, principal: &Principal) -> Checked<Named> {
     check_name("tenant_id", tenant)?;
     let parsed = ExecutionId::parse("execution_id", id)?;
-    seen(tenant, id, principal)?;
-    Ok(parsed)
+    let visible = principal.sees(tenant);
+    let tenant = visible.ok_or_else(|| not_found(tenant, id))?;
+    Ok(Named { tenant, id: parsed })
 }
 
-fn seen(tenant: &str, id: &str, principal: &Principal) -> Checked<()> {
-    if principal.sees(tenant) {
-        return Ok(());
+fn not_found(tenant: &str, id: &str) -> Refusal {
+    Refusal::ExecutionNotFound {
+        execution_id: id.to_owned(),
+        tenant: tenant.to_owned(),
     }
-    let (execution_id, tenant) = (id.to_owned(), tenant.to_owned());
-    Err(Refusal::ExecutionNotFound {
-        execution_id,
-        tenant,
-    }
-    .into())
 }
 
-// A tenant whose things the caller may list and count.
-fn listable(tenant: &str, context: &Context<'_>) -> Checked<Box<str>> {
+// A tenant whose executions the caller may list and count.
+fn listable(tenant: &str, context: &Context<'_>) -> Checked<VisibleTenant> {
     check_name("tenant_id", tenant)?;
-    context.principal.may_create_for(tenant)?;
-    Ok(tenant.into())
+    Ok(context.principal.may_act_for(tenant)?)
 }
 
-pub(crate) fn list(bytes: &[u8], context: &Context<'_>) -> Checked<Call> {
+/// Reads and checks a `ListRequest`.
+///
+/// # Errors
+/// [`ApiError`] naming the field, or that the caller may not act for the tenant.
+pub fn decode_list(bytes: &[u8], context: &mut Context<'_>) -> Result<List, ApiError> {
     let message: v1::ListRequest = fields::message(bytes, context.limits)?;
     let tenant = listable(&message.tenant_id, context)?;
     let status = choice("status", message.status, Status::from_number)?;
     let most = context.limits.max_page;
     let token = Some(message.page_token.as_str()).filter(|token| !token.is_empty());
-    Ok(Call::List {
+    Ok(List {
         status,
         page_size: fields::count("page_size", message.page_size, DEFAULT_PAGE.min(most), most)?,
         before: token
@@ -86,52 +143,66 @@ pub(crate) fn list(bytes: &[u8], context: &Context<'_>) -> Checked<Call> {
     })
 }
 
-pub(crate) fn peek(bytes: &[u8], context: &Context<'_>) -> Checked<Call> {
+/// Reads and checks a `PeekRequest`.
+///
+/// # Errors
+/// As [`decode_list`].
+pub fn decode_peek(bytes: &[u8], context: &mut Context<'_>) -> Result<Peek, ApiError> {
     let message: v1::PeekRequest = fields::message(bytes, context.limits)?;
     let tenant = listable(&message.tenant_id, context)?;
     let most = context.limits.max_page;
     let limit = fields::count("limit", message.limit, DEFAULT_PEEK.min(most), most)?;
     let callables = match message.callables {
         none if none.is_empty() => BTreeSet::from(["*".into()]),
-        callables => worker::patterns(callables)?,
+        callables => offer::patterns(callables)?,
     };
-    let tenants = TenantScope::Only(BTreeSet::from([tenant.clone()]));
-    Ok(Call::Peek {
+    let tenants = TenantScope::Only(BTreeSet::from([(*tenant).into()]));
+    Ok(Peek {
         tenant,
         limit,
         offer: OfferSpec { callables, tenants },
     })
 }
 
-pub(crate) fn queue_stats(bytes: &[u8], context: &Context<'_>) -> Checked<Call> {
+/// Reads and checks a `GetQueueStatsRequest`.
+///
+/// # Errors
+/// As [`decode_list`].
+pub fn decode_queue_stats(
+    bytes: &[u8],
+    context: &mut Context<'_>,
+) -> Result<VisibleTenant, ApiError> {
     let message: v1::GetQueueStatsRequest = fields::message(bytes, context.limits)?;
-    let tenant = listable(&message.tenant_id, context)?;
-    Ok(Call::GetQueueStats { tenant })
+    Ok(listable(&message.tenant_id, context)?)
 }
 
-pub(crate) fn wait(bytes: &[u8], context: &Context<'_>) -> Checked<Call> {
+/// Reads and checks a `WaitRequest`. An id that is wrong by itself is an outcome of its own.
+///
+/// # Errors
+/// [`ApiError`] naming the field.
+pub fn decode_wait(bytes: &[u8], context: &mut Context<'_>) -> Result<Wait, ApiError> {
     let message: v1::WaitRequest = fields::message(bytes, context.limits)?;
     check_name("tenant_id", &message.tenant_id)?;
     fields::filled("execution_ids", &message.execution_ids, MAX_WAIT_IDS)?;
     each_once(&message.execution_ids)?;
     let needed = needed(&message)?;
     let timeout_ms = fields::wait("timeout", message.timeout, MAX_WAIT_MS)?;
-    let tenant = message.tenant_id;
+    let tenant = context.principal.sees(&message.tenant_id);
     let ids = message.execution_ids.iter().enumerate().map(|(index, id)| {
         let parsed = ExecutionId::parse(&format!("execution_ids[{index}]"), id);
-        let seen = parsed.map_err(Fault::from).and_then(|parsed| {
-            seen(&tenant, id, context.principal)?;
-            Ok(parsed)
-        });
-        seen.map_err(ApiError::from)
+        let parsed = parsed.map_err(Fault::from)?;
+        if tenant.is_none() {
+            return Err(Fault::from(not_found(&message.tenant_id, id)));
+        }
+        Ok(parsed)
     });
-    let ids = ids.collect();
-    Ok(Call::Wait(WaitCall {
-        tenant: tenant.into(),
+    let ids = ids.map(|id| id.map_err(ApiError::from)).collect();
+    Ok(Wait {
+        tenant,
         ids,
         needed,
         timeout_ms,
-    }))
+    })
 }
 
 fn each_once(ids: &[String]) -> Checked<()> {

@@ -1,16 +1,19 @@
 //! The record of an execution, as every answer shows it.
 //!
-//! Owns the encoding of `v1.BackgroundExecution` from a payload and where the execution stands.
-//! Refuses to decide any of it. Written by hand: it is made for every lease and every reply,
-//! mostly by copying what the payload holds in encoded form already.
+//! Owns the encoding of `v1.BackgroundExecution` from the rows of an execution and where the
+//! execution stands. Refuses to decide any of it. Written by hand: a record is made for every
+//! lease and every reply, mostly by copying what the payload holds in encoded form already.
 
 use backlane_engine::fact::{ErrorRecord, Living, Progress};
+use backlane_engine::row::EndingRow;
 use backlane_engine::rules::id::Birth;
 use backlane_engine::rules::status::Status;
 
-use crate::payload::PayloadView;
+use crate::context::View;
+use crate::log::parts;
+use crate::row::payload::HeadView;
 use crate::scan::{Fields, Malformed, Wire};
-use crate::{DecodeError, Ending, View, log, put};
+use crate::{DecodeError, put};
 
 /// `CASCADE_CANCEL`, the one policy this version has.
 const CASCADE_CANCEL: u32 = 1;
@@ -20,10 +23,10 @@ const FRAME_BYTES: usize = 256;
 /// Where an execution stands.
 #[derive(Debug, Clone, Copy)]
 pub enum Standing<'a> {
-    /// It is unfinished.
+    /// The execution is unfinished.
     Living(&'a Living),
-    /// It is over.
-    Ended(&'a Ending),
+    /// The execution is over.
+    Ended(&'a EndingRow),
 }
 
 impl<'a> Standing<'a> {
@@ -41,7 +44,7 @@ impl<'a> Standing<'a> {
         }
     }
 
-    const fn ending(self) -> Option<&'a Ending> {
+    const fn ending(self) -> Option<&'a EndingRow> {
         match self {
             Self::Living(_) => None,
             Self::Ended(ending) => Some(ending),
@@ -49,39 +52,55 @@ impl<'a> Standing<'a> {
     }
 }
 
-/// The encoded `v1.BackgroundExecution` of an execution, from its encoded payload.
+/// Everything that a record is made of.
+#[derive(Debug, Clone, Copy)]
+pub struct Parts<'a> {
+    /// Birth number of the execution.
+    pub birth: Birth,
+    /// Head of the payload.
+    pub head: &'a [u8],
+    /// Body of the payload: input and context. BASIC views need none.
+    pub body: Option<&'a [u8]>,
+    /// Where the execution stands.
+    pub standing: Standing<'a>,
+    /// The error of the newest attempt that failed and was followed by another.
+    pub last_error: Option<&'a ErrorRecord>,
+}
+
+/// The encoded `v1.BackgroundExecution` of an execution.
 ///
 /// # Errors
 /// [`DecodeError`] where the payload is malformed.
-pub fn record(
-    birth: Birth,
-    shard: u16,
-    payload: &[u8],
-    standing: Standing<'_>,
-    view: View,
-) -> Result<Vec<u8>, DecodeError> {
-    let made = PayloadView::of(payload)?;
+pub fn record(parts: &Parts<'_>, view: View) -> Result<Vec<u8>, DecodeError> {
+    let made = HeadView::of(parts.head)?;
+    let standing = parts.standing;
+    let full = view == View::Full;
     let output = standing.ending().and_then(|ending| ending.output.as_ref());
-    let output = output.filter(|_| view == View::Full);
-    let kept = if view == View::Full { payload.len() } else { 0 };
-    let mut out = Vec::with_capacity(FRAME_BYTES + kept + output.map_or(0, |bytes| bytes.len()));
-    put::text(&mut out, 1, &made.id(birth, shard).to_string());
+    let output = output.filter(|_| full);
+    let body = parts.body.filter(|_| full).unwrap_or_default();
+    let kept = parts.head.len() + body.len() + output.map_or(0, |bytes| bytes.len());
+    let mut out = Vec::with_capacity(FRAME_BYTES + kept);
+    put::text(&mut out, 1, &made.id(parts.birth)?.to_string());
     put::filled(&mut out, 2, made.tenant);
     put::filled(&mut out, 3, made.callable);
-    if view == View::Full {
-        put_bytes(&mut out, 4, made.input);
-        out.extend_from_slice(made.maps);
-    }
+    out.extend_from_slice(body);
     let losses = put_config(&mut out, &made)?;
     put::uint(&mut out, 7, standing.status() as u32);
     put::timestamp(&mut out, 8, made.queued_at_ms);
     if let Some(output) = output {
         put::bytes(&mut out, 11, output);
     }
+    if full {
+        out.extend_from_slice(made.metadata);
+    }
     put_given(&mut out, &made, losses);
     put_progress(&mut out, standing.progress());
     if let Some(ending) = standing.ending() {
         put_ending(&mut out, ending);
+    }
+    let ended_with = standing.ending().and_then(|ending| ending.error.as_deref());
+    if let Some(error) = ended_with.or(parts.last_error) {
+        put_error(&mut out, 36, error);
     }
     Ok(out)
 }
@@ -90,16 +109,11 @@ pub fn record(
 ///
 /// # Errors
 /// [`DecodeError`] where the payload is not one that was written here.
-pub fn brief(
-    birth: Birth,
-    shard: u16,
-    payload: &[u8],
-    standing: Standing<'_>,
-) -> Result<Vec<u8>, DecodeError> {
-    let id = PayloadView::of(payload)?.id(birth, shard);
+pub fn brief(parts: &Parts<'_>) -> Result<Vec<u8>, DecodeError> {
+    let id = HeadView::of(parts.head)?.id(parts.birth)?;
     let mut out = Vec::new();
     put::text(&mut out, 1, &id.to_string());
-    put::uint(&mut out, 7, standing.status() as u32);
+    put::uint(&mut out, 7, parts.standing.status() as u32);
     Ok(out)
 }
 
@@ -118,17 +132,10 @@ fn field<'a>(
 
 // The config with its defaults in place. Returns the limit on worker losses, which is kept with
 // it but shown beside it.
-fn put_config(out: &mut Vec<u8>, payload: &PayloadView<'_>) -> Result<u64, DecodeError> {
-    let (mut mode, mut priority, mut timeout_ms, mut losses, mut retry) = (0, 0, 0, 0, None);
-    for given in Fields::of(payload.config) {
-        match field("Payload.config", given)? {
-            (1, wire) => mode = wire.uint(),
-            (2, wire) => priority = wire.uint(),
-            _ => {}
-        }
-    }
-    for given in Fields::of(payload.policy) {
-        match field("Payload.policy", given)? {
+fn put_config(out: &mut Vec<u8>, made: &HeadView<'_>) -> Result<u64, DecodeError> {
+    let (mut timeout_ms, mut losses, mut retry) = (0, 0, None);
+    for given in Fields::of(made.policy) {
+        match field("PayloadHead.policy", given)? {
             (1, wire) => timeout_ms = wire.uint(),
             (2, wire) => losses = wire.uint(),
             (3, wire) => retry = Some(wire.bytes()),
@@ -137,8 +144,8 @@ fn put_config(out: &mut Vec<u8>, payload: &PayloadView<'_>) -> Result<u64, Decod
     }
     let mut problem = Ok(());
     put::message(out, 6, |out| {
-        put::uint(out, 1, mode);
-        put::some_uint(out, 2, Some(priority));
+        put::uint(out, 1, made.mode);
+        put::some_uint(out, 2, Some(made.priority));
         put::some_uint(out, 3, Some(timeout_ms));
         if let Some(retry) = retry {
             put::message(out, 6, |out| problem = put_retry(out, retry));
@@ -186,7 +193,7 @@ fn put_retry(out: &mut Vec<u8>, retry: &[u8]) -> Result<(), DecodeError> {
     Ok(())
 }
 
-fn put_given(out: &mut Vec<u8>, made: &PayloadView<'_>, max_worker_losses: u64) {
+fn put_given(out: &mut Vec<u8>, made: &HeadView<'_>, max_worker_losses: u64) {
     put::some_timestamp(out, 17, made.not_before_ms);
     put::some_timestamp(out, 19, made.start_deadline_ms);
     put::some_timestamp(out, 20, made.deadline_ms);
@@ -209,25 +216,29 @@ fn put_progress(out: &mut Vec<u8>, progress: &Progress) {
         31,
         holder.or(progress.last_worker.as_ref()).map(AsRef::as_ref),
     );
+    put::uint(out, 37, progress.losses);
+    put::uint(out, 38, progress.spent);
 }
 
-fn put_ending(out: &mut Vec<u8>, ending: &Ending) {
+fn put_ending(out: &mut Vec<u8>, ending: &EndingRow) {
     put::timestamp(out, 10, ending.ended_at_ms);
     if let Some(error) = &ending.error {
-        put::message(out, 12, |out| put_error(out, error));
+        put_error(out, 12, error);
     }
     put::uint(out, 29, ending.reason as u32);
-    log::put_actor(out, 30, &ending.actor);
+    parts::put_actor(out, 30, &ending.actor);
 }
 
-// The API's `ExecutionError`; `extra` is fields of it in encoded form.
-fn put_error(out: &mut Vec<u8>, error: &ErrorRecord) {
-    put::uint(out, 1, error.category as u32);
-    put::text(out, 2, &error.message);
-    put::some_text(out, 4, error.code.as_deref());
-    put::uint(out, 5, error.attempt);
-    put::uint(out, 10, error.occurred_at_ms);
-    out.extend_from_slice(&error.extra);
+/// The API's `ExecutionError`. `extra` is fields of that message in encoded form.
+pub(crate) fn put_error(out: &mut Vec<u8>, tag: u32, error: &ErrorRecord) {
+    put::message(out, tag, |out| {
+        put::uint(out, 1, error.category as u32);
+        put::text(out, 2, &error.message);
+        put::some_text(out, 4, error.code.as_deref());
+        put::uint(out, 5, error.attempt);
+        put::uint(out, 10, error.occurred_at_ms);
+        out.extend_from_slice(&error.extra);
+    });
 }
 
 #[cfg(test)]

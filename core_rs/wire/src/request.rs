@@ -1,84 +1,83 @@
 //! Request ids.
 //!
-//! Owns what of a request is its body: all but the request id itself, in one form, whatever
-//! order it was written in. Refuses to know what was answered: the engine does.
-
-use std::collections::BTreeMap;
-use std::mem;
+//! Owns which fields of a request are its body. A request id that comes again with the same body
+//! is a repetition; with another body the request is refused. Refuses to know what a request was
+//! answered with: the engine does.
+//!
+//! The body is tenant, callable, input, context, dependencies and dedup key: what the execution is
+//! about. How the execution runs (priority, timeout, times, retry rule, metadata) is not in the
+//! body, because clients fill those fields from defaults that change between their versions. Where
+//! such a field differs, the first request stands.
 
 use backlane_engine::command::Request;
-use prost::Message as _;
+use backlane_engine::fact::RequestKey;
 
-use crate::RawValue;
 use crate::fields::{Checked, some_key};
 use crate::generated::backlane::v1;
-use crate::hash::{Family, request_key};
+use crate::hash::{Body, Kind, key};
 
 const MAX_REQUEST_ID_BYTES: usize = 128;
 
-/// Takes the request id of one execution, if it has one.
-pub(crate) fn of_one(message: &mut v1::EnqueueRequest) -> Checked<Option<Request>> {
-    let id = mem::take(&mut message.request_id);
-    let Some(id) = some_key("request_id", &id, MAX_REQUEST_ID_BYTES)? else {
+/// The request id of one execution, if there is one.
+pub(crate) fn of_one(message: &v1::EnqueueRequest) -> Checked<Option<Request>> {
+    of(
+        Kind::Enqueue,
+        &message.tenant_id,
+        &message.request_id,
+        |body| {
+            put_item(body, message);
+        },
+    )
+}
+
+/// The request id of a batch, if there is one.
+pub(crate) fn of_batch(message: &v1::EnqueueBatchRequest) -> Checked<Option<Request>> {
+    of(
+        Kind::Batch,
+        &message.tenant_id,
+        &message.request_id,
+        |body| {
+            body.count(message.items.len());
+            for item in &message.items {
+                put_item(body, item);
+            }
+        },
+    )
+}
+
+fn of(kind: Kind, tenant: &str, id: &str, put: impl FnOnce(&mut Body)) -> Checked<Option<Request>> {
+    let Some(id) = some_key("request_id", id, MAX_REQUEST_ID_BYTES)? else {
         return Ok(None);
     };
-    let raw = sort_metadata(message);
-    let key = request_key(
-        Family::Enqueue,
-        &message.tenant_id,
-        &id,
-        &message.encode_to_vec(),
-    );
-    message.metadata = raw;
+    let mut body = Body::new();
+    body.field(tenant.as_bytes());
+    put(&mut body);
+    let key = RequestKey {
+        key: key(kind, tenant, &id),
+        body: body.finish(),
+    };
     Ok(Some(Request { id, key }))
 }
 
-/// Takes the request id of a batch, if it has one.
-pub(crate) fn of_batch(message: &mut v1::EnqueueBatchRequest) -> Checked<Option<Request>> {
-    let id = mem::take(&mut message.request_id);
-    let Some(id) = some_key("request_id", &id, MAX_REQUEST_ID_BYTES)? else {
-        return Ok(None);
-    };
-    for item in &mut message.items {
-        // Naming the batch's tenant again says nothing new.
-        if item.tenant_id == message.tenant_id {
-            item.tenant_id.clear();
-        }
+fn put_item(body: &mut Body, item: &v1::EnqueueRequest) {
+    body.field(item.callable_name.as_bytes());
+    body.optional(item.input.as_deref().map(str::as_bytes));
+    body.count(item.context.len());
+    for (key, value) in &item.context {
+        body.field(key.as_bytes());
+        body.field(value.as_bytes());
     }
-    let raw: Vec<_> = message.items.iter_mut().map(sort_metadata).collect();
-    let key = request_key(
-        Family::Batch,
-        &message.tenant_id,
-        &id,
-        &message.encode_to_vec(),
-    );
-    for (item, raw) in message.items.iter_mut().zip(raw) {
-        item.metadata = raw;
-    }
-    Ok(Some(Request { id, key }))
-}
-
-type Metadata = BTreeMap<String, RawValue>;
-
-// The order of keys within JSON objects is the client library's whim, from one run to the next:
-// it is no part of the body. Returns the metadata as it came.
-fn sort_metadata(message: &mut v1::EnqueueRequest) -> Metadata {
-    let sorted = message
-        .metadata
-        .iter()
-        .map(|(key, value)| (key.clone(), value.canonical()));
-    let sorted = sorted.collect();
-    mem::replace(&mut message.metadata, sorted)
+    // Dependencies: this version of the contract has none.
+    body.count(0);
+    body.field(item.dedup_key.as_bytes());
 }
 
 #[cfg(test)]
 mod tests {
-    use prost_types::Value;
-    use prost_types::value::Kind;
+    use prost_types::Timestamp;
 
     use super::*;
-    use crate::fixtures::call;
-    use crate::{Call, Method};
+    use crate::RawValue;
 
     fn plain() -> v1::EnqueueRequest {
         v1::EnqueueRequest {
@@ -89,53 +88,69 @@ mod tests {
         }
     }
 
-    fn request_of(message: &v1::EnqueueRequest) -> Request {
-        match call(Method::Enqueue, message) {
-            Ok(Call::Enqueue(item)) => item.new.request.unwrap(),
-            other => panic!("{other:?}"),
+    fn key_of(message: &v1::EnqueueRequest) -> RequestKey {
+        of_one(message).unwrap().unwrap().key
+    }
+
+    type Change = fn(&mut v1::EnqueueRequest);
+
+    #[test]
+    fn what_an_execution_is_about_makes_another_body() {
+        let changes: [Change; 5] = [
+            |it| it.callable_name.push('x'),
+            |it| it.input = Some(String::new()),
+            |it| it.context = [("k".into(), "v".into())].into(),
+            |it| it.dedup_key = "d".into(),
+            |it| it.tenant_id.push('x'),
+        ];
+        for change in changes {
+            let mut message = plain();
+            change(&mut message);
+            assert_ne!(key_of(&plain()).body, key_of(&message).body);
         }
     }
 
     #[test]
-    fn a_body_is_the_same_in_whatever_order_it_was_written() {
-        let entry = |key: &str| {
-            let value = Value {
-                kind: Some(Kind::BoolValue(true)),
-            }
-            .encode_to_vec();
-            let entry = [&[0x0A, 1, key.as_bytes()[0], 0x12, 2][..], &value].concat();
-            [&[0x0A, u8::try_from(entry.len()).unwrap()][..], &entry].concat()
-        };
-        let object = |keys: [&str; 2]| {
-            let fields = keys.map(entry).concat();
-            let head = [0x2A, u8::try_from(fields.len()).unwrap()];
-            RawValue::from([&head[..], &fields].concat())
-        };
-        let message = |keys| v1::EnqueueRequest {
-            metadata: [("m".into(), object(keys))].into(),
-            ..plain()
-        };
-        let (one, other) = (message(["a", "b"]), message(["b", "a"]));
-        assert_ne!(one.encode_to_vec(), other.encode_to_vec());
-        assert_eq!(request_of(&one), request_of(&other));
+    fn how_an_execution_runs_does_not() {
+        let changes: [Change; 7] = [
+            |it| it.config = Some(v1::BackgroundExecutionConfig::default()),
+            |it| it.metadata = [("k".into(), RawValue::default())].into(),
+            |it| it.not_before = Some(Timestamp::default()),
+            |it| it.deadline = Some(Timestamp::default()),
+            |it| it.max_worker_losses = Some(1),
+            |it| it.dedup_policy = 2,
+            |it| it.traceparent = "t".into(),
+        ];
+        for change in changes {
+            let mut message = plain();
+            change(&mut message);
+            assert_eq!(key_of(&plain()), key_of(&message));
+        }
     }
 
     #[test]
-    fn another_body_or_another_id_makes_another_request() {
-        let message = plain();
-        let known = request_of(&message).key;
-        let other_id = v1::EnqueueRequest {
+    fn another_id_is_another_request_with_the_same_body() {
+        let other = v1::EnqueueRequest {
             request_id: "s".into(),
             ..plain()
         };
-        let other_body = v1::EnqueueRequest {
-            input: Some(String::new()),
-            ..message.clone()
+        assert_ne!(key_of(&plain()).key, key_of(&other).key);
+        assert_eq!(key_of(&plain()).body, key_of(&other).body);
+        let none = v1::EnqueueRequest {
+            request_id: String::new(),
+            ..plain()
         };
-        assert_eq!(known, request_of(&message).key);
-        assert_eq!(known.body, request_of(&other_id).key.body);
-        assert_ne!(known.key, request_of(&other_id).key.key);
-        assert_eq!(known.key, request_of(&other_body).key.key);
-        assert_ne!(known.body, request_of(&other_body).key.body);
+        assert_eq!(Ok(None), of_one(&none));
+    }
+
+    #[test]
+    fn a_batch_of_one_is_another_request_than_its_item() {
+        let batch = v1::EnqueueBatchRequest {
+            tenant_id: "acme".into(),
+            items: vec![plain()],
+            request_id: "r".into(),
+        };
+        let batch = of_batch(&batch).unwrap().unwrap().key;
+        assert_ne!(key_of(&plain()).key, batch.key);
     }
 }

@@ -81,6 +81,7 @@ fn any(name: &str, detail: &impl Message) -> Any {
 #[cfg(test)]
 mod tests {
     use backlane_engine::error::{Invalid, Refusal};
+    use backlane_engine::rules::access::Role;
     use backlane_engine::rules::status;
     use prost::Message;
 
@@ -121,6 +122,15 @@ mod tests {
                 principal: "alice".into(),
                 tenant: "acme".into(),
             },
+            Refusal::RoleDenied {
+                principal: "alice".into(),
+                role: Role::Producer,
+                needed: Role::Worker,
+            },
+            Refusal::DataDamaged {
+                subject: "exec_1".into(),
+                what: "row payload 7".into(),
+            },
         ]
     }
 
@@ -150,6 +160,7 @@ mod tests {
     fn every_reason_has_an_example_here() {
         let mut reasons: Vec<Reason> = errors().iter().map(ApiError::reason).collect();
         reasons.sort_unstable();
+        reasons.dedup();
         assert_eq!(Reason::ALL.to_vec(), reasons);
     }
 
@@ -210,6 +221,7 @@ mod tests {
                 | Reason::RateLimited
                 | Reason::DiskFull => "RESOURCE_EXHAUSTED",
                 Reason::TooLarge => "OUT_OF_RANGE",
+                Reason::DataDamaged => "DATA_LOSS",
                 Reason::Draining | Reason::StoreUnavailable => "UNAVAILABLE",
                 same => same.name(),
             };

@@ -60,14 +60,6 @@ impl RawValue {
     pub(crate) fn check(&self, depth: usize) -> Result<(), NotJson> {
         check_value(&self.0, depth)
     }
-
-    /// The same value with objects in key order: equal for whoever wrote it in what order.
-    pub(crate) fn canonical(&self) -> Self {
-        // What the library finds too deep is too deep for a server's limit as well; such a
-        // value is only compared with itself.
-        let sorted = prost_types::Value::decode(self.as_bytes());
-        sorted.map_or_else(|_| self.clone(), |value| Self(value.encode_to_vec()))
-    }
 }
 
 impl From<Vec<u8>> for RawValue {

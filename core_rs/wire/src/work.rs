@@ -9,11 +9,12 @@ use std::sync::Arc;
 use backlane_engine::command::{Held, OfferSpec};
 use backlane_engine::rules::limits::DEFAULT_LEASE_MS;
 
-use crate::call::Context;
+use crate::context::Context;
 use crate::error::ApiError;
 use crate::fields::{self, Checked, broken};
 use crate::generated::backlane::v1;
 use crate::generated::backlane::v1::work_request::Message;
+use crate::offer;
 use crate::scan::Fields;
 use crate::worker::{self, Reports};
 
@@ -96,13 +97,13 @@ fn decode(bytes: &[u8], context: &Context<'_>) -> Checked<WorkFrame> {
 }
 
 fn hello(message: v1::WorkHello, context: &Context<'_>) -> Checked<WorkFrame> {
-    let worker = worker::worker(&message.worker_id)?;
+    let worker = offer::worker(&message.worker_id)?;
     // A worker may hold more leases than one call may take.
     let most = context.limits.max_batch_items;
     Ok(WorkFrame::Hello {
         worker,
-        offer: worker::offer(message.callables, message.tenant_ids, context.principal)?,
-        duration_ms: worker::duration(message.lease_duration_ms)?.unwrap_or(DEFAULT_LEASE_MS),
+        offer: offer::offer(message.callables, message.tenant_ids, context.principal)?,
+        duration_ms: offer::duration(message.lease_duration_ms)?.unwrap_or(DEFAULT_LEASE_MS),
         held: worker::all_held("held", &message.held, most)?,
     })
 }
@@ -141,7 +142,7 @@ mod tests {
     fn hello() -> v1::WorkHello {
         let held = v1::LeaseRef {
             execution_id: ID.to_string(),
-            lease_token: "lt_1_2".into(),
+            lease_token: "lt_0_1_2_3".into(),
         };
         v1::WorkHello {
             worker_id: "w1".into(),
@@ -154,8 +155,10 @@ mod tests {
     #[test]
     fn a_hello_says_who_offers_what_and_holds_what() {
         let token = Some(LeaseToken {
+            shard: 0,
             epoch: 1,
             counter: 2,
+            random: 3,
         });
         let expected = WorkFrame::Hello {
             worker: "w1".into(),

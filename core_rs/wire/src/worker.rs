@@ -2,65 +2,102 @@
 //!
 //! Owns their field rules. Refuses to know which leases are alive.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use backlane_engine::command::{Held, OfferSpec, Report};
-use backlane_engine::rules::access::{Principal, TenantScope};
-use backlane_engine::rules::id::{ExecutionId, LeaseToken, check_callable, check_name};
-use backlane_engine::rules::limits::{
-    DEFAULT_LEASE_MS, Limits, MAX_LEASE_MS, MAX_POLL_MS, MIN_LEASE_MS,
-};
+use backlane_engine::rules::id::{ExecutionId, LeaseToken};
+use backlane_engine::rules::limits::{DEFAULT_LEASE_MS, Limits, MAX_POLL_MS};
 
-use crate::call::{Call, Context, LeaseCall};
+use crate::context::Context;
 use crate::error::ApiError;
-use crate::failure;
 use crate::fields::{self, Checked, Fault, broken, within};
 use crate::generated::backlane::v1;
 use crate::value::RawValue;
+use crate::{failure, offer};
 
-/// Most callables or tenants of one offer.
-const MAX_OFFERED: usize = 1_000;
+/// What became of leases. An error stands for an item that could not be read.
+pub type Reports = Vec<Result<(Held, Report), ApiError>>;
 
-/// What became of leases; an error stands for an item that could not be read.
-pub(crate) type Reports = Vec<Result<(Held, Report), ApiError>>;
-
-pub(crate) fn lease(bytes: &[u8], context: &Context<'_>) -> Checked<Call> {
-    let message: v1::LeaseRequest = fields::message(bytes, context.limits)?;
-    let worker = worker(&message.worker_id)?;
-    let most = context.limits.max_lease_items;
-    Ok(Call::Lease(LeaseCall {
-        worker,
-        offer: offer(message.callables, message.tenant_ids, context.principal)?,
-        max: fields::count("max_executions", message.max_executions, 1, most)?,
-        duration_ms: duration(message.lease_duration_ms)?.unwrap_or(DEFAULT_LEASE_MS),
-        wait_ms: within("wait_ms", message.wait_ms, &(0..=MAX_POLL_MS))?,
-    }))
+/// Takes the best executions on offer.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Lease {
+    /// Id of the worker.
+    pub worker: Arc<str>,
+    /// The offer, narrowed to what the caller may.
+    pub offer: OfferSpec,
+    /// Most executions to lease.
+    pub max: usize,
+    /// The lease period, milliseconds.
+    pub duration_ms: u64,
+    /// The longest wait for the first execution, milliseconds.
+    pub wait_ms: u64,
 }
 
-pub(crate) fn renew(bytes: &[u8], context: &Context<'_>) -> Checked<Call> {
+/// Starts lease periods anew.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Renew {
+    /// The leases. An error stands for an item that could not be read.
+    pub items: Vec<Result<Held, ApiError>>,
+    /// The new lease period, milliseconds; `None` keeps the period of each lease.
+    pub duration_ms: Option<u64>,
+}
+
+/// Reads and checks a `LeaseRequest`.
+///
+/// # Errors
+/// [`ApiError`] naming the field, or that the caller may not act for a tenant.
+pub fn decode_lease(bytes: &[u8], context: &mut Context<'_>) -> Result<Lease, ApiError> {
+    let message: v1::LeaseRequest = fields::message(bytes, context.limits)?;
+    let worker = offer::worker(&message.worker_id)?;
+    let most = context.limits.max_lease_items;
+    Ok(Lease {
+        worker,
+        offer: offer::offer(message.callables, message.tenant_ids, context.principal)?,
+        max: fields::count("max_executions", message.max_executions, 1, most)?,
+        duration_ms: offer::duration(message.lease_duration_ms)?.unwrap_or(DEFAULT_LEASE_MS),
+        wait_ms: within("wait_ms", message.wait_ms, &(0..=MAX_POLL_MS))?,
+    })
+}
+
+/// Reads and checks a `RenewLeasesRequest`.
+///
+/// # Errors
+/// [`ApiError`] naming the field.
+pub fn decode_renew(bytes: &[u8], context: &mut Context<'_>) -> Result<Renew, ApiError> {
     let message: v1::RenewLeasesRequest = fields::message(bytes, context.limits)?;
     fields::filled("leases", &message.leases, context.limits.max_lease_items)?;
-    let duration_ms = duration(message.lease_duration_ms)?;
-    Ok(Call::RenewLeases {
+    let duration_ms = offer::duration(message.lease_duration_ms)?;
+    Ok(Renew {
         items: each("leases", message.leases, |lease| held(&lease)),
         duration_ms,
     })
 }
 
-pub(crate) fn complete(bytes: &[u8], context: &Context<'_>) -> Checked<Call> {
-    let items = completions(fields::message(bytes, context.limits)?, context.limits)?;
-    Ok(Call::Report { items })
+/// Reads and checks a `CompleteRequest`.
+///
+/// # Errors
+/// [`ApiError`] naming the field.
+pub fn decode_complete(bytes: &[u8], context: &mut Context<'_>) -> Result<Reports, ApiError> {
+    let message = fields::message(bytes, context.limits)?;
+    Ok(completions(message, context.limits)?)
 }
 
-pub(crate) fn fail(bytes: &[u8], context: &Context<'_>) -> Checked<Call> {
-    let items = failures(fields::message(bytes, context.limits)?, context.limits)?;
-    Ok(Call::Report { items })
+/// Reads and checks a `FailRequest`.
+///
+/// # Errors
+/// [`ApiError`] naming the field.
+pub fn decode_fail(bytes: &[u8], context: &mut Context<'_>) -> Result<Reports, ApiError> {
+    let message = fields::message(bytes, context.limits)?;
+    Ok(failures(message, context.limits)?)
 }
 
-pub(crate) fn release(bytes: &[u8], context: &Context<'_>) -> Checked<Call> {
-    let items = releases(fields::message(bytes, context.limits)?, context.limits)?;
-    Ok(Call::Report { items })
+/// Reads and checks a `ReleaseRequest`.
+///
+/// # Errors
+/// [`ApiError`] naming the field.
+pub fn decode_release(bytes: &[u8], context: &mut Context<'_>) -> Result<Reports, ApiError> {
+    let message = fields::message(bytes, context.limits)?;
+    Ok(releases(message, context.limits)?)
 }
 
 /// The results of a `CompleteRequest`.
@@ -136,58 +173,6 @@ fn holder(id: &str, token: &str) -> Checked<Held> {
         id,
         token: LeaseToken::parse(token),
     })
-}
-
-/// A worker's id.
-pub(crate) fn worker(id: &str) -> Checked<Arc<str>> {
-    check_name("worker_id", id)?;
-    Ok(id.into())
-}
-
-/// A lease period in milliseconds; `None` where none is asked for.
-pub(crate) fn duration(asked: u64) -> Checked<Option<u64>> {
-    match asked {
-        0 => Ok(None),
-        asked => within("lease_duration_ms", asked, &(MIN_LEASE_MS..=MAX_LEASE_MS)).map(Some),
-    }
-}
-
-/// What a worker offers, narrowed to the tenants that its caller may act for.
-pub(crate) fn offer(
-    callables: Vec<String>,
-    tenants: Vec<String>,
-    principal: &Principal,
-) -> Checked<OfferSpec> {
-    let callables = patterns(callables)?;
-    if tenants.is_empty() {
-        return Ok(OfferSpec {
-            callables,
-            tenants: principal.tenants.clone(),
-        });
-    }
-    fields::filled("tenant_ids", &tenants, MAX_OFFERED)?;
-    for (index, tenant) in tenants.iter().enumerate() {
-        check_name(&format!("tenant_ids[{index}]"), tenant)?;
-        principal.may_create_for(tenant)?;
-    }
-    let tenants = tenants.into_iter().map(String::into_boxed_str).collect();
-    Ok(OfferSpec {
-        callables,
-        tenants: TenantScope::Only(tenants),
-    })
-}
-
-/// Exact names, `prefix.*`, or `*`.
-pub(crate) fn patterns(callables: Vec<String>) -> Checked<BTreeSet<Box<str>>> {
-    fields::filled("callables", &callables, MAX_OFFERED)?;
-    for (index, pattern) in callables.iter().enumerate() {
-        let name = pattern.strip_suffix(".*").unwrap_or(pattern);
-        let rule = "must be a callable's name, `prefix.*` or `*`";
-        if pattern != "*" && check_callable("", name).is_err() {
-            return broken(&format!("callables[{index}]"), rule);
-        }
-    }
-    Ok(callables.into_iter().map(String::into_boxed_str).collect())
 }
 
 #[cfg(test)]

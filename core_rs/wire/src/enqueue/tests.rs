@@ -12,8 +12,8 @@ use prost::Message;
 use prost_types::{Duration, Timestamp, Value, value::Kind};
 
 use super::*;
-use crate::fixtures::{acme_only, call, call_as, named, with_context};
-use crate::{Method, RawValue, Reason};
+use crate::fixtures::{Decode, acme_only, call, call_as, named, with_context};
+use crate::{RawValue, Reason};
 
 fn plain() -> v1::EnqueueRequest {
     v1::EnqueueRequest {
@@ -38,10 +38,7 @@ fn retried(retry: v1::RetryConfig) -> v1::EnqueueRequest {
 }
 
 fn enqueued(message: &v1::EnqueueRequest) -> NewExecution {
-    match call(Method::Enqueue, message) {
-        Ok(Call::Enqueue(item)) => item.new,
-        other => panic!("{other:?}"),
-    }
+    call(decode_enqueue, message).unwrap()
 }
 
 fn second(seconds: i64) -> Timestamp {
@@ -68,8 +65,8 @@ fn the_smallest_request_means_the_defaults() {
     );
     assert_eq!((None, None), (new.request, new.dedup_key));
     assert_eq!(
-        (DedupPolicy::ReturnExisting, 5),
-        (new.dedup_policy, new.random)
+        (DedupPolicy::ReturnExisting, 5, 5),
+        (new.dedup_policy, new.random.salt, new.random.random)
     );
 }
 
@@ -217,14 +214,14 @@ fn every_broken_rule_names_its_field() {
         change(&mut message);
         assert_eq!(
             format!("INVALID_ARGUMENT {field}"),
-            named(call(Method::Enqueue, &message))
+            named(call(decode_enqueue, &message))
         );
         let run = v1::RunRequest {
             enqueue: Some(message.clone()),
             timeout: None,
         };
         let expected = format!("INVALID_ARGUMENT enqueue.{field}");
-        assert_eq!(expected, named(call(Method::Run, &run)));
+        assert_eq!(expected, named(call(decode_run, &run)));
     }
 }
 
@@ -242,7 +239,7 @@ fn what_is_too_large_is_told_apart_from_what_is_wrong() {
     for (field, change) in large {
         let mut message = plain();
         change(&mut message);
-        let error = call(Method::Enqueue, &message).unwrap_err();
+        let error = call(decode_enqueue, &message).unwrap_err();
         assert_eq!(
             (Reason::TooLarge, Some(field)),
             (error.reason(), error.metadata("field"))
@@ -252,7 +249,7 @@ fn what_is_too_large_is_told_apart_from_what_is_wrong() {
     }
     let mut message = plain();
     message.input = Some("x".repeat(1 << 20));
-    assert!(call(Method::Enqueue, &message).is_ok());
+    assert!(call(decode_enqueue, &message).is_ok());
 }
 
 #[test]
@@ -263,7 +260,7 @@ fn a_run_is_silent_unless_told_otherwise_and_shares_request_ids_with_enqueue() {
     };
     let run = |message, timeout| {
         call(
-            Method::Run,
+            decode_run,
             &v1::RunRequest {
                 enqueue: Some(message),
                 timeout,
@@ -271,27 +268,23 @@ fn a_run_is_silent_unless_told_otherwise_and_shares_request_ids_with_enqueue() {
         )
         .unwrap()
     };
-    let Call::Run { item, timeout_ms } = run(message.clone(), None) else {
-        panic!()
-    };
+    let Run { new, timeout_ms } = run(message.clone(), None);
     assert_eq!(3_600_000, timeout_ms);
-    assert_eq!(enqueued(&message).request, item.new.request);
-    let mode = |item: &EnqueueItem| crate::record::tests::shown(item).config.unwrap().mode;
-    assert_eq!(Mode::Silent as i32, mode(&item));
+    assert_eq!(enqueued(&message).request, new.request);
+    let mode = |new: &NewExecution| crate::record::tests::shown(new).config.unwrap().mode;
+    assert_eq!(Mode::Silent as i32, mode(&new));
     let told = v1::BackgroundExecutionConfig {
         mode: 3,
         ..Default::default()
     };
-    let Call::Run { item, timeout_ms } = run(
+    let Run { new, timeout_ms } = run(
         configured(told),
         Some(Duration {
             seconds: 1,
             nanos: 1,
         }),
-    ) else {
-        panic!()
-    };
-    assert_eq!((Mode::Deferred as i32, 1_001), (mode(&item), timeout_ms));
+    );
+    assert_eq!((Mode::Deferred as i32, 1_001), (mode(&new), timeout_ms));
 }
 
 #[test]
@@ -302,10 +295,10 @@ fn a_run_waits_an_hour_at_most() {
             enqueue: Some(plain()),
             timeout,
         };
-        assert_eq!("INVALID_ARGUMENT timeout", named(call(Method::Run, &run)));
+        assert_eq!("INVALID_ARGUMENT timeout", named(call(decode_run, &run)));
     }
     let empty = v1::RunRequest::default();
-    assert_eq!("INVALID_ARGUMENT enqueue", named(call(Method::Run, &empty)));
+    assert_eq!("INVALID_ARGUMENT enqueue", named(call(decode_run, &empty)));
 }
 
 #[test]
@@ -314,10 +307,13 @@ fn making_for_a_tenant_out_of_scope_is_denied() {
         tenant_id: "other".into(),
         ..plain()
     };
-    let calls = [
-        (Method::Enqueue, message.encode_to_vec()),
+    let calls: [(Decode<()>, _); 3] = [
         (
-            Method::Run,
+            |it, context| decode_enqueue(it, context).map(drop),
+            message.encode_to_vec(),
+        ),
+        (
+            |it, context| decode_run(it, context).map(drop),
             v1::RunRequest {
                 enqueue: Some(message),
                 timeout: None,
@@ -325,7 +321,7 @@ fn making_for_a_tenant_out_of_scope_is_denied() {
             .encode_to_vec(),
         ),
         (
-            Method::EnqueueBatch,
+            |it, context| decode_batch(it, context).map(drop),
             v1::EnqueueBatchRequest {
                 tenant_id: "other".into(),
                 items: vec![plain()],
@@ -334,8 +330,8 @@ fn making_for_a_tenant_out_of_scope_is_denied() {
             .encode_to_vec(),
         ),
     ];
-    for (method, bytes) in calls {
-        let error = call_as(&acme_only(), method, &bytes).unwrap_err();
+    for (decode, bytes) in calls {
+        let error = call_as(&acme_only(), decode, &bytes).unwrap_err();
         assert_eq!(Reason::PermissionDenied, error.reason());
         assert_eq!(Some("other"), error.metadata("tenant_id"));
     }

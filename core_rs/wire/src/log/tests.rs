@@ -2,7 +2,7 @@
 //!
 //! Owns the promise that a fact read is the fact written. Refuses to know what facts do.
 
-use backlane_engine::fact::{Fact, FactKind};
+use backlane_engine::fact::{Actor, ExecutionChange, Fact, FactKind};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use prost::Message as _;
@@ -39,55 +39,96 @@ fn an_unknown_kind_is_named() {
     );
 }
 
-#[test]
-fn an_unknown_number_is_named() {
+fn ended(status: u32) -> v1::Fact {
     let ended = v1::Ended {
-        birth: 1,
-        status: 9,
+        status,
         reason: 1,
         ..v1::Ended::default()
     };
-    let ended = v1::Ended {
+    v1::Fact {
+        at_ms: 1,
         actor: Some(v1::Actor {
             kind: 1,
             id: String::new(),
         }),
-        ..ended
-    };
-    let fact = v1::Fact {
-        at_ms: 1,
-        kind: Some(v1::fact::Kind::Ended(ended)),
-    };
+        kind: Some(v1::fact::Kind::Execution(v1::ExecutionFact {
+            birth: 1,
+            change: Some(v1::execution_fact::Change::Ended(ended)),
+        })),
+        ..v1::Fact::default()
+    }
+}
+
+#[test]
+fn an_unknown_number_is_named() {
     let unknown = DecodeError::UnknownNumber {
         what: "Ended.status",
         number: 9,
     };
     assert_eq!(
         Err(unknown),
-        decoded(&fact.encode_length_delimited_to_vec())
+        decoded(&ended(9).encode_length_delimited_to_vec())
     );
+}
+
+#[test]
+fn a_newer_version_of_facts_is_refused() {
+    let newer = v1::Fact {
+        version: 2,
+        ..ended(3)
+    };
+    let unknown = DecodeError::UnknownNumber {
+        what: "Fact.version",
+        number: 2,
+    };
+    assert_eq!(
+        Err(unknown),
+        decoded(&newer.encode_length_delimited_to_vec())
+    );
+    let first = v1::Fact {
+        version: 1,
+        ..ended(3)
+    };
+    assert!(decoded(&first.encode_length_delimited_to_vec()).is_ok());
+}
+
+#[test]
+fn an_unknown_change_of_an_execution_is_refused() {
+    // By a client, an ExecutionFact of birth 1 whose field 99 is an empty message.
+    let frame = [11, 0x1A, 2, 0x08, 1, 0x42, 5, 0x08, 1, 0x9A, 0x06, 0];
+    let refused = DecodeError::UnknownChange {
+        what: "ExecutionFact",
+    };
+    assert_eq!(Err(refused), decoded(&frame));
+}
+
+fn due(birth: u64) -> Fact {
+    Fact {
+        at_ms: 1,
+        actor: Actor::clock(),
+        cause: None,
+        kind: FactKind::execution(birth, ExecutionChange::Due),
+    }
 }
 
 #[test]
 fn a_fact_without_a_kind_and_one_cut_off_are_refused() {
     assert_eq!(
         Err(DecodeError::Missing { what: "Fact.kind" }),
+        decoded(&[4, 0x1A, 2, 0x08, 1])
+    );
+    assert_eq!(
+        Err(DecodeError::Missing { what: "Fact.actor" }),
         decoded(&[2, 0x08, 5])
     );
-    let whole = frame(&[Fact {
-        at_ms: 1,
-        kind: FactKind::Due(7),
-    }]);
+    let whole = frame(&[due(7)]);
     let cut = decoded(&whole[..whole.len() - 1]).unwrap_err();
     assert_eq!("malformed Fact: it is cut off", cut.to_string());
 }
 
 #[test]
 fn what_the_reader_of_facts_refuses_ends_the_reading() {
-    let frame = frame(&[1, 2, 3].map(|birth| Fact {
-        at_ms: 1,
-        kind: FactKind::Due(birth),
-    }));
+    let frame = frame(&[1, 2, 3].map(due));
     let mut seen = 0;
     let stopped = decode_facts(&frame, &mut |_| {
         seen += 1;

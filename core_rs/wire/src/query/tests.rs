@@ -2,13 +2,12 @@
 //!
 //! Owns an example for every rule. Refuses to look executions up.
 
-use backlane_engine::rules::id::Birth;
 use prost::Message;
 use prost_types::Duration;
 
 use super::*;
-use crate::fixtures::{ID, acme_only, call, call_as, named};
-use crate::{Method, Reason, page_token};
+use crate::fixtures::{Decode, ID, acme_only, call, call_as, named, visible};
+use crate::{Reason, page_token};
 
 fn id() -> String {
     ID.to_string()
@@ -38,34 +37,31 @@ fn wait() -> v1::WaitRequest {
     }
 }
 
-fn waiting(message: &v1::WaitRequest) -> WaitCall {
-    match call(Method::Wait, message) {
-        Ok(Call::Wait(wait)) => wait,
-        other => panic!("{other:?}"),
-    }
+fn waiting(message: &v1::WaitRequest) -> Wait {
+    call(decode_wait, message).unwrap()
 }
 
 #[test]
 fn a_get_is_full_and_a_list_is_basic_unless_told_otherwise() {
-    let get = |view| call(Method::Get, &get(view));
+    let get = |view| call(decode_get, &get(view));
     let expected = |view| {
-        Ok(Call::Get {
-            tenant: "acme".into(),
+        let named = Named {
+            tenant: visible("acme"),
             id: ID,
-            view,
-        })
+        };
+        Ok(Get { named, view })
     };
     assert_eq!(expected(View::Full), get(0));
     assert_eq!(expected(View::Basic), get(1));
     assert_eq!("INVALID_ARGUMENT view", named(get(3)));
-    let expected = Call::List {
-        tenant: "acme".into(),
+    let expected = List {
+        tenant: visible("acme"),
         status: None,
         page_size: 100,
         before: None,
         view: View::Basic,
     };
-    assert_eq!(Ok(expected), call(Method::List, &list()));
+    assert_eq!(Ok(expected), call(decode_list, &list()));
 }
 
 #[test]
@@ -73,7 +69,7 @@ fn broken_rules_name_their_field() {
     let get = |change: fn(&mut v1::GetRequest)| {
         let mut message = get(0);
         change(&mut message);
-        named(call(Method::Get, &message))
+        named(call(decode_get, &message))
     };
     assert_eq!("INVALID_ARGUMENT tenant_id", get(|it| it.tenant_id.clear()));
     assert_eq!(
@@ -83,7 +79,7 @@ fn broken_rules_name_their_field() {
     let list = |change: fn(&mut v1::ListRequest)| {
         let mut message = list();
         change(&mut message);
-        named(call(Method::List, &message))
+        named(call(decode_list, &message))
     };
     assert_eq!(
         "INVALID_ARGUMENT tenant_id",
@@ -106,7 +102,7 @@ fn broken_rules_name_their_field() {
             limit,
             callables,
         };
-        named(call(Method::Peek, &message))
+        named(call(decode_peek, &message))
     };
     assert_eq!("INVALID_ARGUMENT limit", peek(1_001, &[]));
     assert_eq!("INVALID_ARGUMENT callables[1]", peek(0, &["a", "b*"]));
@@ -120,10 +116,7 @@ fn a_list_goes_on_where_its_token_says() {
             status,
             ..list()
         };
-        match call(Method::List, &message)? {
-            Call::List { before, .. } => Ok::<Option<Birth>, ApiError>(before),
-            other => panic!("{other:?}"),
-        }
+        call(decode_list, &message).map(|list| list.before)
     };
     let token = || page_token("acme", Some(Status::Failed), 5);
     assert_eq!(Ok(Some(5)), before(token(), 4));
@@ -140,12 +133,12 @@ fn a_peek_looks_at_one_tenants_callables() {
         callables: BTreeSet::from(["*".into()]),
         tenants: TenantScope::Only(BTreeSet::from(["acme".into()])),
     };
-    let expected = Call::Peek {
-        tenant: "acme".into(),
+    let expected = Peek {
+        tenant: visible("acme"),
         limit: 10,
         offer,
     };
-    assert_eq!(Ok(expected), call(Method::Peek, &message));
+    assert_eq!(Ok(expected), call(decode_peek, &message));
 }
 
 #[test]
@@ -159,21 +152,26 @@ fn another_tenants_executions_are_not_found() {
         tenant_id,
         execution_id,
     };
-    let calls = [
-        (Method::Get, get.encode_to_vec()),
-        (Method::Cancel, cancel.encode_to_vec()),
+    let calls: [(Decode<()>, _); 2] = [
+        (
+            |it, context| decode_get(it, context).map(drop),
+            get.encode_to_vec(),
+        ),
+        (
+            |it, context| decode_cancel(it, context).map(drop),
+            cancel.encode_to_vec(),
+        ),
     ];
-    for (method, bytes) in calls {
-        let error = call_as(&acme_only(), method, &bytes).unwrap_err();
+    for (decode, bytes) in calls {
+        let error = call_as(&acme_only(), decode, &bytes).unwrap_err();
         assert_eq!(Reason::ExecutionNotFound, error.reason());
     }
     let wait = v1::WaitRequest {
         tenant_id: "other".into(),
         ..wait()
     };
-    let Ok(Call::Wait(wait)) = call_as(&acme_only(), Method::Wait, &wait.encode_to_vec()) else {
-        panic!()
-    };
+    let wait = call_as(&acme_only(), decode_wait, &wait.encode_to_vec()).unwrap();
+    assert_eq!(None, wait.tenant);
     for id in wait.ids {
         assert_eq!(Reason::ExecutionNotFound, id.unwrap_err().reason());
     }
@@ -191,13 +189,22 @@ fn another_tenants_lists_are_denied() {
         ..Default::default()
     };
     let stats = v1::GetQueueStatsRequest { tenant_id };
-    let calls = [
-        (Method::List, list.encode_to_vec()),
-        (Method::Peek, peek.encode_to_vec()),
-        (Method::GetQueueStats, stats.encode_to_vec()),
+    let calls: [(Decode<()>, _); 3] = [
+        (
+            |it, context| decode_list(it, context).map(drop),
+            list.encode_to_vec(),
+        ),
+        (
+            |it, context| decode_peek(it, context).map(drop),
+            peek.encode_to_vec(),
+        ),
+        (
+            |it, context| decode_queue_stats(it, context).map(drop),
+            stats.encode_to_vec(),
+        ),
     ];
-    for (method, bytes) in calls {
-        let error = call_as(&acme_only(), method, &bytes).unwrap_err();
+    for (decode, bytes) in calls {
+        let error = call_as(&acme_only(), decode, &bytes).unwrap_err();
         assert_eq!(Reason::PermissionDenied, error.reason());
     }
 }
@@ -224,7 +231,7 @@ fn a_wait_needs_all_any_or_so_many() {
     );
     let refused = |wait_for, count| {
         named(call(
-            Method::Wait,
+            decode_wait,
             &v1::WaitRequest {
                 wait_for,
                 count,
@@ -240,7 +247,7 @@ fn a_wait_needs_all_any_or_so_many() {
 
 #[test]
 fn a_wait_is_for_distinct_ids_and_an_hour_at_most() {
-    let refused = |message| named(call(Method::Wait, &message));
+    let refused = |message| named(call(decode_wait, &message));
     let ids = |execution_ids| v1::WaitRequest {
         execution_ids,
         ..wait()

@@ -6,7 +6,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use backlane_engine::fact::{Actor, CancelAsked, Ended, Holding, Outcome, OutcomeKind};
+use backlane_engine::command::NewExecution;
+use backlane_engine::fact::{Actor, CancelAsked, Holding, Outcome, OutcomeKind};
+use backlane_engine::row::{Bytes, PayloadRow};
 use backlane_engine::rules::id::{ExecutionId, LeaseToken};
 use backlane_engine::rules::retry::Category;
 use backlane_engine::rules::status::{ActorKind, EndReason, Phase};
@@ -15,21 +17,22 @@ use prost::Message as _;
 use prost_types::Timestamp;
 
 use super::*;
-use crate::fixtures::{ID, call, ended, json, living};
+use crate::fixtures::{ID, attempt, call, ending as any_ending, json, living, request_row};
 use crate::generated::backlane::v1;
-use crate::{Call, EnqueueItem, Method, RawValue, finished};
+use crate::row::{self, payload};
+use crate::{RawValue, decode_enqueue};
 
 const BORN_MS: u64 = 1_790_000_000_123;
 
 /// An execution as it is born of a request.
-fn born(item: &EnqueueItem) -> Living {
-    let new = &item.new;
+fn born(new: &NewExecution) -> Living {
     Living {
         id: ExecutionId {
-            random: new.random,
+            random: new.random.random,
+            salt: new.random.salt,
             ..ID
         },
-        tenant: new.tenant.clone(),
+        tenant: new.tenant.shared(),
         callable: new.callable.clone(),
         priority: new.priority,
         queued_at_ms: BORN_MS,
@@ -39,31 +42,47 @@ fn born(item: &EnqueueItem) -> Living {
         deadline_ms: new.deadline_ms,
         dedup_key: new.dedup_key.clone(),
         request: None,
-        payload_bytes: new.payload_bytes,
+        payload_bytes: new.payload.row_bytes(),
         progress: Progress::newborn(Phase::Ready, BORN_MS),
     }
 }
 
-fn read(payload: &[u8], standing: Standing<'_>, view: View) -> v1::BackgroundExecution {
-    let bytes = record(ID.birth, ID.shard, payload, standing, view).unwrap();
+fn head(new: &NewExecution, living: &Living) -> Vec<u8> {
+    payload::head(&PayloadRow {
+        id: living.id,
+        queued_at_ms: living.queued_at_ms,
+        payload: new.payload.clone(),
+    })
+}
+
+fn read(new: &NewExecution, standing: Standing<'_>, view: View) -> v1::BackgroundExecution {
+    read_with(new, standing, None, view)
+}
+
+fn read_with(
+    new: &NewExecution,
+    standing: Standing<'_>,
+    last_error: Option<&ErrorRecord>,
+    view: View,
+) -> v1::BackgroundExecution {
+    let parts = Parts {
+        birth: ID.birth,
+        head: &head(new, &born(new)),
+        body: new.payload.body.as_deref(),
+        standing,
+        last_error,
+    };
+    let bytes = record(&parts, view).unwrap();
     v1::BackgroundExecution::decode(&bytes[..]).unwrap()
 }
 
 /// The FULL record of what was just made.
-pub(crate) fn shown(item: &EnqueueItem) -> v1::BackgroundExecution {
-    let living = born(item);
-    read(
-        &item.payload.encode(&living),
-        Standing::Living(&living),
-        View::Full,
-    )
+pub(crate) fn shown(new: &NewExecution) -> v1::BackgroundExecution {
+    read(new, Standing::Living(&born(new)), View::Full)
 }
 
-fn made(message: &v1::EnqueueRequest) -> EnqueueItem {
-    match call(Method::Enqueue, message) {
-        Ok(Call::Enqueue(item)) => *item,
-        other => panic!("{other:?}"),
-    }
+fn made(message: &v1::EnqueueRequest) -> NewExecution {
+    call(decode_enqueue, message).unwrap()
 }
 
 fn at(seconds: i64, nanos: i32) -> Timestamp {
@@ -171,9 +190,8 @@ fn a_basic_view_leaves_out_what_is_large() {
     let item = made(&rich());
     let living = born(&item);
     let ending = ending(&living, Some(RawValue::NULL.into()), None);
-    let payload = item.payload.encode(&living);
-    let full = read(&payload, Standing::Ended(&ending), View::Full);
-    let basic = read(&payload, Standing::Ended(&ending), View::Basic);
+    let full = read(&item, Standing::Ended(&ending), View::Full);
+    let basic = read(&item, Standing::Ended(&ending), View::Basic);
     let expected = v1::BackgroundExecution {
         input: None,
         output: None,
@@ -186,14 +204,18 @@ fn a_basic_view_leaves_out_what_is_large() {
     assert!(!full.context.is_empty() && !full.metadata.is_empty());
 }
 
+const TOKEN: LeaseToken = LeaseToken {
+    shard: 0,
+    epoch: 1,
+    counter: 2,
+    random: 3,
+};
+
 fn held(living: Living) -> Living {
-    let token = LeaseToken {
-        epoch: 1,
-        counter: 2,
-    };
     let holding = Holding {
-        token,
+        token: TOKEN,
         worker: Arc::from("w1"),
+        principal: Arc::from(""),
         duration_ms: 30_000,
     };
     let asked = Actor::named(ActorKind::Client, "alice");
@@ -237,36 +259,30 @@ fn last(living: &Living) -> Living {
     }
 }
 
-fn ending(living: &Living, output: Option<Arc<[u8]>>, error: Option<ErrorRecord>) -> Ending {
-    let ended = Ended {
-        birth: living.id.birth,
-        status: if output.is_some() {
-            Status::Completed
-        } else {
-            Status::Failed
-        },
-        reason: if output.is_some() {
-            EndReason::Completed
-        } else {
-            EndReason::Failed
-        },
+fn ending(living: &Living, output: Option<Bytes>, error: Option<ErrorRecord>) -> EndingRow {
+    let (status, reason) = match output {
+        Some(_) => (Status::Completed, EndReason::Completed),
+        None => (Status::Failed, EndReason::Failed),
+    };
+    EndingRow {
+        id: living.id,
+        tenant: living.tenant.clone(),
+        status,
+        reason,
         actor: Actor::named(ActorKind::Worker, "w1"),
+        ended_at_ms: BORN_MS + 9_000,
+        ended_lease: true,
         output,
         error: error.map(Box::new),
-        outcome: Some(OutcomeKind::Completed),
-    };
-    Ending::of(&ended, &last(living), BORN_MS + 9_000)
+        progress: last(living).progress,
+    }
 }
 
 #[test]
 fn a_running_record_shows_its_holder_and_that_a_cancel_was_asked_for() {
     let item = made(&rich());
     let living = held(born(&item));
-    let record = read(
-        &item.payload.encode(&living),
-        Standing::Living(&living),
-        View::Full,
-    );
+    let record = read(&item, Standing::Living(&living), View::Full);
     assert_eq!((2, 4, 9), (record.status, record.attempt, record.version));
     assert_eq!(Some(at(1_790_000_001, 123_000_000)), record.started_at);
     assert_eq!(
@@ -292,11 +308,7 @@ fn a_finished_record_shows_its_end() {
         extra: [0x40, 0x2A].into(),
     };
     let ending = ending(&living, None, Some(error));
-    let record = read(
-        &item.payload.encode(&living),
-        Standing::Ended(&ending),
-        View::Full,
-    );
+    let record = read(&item, Standing::Ended(&ending), View::Full);
     assert_eq!((4, 10, 2), (record.status, record.version, record.reason));
     assert_eq!(Some(at(1_790_000_009, 123_000_000)), record.completed_at);
     assert_eq!(record.completed_at, record.updated_at);
@@ -320,86 +332,142 @@ fn a_finished_record_shows_its_end() {
         occurred_at_ms: 5,
         ..Default::default()
     };
+    assert_eq!(Some(&expected), record.last_error.as_ref());
     assert_eq!((Some(expected), None), (record.error, record.output));
 }
 
 #[test]
-fn what_a_decision_needs_of_an_end_comes_from_payload_and_ending() {
+fn a_record_shows_the_newest_error_and_what_was_spent() {
     let item = made(&rich());
-    let living = held(born(&item));
+    let mut living = born(&item);
+    (living.progress.spent, living.progress.losses) = (2, 1);
+    let error = ErrorRecord {
+        category: Category::Network,
+        message: "down".into(),
+        code: None,
+        attempt: 2,
+        occurred_at_ms: 5,
+        extra: Box::default(),
+    };
+    let standing = Standing::Living(&living);
+    let record = read_with(&item, standing, Some(&error), View::Basic);
+    assert_eq!((2, 1), (record.spent_attempts, record.worker_losses));
+    let shown = record.last_error.unwrap();
+    assert_eq!(("down", 2), (&*shown.message, shown.attempt));
+    assert_eq!(
+        None, record.error,
+        "an error is shown as the end's at the end alone"
+    );
+}
+
+#[test]
+fn what_a_decision_needs_of_an_end_is_in_the_head_of_its_ending() {
+    let living = held(born(&made(&rich())));
     let ending = ending(&living, Some(RawValue::NULL.into()), None);
-    let payload = item.payload.encode(&living);
-    let known = finished(ID.birth, ID.shard, &payload, &ending.encode()).unwrap();
+    let head = row::ending::head(&ending);
+    let known = row::ending::finished(ID.birth, "acme", &head).unwrap();
     assert_eq!((living.id, "acme"), (known.id, &*known.tenant));
     assert_eq!(Status::Completed, known.status);
-    assert_eq!(
-        LeaseToken {
-            epoch: 1,
-            counter: 2
-        },
-        known.outcome.unwrap().token
-    );
+    assert_eq!(TOKEN, known.outcome.unwrap().token);
 }
 
 #[test]
 fn a_brief_record_is_its_id_and_status() {
     let item = made(&rich());
     let living = born(&item);
-    let payload = item.payload.encode(&living);
-    let brief = brief(ID.birth, ID.shard, &payload, Standing::Living(&living)).unwrap();
+    let brief = brief(&Parts {
+        birth: ID.birth,
+        head: &head(&item, &living),
+        body: None,
+        standing: Standing::Living(&living),
+        last_error: None,
+    });
     let expected = v1::BackgroundExecution {
         execution_id: living.id.to_string(),
         status: 1,
         ..Default::default()
     };
-    assert_eq!(Ok(expected), v1::BackgroundExecution::decode(&brief[..]));
+    assert_eq!(
+        Ok(expected),
+        v1::BackgroundExecution::decode(&brief.unwrap()[..])
+    );
 }
 
 #[test]
-fn the_announced_size_is_the_size_that_is_kept() {
+fn the_announced_size_is_no_less_than_the_size_that_is_kept() {
     let item = made(&rich());
-    let payload = item.payload.encode(&born(&item));
-    assert_eq!(
-        usize::try_from(item.payload.bytes()).unwrap(),
-        payload.len()
+    let body = item.payload.body.as_ref().map_or(0, Vec::len);
+    let kept = head(&item, &born(&item)).len() + body;
+    let announced = usize::try_from(item.payload.row_bytes()).unwrap();
+    assert!(
+        (kept..kept + 16).contains(&announced),
+        "{kept} and {announced}"
     );
+}
+
+#[test]
+fn a_payload_knows_its_id() {
+    let item = made(&rich());
+    let living = born(&item);
+    assert_eq!(Ok(living.id), payload::id(ID.birth, &head(&item, &living)));
 }
 
 proptest! {
     #[test]
-    fn endings_survive_the_disk(ended in ended(), living in living(), at_ms: u64) {
-        let ending = Ending::of(&ended, &living, at_ms);
-        prop_assert_eq!(Ok(ending.clone()), Ending::decode(&ending.encode()));
+    fn endings_survive_the_disk(ending in any_ending()) {
+        let head = row::ending::head(&ending);
+        let (birth, tenant, output) = (ending.id.birth, &ending.tenant, ending.output.clone());
+        let read = row::ending::read(birth, tenant, &head, output);
+        prop_assert_eq!(Ok(ending.clone()), read);
+    }
+
+    #[test]
+    fn attempts_survive_the_disk(attempt in attempt()) {
+        let head = row::attempt::head(&attempt);
+        let read = row::attempt::read(attempt.birth, attempt.ordinal, &head);
+        prop_assert_eq!(Ok(attempt), read);
+    }
+
+    #[test]
+    fn requests_survive_the_disk(request in request_row()) {
+        let known = row::request::known(&row::request::head(&request)).unwrap();
+        prop_assert_eq!(request.request.body, known.body);
+        prop_assert_eq!(request.births, known.births);
     }
 
     #[test]
     fn any_output_is_shown_to_the_byte(output in json()) {
         let item = made(&rich());
-        let living = born(&item);
         let bytes = output.encode_to_vec();
-        let ending = ending(&living, Some(bytes.clone().into()), None);
-        let record = read(&item.payload.encode(&living), Standing::Ended(&ending), View::Full);
+        let ending = ending(&born(&item), Some(bytes.clone().into()), None);
+        let record = read(&item, Standing::Ended(&ending), View::Full);
         prop_assert_eq!(Some(RawValue::from(bytes)), record.output);
     }
 
     #[test]
-    fn any_standing_is_shown(living in living(), ended in ended(), at_ms: u64) {
-        let payload = made(&rich()).payload.encode(&living);
-        let ending = Ending::of(&ended, &living, at_ms);
+    fn any_standing_is_shown(living in living(), ending in any_ending()) {
+        let new = made(&rich());
         for standing in [Standing::Living(&living), Standing::Ended(&ending)] {
-            let record = record(living.id.birth, living.id.shard, &payload, standing, View::Basic);
-            let record = v1::BackgroundExecution::decode(&record.unwrap()[..]).unwrap();
-            prop_assert_eq!(living.id.to_string(), record.execution_id);
+            let record = read(&new, standing, View::Basic);
+            prop_assert_eq!(born(&new).id.to_string(), record.execution_id);
             prop_assert_eq!(standing.status() as i32, record.status);
-            prop_assert_eq!(living.progress.attempt, record.attempt);
-            prop_assert_eq!(living.progress.cancel.is_some(), record.cancel_requested);
+            prop_assert_eq!(standing.progress().attempt, record.attempt);
+            prop_assert_eq!(standing.progress().cancel.is_some(), record.cancel_requested);
         }
     }
 
     #[test]
-    fn any_bytes_are_a_payload_or_refused(payload: Vec<u8>, living in living()) {
-        let _ = record(1, 1, &payload, Standing::Living(&living), View::Full);
-        let _ = Ending::decode(&payload);
-        let _ = finished(1, 1, &payload, &payload);
+    fn any_bytes_are_a_row_or_refused(head: Vec<u8>, living in living()) {
+        let parts = Parts {
+            birth: 1,
+            head: &head,
+            body: None,
+            standing: Standing::Living(&living),
+            last_error: None,
+        };
+        let _ = record(&parts, View::Full);
+        let _ = row::ending::finished(1, "acme", &head);
+        let _ = row::attempt::read(1, 1, &head);
+        let _ = row::request::known(&head);
     }
 }

@@ -18,6 +18,8 @@ use crate::generated::backlane::v1::work_response::Message as Down;
 use crate::{ApiError, page_token};
 
 const TOKEN: LeaseToken = LeaseToken {
+    shard: 0,
+    random: 3,
     epoch: 1,
     counter: 0xAB,
 };
@@ -191,6 +193,7 @@ fn a_lease_is_a_record_with_a_token_and_two_deadlines() {
     let granted = Granted {
         birth: 7,
         holding: Holding {
+            principal: "".into(),
             token: TOKEN,
             worker: Arc::from("w"),
             duration_ms: 1_000,
@@ -203,7 +206,7 @@ fn a_lease_is_a_record_with_a_token_and_two_deadlines() {
     let leases = [lease(&encoded("a"), &granted)];
     let expected = v1::Lease {
         execution: Some(execution("a")),
-        lease_token: "lt_1_ab".into(),
+        lease_token: "lt_0_1_ab_3".into(),
         attempt: 2,
         lease_expires_at: Some(at(5)),
         attempt_deadline: Some(at(9)),
@@ -266,7 +269,7 @@ fn outcomes_of_a_worker_are_the_same_by_call_and_by_stream() {
 fn a_worker_is_told_what_it_holds_what_to_stop_and_what_it_lost() {
     let lease = v1::LeaseRef {
         execution_id: ID.to_string(),
-        lease_token: "lt_1_ab".into(),
+        lease_token: "lt_0_1_ab_3".into(),
     };
     let leases = vec![lease];
     let welcome = v1::WorkWelcome {

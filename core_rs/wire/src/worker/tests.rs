@@ -4,9 +4,11 @@
 
 use prost::Message;
 
+use backlane_engine::rules::access::{Principal, TenantScope};
+
 use super::*;
+use crate::Reason;
 use crate::fixtures::{ID, acme_only, call, call_as, named};
-use crate::{Method, Reason};
 
 fn lease() -> v1::LeaseRequest {
     v1::LeaseRequest {
@@ -16,11 +18,8 @@ fn lease() -> v1::LeaseRequest {
     }
 }
 
-fn leasing(principal: &Principal, message: &v1::LeaseRequest) -> Result<LeaseCall, ApiError> {
-    match call_as(principal, Method::Lease, &message.encode_to_vec())? {
-        Call::Lease(lease) => Ok(lease),
-        other => panic!("{other:?}"),
-    }
+fn leasing(principal: &Principal, message: &v1::LeaseRequest) -> Result<Lease, ApiError> {
+    call_as(principal, decode_lease, &message.encode_to_vec())
 }
 
 fn held_by(token: &str) -> v1::LeaseRef {
@@ -62,7 +61,7 @@ fn every_broken_rule_of_a_lease_names_its_field() {
     for (field, change) in broken {
         let mut message = lease();
         change(&mut message);
-        let refused = named(call(Method::Lease, &message));
+        let refused = named(call(decode_lease, &message));
         assert_eq!(format!("INVALID_ARGUMENT {field}"), refused);
     }
 }
@@ -92,23 +91,20 @@ fn an_offer_is_narrowed_to_what_its_caller_may() {
 fn a_text_that_is_no_token_is_stale_and_one_that_is_no_id_is_refused_alone() {
     let unreadable = v1::LeaseRef {
         execution_id: "x".into(),
-        ..held_by("lt_1_2")
+        ..held_by("lt_0_1_2_3")
     };
     let message = v1::RenewLeasesRequest {
-        leases: vec![held_by("lt_1_2"), held_by("nonsense"), unreadable],
+        leases: vec![held_by("lt_0_1_2_3"), held_by("nonsense"), unreadable],
         lease_duration_ms: 0,
     };
-    let Ok(Call::RenewLeases {
-        items,
-        duration_ms: None,
-    }) = call(Method::RenewLeases, &message)
-    else {
-        panic!()
-    };
-    let mut items = items.into_iter();
+    let renew = call(decode_renew, &message).unwrap();
+    assert_eq!(None, renew.duration_ms);
+    let mut items = renew.items.into_iter();
     let token = Some(LeaseToken {
+        shard: 0,
         epoch: 1,
         counter: 2,
+        random: 3,
     });
     assert_eq!(Some(Ok(Held { id: ID, token })), items.next());
     assert_eq!(
@@ -128,17 +124,15 @@ fn a_text_that_is_no_token_is_stale_and_one_that_is_no_id_is_refused_alone() {
 fn a_renewal_keeps_or_changes_the_period() {
     let renew = |leases, lease_duration_ms| {
         call(
-            Method::RenewLeases,
+            decode_renew,
             &v1::RenewLeasesRequest {
                 leases,
                 lease_duration_ms,
             },
         )
     };
-    let Ok(Call::RenewLeases { duration_ms, .. }) = renew(vec![held_by("")], 1_000) else {
-        panic!()
-    };
-    assert_eq!(Some(1_000), duration_ms);
+    let renewed = renew(vec![held_by("")], 1_000).unwrap();
+    assert_eq!(Some(1_000), renewed.duration_ms);
     let refused = named(renew(vec![held_by("")], 1));
     assert_eq!("INVALID_ARGUMENT lease_duration_ms", refused);
     assert_eq!("INVALID_ARGUMENT leases", named(renew(vec![], 0)));
@@ -148,15 +142,8 @@ fn a_renewal_keeps_or_changes_the_period() {
     );
 }
 
-fn reports(method: Method, message: &impl Message) -> Reports {
-    match call(method, message) {
-        Ok(Call::Report { items }) => items,
-        other => panic!("{other:?}"),
-    }
-}
-
 fn result(output: Option<RawValue>) -> v1::CompleteResult {
-    let (execution_id, lease_token) = (ID.to_string(), "lt_1_2".into());
+    let (execution_id, lease_token) = (ID.to_string(), "lt_0_1_2_3".into());
     v1::CompleteResult {
         execution_id,
         lease_token,
@@ -168,7 +155,8 @@ fn result(output: Option<RawValue>) -> v1::CompleteResult {
 fn a_result_is_kept_to_the_byte_and_none_is_null() {
     let sent = vec![0x1A, 0x02, b'o', b'k'];
     let results = vec![result(None), result(Some(sent.clone().into()))];
-    let outputs = reports(Method::Complete, &v1::CompleteRequest { results })
+    let outputs = call(decode_complete, &v1::CompleteRequest { results })
+        .unwrap()
         .into_iter()
         .map(|item| item.unwrap().1);
     let expected = [RawValue::NULL.to_vec(), sent].map(|it| Report::Completed(it.into()));
@@ -186,7 +174,9 @@ fn a_result_that_is_not_taken_spoils_no_other() {
         result(Some(RawValue::default())),
         result(Some(text((1 << 20) - 4))),
     ];
-    let mut items = reports(Method::Complete, &v1::CompleteRequest { results }).into_iter();
+    let mut items = call(decode_complete, &v1::CompleteRequest { results })
+        .unwrap()
+        .into_iter();
     assert_eq!("TOO_LARGE results[0].output", named(items.next().unwrap()));
     assert_eq!(
         "INVALID_ARGUMENT results[1].output",
@@ -200,27 +190,24 @@ fn reports_are_neither_empty_nor_too_many() {
     let none = v1::CompleteRequest::default();
     assert_eq!(
         "INVALID_ARGUMENT results",
-        named(call(Method::Complete, &none))
+        named(call(decode_complete, &none))
     );
     let many = v1::FailRequest {
         failures: vec![v1::Failure::default(); 1_001],
     };
-    assert_eq!(
-        "INVALID_ARGUMENT failures",
-        named(call(Method::Fail, &many))
-    );
+    assert_eq!("INVALID_ARGUMENT failures", named(call(decode_fail, &many)));
     let none = v1::ReleaseRequest::default();
     assert_eq!(
         "INVALID_ARGUMENT releases",
-        named(call(Method::Release, &none))
+        named(call(decode_release, &none))
     );
 }
 
 #[test]
 fn a_release_reports_nothing() {
     let message = v1::ReleaseRequest {
-        releases: vec![held_by("lt_1_2")],
+        releases: vec![held_by("lt_0_1_2_3")],
     };
-    let items = reports(Method::Release, &message);
+    let items = call(decode_release, &message).unwrap();
     assert_eq!(Report::Released, items[0].as_ref().unwrap().1);
 }

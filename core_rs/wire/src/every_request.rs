@@ -1,0 +1,87 @@
+//! What holds for every kind of request.
+//!
+//! Owns the list of kinds and tests over all of them. Refuses to know the rules of single fields.
+
+use backlane_engine::rules::access::Principal;
+use proptest::prelude::*;
+use prost::Message as _;
+
+use crate::fixtures::{Decode, call_as, named, with_context};
+use crate::{
+    decode_batch, decode_cancel, decode_complete, decode_enqueue, decode_enqueue_stream,
+    decode_fail, decode_get, decode_lease, decode_list, decode_peek, decode_queue_stats,
+    decode_release, decode_renew, decode_run, decode_wait, decode_work,
+};
+
+const EVERY: [Decode<()>; 16] = [
+    |it, context| decode_enqueue(it, context).map(drop),
+    |it, context| decode_batch(it, context).map(drop),
+    |it, context| decode_enqueue_stream(it, context).map(drop),
+    |it, context| decode_run(it, context).map(drop),
+    |it, context| decode_get(it, context).map(drop),
+    |it, context| decode_list(it, context).map(drop),
+    |it, context| decode_wait(it, context).map(drop),
+    |it, context| decode_cancel(it, context).map(drop),
+    |it, context| decode_peek(it, context).map(drop),
+    |it, context| decode_queue_stats(it, context).map(drop),
+    |it, context| decode_lease(it, context).map(drop),
+    |it, context| decode_renew(it, context).map(drop),
+    |it, context| decode_complete(it, context).map(drop),
+    |it, context| decode_fail(it, context).map(drop),
+    |it, context| decode_release(it, context).map(drop),
+    |it, context| decode_work(it, context).map(drop),
+];
+
+#[test]
+fn every_call_of_the_contract_has_a_decoder_here() {
+    assert_eq!(crate::METHODS.len(), EVERY.len());
+}
+
+#[test]
+fn what_is_no_message_is_refused() {
+    for decode in EVERY {
+        let refused = named(call_as(&Principal::default(), decode, &[0xFF]));
+        assert_eq!("INVALID_ARGUMENT request", refused);
+    }
+}
+
+#[test]
+fn absurdly_many_items_are_refused_before_they_take_memory() {
+    let items = [0x12, 0x00].repeat(1 << 20);
+    let releases = [0x0A, 0x00].repeat(1 << 20);
+    let principal = Principal::default();
+    let refused = named(call_as(&principal, decode_batch, &items));
+    assert_eq!("INVALID_ARGUMENT request", refused);
+    let refused = named(call_as(&principal, decode_release, &releases));
+    assert_eq!("INVALID_ARGUMENT request", refused);
+    // Nor does a group in front hide them.
+    let hidden = [&[0x7B, 0x7C][..], &items].concat();
+    let refused = named(call_as(&principal, decode_batch, &hidden));
+    assert_eq!("INVALID_ARGUMENT request", refused);
+    let mut work = vec![0x3A, 0x80, 0x80, 0x80, 0x01];
+    work.extend(releases);
+    let refused = with_context(&principal, |context| decode_work(&work, context));
+    assert_eq!("INVALID_ARGUMENT request", named(refused));
+}
+
+proptest! {
+    #[test]
+    fn broken_requests_are_refused_or_mean_something(place: usize, byte: u8) {
+        let principal = Principal::default();
+        let enqueue = crate::record::tests::rich().encode_to_vec();
+        let fail = crate::failure::tests::rich().encode_to_vec();
+        for (decode, mut bytes) in [(EVERY[0], enqueue), (EVERY[13], fail)] {
+            prop_assert!(call_as(&principal, decode, &bytes).is_ok());
+            let place = place % bytes.len();
+            bytes[place] = byte;
+            let _ = call_as(&principal, decode, &bytes);
+        }
+    }
+
+    #[test]
+    fn any_bytes_are_a_request_or_refused(bytes: Vec<u8>) {
+        for decode in EVERY {
+            let _ = call_as(&Principal::default(), decode, &bytes);
+        }
+    }
+}

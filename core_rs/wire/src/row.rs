@@ -1,0 +1,9 @@
+//! Rows on disk: one module for each family.
+//!
+//! Owns how the engine's rows become a head and a body, and how they are read again. Refuses to
+//! know tables and keys: the runtime and the store do.
+
+pub mod attempt;
+pub mod ending;
+pub mod payload;
+pub mod request;

@@ -1,0 +1,87 @@
+//! Payloads: what executions were made with.
+//!
+//! Owns the encoding of `log.v1.PayloadHead` and of the body, and a view of the head that copies
+//! nothing. Refuses to know where an execution stands.
+
+use backlane_engine::row::PayloadRow;
+use backlane_engine::rules::id::{Birth, ExecutionId};
+
+use crate::log::parts;
+use crate::scan::Fields;
+use crate::{DecodeError, put};
+
+const QUEUED_AT_MS: u32 = 4;
+
+/// The encoded `log.v1.PayloadHead` of a new execution.
+#[must_use]
+pub fn head(row: &PayloadRow) -> Vec<u8> {
+    let given = &row.payload.head;
+    let mut out = Vec::with_capacity(given.len() + 32);
+    parts::put_id(&mut out, &row.id);
+    put::uint(&mut out, QUEUED_AT_MS, row.queued_at_ms);
+    out.extend_from_slice(given);
+    out
+}
+
+/// The fields of a head in place. A field that is absent is empty or zero.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct HeadView<'a> {
+    seconds: u32,
+    random: u64,
+    salt: u32,
+    pub(crate) queued_at_ms: u64,
+    pub(crate) tenant: &'a [u8],
+    pub(crate) callable: &'a [u8],
+    pub(crate) policy: &'a [u8],
+    pub(crate) mode: u64,
+    pub(crate) priority: u64,
+    pub(crate) not_before_ms: Option<u64>,
+    pub(crate) start_deadline_ms: Option<u64>,
+    pub(crate) deadline_ms: Option<u64>,
+    pub(crate) dedup_key: Option<&'a [u8]>,
+    pub(crate) traceparent: Option<&'a [u8]>,
+    pub(crate) metadata: &'a [u8],
+}
+
+impl<'a> HeadView<'a> {
+    /// The fields of an encoded `log.v1.PayloadHead`.
+    pub(crate) fn of(head: &'a [u8]) -> Result<Self, DecodeError> {
+        let mut view = Self::default();
+        for field in Fields::of(head) {
+            let (tag, wire) =
+                field.map_err(|error| DecodeError::malformed("PayloadHead", &error))?;
+            match tag {
+                1 => view.seconds = parts::narrow("PayloadHead.seconds", wire.uint())?,
+                2 => view.random = wire.uint(),
+                3 => view.salt = parts::narrow("PayloadHead.salt", wire.uint())?,
+                QUEUED_AT_MS => view.queued_at_ms = wire.uint(),
+                5 => view.tenant = wire.bytes(),
+                6 => view.callable = wire.bytes(),
+                7 => view.policy = wire.bytes(),
+                8 => view.mode = wire.uint(),
+                9 => view.priority = wire.uint(),
+                10 => view.not_before_ms = Some(wire.uint()),
+                11 => view.start_deadline_ms = Some(wire.uint()),
+                12 => view.deadline_ms = Some(wire.uint()),
+                13 => view.dedup_key = Some(wire.bytes()),
+                14 => view.traceparent = Some(wire.bytes()),
+                15 => view.metadata = wire.bytes(),
+                _ => {}
+            }
+        }
+        Ok(view)
+    }
+
+    /// The id: the head holds everything of it but the birth number.
+    pub(crate) fn id(&self, birth: Birth) -> Result<ExecutionId, DecodeError> {
+        parts::id(birth, self.seconds, self.random, self.salt)
+    }
+}
+
+/// The id of an execution, from the head of its payload.
+///
+/// # Errors
+/// [`DecodeError`] where the head is malformed.
+pub fn id(birth: Birth, head: &[u8]) -> Result<ExecutionId, DecodeError> {
+    HeadView::of(head)?.id(birth)
+}
