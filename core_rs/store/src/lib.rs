@@ -17,7 +17,7 @@ mod row;
 pub mod sqlite;
 mod store;
 
-pub use check::Report;
+pub use check::{Report, check, check_with, salvage, salvage_with};
 pub use commit::{Commit, Frame, Headroom, Maintenance, Taken};
 pub use error::StoreError;
 pub use family::{Class, ENDING, FAMILIES, Family, KeyKind, Mode, PAYLOAD, REQUEST, Retention};

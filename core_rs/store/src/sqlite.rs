@@ -14,6 +14,7 @@ mod failure;
 mod forget;
 mod format;
 mod hours;
+pub(crate) mod inspect;
 mod marker;
 mod number;
 mod origin;
@@ -26,6 +27,7 @@ mod reader;
 mod replay;
 mod scan;
 mod table;
+mod walk;
 mod watermark;
 
 use std::fs;

@@ -13,7 +13,7 @@ use super::connection;
 use super::failure::{describe, is_damage, reading};
 use super::hours::{self, Hours};
 use super::scan;
-use super::table::{self, Table, bind_key};
+use super::table::{Content, Table};
 use crate::store::{check_kind, check_listed};
 use crate::{Damage, Family, Key, KeyKind, Lookup, Part, Reader, StoreError, Stored};
 
@@ -65,7 +65,7 @@ impl Reader for SqliteReader {
             let table = table_of(tables, family);
             let find = |key: &Key| match key {
                 Key::Digest { hour, .. } => find_digest(c, family, *hour, key, part),
-                _ => find(c, table, key, part),
+                _ => table.find(c, key, part),
             };
             keys.iter()
                 .map(|key| outcome(family, key, find(key)))
@@ -88,7 +88,7 @@ impl Reader for SqliteReader {
             let table = table_of(tables, family);
             let read = |ordinal| {
                 let key = Key::Ordinal(number, ordinal);
-                let found = find(c, table, &key, Part::Whole);
+                let found = table.find(c, &key, Part::Whole);
                 Ok((ordinal, outcome(family, &key, found)?))
             };
             ordinals.into_iter().map(read).collect()
@@ -123,7 +123,7 @@ impl Reader for SqliteReader {
             let keys = keys.map_err(|error| broken(family, place(), error))?;
             let table = table_of(tables, family);
             let read = |key| {
-                let found = find(c, table, &key, Part::Whole);
+                let found = table.find(c, &key, Part::Whole);
                 let found = outcome(family, &key, found)?;
                 Ok((key, found))
             };
@@ -190,30 +190,15 @@ fn table_of<'a>(tables: &'a [Table], family: &Family) -> &'a Table {
     table.expect("the family was checked")
 }
 
-/// The row of a key, or what is wrong with it.
-fn find(
-    c: &Connection,
-    table: &Table,
-    key: &Key,
-    part: Part,
-) -> rusqlite::Result<Option<table::Content>> {
-    let mut select = c.prepare_cached(table.select(part))?;
-    bind_key(&mut select, key)?;
-    let mut rows = select.raw_query();
-    let row = rows.next()?;
-    row.map(|row| table::content(table.family, key, row, part))
-        .transpose()
-}
-
 fn find_digest(
     c: &Connection,
     family: &'static Family,
     hour: u32,
     key: &Key,
     part: Part,
-) -> rusqlite::Result<Option<table::Content>> {
+) -> rusqlite::Result<Option<Content>> {
     if hours::list(c, &[family])?.contains(&(hour, family.number)) {
-        find(c, &Table::of_hour(family, hour), key, part)
+        Table::of_hour(family, hour).find(c, key, part)
     } else {
         Ok(None)
     }
@@ -230,7 +215,7 @@ fn newest(
 ) -> Result<Lookup, StoreError> {
     for (hour, _) in hours.range((since_hour, 0)..).rev() {
         let key = key(*hour);
-        let found = find(c, &Table::of_hour(family, *hour), &key, Part::Whole);
+        let found = Table::of_hour(family, *hour).find(c, &key, Part::Whole);
         match outcome(family, &key, found)? {
             Lookup::Absent => {}
             found => return Ok(found),
@@ -243,7 +228,7 @@ fn newest(
 fn outcome(
     family: &'static Family,
     key: &Key,
-    found: rusqlite::Result<Option<table::Content>>,
+    found: rusqlite::Result<Option<Content>>,
 ) -> Result<Lookup, StoreError> {
     match found {
         Ok(None) => Ok(Lookup::Absent),

@@ -3,7 +3,7 @@
 //! Owns the statements that walk keys. The rows are then read key by key, so that a damaged row
 //! does not hide its neighbours. Refuses to read the content of rows.
 
-use rusqlite::{Connection, OptionalExtension as _, params};
+use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use super::number::{from_db, to_db};
 use crate::{Family, Key};
@@ -33,26 +33,53 @@ pub(super) fn names(
     after: Option<&Key>,
     limit: usize,
 ) -> rusqlite::Result<Vec<Key>> {
-    let name = family.name;
+    let ascending = Walk {
+        comparison: ">",
+        order: "ORDER BY tenant, name",
+    };
+    name_keys(c, family, &ascending, after, limit)
+}
+
+/// The last key of a Name family before the key `before`, or the last of all.
+pub(super) fn name_before(
+    c: &Connection,
+    family: &Family,
+    before: Option<&Key>,
+) -> rusqlite::Result<Option<Key>> {
+    let descending = Walk {
+        comparison: "<",
+        order: "ORDER BY tenant DESC, name DESC",
+    };
+    Ok(name_keys(c, family, &descending, before, 1)?.pop())
+}
+
+/// A direction in which names are walked.
+struct Walk {
+    comparison: &'static str,
+    order: &'static str,
+}
+
+/// Keys that come after `bound` in the direction of the walk.
+fn name_keys(
+    c: &Connection,
+    family: &Family,
+    walk: &Walk,
+    bound: Option<&Key>,
+    limit: usize,
+) -> rusqlite::Result<Vec<Key>> {
+    let Walk { comparison, order } = walk;
+    let key = |row: &Row<'_>| Ok(Key::Name(row.get(0)?, row.get(1)?));
+    let select = format!("SELECT tenant, name FROM {}", family.name);
     let limit = to_db(limit as u64);
-    let key = |row: &rusqlite::Row<'_>| Ok(Key::Name(row.get(0)?, row.get(1)?));
-    match after {
-        Some(Key::Name(after_tenant, after_name)) => {
-            let mut select = c.prepare_cached(&format!(
-                "SELECT tenant, name FROM {name} WHERE (tenant, name) > (?1, ?2)
-                 ORDER BY tenant, name LIMIT ?3"
-            ))?;
-            let keys = select.query_map(params![after_tenant, after_name, limit], key)?;
-            keys.collect()
-        }
-        _ => {
-            let mut select = c.prepare_cached(&format!(
-                "SELECT tenant, name FROM {name} ORDER BY tenant, name LIMIT ?1"
-            ))?;
-            let keys = select.query_map([limit], key)?;
-            keys.collect()
-        }
+    if let Some(Key::Name(tenant, name)) = bound {
+        let sql = format!("{select} WHERE (tenant, name) {comparison} (?1, ?2) {order} LIMIT ?3");
+        let mut select = c.prepare_cached(&sql)?;
+        let keys = select.query_map(params![tenant, name, limit], key)?;
+        return keys.collect();
     }
+    let mut select = c.prepare_cached(&format!("{select} {order} LIMIT ?1"))?;
+    let keys = select.query_map([limit], key)?;
+    keys.collect()
 }
 
 /// Numbers that a tenant lists, of one tag or of all, highest first, from the index alone.

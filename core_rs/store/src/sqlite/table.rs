@@ -6,7 +6,7 @@
 
 use std::fmt::Write as _;
 
-use rusqlite::{Row, Statement};
+use rusqlite::{Connection, OptionalExtension as _, Row, Statement};
 
 use super::checksum::Place;
 use super::number::{from_db, to_db};
@@ -78,11 +78,22 @@ impl Table {
         }
     }
 
-    pub(super) fn select(&self, part: Part) -> &str {
-        match part {
+    /// Reads the row of a key and verifies its checksums.
+    pub(super) fn find(
+        &self,
+        c: &Connection,
+        key: &Key,
+        part: Part,
+    ) -> rusqlite::Result<Option<Content>> {
+        let mut select = c.prepare_cached(match part {
             Part::Head => &self.select_head,
             Part::Whole => &self.select_whole,
-        }
+        })?;
+        bind_key(&mut select, key)?;
+        let mut rows = select.raw_query();
+        let row = rows.next()?;
+        row.map(|row| content(self.family, key, row, part))
+            .transpose()
     }
 }
 
@@ -239,13 +250,27 @@ pub(super) fn bind_row(
 /// The content of a row, or what is wrong with it.
 pub(super) type Content = Result<Put, &'static str>;
 
-/// Reads the columns that [`Table::select`] selects and verifies their checksums.
-pub(super) fn content(
+/// Reads one row of an hour by its id, with its key.
+pub(super) fn find_by_id(
+    c: &Connection,
     family: &Family,
-    key: &Key,
-    row: &Row<'_>,
-    part: Part,
-) -> rusqlite::Result<Content> {
+    hour: u32,
+    id: u64,
+) -> rusqlite::Result<Option<(Key, Content)>> {
+    let (common, name) = (common_columns(family), hour_name(family, hour));
+    let columns = format!("{common}, crc_head, head, crc_body, body, digest");
+    let mut select = c.prepare_cached(&format!("SELECT {columns} FROM {name} WHERE id = ?1"))?;
+    let found = select.query_row([to_db(id)], |row| {
+        let digest = row.get(8)?;
+        let key = Key::Digest { hour, digest };
+        let content = content(family, &key, row, Part::Whole)?;
+        Ok((key, content))
+    });
+    found.optional()
+}
+
+/// Reads the selected columns of a row and verifies their checksums.
+fn content(family: &Family, key: &Key, row: &Row<'_>, part: Part) -> rusqlite::Result<Content> {
     let mut put = Put {
         version: row.get(0)?,
         at_ms: from_db(row.get(1)?),

@@ -6,7 +6,7 @@
 //! commit and not synced: its content survives the end of the process, and after a power failure
 //! it is at worst too low, which is harmless. Refuses to know frames: `replay` checks those.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
@@ -49,11 +49,6 @@ impl Watermark {
         })
     }
 
-    /// The last sequence number that was promised to be durable.
-    pub(super) fn last(&self) -> u64 {
-        self.last
-    }
-
     /// Checks that the log ends no earlier than promised, and promises its end from now on.
     pub(super) fn check(&mut self, last: u64, accept_loss: bool) -> Result<(), StoreError> {
         if last < self.last && !accept_loss {
@@ -83,6 +78,19 @@ impl Watermark {
             ),
         }
     }
+}
+
+/// Reads the last promised sequence number without opening the file for writing. `None` if the
+/// file does not exist.
+pub(super) fn read(path: &Path) -> Result<Option<u64>, StoreError> {
+    let text = match fs::read(path) {
+        Ok(text) if text.is_empty() => return Ok(None),
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(io_error(format!("reading {}", path.display()))(error)),
+    };
+    let last = text.try_into().ok().and_then(|text| decode(&text));
+    last.map_or_else(|| Err(unreadable(path)), |last| Ok(Some(last)))
 }
 
 fn unreadable(path: &Path) -> StoreError {
