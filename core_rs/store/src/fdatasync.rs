@@ -1,17 +1,18 @@
-//! Measures the disk, so that a durable figure can be read beside what the disk can do.
+//! Measures how long the disk takes to make a small append durable.
 //!
-//! Owns that one measurement. Refuses to judge it.
+//! Owns that one measurement, so that a throughput figure can be compared with what the disk
+//! allows. Refuses to judge the disk.
 
 use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::Path;
 use std::time::Instant;
 
-/// Median time of `appends` small appends in this directory, each followed by fdatasync, in
-/// microseconds.
+/// Appends `appends` times 512 bytes to a file in `directory`, calls fdatasync after each, and
+/// returns the median duration in microseconds.
 ///
 /// # Errors
-/// Whatever the file system answers.
+/// The error of the file system, if the file cannot be written or removed.
 pub fn fdatasync_micros(directory: &Path, appends: usize) -> io::Result<u64> {
     let path = directory.join(format!("fdatasync.{}", std::process::id()));
     let mut file = File::create(&path)?;

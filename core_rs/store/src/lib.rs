@@ -1,21 +1,29 @@
-//! The log-shaped store: one small trait, and what implements it.
+//! The durable store: an append-only log of facts, and tables of rows that belong to the facts.
 //!
-//! Owns durability: frames of facts, payloads, finished executions and request ids, written
-//! together or not at all, and read back as they were.
+//! Owns durability. The frame and the rows of a commit are written together or not at all, and
+//! each is read back as it was written or reported as damaged.
 //!
-//! Refuses to know what the bytes mean. There is no protobuf and no engine in here, and the store
-//! never chooses an execution: it appends, replays, looks up by number and forgets when told.
+//! Refuses to know what the bytes mean. This crate contains no protobuf and no engine code. It
+//! appends, replays, looks rows up by key, and removes what it is told to remove.
 
+mod check;
 mod commit;
 mod error;
+mod family;
 mod fdatasync;
+mod lookup;
 pub mod memory;
+mod row;
 pub mod sqlite;
 mod store;
 
-pub use commit::{Bytes, Commit, FinishedRow, Frame, Headroom, Maintenance, RequestRow, Taken};
+pub use check::{Report, check, check_with, salvage, salvage_with};
+pub use commit::{Commit, Frame, Headroom, Maintenance, Taken};
 pub use error::StoreError;
+pub use family::{Class, ENDING, FAMILIES, Family, KeyKind, Mode, PAYLOAD, REQUEST, Retention};
 pub use fdatasync::fdatasync_micros;
+pub use lookup::{Damage, Lookup, Part, Stored};
 pub use memory::{Fault, FaultPlan, MemoryDisk, MemoryStore};
-pub use sqlite::{SqliteOptions, SqliteStore};
+pub use row::{Bytes, Change, Key, Listing, Put, Row};
+pub use sqlite::{FORMAT, Format, Migration, SqliteOptions, SqliteStore};
 pub use store::{Reader, Store};

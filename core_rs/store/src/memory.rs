@@ -1,28 +1,30 @@
-//! A store in memory, for tests and the simulator: it keeps every promise but durability.
+//! A store in memory, for tests and the simulator. It keeps every promise but durability.
 //!
-//! Owns the writer's and the reader's view of a [`MemoryDisk`], which outlives them, so that a
-//! crash is a drop and a recovery is another take. Refuses to be fast where being plain will do.
+//! Owns the writer of a [`MemoryDisk`]. The disk outlives its writers, so that a test simulates a
+//! crash by dropping the writer and a recovery by taking the shard again. Refuses to be fast
+//! where simple code will do.
 
 mod disk;
 mod fault;
+mod hours;
+mod reader;
 mod rows;
 
 pub use disk::MemoryDisk;
 pub use fault::{Fault, FaultPlan};
 
-use crate::{
-    Bytes, Commit, FinishedRow, Frame, Headroom, Maintenance, Reader, RequestRow, Store,
-    StoreError, Taken,
-};
+use self::reader::MemoryReader;
+use crate::{Commit, Frame, Headroom, Maintenance, Reader, Store, StoreError, Taken};
 
-/// What this holder may still do.
+/// Which calls this writer still accepts.
 #[derive(Debug, Clone)]
 enum Standing {
     NotTaken,
     Holding,
-    /// The outcome of the commit that began here is unknown; only a take helps.
+    /// The outcome of the commit that began with this sequence number is unknown, so the shard
+    /// must be taken again.
     Doubtful(u64),
-    /// Nothing helps but a new store on the same disk.
+    /// The writer failed for good; only a new writer on the same disk works.
     Failed,
 }
 
@@ -34,7 +36,7 @@ pub struct MemoryStore {
 }
 
 impl MemoryStore {
-    /// A writer on this disk that holds nothing yet.
+    /// Opens a writer on this disk. The writer has not taken the shard yet.
     #[must_use]
     pub fn open(disk: &MemoryDisk) -> Self {
         Self {
@@ -100,7 +102,7 @@ impl Store for MemoryStore {
     ) -> Result<(), StoreError> {
         self.alive()?;
         let mut at = 0;
-        // The lock is let go between frames, so that `each` may read.
+        // The disk is unlocked between frames, so that `each` may read.
         loop {
             let Some(frame) = self.disk.lock().frame_from(at) else {
                 return Ok(());
@@ -146,62 +148,5 @@ impl Store for MemoryStore {
         Ok(Box::new(MemoryReader {
             disk: self.disk.clone(),
         }))
-    }
-}
-
-struct MemoryReader {
-    disk: MemoryDisk,
-}
-
-impl Reader for MemoryReader {
-    fn payloads(&mut self, births: &[u64]) -> Result<Vec<Option<Bytes>>, StoreError> {
-        let disk = self.disk.lock();
-        Ok(births
-            .iter()
-            .map(|birth| disk.rows().payload(*birth))
-            .collect())
-    }
-
-    fn finished(&mut self, births: &[u64]) -> Result<Vec<Option<FinishedRow>>, StoreError> {
-        let disk = self.disk.lock();
-        Ok(births
-            .iter()
-            .map(|birth| disk.rows().finished(*birth))
-            .collect())
-    }
-
-    fn list_finished(
-        &mut self,
-        tenant: &str,
-        status: Option<u8>,
-        before: u64,
-        limit: usize,
-    ) -> Result<Vec<FinishedRow>, StoreError> {
-        Ok(self
-            .disk
-            .lock()
-            .rows()
-            .list_finished(tenant, status, before, limit))
-    }
-
-    fn requests(
-        &mut self,
-        keys: &[[u8; 16]],
-        since_hour: u32,
-    ) -> Result<Vec<Option<RequestRow>>, StoreError> {
-        let disk = self.disk.lock();
-        Ok(keys
-            .iter()
-            .map(|key| disk.rows().request(key, since_hour))
-            .collect())
-    }
-
-    fn request_keys(
-        &mut self,
-        hour: u32,
-        after: u64,
-        limit: usize,
-    ) -> Result<(Vec<[u8; 16]>, Option<u64>), StoreError> {
-        Ok(self.disk.lock().rows().request_keys(hour, after, limit))
     }
 }

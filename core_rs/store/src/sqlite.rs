@@ -1,21 +1,37 @@
-//! The store in one SQLite database: an append-only log, and rows written once.
+//! The store in one SQLite database: an append-only log, and one table for each family of rows.
 //!
-//! Owns the data directory and its one writer connection. Refuses to retry: an error while
-//! committing leaves open what the disk holds, and a second fsync would lie about it (a failed
-//! one marks pages clean), so the store fails for good and recovery is a restart.
+//! Owns the data directory and its one writer connection. Refuses to retry a failed commit: after
+//! an error nobody knows what the disk holds, and a second fsync can report success for data that
+//! was lost, because a failed fsync marks pages as clean. So the store fails for good, and the
+//! next start recovers.
 
 mod append;
+mod checksum;
+mod connection;
 mod directory;
+mod expiry;
 mod failure;
 mod forget;
+mod format;
 mod hours;
+pub(crate) mod inspect;
+mod marker;
+mod number;
+mod origin;
+#[expect(
+    unsafe_code,
+    reason = "SQLite's file layer can only be extended through its C interface"
+)]
+mod pages;
 mod reader;
 mod replay;
-mod schema;
+mod scan;
+mod table;
+mod walk;
 mod watermark;
 
-use std::collections::BTreeSet;
 use std::fs;
+use std::io;
 use std::path::Path;
 
 use rusqlite::{Connection, TransactionBehavior};
@@ -23,33 +39,38 @@ use rusqlite::{Connection, TransactionBehavior};
 use self::append::AppendError;
 use self::directory::Directory;
 use self::failure::reading;
+pub use self::format::{FORMAT, Format, Migration};
+use self::hours::Hours;
+use self::origin::Origin;
+pub use self::pages::NAME as VFS_NAME;
 use self::reader::SqliteReader;
-use self::schema::Origin;
+use self::table::Table;
 use self::watermark::Watermark;
 use crate::{Commit, Frame, Headroom, Maintenance, Reader, Store, StoreError, Taken};
 
-// Older ones lose data when two connections reset the write-ahead log at once.
+// Older versions lose data when two connections reset the write-ahead log at once.
 const _: () = assert!(rusqlite::ffi::SQLITE_VERSION_NUMBER >= 3_051_003);
 
 /// How to open a [`SqliteStore`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SqliteOptions {
-    /// Start although facts at the log's end are lost. They stay lost; damage elsewhere is still
-    /// refused.
+    /// Whether to start although facts at the end of the log are lost. They stay lost. Other
+    /// damage is still refused.
     pub accept_loss: bool,
-    /// Bytes per page of a new database; an existing one keeps its own. Small pages, because
-    /// what is indexed by random keys (request ids, endings of many tenants) writes a page a
-    /// row. Measured on 2 shared cores with an fdatasync of 0.12 ms, in commits of 500, rows a
-    /// second and bytes written a row, 4096 against 8192: payloads of 300 B 727 k, 0.8 KB
-    /// against 807 k, 0.9 KB; with a request id each 106 k, 5.6 KB against 90 k, 8.3 KB; whole
-    /// lives 84 k, 6.3 KB against 78 k, 9.0 KB. With 16384 lives fell to 53 k.
+    /// Bytes per page of a new database. An existing database keeps its page size. Pages are
+    /// small because an index with random keys (request ids, endings of many tenants) writes one
+    /// page for each row. Measured before pages had checksums, on 2 shared cores with an
+    /// fdatasync of 0.12 ms, in commits of 500 rows; rows per second and bytes written per row,
+    /// 4096 against 8192: payloads of 300 B 727 k, 0.8 KB against 807 k, 0.9 KB; with a request
+    /// id each 106 k, 5.6 KB against 90 k, 8.3 KB; whole lives 84 k, 6.3 KB against 78 k, 9.0 KB.
+    /// With 16384, whole lives fell to 53 k.
     pub page_bytes: u32,
-    /// Bytes of the writer's page cache; each reader has an eighth of it.
+    /// Bytes of the writer's page cache. The cache of each reader has an eighth of that.
     pub cache_bytes: u64,
-    /// An append that finds more than so much in the write-ahead log checkpoints it, and waits:
-    /// measured 15 to 30 ms for 16 MiB, up to 50 ms for 32, up to 80 ms for 64. A smaller bound
-    /// writes more, since fewer changes of one page fall together. Idle moments mostly come
-    /// first.
+    /// An append that finds more than this in the write-ahead log checkpoints the log first and
+    /// waits for that: measured 15 to 30 ms for 16 MiB, up to 50 ms for 32, up to 80 ms for 64.
+    /// A smaller bound writes more in total, because fewer changes of one page are written
+    /// together. Mostly an idle moment checkpoints before the bound is reached.
     pub checkpoint_bytes: u64,
 }
 
@@ -66,34 +87,59 @@ impl Default for SqliteOptions {
 
 /// The writer of a data directory.
 pub struct SqliteStore {
-    // Declared before the directory: the connection closes before the lock is let go.
+    // Declared before the directory, so that the connection closes before the lock is released.
     connection: Connection,
     watermark: Watermark,
     directory: Directory,
     options: SqliteOptions,
+    format: &'static Format,
+    tables: Vec<Table>,
     origin: Option<Origin>,
     taken: bool,
     next_sequence: u64,
-    hours: BTreeSet<u32>,
+    hours: Hours,
     unflushed_bytes: u64,
     failed: Option<(String, String)>,
 }
 
 impl SqliteStore {
-    /// Opens the data directory, making it if need be, and locks it for the store's life. Safe
-    /// after any crash.
+    /// Opens the data directory, makes it if it does not exist, and locks it for the store's
+    /// life. Data of an older format is migrated. Safe after any crash.
     ///
     /// # Errors
-    /// `InUse` if another process holds it, `NewerVersion` if a newer program wrote it, `Corrupt`
-    /// if the log is shorter than it was, `Io` if the file system or the database refuses.
+    /// `InUse` if another process holds the directory; `OlderVersion` or `NewerVersion` if a
+    /// version wrote it whose format this one cannot read; `Corrupt` if it is damaged or the log
+    /// is shorter than it was; `Io` if the file system or the database refuses.
     pub fn open(path: &Path, options: SqliteOptions) -> Result<Self, StoreError> {
+        Self::open_with(path, options, &FORMAT)
+    }
+
+    /// Opens the data directory with another format, for tests.
+    ///
+    /// # Errors
+    /// As for [`SqliteStore::open`].
+    pub fn open_with(
+        path: &Path,
+        options: SqliteOptions,
+        format: &'static Format,
+    ) -> Result<Self, StoreError> {
         let directory = Directory::lock(path)?;
-        let mut connection = schema::open(&directory.database(), &options)?;
-        let origin = schema::origin(&connection)?;
-        let next_sequence = schema::next_sequence(&connection, origin.as_ref())?;
-        let hours = hours::list(&connection).map_err(|e| reading("listing the hours", e))?;
+        marker::check(&directory)?;
+        format::check_plain(&directory, format)?;
+        let mut connection = connection::open_writer(&directory, &options)?;
+        let found = format::number(&connection, &directory, format)?;
+        if found.is_none() {
+            let created = format::create(&mut connection, format);
+            created.map_err(|e| reading("making the tables", e))?;
+        }
+        let origin = origin::read(&connection)?;
+        let next_sequence = origin::next_sequence(&connection, origin.as_ref())?;
         let mut watermark = Watermark::open(&directory.watermark(), options.accept_loss)?;
         watermark.check(next_sequence - 1, options.accept_loss)?;
+        let migrated = format::migrate(&mut connection, found.unwrap_or(format.number), format);
+        migrated.map_err(|e| reading("migrating the data to a newer format", e))?;
+        let hours = hours::list(&connection, format.families);
+        let hours = hours.map_err(|e| reading("listing the hours", e))?;
         directory.sync()?;
         connection.set_transaction_behavior(TransactionBehavior::Immediate);
         Ok(Self {
@@ -101,6 +147,12 @@ impl SqliteStore {
             watermark,
             directory,
             options,
+            format,
+            tables: format
+                .families
+                .iter()
+                .map(|family| Table::of(family))
+                .collect(),
             origin,
             taken: false,
             next_sequence,
@@ -130,25 +182,42 @@ impl SqliteStore {
         }
     }
 
-    /// Fails for good. Closing must not touch the files again either.
-    fn fail(&mut self, what: &str, reason: &dyn std::fmt::Display) -> StoreError {
-        failure::leave_files_alone(&self.connection);
-        let failed = (what.to_owned(), reason.to_string());
-        self.failed = Some(failed.clone());
-        StoreError::Fatal {
-            what: failed.0,
-            reason: failed.1,
+    /// Fails for good because the database refused something. Damage is noted in the directory,
+    /// so that the next start does not fail in the same way.
+    fn fail(&mut self, what: &str, error: &rusqlite::Error) -> StoreError {
+        let mut reason = failure::describe(error);
+        if failure::is_corruption(error)
+            && let Err(error) = marker::leave(&self.directory, what, &reason)
+        {
+            reason = format!("{reason} (and noting that in the data directory failed: {error})");
         }
+        self.fail_for(what, reason)
+    }
+
+    /// Fails for good. Closing must not touch the files again either.
+    fn fail_for(&mut self, what: &str, reason: String) -> StoreError {
+        failure::leave_files_alone(&self.connection);
+        self.failed = Some((what.to_owned(), reason.clone()));
+        StoreError::Fatal {
+            what: what.to_owned(),
+            reason,
+        }
+    }
+
+    /// Checks a commit before anything is written.
+    fn check(&self, commit: &Commit) -> Result<(), StoreError> {
+        commit.check_follows(self.next_sequence)?;
+        let rows = &mut commit.rows.iter();
+        rows.try_for_each(|row| row.check(self.format.families))
     }
 
     fn appended(&mut self, commit: &Commit) -> Result<(), StoreError> {
         self.next_sequence = commit.next_sequence();
-        self.hours
-            .extend(commit.requests.iter().map(|row| row.hour));
+        self.hours.extend(append::hours_of(commit));
         self.unflushed_bytes += append::weight(commit);
-        let last = self.next_sequence - 1;
-        let raised = self.watermark.raise(last);
-        raised.map_err(|error| self.fail("writing the watermark file", &error))
+        let raised = self.watermark.raise(self.next_sequence - 1);
+        let what = "writing the watermark file";
+        raised.map_err(|error: io::Error| self.fail_for(what, error.to_string()))
     }
 }
 
@@ -172,7 +241,7 @@ impl Store for SqliteStore {
                 first_sequence: self.next_sequence,
             },
         };
-        if let Err(error) = schema::record_origin(&mut self.connection, &origin, node) {
+        if let Err(error) = origin::record(&mut self.connection, &origin, node) {
             return Err(self.fail("taking the shard", &error));
         }
         self.origin = Some(origin);
@@ -198,10 +267,12 @@ impl Store for SqliteStore {
 
     fn append(&mut self, epoch: u64, commit: &Commit) -> Result<(), StoreError> {
         self.holding(epoch)?;
-        commit.check_follows(self.next_sequence)?;
-        match append::write(&mut self.connection, &self.hours, commit) {
+        self.check(commit)?;
+        match append::write(&mut self.connection, &self.tables, &self.hours, commit) {
             Ok(()) => self.appended(commit),
-            Err(AppendError::Duplicate { birth }) => Err(StoreError::Duplicate { birth }),
+            Err(AppendError::Duplicate { family, key }) => {
+                Err(StoreError::Duplicate { family, key })
+            }
             Err(AppendError::Broken(error)) => {
                 let what = format!("appending from sequence {}", commit.first_sequence);
                 Err(self.fail(&what, &error))
@@ -211,7 +282,7 @@ impl Store for SqliteStore {
 
     fn maintain(&mut self, epoch: u64, work: &Maintenance) -> Result<usize, StoreError> {
         self.holding(epoch)?;
-        let forgotten = forget::forget(&mut self.connection, &self.hours, work);
+        let forgotten = forget::forget(&mut self.connection, &self.tables, &self.hours, work);
         let gone = forgotten.map_err(|error| self.fail("trimming and expiring", &error))?;
         if let (Some(origin), Some(first)) = (&mut self.origin, gone.first_sequence) {
             origin.first_sequence = first;
@@ -237,18 +308,20 @@ impl Store for SqliteStore {
     fn headroom(&self) -> Result<Headroom, StoreError> {
         self.alive()?;
         let doing = "asking the database for its free pages";
-        let reusable = schema::free_bytes(&self.connection).map_err(|e| reading(doing, e))?;
+        let reusable = origin::free_bytes(&self.connection).map_err(|e| reading(doing, e))?;
         self.directory.headroom(reusable)
     }
 
     fn reader(&self) -> Result<Box<dyn Reader>, StoreError> {
         self.alive()?;
-        let reader = SqliteReader::open(&self.directory.database(), &self.options)?;
+        let families = self.format.families;
+        let reader = SqliteReader::open(&self.directory.database(), &self.options, families)?;
         Ok(Box::new(reader))
     }
 }
 
-/// A checkpoint in an idle moment has to be worth two fsyncs.
+/// An idle moment checkpoints only when there is this much to write, because a checkpoint costs
+/// two fsyncs.
 const WORTH_FLUSHING_BYTES: u64 = 4 << 20;
 
 impl SqliteStore {
@@ -256,7 +329,8 @@ impl SqliteStore {
         if self.unflushed_bytes < WORTH_FLUSHING_BYTES && !truncate {
             return Ok(());
         }
-        // Truncating costs the file's blocks anew, so a log of ordinary size is overwritten.
+        // A truncated log needs new blocks from the file system, so a log of ordinary size is
+        // overwritten instead.
         let mode = if truncate { "TRUNCATE" } else { "PASSIVE" };
         self.connection
             .query_row(&format!("PRAGMA wal_checkpoint({mode})"), [], |_| Ok(()))?;

@@ -1,110 +1,192 @@
-//! The two traits: the one writer of a shard, and its readers.
+//! The two traits of this crate: the single writer of a shard, and its readers.
 //!
-//! Owns the promises every implementation keeps; `tests/contract.rs` holds them to these.
-//! Refuses to know how they are kept.
+//! Owns the promises that every implementation keeps. `tests/contract` checks each of them
+//! against each implementation. Refuses to know how an implementation keeps them.
 
 use crate::{
-    Bytes, Commit, FinishedRow, Frame, Headroom, Maintenance, RequestRow, StoreError, Taken,
+    Commit, Family, Frame, Headroom, Key, KeyKind, Lookup, Maintenance, Part, StoreError, Taken,
 };
 
-/// The one writer of one shard. A call that returns an error changed nothing, save where the
-/// error says that this is unknown.
+/// The single writer of one shard. A call that returns an error changed nothing, except where
+/// the error says that the outcome is unknown.
 pub trait Store: Send {
-    /// Takes the shard: grows the epoch durably, which fences every earlier holder.
+    /// Takes the shard: increases the epoch durably, which shuts out every earlier holder.
     ///
     /// # Errors
     /// `WrongShard` if the data belongs to another shard; `Fatal` after an earlier failure.
     fn take(&mut self, shard: u16, node: &str) -> Result<Taken, StoreError>;
 
-    /// Hands over every kept frame in order, checking checksums, density and completeness.
+    /// Passes every kept frame to `each`, in order. Checks that every checksum is right and that
+    /// no frame is missing.
     ///
     /// # Errors
-    /// `Corrupt` naming the sequences that are missing or bad; whatever `each` returns.
+    /// `Corrupt`, which names the missing or bad sequence numbers; any error that `each` returns.
     fn replay(
         &mut self,
         each: &mut dyn FnMut(Frame) -> Result<(), StoreError>,
     ) -> Result<(), StoreError>;
 
-    /// Appends one commit, durable when this returns `Ok`.
+    /// Appends one commit. The commit is durable when this call returns `Ok`.
     ///
     /// # Errors
-    /// `NotTaken`, `Fenced`, `Gap`, `Empty` and `Duplicate` leave the store as it was and in
-    /// use. After `Unknown` only [`Store::take`] helps. After `Fatal` nothing does.
+    /// `NotTaken`, `Fenced`, `Gap`, `Empty`, `Misfit` and `Duplicate` leave the store unchanged
+    /// and usable. After `Unknown` the shard must be taken again. After `Fatal` the store must be
+    /// opened again.
     fn append(&mut self, epoch: u64, commit: &Commit) -> Result<(), StoreError>;
 
-    /// Does a bounded share of trimming and retention and returns how much of `work.limit` was
-    /// used. More may be left exactly when that is all of it.
+    /// Trims the log and removes expired rows, at most as much as `work.limit` allows. Returns
+    /// how much of the limit was used. If that is the whole limit, more may be left to remove.
     ///
     /// # Errors
     /// `NotTaken`, `Fenced`, `Fatal`, as for [`Store::append`].
     fn maintain(&mut self, epoch: u64, work: &Maintenance) -> Result<usize, StoreError>;
 
-    /// Housekeeping for moments without work, in a bounded share. Never needed for correctness.
+    /// Does a bounded amount of housekeeping. The runtime calls it when there is no other work.
+    /// Correctness never depends on it.
     ///
     /// # Errors
     /// `Fatal` if the disk failed.
     fn idle(&mut self) -> Result<(), StoreError>;
 
-    /// How much can still be written. Cheap enough to ask between commits.
+    /// Returns how much can still be written. The call is cheap enough to make between commits.
     ///
     /// # Errors
-    /// `Io` if the file system does not tell; `Fatal` after an earlier failure.
+    /// `Io` if the file system does not answer; `Fatal` after an earlier failure.
     fn headroom(&self) -> Result<Headroom, StoreError>;
 
-    /// A reader for another thread. It sees every commit that returned before its call began.
+    /// Opens a reader for use on another thread. Each call on the reader sees every commit whose
+    /// append returned before that call began.
     ///
     /// # Errors
-    /// `Io` if it cannot be opened; `Fatal` after an earlier failure.
+    /// `Io` if the reader cannot be opened; `Fatal` after an earlier failure.
     fn reader(&self) -> Result<Box<dyn Reader>, StoreError>;
 }
 
-/// Reads rows beside the writer, without hindering it.
+/// Reads rows while the writer writes, without blocking the writer.
+///
+/// Damage to a row is a [`Lookup::Damaged`] for that row and never fails the rest of the call.
+/// Each method refuses a family that the store does not have, or whose keys are of another kind
+/// than the method reads, with `Misfit`.
 pub trait Reader: Send {
-    /// The payloads of these birth numbers, in the order asked.
+    /// Looks up keys. Returns one outcome per key, in the order of `keys`.
     ///
     /// # Errors
-    /// `Io` or `Corrupt` if reading fails.
-    fn payloads(&mut self, births: &[u64]) -> Result<Vec<Option<Bytes>>, StoreError>;
-
-    /// The finished rows of these birth numbers, in the order asked.
-    ///
-    /// # Errors
-    /// `Io` or `Corrupt` if reading fails.
-    fn finished(&mut self, births: &[u64]) -> Result<Vec<Option<FinishedRow>>, StoreError>;
-
-    /// A tenant's finished rows with births below `before`, optionally of one status only; the
-    /// highest birth first, at most `limit`.
-    ///
-    /// # Errors
-    /// `Io` or `Corrupt` if reading fails.
-    fn list_finished(
+    /// `Io` if the whole call failed, for example because the connection is lost.
+    fn get(
         &mut self,
+        family: &'static Family,
+        keys: &[Key],
+        part: Part,
+    ) -> Result<Vec<Lookup>, StoreError>;
+
+    /// Reads the rows of one number of an Ordinal family: ordinals from `from` on, ascending, at
+    /// most `limit`. No returned outcome is `Absent`.
+    ///
+    /// # Errors
+    /// `Damaged` if the database cannot tell which rows exist; `Io` if the whole call failed.
+    fn of_number(
+        &mut self,
+        family: &'static Family,
+        number: u64,
+        from: u32,
+        limit: usize,
+    ) -> Result<Vec<(u32, Lookup)>, StoreError>;
+
+    /// Lists the numbers of a listed family: those of one tenant, of one tag or of all tags,
+    /// below `before`, highest first, at most `limit`. Only the index is read.
+    ///
+    /// # Errors
+    /// `Damaged` if the index cannot be read; `Io` if the whole call failed.
+    fn list(
+        &mut self,
+        family: &'static Family,
         tenant: &str,
-        status: Option<u8>,
+        tag: Option<u8>,
         before: u64,
         limit: usize,
-    ) -> Result<Vec<FinishedRow>, StoreError>;
+    ) -> Result<Vec<u64>, StoreError>;
 
-    /// The newest row of each key, in the order asked, looking at `since_hour` and later.
+    /// Reads all rows of a Name family, in the order of their keys: those after the key `after`,
+    /// at most `limit`. No returned outcome is `Absent`.
     ///
     /// # Errors
-    /// `Io` or `Corrupt` if reading fails.
-    fn requests(
+    /// `Damaged` if the database cannot tell which rows exist; `Io` if the whole call failed.
+    fn all(
         &mut self,
-        keys: &[[u8; 16]],
+        family: &'static Family,
+        after: Option<&Key>,
+        limit: usize,
+    ) -> Result<Vec<(Key, Lookup)>, StoreError>;
+
+    /// Finds the newest row of each digest in the hours from `since_hour` on. Returns one outcome
+    /// per digest, in the order of `digests`.
+    ///
+    /// # Errors
+    /// `Io` if the whole call failed.
+    fn digests(
+        &mut self,
+        family: &'static Family,
+        digests: &[[u8; 16]],
         since_hour: u32,
-    ) -> Result<Vec<Option<RequestRow>>, StoreError>;
+    ) -> Result<Vec<Lookup>, StoreError>;
 
-    /// The keys of one hour in the order they were written, from the opaque cursor `after` (0 at
-    /// first), at most `limit`; with the next cursor, or `None` at the end. For rebuilding
-    /// filters in memory.
+    /// Reads the digests of one hour in the order in which they were written, for rebuilding
+    /// filters in memory: from the cursor `after` (0 for the first call), at most `limit`.
+    /// Returns the next cursor, or `None` at the end.
     ///
     /// # Errors
-    /// `Io` or `Corrupt` if reading fails.
-    fn request_keys(
+    /// `Damaged` if a row or the table cannot be read; `Io` if the whole call failed.
+    fn digests_of_hour(
         &mut self,
+        family: &'static Family,
         hour: u32,
         after: u64,
         limit: usize,
     ) -> Result<(Vec<[u8; 16]>, Option<u64>), StoreError>;
+}
+
+/// Refuses a read of a family that the store does not have or that has keys of another kind.
+pub(crate) fn check_kind(
+    families: &[&'static Family],
+    family: &'static Family,
+    kind: KeyKind,
+) -> Result<(), StoreError> {
+    check_known(families, family)?;
+    if family.key == kind {
+        Ok(())
+    } else {
+        Err(misfit(
+            family,
+            "this read is not for the family's kind of key",
+        ))
+    }
+}
+
+/// Refuses to list a family that the store does not have or that is not listed.
+pub(crate) fn check_listed(
+    families: &[&'static Family],
+    family: &'static Family,
+) -> Result<(), StoreError> {
+    check_known(families, family)?;
+    if family.listed {
+        Ok(())
+    } else {
+        Err(misfit(family, "the family is not listed"))
+    }
+}
+
+fn check_known(families: &[&'static Family], family: &'static Family) -> Result<(), StoreError> {
+    if families.contains(&family) {
+        Ok(())
+    } else {
+        Err(misfit(family, "this store was opened without the family"))
+    }
+}
+
+fn misfit(family: &'static Family, what: &'static str) -> StoreError {
+    StoreError::Misfit {
+        family: family.name,
+        key: "any".to_owned(),
+        what,
+    }
 }

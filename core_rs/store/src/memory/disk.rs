@@ -1,7 +1,7 @@
-//! What outlives a [`MemoryStore`]: the epoch, the log and the rows.
+//! The content that outlives a [`MemoryStore`]: the epoch, the log and the rows.
 //!
-//! Owns the log's order and the fence, and takes the part of the platter in a simulated crash.
-//! Refuses to know who holds it.
+//! Owns the order of the log and the check of the epoch. In a simulated crash, this is what the
+//! disk would still hold. Refuses to know which writer is using it.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -11,39 +11,68 @@ use parking_lot::{Mutex, MutexGuard};
 use super::fault::{Fault, FaultPlan};
 use super::rows::Rows;
 use crate::memory::MemoryStore;
-use crate::{Commit, Frame, Headroom, Maintenance, StoreError, Taken};
+use crate::{Commit, FAMILIES, Family, Frame, Headroom, Key, Maintenance, StoreError, Taken};
 
-/// Bytes a disk is said to have while it is not full.
+/// The size that headroom reports for a disk that is not full.
 const CAPACITY_BYTES: u64 = 1 << 40;
 
 /// A disk in memory, shared by its clones.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct MemoryDisk {
     state: Arc<Mutex<State>>,
 }
 
+impl Default for MemoryDisk {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl MemoryDisk {
-    /// An empty disk.
+    /// Makes an empty disk for the families of this version.
     #[must_use]
     pub fn new() -> Self {
-        Self::default()
+        Self::with_families(FAMILIES)
     }
 
-    /// Another writer on this disk, as after a crash.
+    /// Makes an empty disk for other families, for tests.
+    #[must_use]
+    pub fn with_families(families: &'static [&'static Family]) -> Self {
+        let state = State {
+            families,
+            shard: None,
+            epoch: 0,
+            frames: VecDeque::new(),
+            rows: Rows::default(),
+            plan: FaultPlan::default(),
+            full: false,
+        };
+        Self {
+            state: Arc::new(Mutex::new(state)),
+        }
+    }
+
+    /// Opens another writer on this disk, as after a crash.
     #[must_use]
     pub fn store(&self) -> MemoryStore {
         MemoryStore::open(self)
     }
 
-    /// Replaces the planned faults; counting begins anew.
+    /// Replaces the planned faults. Counting the appends begins anew.
     pub fn plan(&self, plan: FaultPlan) {
         self.lock().plan = plan;
     }
 
-    /// Makes headroom report a full disk, or one with room again. Appends go on succeeding: a
-    /// store in real life keeps a reserve for them.
+    /// Makes headroom report a full disk, or a disk with room again. Appends succeed either way,
+    /// because a real store keeps a reserve for them.
     pub fn set_full(&self, full: bool) {
         self.lock().full = full;
+    }
+
+    /// Declares a row damaged: from now on, readers find [`Lookup::Damaged`](crate::Lookup) for
+    /// its key.
+    pub fn spoil(&self, family: &'static Family, key: &Key) {
+        self.lock().rows.spoil(family, key);
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
@@ -51,9 +80,10 @@ impl MemoryDisk {
     }
 }
 
-/// The disk's content.
-#[derive(Debug, Default)]
+/// The content of a disk.
+#[derive(Debug)]
 pub(super) struct State {
+    families: &'static [&'static Family],
     shard: Option<u16>,
     epoch: u64,
     frames: VecDeque<Frame>,
@@ -96,7 +126,10 @@ impl State {
 
     pub(super) fn check_commit(&self, commit: &Commit) -> Result<(), StoreError> {
         commit.check_follows(self.next_sequence())?;
-        self.rows.check_births(&commit.payloads)
+        for row in &commit.rows {
+            row.check(self.families)?;
+        }
+        self.rows.check_duplicates(&commit.rows)
     }
 
     pub(super) fn next_fault(&mut self) -> Option<Fault> {
@@ -112,7 +145,7 @@ impl State {
         self.rows.write(commit);
     }
 
-    /// The first frame that begins at `sequence` or later.
+    /// Returns the first frame that begins at `sequence` or later.
     pub(super) fn frame_from(&self, sequence: u64) -> Option<Frame> {
         let at = self
             .frames
@@ -122,16 +155,18 @@ impl State {
 
     pub(super) fn forget(&mut self, work: &Maintenance) -> usize {
         let mut gone = self.trim(work.trim_below_sequence, work.limit);
-        gone += self
-            .rows
-            .expire(work.expire_finished_before_ms, work.limit - gone);
-        let drops = gone < work.limit && self.rows.drop_oldest_hour(work.drop_request_hours_below);
+        if let Some((class, before_ms)) = work.expire {
+            let limit = work.limit - gone;
+            gone += self.rows.expire(self.families, class, before_ms, limit);
+        }
+        let drops = gone < work.limit && self.rows.drop_oldest_hour(work.drop_hours_below);
         if drops { work.limit } else { gone }
     }
 
     fn trim(&mut self, below: u64, limit: usize) -> usize {
         let mut gone = 0;
-        // A frame lies wholly below when its successor begins at or below; the newest has none.
+        // All facts of a frame lie below when the next frame begins at or below the bound. The
+        // newest frame has no next frame, so it stays.
         while gone < limit
             && self
                 .frames
@@ -152,6 +187,10 @@ impl State {
             free_bytes: if self.full { 0 } else { free_bytes },
             used_bytes,
         }
+    }
+
+    pub(super) fn families(&self) -> &'static [&'static Family] {
+        self.families
     }
 
     pub(super) fn rows(&self) -> &Rows {

@@ -1,19 +1,20 @@
-//! Faults a test plans for appends to come.
+//! Faults that a test plans for later appends.
 //!
-//! Owns which append suffers what. Refuses to draw them: whoever plans brings the randomness.
+//! Owns the plan: which append meets which fault. Refuses to choose faults at random: the test
+//! that makes the plan does that.
 
 use std::collections::BTreeMap;
 
-/// What befalls an append.
+/// A fault that an append meets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
     /// Nothing is written; the store fails for good.
     FatalLost,
-    /// All is written, and then the store fails for good.
+    /// The whole commit is written, and then the store fails for good.
     FatalWritten,
-    /// Nothing is written, but the caller cannot know.
+    /// Nothing is written, and the caller learns only that the outcome is unknown.
     UnknownLost,
-    /// All is written, but the caller cannot know.
+    /// The whole commit is written, and the caller learns only that the outcome is unknown.
     UnknownWritten,
 }
 
@@ -24,15 +25,15 @@ impl Fault {
         matches!(self, Self::FatalWritten | Self::UnknownWritten)
     }
 
-    /// Whether the store is unusable afterwards, so that it must be opened anew.
+    /// Whether the store is unusable afterwards and must be opened again.
     #[must_use]
     pub fn is_fatal(self) -> bool {
         matches!(self, Self::FatalLost | Self::FatalWritten)
     }
 }
 
-/// Faults by append, counted from 1 for the first append after the plan was laid. Only appends
-/// that are not refused count.
+/// Planned faults by the number of the append. The first append after the plan was made has
+/// number 1. Appends that are refused do not count.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct FaultPlan {
     faults: BTreeMap<u64, Fault>,
@@ -40,14 +41,14 @@ pub struct FaultPlan {
 }
 
 impl FaultPlan {
-    /// The plan with one more fault, at the `append`-th append.
+    /// Adds a fault to the plan, for the append with this number.
     #[must_use]
     pub fn at(mut self, append: u64, fault: Fault) -> Self {
         self.faults.insert(append, fault);
         self
     }
 
-    /// Counts one append and says what befalls it.
+    /// Counts one append and returns its fault, if one is planned.
     pub(super) fn next(&mut self) -> Option<Fault> {
         self.appends += 1;
         self.faults.remove(&self.appends)

@@ -1,129 +1,224 @@
-//! The rows beside the log: payloads, finished executions, request ids.
+//! The rows of all families, in memory.
 //!
-//! Owns their lookup and their forgetting. Refuses to know sequences and epochs.
+//! Owns their lookup and their removal. Refuses to know sequence numbers and epochs.
 
-use std::collections::btree_map::OccupiedEntry;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
-use crate::{Bytes, Commit, FinishedRow, RequestRow, StoreError};
+use super::hours::Hours;
+use crate::{
+    Change, Class, Commit, Damage, Family, Key, KeyKind, Lookup, Mode, Part, Put, Row, StoreError,
+    Stored,
+};
 
 #[derive(Debug, Default)]
 pub(super) struct Rows {
-    payloads: BTreeMap<u64, Bytes>,
-    finished: BTreeMap<u64, FinishedRow>,
-    /// (finished at, birth): the order of expiry.
-    endings: BTreeSet<(u64, u64)>,
-    requests: BTreeMap<u32, Hour>,
+    /// The rows of every family but the digest families, by family number.
+    tables: BTreeMap<u16, BTreeMap<Key, Put>>,
+    hours: Hours,
+    /// Class, start of the retention period, number: the order of expiry.
+    expiry: BTreeSet<(Class, u64, u64)>,
+    /// Rows that a test declared damaged.
+    spoiled: BTreeSet<(u16, Key)>,
     used_bytes: u64,
 }
 
-/// One hour's request ids. Rows are numbered from 0 in the order they were written.
-#[derive(Debug, Default)]
-struct Hour {
-    rows: Vec<RequestRow>,
-    newest: BTreeMap<[u8; 16], usize>,
-}
-
 impl Rows {
-    pub(super) fn check_births(&self, payloads: &[(u64, Bytes)]) -> Result<(), StoreError> {
-        let mut fresh = BTreeSet::new();
-        for (birth, _) in payloads {
-            if self.payloads.contains_key(birth) || !fresh.insert(birth) {
-                return Err(StoreError::Duplicate { birth: *birth });
+    /// Checks that no row of the commit is put twice in a family whose rows are put once.
+    pub(super) fn check_duplicates(&self, rows: &[Row]) -> Result<(), StoreError> {
+        let mut exists: BTreeMap<(u16, &Key), bool> = BTreeMap::new();
+        let once = |row: &&Row| row.family.mode == Mode::Once && row.family.key != KeyKind::Digest;
+        for row in rows.iter().filter(once) {
+            let is_put = matches!(row.change, Change::Put(_));
+            let before = exists.insert((row.family.number, &row.key), is_put);
+            if is_put && before.unwrap_or_else(|| self.find(row.family, &row.key).is_some()) {
+                return Err(StoreError::Duplicate {
+                    family: row.family.name,
+                    key: row.key.clone(),
+                });
             }
         }
         Ok(())
     }
 
     pub(super) fn write(&mut self, commit: &Commit) {
-        for (birth, bytes) in &commit.payloads {
-            self.used_bytes += bytes.len() as u64;
-            self.payloads.insert(*birth, Arc::clone(bytes));
-        }
-        for row in &commit.finished {
-            self.remove_finished(row.birth);
-            self.used_bytes += row.ending.len() as u64;
-            self.endings.insert((row.finished_at_ms, row.birth));
-            self.finished.insert(row.birth, row.clone());
-        }
-        for row in &commit.requests {
-            self.requests.entry(row.hour).or_default().push(row.clone());
-        }
-    }
-
-    fn remove_finished(&mut self, birth: u64) {
-        if let Some(row) = self.finished.remove(&birth) {
-            self.used_bytes -= row.ending.len() as u64;
-            self.endings.remove(&(row.finished_at_ms, birth));
-        }
-    }
-
-    pub(super) fn expire(&mut self, before_ms: u64, limit: usize) -> usize {
-        let births: Vec<u64> = self
-            .endings
-            .range(..(before_ms, 0))
-            .take(limit)
-            .map(|(_, birth)| *birth)
-            .collect();
-        for birth in &births {
-            self.remove_finished(*birth);
-            if let Some(payload) = self.payloads.remove(birth) {
-                self.used_bytes -= payload.len() as u64;
+        for row in &commit.rows {
+            match &row.change {
+                Change::Put(put) => self.put(row.family, &row.key, put),
+                Change::Delete => self.remove(row.family, &row.key),
             }
         }
-        births.len()
     }
 
-    /// Drops the oldest hour if it lies below; tells whether one did.
+    fn put(&mut self, family: &Family, key: &Key, put: &Put) {
+        self.remove(family, key);
+        self.used_bytes += put.len() as u64;
+        if let Key::Digest { hour, digest } = key {
+            self.hours.push(family, *hour, *digest, put.clone());
+            return;
+        }
+        if let (Some(class), Some(number)) = (family.starts(), key.number()) {
+            self.expiry.insert((class, put.at_ms, number));
+        }
+        let table = self.tables.entry(family.number).or_default();
+        table.insert(key.clone(), put.clone());
+    }
+
+    fn remove(&mut self, family: &Family, key: &Key) {
+        let table = self.tables.get_mut(&family.number);
+        let Some(put) = table.and_then(|table| table.remove(key)) else {
+            return;
+        };
+        self.used_bytes -= put.len() as u64;
+        if let (Some(class), Some(number)) = (family.starts(), key.number()) {
+            self.expiry.remove(&(class, put.at_ms, number));
+        }
+    }
+
+    /// Removes at most `limit` entities of the class whose retention started before `before_ms`.
+    pub(super) fn expire(
+        &mut self,
+        families: &[&Family],
+        class: Class,
+        before_ms: u64,
+        limit: usize,
+    ) -> usize {
+        for gone in 0..limit {
+            let due = self
+                .expiry
+                .range((class, 0, 0)..(class, before_ms, 0))
+                .next();
+            let Some(&(class, at_ms, number)) = due else {
+                return gone;
+            };
+            for family in families
+                .iter()
+                .filter(|family| family.class() == Some(class))
+            {
+                for key in self.keys_of(family, number) {
+                    self.remove(family, &key);
+                }
+            }
+            self.expiry.remove(&(class, at_ms, number));
+        }
+        limit
+    }
+
+    fn keys_of(&self, family: &Family, number: u64) -> Vec<Key> {
+        let range = match family.key {
+            KeyKind::Ordinal => Key::Ordinal(number, 0)..=Key::Ordinal(number, u32::MAX),
+            _ => Key::Number(number)..=Key::Number(number),
+        };
+        let table = self.tables.get(&family.number);
+        let keys = table.map(|table| table.range(range).map(|(key, _)| key.clone()));
+        keys.into_iter().flatten().collect()
+    }
+
+    /// Drops the oldest hour table if its hour lies below `below`. Tells whether one was dropped.
     pub(super) fn drop_oldest_hour(&mut self, below: u32) -> bool {
-        let due = self
-            .requests
-            .first_entry()
-            .filter(|hour| *hour.key() < below);
-        due.map(OccupiedEntry::remove).is_some()
+        let dropped = self.hours.drop_oldest(below);
+        self.used_bytes -= dropped.unwrap_or(0);
+        dropped.is_some()
     }
 
-    pub(super) fn payload(&self, birth: u64) -> Option<Bytes> {
-        self.payloads.get(&birth).cloned()
+    pub(super) fn spoil(&mut self, family: &Family, key: &Key) {
+        self.spoiled.insert((family.number, key.clone()));
     }
 
-    pub(super) fn finished(&self, birth: u64) -> Option<FinishedRow> {
-        self.finished.get(&birth).cloned()
+    pub(super) fn lookup(&self, family: &'static Family, key: &Key, part: Part) -> Lookup {
+        if self.spoiled.contains(&(family.number, key.clone())) {
+            return Lookup::Damaged(Damage {
+                family: family.name,
+                key: key.to_string(),
+                what: "a planned fault".to_owned(),
+            });
+        }
+        self.find(family, key)
+            .map_or(Lookup::Absent, |put| stored(put, part))
     }
 
-    pub(super) fn list_finished(
+    fn find(&self, family: &Family, key: &Key) -> Option<&Put> {
+        match key {
+            Key::Digest { hour, digest } => self.hours.find(family, *hour, digest),
+            _ => self.tables.get(&family.number)?.get(key),
+        }
+    }
+
+    pub(super) fn of_number(
         &self,
+        family: &'static Family,
+        number: u64,
+        from: u32,
+        limit: usize,
+    ) -> Vec<(u32, Lookup)> {
+        let keys = self.keys_of(family, number).into_iter();
+        let ordinals = keys.filter_map(|key| match key {
+            Key::Ordinal(_, ordinal) if ordinal >= from => Some(ordinal),
+            _ => None,
+        });
+        let lookup = |ordinal| {
+            let key = Key::Ordinal(number, ordinal);
+            (ordinal, self.lookup(family, &key, Part::Whole))
+        };
+        ordinals.take(limit).map(lookup).collect()
+    }
+
+    pub(super) fn list(
+        &self,
+        family: &Family,
         tenant: &str,
-        status: Option<u8>,
+        tag: Option<u8>,
         before: u64,
         limit: usize,
-    ) -> Vec<FinishedRow> {
-        let newest_first = self.finished.range(..before).rev().map(|(_, row)| row);
+    ) -> Vec<u64> {
+        let matches = |put: &Put| {
+            let listing = put.listing.as_ref();
+            listing.is_some_and(|l| *l.tenant == *tenant && tag.is_none_or(|tag| tag == l.tag))
+        };
+        let table = self.tables.get(&family.number);
+        let newest_first = table.into_iter().flat_map(|table| table.iter().rev());
         newest_first
-            .filter(|row| *row.tenant == *tenant && status.is_none_or(|s| s == row.status))
+            .filter(|(_, put)| matches(put))
+            .filter_map(|(key, _)| key.number())
+            .filter(|number| *number < before)
             .take(limit)
-            .cloned()
             .collect()
     }
 
-    pub(super) fn request(&self, key: &[u8; 16], since_hour: u32) -> Option<RequestRow> {
-        self.requests
-            .range(since_hour..)
-            .rev()
-            .find_map(|(_, hour)| hour.find(key))
-            .cloned()
+    pub(super) fn all(
+        &self,
+        family: &'static Family,
+        after: Option<&Key>,
+        limit: usize,
+    ) -> Vec<(Key, Lookup)> {
+        let table = self.tables.get(&family.number);
+        let keys = table.into_iter().flat_map(BTreeMap::keys);
+        keys.filter(|key| after.is_none_or(|after| *key > after))
+            .take(limit)
+            .map(|key| (key.clone(), self.lookup(family, key, Part::Whole)))
+            .collect()
     }
 
-    pub(super) fn request_keys(
+    /// The newest row of the digest in the hours from `since_hour` on.
+    pub(super) fn newest(
         &self,
+        family: &'static Family,
+        digest: [u8; 16],
+        since_hour: u32,
+    ) -> Lookup {
+        let hour = self.hours.newest(family, &digest, since_hour);
+        hour.map_or(Lookup::Absent, |hour| {
+            self.lookup(family, &Key::Digest { hour, digest }, Part::Whole)
+        })
+    }
+
+    pub(super) fn digests_of_hour(
+        &self,
+        family: &Family,
         hour: u32,
         after: u64,
         limit: usize,
     ) -> (Vec<[u8; 16]>, Option<u64>) {
-        self.requests
-            .get(&hour)
-            .map_or((Vec::new(), None), |hour| hour.keys(after, limit))
+        self.hours.digests(family, hour, after, limit)
     }
 
     pub(super) fn used_bytes(&self) -> u64 {
@@ -131,23 +226,11 @@ impl Rows {
     }
 }
 
-impl Hour {
-    fn push(&mut self, row: RequestRow) {
-        self.newest.insert(row.key, self.rows.len());
-        self.rows.push(row);
-    }
-
-    fn find(&self, key: &[u8; 16]) -> Option<&RequestRow> {
-        self.rows.get(*self.newest.get(key)?)
-    }
-
-    /// The cursor is how many rows were seen.
-    fn keys(&self, after: u64, limit: usize) -> (Vec<[u8; 16]>, Option<u64>) {
-        let seen = usize::try_from(after).unwrap_or(usize::MAX);
-        let rows = self.rows.get(seen..).unwrap_or_default();
-        let keys: Vec<_> = rows.iter().take(limit).map(|row| row.key).collect();
-        let more = keys.len() < rows.len();
-        let reached = after + keys.len() as u64;
-        (keys, more.then_some(reached))
-    }
+fn stored(put: &Put, part: Part) -> Lookup {
+    Lookup::Found(Stored {
+        version: put.version,
+        listing: put.listing.clone(),
+        head: put.head.clone(),
+        body: put.body.clone().filter(|_| part == Part::Whole),
+    })
 }

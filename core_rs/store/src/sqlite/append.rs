@@ -1,23 +1,24 @@
-//! One commit, written in one transaction.
+//! Writes one commit in one transaction.
 //!
-//! Owns the order and the statements of writing. Refuses to check epoch and sequence: the store
-//! did.
+//! Owns the order in which tables are written. Refuses to check epoch, sequence and rows: the
+//! store has checked them.
 
-use std::collections::BTreeSet;
+use rusqlite::{Connection, ErrorCode, Statement, Transaction, params};
 
-use rusqlite::{Connection, ErrorCode, Transaction, params};
+use super::checksum;
+use super::expiry;
+use super::hours::{self, Hours};
+use super::number::{from_db, to_db};
+use super::table::{Table, bind_key, bind_row};
+use crate::{Change, Commit, Key, KeyKind, Mode, Put, Row};
 
-use super::hours;
-use super::schema::to_db;
-use crate::{Bytes, Commit, FinishedRow, RequestRow};
-
-/// About what a row costs beside its bytes, to estimate how full the write-ahead log is.
+/// About how many bytes a row adds to the write-ahead log beside its content.
 pub(super) const ROW_BYTES: u64 = 64;
 
 /// Why nothing was written.
 pub(super) enum AppendError {
-    /// A payload is there already.
-    Duplicate { birth: u64 },
+    /// The commit puts a key that exists, in a family whose rows are put once.
+    Duplicate { family: &'static str, key: Key },
     /// The database failed.
     Broken(rusqlite::Error),
 }
@@ -28,37 +29,49 @@ impl From<rusqlite::Error> for AppendError {
     }
 }
 
-/// Writes a commit; hours in `known` have their table.
+/// Writes a commit. The hours in `known` have their tables already.
+///
+/// Rows are written family by family, in the order of the commit within each. No row depends on
+/// a row of another family, so the outcome is the same as in the order of the commit.
 pub(super) fn write(
     connection: &mut Connection,
-    known: &BTreeSet<u32>,
+    tables: &[Table],
+    known: &Hours,
     commit: &Commit,
 ) -> Result<(), AppendError> {
     let tx = connection.transaction()?;
-    write_payloads(&tx, &commit.payloads)?;
+    for table in tables {
+        let number = table.family.number;
+        let rows = commit.rows.iter().filter(|row| row.family.number == number);
+        match table.family.key {
+            KeyKind::Digest => write_digests(&tx, table, known, rows)?,
+            _ => write_rows(&tx, table, rows)?,
+        }
+    }
     write_frame(&tx, commit)?;
-    write_finished(&tx, &commit.finished)?;
-    write_requests(&tx, known, &commit.requests)?;
     Ok(tx.commit()?)
-}
-
-/// The checksum of a frame covers its place, so that a frame in another's place is noticed.
-pub(super) fn checksum(first_sequence: u64, count: u32, bytes: &[u8]) -> u32 {
-    let place = crc32c::crc32c(&first_sequence.to_le_bytes());
-    let place = crc32c::crc32c_append(place, &count.to_le_bytes());
-    crc32c::crc32c_append(place, bytes)
 }
 
 /// About how many bytes a commit adds to the write-ahead log.
 pub(super) fn weight(commit: &Commit) -> u64 {
-    let rows = commit.payloads.len() + commit.finished.len() + commit.requests.len();
-    let payloads: usize = commit.payloads.iter().map(|(_, bytes)| bytes.len()).sum();
-    let endings: usize = commit.finished.iter().map(|row| row.ending.len()).sum();
-    rows as u64 * ROW_BYTES + (commit.frame.len() + payloads + endings) as u64
+    let content = |row: &Row| match &row.change {
+        Change::Put(put) => put.len(),
+        Change::Delete => 0,
+    };
+    let rows: usize = commit.rows.iter().map(content).sum();
+    commit.rows.len() as u64 * ROW_BYTES + (commit.frame.len() + rows) as u64
+}
+
+/// The hour tables that a commit writes to.
+pub(super) fn hours_of(commit: &Commit) -> impl Iterator<Item = (u32, u16)> + '_ {
+    commit.rows.iter().filter_map(|row| match &row.key {
+        Key::Digest { hour, .. } => Some((*hour, row.family.number)),
+        _ => None,
+    })
 }
 
 fn write_frame(tx: &Transaction<'_>, commit: &Commit) -> rusqlite::Result<()> {
-    let crc = checksum(commit.first_sequence, commit.count, &commit.frame);
+    let crc = checksum::of_frame(commit.first_sequence, commit.count, &commit.frame);
     let mut insert = tx.prepare_cached("INSERT INTO log VALUES (?1, ?2, ?3, ?4)")?;
     insert.execute(params![
         to_db(commit.first_sequence),
@@ -69,51 +82,97 @@ fn write_frame(tx: &Transaction<'_>, commit: &Commit) -> rusqlite::Result<()> {
     Ok(())
 }
 
-fn write_payloads(tx: &Transaction<'_>, payloads: &[(u64, Bytes)]) -> Result<(), AppendError> {
-    let mut insert = tx.prepare_cached("INSERT INTO payload VALUES (?1, ?2)")?;
-    for (birth, bytes) in payloads {
-        insert
-            .execute(params![to_db(*birth), &bytes[..]])
-            .map_err(|error| match error.sqlite_error_code() {
-                Some(ErrorCode::ConstraintViolation) => AppendError::Duplicate { birth: *birth },
-                _ => AppendError::Broken(error),
-            })?;
-    }
-    Ok(())
-}
-
-fn write_finished(tx: &Transaction<'_>, finished: &[FinishedRow]) -> rusqlite::Result<()> {
-    let mut insert = tx.prepare_cached(
-        "INSERT INTO finished VALUES (?1, ?2, ?3, ?4, ?5)
-         ON CONFLICT (birth) DO UPDATE SET tenant = excluded.tenant, status = excluded.status,
-         finished_at_ms = excluded.finished_at_ms, ending = excluded.ending",
-    )?;
-    for row in finished {
-        let (birth, at) = (to_db(row.birth), to_db(row.finished_at_ms));
-        insert.execute(params![birth, row.tenant, row.status, at, &row.ending[..]])?;
-    }
-    Ok(())
-}
-
-fn write_requests(
+fn write_rows<'a>(
     tx: &Transaction<'_>,
-    known: &BTreeSet<u32>,
-    requests: &[RequestRow],
-) -> rusqlite::Result<()> {
-    for rows in requests.chunk_by(|a, b| a.hour == b.hour) {
-        if !known.contains(&rows[0].hour) {
-            hours::create(tx, rows[0].hour)?;
+    table: &Table,
+    rows: impl Iterator<Item = &'a Row>,
+) -> Result<(), AppendError> {
+    let mut insert = tx.prepare_cached(&table.insert)?;
+    for row in rows {
+        match &row.change {
+            Change::Put(put) => write_put(tx, table, &mut insert, &row.key, put)?,
+            Change::Delete => delete(tx, table, &row.key)?,
         }
-        let mut insert = hours::insert(tx, rows[0].hour)?;
-        for row in rows {
-            insert.execute(params![
-                row.key,
-                row.body,
-                to_db(row.first_birth),
-                row.count,
-                hours::listed_column(&row.listed)
-            ])?;
+    }
+    Ok(())
+}
+
+fn write_put(
+    tx: &Transaction<'_>,
+    table: &Table,
+    insert: &mut Statement<'_>,
+    key: &Key,
+    put: &Put,
+) -> Result<(), AppendError> {
+    bind_row(insert, table.family, key, put)?;
+    let inserted = insert.raw_execute().map_err(|error| {
+        let exists = error.sqlite_error_code() == Some(ErrorCode::ConstraintViolation);
+        if exists && table.family.mode == Mode::Once {
+            AppendError::Duplicate {
+                family: table.family.name,
+                key: key.clone(),
+            }
+        } else {
+            AppendError::Broken(error)
         }
+    })?;
+    if inserted == 0 {
+        replace(tx, table, key, put)?;
+    }
+    Ok(expiry::add(tx, table, key, put.at_ms)?)
+}
+
+/// Replaces a row that exists.
+fn replace(tx: &Transaction<'_>, table: &Table, key: &Key, put: &Put) -> rusqlite::Result<()> {
+    for at_ms in times(tx, &table.select_at, key)? {
+        expiry::remove(tx, table, key, at_ms)?;
+    }
+    let mut replace = tx.prepare_cached(&table.replace)?;
+    bind_row(&mut replace, table.family, key, put)?;
+    replace.raw_execute()?;
+    Ok(())
+}
+
+fn delete(tx: &Transaction<'_>, table: &Table, key: &Key) -> rusqlite::Result<()> {
+    for at_ms in times(tx, &table.delete, key)? {
+        expiry::remove(tx, table, key, at_ms)?;
+    }
+    Ok(())
+}
+
+/// Runs a statement for a key and collects the times that it returns.
+fn times(tx: &Transaction<'_>, sql: &str, key: &Key) -> rusqlite::Result<Vec<u64>> {
+    let mut statement = tx.prepare_cached(sql)?;
+    bind_key(&mut statement, key)?;
+    let rows = statement.raw_query().mapped(|row| row.get(0).map(from_db));
+    rows.collect()
+}
+
+/// Appends rows of a digest family to the tables of their hours.
+fn write_digests<'a>(
+    tx: &Transaction<'_>,
+    table: &Table,
+    known: &Hours,
+    rows: impl Iterator<Item = &'a Row>,
+) -> Result<(), AppendError> {
+    let family = table.family;
+    let mut open = None;
+    for row in rows {
+        let (Key::Digest { hour, .. }, Change::Put(put)) = (&row.key, &row.change) else {
+            continue;
+        };
+        let insert = match &mut open {
+            Some((of, insert)) if of == hour => insert,
+            _ => {
+                if !known.contains(&(*hour, family.number)) {
+                    hours::create(tx, family, *hour)?;
+                }
+                let insert = tx.prepare_cached(&Table::of_hour(family, *hour).insert)?;
+                &mut open.insert((*hour, insert)).1
+            }
+        };
+        bind_row(insert, family, &row.key, put)?;
+        insert.raw_execute()?;
     }
     Ok(())
 }

@@ -1,37 +1,49 @@
-//! The data directory: where its files are, who holds it, how much room it has.
+//! The data directory: the names of its files, the lock on it, and the room it has.
 //!
-//! Owns the lock, which the operating system lets go when the process ends, however it ends.
-//! Refuses to read or write the database.
+//! Owns the lock, which the operating system releases when the process ends for any reason, and
+//! the permissions: only the server's user may read the directory. Refuses to read or write the
+//! database.
 
-use std::fs::{self, File, TryLockError};
-use std::io::{Read as _, Seek as _, Write as _};
+use std::fs::{self, DirBuilder, File, TryLockError};
+use std::io::{self, Read as _, Seek as _, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use super::failure::io_error;
 use crate::{Headroom, StoreError};
 
+const DIRECTORY_MODE: u32 = 0o700;
+const FILE_MODE: u32 = 0o600;
+
 pub(super) struct Directory {
     path: PathBuf,
-    /// Held for its lock alone.
+    /// Kept open because closing the file releases the lock.
     _lock: File,
 }
 
 impl Directory {
-    /// Makes the directory if need be and locks it.
+    /// Makes the directory if it does not exist, and locks it.
     pub(super) fn lock(path: &Path) -> Result<Self, StoreError> {
         let making = || format!("making the data directory {}", path.display());
-        fs::create_dir_all(path).map_err(io_error(making()))?;
-        if let Some(parent) = path
-            .parent()
-            .filter(|parent| !parent.as_os_str().is_empty())
-        {
-            sync(parent)?;
+        make(path).map_err(io_error(making()))?;
+        if let Some(parent) = parent(path) {
+            let syncing = || format!("syncing the directory {}", parent.display());
+            sync(parent).map_err(io_error(syncing()))?;
         }
+        Self::lock_existing(path)
+    }
+
+    /// Locks a directory that must exist.
+    pub(super) fn lock_existing(path: &Path) -> Result<Self, StoreError> {
         let lock = lock_file(path)?;
         Ok(Self {
             path: path.to_owned(),
             _lock: lock,
         })
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
     }
 
     pub(super) fn database(&self) -> PathBuf {
@@ -42,16 +54,35 @@ impl Directory {
         self.path.join("backlane.db-wal")
     }
 
+    /// The journal of a write outside of the write-ahead log: the first write of all is one.
+    pub(super) fn rollback_journal(&self) -> PathBuf {
+        self.path.join("backlane.db-journal")
+    }
+
     pub(super) fn watermark(&self) -> PathBuf {
         self.path.join("watermark")
     }
 
-    /// Makes the names of new files durable.
-    pub(super) fn sync(&self) -> Result<(), StoreError> {
-        sync(&self.path)
+    pub(super) fn marker(&self) -> PathBuf {
+        self.path.join("damaged")
     }
 
-    /// Room in the file system and in `reusable` bytes of the database's own free pages.
+    /// Makes an empty database file if there is none. `SQLite` gives its other files the same
+    /// permissions.
+    pub(super) fn make_database(&self) -> Result<(), StoreError> {
+        let path = self.database();
+        let made = private_file(&path);
+        made.map_err(io_error(format!("making {}", path.display())))?;
+        Ok(())
+    }
+
+    /// Makes the names of new files durable.
+    pub(super) fn sync(&self) -> Result<(), StoreError> {
+        let doing = || format!("syncing the directory {}", self.path.display());
+        sync(&self.path).map_err(io_error(doing()))
+    }
+
+    /// The room in the file system and in the `reusable` bytes of the database's free pages.
     pub(super) fn headroom(&self, reusable: u64) -> Result<Headroom, StoreError> {
         let asking = || format!("asking for the free space of {}", self.path.display());
         let fs = rustix::fs::statvfs(&self.path).map_err(|e| io_error(asking())(e.into()))?;
@@ -66,29 +97,47 @@ impl Directory {
     }
 }
 
-fn bytes(file: &Path) -> u64 {
-    fs::metadata(file).map_or(0, |file| file.len())
-}
-
-fn sync(path: &Path) -> Result<(), StoreError> {
-    let doing = || format!("syncing the directory {}", path.display());
-    File::open(path)
-        .and_then(|directory| directory.sync_all())
-        .map_err(io_error(doing()))
-}
-
-/// Locks DIR/LOCK and leaves this process's number in it.
-fn lock_file(directory: &Path) -> Result<File, StoreError> {
-    let path = directory.join("LOCK");
-    let doing = || format!("locking {}", path.display());
-    let mut options = File::options();
-    let opened = options
+/// Opens a file for reading and writing, making it if it does not exist. Only the user of this
+/// process may read a file made here.
+pub(super) fn private_file(path: &Path) -> io::Result<File> {
+    File::options()
         .read(true)
         .write(true)
         .create(true)
         .truncate(false)
-        .open(&path);
-    let mut file = opened.map_err(io_error(doing()))?;
+        .mode(FILE_MODE)
+        .open(path)
+}
+
+/// Makes the entries of a directory durable.
+pub(super) fn sync(path: &Path) -> io::Result<()> {
+    File::open(path).and_then(|directory| directory.sync_all())
+}
+
+fn make(path: &Path) -> io::Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    if let Some(parent) = parent(path) {
+        fs::create_dir_all(parent)?;
+    }
+    DirBuilder::new().mode(DIRECTORY_MODE).create(path)
+}
+
+fn parent(path: &Path) -> Option<&Path> {
+    path.parent()
+        .filter(|parent| !parent.as_os_str().is_empty())
+}
+
+fn bytes(file: &Path) -> u64 {
+    fs::metadata(file).map_or(0, |file| file.len())
+}
+
+/// Locks DIR/LOCK and leaves this process's number in the file.
+fn lock_file(directory: &Path) -> Result<File, StoreError> {
+    let path = directory.join("LOCK");
+    let doing = || format!("locking {}", path.display());
+    let mut file = private_file(&path).map_err(io_error(doing()))?;
     match file.try_lock() {
         Ok(()) => leave_pid(&mut file).map_err(io_error(doing()))?,
         Err(TryLockError::WouldBlock) => {
@@ -102,7 +151,7 @@ fn lock_file(directory: &Path) -> Result<File, StoreError> {
     Ok(file)
 }
 
-fn leave_pid(file: &mut File) -> std::io::Result<()> {
+fn leave_pid(file: &mut File) -> io::Result<()> {
     file.set_len(0)?;
     file.rewind()?;
     writeln!(file, "{}", std::process::id())

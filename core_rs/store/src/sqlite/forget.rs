@@ -1,47 +1,69 @@
-//! Trimming, expiry, and giving pages back: all in bounded chunks.
+//! Trims the log, removes expired rows and returns free pages, all in bounded amounts.
 //!
-//! Owns what goes in which order. Refuses to decide when: the runtime sets the cuts.
-
-use std::collections::BTreeSet;
+//! Owns the order of removal. Refuses to decide what is due: the runtime sets the bounds.
 
 use rusqlite::{Connection, Transaction, params};
 
-use super::hours;
-use super::schema::{from_db, to_db};
+use super::expiry;
+use super::hours::{self, Hours};
+use super::number::{from_db, to_db};
+use super::table::Table;
 use crate::Maintenance;
 
-/// What one chunk removed.
+/// What one call removed.
 #[derive(Debug, Default)]
 pub(super) struct Forgotten {
-    /// Rows gone, or the whole limit with an hour.
+    /// Frames and entities removed, or the whole limit if an hour table was dropped.
     pub(super) rows: usize,
     /// Where the log begins now, if that changed.
     pub(super) first_sequence: Option<u64>,
-    /// The hour whose table is gone.
-    pub(super) hour: Option<u32>,
+    /// The hour table that was dropped.
+    pub(super) hour: Option<(u32, u16)>,
 }
 
+/// Does one bounded amount of trimming and expiry.
 pub(super) fn forget(
     connection: &mut Connection,
-    known: &BTreeSet<u32>,
+    tables: &[Table],
+    known: &Hours,
     work: &Maintenance,
 ) -> rusqlite::Result<Forgotten> {
     let mut gone = Forgotten::default();
     let tx = connection.transaction()?;
     trim(&tx, work.trim_below_sequence, work.limit, &mut gone)?;
-    gone.rows += expire(&tx, work.expire_finished_before_ms, work.limit - gone.rows)?;
-    let due = known.range(..work.drop_request_hours_below).next();
-    if let Some(hour) = due.filter(|_| gone.rows < work.limit) {
-        hours::drop(&tx, *hour)?;
-        gone.hour = Some(*hour);
-        gone.rows = work.limit;
+    if let Some((class, before_ms)) = work.expire {
+        gone.rows += expiry::expire(&tx, tables, class, before_ms, work.limit - gone.rows)?;
+    }
+    if gone.rows < work.limit {
+        drop_oldest_hour(&tx, tables, known, work, &mut gone)?;
     }
     tx.commit()?;
     Ok(gone)
 }
 
-/// Removes frames wholly below `below`. A frame is when its successor begins at or below it, so
-/// the newest frame always stays.
+fn drop_oldest_hour(
+    tx: &Transaction<'_>,
+    tables: &[Table],
+    known: &Hours,
+    work: &Maintenance,
+    gone: &mut Forgotten,
+) -> rusqlite::Result<()> {
+    let oldest = known
+        .first()
+        .filter(|(hour, _)| *hour < work.drop_hours_below);
+    let Some((hour, number)) = oldest else {
+        return Ok(());
+    };
+    for table in tables.iter().filter(|table| table.family.number == *number) {
+        hours::drop(tx, table.family, *hour)?;
+    }
+    gone.hour = Some((*hour, *number));
+    gone.rows = work.limit;
+    Ok(())
+}
+
+/// Removes frames whose facts all lie below `below`. A frame does when the next frame begins at
+/// or below it. The newest frame has no next frame, so it always stays.
 fn trim(
     tx: &Transaction<'_>,
     below: u64,
@@ -66,38 +88,19 @@ fn trim(
     Ok(())
 }
 
-fn expire(tx: &Transaction<'_>, before_ms: u64, limit: usize) -> rusqlite::Result<usize> {
-    let mut due = tx.prepare_cached(
-        "SELECT birth FROM finished WHERE finished_at_ms < ?1
-         ORDER BY finished_at_ms, birth LIMIT ?2",
-    )?;
-    let births = due
-        .query_map(params![to_db(before_ms), to_db(limit as u64)], |row| {
-            row.get::<_, i64>(0)
-        })?
-        .collect::<rusqlite::Result<Vec<_>>>()?;
-    let mut payload = tx.prepare_cached("DELETE FROM payload WHERE birth = ?1")?;
-    let mut finished = tx.prepare_cached("DELETE FROM finished WHERE birth = ?1")?;
-    for birth in &births {
-        payload.execute([birth])?;
-        finished.execute([birth])?;
-    }
-    Ok(births.len())
-}
-
-/// Pages an idle moment gives back at most.
+/// The largest number of pages that one idle moment returns to the file system.
 const VACUUM_PAGES: i64 = 256;
-/// Free pages that stay, in the hundredths of the file: appends take them again soon.
+/// Free pages that stay in the file, in percent of its pages, because appends soon use them.
 const SLACK_PERCENT: i64 = 10;
 
-/// Gives a bounded number of free pages back to the file system, once there are many.
+/// Returns a bounded number of free pages to the file system, once there are many.
 pub(super) fn vacuum(c: &Connection) -> rusqlite::Result<()> {
     let pragma = |name| c.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
     let spare = pragma("freelist_count")? - pragma("page_count")? / 100 * SLACK_PERCENT;
     if spare < VACUUM_PAGES {
         return Ok(());
     }
-    // Each step frees one page, so all of them have to be taken.
+    // Each step frees one page, so the statement has to be stepped to its end.
     let mut vacuum = c.prepare(&format!("PRAGMA incremental_vacuum({VACUUM_PAGES})"))?;
     let mut pages = vacuum.query([])?;
     while pages.next()?.is_some() {}

@@ -1,115 +1,63 @@
-//! Request ids: one append-only table for each hour.
+//! The tables of digest families: one append-only table for each hour.
 //!
-//! Owns their names and statements. Refuses to decide when an hour goes.
+//! Owns their names and their removal. Refuses to decide when an hour is dropped.
 
 use std::collections::BTreeSet;
 
-use rusqlite::{CachedStatement, Connection, OptionalExtension as _, Row, params};
+use rusqlite::{Connection, params};
 
-use super::schema::{from_db, to_db};
-use crate::RequestRow;
+use super::number::{from_db, to_db};
+use super::table::{self, hour_name};
+use crate::{Family, KeyKind};
 
-const PREFIX: &str = "requests_";
+/// The hour tables that exist, by hour and family number: the order of dropping.
+pub(super) type Hours = BTreeSet<(u32, u16)>;
 
-/// The hours that have a table.
-pub(super) fn list(c: &Connection) -> rusqlite::Result<BTreeSet<u32>> {
+/// Lists the hour tables of the families.
+pub(super) fn list(c: &Connection, families: &[&'static Family]) -> rusqlite::Result<Hours> {
     let sql = "SELECT name FROM sqlite_schema WHERE type = 'table'";
     let mut tables = c.prepare_cached(sql)?;
-    let names = tables.query_map([], |row| row.get::<_, String>(0))?;
-    let hours = names.filter_map(|name| match name {
-        Ok(name) => name.strip_prefix(PREFIX)?.parse().ok().map(Ok),
-        Err(error) => Some(Err(error)),
-    });
-    hours.collect()
+    let mut names = tables.query([])?;
+    let mut hours = Hours::new();
+    while let Some(row) = names.next()? {
+        let name = row.get_ref(0)?.as_str()?;
+        hours.extend(families.iter().filter_map(|family| {
+            let hour = hour_of(family, name)?;
+            Some((hour, family.number))
+        }));
+    }
+    Ok(hours)
 }
 
-/// Makes an hour's table.
-pub(super) fn create(c: &Connection, hour: u32) -> rusqlite::Result<()> {
-    c.execute_batch(&format!(
-        "CREATE TABLE IF NOT EXISTS {PREFIX}{hour} (
-            number      INTEGER PRIMARY KEY,
-            key         BLOB    NOT NULL,
-            body        BLOB    NOT NULL,
-            first_birth INTEGER NOT NULL,
-            count       INTEGER NOT NULL,
-            listed      BLOB
-        ) STRICT;
-        CREATE INDEX IF NOT EXISTS {PREFIX}{hour}_by_key ON {PREFIX}{hour} (key);"
-    ))
+fn hour_of(family: &Family, name: &str) -> Option<u32> {
+    let hour = name.strip_prefix(family.name)?.strip_prefix('_')?;
+    (family.key == KeyKind::Digest).then(|| hour.parse().ok())?
 }
 
-/// The statement that appends to an hour's table.
-pub(super) fn insert(c: &Connection, hour: u32) -> rusqlite::Result<CachedStatement<'_>> {
-    c.prepare_cached(&format!(
-        "INSERT INTO {PREFIX}{hour} (key, body, first_birth, count, listed)
-         VALUES (?1, ?2, ?3, ?4, ?5)"
-    ))
+/// Makes the table of an hour.
+pub(super) fn create(c: &Connection, family: &Family, hour: u32) -> rusqlite::Result<()> {
+    c.execute_batch(&table::definition(family, &hour_name(family, hour)))
 }
 
-/// The newest row of a key in one hour.
-pub(super) fn find(
+/// The digests with the ids of their rows, in the order written, from after the id `after`.
+pub(super) fn digests(
     c: &Connection,
-    hour: u32,
-    key: &[u8; 16],
-) -> rusqlite::Result<Option<RequestRow>> {
-    let mut select = c.prepare_cached(&format!(
-        "SELECT key, body, first_birth, count, listed FROM {PREFIX}{hour}
-         WHERE key = ?1 ORDER BY number DESC LIMIT 1"
-    ))?;
-    select
-        .query_row(params![key], |row| request(row, hour))
-        .optional()
-}
-
-fn request(row: &Row<'_>, hour: u32) -> rusqlite::Result<RequestRow> {
-    Ok(RequestRow {
-        hour,
-        key: row.get(0)?,
-        body: row.get(1)?,
-        first_birth: from_db(row.get(2)?),
-        count: row.get(3)?,
-        listed: listed(row.get(4)?),
-    })
-}
-
-/// Birth numbers as a column holds them; none where a run says it all.
-pub(super) fn listed_column(births: &[u64]) -> Option<Vec<u8>> {
-    let bytes = || {
-        births
-            .iter()
-            .flat_map(|birth| birth.to_be_bytes())
-            .collect()
-    };
-    (!births.is_empty()).then(bytes)
-}
-
-fn listed(column: Option<Vec<u8>>) -> Vec<u64> {
-    let column = column.unwrap_or_default();
-    let (numbers, _) = column.as_chunks();
-    numbers
-        .iter()
-        .map(|number| u64::from_be_bytes(*number))
-        .collect()
-}
-
-/// Keys with their numbers, in the order written, from after `after`.
-pub(super) fn keys(
-    c: &Connection,
+    family: &Family,
     hour: u32,
     after: u64,
     limit: usize,
 ) -> rusqlite::Result<Vec<(u64, [u8; 16])>> {
-    let mut select = c.prepare_cached(&format!(
-        "SELECT number, key FROM {PREFIX}{hour} WHERE number > ?1 ORDER BY number LIMIT ?2"
-    ))?;
+    let name = hour_name(family, hour);
+    let sql = format!("SELECT id, digest FROM {name} WHERE id > ?1 ORDER BY id LIMIT ?2");
+    let mut select = c.prepare_cached(&sql)?;
     let rows = select.query_map(params![to_db(after), to_db(limit as u64)], |row| {
         Ok((from_db(row.get(0)?), row.get(1)?))
     })?;
     rows.collect()
 }
 
-/// Drops an hour's table whole. Two million rows took 77 ms; removing rows one by one took more
-/// than a hundred times as long for each, since it rewrites a page of the index.
-pub(super) fn drop(c: &Connection, hour: u32) -> rusqlite::Result<()> {
-    c.execute_batch(&format!("DROP TABLE {PREFIX}{hour}"))
+/// Drops the table of an hour. Dropping two million rows took 77 ms. Deleting rows one by one
+/// takes more than a hundred times as long for each row, because it rewrites pages of the index.
+pub(super) fn drop(c: &Connection, family: &Family, hour: u32) -> rusqlite::Result<()> {
+    c.execute_batch(&format!("DROP TABLE {}", hour_name(family, hour)))
 }

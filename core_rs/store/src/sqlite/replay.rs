@@ -1,17 +1,17 @@
-//! Reads the log from its beginning and proves that nothing is missing.
+//! Reads the log from its beginning and checks that no frame is missing or damaged.
 //!
-//! Owns the checks of density and checksum. Refuses to look inside a frame.
+//! Owns the checks of sequence numbers and checksums. Refuses to look inside a frame.
 
 use rusqlite::{Connection, Row};
 
-use super::append::checksum;
-use super::failure::reading;
-use super::schema::from_db;
+use super::checksum;
+use super::failure::{REMEDY, reading};
+use super::number::from_db;
 use crate::{Frame, StoreError};
 
 const DOING: &str = "reading the log";
 
-/// Hands over the frames from `first` up to `next`, which must all be there.
+/// Passes the frames from `first` up to `next` to `each`. All of them must exist.
 pub(super) fn replay(
     connection: &Connection,
     first: u64,
@@ -25,19 +25,25 @@ pub(super) fn replay(
     let mut rows = select.query([]).map_err(|e| reading(DOING, e))?;
     let mut expected = first;
     while let Some(row) = rows.next().map_err(|e| reading(DOING, e))? {
-        let (frame, crc) = read(row).map_err(|e| reading(DOING, e))?;
-        check(&frame, crc, expected)?;
+        let (frame, crc) = frame(row).map_err(|e| reading(DOING, e))?;
+        if frame.first_sequence > expected {
+            return Err(corrupt(&missing(expected, frame.first_sequence)));
+        }
+        if frame.first_sequence < expected || !is_sound(&frame, crc) {
+            return Err(corrupt(&bad(&frame)));
+        }
         expected = frame.first_sequence + u64::from(frame.count);
         each(frame)?;
     }
     if expected == next {
         Ok(())
     } else {
-        Err(missing(expected, next))
+        Err(corrupt(&missing(expected, next)))
     }
 }
 
-fn read(row: &Row<'_>) -> rusqlite::Result<(Frame, u32)> {
+/// Reads a row of the log: the frame, and the checksum with which it was written.
+pub(super) fn frame(row: &Row<'_>) -> rusqlite::Result<(Frame, u32)> {
     let (first_sequence, count) = (from_db(row.get(0)?), row.get(1)?);
     Ok((
         Frame {
@@ -49,34 +55,27 @@ fn read(row: &Row<'_>) -> rusqlite::Result<(Frame, u32)> {
     ))
 }
 
-fn check(frame: &Frame, crc: u32, expected: u64) -> Result<(), StoreError> {
-    if frame.first_sequence > expected {
-        return Err(missing(expected, frame.first_sequence));
-    }
-    let computed = checksum(frame.first_sequence, frame.count, &frame.bytes);
-    if frame.first_sequence < expected || computed != crc || frame.count == 0 {
-        return Err(damaged(frame, crc, computed));
-    }
-    Ok(())
+/// Whether the frame is what was written.
+pub(super) fn is_sound(frame: &Frame, crc: u32) -> bool {
+    frame.count > 0 && crc == checksum::of_frame(frame.first_sequence, frame.count, &frame.bytes)
 }
 
-fn missing(from: u64, until: u64) -> StoreError {
-    StoreError::Corrupt {
-        what: format!(
-            "facts {from} to {} are missing from the middle of the log: \
-             restore the data directory from a backup",
-            until - 1
-        ),
-    }
+/// Names facts that are missing, from `from` up to but not including `until`.
+pub(super) fn missing(from: u64, until: u64) -> String {
+    format!("facts {from} to {} are missing from the log", until - 1)
 }
 
-fn damaged(frame: &Frame, stored: u32, computed: u32) -> StoreError {
+/// Names a damaged frame.
+pub(super) fn bad(frame: &Frame) -> String {
     let last = frame.first_sequence + u64::from(frame.count).saturating_sub(1);
+    format!(
+        "the frame with facts {} to {last} is damaged: its checksum is wrong",
+        frame.first_sequence
+    )
+}
+
+fn corrupt(what: &str) -> StoreError {
     StoreError::Corrupt {
-        what: format!(
-            "the frame with facts {} to {last} is bad (checksum {computed:08x}, written with \
-             {stored:08x}): restore the data directory from a backup, and check the disk",
-            frame.first_sequence
-        ),
+        what: format!("{what}: {REMEDY}"),
     }
 }

@@ -1,21 +1,22 @@
-//! The watermark file: the last sequence that was durable, kept apart from the database.
+//! The watermark file: the last sequence number that was durable, outside of the database.
 //!
-//! Owns the proof that the log did not become shorter. `SQLite` drops a bad frame of its
-//! write-ahead log and all after it without a word, and starts without one that was deleted;
-//! this file notices. It is written after each commit and not synced: it survives the end of the
-//! process, and after a power failure it is at worst behind, which is harmless.
-//! Refuses to know frames: `replay` checks those.
+//! Owns the proof that the log did not become shorter. When a frame of `SQLite`'s write-ahead log
+//! is bad, `SQLite` silently drops that frame and all later ones, and it starts without a
+//! write-ahead log that was deleted. The watermark reveals both. The file is written after each
+//! commit and not synced: its content survives the end of the process, and after a power failure
+//! it is at worst too low, which is harmless. Refuses to know frames: `replay` checks those.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
+use super::directory;
 use super::failure::io_error;
 use crate::StoreError;
 
-/// "<20 digits> <8 hex digits>\n": one sector, so that it is never torn; text, so that it can be
-/// read by whoever searches.
+/// The file holds "<20 digits> <8 hex digits>\n". That fits in one sector, so that a write is
+/// never torn, and it is text, so that an operator can read it.
 const LENGTH: usize = 30;
 
 pub(super) struct Watermark {
@@ -25,17 +26,10 @@ pub(super) struct Watermark {
 }
 
 impl Watermark {
-    /// Opens the file, making one that promises nothing if there is none.
+    /// Opens the file. A file that does not exist is made; it promises nothing yet.
     pub(super) fn open(path: &Path, accept_loss: bool) -> Result<Self, StoreError> {
         let doing = || format!("opening the watermark file {}", path.display());
-        let mut options = File::options();
-        let opened = options
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(path);
-        let file = opened.map_err(io_error(doing()))?;
+        let file = directory::private_file(path).map_err(io_error(doing()))?;
         let mut text = [0; LENGTH];
         let is_new = file.metadata().map_err(io_error(doing()))?.len() == 0;
         let read = if is_new {
@@ -55,7 +49,7 @@ impl Watermark {
         })
     }
 
-    /// Compares the log's last sequence with the one promised, and promises what is there.
+    /// Checks that the log ends no earlier than promised, and promises its end from now on.
     pub(super) fn check(&mut self, last: u64, accept_loss: bool) -> Result<(), StoreError> {
         if last < self.last && !accept_loss {
             return Err(self.shorter(last));
@@ -75,9 +69,9 @@ impl Watermark {
         StoreError::Corrupt {
             what: format!(
                 "facts {} to {} are missing: {} says that they were durable, but the log ends \
-                 with {last}. If backlane.db-wal was deleted or moved, put it back; else restore \
-                 a backup, or start once with the loss accepted: whatever those facts \
-                 acknowledged is then forgotten",
+                 with {last}. If backlane.db-wal was deleted or moved, put it back. Otherwise \
+                 restore a backup, or start once with the loss accepted, which forgets everything \
+                 that those facts acknowledged",
                 last + 1,
                 self.last,
                 self.path.display(),
@@ -86,11 +80,24 @@ impl Watermark {
     }
 }
 
+/// Reads the last promised sequence number without opening the file for writing. `None` if the
+/// file does not exist.
+pub(super) fn read(path: &Path) -> Result<Option<u64>, StoreError> {
+    let text = match fs::read(path) {
+        Ok(text) if text.is_empty() => return Ok(None),
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(io_error(format!("reading {}", path.display()))(error)),
+    };
+    let last = text.try_into().ok().and_then(|text| decode(&text));
+    last.map_or_else(|| Err(unreadable(path)), |last| Ok(Some(last)))
+}
+
 fn unreadable(path: &Path) -> StoreError {
     StoreError::Corrupt {
         what: format!(
             "the watermark file {} is not readable, so that nothing tells whether the log is \
-             complete; restore it, or start once with the loss accepted",
+             complete: restore the file, or start once with the loss accepted",
             path.display()
         ),
     }

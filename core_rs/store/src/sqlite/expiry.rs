@@ -1,0 +1,94 @@
+//! The index of expiry: which entity expires when.
+//!
+//! Owns the table `expiry` and the removal of an entity's rows. There is one entry for each put
+//! of a Starts family, by class, start of the retention period and number. Refuses to decide when
+//! a retention period is over: the runtime does.
+
+use rusqlite::{Connection, params};
+
+use super::number::{from_db, to_db};
+use super::table::Table;
+use crate::{Class, Key};
+
+/// Makes the table. Entries are added at its right edge and removed at its left edge, because
+/// retention periods start in the order of time.
+pub(super) const DEFINITION: &str = "
+CREATE TABLE expiry (
+    class  INTEGER NOT NULL,
+    at_ms  INTEGER NOT NULL,
+    number INTEGER NOT NULL,
+    PRIMARY KEY (class, at_ms, number)
+) STRICT, WITHOUT ROWID;
+";
+
+/// Adds the entry of a row if its family starts a retention period.
+pub(super) fn add(c: &Connection, table: &Table, key: &Key, at_ms: u64) -> rusqlite::Result<()> {
+    if let (Some(class), Some(number)) = (table.family.starts(), key.number()) {
+        let sql = "INSERT OR IGNORE INTO expiry VALUES (?1, ?2, ?3)";
+        let mut insert = c.prepare_cached(sql)?;
+        insert.execute(params![class as u8, to_db(at_ms), to_db(number)])?;
+    }
+    Ok(())
+}
+
+/// Removes the entry of a row that is replaced or deleted.
+pub(super) fn remove(c: &Connection, table: &Table, key: &Key, at_ms: u64) -> rusqlite::Result<()> {
+    match (table.family.starts(), key.number()) {
+        (Some(class), Some(number)) => remove_entry(c, class, at_ms, number),
+        _ => Ok(()),
+    }
+}
+
+fn remove_entry(c: &Connection, class: Class, at_ms: u64, number: u64) -> rusqlite::Result<()> {
+    let sql = "DELETE FROM expiry WHERE class = ?1 AND at_ms = ?2 AND number = ?3";
+    let mut delete = c.prepare_cached(sql)?;
+    delete.execute(params![class as u8, to_db(at_ms), to_db(number)])?;
+    Ok(())
+}
+
+/// Removes the entities of the class whose retention period started before `before_ms`, at most
+/// `limit`, oldest first. Returns how many were removed.
+pub(super) fn expire(
+    c: &Connection,
+    tables: &[Table],
+    class: Class,
+    before_ms: u64,
+    limit: usize,
+) -> rusqlite::Result<usize> {
+    let sql = "SELECT at_ms, number FROM expiry WHERE class = ?1 AND at_ms < ?2
+               ORDER BY at_ms, number LIMIT 1";
+    let of_class = || {
+        tables
+            .iter()
+            .filter(|table| table.family.class() == Some(class))
+    };
+    for gone in 0..limit {
+        let mut select = c.prepare_cached(sql)?;
+        let mut due = select.query(params![class as u8, to_db(before_ms)])?;
+        let Some(row) = due.next()? else {
+            return Ok(gone);
+        };
+        let (at_ms, number) = (from_db(row.get(0)?), from_db(row.get(1)?));
+        drop(due);
+        for table in of_class() {
+            remove_rows(c, table, number)?;
+        }
+        remove_entry(c, class, at_ms, number)?;
+    }
+    Ok(limit)
+}
+
+/// Removes all rows of a number from one table, and their entries.
+fn remove_rows(c: &Connection, table: &Table, number: u64) -> rusqlite::Result<()> {
+    let mut delete = c.prepare_cached(&table.delete_number)?;
+    let mut removed = delete.query([to_db(number)])?;
+    let mut starts = Vec::new();
+    while let Some(row) = removed.next()? {
+        starts.push(from_db(row.get(0)?));
+    }
+    drop(removed);
+    for at_ms in starts {
+        remove(c, table, &Key::Number(number), at_ms)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,298 @@
+//! Page checksums: `SQLite` reads and writes the database file through this module.
+//!
+//! Owns the last four bytes of every page of `backlane.db`: a CRC32C over the page's number and
+//! the rest of the page. The checksum is written with the page and verified whenever the page is
+//! read, so that a damaged page is an error and never wrong data or a missing row. Owns also the
+//! only unsafe code of this crate. Refuses to know what a page contains.
+//!
+//! The module registers a virtual file system (`SQLite`'s "VFS") named [`NAME`]. It is the
+//! default VFS with another `xOpen`, which gives the database file a table of methods in which
+//! reading and writing are replaced. The write-ahead log is not covered: its frames have
+//! checksums of `SQLite`'s own, which are verified after a crash.
+//!
+//! A page of zeros is accepted without a checksum. `SQLite` leaves such pages in the file where a
+//! page was allocated and freed again before it was written. No page of a table or an index is
+//! all zeros, so that `SQLite` refuses a zero page there; in an overflow page the checksum of the
+//! row finds the damage.
+
+use std::cell::Cell;
+use std::ffi::{CStr, c_int, c_void};
+use std::ptr;
+use std::slice;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicPtr, Ordering};
+
+use parking_lot::Mutex;
+use rusqlite::{Connection, ffi};
+
+/// The name of the VFS, for opening connections.
+pub const NAME: &CStr = c"backlane";
+
+/// Bytes at the end of each page that `SQLite` leaves to the checksum. `SQLite`'s own checksum
+/// VFS uses 8 bytes in another way; with 4 it leaves the file alone.
+pub(super) const RESERVED_BYTES: u8 = 4;
+
+const CHECKSUM_BYTES: usize = RESERVED_BYTES as usize;
+
+/// Smaller reads and writes concern a part of the file header, not a page.
+const SMALLEST_PAGE_BYTES: usize = 512;
+
+/// The VFS on which this one rests.
+static BASE: AtomicPtr<ffi::sqlite3_vfs> = AtomicPtr::new(ptr::null_mut());
+
+thread_local! {
+    static BAD_PAGE: Cell<Option<u64>> = const { Cell::new(None) };
+}
+
+/// The number of the page whose checksum was found wrong on this thread since the last call.
+pub(super) fn take_bad_page() -> Option<u64> {
+    BAD_PAGE.take()
+}
+
+/// Registers the VFS in this process.
+pub(super) fn register() -> rusqlite::Result<()> {
+    static OUTCOME: OnceLock<c_int> = OnceLock::new();
+    match *OUTCOME.get_or_init(register_once) {
+        ffi::SQLITE_OK => Ok(()),
+        code => Err(rusqlite::Error::SqliteFailure(ffi::Error::new(code), None)),
+    }
+}
+
+fn register_once() -> c_int {
+    // SAFETY: `sqlite3_vfs_find` may be called at any time. A registered VFS is never freed, and
+    // the copy made here is leaked, so that it outlives every connection. The copied methods
+    // that are not replaced use nothing of the VFS but its other members, which are equal.
+    unsafe {
+        let base = ffi::sqlite3_vfs_find(ptr::null());
+        if base.is_null() {
+            return ffi::SQLITE_ERROR;
+        }
+        BASE.store(base, Ordering::Release);
+        let vfs = Box::leak(Box::new(ffi::sqlite3_vfs {
+            pNext: ptr::null_mut(),
+            zName: NAME.as_ptr(),
+            xOpen: Some(open),
+            ..*base
+        }));
+        ffi::sqlite3_vfs_register(vfs, 0)
+    }
+}
+
+/// Has a new database leave room for the checksum in each page. Must be called before the first
+/// page is written and after the page size is set.
+pub(super) fn reserve(connection: &Connection) -> rusqlite::Result<()> {
+    let mut bytes = c_int::from(RESERVED_BYTES);
+    // SAFETY: the handle is valid while `connection` is borrowed, and this operation reads and
+    // writes one `int` through its argument.
+    let code = unsafe {
+        ffi::sqlite3_file_control(
+            connection.handle(),
+            c"main".as_ptr(),
+            ffi::SQLITE_FCNTL_RESERVE_BYTES,
+            (&raw mut bytes).cast(),
+        )
+    };
+    match code {
+        ffi::SQLITE_OK => Ok(()),
+        code => Err(rusqlite::Error::SqliteFailure(ffi::Error::new(code), None)),
+    }
+}
+
+/// The methods of a database file. `SQLite` sees a pointer to the first member, so that a method
+/// can find the methods it replaces.
+#[repr(C)]
+struct Methods {
+    methods: ffi::sqlite3_io_methods,
+    base: &'static ffi::sqlite3_io_methods,
+}
+
+/// The methods that replace `base`, made once for each table of methods that the base VFS has.
+fn replacing(base: &'static ffi::sqlite3_io_methods) -> &'static Methods {
+    static MADE: Mutex<Vec<&'static Methods>> = Mutex::new(Vec::new());
+    let mut made = MADE.lock();
+    if let Some(methods) = made.iter().find(|methods| ptr::eq(methods.base, base)) {
+        return methods;
+    }
+    let methods = Box::leak(Box::new(Methods {
+        methods: ffi::sqlite3_io_methods {
+            // Version 2 has no memory-mapped reads, which would bypass the checksum.
+            iVersion: base.iVersion.min(2),
+            xRead: Some(read),
+            xWrite: Some(write),
+            xDeviceCharacteristics: Some(device_characteristics),
+            ..*base
+        },
+        base,
+    }));
+    made.push(methods);
+    methods
+}
+
+unsafe extern "C" fn open(
+    _vfs: *mut ffi::sqlite3_vfs,
+    name: ffi::sqlite3_filename,
+    file: *mut ffi::sqlite3_file,
+    flags: c_int,
+    out_flags: *mut c_int,
+) -> c_int {
+    let base = BASE.load(Ordering::Acquire);
+    // SAFETY: SQLite calls this with the arguments of an `xOpen`, which the base VFS gets
+    // unchanged. `file` has room for the base VFS's file, because both VFS state the same size.
+    // After success `pMethods` points to a table that the base VFS never frees.
+    unsafe {
+        let Some(base_open) = (*base).xOpen else {
+            return ffi::SQLITE_CANTOPEN;
+        };
+        let code = base_open(base, name, file, flags, out_flags);
+        if code == ffi::SQLITE_OK && flags & ffi::SQLITE_OPEN_MAIN_DB != 0 {
+            (*file).pMethods = (&raw const *replacing(&*(*file).pMethods)).cast();
+        }
+        code
+    }
+}
+
+/// The methods that the base VFS gave this file.
+///
+/// # Safety
+/// `file` must have been opened by [`open`] as a main database.
+unsafe fn base_of(file: *mut ffi::sqlite3_file) -> &'static ffi::sqlite3_io_methods {
+    // SAFETY: `open` set `pMethods` to a `Methods`, whose first member is the table of methods.
+    unsafe { (*(*file).pMethods.cast::<Methods>()).base }
+}
+
+unsafe extern "C" fn read(
+    file: *mut ffi::sqlite3_file,
+    buffer: *mut c_void,
+    amount: c_int,
+    offset: ffi::sqlite3_int64,
+) -> c_int {
+    // SAFETY: SQLite calls this with the arguments of an `xRead` for a file that `open` opened.
+    // After success `buffer` holds `amount` bytes.
+    let (code, bytes) = unsafe {
+        let Some(base_read) = base_of(file).xRead else {
+            return ffi::SQLITE_IOERR_READ;
+        };
+        let code = base_read(file, buffer, amount, offset);
+        (
+            code,
+            slice::from_raw_parts(buffer.cast::<u8>(), length(amount)),
+        )
+    };
+    match page_number(bytes.len(), offset) {
+        Some(number) if code == ffi::SQLITE_OK && !is_sound(number, bytes) => {
+            // A thread that is ending keeps no note.
+            let _ = BAD_PAGE.try_with(|bad| bad.set(Some(number)));
+            ffi::SQLITE_IOERR_DATA
+        }
+        _ => code,
+    }
+}
+
+unsafe extern "C" fn write(
+    file: *mut ffi::sqlite3_file,
+    buffer: *const c_void,
+    amount: c_int,
+    offset: ffi::sqlite3_int64,
+) -> c_int {
+    // SAFETY: SQLite calls this with the arguments of an `xWrite` for a file that `open` opened.
+    // `buffer` holds `amount` bytes of memory that SQLite allocated for a page, and SQLite does
+    // not use the reserved bytes at its end, which are the only ones changed.
+    unsafe {
+        let Some(base_write) = base_of(file).xWrite else {
+            return ffi::SQLITE_IOERR_WRITE;
+        };
+        if let Some(number) = page_number(length(amount), offset) {
+            let page = slice::from_raw_parts_mut(buffer.cast_mut().cast::<u8>(), length(amount));
+            if number == 1 && page[RESERVED_BYTES_AT] != RESERVED_BYTES {
+                return ffi::SQLITE_IOERR_WRITE;
+            }
+            seal(number, page);
+        }
+        base_write(file, buffer, amount, offset)
+    }
+}
+
+unsafe extern "C" fn device_characteristics(file: *mut ffi::sqlite3_file) -> c_int {
+    // SAFETY: SQLite calls this for a file that `open` opened.
+    let characteristics = unsafe {
+        let base = base_of(file).xDeviceCharacteristics;
+        base.map_or(0, |base| base(file))
+    };
+    // Reading a part of a page would bypass the checksum.
+    characteristics & !ffi::SQLITE_IOCAP_SUBPAGE_READ
+}
+
+/// Where the file header, in page 1, says how many bytes are reserved in each page.
+pub(super) const RESERVED_BYTES_AT: usize = 20;
+
+fn length(amount: c_int) -> usize {
+    usize::try_from(amount).unwrap_or(0)
+}
+
+/// The number of the page that a read or write of so many bytes concerns, if it concerns one.
+fn page_number(bytes: usize, offset: i64) -> Option<u64> {
+    let offset = u64::try_from(offset).ok()?;
+    let is_page = bytes >= SMALLEST_PAGE_BYTES && bytes.is_power_of_two();
+    let is_aligned = offset.is_multiple_of(bytes as u64);
+    (is_page && is_aligned).then(|| offset / bytes as u64 + 1)
+}
+
+fn checksum(number: u64, content: &[u8]) -> [u8; CHECKSUM_BYTES] {
+    let seed = crc32c::crc32c(&number.to_le_bytes());
+    crc32c::crc32c_append(seed, content).to_le_bytes()
+}
+
+fn seal(number: u64, page: &mut [u8]) {
+    if let Some((content, stored)) = page.split_last_chunk_mut::<CHECKSUM_BYTES>() {
+        *stored = checksum(number, content);
+    }
+}
+
+fn is_sound(number: u64, page: &[u8]) -> bool {
+    let Some((content, stored)) = page.split_last_chunk::<CHECKSUM_BYTES>() else {
+        return false;
+    };
+    checksum(number, content) == *stored || page.iter().all(|byte| *byte == 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{is_sound, page_number, seal};
+
+    fn sealed(number: u64) -> Vec<u8> {
+        let mut page = vec![7; 1024];
+        seal(number, &mut page);
+        page
+    }
+
+    #[test]
+    fn a_sealed_page_is_sound_in_its_place_alone() {
+        let page = sealed(5);
+        assert_eq!((true, false), (is_sound(5, &page), is_sound(6, &page)));
+    }
+
+    #[test]
+    fn every_flipped_bit_of_a_page_is_noticed() {
+        let page = sealed(5);
+        let flipped = |bit: usize| {
+            let mut page = page.clone();
+            page[bit / 8] ^= 1 << (bit % 8);
+            page
+        };
+        let unnoticed = (0..page.len() * 8).filter(|bit| is_sound(5, &flipped(*bit)));
+        assert_eq!(0, unnoticed.count());
+    }
+
+    #[test]
+    fn a_page_of_zeros_is_left_to_sqlite() {
+        assert!(is_sound(9, &[0; 512]));
+    }
+
+    #[test]
+    fn only_whole_pages_in_their_places_are_pages() {
+        assert_eq!(Some(3), page_number(4096, 8192));
+        assert_eq!(None, page_number(100, 0));
+        assert_eq!(None, page_number(4096, 512));
+        assert_eq!(None, page_number(1000, 0));
+    }
+}
