@@ -10,8 +10,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use backlane_runtime::{
-    Ahead, Clock, Completion, CompletionKind, Input, Method, OpenOptions, Runtime, TooFarAhead,
-    UnaryCall, open,
+    Ahead, Clock, Completion, CompletionKind, Input, METHODS, Method, OpenOptions, Runtime,
+    TooFarAhead, UnaryCall, open,
 };
 use pyo3::exceptions::PyIndexError;
 use pyo3::prelude::*;
@@ -22,6 +22,7 @@ use crate::principal::Principal;
 
 const MESSAGE: i32 = -1;
 const RESUME: i32 = -2;
+const NOTICE: i32 = -3;
 const INTERNAL: i32 = 13;
 
 /// An engine on its store, with the threads that drive it.
@@ -35,7 +36,8 @@ pub(crate) struct Core {
 
 fn method(number: usize) -> PyResult<Method> {
     let unknown = || PyIndexError::new_err(format!("there is no method number {number}"));
-    Method::ALL.get(number).copied().ok_or_else(unknown)
+    let entry = METHODS.get(number).ok_or_else(unknown)?;
+    Ok(entry.method)
 }
 
 #[pymethods]
@@ -99,9 +101,8 @@ impl Core {
         reason = "a method in Python: it may differ by core one day"
     )]
     fn methods(&self) -> Vec<(&'static str, bool)> {
-        Method::ALL
-            .map(|method| (method.path(), method.is_stream()))
-            .to_vec()
+        let methods = METHODS.iter().map(|entry| (entry.path, entry.is_stream));
+        methods.collect()
     }
 
     fn call(
@@ -222,6 +223,7 @@ fn tuple(py: Python<'_>, completion: Completion) -> PyResult<Bound<'_, PyTuple>>
         CompletionKind::Message(bytes) => (MESSAGE, bytes, String::new()),
         CompletionKind::Resume => (RESUME, Vec::new(), String::new()),
         CompletionKind::End => (0, Vec::new(), String::new()),
+        CompletionKind::Notice(line) => (NOTICE, Vec::new(), line),
         CompletionKind::Error {
             code,
             message,

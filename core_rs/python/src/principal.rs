@@ -1,34 +1,37 @@
-//! Who calls, as Python's identity decided.
+//! The caller of a call, as Python's identity decided.
 
 use std::sync::Arc;
 
-use backlane_runtime::TenantScope;
+use backlane_runtime::{Role, TenantScope};
+use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
-/// Who calls; it never changes.
+/// The caller of a call. A principal never changes.
 #[pyclass(frozen, module = "backlane._core")]
 pub(crate) struct Principal {
     pub(crate) inner: Arc<backlane_runtime::Principal>,
-    role: String,
 }
 
 #[pymethods]
 impl Principal {
     #[new]
     #[pyo3(signature = (name, tenants=None, role="admin"))]
-    fn new(name: &str, tenants: Option<Vec<String>>, role: &str) -> Self {
+    fn new(name: &str, tenants: Option<Vec<String>>, role: &str) -> PyResult<Self> {
         let only = |tenants: Vec<String>| {
             TenantScope::Only(tenants.into_iter().map(String::into_boxed_str).collect())
         };
-        let tenants = tenants.map_or(TenantScope::Any, only);
-        let inner = Arc::new(backlane_runtime::Principal {
+        let unknown = || {
+            let rule = "must be 'admin', 'producer' or 'worker'";
+            PyValueError::new_err(format!("role {rule}, not {role:?}"))
+        };
+        let inner = backlane_runtime::Principal {
             name: name.into(),
-            tenants,
-        });
-        Self {
-            inner,
-            role: role.to_owned(),
-        }
+            tenants: tenants.map_or(TenantScope::Any, only),
+            role: Role::named(role).ok_or_else(unknown)?,
+        };
+        Ok(Self {
+            inner: Arc::new(inner),
+        })
     }
 
     #[getter]
@@ -45,7 +48,7 @@ impl Principal {
     }
 
     #[getter]
-    fn role(&self) -> &str {
-        &self.role
+    fn role(&self) -> &'static str {
+        self.inner.role.name()
     }
 }

@@ -1,6 +1,6 @@
-//! What goes into a shard and what comes out of it.
+//! Messages: the inputs of a shard and its outputs.
 //!
-//! Owns the shape of both. Refuses to know who carries them: threads in the server, a loop in the
+//! Owns the shape of both. Refuses to know the carrier: threads in the server, a loop in the
 //! simulator.
 
 use std::collections::BTreeMap;
@@ -9,7 +9,7 @@ use std::sync::Arc;
 use backlane_engine::rules::access::Principal;
 use backlane_engine::rules::id::Birth;
 use backlane_engine::rules::status::Status;
-use backlane_store::{Bytes, Commit, Maintenance, RequestRow};
+use backlane_store::{Commit, Damage, Family, Key, Lookup, Maintenance, Part};
 use backlane_wire::{ApiError, Method};
 
 /// Names a call or a stream of one process. 0 is nobody's: what it carries concerns the server.
@@ -100,10 +100,10 @@ pub struct Completion {
     pub kind: CompletionKind,
 }
 
-/// What a completion is.
+/// The kinds of completions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CompletionKind {
-    /// A unary call's reply.
+    /// The reply of a unary call.
     Reply(Vec<u8>),
     /// A message of a stream.
     Message(Vec<u8>),
@@ -115,52 +115,81 @@ pub enum CompletionKind {
     Error {
         /// The gRPC status code.
         code: i32,
-        /// For people.
+        /// A message for people.
         message: String,
         /// The encoded `google.rpc.Status`.
         status: Vec<u8>,
     },
+    /// A line for the server's log, under the ticket 0.
+    Notice(String),
 }
 
-/// What must be read from the store.
+/// What is to be read from the store.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Query {
-    /// What executions were made with.
-    pub payloads: Vec<Birth>,
-    /// How executions ended.
-    pub endings: Vec<Birth>,
+    /// Rows by their keys.
+    pub rows: Vec<Wanted>,
     /// Request ids, by hash.
     pub requests: Vec<[u8; 16]>,
     /// The oldest hour whose request ids count.
     pub since_hour: u32,
-    /// A page of finished executions; their payloads and endings are found as well.
+    /// A page of finished executions. Their endings and payloads are found as well.
     pub list: Option<ListQuery>,
+}
+
+impl Query {
+    /// Whether there is nothing to read.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty() && self.requests.is_empty() && self.list.is_none()
+    }
+}
+
+/// One row to read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wanted {
+    /// The family of the row.
+    pub family: &'static Family,
+    /// The key of the row.
+    pub key: Key,
+    /// The part to read.
+    pub part: Part,
 }
 
 /// A page of a tenant's finished executions, newest first.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ListQuery {
-    /// Whose.
+    /// The tenant's name.
     pub tenant: Box<str>,
-    /// Only those that ended so.
+    /// Only executions that ended so.
     pub status: Option<Status>,
-    /// Only those born before.
+    /// Only executions that were born before.
     pub before: Birth,
-    /// At most so many.
+    /// Most executions of the page.
     pub limit: usize,
+    /// The part of each row to read.
+    pub part: Part,
 }
 
-/// What a read found. What is missing is not in the store.
+/// What a read found. A row that is missing here is not in the store.
 #[derive(Debug, Clone, Default)]
 pub struct Found {
-    /// What executions were made with.
-    pub payloads: BTreeMap<Birth, Bytes>,
-    /// How executions ended.
-    pub endings: BTreeMap<Birth, Bytes>,
-    /// Request ids.
-    pub requests: BTreeMap<[u8; 16], RequestRow>,
+    /// The rows, by the number of their family and their key.
+    pub rows: BTreeMap<(u16, Key), Lookup>,
+    /// The request ids.
+    pub requests: BTreeMap<[u8; 16], Lookup>,
     /// The page, newest first.
     pub listed: Vec<Birth>,
+    /// Why the page could not be read.
+    pub list_damage: Option<Damage>,
+}
+
+impl Found {
+    /// The outcome of looking for a row.
+    #[must_use]
+    pub fn row(&self, family: &'static Family, key: &Key) -> Option<&Lookup> {
+        self.rows.get(&(family.number, key.clone()))
+    }
 }
 
 impl From<&ApiError> for CompletionKind {

@@ -1,72 +1,113 @@
-//! Readers: threads with a read-only view of the store.
+//! Readers: answers to queries from a read-only view of the store.
 //!
-//! Owns answering a [`Query`]. Refuses to know what the bytes mean.
-
-use std::collections::BTreeSet;
+//! Owns the way from a [`Query`] to what was found. A row that cannot be read is an outcome of its
+//! own: damage never fails the rest of a query, and never ends the process. Refuses to know what
+//! the bytes mean.
 
 use backlane_engine::rules::id::Birth;
-use backlane_store::{Reader, StoreError};
+use backlane_store::{
+    Damage, ENDING, Family, Key, Lookup, PAYLOAD, Part, REQUEST, Reader, StoreError, Stored,
+};
 
-use crate::message::{Found, ListQuery, Query};
+use crate::message::{Found, ListQuery, Query, Wanted};
+
+/// Bytes of rows that one page reads at most, but for the last few rows.
+const PAGE_BYTES: usize = 4 << 20;
+/// Executions of a page whose rows are read at a time.
+const PAGE_STEP: usize = 32;
 
 /// Answers a query.
-///
-/// # Errors
-/// What the store says.
-pub fn answer(reader: &mut dyn Reader, query: &Query) -> Result<Found, StoreError> {
+#[must_use]
+pub fn answer(reader: &mut dyn Reader, query: &Query) -> Found {
     let mut found = Found::default();
-    let mut payloads: BTreeSet<Birth> = query.payloads.iter().copied().collect();
+    read_rows(reader, &query.rows, &mut found);
     if let Some(list) = &query.list {
-        read_list(reader, list, &mut found)?;
-        payloads.extend(&found.listed);
+        read_page(reader, list, &mut found);
     }
-    read_payloads(reader, payloads, &mut found)?;
-    read_endings(reader, &query.endings, &mut found)?;
-    let rows = reader.requests(&query.requests, query.since_hour)?;
-    let rows = query.requests.iter().zip(rows);
-    found
-        .requests
-        .extend(rows.filter_map(|(key, row)| Some((*key, row?))));
-    Ok(found)
-}
-
-fn read_list(
-    reader: &mut dyn Reader,
-    list: &ListQuery,
-    found: &mut Found,
-) -> Result<(), StoreError> {
-    let status = list.status.map(|status| status as u8);
-    let rows = reader.list_finished(&list.tenant, status, list.before, list.limit)?;
-    for row in rows {
-        found.listed.push(row.birth);
-        found.endings.insert(row.birth, row.ending);
+    if !query.requests.is_empty() {
+        let rows = reader.digests(&REQUEST, &query.requests, query.since_hour);
+        let failed = |error| vec![failed(&REQUEST, "any", &error); query.requests.len()];
+        let rows = rows.unwrap_or_else(failed);
+        found
+            .requests
+            .extend(query.requests.iter().copied().zip(rows));
     }
-    Ok(())
+    found
 }
 
-fn read_payloads(
-    reader: &mut dyn Reader,
-    births: BTreeSet<Birth>,
-    found: &mut Found,
-) -> Result<(), StoreError> {
-    let births: Vec<_> = births.into_iter().collect();
-    let rows = reader.payloads(&births)?;
-    let rows = births.into_iter().zip(rows);
-    found
-        .payloads
-        .extend(rows.filter_map(|(birth, bytes)| Some((birth, bytes?))));
-    Ok(())
+/// A read that failed as a whole says nothing about the row: the row counts as damaged.
+fn failed(family: &'static Family, key: &str, error: &StoreError) -> Lookup {
+    Lookup::Damaged(Damage {
+        family: family.name,
+        key: key.to_owned(),
+        what: error.to_string(),
+    })
 }
 
-fn read_endings(
-    reader: &mut dyn Reader,
-    births: &[Birth],
-    found: &mut Found,
-) -> Result<(), StoreError> {
-    let rows = reader.finished(births)?;
-    let rows = births.iter().copied().zip(rows);
-    found
-        .endings
-        .extend(rows.filter_map(|(birth, row)| Some((birth, row?.ending))));
-    Ok(())
+/// Neighbours of one family and one part are read in one call.
+fn read_rows(reader: &mut dyn Reader, rows: &[Wanted], found: &mut Found) {
+    let alike = |a: &Wanted, b: &Wanted| a.family == b.family && a.part == b.part;
+    for rows in rows.chunk_by(alike) {
+        let (family, part) = (rows[0].family, rows[0].part);
+        let keys: Vec<Key> = rows.iter().map(|row| row.key.clone()).collect();
+        let read = reader.get(family, &keys, part).unwrap_or_else(|error| {
+            let each = keys
+                .iter()
+                .map(|key| failed(family, &key.to_string(), &error));
+            each.collect()
+        });
+        let keys = keys.into_iter().map(|key| (family.number, key));
+        found.rows.extend(keys.zip(read));
+    }
+}
+
+fn read_page(reader: &mut dyn Reader, list: &ListQuery, found: &mut Found) {
+    let tag = list.status.map(|status| status as u8);
+    let births = match reader.list(&ENDING, &list.tenant, tag, list.before, list.limit) {
+        Ok(births) => births,
+        Err(StoreError::Damaged(damage)) => {
+            found.list_damage = Some(damage);
+            return;
+        }
+        Err(error) => {
+            found.list_damage = Some(Damage {
+                family: ENDING.name,
+                key: format!("list of {}", list.tenant),
+                what: error.to_string(),
+            });
+            return;
+        }
+    };
+    let mut bytes = 0;
+    for births in births.chunks(PAGE_STEP) {
+        read_rows(reader, &rows_of(births, list.part), found);
+        found.listed.extend(births);
+        let keys = births.iter().map(|birth| Key::Number(*birth));
+        let rows = keys.flat_map(|key| [found.row(&ENDING, &key), found.row(&PAYLOAD, &key)]);
+        bytes += rows.flatten().map(size).sum::<usize>();
+        if bytes > PAGE_BYTES {
+            return;
+        }
+    }
+}
+
+fn rows_of(births: &[Birth], part: Part) -> Vec<Wanted> {
+    let of = |family| {
+        let births = births.iter();
+        births.map(move |birth| Wanted {
+            family,
+            key: Key::Number(*birth),
+            part,
+        })
+    };
+    of(&ENDING).chain(of(&PAYLOAD)).collect()
+}
+
+fn size(row: &Lookup) -> usize {
+    match row {
+        Lookup::Found(Stored { head, body, .. }) => {
+            head.len() + body.as_ref().map_or(0, |body| body.len())
+        }
+        Lookup::Absent | Lookup::Damaged(_) => 0,
+    }
 }

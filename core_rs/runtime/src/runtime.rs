@@ -12,7 +12,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
-use backlane_store::{Reader, Store, StoreError};
+use backlane_store::{REQUEST, Reader, Store, StoreError};
 use backlane_wire::ApiError;
 use parking_lot::{Condvar, Mutex};
 
@@ -256,9 +256,33 @@ fn named(name: &str) -> Builder {
     Builder::new().name(format!("backlane-{name}"))
 }
 
-fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> JoinHandle<()> {
-    // Out of threads at the start: there is no server without them.
-    named(name).spawn(body).expect("a thread can be started")
+/// Starts a thread without which the server cannot go on: a panic of the thread is a failure of
+/// the server, which ends and recovers by its next start.
+fn spawn(shared: &Arc<Shared>, name: &str, body: impl FnOnce() + Send + 'static) -> JoinHandle<()> {
+    let watch = Watch {
+        shared: shared.clone(),
+        name: name.to_owned(),
+    };
+    let watched = move || {
+        let _watch = watch;
+        body();
+    };
+    // Without its threads there is no server: nothing is left to do where none can be started.
+    named(name).spawn(watched).expect("a thread can be started")
+}
+
+struct Watch {
+    shared: Arc<Shared>,
+    name: String,
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let Self { shared, name } = self;
+            shared.fail(&format!("the {name} thread of the core panicked"));
+        }
+    }
 }
 
 fn start_learner(
@@ -266,10 +290,10 @@ fn start_learner(
     mut reader: Box<dyn Reader>,
     hours: impl IntoIterator<Item = u32> + Send + 'static,
 ) -> JoinHandle<()> {
-    let shared = shared.clone();
-    spawn("learner", move || {
+    let told = shared.clone();
+    spawn(shared, "learner", move || {
         for hour in hours {
-            if learn_hour(&shared, &mut *reader, hour).is_err() {
+            if learn_hour(&told, &mut *reader, hour).is_err() {
                 // Look-ups of what was not learned go to the store, which says what is wrong.
                 return;
             }
@@ -280,7 +304,7 @@ fn start_learner(
 fn learn_hour(shared: &Shared, reader: &mut dyn Reader, hour: u32) -> Result<(), StoreError> {
     let mut after = 0;
     while !shared.stopping.load(Ordering::SeqCst) {
-        let (keys, next) = reader.request_keys(hour, after, REQUEST_PORTION)?;
+        let (keys, next) = reader.digests_of_hour(&REQUEST, hour, after, REQUEST_PORTION)?;
         shared.tell(Input::Requests {
             hour,
             keys,
@@ -299,13 +323,12 @@ fn start_reader(
     mut reader: Box<dyn Reader>,
     queries: Receiver<(ReadId, Query)>,
 ) -> JoinHandle<()> {
-    let shared = shared.clone();
-    spawn("reader", move || {
+    let told = shared.clone();
+    spawn(shared, "reader", move || {
         for (id, query) in queries {
-            match reader::answer(&mut *reader, &query) {
-                Ok(found) => shared.tell(Input::Read(id, found)),
-                Err(error) => return shared.fail(&error.to_string()),
-            }
+            // Damage is an outcome of the row that it is found in: it never ends the process.
+            let found = reader::answer(&mut *reader, &query);
+            told.tell(Input::Read(id, found));
         }
     })
 }
@@ -316,12 +339,12 @@ fn start_writer(
     epoch: u64,
     work: Receiver<Work>,
 ) -> JoinHandle<()> {
-    let shared = shared.clone();
+    let told = shared.clone();
     let tell = shared.clone();
-    spawn("writer", move || {
+    spawn(shared, "writer", move || {
         let writer = Writer::new(store, epoch, Box::new(move |input| tell.tell(input)));
         if let Err(error) = writer.run(&work) {
-            shared.fail(&error.to_string());
+            told.fail(&error.to_string());
         }
     })
 }
@@ -336,8 +359,8 @@ struct Stepper {
 }
 
 fn start_stepper(shared: &Arc<Shared>, mut stepper: Stepper) -> JoinHandle<()> {
-    let shared = shared.clone();
-    spawn("shard", move || stepper.run(&shared))
+    let told = shared.clone();
+    spawn(shared, "shard", move || stepper.run(&told))
 }
 
 impl Stepper {

@@ -1,108 +1,47 @@
 //! The shard: one engine with everything that waits for it, without I/O.
 //!
-//! Owns the road of every call: decode, read what the decision rests on, decide, seal the facts
-//! into a commit, and hold every answer back until what it rests on is durable. Refuses to know
-//! threads, clocks and stores: [`Shard::step`] takes inputs and a time, and says what it wants
+//! Owns the order of one step: due timers, inputs, leases, answers, upkeep, the commit. Refuses to
+//! know threads, clocks and stores: [`Shard::step`] takes inputs and a time, and says what it wants
 //! done. The server's threads and the simulator drive the same code.
 
-mod answer;
+mod cache;
 mod calls;
+mod desk;
 mod dispatch;
-mod finished;
 mod journal;
-mod producer;
-mod query;
-mod reads;
-mod records;
+mod pump;
+mod room;
+mod rows;
+mod settings;
+mod show;
 mod stream;
+mod takers;
 mod upkeep;
-mod wait;
+mod waits;
 mod work;
-mod worker;
-
-use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use backlane_engine::Engine;
-use backlane_engine::rules::access::Principal;
-use backlane_engine::rules::limits::Limits;
+use backlane_engine::command::Known;
 use backlane_engine::state::State;
 use backlane_engine::time::Now;
-use backlane_wire::{ApiError, Context};
 
-use crate::message::{Completion, CompletionKind, Input, Output, Ticket};
+use crate::message::{Input, Output, UnaryCall};
 
-use dispatch::Takers;
+pub use settings::{Position, Random, Settings};
+
+use cache::Cache;
+use desk::Desk;
 use journal::Journal;
-use reads::Reads;
-use records::Records;
-use stream::Stream;
+use room::{Caller, Room};
 use upkeep::Upkeep;
-use wait::Waits;
 
-/// Looks at due timers in one step; what is due beyond is worked off in the next.
+/// Looks at due timers in one step. What is due beyond is worked off in the next steps.
 const TICK_LOOKS: usize = 4_096;
-
-/// How a shard is set.
-#[derive(Debug, Clone)]
-pub struct Settings {
-    /// The limits on everything.
-    pub limits: Limits,
-    /// Bytes of payloads and endings kept in memory.
-    pub cache_bytes: usize,
-    /// How long finished executions can be read, milliseconds.
-    pub retention_ms: u64,
-    /// Facts between two rounds of carrying the living, after which the log before can go: this
-    /// many and as many as there are living.
-    pub round_after_facts: u64,
-    /// What workers are told on their streams.
-    pub server_version: &'static str,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            limits: Limits::default(),
-            cache_bytes: 16 << 20,
-            retention_ms: 7 * 24 * 3_600_000,
-            round_after_facts: 250_000,
-            server_version: env!("CARGO_PKG_VERSION"),
-        }
-    }
-}
-
-/// Where a shard's log goes on.
-#[derive(Debug, Clone, Copy)]
-pub struct Position {
-    /// The epoch the shard was taken under.
-    pub epoch: u64,
-    /// Sequence of the next fact.
-    pub next_sequence: u64,
-    /// Facts in the log since its start.
-    pub facts_in_log: u64,
-}
-
-/// A source of randomness: an input, like time.
-pub type Random = Box<dyn FnMut() -> u64 + Send>;
 
 /// One shard.
 pub struct Shard {
-    engine: Engine,
+    room: Room,
     epoch: u64,
-    settings: Settings,
-    journal: Journal,
-    records: Records,
-    reads: Reads,
-    takers: Takers,
-    waits: Waits,
-    streams: BTreeMap<Ticket, Stream>,
-    upkeep: Upkeep,
-    // Streams whose message was decided after a read: their backlog goes on.
-    unblocked: Vec<Ticket>,
-    random: Random,
-    draining: bool,
-    now: Now,
-    out: Vec<Output>,
 }
 
 impl Shard {
@@ -118,142 +57,160 @@ impl Shard {
         let mut engine = Engine::start(state, position.epoch, settings.limits, now);
         let requests = engine.requests_mut();
         requests.durable_up_to(requests.mark());
-        Self {
+        let desk = Desk {
             engine,
-            epoch: position.epoch,
             journal: Journal::new(position.next_sequence),
-            records: Records::new(settings.cache_bytes),
-            reads: Reads::default(),
-            takers: Takers::default(),
-            waits: Waits::default(),
-            streams: BTreeMap::new(),
+            cache: Cache::new(settings.cache_bytes),
             upkeep: Upkeep::new(position.facts_in_log),
-            unblocked: Vec::new(),
+            settings,
             random,
             draining: false,
             now,
             out: Vec::new(),
-            settings,
+            ended: Vec::new(),
+            noticed: std::collections::BTreeSet::new(),
+        };
+        Self {
+            room: Room::new(desk),
+            epoch: position.epoch,
         }
     }
 
     /// The engine, to look at.
     #[must_use]
     pub const fn engine(&self) -> &Engine {
-        &self.engine
+        &self.room.desk.engine
     }
 
     /// The engine, for what no call of the API reaches yet.
     pub const fn engine_mut(&mut self) -> &mut Engine {
-        &mut self.engine
+        &mut self.room.desk.engine
     }
 
-    /// The epoch its appends carry.
+    /// The epoch that appends carry.
     #[must_use]
     pub const fn epoch(&self) -> u64 {
         self.epoch
     }
 
-    /// Whether all that was decided is durable and nothing waits for the store.
+    /// How far the counts of running executions were from the live leases at the newest audit.
+    #[must_use]
+    pub const fn permit_drift(&self) -> u64 {
+        self.room.desk.upkeep.permit_drift
+    }
+
+    /// Whether everything that was decided is durable and nothing waits for the store.
     #[must_use]
     pub fn is_settled(&self) -> bool {
-        self.journal.is_empty() && self.reads.is_empty()
+        self.room.desk.journal.is_empty() && self.room.has_read_all()
     }
 
     /// Hours whose request ids will come in [`Input::Requests`].
     pub fn expect_requests(&mut self, hours: impl IntoIterator<Item = u32>) {
-        self.engine.requests_mut().expect(hours);
+        self.room.desk.engine.requests_mut().expect(hours);
     }
 
-    /// Takes inputs in order at one time and answers what it wants done.
+    /// Takes inputs in order at one time, and returns what the shard wants done.
     pub fn step(&mut self, inputs: impl IntoIterator<Item = Input>, now: Now) -> Vec<Output> {
-        self.now = now;
-        let overdue = self.engine.tick(TICK_LOOKS, now);
-        self.upkeep.overdue = overdue;
-        self.absorb_timers();
+        let room = &mut self.room;
+        room.desk.now = now;
+        room.desk.upkeep.overdue = room.desk.engine.tick(TICK_LOOKS, now);
+        room.desk.absorb();
         for input in inputs {
-            self.take(input);
-            while let Some(ticket) = self.unblocked.pop() {
-                self.next_frame(ticket);
-            }
+            take(room, input);
+            pump::go_on(room);
         }
-        self.expire_waits();
-        self.dispatch();
-        self.expire_polls();
-        self.answer_satisfied();
-        self.tell_streams();
-        self.maintain();
-        self.seal();
-        std::mem::take(&mut self.out)
+        dispatch::give_out(room);
+        pump::go_on(room);
+        calls::lease::finish_due(room);
+        calls::wait::finish_due(room);
+        work::tell(room);
+        room.desk.maintain();
+        room.desk.seal();
+        std::mem::take(&mut room.desk.out)
     }
 
     /// Milliseconds until the shard wants to be stepped again though nothing came in.
     #[must_use]
     pub fn wake_in_ms(&self, now: Now) -> Option<u64> {
-        if self.upkeep.overdue {
+        let room = &self.room;
+        if room.desk.upkeep.overdue {
             return Some(0);
         }
-        let (wall, mono) = self.engine.next_tick();
+        let (wall, mono) = room.desk.engine.next_tick();
         let wall = wall.map(|at_ms| at_ms.saturating_sub(now.wall_ms));
-        let mono = [mono, self.takers.next_expiry(), self.waits.next_expiry()];
-        let mono = mono
+        let poll = room.takers.first_expiry().map(|(at_ms, _)| at_ms);
+        let wait = room.waits.first_expiry().map(|(at_ms, _)| at_ms);
+        let mono = [mono, poll, wait]
             .into_iter()
             .flatten()
             .map(|at_ms| at_ms.saturating_sub(now.mono_ms));
         wall.into_iter().chain(mono).min()
     }
+}
 
-    fn take(&mut self, input: Input) {
-        match input {
-            Input::Call(call) => self.call(call),
-            Input::Abandon(ticket) => self.abandon(ticket),
-            Input::Open {
-                ticket,
-                method,
-                principal,
-            } => self.open(ticket, method, principal),
-            Input::Frame(ticket, bytes) => self.frame(ticket, bytes),
-            Input::HalfClose(ticket) => self.half_close(ticket),
-            Input::Close(ticket) => self.close(ticket),
-            Input::Written(ticket, size) => self.written(ticket, size),
-            Input::Committed(sequence) => self.committed(sequence),
-            Input::Read(id, found) => self.read_done(id, &found),
-            Input::StoreIsFull(full) => self.engine.set_store_is_full(full),
-            Input::Requests { hour, keys, last } => self.learn_requests(hour, keys, last),
-            Input::Drain => self.drain(),
+fn take(room: &mut Room, input: Input) {
+    match input {
+        Input::Call(unary) => call(room, unary),
+        Input::Abandon(ticket) => {
+            // The caller is gone: it waits for nothing, and leases it was given did not arrive.
+            room.waits.remove(ticket);
+            calls::lease::take_back(room, ticket);
         }
-    }
-
-    fn learn_requests(&mut self, hour: u32, keys: Vec<[u8; 16]>, last: bool) {
-        let requests = self.engine.requests_mut();
-        for key in keys {
-            requests.learn(hour, key);
-        }
-        if last {
-            requests.learned(hour);
-        }
-    }
-
-    fn context<'a>(
-        limits: &'a Limits,
-        principal: &'a Arc<Principal>,
-        random: &'a mut Random,
-    ) -> Context<'a> {
-        Context {
-            limits,
+        Input::Open {
+            ticket,
+            method,
             principal,
-            random,
-        }
+        } => pump::open(room, ticket, method, principal),
+        Input::Frame(ticket, bytes) => pump::frame(room, ticket, bytes),
+        Input::HalfClose(ticket) => pump::half_close(room, ticket),
+        Input::Close(ticket) => pump::close(room, ticket),
+        Input::Written(ticket, size) => pump::written(room, ticket, size),
+        Input::Committed(sequence) => room.desk.committed(sequence),
+        Input::Read(id, found) => room.read_done(id, found),
+        Input::StoreIsFull(full) => room.desk.engine.set_store_is_full(full),
+        Input::Requests { hour, keys, last } => learn_requests(room, hour, keys, last),
+        Input::Drain => drain(room),
     }
+}
 
-    /// Parks something for a caller until all that was decided so far is durable. Errors and
-    /// reads are parked as well: they may rest on what is not durable yet.
-    fn complete(&mut self, ticket: Ticket, kind: CompletionKind) {
-        self.journal
-            .park(Output::Complete(Completion { ticket, kind }));
+fn call(room: &mut Room, call: UnaryCall) {
+    let UnaryCall {
+        ticket,
+        method,
+        principal,
+        timeout_ms,
+        bytes,
+    } = call;
+    let allowed = principal.may_call(method.entry().role);
+    let caller = Caller {
+        ticket,
+        principal,
+        timeout_ms,
+    };
+    let job = allowed
+        .map_err(backlane_wire::ApiError::from)
+        .and_then(|()| calls::job(method, &mut room.desk, caller, &bytes));
+    match job {
+        Ok(job) => room.run(job, Known::default()),
+        Err(error) => room.desk.refuse(ticket, &error),
     }
+    room.desk.journal.park(Output::Decided(ticket, bytes.len()));
+}
 
-    fn refuse(&mut self, ticket: Ticket, error: &ApiError) {
-        self.complete(ticket, CompletionKind::from(error));
+fn learn_requests(room: &mut Room, hour: u32, keys: Vec<[u8; 16]>, last: bool) {
+    let requests = room.desk.engine.requests_mut();
+    for key in keys {
+        requests.learn(hour, key);
     }
+    if last {
+        requests.learned(hour);
+    }
+}
+
+fn drain(room: &mut Room) {
+    room.desk.draining = true;
+    calls::lease::finish_all(room);
+    calls::wait::finish_all(room);
+    work::drain(&mut room.desk, &mut room.streams);
 }

@@ -9,6 +9,7 @@ mod log;
 mod moves;
 mod order;
 mod record;
+mod rows;
 mod state;
 
 use std::fmt;

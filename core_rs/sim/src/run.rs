@@ -217,7 +217,15 @@ impl World {
     fn set_limit(&mut self, tenant: &str, callable: Option<&str>, most: Option<u32>) {
         self.note(&format!("limit of {tenant} {callable:?}: {most:?}"));
         let engine = self.server.shard().engine_mut();
-        engine.set_limit(tenant.into(), callable.map(Into::into), most, self.now);
+        let (tenant, callable) = (tenant.into(), callable.map(Into::into));
+        // Every state can follow a limit.
+        let _ = engine.set_limit(
+            backlane_engine::fact::Actor::engine(),
+            tenant,
+            callable,
+            most,
+            self.now,
+        );
     }
 
     /// Faults stop, and healthy workers take everything.

@@ -2,7 +2,7 @@
 //!
 //! Owns what each mistake does to a commit on its way to the store. Refuses to be subtle.
 
-use backlane_store::Commit;
+use backlane_store::{Change, Commit, ENDING, PAYLOAD};
 
 /// A mistake that a driver or a store could make, to prove that the checker sees it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -26,10 +26,11 @@ impl Sabotage {
         match self {
             Self::LoseTail => held_back.replace(commit.clone()),
             Self::ChangePayload => Some(changed(commit)),
-            Self::DropEnding => Some(Commit {
-                finished: Vec::new(),
-                ..commit.clone()
-            }),
+            Self::DropEnding => {
+                let mut commit = commit.clone();
+                commit.rows.retain(|row| row.family != &ENDING);
+                Some(commit)
+            }
             Self::None | Self::AcknowledgeEarly => Some(commit.clone()),
         }
     }
@@ -37,12 +38,18 @@ impl Sabotage {
 
 fn changed(commit: &Commit) -> Commit {
     let mut commit = commit.clone();
-    for (_, bytes) in &mut commit.payloads {
-        let mut changed = bytes.to_vec();
+    for row in &mut commit.rows {
+        let Change::Put(put) = &mut row.change else {
+            continue;
+        };
+        let Some(body) = put.body.as_mut().filter(|_| row.family == &PAYLOAD) else {
+            continue;
+        };
+        let mut changed = body.to_vec();
         if let Some(at) = changed.windows(6).position(|word| word == b"input ") {
             changed[at] = b'I';
         }
-        *bytes = changed.into();
+        *body = changed.into();
     }
     commit
 }

@@ -162,7 +162,7 @@ impl World {
                     format!("call {ticket} {method:?}, {} bytes", bytes.len())
                 }
                 Input::Frame(ticket, bytes) => format!("frame {ticket}, {} bytes", bytes.len()),
-                Input::Read(id, found) => format!("read {id}, {} payloads", found.payloads.len()),
+                Input::Read(id, found) => format!("read {id}, {} rows", found.rows.len()),
                 Input::Requests { hour, keys, .. } => format!("hour {hour}, {} keys", keys.len()),
                 other => format!("{other:?}"),
             };
@@ -260,5 +260,6 @@ pub(crate) fn only(tenant: &str) -> Principal {
     Principal {
         name: format!("{tenant}'s").into(),
         tenants: TenantScope::Only([tenant.into()].into()),
+        ..Principal::default()
     }
 }

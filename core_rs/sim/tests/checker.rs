@@ -5,19 +5,22 @@
 use std::sync::Arc;
 
 use backlane_engine::command::OfferSpec;
-use backlane_engine::fact::{Fact, FactKind, Holding, Living, Policy, Progress, RequeueCause};
+use backlane_engine::fact::{
+    Actor, ExecutionChange, Fact, FactKind, Holding, Living, Policy, Progress, RequeueCause,
+    TenantFact,
+};
 use backlane_engine::rules::access::TenantScope;
 use backlane_engine::rules::id::{ExecutionId, LeaseToken};
 use backlane_engine::rules::status::Phase;
 use backlane_sim::check::LogCheck;
-use backlane_store::{Bytes, Commit};
+use backlane_store::{Bytes, Change, Commit, Key, PAYLOAD, Put, Row};
 use backlane_wire::encode_fact;
 
 fn born(birth: u64, priority: u8) -> FactKind {
-    FactKind::Enqueued(Box::new(Living {
+    let living = Living {
         id: ExecutionId {
             seconds: 1,
-            shard: 0,
+            salt: 0,
             birth,
             random: birth,
         },
@@ -37,35 +40,50 @@ fn born(birth: u64, priority: u8) -> FactKind {
         request: None,
         payload_bytes: 1,
         progress: Progress::newborn(Phase::Ready, 1),
-    }))
+    };
+    FactKind::execution(birth, ExecutionChange::Enqueued(Box::new(living)))
 }
 
 fn leased(birth: u64, counter: u64, attempt: u32) -> FactKind {
-    FactKind::Leased {
-        birth,
-        holding: Holding {
-            token: LeaseToken { epoch: 1, counter },
-            worker: "w".into(),
-            duration_ms: 1_000,
-        },
-        attempt,
-    }
+    let token = LeaseToken {
+        shard: 0,
+        epoch: 1,
+        counter,
+        random: 9,
+    };
+    let holding = Holding {
+        token,
+        worker: "w".into(),
+        principal: "".into(),
+        duration_ms: 1_000,
+    };
+    FactKind::execution(birth, ExecutionChange::Leased { holding, attempt })
 }
 
 fn lost(birth: u64) -> FactKind {
-    FactKind::Requeued {
-        birth,
+    let change = ExecutionChange::Requeued {
         cause: RequeueCause::LeaseLost,
         next_attempt_at_ms: None,
-        error: None,
-    }
+    };
+    FactKind::execution(birth, change)
 }
 
 fn limit(most: u32) -> FactKind {
-    FactKind::LimitSet {
+    FactKind::Tenant(TenantFact::LimitSet {
         tenant: "acme".into(),
         callable: None,
         max_running: Some(most),
+    })
+}
+
+fn payload(birth: u64) -> Row {
+    Row {
+        family: &PAYLOAD,
+        key: Key::Number(birth),
+        change: Change::Put(Put {
+            head: Bytes::from([0]),
+            ..Put::default()
+        }),
     }
 }
 
@@ -81,10 +99,18 @@ fn broken(kinds: Vec<FactKind>) -> Option<&'static str> {
         ..Commit::default()
     };
     for kind in kinds {
-        if let FactKind::Enqueued(living) = &kind {
-            commit.payloads.push((living.id.birth, Bytes::from([0])));
+        if let FactKind::Execution(fact) = &kind
+            && matches!(fact.change, ExecutionChange::Enqueued(_))
+        {
+            commit.rows.push(payload(fact.birth));
         }
-        encode_fact(&Fact { at_ms: 1, kind }, &mut commit.frame);
+        let fact = Fact {
+            at_ms: 1,
+            actor: Actor::engine(),
+            cause: None,
+            kind,
+        };
+        encode_fact(&fact, &mut commit.frame);
         commit.count += 1;
     }
     log.emit(&commit).err().map(|violation| violation.invariant)

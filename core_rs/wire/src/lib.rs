@@ -48,7 +48,7 @@ pub use query::{
     Get, List, Named, Peek, Wait, decode_cancel, decode_get, decode_list, decode_peek,
     decode_queue_stats, decode_wait,
 };
-pub use record::{Parts, Standing, brief, record};
+pub use record::{Parts, Standing, brief, brief_record, record};
 pub use value::RawValue;
 pub use work::{WorkFrame, decode_work};
 pub use worker::{

@@ -6,7 +6,7 @@
 
 use backlane_engine::fact::{ErrorRecord, Living, Progress};
 use backlane_engine::row::EndingRow;
-use backlane_engine::rules::id::Birth;
+use backlane_engine::rules::id::{Birth, ExecutionId};
 use backlane_engine::rules::status::Status;
 
 use crate::context::View;
@@ -111,10 +111,16 @@ pub fn record(parts: &Parts<'_>, view: View) -> Result<Vec<u8>, DecodeError> {
 /// [`DecodeError`] where the payload is not one that was written here.
 pub fn brief(parts: &Parts<'_>) -> Result<Vec<u8>, DecodeError> {
     let id = HeadView::of(parts.head)?.id(parts.birth)?;
+    Ok(brief_record(&id, Some(parts.standing.status())))
+}
+
+/// An execution by its id, and by its status where that is known.
+#[must_use]
+pub fn brief_record(id: &ExecutionId, status: Option<Status>) -> Vec<u8> {
     let mut out = Vec::new();
     put::text(&mut out, 1, &id.to_string());
-    put::uint(&mut out, 7, parts.standing.status() as u32);
-    Ok(out)
+    put::uint(&mut out, 7, status.map_or(0, |status| status as u32));
+    out
 }
 
 fn put_bytes(out: &mut Vec<u8>, tag: u32, value: Option<&[u8]>) {

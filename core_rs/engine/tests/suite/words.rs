@@ -81,7 +81,9 @@ pub(crate) fn failure(line: &Line) -> Failure {
 
 /// The body is all that was said but the name and the id itself.
 pub(crate) fn request(scope: &str, id: &str, words: &[Word]) -> Request {
-    let plain = |word: &&Word| word.key.as_deref().is_some_and(|key| key != "request_id");
+    // What an execution is about is the body of its request; how it runs is not.
+    let about = ["tenant", "callable", "input", "dedup_key"];
+    let plain = |word: &&Word| word.key.as_deref().is_some_and(|key| about.contains(&key));
     let body: Vec<_> = words
         .iter()
         .filter(plain)

@@ -1,249 +1,211 @@
-//! Dispatch: leases to whoever can take them. Unary calls and streams drain one order.
+//! Dispatch: leases for everybody who waits for them. Unary calls and streams drain one order.
 //!
-//! Owns who is waiting for work, by offer. Refuses to choose an execution: the engine does.
+//! Owns the turns of takers and the delivery of leases. Refuses to choose an execution: the engine
+//! does.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
-
-use backlane_engine::command::{Held, OfferKey, Taker};
+use backlane_engine::command::Taker;
 use backlane_engine::reply::Granted;
+use backlane_wire::{View, reply};
 
 use crate::message::Ticket;
 
-use super::Shard;
-use super::answer::{Answer, MAX_REPLY_BYTES, Shape};
-use backlane_wire::{View, reply};
+use super::desk::Desk;
+use super::room::Room;
+use super::show::{self, Fetch, MAX_REPLY_BYTES, Shown, Unshown};
 
-/// Leases a taker gets in one turn before the next of the same offer has one: enough for a busy
-/// worker's batch, little enough that one does not empty the queue for all.
+/// Leases that a taker gets in one turn before the next taker of the same offer has one: enough
+/// for a busy worker's batch, and little enough that one worker does not empty the queue for all.
 const TURN: usize = 256;
-/// What a lease adds to the bytes its execution was made with.
+/// Bytes that a lease adds to its execution's payload.
 const LEASE_BYTES: usize = 512;
-/// All that a record has beside input, context and metadata: names, ids, instants.
+/// Bytes of a record beside input, context and metadata: names, ids, instants.
 const NAMES_BYTES: usize = 4_096;
-/// Unary replies of which the transport may yet say that they never left.
-const REMEMBERED: usize = 4_096;
 
-/// A unary call that takes leases.
-#[derive(Debug)]
-pub(super) struct LeaseWaiting {
-    pub(super) taker: Taker,
-    pub(super) max: usize,
-    pub(super) until_ms: u64,
+/// Gives out what can be given. Offers take turns; within an offer, whoever waits longest is next.
+pub(super) fn give_out(room: &mut Room) {
+    if room.desk.draining {
+        return;
+    }
+    for offer in room.takers.by_offer.keys().copied().collect::<Vec<_>>() {
+        serve(room, offer);
+    }
+    room.desk.absorb();
 }
 
-/// Everybody who waits for work.
-#[derive(Debug, Default)]
-pub(super) struct Takers {
-    calls: BTreeMap<Ticket, LeaseWaiting>,
-    by_offer: BTreeMap<OfferKey, VecDeque<Ticket>>,
-    by_expiry: BTreeSet<(u64, Ticket)>,
-    given: BTreeMap<Ticket, Vec<Held>>,
-    given_order: VecDeque<Ticket>,
-}
-
-impl Takers {
-    pub(super) fn insert(&mut self, ticket: Ticket, waiting: LeaseWaiting) {
-        self.by_expiry.insert((waiting.until_ms, ticket));
-        self.line_up(waiting.taker.offer, ticket);
-        self.calls.insert(ticket, waiting);
-    }
-
-    /// Puts a call or a stream at the end of its offer's line, once.
-    pub(super) fn line_up(&mut self, offer: OfferKey, ticket: Ticket) {
-        let line = self.by_offer.entry(offer).or_default();
-        if !line.contains(&ticket) {
-            line.push_back(ticket);
-        }
-    }
-
-    pub(super) fn leave(&mut self, offer: OfferKey, ticket: Ticket) {
-        if let Some(line) = self.by_offer.get_mut(&offer) {
-            line.retain(|one| *one != ticket);
-            if line.is_empty() {
-                self.by_offer.remove(&offer);
-            }
-        }
-    }
-
-    pub(super) fn remove(&mut self, ticket: Ticket) -> Option<LeaseWaiting> {
-        let waiting = self.calls.remove(&ticket)?;
-        self.by_expiry.remove(&(waiting.until_ms, ticket));
-        self.leave(waiting.taker.offer, ticket);
-        Some(waiting)
-    }
-
-    /// Monotonic milliseconds of the first long poll that runs out.
-    pub(super) fn next_expiry(&self) -> Option<u64> {
-        self.by_expiry.first().map(|(until_ms, _)| *until_ms)
-    }
-
-    /// A unary reply left: nobody will say that it did not.
-    pub(super) fn delivered(&mut self, ticket: Ticket) {
-        self.given.remove(&ticket);
-    }
-
-    fn remember(&mut self, ticket: Ticket, held: Vec<Held>) {
-        self.given.insert(ticket, held);
-        self.given_order.push_back(ticket);
-        if self.given_order.len() > REMEMBERED {
-            let oldest = self.given_order.pop_front();
-            oldest.and_then(|ticket| self.given.remove(&ticket));
-        }
-    }
-}
-
-impl Shard {
-    /// Gives out what can be given. Offers take turns; within one, whoever waits longest.
-    pub(super) fn dispatch(&mut self) {
-        if self.draining {
+fn serve(room: &mut Room, offer: u32) {
+    // One look at each taker in line; one that could take more goes to the end for another turn.
+    let mut idle = 0;
+    while room.desk.engine.has_work(offer) {
+        let Some(line) = room.takers.by_offer.get_mut(&offer) else {
+            return;
+        };
+        if idle >= line.len() {
             return;
         }
-        for offer in self.takers.by_offer.keys().copied().collect::<Vec<_>>() {
-            self.serve(offer);
-        }
-        self.absorb_timers();
-    }
-
-    fn serve(&mut self, offer: OfferKey) {
-        // One look at each in line; who could take more goes to the end and has another turn.
-        let mut idle = 0;
-        while self.engine.has_work(offer) {
-            let Some(line) = self.takers.by_offer.get_mut(&offer) else {
-                return;
-            };
-            if idle >= line.len() {
-                return;
-            }
-            let Some(ticket) = line.pop_front() else {
-                return;
-            };
-            let took = self.give(ticket);
-            idle = if took { 0 } else { idle + 1 };
-        }
-    }
-
-    /// One taker's turn. Answers whether it took anything.
-    fn give(&mut self, ticket: Ticket) -> bool {
-        if let Some(waiting) = self.takers.calls.get(&ticket) {
-            let (taker, max) = (waiting.taker.clone(), waiting.max);
-            let granted = self.grant(&taker, max, u64::MAX);
-            if granted.is_empty() {
-                self.takers.line_up(taker.offer, ticket);
-                return false;
-            }
-            self.takers.remove(ticket);
-            self.engine.release_offer(taker.offer);
-            self.give_to_call(ticket, granted);
-            return true;
-        }
-        self.give_to_stream(ticket)
-    }
-
-    fn give_to_stream(&mut self, ticket: Ticket) -> bool {
-        let Some((taker, room, bytes)) = self.room_on_stream(ticket) else {
-            return false;
+        let Some(ticket) = line.pop_front() else {
+            return;
         };
-        let granted = self.grant(&taker, room.min(TURN), bytes);
-        let took = !granted.is_empty();
-        self.spend_credit(ticket, &granted);
-        self.promise(ticket, lease_bytes(&granted));
-        if self.room_on_stream(ticket).is_some() {
-            self.takers.line_up(taker.offer, ticket);
-        }
-        if took {
-            self.send_granted(ticket, granted, true);
-        }
-        took
+        let took = give(room, ticket);
+        idle = if took { 0 } else { idle + 1 };
     }
+}
 
-    /// Leases the best for a taker: as many as fit, and always the first.
-    fn grant(&mut self, taker: &Taker, max: usize, credit_bytes: u64) -> Vec<Granted> {
-        let mut granted: Vec<Granted> = Vec::new();
-        let (mut bytes, mut credit) = (0, credit_bytes);
-        let room = MAX_REPLY_BYTES.saturating_sub(self.largest_lease());
-        while granted.len() < max && (granted.is_empty() || bytes < room) && credit > 0 {
-            let Some(lease) = self.engine.lease(taker, self.now) else {
-                break;
-            };
-            let size = usize::try_from(lease.payload_bytes).unwrap_or(usize::MAX);
-            bytes += size + LEASE_BYTES;
-            credit = credit.saturating_sub(size as u64 + LEASE_BYTES as u64);
-            granted.push(lease);
-        }
-        self.absorb_timers();
-        granted
+/// One taker's turn. Returns whether it took anything.
+fn give(room: &mut Room, ticket: Ticket) -> bool {
+    let Some(waiting) = room.takers.calls.get(&ticket) else {
+        return give_to_stream(room, ticket);
+    };
+    let (taker, max) = (waiting.taker.clone(), waiting.max);
+    let granted = grant(&mut room.desk, &taker, max, u64::MAX);
+    if granted.is_empty() {
+        room.takers.line_up(taker.offer, ticket);
+        return false;
     }
+    room.takers.remove(ticket);
+    room.desk.engine.release_offer(taker.offer);
+    let held = granted.iter().filter_map(|granted| room.desk.held(granted));
+    room.takers.remember(ticket, held.collect());
+    deliver(room, ticket, granted, Door::Call);
+    true
+}
 
-    /// Bytes of the largest lease that the limits allow, and thus of any that comes next.
-    const fn largest_lease(&self) -> usize {
-        let limits = &self.settings.limits;
-        limits.max_input_bytes + limits.max_context_bytes + limits.max_metadata_bytes + NAMES_BYTES
+fn give_to_stream(room: &mut Room, ticket: Ticket) -> bool {
+    let Some((taker, most, bytes)) = room.streams.room(ticket) else {
+        return false;
+    };
+    let granted = grant(&mut room.desk, &taker, most.min(TURN), bytes);
+    let took = !granted.is_empty();
+    let bytes = lease_bytes(&granted);
+    if let Some(work) = room.streams.work_mut(ticket) {
+        work.credit = work.credit.saturating_sub(granted.len() as u64);
+        let left = |left: u64| left.saturating_sub(bytes as u64);
+        work.credit_bytes = work.credit_bytes.map(left);
     }
+    room.streams.promise(ticket, bytes);
+    if room.streams.room(ticket).is_some() {
+        room.takers.line_up(taker.offer, ticket);
+    }
+    if took {
+        deliver(room, ticket, granted, Door::Stream);
+    }
+    took
+}
 
-    fn give_to_call(&mut self, ticket: Ticket, granted: Vec<Granted>) {
-        let held = granted
-            .iter()
-            .filter_map(|granted| self.held(granted))
-            .collect();
-        self.takers.remember(ticket, held);
-        self.send_granted(ticket, granted, false);
+/// Leases the best executions for a taker: as many as fit, and always the first.
+fn grant(desk: &mut Desk, taker: &Taker, max: usize, credit_bytes: u64) -> Vec<Granted> {
+    let mut granted: Vec<Granted> = Vec::new();
+    let (mut bytes, mut credit) = (0, credit_bytes);
+    let room = MAX_REPLY_BYTES.saturating_sub(largest_lease(desk));
+    while granted.len() < max && (granted.is_empty() || bytes < room) && credit > 0 {
+        let random = (desk.random)();
+        let Some(lease) = desk.engine.lease(taker, random, desk.now) else {
+            break;
+        };
+        let size = usize::try_from(lease.payload_bytes).unwrap_or(usize::MAX);
+        bytes += size + LEASE_BYTES;
+        credit = credit.saturating_sub(size as u64 + LEASE_BYTES as u64);
+        granted.push(lease);
     }
+    desk.absorb();
+    granted
+}
 
-    fn send_granted(&mut self, ticket: Ticket, granted: Vec<Granted>, stream: bool) {
-        let shown = granted
-            .iter()
-            .map(|granted| self.shown(granted.birth))
-            .collect();
-        let (view, shape) = (View::Full, Shape::Leases { granted, stream });
-        self.answer(Answer {
-            ticket,
-            view,
-            shown,
-            shape,
-        });
-    }
-
-    /// The reply of a unary lease never left: its executions are queued again at their place.
-    pub(super) fn take_back(&mut self, ticket: Ticket) {
-        if let Some(waiting) = self.takers.remove(ticket) {
-            self.engine.release_offer(waiting.taker.offer);
-        }
-        for held in self.takers.given.remove(&ticket).unwrap_or_default() {
-            self.engine.undeliver(&held, self.now);
-        }
-        self.absorb_timers();
-    }
-
-    /// Answers the long polls that ran out.
-    pub(super) fn expire_polls(&mut self) {
-        while let Some((until_ms, ticket)) = self.takers.by_expiry.first().copied() {
-            if until_ms > self.now.mono_ms {
-                break;
-            }
-            self.finish_poll(ticket);
-        }
-    }
-
-    fn finish_poll(&mut self, ticket: Ticket) {
-        if let Some(waiting) = self.takers.remove(ticket) {
-            self.engine.release_offer(waiting.taker.offer);
-            self.reply(ticket, reply::lease_response(&[]));
-        }
-    }
-
-    /// Answers every long poll: the server is about to stop.
-    pub(super) fn finish_polls(&mut self) {
-        for ticket in self.takers.calls.keys().copied().collect::<Vec<_>>() {
-            self.finish_poll(ticket);
-        }
-    }
+/// Bytes of the largest lease that the limits allow, and thus of any lease that comes next.
+const fn largest_lease(desk: &Desk) -> usize {
+    let limits = &desk.settings.limits;
+    limits.max_input_bytes + limits.max_context_bytes + limits.max_metadata_bytes + NAMES_BYTES
 }
 
 /// About as many bytes as these leases come to.
-pub(super) fn lease_bytes(granted: &[Granted]) -> usize {
+fn lease_bytes(granted: &[Granted]) -> usize {
     let bytes = |lease: &Granted| usize::try_from(lease.payload_bytes).unwrap_or(usize::MAX);
     granted
         .iter()
         .map(|lease| bytes(lease).saturating_add(LEASE_BYTES))
         .sum()
+}
+
+/// The way that leases go.
+#[derive(Clone, Copy)]
+enum Door {
+    /// A unary reply.
+    Call,
+    /// A message down a `Work` stream.
+    Stream,
+}
+
+fn deliver(room: &mut Room, ticket: Ticket, granted: Vec<Granted>, door: Door) {
+    let births = granted.iter().map(|granted| granted.birth);
+    let fetch = Fetch {
+        shown: births
+            .map(|birth| Shown::leased(&room.desk, birth))
+            .collect(),
+        view: View::Full,
+        list: None,
+    };
+    show::fetch(room, fetch, move |room, shown| {
+        // Without a page there is no damage of a page.
+        let leases = encode(&mut room.desk, &granted, shown.unwrap_or_default());
+        match door {
+            Door::Call => send_to_call(&mut room.desk, ticket, &granted, &leases),
+            Door::Stream => send_to_stream(room, ticket, &granted, &leases),
+        }
+    });
+}
+
+/// The leases that are still held: an execution may have ended while its payload was read.
+fn encode(desk: &mut Desk, granted: &[Granted], shown: Vec<Shown>) -> Vec<Vec<u8>> {
+    let mut leases = Vec::with_capacity(granted.len());
+    for (granted, mut shown) in granted.iter().zip(shown) {
+        let state = desk.engine.state();
+        let holding = state.holding(granted.birth);
+        if holding.is_none_or(|holding| holding.token != granted.holding.token) {
+            continue;
+        }
+        // What happened while the payload was read, such as a cancel, belongs into the lease.
+        shown.living = state.living(granted.birth).map(Box::new);
+        match shown.encode(desk, View::Full) {
+            Ok(record) => leases.push(reply::lease(&record, granted)),
+            Err(Unshown::Damaged(what)) => end_damaged(desk, granted.birth, &what),
+            Err(Unshown::Removed) => {}
+        }
+    }
+    desk.absorb();
+    leases
+}
+
+/// No worker can be given an execution whose payload is damaged: the execution ends.
+fn end_damaged(desk: &mut Desk, birth: u64, what: &str) {
+    let id = desk.engine.state().id(birth);
+    let id = id.map_or_else(|| format!("number {birth}"), |id| id.to_string());
+    desk.notice(format!("execution {id} ends as failed: {what}"));
+    if let Err(refusal) = desk.engine.end_damaged(birth, what, desk.now) {
+        desk.notice(refusal.to_string());
+    }
+}
+
+fn send_to_call(desk: &mut Desk, ticket: Ticket, granted: &[Granted], leases: &[Vec<u8>]) {
+    for granted in granted {
+        if let Some(held) = desk.held(granted) {
+            desk.engine.acknowledge(&held);
+        }
+    }
+    desk.reply(ticket, reply::lease_response(leases));
+}
+
+fn send_to_stream(room: &mut Room, ticket: Ticket, granted: &[Granted], leases: &[Vec<u8>]) {
+    room.streams.keep_promise(ticket, lease_bytes(granted));
+    if !leases.is_empty() {
+        let bytes = reply::work_leases(leases);
+        room.streams.send(&mut room.desk, ticket, bytes);
+    }
+    line_up(room, ticket);
+    room.streams.unblocked.push(ticket);
+}
+
+/// Puts a stream that can take leases into its offer's line.
+pub(super) fn line_up(room: &mut Room, ticket: Ticket) {
+    if let Some((taker, ..)) = room.streams.room(ticket) {
+        room.takers.line_up(taker.offer, ticket);
+    }
 }

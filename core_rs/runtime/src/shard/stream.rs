@@ -1,67 +1,57 @@
 //! Streams: messages in order, as many at a time as both sides can take.
 //!
-//! Owns the backlog of a stream and when its reading pauses. Refuses to know what the messages
-//! mean: `producer.rs` and `work.rs` do.
+//! Owns the backlog of a stream, the bytes that are on their way on it, and when its reading
+//! pauses. Refuses to know the meaning of messages: `calls/enqueue.rs` and `work.rs` do.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use backlane_engine::command::Known;
-use backlane_engine::error::Refusal;
+use backlane_engine::command::{OfferKey, Taker};
 use backlane_engine::rules::access::Principal;
-use backlane_wire::{ApiError, Method, decode_enqueue_stream};
 
 use crate::message::{CompletionKind, Output, Ticket};
 
-use super::Shard;
-use super::calls::Job;
-use super::work::Work;
+use super::desk::Desk;
 
 /// Unwritten bytes above which a stream gets no further leases.
 const FULL_BYTES: usize = 4 << 20;
 
+/// One open stream.
 #[derive(Debug)]
 pub(super) struct Stream {
     pub(super) principal: Arc<Principal>,
-    /// What a Work stream has; `None` on an enqueue stream.
+    /// The state of a `Work` stream; `None` on an enqueue stream.
     pub(super) work: Option<Work>,
-    backlog: VecDeque<Vec<u8>>,
+    pub(super) backlog: VecDeque<Vec<u8>>,
     unwritten_bytes: usize,
-    // Bytes of leases that were decided, while their payload is read.
+    /// Bytes of leases that were decided and whose payloads are being read.
     promised_bytes: usize,
-    // Bytes of the message being decided; it may wait for a read.
-    deciding: Option<usize>,
-    half_closed: bool,
+    /// Bytes of the message that is being decided; the decision may wait for a read.
+    pub(super) deciding: Option<usize>,
+    pub(super) half_closed: bool,
+}
+
+/// The state of a `Work` stream.
+#[derive(Debug, Default)]
+pub(super) struct Work {
+    pub(super) hello: Option<Hello>,
+    pub(super) credit: u64,
+    /// `None`: the bytes are unbounded.
+    pub(super) credit_bytes: Option<u64>,
+    pub(super) draining: bool,
+}
+
+/// What a worker said in its first message.
+#[derive(Debug)]
+pub(super) struct Hello {
+    pub(super) worker: Arc<str>,
+    pub(super) offer: OfferKey,
+    pub(super) duration_ms: u64,
 }
 
 impl Stream {
-    /// Whether no more leases may be sent.
-    pub(super) const fn is_full(&self) -> bool {
-        self.half_closed || self.unwritten_bytes + self.promised_bytes > FULL_BYTES
-    }
-
-    /// Whether all was said on both sides. Leases whose payload is being read are still to come:
-    /// the worker hears of them before the end, and gives them back or comes again for them.
-    const fn is_over(&self) -> bool {
-        self.half_closed && self.promised_bytes == 0
-    }
-
-    /// Whether its messages have to wait until the client takes what was answered. A worker has
-    /// room for answers beside its leases.
-    const fn is_held_back(&self) -> bool {
-        let room = if self.work.is_some() {
-            2 * FULL_BYTES
-        } else {
-            FULL_BYTES
-        };
-        self.unwritten_bytes > room
-    }
-}
-
-impl Shard {
-    pub(super) fn open(&mut self, ticket: Ticket, method: Method, principal: Arc<Principal>) {
-        let work = (method == Method::Work).then(Work::default);
-        let stream = Stream {
+    pub(super) fn new(principal: Arc<Principal>, work: Option<Work>) -> Self {
+        Self {
             principal,
             work,
             backlog: VecDeque::new(),
@@ -69,134 +59,128 @@ impl Shard {
             promised_bytes: 0,
             deciding: None,
             half_closed: false,
+        }
+    }
+
+    /// Whether no more leases may be sent.
+    const fn is_full(&self) -> bool {
+        self.half_closed || self.unwritten_bytes + self.promised_bytes > FULL_BYTES
+    }
+
+    /// Whether both sides are done. Leases whose payloads are being read are still to come: the
+    /// worker hears of them before the end, and gives them back or reconnects for them.
+    pub(super) const fn is_over(&self) -> bool {
+        self.half_closed && self.promised_bytes == 0
+    }
+
+    /// Whether messages have to wait until the client takes what was answered. A worker has room
+    /// for answers beside its leases.
+    pub(super) const fn is_held_back(&self) -> bool {
+        let room = if self.work.is_some() {
+            2 * FULL_BYTES
+        } else {
+            FULL_BYTES
         };
-        self.streams.insert(ticket, stream);
+        self.unwritten_bytes > room
     }
 
-    pub(super) fn frame(&mut self, ticket: Ticket, bytes: Vec<u8>) {
-        let Some(stream) = self.streams.get_mut(&ticket) else {
-            return self.journal.park(Output::Decided(ticket, bytes.len()));
-        };
-        stream.backlog.push_back(bytes);
-        if stream.work.is_some() {
-            self.engine.stream_frame(ticket, self.now);
-        }
-        self.next_frame(ticket);
+    /// Bytes that came in and are not decided.
+    fn undecided_bytes(&self) -> usize {
+        let backlog: usize = self.backlog.iter().map(Vec::len).sum();
+        backlog + self.deciding.unwrap_or(0)
+    }
+}
+
+/// All open streams.
+#[derive(Debug, Default)]
+pub(super) struct Streams {
+    pub(super) by_ticket: BTreeMap<Ticket, Stream>,
+    /// Streams whose backlog may go on.
+    pub(super) unblocked: Vec<Ticket>,
+}
+
+impl Streams {
+    pub(super) fn get_mut(&mut self, ticket: Ticket) -> Option<&mut Stream> {
+        self.by_ticket.get_mut(&ticket)
     }
 
-    /// Decides messages in order until one has to wait, for a read or for the client.
-    pub(super) fn next_frame(&mut self, ticket: Ticket) {
-        while let Some(stream) = self.streams.get_mut(&ticket) {
-            if stream.deciding.is_some() || stream.is_held_back() {
-                return;
-            }
-            let Some(bytes) = stream.backlog.pop_front() else {
-                return self.after_frames(ticket);
-            };
-            stream.deciding = Some(bytes.len());
-            let is_work = stream.work.is_some();
-            let principal = stream.principal.clone();
-            if is_work {
-                self.work_frame(ticket, &principal, &bytes);
-            } else {
-                self.enqueue_stream_frame(ticket, &principal, &bytes);
-            }
-        }
+    pub(super) fn work(&self, ticket: Ticket) -> Option<&Work> {
+        self.by_ticket.get(&ticket)?.work.as_ref()
     }
 
-    fn after_frames(&mut self, ticket: Ticket) {
-        if self.streams.get(&ticket).is_some_and(Stream::is_over) {
-            self.end_stream(ticket, None);
-        }
+    pub(super) fn work_mut(&mut self, ticket: Ticket) -> Option<&mut Work> {
+        self.by_ticket.get_mut(&ticket)?.work.as_mut()
     }
 
-    /// A message was decided: the next may be.
-    pub(super) fn frame_done(&mut self, ticket: Ticket) {
-        let stream = self.streams.get_mut(&ticket);
-        if let Some(size) = stream.and_then(|stream| stream.deciding.take()) {
-            self.journal.park(Output::Decided(ticket, size));
-        }
-    }
-
-    fn enqueue_stream_frame(&mut self, ticket: Ticket, principal: &Arc<Principal>, bytes: &[u8]) {
-        let limits = self.settings.limits;
-        let mut context = Self::context(&limits, principal, &mut self.random);
-        match decode_enqueue_stream(bytes, &mut context) {
-            Ok(items) if self.draining => {
-                let refused = items.iter().map(|_| Err(ApiError::from(Refusal::Draining)));
-                self.enqueue_frame(ticket, &refused.collect::<Vec<_>>(), &Known::default());
-            }
-            Ok(items) => self.run(Box::new(Job::Stream(ticket, items)), Known::default()),
-            Err(error) => self.end_stream(ticket, Some(&error)),
-        }
-    }
-
-    pub(super) fn send_message(&mut self, ticket: Ticket, bytes: Vec<u8>) {
-        if let Some(stream) = self.streams.get_mut(&ticket) {
+    /// Sends a message down a stream.
+    pub(super) fn send(&mut self, desk: &mut Desk, ticket: Ticket, bytes: Vec<u8>) {
+        if let Some(stream) = self.by_ticket.get_mut(&ticket) {
             stream.unwritten_bytes += bytes.len();
-            self.complete(ticket, CompletionKind::Message(bytes));
+            desk.complete(ticket, CompletionKind::Message(bytes));
         }
     }
 
-    /// Ends a stream from this side, well or with an error.
-    pub(super) fn end_stream(&mut self, ticket: Ticket, error: Option<&ApiError>) {
-        self.forget_stream(ticket);
-        match error {
-            None => self.complete(ticket, CompletionKind::End),
-            Some(error) => self.refuse(ticket, error),
+    /// The message that was being decided is decided: the next one may be.
+    pub(super) fn decided(&mut self, desk: &mut Desk, ticket: Ticket) {
+        let stream = self.by_ticket.get_mut(&ticket);
+        if let Some(size) = stream.and_then(|stream| stream.deciding.take()) {
+            desk.journal.park(Output::Decided(ticket, size));
         }
+        self.unblocked.push(ticket);
     }
 
-    pub(super) fn half_close(&mut self, ticket: Ticket) {
-        let Some(stream) = self.streams.get_mut(&ticket) else {
-            return;
-        };
-        stream.half_closed = true;
-        self.next_frame(ticket);
-    }
-
-    pub(super) fn close(&mut self, ticket: Ticket) {
-        self.forget_stream(ticket);
-    }
-
-    fn forget_stream(&mut self, ticket: Ticket) {
-        let Some(stream) = self.streams.remove(&ticket) else {
-            return;
-        };
-        let undecided: usize = stream.backlog.iter().map(Vec::len).sum();
-        let undecided = undecided + stream.deciding.unwrap_or(0);
-        self.journal.park(Output::Decided(ticket, undecided));
-        if let Some(work) = stream.work {
-            self.work_ended(ticket, work);
-        }
-    }
-
-    /// Leases of so many bytes will be sent once they were read.
+    /// Leases of so many bytes will be sent once their payloads were read.
     pub(super) fn promise(&mut self, ticket: Ticket, bytes: usize) {
-        if let Some(stream) = self.streams.get_mut(&ticket) {
+        if let Some(stream) = self.by_ticket.get_mut(&ticket) {
             stream.promised_bytes += bytes;
         }
     }
 
-    /// They were read: what is sent of them counts from now on.
+    /// The payloads were read: what is sent of the leases counts from now on.
     pub(super) fn keep_promise(&mut self, ticket: Ticket, bytes: usize) {
-        if let Some(stream) = self.streams.get_mut(&ticket) {
+        if let Some(stream) = self.by_ticket.get_mut(&ticket) {
             stream.promised_bytes = stream.promised_bytes.saturating_sub(bytes);
         }
     }
 
-    pub(super) fn written(&mut self, ticket: Ticket, size: usize) {
-        let Some(stream) = self.streams.get_mut(&ticket) else {
-            return self.takers.delivered(ticket);
-        };
+    /// So many bytes left for the network. Returns whether there is such a stream, and whether it
+    /// has room for leases again.
+    pub(super) fn written(&mut self, ticket: Ticket, size: usize) -> Option<bool> {
+        let stream = self.by_ticket.get_mut(&ticket)?;
         let (was_full, was_held_back) = (stream.is_full(), stream.is_held_back());
         stream.unwritten_bytes = stream.unwritten_bytes.saturating_sub(size);
-        let (is_full, is_held_back) = (stream.is_full(), stream.is_held_back());
-        if was_full && !is_full {
-            self.line_up_stream(ticket);
+        let has_room = was_full && !stream.is_full();
+        if was_held_back && !stream.is_held_back() {
+            self.unblocked.push(ticket);
         }
-        if was_held_back && !is_held_back {
-            self.next_frame(ticket);
+        Some(has_room)
+    }
+
+    /// What a stream can take now: the taker, executions and bytes; `None` for nothing.
+    pub(super) fn room(&self, ticket: Ticket) -> Option<(Taker, usize, u64)> {
+        let stream = self.by_ticket.get(&ticket)?;
+        let work = stream.work.as_ref()?;
+        let hello = work.hello.as_ref()?;
+        let bytes = work.credit_bytes.unwrap_or(u64::MAX);
+        if stream.is_full() || work.draining || work.credit == 0 || bytes == 0 {
+            return None;
         }
+        let taker = Taker {
+            worker: hello.worker.clone(),
+            offer: hello.offer,
+            duration_ms: hello.duration_ms,
+            principal: stream.principal.name.clone(),
+            stream: Some(ticket),
+        };
+        let most = usize::try_from(work.credit).unwrap_or(usize::MAX);
+        Some((taker, most, bytes))
+    }
+
+    /// Forgets a stream. Returns its state as a `Work` stream.
+    pub(super) fn remove(&mut self, desk: &mut Desk, ticket: Ticket) -> Option<Work> {
+        let stream = self.by_ticket.remove(&ticket)?;
+        let undecided = stream.undecided_bytes();
+        desk.journal.park(Output::Decided(ticket, undecided));
+        stream.work
     }
 }

@@ -1,13 +1,13 @@
-//! Upkeep: sealing commits, carrying the living, trimming, drain.
+//! Upkeep: sealing commits, carrying, trimming, retention.
 //!
 //! Owns when a round of carrying begins and what the store may forget. Refuses to stop for any of
 //! it: each step does a bounded share.
 
-use backlane_store::Maintenance;
+use backlane_store::{Class, Maintenance};
 
 use crate::message::Output;
 
-use super::Shard;
+use super::desk::Desk;
 
 /// The living carried in a step of a round, at least.
 const CARRY_AT_LEAST: usize = 8;
@@ -27,7 +27,8 @@ pub(super) struct Upkeep {
     facts_in_step: usize,
     round_began: Option<u64>,
     audit_at_ms: u64,
-    permit_drift: u64,
+    /// How far the counts of running executions were from the live leases at the newest audit.
+    pub(super) permit_drift: u64,
 }
 
 impl Upkeep {
@@ -48,7 +49,7 @@ impl Upkeep {
     }
 }
 
-impl Shard {
+impl Desk {
     /// Hands the pending commit over if none is under way, and lets out what may leave.
     pub(super) fn seal(&mut self) {
         let mark = self.engine.requests_mut().mark();
@@ -57,7 +58,7 @@ impl Shard {
         self.journal.release(&mut self.out);
     }
 
-    /// Everything below a sequence is durable.
+    /// Everything below a sequence number is durable.
     pub(super) fn committed(&mut self, durable: u64) {
         let now_ms = self.now.wall_ms;
         if let Some(mark) = self.journal.committed(durable) {
@@ -65,58 +66,59 @@ impl Shard {
             requests.durable_up_to(mark);
             requests.expire(now_ms);
         }
-        self.records.evict(self.journal.durable());
+        self.cache.evict(self.journal.durable());
     }
 
     /// A bounded share of what keeps the log short.
     pub(super) fn maintain(&mut self) {
         let decided = std::mem::take(&mut self.upkeep.facts_in_step);
+        self.go_on_with_round(decided);
+        self.absorb();
+        self.upkeep.facts_in_step = 0;
+        if self.now.mono_ms >= self.upkeep.audit_at_ms {
+            self.upkeep.audit_at_ms = self.now.mono_ms + AUDIT_EVERY_MS;
+            self.audit();
+        }
+    }
+
+    fn go_on_with_round(&mut self, decided: usize) {
         let living = self.engine.state().slots().len() as u64;
         let enough = self.settings.round_after_facts + living;
         if self.upkeep.round_began.is_none() && self.upkeep.facts_since_round > enough {
             self.upkeep.round_began = Some(self.journal.next_sequence());
             self.engine.begin_round(self.now);
         }
-        if let Some(began) = self.upkeep.round_began
-            && decided > 0
-            && self
-                .engine
-                .carry((decided / FACTS_A_CARRY).max(CARRY_AT_LEAST), self.now)
-        {
+        let Some(began) = self.upkeep.round_began.filter(|_| decided > 0) else {
+            return;
+        };
+        let most = (decided / FACTS_A_CARRY).max(CARRY_AT_LEAST);
+        if self.engine.carry(most, self.now) {
             self.upkeep.round_began = None;
-            self.absorb_timers();
+            self.absorb();
             self.upkeep.facts_since_round = 0;
             self.forget(began);
         }
-        self.absorb_timers();
-        self.upkeep.facts_in_step = 0;
-        if self.now.mono_ms >= self.upkeep.audit_at_ms {
-            self.upkeep.audit_at_ms = self.now.mono_ms + AUDIT_EVERY_MS;
-            self.upkeep.permit_drift = self.engine.state().permit_drift();
-            self.forget(0);
-        }
     }
 
-    /// How far the counts of running executions were from the live leases at the newest audit.
-    #[must_use]
-    pub const fn permit_drift(&self) -> u64 {
-        self.upkeep.permit_drift
+    /// Compares permits with live leases, reports contradictions, and lets retention go on.
+    fn audit(&mut self) {
+        self.upkeep.permit_drift = self.engine.state().permit_drift();
+        let aside = self.engine.soft().all_set_aside();
+        let lines = aside.map(|(entity, why)| format!("{entity:?} is set aside: {why}"));
+        for line in lines.collect::<Vec<_>>() {
+            self.notice(line);
+        }
+        self.forget(0);
     }
 
     fn forget(&mut self, trim_below_sequence: u64) {
         let now_ms = self.now.wall_ms;
+        let before_ms = now_ms.saturating_sub(self.settings.retention_ms);
         self.journal.park(Output::Maintain(Maintenance {
             trim_below_sequence,
-            expire_finished_before_ms: now_ms.saturating_sub(self.settings.retention_ms),
-            drop_request_hours_below: backlane_engine::state::oldest_hour(now_ms),
+            expire: Some((Class::Execution, before_ms)),
+            drop_hours_below: backlane_engine::state::oldest_hour(now_ms),
             limit: FORGET_ROWS,
         }));
-    }
-
-    pub(super) fn drain(&mut self) {
-        self.draining = true;
-        self.finish_polls();
-        self.finish_waits();
-        self.drain_streams();
     }
 }

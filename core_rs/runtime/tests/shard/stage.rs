@@ -290,7 +290,14 @@ impl Stage {
         self.desk
             .shard
             .engine_mut()
-            .set_limit(tenant, callable, most, now);
+            .set_limit(
+                backlane_engine::fact::Actor::engine(),
+                tenant,
+                callable,
+                most,
+                now,
+            )
+            .expect("a limit can be set");
         self.desk.settle();
         Answer::default()
     }

@@ -4,10 +4,10 @@ use std::sync::mpsc::channel;
 use std::thread;
 use std::time::Duration;
 
-use backlane_runtime::{Clock, Method, Runtime, Settings, UnaryCall};
+use backlane_runtime::{Clock, CompletionKind, Method, Runtime, Settings, UnaryCall};
 use backlane_store::{
-    Bytes, Commit, FinishedRow, Frame, Headroom, Maintenance, MemoryDisk, MemoryStore, Reader,
-    RequestRow, Store, StoreError, Taken,
+    Commit, Damage, Family, Frame, Headroom, Key, Lookup, Maintenance, MemoryDisk, MemoryStore,
+    Part, Reader, Store, StoreError, Taken,
 };
 
 /// A store that writes well and whose lists cannot be read.
@@ -49,50 +49,77 @@ impl Store for Unreadable {
 struct BrokenReader(Box<dyn Reader>);
 
 impl Reader for BrokenReader {
-    fn payloads(&mut self, births: &[u64]) -> Result<Vec<Option<Bytes>>, StoreError> {
-        self.0.payloads(births)
-    }
-
-    fn finished(&mut self, births: &[u64]) -> Result<Vec<Option<FinishedRow>>, StoreError> {
-        self.0.finished(births)
-    }
-
-    fn list_finished(
+    fn get(
         &mut self,
+        family: &'static Family,
+        keys: &[Key],
+        part: Part,
+    ) -> Result<Vec<Lookup>, StoreError> {
+        self.0.get(family, keys, part)
+    }
+
+    fn of_number(
+        &mut self,
+        family: &'static Family,
+        number: u64,
+        from: u32,
+        limit: usize,
+    ) -> Result<Vec<(u32, Lookup)>, StoreError> {
+        self.0.of_number(family, number, from, limit)
+    }
+
+    fn list(
+        &mut self,
+        family: &'static Family,
         _: &str,
         _: Option<u8>,
         _: u64,
         _: usize,
-    ) -> Result<Vec<FinishedRow>, StoreError> {
-        Err(StoreError::Corrupt {
+    ) -> Result<Vec<u64>, StoreError> {
+        Err(StoreError::Damaged(Damage {
+            family: family.name,
+            key: "the index".into(),
             what: "a page that cannot be read".into(),
-        })
+        }))
     }
 
-    fn requests(
+    fn all(
         &mut self,
-        keys: &[[u8; 16]],
+        family: &'static Family,
+        after: Option<&Key>,
+        limit: usize,
+    ) -> Result<Vec<(Key, Lookup)>, StoreError> {
+        self.0.all(family, after, limit)
+    }
+
+    fn digests(
+        &mut self,
+        family: &'static Family,
+        digests: &[[u8; 16]],
         since_hour: u32,
-    ) -> Result<Vec<Option<RequestRow>>, StoreError> {
-        self.0.requests(keys, since_hour)
+    ) -> Result<Vec<Lookup>, StoreError> {
+        self.0.digests(family, digests, since_hour)
     }
 
-    fn request_keys(
+    fn digests_of_hour(
         &mut self,
+        family: &'static Family,
         hour: u32,
         after: u64,
         limit: usize,
     ) -> Result<(Vec<[u8; 16]>, Option<u64>), StoreError> {
-        self.0.request_keys(hour, after, limit)
+        self.0.digests_of_hour(family, hour, after, limit)
     }
 }
 
-#[test]
-fn a_failed_reader_is_told_and_the_threads_still_end() {
-    let store = Box::new(Unreadable(MemoryDisk::new().store()));
+fn started(store: Box<dyn Store>) -> Runtime {
     let clock = Clock::standing_at(1_800_000_000_000);
     let runtime = Runtime::start(store, "node", Settings::default(), Box::new(|| 7), clock);
-    let runtime = runtime.unwrap_or_else(|error| panic!("{error}"));
+    runtime.unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// Asks for a list and returns the first completion.
+fn list(runtime: &Runtime) -> CompletionKind {
     runtime.call(UnaryCall {
         ticket: runtime.ticket(),
         method: Method::List,
@@ -102,21 +129,95 @@ fn a_failed_reader_is_told_and_the_threads_still_end() {
         bytes: vec![0x0A, 1, b't'],
     });
     runtime.wake();
+    loop {
+        if let Some(completion) = runtime.drain().into_iter().next() {
+            return completion.kind;
+        }
+        thread::yield_now();
+    }
+}
 
-    let (ended, end) = channel();
+#[test]
+fn what_a_reader_cannot_read_is_one_answers_error_and_the_server_goes_on() {
+    let (told, answers) = channel();
     thread::spawn(move || {
+        let runtime = started(Box::new(Unreadable(MemoryDisk::new().store())));
+        let answers = [list(&runtime), list(&runtime)];
+        let failure = runtime.failure();
+        runtime.stop();
+        let _ = told.send((answers, failure));
+    });
+    let (answers, failure) = answers
+        .recv_timeout(Duration::from_secs(30))
+        .expect("both lists are answered, and every thread ends");
+    for answer in answers {
+        let CompletionKind::Error { code, message, .. } = answer else {
+            panic!("{answer:?}");
+        };
+        assert_eq!(15, code, "DATA_LOSS");
+        assert!(message.contains("a page that cannot be read"), "{message}");
+    }
+    assert_eq!(None, failure);
+}
+
+/// A store whose appends panic.
+struct Panicking(MemoryStore);
+
+impl Store for Panicking {
+    fn take(&mut self, shard: u16, node: &str) -> Result<Taken, StoreError> {
+        self.0.take(shard, node)
+    }
+
+    fn replay(
+        &mut self,
+        each: &mut dyn FnMut(Frame) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        self.0.replay(each)
+    }
+
+    fn append(&mut self, _: u64, _: &Commit) -> Result<(), StoreError> {
+        panic!("a defect of the store")
+    }
+
+    fn maintain(&mut self, epoch: u64, work: &Maintenance) -> Result<usize, StoreError> {
+        self.0.maintain(epoch, work)
+    }
+
+    fn idle(&mut self) -> Result<(), StoreError> {
+        self.0.idle()
+    }
+
+    fn headroom(&self) -> Result<Headroom, StoreError> {
+        self.0.headroom()
+    }
+
+    fn reader(&self) -> Result<Box<dyn Reader>, StoreError> {
+        self.0.reader()
+    }
+}
+
+#[test]
+fn a_panic_of_a_core_thread_is_a_failure_of_the_server() {
+    let (told, end) = channel();
+    thread::spawn(move || {
+        let runtime = started(Box::new(Panicking(MemoryDisk::new().store())));
+        runtime.call(UnaryCall {
+            ticket: runtime.ticket(),
+            method: Method::Enqueue,
+            principal: std::sync::Arc::default(),
+            timeout_ms: None,
+            // An EnqueueRequest of tenant "t" and callable "f".
+            bytes: vec![0x0A, 1, b't', 0x12, 1, b'f'],
+        });
+        runtime.wake();
         while runtime.failure().is_none() {
             thread::yield_now();
         }
         let why = runtime.failure();
         runtime.stop();
-        let _ = ended.send(why);
+        let _ = told.send(why);
     });
     let why = end.recv_timeout(Duration::from_secs(30)).ok().flatten();
-
-    let named = why.is_some_and(|why| why.contains("a page that cannot be read"));
-    assert!(
-        named,
-        "the failure names what cannot be read, and every thread ended"
-    );
+    let expected = "the writer thread of the core panicked";
+    assert_eq!(Some(expected.to_owned()), why);
 }

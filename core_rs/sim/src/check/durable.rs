@@ -1,7 +1,7 @@
 //! After a crash: every acknowledged execution is there, to the byte.
 
-use backlane_store::Reader;
-use backlane_wire::{Ending, Standing, View, record};
+use backlane_store::{ENDING, Family, Key, Lookup, PAYLOAD, Part, Reader, Stored};
+use backlane_wire::{Parts, Standing, View, record, row};
 use prost::Message as _;
 
 use crate::api::v1;
@@ -47,32 +47,45 @@ fn shown(
     reader: &mut dyn Reader,
     birth: u64,
 ) -> Result<Option<v1::BackgroundExecution>, Violation> {
-    let payload = reader
-        .payloads(&[birth])
-        .map_err(|error| broken(EXISTS, error))?;
-    let finished = reader
-        .finished(&[birth])
-        .map_err(|error| broken(EXISTS, error))?;
-    let Some(payload) = payload.into_iter().next().flatten() else {
+    let Some(payload) = whole(reader, &PAYLOAD, birth)? else {
         return Ok(None);
     };
-    let shard = log.durable().shard();
-    let encoded = if let Some(living) = log.durable().living(birth) {
-        record(
-            birth,
-            shard,
-            &payload,
-            Standing::Living(&living),
-            View::Full,
-        )
-    } else {
-        let Some(row) = finished.into_iter().next().flatten() else {
-            return Ok(None);
-        };
-        let ending = Ending::decode(&row.ending).map_err(|error| broken(EXISTS, error))?;
-        record(birth, shard, &payload, Standing::Ended(&ending), View::Full)
+    let living = log.durable().living(birth);
+    let ending = match living {
+        Some(_) => None,
+        None => whole(reader, &ENDING, birth)?,
     };
-    let encoded = encoded.map_err(|error| broken(EXISTS, error))?;
+    let ending = ending.map(|stored| {
+        let tenant = stored.listing.as_ref().map(|listing| &*listing.tenant);
+        row::ending::read(birth, tenant.unwrap_or_default(), &stored.head, stored.body)
+    });
+    let ending = ending.transpose().map_err(|error| broken(EXISTS, error))?;
+    let standing = match (&living, &ending) {
+        (Some(living), _) => Standing::Living(living),
+        (None, Some(ending)) => Standing::Ended(ending),
+        (None, None) => return Ok(None),
+    };
+    let parts = Parts {
+        birth,
+        head: &payload.head,
+        body: payload.body.as_deref(),
+        standing,
+        last_error: None,
+    };
+    let encoded = record(&parts, View::Full).map_err(|error| broken(EXISTS, error))?;
     let shown = v1::BackgroundExecution::decode(&*encoded);
     shown.map(Some).map_err(|error| broken(EXISTS, error))
+}
+
+fn whole(
+    reader: &mut dyn Reader,
+    family: &'static Family,
+    birth: u64,
+) -> Result<Option<Stored>, Violation> {
+    let read = reader.get(family, &[Key::Number(birth)], Part::Whole);
+    match read.map_err(|error| broken(EXISTS, error))?.pop() {
+        Some(Lookup::Found(stored)) => Ok(Some(stored)),
+        Some(Lookup::Damaged(damage)) => Err(broken(EXISTS, damage)),
+        Some(Lookup::Absent) | None => Ok(None),
+    }
 }

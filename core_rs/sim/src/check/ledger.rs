@@ -247,10 +247,13 @@ impl Ledger {
 
     fn completed(&mut self, id: &str, token: Option<LeaseToken>) -> Checked {
         let seen = self.seen.entry(id.to_owned()).or_default();
-        let before = seen.completed_by.replace(token.unwrap_or(LeaseToken {
+        let unreadable = LeaseToken {
+            shard: 0,
             epoch: 0,
             counter: 0,
-        }));
+            random: 0,
+        };
+        let before = seen.completed_by.replace(token.unwrap_or(unreadable));
         must(before.is_none() || before == token, ONCE, || {
             format!("{id}: {before:?}, then {token:?}")
         })

@@ -7,14 +7,17 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use backlane_engine::command::OfferSpec;
-use backlane_engine::fact::{Fact, FactKind, Living, OutcomeKind, RequeueCause};
+use backlane_engine::fact::{
+    ExecutionChange, ExecutionFact, Fact, Living, OutcomeKind, RequeueCause,
+};
 use backlane_engine::rules::id::{Birth, LeaseToken};
 use backlane_engine::rules::status::{Phase, Status};
 use backlane_engine::state::State;
 use backlane_store::{Commit, Store, StoreError};
 use backlane_wire::{DecodeError, decode_facts};
 
-use super::moves::{birth_of, check_end, check_move};
+use super::moves::check_move;
+use super::rows::rows_fit;
 use super::{Checked, Violation, better_one, broken, must, same_state};
 
 const ACKNOWLEDGED: &str = "nothing acknowledged is ever lost";
@@ -131,7 +134,7 @@ impl LogCheck {
         must(facts.len() == commit.count as usize, FOLD, || {
             format!("{} facts", facts.len())
         })?;
-        Self::rows_fit(commit, &facts)?;
+        rows_fit(commit, &facts)?;
         for fact in &facts {
             self.follow(fact)?;
             self.next_emitted += 1;
@@ -139,26 +142,6 @@ impl LogCheck {
         self.most_living = self.most_living.max(self.emitted.slots().len());
         self.under_way.push_back(facts);
         Ok(())
-    }
-
-    /// What is born comes with what it was made with, and what ends with how.
-    fn rows_fit(commit: &Commit, facts: &[Fact]) -> Checked {
-        let (mut born, mut ended) = (Vec::new(), Vec::new());
-        for fact in facts {
-            match &fact.kind {
-                FactKind::Enqueued(living) => born.push(living.id.birth),
-                FactKind::Ended(one) => ended.push(one.birth),
-                _ => {}
-            }
-        }
-        let payloads: Vec<_> = commit.payloads.iter().map(|(birth, _)| *birth).collect();
-        must(born == payloads, ACKNOWLEDGED, || {
-            format!("{born:?} came with {payloads:?}")
-        })?;
-        let finished: Vec<_> = commit.finished.iter().map(|row| row.birth).collect();
-        must(ended == finished, ACKNOWLEDGED, || {
-            format!("{ended:?} came with {finished:?}")
-        })
     }
 
     /// The store took everything below a sequence.
@@ -216,39 +199,42 @@ impl LogCheck {
         must(fact.at_ms >= self.emitted.last_at_ms(), LEGAL, || {
             format!("time went back: {fact:?}")
         })?;
-        let birth = birth_of(&fact.kind);
-        let over = birth.and_then(|birth| self.ended.get(&birth));
+        let change = fact.kind.as_execution();
+        let over = change.and_then(|change| self.ended.get(&change.birth));
         must(over.is_none(), TERMINAL, || format!("{fact:?}"))?;
-        self.may_follow(fact)?;
-        let before = birth.and_then(|birth| self.emitted.living(birth));
-        let last = self
-            .emitted
+        if let Some(change) = change {
+            self.may_follow(change, fact.at_ms)?;
+        }
+        let before = change.and_then(|change| self.emitted.living(change.birth));
+        self.emitted
             .apply(fact)
             .map_err(|error| broken(FOLD, error))?;
-        if let Some(birth) = birth {
-            let after = self.emitted.living(birth);
-            check_move(&fact.kind, before.as_ref(), after.as_ref())?;
-        }
+        let Some(change) = change else {
+            return Ok(());
+        };
+        let after = self.emitted.living(change.birth);
+        check_move(&change.change, before.as_ref(), after.as_ref())?;
         let at = At {
             sequence: self.next_emitted,
             at_ms: fact.at_ms,
         };
-        self.remember(&fact.kind, at, before.as_ref());
-        match (&fact.kind, last) {
-            (FactKind::Ended(ended), Some(last)) => check_end(ended, &last, fact.at_ms),
-            _ => Ok(()),
-        }
+        self.remember(change, at, before.as_ref());
+        Ok(())
     }
 
-    fn may_follow(&mut self, fact: &Fact) -> Checked {
-        match &fact.kind {
-            FactKind::Enqueued(living) => self.may_be_born(living),
-            FactKind::Leased { birth, holding, .. } => {
-                let before = self.tokens.insert(holding.token, *birth);
+    fn may_follow(&mut self, fact: &ExecutionFact, at_ms: u64) -> Checked {
+        match &fact.change {
+            ExecutionChange::Enqueued(living) => self.may_be_born(living),
+            ExecutionChange::Leased { holding, .. } => {
+                let before = self.tokens.insert(holding.token, fact.birth);
                 must(before.is_none(), TOKENS, || format!("{:?}", holding.token))?;
-                self.may_be_leased(*birth, &holding.worker, fact.at_ms)
+                self.may_be_leased(fact.birth, &holding.worker, at_ms)
             }
-            _ => Ok(()),
+            ExecutionChange::Carried(_)
+            | ExecutionChange::Due
+            | ExecutionChange::Requeued { .. }
+            | ExecutionChange::CancelRequested { .. }
+            | ExecutionChange::Ended(_) => Ok(()),
         }
     }
 
@@ -314,21 +300,25 @@ impl LogCheck {
             .is_some_and(|released| at_ms <= released + PAUSE_MS || self.jumped_at_ms >= *released)
     }
 
-    fn remember(&mut self, kind: &FactKind, at: At, before: Option<&Living>) {
+    fn remember(&mut self, fact: &ExecutionFact, at: At, before: Option<&Living>) {
         let holding = before.and_then(|before| before.progress.holding.as_ref());
-        let outcome = match kind {
-            FactKind::Ended(ended) => {
-                self.ended.insert(ended.birth, (at, ended.status));
+        let outcome = match &fact.change {
+            ExecutionChange::Ended(ended) => {
+                self.ended.insert(fact.birth, (at, ended.status));
                 ended.outcome
             }
-            FactKind::Requeued { birth, cause, .. } => {
+            ExecutionChange::Requeued { cause, .. } => {
                 if let (RequeueCause::Released, Some(holding)) = (cause, holding) {
-                    self.released
-                        .insert((*birth, holding.worker.clone()), at.at_ms);
+                    let released = (fact.birth, holding.worker.clone());
+                    self.released.insert(released, at.at_ms);
                 }
                 cause.outcome()
             }
-            _ => None,
+            ExecutionChange::Enqueued(_)
+            | ExecutionChange::Carried(_)
+            | ExecutionChange::Due
+            | ExecutionChange::Leased { .. }
+            | ExecutionChange::CancelRequested { .. } => None,
         };
         if let (Some(kind), Some(holding)) = (outcome, holding) {
             self.reported.insert(holding.token, (at, kind));

@@ -36,11 +36,8 @@ pub fn same_state(expected: &State, actual: &State) -> Checked {
         &actual.last_at_ms(),
     )?;
     same("the leases", expected.holdings(), actual.holdings())?;
-    same(
-        "the first timer",
-        &expected.first_timer(),
-        &actual.first_timer(),
-    )?;
+    let timers = |state: &State| state.timers().collect::<Vec<_>>();
+    same("the timers", &timers(expected), &timers(actual))?;
     same("the limits", &limits(expected), &limits(actual))
 }
 
@@ -51,11 +48,8 @@ fn same<T: PartialEq + std::fmt::Debug>(what: &str, expected: &T, actual: &T) ->
 }
 
 fn limits(state: &State) -> Vec<String> {
-    let mut limits: Vec<_> = state
-        .limits_set()
-        .iter()
-        .map(|limit| format!("{limit:?}"))
-        .collect();
+    let limits = state.limits_after(None);
+    let mut limits: Vec<_> = limits.map(|(_, limit)| format!("{limit:?}")).collect();
     limits.sort();
     limits
 }

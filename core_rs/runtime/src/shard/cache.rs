@@ -1,0 +1,131 @@
+//! The cache: rows kept in memory.
+//!
+//! Owns the choice of rows that stay. Refuses to read rows: what is missing is read from the
+//! store. A row that is not durable yet never leaves the cache, so every row is here or in the
+//! store.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use backlane_store::{Change, Family, Key, Put, Row, Stored};
+
+/// What an entry costs besides its bytes: reference counts, a map entry, a place in the order.
+const ENTRY_BYTES: usize = 128;
+
+/// The rows in memory, of all families.
+#[derive(Debug, Default)]
+pub(super) struct Cache {
+    rows: BTreeMap<(u16, Key), Stored>,
+    // In order of their facts' sequence numbers.
+    order: VecDeque<(u64, (u16, Key))>,
+    bytes: usize,
+    most_bytes: usize,
+}
+
+impl Cache {
+    pub(super) fn new(most_bytes: usize) -> Self {
+        Self {
+            most_bytes,
+            ..Self::default()
+        }
+    }
+
+    /// A row that is written, or removed, with the fact of that sequence number.
+    pub(super) fn follow(&mut self, row: &Row, sequence: u64) {
+        let key = (row.family.number, row.key.clone());
+        match &row.change {
+            Change::Delete => self.remove(&key),
+            Change::Put(put) => {
+                self.remove(&key);
+                let stored = stored(put);
+                self.bytes += size(&stored);
+                self.order.push_back((sequence, key.clone()));
+                self.rows.insert(key, stored);
+            }
+        }
+    }
+
+    pub(super) fn get(&self, family: &'static Family, key: Key) -> Option<&Stored> {
+        self.rows.get(&(family.number, key))
+    }
+
+    /// Lets the oldest durable rows go, down to the size allowed.
+    pub(super) fn evict(&mut self, durable: u64) {
+        while self.bytes > self.most_bytes {
+            let oldest = self
+                .order
+                .front()
+                .filter(|(sequence, _)| *sequence < durable);
+            let Some((_, key)) = oldest.cloned() else {
+                break;
+            };
+            self.order.pop_front();
+            self.remove(&key);
+        }
+    }
+
+    fn remove(&mut self, key: &(u16, Key)) {
+        if let Some(stored) = self.rows.remove(key) {
+            self.bytes -= size(&stored);
+        }
+    }
+}
+
+fn stored(put: &Put) -> Stored {
+    Stored {
+        version: put.version,
+        listing: put.listing.clone(),
+        head: put.head.clone(),
+        body: put.body.clone(),
+    }
+}
+
+fn size(stored: &Stored) -> usize {
+    let body = stored.body.as_ref().map_or(0, |body| body.len());
+    stored.head.len() + body + ENTRY_BYTES
+}
+
+#[cfg(test)]
+mod tests {
+    use backlane_store::{Bytes, PAYLOAD};
+
+    use super::*;
+
+    fn payload(birth: u64) -> Row {
+        let head = Bytes::from([0; 8]);
+        Row {
+            family: &PAYLOAD,
+            key: Key::Number(birth),
+            change: Change::Put(Put {
+                head,
+                ..Put::default()
+            }),
+        }
+    }
+
+    fn kept(cache: &Cache, births: std::ops::RangeInclusive<u64>) -> Vec<u64> {
+        let is_kept = |birth: &u64| cache.get(&PAYLOAD, Key::Number(*birth)).is_some();
+        births.filter(is_kept).collect()
+    }
+
+    #[test]
+    fn the_oldest_rows_go_but_none_that_is_not_durable() {
+        let mut cache = Cache::new(0);
+        for birth in 1..=3 {
+            cache.follow(&payload(birth), birth);
+        }
+        cache.evict(3);
+        assert_eq!(vec![3], kept(&cache, 1..=3));
+    }
+
+    #[test]
+    fn a_removed_row_is_gone_and_costs_nothing() {
+        let mut cache = Cache::new(0);
+        cache.follow(&payload(1), 1);
+        let removed = Row {
+            change: Change::Delete,
+            ..payload(1)
+        };
+        cache.follow(&removed, 2);
+        assert_eq!((Vec::<u64>::new(), 0), (kept(&cache, 1..=1), cache.bytes));
+    }
+}

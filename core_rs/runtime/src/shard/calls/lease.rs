@@ -1,0 +1,86 @@
+//! Lease: unary calls that take executions.
+//!
+//! Owns their long polls, and the return of leases whose reply never left. Refuses to choose
+//! executions: `dispatch` asks the engine.
+
+use backlane_engine::command::{Known, Taker};
+use backlane_wire::{ApiError, Lease, decode_lease, reply};
+
+use crate::message::Ticket;
+use crate::shard::desk::Desk;
+use crate::shard::room::{Caller, Job, Room};
+use crate::shard::takers::LeaseWaiting;
+
+/// `Lease`.
+pub(crate) fn lease(
+    desk: &mut Desk,
+    caller: Caller,
+    bytes: &[u8],
+) -> Result<Box<dyn Job>, ApiError> {
+    let lease = desk.with_context(&caller.principal, |context| decode_lease(bytes, context))?;
+    Ok(Box::new(Leasing { caller, lease }))
+}
+
+struct Leasing {
+    caller: Caller,
+    lease: Lease,
+}
+
+impl Job for Leasing {
+    fn decide(self: Box<Self>, room: &mut Room, _known: &Known) {
+        let Leasing { caller, lease } = *self;
+        let desk = &mut room.desk;
+        if desk.draining {
+            return desk.reply(caller.ticket, reply::lease_response(&[]));
+        }
+        let wait_ms = lease.wait_ms.min(caller.timeout_ms.unwrap_or(u64::MAX));
+        let taker = Taker {
+            worker: lease.worker,
+            offer: desk.engine.acquire_offer(lease.offer),
+            duration_ms: lease.duration_ms,
+            principal: caller.principal.name.clone(),
+            stream: None,
+        };
+        let waiting = LeaseWaiting {
+            taker,
+            max: lease.max,
+            until_ms: desk.now.mono_ms.saturating_add(wait_ms),
+        };
+        room.takers.insert(caller.ticket, waiting);
+    }
+}
+
+/// The reply of a unary lease never left: its executions are queued again at their place.
+pub(crate) fn take_back(room: &mut Room, ticket: Ticket) {
+    if let Some(waiting) = room.takers.remove(ticket) {
+        room.desk.engine.release_offer(waiting.taker.offer);
+    }
+    for held in room.takers.given.remove(&ticket).unwrap_or_default() {
+        room.desk.engine.undeliver(&held, room.desk.now);
+    }
+    room.desk.absorb();
+}
+
+/// Answers the long polls that ran out.
+pub(crate) fn finish_due(room: &mut Room) {
+    while let Some((until_ms, ticket)) = room.takers.first_expiry() {
+        if until_ms > room.desk.now.mono_ms {
+            break;
+        }
+        finish(room, ticket);
+    }
+}
+
+/// Answers every long poll: the server is about to stop.
+pub(crate) fn finish_all(room: &mut Room) {
+    for ticket in room.takers.calls.keys().copied().collect::<Vec<_>>() {
+        finish(room, ticket);
+    }
+}
+
+fn finish(room: &mut Room, ticket: Ticket) {
+    if let Some(waiting) = room.takers.remove(ticket) {
+        room.desk.engine.release_offer(waiting.taker.offer);
+        room.desk.reply(ticket, reply::lease_response(&[]));
+    }
+}

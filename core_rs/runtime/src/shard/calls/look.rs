@@ -1,0 +1,261 @@
+//! Looking: calls that change nothing.
+//!
+//! Owns their pages and their answers. Refuses to decide anything.
+
+use backlane_engine::command::{Known, Needs, Read};
+use backlane_engine::error::Refusal;
+use backlane_engine::reply::Counts;
+use backlane_engine::rules::access::VisibleTenant;
+use backlane_engine::rules::id::{Birth, ExecutionId};
+use backlane_engine::rules::status::Status;
+use backlane_wire::{
+    ApiError, Get, List, Peek, View, decode_get, decode_list, decode_peek, decode_queue_stats,
+    page_token, reply,
+};
+
+use crate::message::{ListQuery, Ticket};
+use crate::shard::desk::Desk;
+use crate::shard::room::{Caller, Job, Room};
+use crate::shard::show::{self, Fetch, MAX_REPLY_BYTES, Shown};
+
+/// Executions that a page of unfinished ones looks at. A page may be shorter and have a next one.
+const PAGE_LOOKS: usize = 100_000;
+
+/// `Get`.
+pub(crate) fn get(desk: &mut Desk, caller: Caller, bytes: &[u8]) -> Result<Box<dyn Job>, ApiError> {
+    let get = desk.with_context(&caller.principal, |context| decode_get(bytes, context))?;
+    let ticket = caller.ticket;
+    Ok(Box::new(Getting { ticket, get }))
+}
+
+struct Getting {
+    ticket: Ticket,
+    get: Get,
+}
+
+impl Job for Getting {
+    fn needs(&self, desk: &Desk, known: &Known) -> Needs {
+        desk.engine.needs_for([&self.get.named.id], known)
+    }
+
+    fn decide(self: Box<Self>, room: &mut Room, known: &Known) {
+        let (ticket, Get { named, view }) = (self.ticket, self.get);
+        match find(&room.desk, &named.tenant, &named.id, known) {
+            Ok(birth) => show::one(room, ticket, birth, view, reply::get_response),
+            Err(error) => room.desk.refuse(ticket, &error),
+        }
+    }
+}
+
+/// The birth number of a tenant's execution, finished or not.
+pub(super) fn find(
+    desk: &Desk,
+    tenant: &VisibleTenant,
+    id: &ExecutionId,
+    known: &Known,
+) -> Result<Birth, ApiError> {
+    let not_found = || Refusal::ExecutionNotFound {
+        execution_id: id.to_string(),
+        tenant: tenant.to_string(),
+    };
+    if desk.engine.state().find(tenant, id).is_some() {
+        return Ok(id.birth);
+    }
+    match known.finished.get(&id.birth) {
+        Some(Read::Found(done)) if done.id == *id && *done.tenant == **tenant => Ok(id.birth),
+        Some(Read::Damaged(what)) => Err(show::damaged(&id.to_string(), what)),
+        Some(Read::Found(_) | Read::Absent) | None => Err(not_found().into()),
+    }
+}
+
+/// `List`.
+pub(crate) fn list(
+    desk: &mut Desk,
+    caller: Caller,
+    bytes: &[u8],
+) -> Result<Box<dyn Job>, ApiError> {
+    let list = desk.with_context(&caller.principal, |context| decode_list(bytes, context))?;
+    let ticket = caller.ticket;
+    Ok(Box::new(Listing { ticket, list }))
+}
+
+struct Listing {
+    ticket: Ticket,
+    list: List,
+}
+
+impl Job for Listing {
+    fn decide(self: Box<Self>, room: &mut Room, _known: &Known) {
+        let (ticket, list) = (self.ticket, self.list);
+        let before = list
+            .before
+            .unwrap_or_else(|| room.desk.engine.state().next_birth());
+        let (living, looked_to) = living_page(&room.desk, &list, before);
+        let shown = living
+            .into_iter()
+            .map(|birth| Shown::now(&room.desk, birth));
+        let wanted = list.status.is_none_or(Status::is_finished);
+        let fetch = Fetch {
+            shown: shown.collect(),
+            view: list.view,
+            // The store shows executions that just ended only once that is durable.
+            list: wanted.then(|| ListQuery {
+                tenant: (*list.tenant).into(),
+                status: list.status,
+                before,
+                limit: list.page_size,
+                part: show::part_of(list.view),
+            }),
+        };
+        show::fetch(room, fetch, move |room, shown| match shown {
+            Ok(shown) => send_page(room, ticket, shown, &list, looked_to),
+            Err(error) => room.desk.refuse(ticket, &error),
+        });
+    }
+}
+
+/// A tenant's unfinished executions, newest first, and how far back the look went where it stopped
+/// early.
+fn living_page(desk: &Desk, list: &List, before: Birth) -> (Vec<Birth>, Option<Birth>) {
+    let state = desk.engine.state();
+    let Some(key) = state.tenants().by_name(&list.tenant) else {
+        return (Vec::new(), None);
+    };
+    let mut page = Vec::new();
+    let living = state.tenants().tenant(key).living.range(..before).rev();
+    for (looks, birth) in living.enumerate() {
+        if page.len() == list.page_size {
+            break;
+        }
+        if looks == PAGE_LOOKS {
+            return (page, Some(*birth));
+        }
+        let stands = state.slot(*birth).map(|slot| slot.phase.status());
+        if list.status.is_none() || stands == list.status {
+            page.push(*birth);
+        }
+    }
+    (page, None)
+}
+
+fn send_page(
+    room: &mut Room,
+    ticket: Ticket,
+    mut shown: Vec<Shown>,
+    list: &List,
+    looked_to: Option<Birth>,
+) {
+    shown.sort_unstable_by_key(|shown| std::cmp::Reverse(shown.birth));
+    let (mut total, mut records, mut last) = (0, Vec::new(), None);
+    // Beyond the place where the look stopped, finished executions could hide unfinished ones.
+    let seen = |shown: &&Shown| looked_to.is_none_or(|to| shown.birth > to);
+    for one in shown.iter().filter(seen).take(list.page_size) {
+        let Some(record) = listed(&mut room.desk, one, list.view) else {
+            continue;
+        };
+        total += record.len() + 8;
+        if total > MAX_REPLY_BYTES && !records.is_empty() {
+            break;
+        }
+        last = Some(one.birth);
+        records.push(record);
+    }
+    let shown_last = shown.last().map(|shown| shown.birth);
+    // A full page, or one that was cut early, may have a next one; an empty next page is harmless.
+    let more = shown.len() >= list.page_size || last != shown_last;
+    let last = last.filter(|_| more).or(looked_to.map(|to| to + 1));
+    let next = last.map(|last| page_token(&list.tenant, list.status, last));
+    let bytes = reply::list_response(&records, next.as_deref());
+    room.desk.reply(ticket, bytes);
+}
+
+/// The record of an execution on a page. One that is damaged is shown by its id and status as far
+/// as they can be read, and logged.
+fn listed(desk: &mut Desk, shown: &Shown, view: View) -> Option<Vec<u8>> {
+    match shown.encode(desk, view) {
+        Ok(record) => Some(record),
+        Err(show::Unshown::Removed) => None,
+        Err(show::Unshown::Damaged(what)) => {
+            desk.notice(format!("execution number {}: {what}", shown.birth));
+            shown.brief_of_damaged()
+        }
+    }
+}
+
+/// `Peek`.
+pub(crate) fn peek(
+    desk: &mut Desk,
+    caller: Caller,
+    bytes: &[u8],
+) -> Result<Box<dyn Job>, ApiError> {
+    let peek = desk.with_context(&caller.principal, |context| decode_peek(bytes, context))?;
+    let ticket = caller.ticket;
+    Ok(Box::new(Peeking { ticket, peek }))
+}
+
+struct Peeking {
+    ticket: Ticket,
+    peek: Peek,
+}
+
+impl Job for Peeking {
+    fn decide(self: Box<Self>, room: &mut Room, _known: &Known) {
+        let (ticket, desk) = (self.ticket, &room.desk);
+        let Peek {
+            tenant,
+            limit,
+            offer,
+        } = &self.peek;
+        let births = desk.engine.peek(tenant, offer, *limit, desk.now);
+        let shown = births.into_iter().map(|birth| Shown::now(desk, birth));
+        let fetch = Fetch {
+            shown: shown.collect(),
+            view: View::Basic,
+            list: None,
+        };
+        show::fetch(room, fetch, move |room, shown| match shown {
+            Ok(shown) => {
+                let records = show::capped(&mut room.desk, &shown, View::Basic);
+                let records: Vec<_> = records.into_iter().flatten().collect();
+                room.desk.reply(ticket, reply::peek_response(&records));
+            }
+            Err(error) => room.desk.refuse(ticket, &error),
+        });
+    }
+}
+
+/// `GetQueueStats`.
+pub(crate) fn queue_stats(
+    desk: &mut Desk,
+    caller: Caller,
+    bytes: &[u8],
+) -> Result<Box<dyn Job>, ApiError> {
+    let tenant = desk.with_context(&caller.principal, |context| {
+        decode_queue_stats(bytes, context)
+    })?;
+    let ticket = caller.ticket;
+    Ok(Box::new(Counting { ticket, tenant }))
+}
+
+struct Counting {
+    ticket: Ticket,
+    tenant: VisibleTenant,
+}
+
+impl Job for Counting {
+    fn decide(self: Box<Self>, room: &mut Room, _known: &Known) {
+        let state = room.desk.engine.state();
+        let tenants = state.tenants();
+        let (mut counts, mut oldest, mut callables) = (Counts::default(), None, Vec::new());
+        if let Some(key) = tenants.by_name(&self.tenant) {
+            counts = state.counts(key);
+            oldest = state.oldest_queued_at_ms(key);
+            let queues = tenants.queues_of(key).map(|queue| tenants.queue(queue));
+            callables.extend(queues.map(|queue| (queue.callable.clone(), queue.counts())));
+            callables.retain(|(_, counts)| *counts != Counts::default());
+        }
+        callables.truncate(room.desk.settings.limits.max_page);
+        let bytes = reply::queue_stats_response(counts, oldest, &callables);
+        room.desk.reply(self.ticket, bytes);
+    }
+}

@@ -1,0 +1,173 @@
+//! Renew, Complete, Fail and Release: what holders say of their leases, over calls and streams.
+//!
+//! Owns their outcomes, one for each item. Refuses to judge a token: the engine does.
+
+use std::sync::Arc;
+
+use backlane_engine::command::{Held, Known, Needs};
+use backlane_engine::decide::Speaker;
+use backlane_engine::reply::Settled;
+use backlane_engine::rules::access::Principal;
+use backlane_engine::rules::id::ExecutionId;
+use backlane_wire::{
+    ApiError, Context, Renew, Reports, decode_complete, decode_fail, decode_release, decode_renew,
+    reply,
+};
+
+use crate::message::Ticket;
+use crate::shard::desk::Desk;
+use crate::shard::room::{Caller, Job, Room};
+
+/// The outcome of one item.
+type Outcome = Result<(ExecutionId, Settled), ApiError>;
+
+/// `RenewLeases`.
+pub(crate) fn renew(
+    desk: &mut Desk,
+    caller: Caller,
+    bytes: &[u8],
+) -> Result<Box<dyn Job>, ApiError> {
+    let renew = desk.with_context(&caller.principal, |context| decode_renew(bytes, context))?;
+    Ok(Box::new(Renewing { caller, renew }))
+}
+
+/// `Complete`.
+pub(crate) fn complete(
+    desk: &mut Desk,
+    caller: Caller,
+    bytes: &[u8],
+) -> Result<Box<dyn Job>, ApiError> {
+    unary(desk, caller, |context| decode_complete(bytes, context))
+}
+
+/// `Fail`.
+pub(crate) fn fail(
+    desk: &mut Desk,
+    caller: Caller,
+    bytes: &[u8],
+) -> Result<Box<dyn Job>, ApiError> {
+    unary(desk, caller, |context| decode_fail(bytes, context))
+}
+
+/// `Release`.
+pub(crate) fn release(
+    desk: &mut Desk,
+    caller: Caller,
+    bytes: &[u8],
+) -> Result<Box<dyn Job>, ApiError> {
+    unary(desk, caller, |context| decode_release(bytes, context))
+}
+
+fn unary(
+    desk: &mut Desk,
+    caller: Caller,
+    decode: impl FnOnce(&mut Context<'_>) -> Result<Reports, ApiError>,
+) -> Result<Box<dyn Job>, ApiError> {
+    let reports = desk.with_context(&caller.principal, decode)?;
+    Ok(reported(
+        caller.ticket,
+        caller.principal,
+        reports,
+        Door::Call,
+    ))
+}
+
+/// Reports that came on a `Work` stream.
+pub(crate) fn on_stream(
+    ticket: Ticket,
+    principal: Arc<Principal>,
+    reports: Reports,
+) -> Box<dyn Job> {
+    reported(ticket, principal, reports, Door::Stream)
+}
+
+fn reported(
+    ticket: Ticket,
+    principal: Arc<Principal>,
+    reports: Reports,
+    door: Door,
+) -> Box<dyn Job> {
+    Box::new(Reported {
+        ticket,
+        principal,
+        reports,
+        door,
+    })
+}
+
+struct Renewing {
+    caller: Caller,
+    renew: Renew,
+}
+
+impl Job for Renewing {
+    fn needs(&self, desk: &Desk, known: &Known) -> Needs {
+        let items = self.renew.items.iter().flatten();
+        desk.engine.needs_for(items.map(|held| &held.id), known)
+    }
+
+    fn decide(self: Box<Self>, room: &mut Room, known: &Known) {
+        let (desk, duration_ms) = (&mut room.desk, self.renew.duration_ms);
+        let principal = &self.caller.principal;
+        let renew = |item: &Result<Held, ApiError>| -> Outcome {
+            let held = item.as_ref().map_err(Clone::clone)?;
+            let speaker = Speaker { principal, known };
+            let settled = desk
+                .engine
+                .renew(held, duration_ms, None, speaker, desk.now);
+            Ok((held.id, settled?))
+        };
+        let outcomes: Vec<_> = self.renew.items.iter().map(renew).collect();
+        desk.absorb();
+        desk.reply(self.caller.ticket, reply::outcomes_response(&outcomes));
+    }
+}
+
+/// The way that outcomes go.
+enum Door {
+    /// A unary reply.
+    Call,
+    /// A message down a `Work` stream.
+    Stream,
+}
+
+struct Reported {
+    ticket: Ticket,
+    principal: Arc<Principal>,
+    reports: Reports,
+    door: Door,
+}
+
+impl Job for Reported {
+    fn needs(&self, desk: &Desk, known: &Known) -> Needs {
+        let items = self.reports.iter().flatten();
+        desk.engine
+            .needs_for(items.map(|(held, _)| &held.id), known)
+    }
+
+    fn decide(self: Box<Self>, room: &mut Room, known: &Known) {
+        let desk = &mut room.desk;
+        let outcomes = settle(desk, &self.principal, self.reports, known);
+        match self.door {
+            Door::Call => desk.reply(self.ticket, reply::outcomes_response(&outcomes)),
+            Door::Stream => {
+                let bytes = reply::work_outcomes(&outcomes);
+                room.streams.send(desk, self.ticket, bytes);
+                room.streams.decided(desk, self.ticket);
+            }
+        }
+    }
+}
+
+/// Settles items one by one: each succeeds or fails by itself.
+fn settle(desk: &mut Desk, principal: &Principal, reports: Reports, known: &Known) -> Vec<Outcome> {
+    let outcomes = reports.into_iter().map(|item| {
+        let (held, report) = item?;
+        let speaker = Speaker { principal, known };
+        let settled = desk.engine.report(&held, &report, speaker, desk.now)?;
+        Ok((held.id, settled))
+    });
+    let outcomes = outcomes.collect();
+    desk.absorb();
+    outcomes
+}

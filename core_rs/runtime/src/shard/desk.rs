@@ -1,0 +1,95 @@
+//! The desk: one engine, the commit that is being filled, and the rows in memory.
+//!
+//! Owns the way of a decision into the pending commit, and of a completion to the outbox once the
+//! commit is durable. Refuses to know any call, and who waits for what.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use backlane_engine::Engine;
+use backlane_engine::command::Held;
+use backlane_engine::reply::Granted;
+use backlane_engine::rules::access::Principal;
+use backlane_engine::rules::id::Birth;
+use backlane_engine::time::Now;
+use backlane_wire::{ApiError, Context};
+
+use crate::message::{Completion, CompletionKind, Output, Ticket};
+
+use super::cache::Cache;
+use super::journal::Journal;
+use super::settings::{Random, Settings};
+use super::upkeep::Upkeep;
+
+/// Lines about damaged rows that are logged; the lines after them repeat nothing new.
+const MOST_NOTICES: usize = 1_000;
+
+/// One engine and everything around its decisions.
+pub(super) struct Desk {
+    pub(super) engine: Engine,
+    pub(super) journal: Journal,
+    pub(super) cache: Cache,
+    pub(super) settings: Settings,
+    pub(super) upkeep: Upkeep,
+    pub(super) random: Random,
+    pub(super) draining: bool,
+    pub(super) now: Now,
+    pub(super) out: Vec<Output>,
+    /// Executions that ended since waits were looked at last.
+    pub(super) ended: Vec<Birth>,
+    /// Lines that were logged already.
+    pub(super) noticed: BTreeSet<String>,
+}
+
+impl Desk {
+    /// What the check of a request rests on, for the time of one check.
+    pub(super) fn with_context<T>(
+        &mut self,
+        principal: &Arc<Principal>,
+        check: impl FnOnce(&mut Context<'_>) -> T,
+    ) -> T {
+        check(&mut Context {
+            limits: &self.settings.limits,
+            principal,
+            random: &mut self.random,
+        })
+    }
+
+    /// Parks a completion until everything that was decided so far is durable. Errors and reads
+    /// are parked as well: they may rest on what is not durable yet.
+    pub(super) fn complete(&mut self, ticket: Ticket, kind: CompletionKind) {
+        self.journal
+            .park(Output::Complete(Completion { ticket, kind }));
+    }
+
+    /// Parks the reply of a unary call.
+    pub(super) fn reply(&mut self, ticket: Ticket, bytes: Vec<u8>) {
+        self.complete(ticket, CompletionKind::Reply(bytes));
+    }
+
+    /// Parks the error of a call or a stream.
+    pub(super) fn refuse(&mut self, ticket: Ticket, error: &ApiError) {
+        self.complete(ticket, CompletionKind::from(error));
+    }
+
+    /// Logs a line about a defect or damage, once.
+    pub(super) fn notice(&mut self, line: String) {
+        if self.noticed.len() < MOST_NOTICES && self.noticed.insert(line.clone()) {
+            self.complete(0, CompletionKind::Notice(line));
+        }
+    }
+
+    /// Whether an execution is unfinished.
+    pub(super) fn is_living(&self, birth: Birth) -> bool {
+        self.engine.state().slot(birth).is_some()
+    }
+
+    /// A lease as its holder names it.
+    pub(super) fn held(&self, granted: &Granted) -> Option<Held> {
+        let id = self.engine.state().id(granted.birth)?;
+        Some(Held {
+            id,
+            token: Some(granted.holding.token),
+        })
+    }
+}

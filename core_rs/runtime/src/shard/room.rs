@@ -1,0 +1,170 @@
+//! The room: the desk and everybody who waits at it.
+//!
+//! Owns the way of a job: what the decision rests on is read first, then the job is decided. Also
+//! owns the reads that are under way. Refuses to know any call: each family of calls implements
+//! [`Job`].
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use backlane_engine::command::{Known, Needs, Read};
+use backlane_engine::rules::access::Principal;
+use backlane_engine::rules::id::Birth;
+use backlane_store::{ENDING, Key, Lookup, Part, Stored};
+use backlane_wire::row;
+
+use crate::message::{Found, Output, Query, ReadId, Ticket, Wanted};
+
+use super::desk::Desk;
+use super::stream::Streams;
+use super::takers::Takers;
+use super::waits::Waits;
+
+/// The desk and everybody who waits at it.
+pub(super) struct Room {
+    pub(super) desk: Desk,
+    pub(super) takers: Takers,
+    pub(super) waits: Waits,
+    pub(super) streams: Streams,
+    reads: Reads,
+}
+
+/// A caller who waits for a reply.
+#[derive(Debug, Clone)]
+pub(super) struct Caller {
+    pub(super) ticket: Ticket,
+    pub(super) principal: Arc<Principal>,
+    pub(super) timeout_ms: Option<u64>,
+}
+
+/// A checked request that may have to wait for a read before it is decided.
+pub(super) trait Job: Send {
+    /// What must be read before the decision. The question is asked again with what was read,
+    /// until nothing more is needed.
+    fn needs(&self, _desk: &Desk, _known: &Known) -> Needs {
+        Needs::default()
+    }
+
+    /// Decides, and answers or has the answer fetched.
+    fn decide(self: Box<Self>, room: &mut Room, known: &Known);
+}
+
+/// What goes on once a read is done.
+pub(super) type Then = Box<dyn FnOnce(&mut Room, Found) + Send>;
+
+#[derive(Default)]
+struct Reads {
+    waiting: BTreeMap<ReadId, Then>,
+    last: ReadId,
+}
+
+impl Room {
+    pub(super) fn new(desk: Desk) -> Self {
+        Self {
+            desk,
+            takers: Takers::default(),
+            waits: Waits::default(),
+            streams: Streams::default(),
+            reads: Reads::default(),
+        }
+    }
+
+    /// Whether no read is under way.
+    pub(super) fn has_read_all(&self) -> bool {
+        self.reads.waiting.is_empty()
+    }
+
+    /// Decides a job, or first reads what its decision rests on.
+    pub(super) fn run(&mut self, job: Box<dyn Job>, known: Known) {
+        let needs = job.needs(&self.desk, &known);
+        if needs.is_empty() {
+            return job.decide(self, &known);
+        }
+        let mut known = known;
+        let query = self.missing(needs, &mut known);
+        if query.is_empty() {
+            return self.run(job, known);
+        }
+        let asked = query.clone();
+        let then = Box::new(move |room: &mut Self, found: Found| {
+            learn(&mut known, &asked, &found);
+            room.run(job, known);
+        });
+        self.read(query, false, then);
+    }
+
+    /// The part of the needs that is not in memory. What is in memory becomes known.
+    fn missing(&self, needs: Needs, known: &mut Known) -> Query {
+        let since_hour = backlane_engine::state::oldest_hour(self.desk.now.wall_ms);
+        let mut query = Query {
+            requests: needs.requests,
+            since_hour,
+            ..Query::default()
+        };
+        for birth in needs.finished {
+            let key = Key::Number(birth);
+            match self.desk.cache.get(&ENDING, key.clone()) {
+                Some(stored) => {
+                    known.finished.insert(birth, finished(birth, stored));
+                }
+                None => query.rows.push(Wanted {
+                    family: &ENDING,
+                    key,
+                    part: Part::Head,
+                }),
+            }
+        }
+        query
+    }
+
+    /// Reads, then goes on. With `parked`, reads only after what was decided so far is durable.
+    pub(super) fn read(&mut self, query: Query, parked: bool, then: Then) {
+        self.reads.last += 1;
+        let id = self.reads.last;
+        self.reads.waiting.insert(id, then);
+        let read = Output::Read(id, query);
+        if parked {
+            self.desk.journal.park(read);
+        } else {
+            self.desk.out.push(read);
+        }
+    }
+
+    /// A read is done.
+    pub(super) fn read_done(&mut self, id: ReadId, found: Found) {
+        if let Some(then) = self.reads.waiting.remove(&id) {
+            then(self, found);
+        }
+    }
+}
+
+fn finished(birth: Birth, stored: &Stored) -> Read<backlane_engine::command::Finished> {
+    let tenant = stored.listing.as_ref().map(|listing| &*listing.tenant);
+    let read = row::ending::finished(birth, tenant.unwrap_or_default(), &stored.head);
+    read.map_or_else(|error| Read::Damaged(error.to_string().into()), Read::Found)
+}
+
+fn learn(known: &mut Known, query: &Query, found: &Found) {
+    for key in &query.requests {
+        let read = match found.requests.get(key) {
+            Some(Lookup::Found(stored)) => match row::request::known(&stored.head) {
+                Ok(request) => Read::Found(request),
+                Err(error) => Read::Damaged(error.to_string().into()),
+            },
+            Some(Lookup::Damaged(damage)) => Read::Damaged(damage.to_string().into()),
+            Some(Lookup::Absent) | None => Read::Absent,
+        };
+        known.requests.insert(*key, read);
+    }
+    for wanted in &query.rows {
+        let Key::Number(birth) = wanted.key else {
+            continue;
+        };
+        let read = match found.row(wanted.family, &wanted.key) {
+            Some(Lookup::Found(stored)) => finished(birth, stored),
+            Some(Lookup::Damaged(damage)) => Read::Damaged(damage.to_string().into()),
+            Some(Lookup::Absent) | None => Read::Absent,
+        };
+        known.finished.insert(birth, read);
+    }
+}

@@ -1,0 +1,101 @@
+//! Rows: from the engine's values to the store's families.
+//!
+//! Owns which row goes into which family under which key. Refuses to know the encodings: the wire
+//! does. What is decided becomes part of the pending commit here, and nowhere else.
+
+use std::sync::Arc;
+
+use backlane_engine::Decided;
+use backlane_engine::row::{EndingRow, PayloadRow, RequestRow, Row as EngineRow};
+use backlane_engine::state::hour_of;
+use backlane_store::{Bytes, Change, ENDING, Family, Key, Listing, PAYLOAD, Put, REQUEST, Row};
+use backlane_wire::{encode_fact, row};
+
+use super::desk::Desk;
+
+impl Desk {
+    /// Takes what the engine decided into the pending commit.
+    pub(super) fn absorb(&mut self) {
+        for Decided { fact, rows } in self.engine.take_decided() {
+            let sequence = self.journal.next_sequence();
+            encode_fact(&fact, &mut self.journal.pending.frame);
+            self.journal.count_fact();
+            self.upkeep.count_fact();
+            for decided in rows {
+                if let EngineRow::Ending(ending) = &decided {
+                    self.ended.push(ending.id.birth);
+                }
+                let Some(row) = stored(decided) else { continue };
+                // Request ids are looked up in the engine's index, and beyond it in the store.
+                if row.family != &REQUEST {
+                    self.cache.follow(&row, sequence);
+                }
+                self.journal.pending.rows.push(row);
+            }
+        }
+    }
+}
+
+fn stored(row: EngineRow) -> Option<Row> {
+    match row {
+        EngineRow::Payload(row) => Some(payload(*row)),
+        EngineRow::Ending(row) => Some(ending(&row)),
+        EngineRow::Request(row) => Some(request(&row)),
+        // This format has no family for them yet.
+        EngineRow::Attempt(_) | EngineRow::AttemptDropped { .. } => None,
+    }
+}
+
+fn put(family: &'static Family, key: Key, put: Put) -> Row {
+    let change = Change::Put(put);
+    Row {
+        family,
+        key,
+        change,
+    }
+}
+
+fn payload(row: PayloadRow) -> Row {
+    let head = Bytes::from(row::payload::head(&row));
+    put(
+        &PAYLOAD,
+        Key::Number(row.id.birth),
+        Put {
+            head,
+            body: row.payload.body.map(Arc::from),
+            ..Put::default()
+        },
+    )
+}
+
+fn ending(row: &EndingRow) -> Row {
+    put(
+        &ENDING,
+        Key::Number(row.id.birth),
+        Put {
+            version: row.progress.version,
+            at_ms: row.ended_at_ms,
+            listing: Some(Listing {
+                tenant: (*row.tenant).into(),
+                tag: row.status as u8,
+            }),
+            head: Bytes::from(row::ending::head(row)),
+            body: row.output.clone(),
+        },
+    )
+}
+
+fn request(row: &RequestRow) -> Row {
+    let key = Key::Digest {
+        hour: hour_of(row.at_ms),
+        digest: row.request.key,
+    };
+    put(
+        &REQUEST,
+        key,
+        Put {
+            head: Bytes::from(row::request::head(row)),
+            ..Put::default()
+        },
+    )
+}

@@ -1,0 +1,84 @@
+//! Rows: what a commit brings besides its facts.
+//!
+//! Owns the check that every fact came with the rows that it calls for, and that an ending is
+//! whole. Refuses to fold.
+
+use backlane_engine::fact::{ExecutionChange, Fact, FactKind};
+use backlane_engine::rules::status::Status;
+use backlane_store::{Change, Commit, ENDING, Family, Key, PAYLOAD, REQUEST};
+use backlane_wire::row;
+
+use super::{Checked, broken, must};
+
+const ACKNOWLEDGED: &str = "nothing acknowledged is ever lost";
+
+/// The rows that the facts of a commit call for, by family and birth number.
+fn called_for(facts: &[Fact]) -> Vec<(u16, Option<u64>)> {
+    let mut rows = Vec::new();
+    for fact in facts {
+        match &fact.kind {
+            FactKind::Execution(fact) => match &fact.change {
+                ExecutionChange::Enqueued(living) => {
+                    rows.push((PAYLOAD.number, Some(fact.birth)));
+                    rows.extend(living.request.map(|_| (REQUEST.number, None)));
+                }
+                ExecutionChange::Ended(_) => rows.push((ENDING.number, Some(fact.birth))),
+                ExecutionChange::Carried(_)
+                | ExecutionChange::Due
+                | ExecutionChange::Leased { .. }
+                | ExecutionChange::Requeued { .. }
+                | ExecutionChange::CancelRequested { .. } => {}
+            },
+            FactKind::Request(_) => rows.push((REQUEST.number, None)),
+            FactKind::Tenant(_) | FactKind::Log(_) => {}
+        }
+    }
+    rows
+}
+
+const CHECKED: [&Family; 3] = [&PAYLOAD, &ENDING, &REQUEST];
+
+/// Checks that a commit brings the rows that its facts call for, in their order.
+pub(super) fn rows_fit(commit: &Commit, facts: &[Fact]) -> Checked {
+    let brought = commit
+        .rows
+        .iter()
+        .filter(|row| CHECKED.contains(&row.family));
+    let brought: Vec<_> = brought
+        .map(|row| match row.key {
+            Key::Number(birth) => (row.family.number, Some(birth)),
+            Key::Ordinal(..) | Key::Name(..) | Key::Digest { .. } => (row.family.number, None),
+        })
+        .collect();
+    let called_for = called_for(facts);
+    must(called_for == brought, ACKNOWLEDGED, || {
+        format!("{called_for:?} came with {brought:?}")
+    })?;
+    commit.rows.iter().try_for_each(|row| match &row.change {
+        Change::Put(put) if row.family == &ENDING => is_whole(&row.key, put),
+        Change::Put(_) | Change::Delete => Ok(()),
+    })
+}
+
+fn is_whole(key: &Key, put: &backlane_store::Put) -> Checked {
+    let Key::Number(birth) = *key else {
+        return Err(broken(ACKNOWLEDGED, format!("an ending at {key}")));
+    };
+    let tenant = put.listing.as_ref().map(|listing| &*listing.tenant);
+    let ending = row::ending::read(
+        birth,
+        tenant.unwrap_or_default(),
+        &put.head,
+        put.body.clone(),
+    );
+    let ending = ending.map_err(|error| broken(ACKNOWLEDGED, error))?;
+    let failed = matches!(ending.status, Status::Failed | Status::Timeout);
+    let started = ending.progress.started_at_ms;
+    let holds = ending.status.is_finished()
+        && (ending.status == Status::Completed) == ending.output.is_some()
+        && failed == ending.error.is_some()
+        && started.is_none_or(|started| started <= ending.ended_at_ms);
+    must(holds, "an end has exactly its output or error", || {
+        format!("{ending:?}")
+    })
+}
