@@ -142,7 +142,7 @@ impl State {
             count: commit.count,
             bytes: commit.frame.clone(),
         });
-        self.rows.write(commit);
+        self.rows.write(self.families, commit);
     }
 
     /// Returns the first frame that begins at `sequence` or later.

@@ -40,17 +40,17 @@ impl Rows {
         Ok(())
     }
 
-    pub(super) fn write(&mut self, commit: &Commit) {
+    pub(super) fn write(&mut self, families: &[&Family], commit: &Commit) {
         for row in &commit.rows {
             match &row.change {
-                Change::Put(put) => self.put(row.family, &row.key, put),
-                Change::Delete => self.remove(row.family, &row.key),
+                Change::Put(put) => self.put(families, row.family, &row.key, put),
+                Change::Delete => self.remove(families, row.family, &row.key),
             }
         }
     }
 
-    fn put(&mut self, family: &Family, key: &Key, put: &Put) {
-        self.remove(family, key);
+    fn put(&mut self, families: &[&Family], family: &Family, key: &Key, put: &Put) {
+        self.remove(families, family, key);
         self.used_bytes += put.len() as u64;
         if let Key::Digest { hour, digest } = key {
             self.hours.push(family, *hour, *digest, put.clone());
@@ -63,14 +63,28 @@ impl Rows {
         table.insert(key.clone(), put.clone());
     }
 
-    fn remove(&mut self, family: &Family, key: &Key) {
+    fn remove(&mut self, families: &[&Family], family: &Family, key: &Key) {
         let table = self.tables.get_mut(&family.number);
         let Some(put) = table.and_then(|table| table.remove(key)) else {
             return;
         };
         self.used_bytes -= put.len() as u64;
         if let (Some(class), Some(number)) = (family.starts(), key.number()) {
-            self.expiry.remove(&(class, put.at_ms, number));
+            self.release(families, class, put.at_ms, number);
+        }
+    }
+
+    /// Removes an entry of expiry, unless another row of the same entity has the same one.
+    fn release(&mut self, families: &[&Family], class: Class, at_ms: u64, number: u64) {
+        let starting = families
+            .iter()
+            .filter(|family| family.starts() == Some(class));
+        let mut rows = starting.flat_map(|family| {
+            let keys = self.keys_of(family, number).into_iter();
+            keys.filter_map(|key| self.find(family, &key))
+        });
+        if rows.all(|put| put.at_ms != at_ms) {
+            self.expiry.remove(&(class, at_ms, number));
         }
     }
 
@@ -95,7 +109,7 @@ impl Rows {
                 .filter(|family| family.class() == Some(class))
             {
                 for key in self.keys_of(family, number) {
-                    self.remove(family, &key);
+                    self.remove(families, family, &key);
                 }
             }
             self.expiry.remove(&(class, at_ms, number));

@@ -45,7 +45,7 @@ pub(super) fn write(
         let rows = commit.rows.iter().filter(|row| row.family.number == number);
         match table.family.key {
             KeyKind::Digest => write_digests(&tx, table, known, rows)?,
-            _ => write_rows(&tx, table, rows)?,
+            _ => write_rows(&tx, tables, table, rows)?,
         }
     }
     write_frame(&tx, commit)?;
@@ -84,58 +84,72 @@ fn write_frame(tx: &Transaction<'_>, commit: &Commit) -> rusqlite::Result<()> {
 
 fn write_rows<'a>(
     tx: &Transaction<'_>,
+    tables: &[Table],
     table: &Table,
     rows: impl Iterator<Item = &'a Row>,
 ) -> Result<(), AppendError> {
     let mut insert = tx.prepare_cached(&table.insert)?;
     for row in rows {
         match &row.change {
-            Change::Put(put) => write_put(tx, table, &mut insert, &row.key, put)?,
-            Change::Delete => delete(tx, table, &row.key)?,
+            Change::Put(put) => {
+                if !write_put(table, &mut insert, &row.key, put)? {
+                    replace(tx, tables, table, &row.key, put)?;
+                }
+                expiry::add(tx, table, &row.key, put.at_ms)?;
+            }
+            Change::Delete => delete(tx, tables, table, &row.key)?,
         }
     }
     Ok(())
 }
 
+/// Inserts a row. Returns `false`, with nothing written, if the key exists in a Replace family.
 fn write_put(
-    tx: &Transaction<'_>,
     table: &Table,
     insert: &mut Statement<'_>,
     key: &Key,
     put: &Put,
-) -> Result<(), AppendError> {
+) -> Result<bool, AppendError> {
     bind_row(insert, table.family, key, put)?;
-    let inserted = insert.raw_execute().map_err(|error| {
-        let exists = error.sqlite_error_code() == Some(ErrorCode::ConstraintViolation);
-        if exists && table.family.mode == Mode::Once {
-            AppendError::Duplicate {
-                family: table.family.name,
-                key: key.clone(),
-            }
-        } else {
-            AppendError::Broken(error)
-        }
-    })?;
-    if inserted == 0 {
-        replace(tx, table, key, put)?;
+    match insert.raw_execute() {
+        Ok(inserted) => Ok(inserted > 0),
+        Err(error) if is_duplicate(table, &error) => Err(AppendError::Duplicate {
+            family: table.family.name,
+            key: key.clone(),
+        }),
+        Err(error) => Err(AppendError::Broken(error)),
     }
-    Ok(expiry::add(tx, table, key, put.at_ms)?)
+}
+
+fn is_duplicate(table: &Table, error: &rusqlite::Error) -> bool {
+    let is_violation = error.sqlite_error_code() == Some(ErrorCode::ConstraintViolation);
+    is_violation && table.family.mode == Mode::Once
 }
 
 /// Replaces a row that exists.
-fn replace(tx: &Transaction<'_>, table: &Table, key: &Key, put: &Put) -> rusqlite::Result<()> {
-    for at_ms in times(tx, &table.select_at, key)? {
-        expiry::remove(tx, table, key, at_ms)?;
-    }
+fn replace(
+    tx: &Transaction<'_>,
+    tables: &[Table],
+    table: &Table,
+    key: &Key,
+    put: &Put,
+) -> rusqlite::Result<()> {
+    let before = times(tx, &table.select_at, key)?;
     let mut replace = tx.prepare_cached(&table.replace)?;
     bind_row(&mut replace, table.family, key, put)?;
     replace.raw_execute()?;
-    Ok(())
+    let mut moved = before.iter().filter(|at_ms| **at_ms != put.at_ms);
+    moved.try_for_each(|at_ms| expiry::release(tx, tables, table, key, *at_ms))
 }
 
-fn delete(tx: &Transaction<'_>, table: &Table, key: &Key) -> rusqlite::Result<()> {
+fn delete(
+    tx: &Transaction<'_>,
+    tables: &[Table],
+    table: &Table,
+    key: &Key,
+) -> rusqlite::Result<()> {
     for at_ms in times(tx, &table.delete, key)? {
-        expiry::remove(tx, table, key, at_ms)?;
+        expiry::release(tx, tables, table, key, at_ms)?;
     }
     Ok(())
 }

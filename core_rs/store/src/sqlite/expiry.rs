@@ -31,12 +31,28 @@ pub(super) fn add(c: &Connection, table: &Table, key: &Key, at_ms: u64) -> rusql
     Ok(())
 }
 
-/// Removes the entry of a row that is replaced or deleted.
-pub(super) fn remove(c: &Connection, table: &Table, key: &Key, at_ms: u64) -> rusqlite::Result<()> {
-    match (table.family.starts(), key.number()) {
-        (Some(class), Some(number)) => remove_entry(c, class, at_ms, number),
-        _ => Ok(()),
+/// Removes the entry of a row that was replaced or deleted, unless another row of the same entity
+/// has the same entry.
+pub(super) fn release(
+    c: &Connection,
+    tables: &[Table],
+    table: &Table,
+    key: &Key,
+    at_ms: u64,
+) -> rusqlite::Result<()> {
+    let (Some(class), Some(number)) = (table.family.starts(), key.number()) else {
+        return Ok(());
+    };
+    for table in tables
+        .iter()
+        .filter(|table| table.family.starts() == Some(class))
+    {
+        let mut holds = c.prepare_cached(&table.select_starting)?;
+        if holds.exists(params![to_db(number), to_db(at_ms)])? {
+            return Ok(());
+        }
     }
+    remove_entry(c, class, at_ms, number)
 }
 
 fn remove_entry(c: &Connection, class: Class, at_ms: u64, number: u64) -> rusqlite::Result<()> {
@@ -71,7 +87,7 @@ pub(super) fn expire(
         let (at_ms, number) = (from_db(row.get(0)?), from_db(row.get(1)?));
         drop(due);
         for table in of_class() {
-            remove_rows(c, table, number)?;
+            remove_rows(c, table, class, number)?;
         }
         remove_entry(c, class, at_ms, number)?;
     }
@@ -79,16 +95,14 @@ pub(super) fn expire(
 }
 
 /// Removes all rows of a number from one table, and their entries.
-fn remove_rows(c: &Connection, table: &Table, number: u64) -> rusqlite::Result<()> {
+fn remove_rows(c: &Connection, table: &Table, class: Class, number: u64) -> rusqlite::Result<()> {
     let mut delete = c.prepare_cached(&table.delete_number)?;
-    let mut removed = delete.query([to_db(number)])?;
-    let mut starts = Vec::new();
-    while let Some(row) = removed.next()? {
-        starts.push(from_db(row.get(0)?));
-    }
-    drop(removed);
-    for at_ms in starts {
-        remove(c, table, &Key::Number(number), at_ms)?;
+    let removed = delete.query_map([to_db(number)], |row| row.get(0).map(from_db))?;
+    let times = removed.collect::<rusqlite::Result<Vec<_>>>()?;
+    if table.family.starts().is_some() {
+        for at_ms in times {
+            remove_entry(c, class, at_ms, number)?;
+        }
     }
     Ok(())
 }

@@ -29,6 +29,8 @@ pub(super) struct Table {
     pub(super) delete_number: String,
     /// Selects the `at_ms` of a key.
     pub(super) select_at: String,
+    /// Selects the rows of a number with an `at_ms`, in a Starts family.
+    pub(super) select_starting: String,
     select_head: String,
     select_whole: String,
 }
@@ -72,6 +74,7 @@ impl Table {
             replace: format!("INSERT OR REPLACE {into}"),
             delete: format!("DELETE FROM {name} WHERE {key} = ? RETURNING {at}"),
             delete_number: format!("DELETE FROM {name} WHERE number = ? RETURNING {at}"),
+            select_starting: format!("SELECT 1 FROM {name} WHERE number = ? AND {at} = ?"),
             select_at: format!("SELECT {at} FROM {name} WHERE {key} = ?"),
             select_head: select("crc_head, head"),
             select_whole: select("crc_head, head, crc_body, body"),

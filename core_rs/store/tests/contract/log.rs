@@ -1,11 +1,12 @@
-//! Promises of the log: order, fencing, atomicity, replay.
+//! Promises of the log: order, epochs, atomicity, replay.
 //!
-//! Owns those. Refuses to know rows beyond what atomicity needs.
+//! Owns those. Refuses to know more of rows than atomicity needs.
 
-use backlane_store::{Commit, StoreError, Taken};
+use backlane_store::{Commit, Key, KeyKind, Lookup, PAYLOAD, Part, REQUEST, StoreError, Taken};
 
+use crate::families::{ALL, key, of_kind};
 use crate::world::{
-    SHARD, World, append_all, ending, facts, frame_of, reader, replayed, request, with_payloads,
+    SHARD, World, append_all, facts, found, frame_of, get, reader, replayed, with_payloads,
 };
 
 pub(crate) fn an_empty_store_begins_with_sequence_one(world: &dyn World) {
@@ -20,12 +21,17 @@ pub(crate) fn an_empty_store_begins_with_sequence_one(world: &dyn World) {
         taken
     );
     assert!(replayed(&mut *store).is_empty());
-    assert_eq!(vec![None], reader(&*store).payloads(&[1]).unwrap());
-    assert_eq!(vec![None], reader(&*store).requests(&[[1; 16]], 0).unwrap());
-    assert_eq!(
-        (vec![], None),
-        reader(&*store).request_keys(5, 0, 10).unwrap()
-    );
+    let mut reader = reader(&*store);
+    for family in ALL {
+        assert_eq!(Lookup::Absent, get(&mut *reader, family, &key(family, 1)));
+    }
+    for family in of_kind(KeyKind::Name) {
+        assert!(reader.all(family, None, 9).unwrap().is_empty());
+    }
+    let absent = reader.digests(&REQUEST, &[[1; 16]], 0).unwrap();
+    assert_eq!(vec![Lookup::Absent], absent);
+    let none = reader.digests_of_hour(&REQUEST, 5, 0, 10).unwrap();
+    assert_eq!((vec![], None), none);
 }
 
 pub(crate) fn replay_equals_what_was_appended(world: &dyn World) {
@@ -60,8 +66,11 @@ pub(crate) fn a_reopened_store_goes_on_where_it_ended(world: &dyn World) {
         vec![frame_of(&first), frame_of(&facts(2, 1))],
         replayed(&mut *store)
     );
-    let expected = Some(first.payloads[1].1.clone());
-    assert_eq!(vec![expected], reader(&*store).payloads(&[11]).unwrap());
+    let expected = found(&first.rows[1], Part::Whole);
+    assert_eq!(
+        expected,
+        get(&mut *reader(&*store), &PAYLOAD, &Key::Number(11))
+    );
 }
 
 pub(crate) fn each_take_grows_the_epoch(world: &dyn World) {
@@ -78,7 +87,8 @@ pub(crate) fn an_older_epoch_is_fenced_and_changes_nothing(world: &dyn World) {
     };
     assert_eq!((old, new), (held, current));
     assert!(replayed(&mut *store).is_empty());
-    assert_eq!(vec![None], reader(&*store).payloads(&[1]).unwrap());
+    let read = get(&mut *reader(&*store), &PAYLOAD, &Key::Number(1));
+    assert_eq!(Lookup::Absent, read);
     append_all(&mut *store, new, &[with_payloads(1, &[1])]);
 }
 
@@ -114,7 +124,8 @@ pub(crate) fn a_gap_is_refused_and_changes_nothing(world: &dyn World) {
         assert_eq!((4, wrong), (expected, offered));
     }
     assert_eq!(vec![frame_of(&facts(1, 3))], replayed(&mut *store));
-    assert_eq!(vec![None], reader(&*store).payloads(&[1]).unwrap());
+    let read = get(&mut *reader(&*store), &PAYLOAD, &Key::Number(1));
+    assert_eq!(Lookup::Absent, read);
     append_all(&mut *store, epoch, &[facts(4, 1)]);
 }
 
@@ -123,29 +134,6 @@ pub(crate) fn a_commit_without_facts_is_refused(world: &dyn World) {
     let refused = store.append(epoch, &facts(1, 0));
     assert!(matches!(refused, Err(StoreError::Empty)), "{refused:?}");
     assert!(replayed(&mut *store).is_empty());
-}
-
-pub(crate) fn a_second_payload_is_refused_with_all_its_commit(world: &dyn World) {
-    let (mut store, epoch) = world.taken();
-    append_all(&mut *store, epoch, &[with_payloads(1, &[5])]);
-    for births in [vec![8, 5], vec![8, 9, 8]] {
-        let commit = Commit {
-            finished: vec![ending(5, "acme", 1, 10)],
-            requests: vec![request(3, 1, 8)],
-            ..with_payloads(2, &births)
-        };
-        let refused = store.append(epoch, &commit);
-        let Err(StoreError::Duplicate { birth }) = refused else {
-            panic!("{refused:?}")
-        };
-        assert_eq!(births.last(), Some(&birth));
-    }
-    let mut reader = reader(&*store);
-    assert_eq!(vec![None, None], reader.payloads(&[8, 9]).unwrap());
-    assert_eq!(vec![None], reader.finished(&[5]).unwrap());
-    assert_eq!(vec![None], reader.requests(&[[1; 16]], 0).unwrap());
-    assert_eq!(1, replayed(&mut *store).len());
-    append_all(&mut *store, epoch, &[with_payloads(2, &[8])]);
 }
 
 pub(crate) fn replay_stops_with_the_error_of_its_caller(world: &dyn World) {

@@ -1,10 +1,12 @@
-//! What only the store in memory promises: planned faults, and two holders at once.
+//! Promises of the store in memory alone: planned faults, and two holders at once.
 //!
 //! Owns those. Refuses to repeat the contract.
 
-use backlane_store::{Fault, FaultPlan, MemoryDisk, MemoryStore, RequestRow, Store, StoreError};
+use backlane_store::{
+    Fault, FaultPlan, Key, Lookup, MemoryDisk, MemoryStore, PAYLOAD, Part, Store, StoreError,
+};
 
-use crate::world::{SHARD, facts, replayed, with_payloads};
+use crate::world::{SHARD, facts, found, get, payload, replayed, with_payloads};
 
 fn taken(disk: &MemoryDisk) -> (MemoryStore, u64) {
     let mut store = disk.store();
@@ -12,7 +14,7 @@ fn taken(disk: &MemoryDisk) -> (MemoryStore, u64) {
     (store, epoch)
 }
 
-/// What the second append answers when this befalls it, and how many frames survive.
+/// Returns the error of a second append that meets this fault, and how many frames survive.
 fn suffer(fault: Fault) -> (StoreError, usize) {
     let disk = MemoryDisk::new();
     disk.plan(FaultPlan::default().at(2, fault));
@@ -109,12 +111,25 @@ fn replay_lets_its_caller_read() {
     let (mut store, epoch) = taken(&disk);
     store.append(epoch, &with_payloads(1, &[1])).unwrap();
     let mut reader = store.reader().unwrap();
-    let mut found: Vec<Option<RequestRow>> = Vec::new();
+    let mut read = Vec::new();
     store
         .replay(&mut |_| {
-            found = reader.requests(&[[1; 16]], 0)?;
+            read = reader.get(&PAYLOAD, &[Key::Number(1)], Part::Whole)?;
             Ok(())
         })
         .unwrap();
-    assert_eq!(vec![None], found);
+    assert_eq!(vec![found(&payload(1), Part::Whole)], read);
+}
+
+#[test]
+fn a_spoiled_row_is_damaged_and_its_neighbours_are_found() {
+    let disk = MemoryDisk::new();
+    let (mut store, epoch) = taken(&disk);
+    store.append(epoch, &with_payloads(1, &[1, 2])).unwrap();
+    disk.spoil(&PAYLOAD, &Key::Number(1));
+    let mut reader = store.reader().unwrap();
+    let spoiled = get(&mut *reader, &PAYLOAD, &Key::Number(1));
+    assert!(matches!(spoiled, Lookup::Damaged(_)), "{spoiled:?}");
+    let neighbour = get(&mut *reader, &PAYLOAD, &Key::Number(2));
+    assert_eq!(found(&payload(2), Part::Whole), neighbour);
 }

@@ -1,23 +1,22 @@
-//! Random operations on both stores and on a plain model, which must agree after each.
+//! Random operations on both stores and on a simple model, which must agree after each.
 //!
 //! Owns the model. Refuses to be clever in it: it scans.
 
-use backlane_store::{Commit, FinishedRow, Frame, Maintenance, RequestRow, Store};
+use std::collections::BTreeMap;
+
+use backlane_store::{
+    Change, Class, Commit, Family, Frame, Key, KeyKind, Lookup, Maintenance, Mode, Part, Put,
+    Reader, Row, Store,
+};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use crate::world::{
-    Memory, SHARD, Sqlite, World, ending, facts, frame_of, reader, replayed, request, with_payloads,
-};
+use crate::families::{ALL, bytes, listing, of_kind, replaceable, starts, stored};
+use crate::world::{Memory, SHARD, Sqlite, World, facts, frame_of, reader, replayed};
 
 #[derive(Debug, Clone)]
 enum Operation {
-    Append {
-        count: u32,
-        payloads: Vec<u64>,
-        finished: Vec<FinishedRow>,
-        requests: Vec<RequestRow>,
-    },
+    Append { count: u32, rows: Vec<Row> },
     Maintain(Maintenance),
     Reopen,
     Idle,
@@ -25,43 +24,80 @@ enum Operation {
 
 const TENANTS: [&str; 3] = ["a", "ab", "b"];
 const HOURS: std::ops::Range<u32> = 0..4;
-const BIRTHS: std::ops::Range<u64> = 0..40;
+const NUMBERS: std::ops::Range<u64> = 0..8;
 const TIMES: std::ops::Range<u64> = 0..50;
+const SMALL: std::ops::Range<u8> = 0..4;
 
-fn finished_row() -> impl Strategy<Value = FinishedRow> {
-    (BIRTHS, 0..TENANTS.len(), 0..3_u8, TIMES)
-        .prop_map(|(birth, tenant, status, at)| ending(birth, TENANTS[tenant], status, at))
+/// The key of a family that these draws choose.
+fn key(family: &Family, number: u64, small: u8) -> Key {
+    match family.key {
+        KeyKind::Number => Key::Number(number),
+        KeyKind::Ordinal => Key::Ordinal(number, u32::from(small)),
+        KeyKind::Name => Key::Name(
+            TENANTS[usize::from(small) % 3].into(),
+            number.to_string().into(),
+        ),
+        KeyKind::Digest => Key::Digest {
+            hour: u32::from(small),
+            digest: [u8::try_from(number).unwrap(); 16],
+        },
+    }
 }
 
-fn request_row() -> impl Strategy<Value = RequestRow> {
-    (HOURS, 0..6_u8, BIRTHS).prop_map(|(hour, key, birth)| request(hour, key, birth))
+/// Every key of a family that [`key`] can choose, in their order.
+fn keys(family: &Family) -> Vec<Key> {
+    let all = NUMBERS.flat_map(|number| SMALL.map(move |small| key(family, number, small)));
+    let mut keys: Vec<_> = all.collect();
+    keys.sort();
+    keys.dedup();
+    keys
+}
+
+fn row() -> impl Strategy<Value = Row> {
+    let draws = (0..ALL.len(), NUMBERS, SMALL, TIMES, 0..3_u8, 0..5_u8);
+    draws.prop_map(|(family, number, small, at_ms, tag, choice)| {
+        let family = ALL[family];
+        let put = Put {
+            version: if replaceable(family) {
+                u32::from(tag)
+            } else {
+                0
+            },
+            at_ms: if starts(family) { at_ms } else { 0 },
+            listing: family
+                .listed
+                .then(|| listing(TENANTS[usize::from(small) % 3], tag)),
+            head: bytes(format!("head {at_ms}")),
+            body: (choice > 1).then(|| bytes(format!("body {at_ms}"))),
+        };
+        let deletes = choice == 0 && family.key != KeyKind::Digest;
+        Row {
+            family,
+            key: key(family, number, small),
+            change: if deletes {
+                Change::Delete
+            } else {
+                Change::Put(put)
+            },
+        }
+    })
 }
 
 fn append() -> impl Strategy<Value = Operation> {
-    let rows = (
-        vec(BIRTHS, 0..3),
-        vec(finished_row(), 0..4),
-        vec(request_row(), 0..4),
-    );
-    (0..4_u32, rows).prop_map(
-        |(count, (payloads, finished, requests))| Operation::Append {
-            count,
-            payloads,
-            finished,
-            requests,
-        },
-    )
+    (0..4_u32, vec(row(), 0..8)).prop_map(|(count, rows)| Operation::Append { count, rows })
 }
 
 fn maintain() -> impl Strategy<Value = Operation> {
-    (0..30_u64, TIMES, HOURS, 0..6_usize).prop_map(|(trim, expire, hours, limit)| {
-        Operation::Maintain(Maintenance {
-            trim_below_sequence: trim,
-            expire_finished_before_ms: expire,
-            drop_request_hours_below: hours,
-            limit,
-        })
-    })
+    (0..30_u64, proptest::option::of(TIMES), HOURS, 0..6_usize).prop_map(
+        |(trim, expire, hours, limit)| {
+            Operation::Maintain(Maintenance {
+                trim_below_sequence: trim,
+                expire: expire.map(|before_ms| (Class::Execution, before_ms)),
+                drop_hours_below: hours,
+                limit,
+            })
+        },
+    )
 }
 
 fn operation() -> impl Strategy<Value = Operation> {
@@ -73,12 +109,14 @@ fn operation() -> impl Strategy<Value = Operation> {
     ]
 }
 
+type Rows = BTreeMap<(u16, Key), Put>;
+
 #[derive(Debug, Default)]
 struct Model {
     frames: Vec<Frame>,
-    payloads: Vec<u64>,
-    finished: Vec<FinishedRow>,
-    requests: Vec<RequestRow>,
+    rows: Rows,
+    /// The rows of digest families, in the order written.
+    digests: Vec<(u16, Key, Put)>,
 }
 
 impl Model {
@@ -88,23 +126,31 @@ impl Model {
             .map_or(1, |frame| frame.first_sequence + u64::from(frame.count))
     }
 
-    /// Whether the commit is accepted.
+    /// Applies a commit, or returns `false` if it must be refused.
     fn append(&mut self, commit: &Commit) -> bool {
-        let mut births: Vec<_> = commit.payloads.iter().map(|(birth, _)| *birth).collect();
-        births.extend(&self.payloads);
-        let all = births.len();
-        births.sort_unstable();
-        births.dedup();
-        if commit.count == 0 || births.len() < all {
+        let (mut rows, mut digests) = (self.rows.clone(), self.digests.clone());
+        for row in &commit.rows {
+            let place = (row.family.number, row.key.clone());
+            match &row.change {
+                Change::Put(put) if row.family.key == KeyKind::Digest => {
+                    digests.push((place.0, place.1, put.clone()));
+                }
+                Change::Put(put) => {
+                    let before = rows.insert(place, put.clone());
+                    if before.is_some() && row.family.mode == Mode::Once {
+                        return false;
+                    }
+                }
+                Change::Delete => {
+                    rows.remove(&place);
+                }
+            }
+        }
+        if commit.count == 0 {
             return false;
         }
-        self.payloads = births;
+        (self.rows, self.digests) = (rows, digests);
         self.frames.push(frame_of(commit));
-        for row in &commit.finished {
-            self.finished.retain(|old| old.birth != row.birth);
-            self.finished.push(row.clone());
-        }
-        self.requests.extend(commit.requests.iter().cloned());
         true
     }
 
@@ -119,56 +165,115 @@ impl Model {
             self.frames.remove(0);
             gone += 1;
         }
-        self.finished
-            .sort_by_key(|row| (row.finished_at_ms, row.birth));
+        let before_ms = work.expire.map_or(0, |(_, before_ms)| before_ms);
         while gone < work.limit
-            && self
-                .finished
-                .first()
-                .is_some_and(|row| row.finished_at_ms < work.expire_finished_before_ms)
+            && let Some((_, number)) = self.first_due(before_ms)
         {
-            let birth = self.finished.remove(0).birth;
-            self.payloads.retain(|kept| *kept != birth);
+            let of_class = |family: u16| of_number(family).is_some();
+            self.rows
+                .retain(|(family, key), _| !of_class(*family) || number_of(key) != Some(number));
             gone += 1;
         }
-        let oldest = self.requests.iter().map(|row| row.hour).min();
-        let due = oldest.filter(|hour| *hour < work.drop_request_hours_below);
-        if let Some(hour) = due.filter(|_| gone < work.limit) {
-            self.requests.retain(|row| row.hour != hour);
+        let tables = self
+            .digests
+            .iter()
+            .map(|(family, key, _)| (hour_of(key), *family));
+        let oldest = tables
+            .min()
+            .filter(|(hour, _)| *hour < work.drop_hours_below);
+        if let Some((hour, family)) = oldest.filter(|_| gone < work.limit) {
+            self.digests
+                .retain(|(of, key, _)| (hour_of(key), *of) != (hour, family));
             gone = work.limit;
         }
         gone
     }
 
+    /// The earliest start of a retention period before `before_ms`, and its number.
+    fn first_due(&self, before_ms: u64) -> Option<(u64, u64)> {
+        let starting = self
+            .rows
+            .iter()
+            .filter(|((family, _), _)| of_number(*family) == Some(true));
+        let entries = starting.filter_map(|((_, key), put)| Some((put.at_ms, number_of(key)?)));
+        entries.min().filter(|(at_ms, _)| *at_ms < before_ms)
+    }
+
+    fn lookup(&self, family: &Family, key: &Key, part: Part) -> Lookup {
+        let put = match family.key {
+            KeyKind::Digest => self.newest(family, |of| of == key),
+            _ => self.rows.get(&(family.number, key.clone())),
+        };
+        put.map_or(Lookup::Absent, |put| Lookup::Found(stored(put, part)))
+    }
+
+    /// The row written last of those in the newest hour that has one.
+    fn newest(&self, family: &Family, matches: impl Fn(&Key) -> bool) -> Option<&Put> {
+        let digests = self
+            .digests
+            .iter()
+            .filter(|(of, key, _)| *of == family.number && matches(key));
+        digests
+            .max_by_key(|(_, key, _)| hour_of(key))
+            .map(|(_, _, put)| put)
+    }
+
     fn list(
         &self,
+        family: &Family,
         tenant: &str,
-        status: Option<u8>,
+        tag: Option<u8>,
         before: u64,
         limit: usize,
-    ) -> Vec<FinishedRow> {
-        let mut rows = self.finished.clone();
-        rows.retain(|row| *row.tenant == *tenant && row.birth < before);
-        rows.retain(|row| status.is_none_or(|status| status == row.status));
-        rows.sort_by_key(|row| std::cmp::Reverse(row.birth));
-        rows.truncate(limit);
-        rows
-    }
-
-    fn request(&self, key: [u8; 16], since_hour: u32) -> Option<RequestRow> {
+    ) -> Vec<u64> {
         let rows = self
-            .requests
+            .rows
             .iter()
-            .filter(|row| row.key == key && row.hour >= since_hour);
-        rows.max_by_key(|row| row.hour).cloned()
+            .rev()
+            .filter(|((of, _), _)| *of == family.number);
+        let listed = rows.filter(|(_, put)| {
+            let listing = put.listing.as_ref().unwrap();
+            *listing.tenant == *tenant && tag.is_none_or(|tag| tag == listing.tag)
+        });
+        let numbers = listed.filter_map(|((_, key), _)| number_of(key));
+        numbers
+            .filter(|number| *number < before)
+            .take(limit)
+            .collect()
     }
 
-    fn keys(&self, hour: u32) -> Vec<[u8; 16]> {
-        self.requests
-            .iter()
-            .filter(|row| row.hour == hour)
-            .map(|row| row.key)
-            .collect()
+    fn digests_of_hour(&self, family: &Family, hour: u32) -> Vec<[u8; 16]> {
+        let of_hour = |(of, key, _): &(u16, Key, Put)| match key {
+            Key::Digest { hour: h, digest } if *of == family.number && *h == hour => Some(*digest),
+            _ => None,
+        };
+        self.digests.iter().filter_map(of_hour).collect()
+    }
+}
+
+/// Whether a family starts a retention period (`Some(true)`), follows one (`Some(false)`), or
+/// neither.
+fn of_number(family: u16) -> Option<bool> {
+    use backlane_store::Retention::{Starts, With};
+    let family = ALL.iter().find(|f| f.number == family).unwrap();
+    match family.retention {
+        Starts(_) => Some(true),
+        With(_) => Some(false),
+        _ => None,
+    }
+}
+
+fn number_of(key: &Key) -> Option<u64> {
+    match key {
+        Key::Number(number) | Key::Ordinal(number, _) => Some(*number),
+        _ => None,
+    }
+}
+
+fn hour_of(key: &Key) -> u32 {
+    match key {
+        Key::Digest { hour, .. } => *hour,
+        _ => 0,
     }
 }
 
@@ -212,48 +317,85 @@ impl<'a> Subject<'a> {
     fn agrees_with(&mut self, model: &Model) {
         assert_eq!(model.frames, replayed(self.store()));
         let mut reader = reader(self.store());
-        let births: Vec<_> = BIRTHS.collect();
-        let payloads = reader.payloads(&births).unwrap();
-        let found = births
+        for family in ALL {
+            agree_on_rows(&mut *reader, model, family);
+        }
+        agree_on_ranges(&mut *reader, model);
+        agree_on_digests(&mut *reader, model);
+    }
+}
+
+fn agree_on_rows(reader: &mut dyn Reader, model: &Model, family: &'static Family) {
+    let keys = keys(family);
+    for part in [Part::Head, Part::Whole] {
+        let expected: Vec<_> = keys
             .iter()
-            .zip(payloads)
-            .filter(|(_, found)| found.is_some());
-        assert_eq!(
-            model.payloads,
-            found.map(|(birth, _)| *birth).collect::<Vec<_>>()
-        );
+            .map(|key| model.lookup(family, key, part))
+            .collect();
+        assert_eq!(expected, reader.get(family, &keys, part).unwrap());
+    }
+}
+
+fn agree_on_ranges(reader: &mut dyn Reader, model: &Model) {
+    for family in ALL.iter().filter(|family| family.listed) {
         for tenant in TENANTS {
-            for (status, before, limit) in [(None, u64::MAX, 5), (None, 20, 3), (Some(1), 30, 9)] {
-                let listed = reader.list_finished(tenant, status, before, limit).unwrap();
-                assert_eq!(model.list(tenant, status, before, limit), listed);
+            for (tag, before, limit) in [(None, u64::MAX, 5), (None, 5, 2), (Some(1), 7, 9)] {
+                let listed = reader.list(family, tenant, tag, before, limit).unwrap();
+                assert_eq!(model.list(family, tenant, tag, before, limit), listed);
             }
         }
-        let keys: Vec<_> = (0..6).map(|key| [key; 16]).collect();
-        for hour in HOURS {
-            let expected: Vec<_> = keys.iter().map(|key| model.request(*key, hour)).collect();
-            assert_eq!(expected, reader.requests(&keys, hour).unwrap());
-            assert_eq!(
-                (model.keys(hour), None),
-                reader.request_keys(hour, 0, 1000).unwrap()
-            );
+    }
+    let is_there = |lookup: &Lookup| *lookup != Lookup::Absent;
+    for family in of_kind(KeyKind::Ordinal) {
+        for number in NUMBERS {
+            let lookup = |at: u32| {
+                (
+                    at,
+                    model.lookup(family, &Key::Ordinal(number, at), Part::Whole),
+                )
+            };
+            let expected: Vec<_> = (1..4)
+                .map(lookup)
+                .filter(|(_, row)| is_there(row))
+                .collect();
+            assert_eq!(expected, reader.of_number(family, number, 1, 9).unwrap());
+        }
+    }
+    for family in of_kind(KeyKind::Name) {
+        let keys = keys(family).into_iter();
+        let rows = keys.map(|key| (key.clone(), model.lookup(family, &key, Part::Whole)));
+        let expected: Vec<_> = rows.filter(|(_, row)| is_there(row)).collect();
+        assert_eq!(expected, reader.all(family, None, 1000).unwrap());
+    }
+}
+
+fn agree_on_digests(reader: &mut dyn Reader, model: &Model) {
+    let digests: Vec<_> = NUMBERS
+        .map(|number| [u8::try_from(number).unwrap(); 16])
+        .collect();
+    for family in of_kind(KeyKind::Digest) {
+        for since in HOURS {
+            let is = |asked: [u8; 16]| move |key: &Key| matches!(key, Key::Digest { hour, digest } if *hour >= since && *digest == asked);
+            let newest = |digest: &[u8; 16]| {
+                let put = model.newest(family, is(*digest));
+                put.map_or(Lookup::Absent, |put| {
+                    Lookup::Found(stored(put, Part::Whole))
+                })
+            };
+            let expected: Vec<_> = digests.iter().map(newest).collect();
+            assert_eq!(expected, reader.digests(family, &digests, since).unwrap());
+            let of_hour = reader.digests_of_hour(family, since, 0, 1000).unwrap();
+            assert_eq!((model.digests_of_hour(family, since), None), of_hour);
         }
     }
 }
 
 fn apply(operation: &Operation, subjects: &mut [Subject<'_>; 2], model: &mut Model) {
     match operation {
-        Operation::Append {
-            count,
-            payloads,
-            finished,
-            requests,
-        } => {
-            let sequence = model.next_sequence();
+        Operation::Append { count, rows } => {
             let commit = Commit {
-                finished: finished.clone(),
-                requests: requests.clone(),
-                payloads: with_payloads(sequence, payloads).payloads,
-                ..facts(sequence, *count)
+                rows: rows.clone(),
+                ..facts(model.next_sequence(), *count)
             };
             let accepted = model.append(&commit);
             for subject in subjects {
@@ -283,7 +425,7 @@ proptest! {
     })]
 
     #[test]
-    fn both_stores_agree_with_a_plain_model(operations in vec(operation(), 1..25)) {
+    fn both_stores_agree_with_a_simple_model(operations in vec(operation(), 1..25)) {
         let (memory, sqlite) = (Memory::default(), Sqlite::default());
         let mut subjects = [Subject::new(&memory), Subject::new(&sqlite)];
         let mut model = Model::default();

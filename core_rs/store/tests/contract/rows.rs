@@ -1,185 +1,324 @@
-//! Promises of the rows beside the log: what was written is found, and nothing else.
+//! Promises of rows in families of every kind: what was put is found, and nothing else.
 //!
-//! Owns those. Refuses to know how rows go; that is `forget`.
+//! Owns those. Refuses to know how rows expire; that is `forget`.
 
-use backlane_store::FinishedRow;
+use backlane_store::{Key, KeyKind, Lookup, Mode, PAYLOAD, Part, Put, StoreError};
 
+use crate::families::{
+    ALL, NOTE, SEEN, SETTING, STAGE, STEP, TOKEN, bytes, delete, key, keyed, of_kind, put,
+    replaceable, row, row_of,
+};
 use crate::world::{
-    World, append_all, births, bytes, ending, reader, request, with_finished, with_payloads,
-    with_requests,
+    World, append_all, facts, found, get, reader, replayed, with_payloads, with_rows,
 };
 
-pub(crate) fn payloads_come_in_the_order_asked(world: &dyn World) {
+pub(crate) fn rows_come_in_the_order_asked(world: &dyn World) {
     let (mut store, epoch) = world.taken();
-    let commit = with_payloads(1, &[3, 1, 2]);
-    append_all(&mut *store, epoch, std::slice::from_ref(&commit));
-    let found = reader(&*store).payloads(&[2, 9, 3, 2]).unwrap();
-    let payload = |at: usize| Some(commit.payloads[at].1.clone());
-    assert_eq!(vec![payload(2), None, payload(0), payload(2)], found);
-}
-
-pub(crate) fn payloads_may_be_empty_or_large(world: &dyn World) {
-    let (mut store, epoch) = world.taken();
-    let large: Vec<u8> = (0..=255).cycle().take(1 << 20).collect();
-    let mut commit = with_payloads(1, &[]);
-    commit.payloads = vec![(1, bytes(&[])), (1 << 47, bytes(&large))];
-    append_all(&mut *store, epoch, &[commit]);
-    let found = reader(&*store).payloads(&[1, 1 << 47]).unwrap();
-    assert_eq!(vec![Some(bytes(&[])), Some(bytes(&large))], found);
-}
-
-pub(crate) fn finished_rows_come_in_the_order_asked(world: &dyn World) {
-    let (mut store, epoch) = world.taken();
-    let rows = [ending(4, "acme", 1, 100), ending(2, "tenant ü", 255, 90)];
-    append_all(&mut *store, epoch, &[with_finished(1, rows.to_vec())]);
-    let found = reader(&*store).finished(&[2, 3, 4]).unwrap();
-    assert_eq!(
-        vec![Some(rows[1].clone()), None, Some(rows[0].clone())],
-        found
-    );
-}
-
-pub(crate) fn a_later_finished_row_replaces_the_earlier(world: &dyn World) {
-    let (mut store, epoch) = world.taken();
-    let later = ending(1, "acme", 3, 200);
-    let commits = [
-        with_finished(1, vec![ending(1, "acme", 1, 100)]),
-        with_finished(2, vec![later.clone()]),
-    ];
-    append_all(&mut *store, epoch, &commits);
+    let rows = ALL
+        .iter()
+        .flat_map(|family| [3, 1, 2].map(|n| row(family, n, 0)));
+    append_all(&mut *store, epoch, &[with_rows(1, rows)]);
     let mut reader = reader(&*store);
-    assert_eq!(vec![Some(later.clone())], reader.finished(&[1]).unwrap());
-    assert_eq!(
-        vec![later],
-        reader.list_finished("acme", None, u64::MAX, 10).unwrap()
-    );
-    assert!(
-        reader
-            .list_finished("acme", Some(1), u64::MAX, 10)
-            .unwrap()
-            .is_empty()
-    );
-}
-
-/// Births 1 to 20 of one tenant, with the statuses 1, 2, 4 and 200 in turn.
-fn twenty() -> Vec<FinishedRow> {
-    let status = |birth: u64| [1, 2, 4, 200][usize::try_from(birth).unwrap() % 4];
-    (1..=20)
-        .map(|birth| ending(birth, "acme", status(birth), 1000 + birth))
-        .collect()
-}
-
-pub(crate) fn listing_is_newest_first_over_all_statuses(world: &dyn World) {
-    let (mut store, epoch) = world.taken();
-    append_all(&mut *store, epoch, &[with_finished(1, twenty())]);
-    let mut reader = reader(&*store);
-    let mut expected = twenty();
-    expected.reverse();
-    assert_eq!(
-        expected,
-        reader.list_finished("acme", None, u64::MAX, 100).unwrap()
-    );
-    assert!(
-        reader
-            .list_finished("acme", None, u64::MAX, 0)
-            .unwrap()
-            .is_empty()
-    );
-    assert!(
-        reader
-            .list_finished("acme", None, 1, 100)
-            .unwrap()
-            .is_empty()
-    );
-}
-
-pub(crate) fn listing_pages_without_gaps_or_repeats(world: &dyn World) {
-    let (mut store, epoch) = world.taken();
-    append_all(&mut *store, epoch, &[with_finished(1, twenty())]);
-    let mut reader = reader(&*store);
-    let (mut seen, mut before) = (Vec::new(), u64::MAX);
-    loop {
-        let page = births(&reader.list_finished("acme", None, before, 3).unwrap());
-        let Some(last) = page.last() else { break };
-        before = *last;
-        seen.extend(page);
+    for family in ALL {
+        let keys = [2, 9, 3, 2].map(|n| key(family, n));
+        let expected = |n| found(&row(family, n, 0), Part::Whole);
+        assert_eq!(
+            vec![expected(2), Lookup::Absent, expected(3), expected(2)],
+            reader.get(family, &keys, Part::Whole).unwrap()
+        );
     }
-    assert_eq!((1..=20).rev().collect::<Vec<_>>(), seen);
 }
 
-pub(crate) fn listing_keeps_tenants_and_statuses_apart(world: &dyn World) {
+pub(crate) fn a_head_is_read_without_its_body(world: &dyn World) {
     let (mut store, epoch) = world.taken();
-    let mut rows = twenty();
-    rows.extend((21..=30).map(|birth| ending(birth, "acme2", 1, birth)));
-    append_all(&mut *store, epoch, &[with_finished(1, rows)]);
+    let rows = ALL.iter().map(|family| row(family, 1, 0));
+    append_all(&mut *store, epoch, &[with_rows(1, rows)]);
     let mut reader = reader(&*store);
-    let mut list = |tenant: &str, status, before| {
-        births(&reader.list_finished(tenant, status, before, 4).unwrap())
+    for family in ALL {
+        assert_eq!(
+            vec![found(&row(family, 1, 0), Part::Head)],
+            reader.get(family, &[key(family, 1)], Part::Head).unwrap()
+        );
+    }
+}
+
+pub(crate) fn heads_and_bodies_may_be_empty_large_or_absent(world: &dyn World) {
+    let (mut store, epoch) = world.taken();
+    let large: Vec<u8> = (0..=255).cycle().take(100_000).collect();
+    let sizes = [
+        (0, None),
+        (0, Some(0)),
+        (100_000, Some(100_000)),
+        (9_000, None),
+    ];
+    for (sequence, family) in (1..).zip(ALL) {
+        let content = |(n, (head, body)): (u64, &(usize, Option<usize>))| Put {
+            head: bytes(&large[..*head]),
+            body: body.map(|body| bytes(&large[..body])),
+            ..put(family, n, 0)
+        };
+        let numbered = (1..).zip(&sizes);
+        let rows: Vec<_> = numbered
+            .map(|(n, size)| row_of(family, key(family, n), content((n, size))))
+            .collect();
+        append_all(&mut *store, epoch, &[with_rows(sequence, rows.clone())]);
+        let keys: Vec<_> = rows.iter().map(|row| row.key.clone()).collect();
+        for part in [Part::Head, Part::Whole] {
+            let expected: Vec<_> = rows.iter().map(|row| found(row, part)).collect();
+            let read = reader(&*store).get(family, &keys, part).unwrap();
+            assert!(expected == read, "{} {part:?}", family.name);
+        }
+    }
+}
+
+pub(crate) fn keys_at_the_limits_are_found(world: &dyn World) {
+    let (mut store, epoch) = world.taken();
+    let name = |tenant: &str, name: &str| Key::Name(tenant.into(), name.into());
+    let limits = [
+        (&PAYLOAD, Key::Number(0)),
+        (&PAYLOAD, Key::Number((1 << 63) - 1)),
+        (&STEP, Key::Ordinal(0, u32::MAX)),
+        (&STEP, Key::Ordinal((1 << 63) - 1, 0)),
+        (&TOKEN, name("", "")),
+        (&TOKEN, name("tenant ü", "name \u{1f600}")),
+    ];
+    let rows = limits.map(|(family, key)| row_of(family, key, put(family, 1, 0)));
+    append_all(&mut *store, epoch, &[with_rows(1, rows.clone())]);
+    let mut reader = reader(&*store);
+    for row in rows {
+        let expected = found(&row, Part::Whole);
+        assert_eq!(expected, get(&mut *reader, row.family, &row.key));
+    }
+}
+
+pub(crate) fn a_second_put_in_a_once_family_is_refused_with_its_commit(world: &dyn World) {
+    let (mut store, epoch) = world.taken();
+    let once = || keyed().filter(|family| family.mode == Mode::Once);
+    let rows = once().map(|family| row(family, 5, 0));
+    append_all(&mut *store, epoch, &[with_rows(1, rows)]);
+    for family in once() {
+        for numbers in [vec![8, 5], vec![8, 9, 8]] {
+            let mut rows = vec![row(&NOTE, 1, 1), row(&SEEN, 1, 0)];
+            rows.extend(numbers.iter().map(|n| row(family, *n, 0)));
+            let Err(StoreError::Duplicate { family: of, key: k }) =
+                store.append(epoch, &with_rows(2, rows))
+            else {
+                panic!("the store took {numbers:?} of {}", family.name)
+            };
+            let second = *numbers.last().unwrap();
+            assert_eq!((family.name, key(family, second)), (of, k));
+        }
+        let mut reader = reader(&*store);
+        for (family, n) in [(family, 8), (family, 9), (&NOTE, 1), (&SEEN, 1)] {
+            let read = get(&mut *reader, family, &key(family, n));
+            assert_eq!(Lookup::Absent, read);
+        }
+    }
+    assert_eq!(1, replayed(&mut *store).len());
+    append_all(&mut *store, epoch, &[with_payloads(2, &[8])]);
+}
+
+pub(crate) fn a_later_put_in_a_replace_family_replaces_the_earlier(world: &dyn World) {
+    let (mut store, epoch) = world.taken();
+    let of = |generation: u32| {
+        let families = ALL.iter().filter(|family| replaceable(family));
+        families.map(move |family| row(family, 1, generation))
     };
-    assert_eq!(vec![30, 29, 28, 27], list("acme2", None, u64::MAX));
-    assert_eq!(vec![20, 16, 12, 8], list("acme", Some(1), u64::MAX));
-    assert_eq!(vec![15, 11, 7, 3], list("acme", Some(200), 19));
-    assert!(list("acme", Some(3), u64::MAX).is_empty());
-    assert!(list("acm", None, u64::MAX).is_empty());
-}
-
-pub(crate) fn the_newest_request_of_a_key_is_found(world: &dyn World) {
-    let (mut store, epoch) = world.taken();
-    let rows = vec![
-        request(11, 1, 20),
-        request(10, 1, 10),
-        request(11, 1, 30),
-        request(10, 2, 40),
-    ];
-    append_all(&mut *store, epoch, &[with_requests(1, rows.clone())]);
-    let found = reader(&*store)
-        .requests(&[[2; 16], [3; 16], [1; 16], [2; 16]], 0)
-        .unwrap();
-    let (first, second) = (Some(rows[3].clone()), Some(rows[2].clone()));
-    assert_eq!(vec![first.clone(), None, second, first], found);
-}
-
-pub(crate) fn requests_before_the_asked_hour_are_not_found(world: &dyn World) {
-    let (mut store, epoch) = world.taken();
-    let rows = vec![request(10, 1, 1), request(11, 2, 2)];
-    append_all(&mut *store, epoch, &[with_requests(1, rows.clone())]);
-    let found = reader(&*store).requests(&[[1; 16], [2; 16]], 11).unwrap();
-    assert_eq!(vec![None, Some(rows[1].clone())], found);
-}
-
-pub(crate) fn request_keys_page_in_the_order_written(world: &dyn World) {
-    let (mut store, epoch) = world.taken();
-    let rows = [9, 3, 7, 3].map(|key| request(10, key, 1)).to_vec();
-    let commits = [
-        with_requests(1, rows),
-        with_requests(2, vec![request(11, 5, 1)]),
-    ];
-    append_all(&mut *store, epoch, &commits);
+    append_all(&mut *store, epoch, &[with_rows(1, of(1).chain(of(2)))]);
+    append_all(
+        &mut *store,
+        epoch,
+        &[with_rows(2, of(3)), with_rows(3, of(2))],
+    );
     let mut reader = reader(&*store);
-    let (first, after) = reader.request_keys(10, 0, 3).unwrap();
-    assert_eq!(vec![[9; 16], [3; 16], [7; 16]], first);
-    let rest = reader
-        .request_keys(10, after.expect("one more"), 3)
-        .unwrap();
-    assert_eq!((vec![[3; 16]], None), rest);
-    assert_eq!(None, reader.request_keys(10, 0, 4).unwrap().1);
-    assert_eq!((vec![], None), reader.request_keys(12, 0, 4).unwrap());
+    for last in of(2) {
+        let read = get(&mut *reader, last.family, &last.key);
+        assert_eq!(found(&last, Part::Whole), read, "the newest put wins");
+    }
+}
+
+pub(crate) fn a_deleted_row_is_absent_and_can_be_put_again(world: &dyn World) {
+    let (mut store, epoch) = world.taken();
+    let puts = || keyed().flat_map(|family| [1, 2].map(|n| row(family, n, 1)));
+    let deletes = || keyed().map(|family| delete(family, key(family, 1)));
+    append_all(
+        &mut *store,
+        epoch,
+        &[with_rows(1, puts()), with_rows(2, deletes())],
+    );
+    let mut reader = reader(&*store);
+    for family in keyed() {
+        let read = reader.get(family, &[1, 2].map(|n| key(family, n)), Part::Whole);
+        let kept = found(&row(family, 2, 1), Part::Whole);
+        assert_eq!(vec![Lookup::Absent, kept], read.unwrap());
+    }
+    let again = || keyed().map(|family| row(family, 1, 2));
+    append_all(&mut *store, epoch, &[with_rows(3, again())]);
+    let rows = deletes().chain(again()).chain(deletes()).chain(again());
+    append_all(&mut *store, epoch, &[with_rows(4, rows)]);
+    for last in again() {
+        let read = get(&mut *reader, last.family, &last.key);
+        assert_eq!(found(&last, Part::Whole), read);
+    }
+}
+
+pub(crate) fn deleting_a_missing_row_is_no_error(world: &dyn World) {
+    let (mut store, epoch) = world.taken();
+    let deletes = keyed().map(|family| delete(family, key(family, 1)));
+    append_all(&mut *store, epoch, &[with_rows(1, deletes), facts(2, 1)]);
+}
+
+pub(crate) fn families_keep_their_rows_apart(world: &dyn World) {
+    let (mut store, epoch) = world.taken();
+    append_all(
+        &mut *store,
+        epoch,
+        &[with_rows(1, [row(&STEP, 1, 0), row(&TOKEN, 1, 0)])],
+    );
+    let mut reader = reader(&*store);
+    for family in ALL
+        .iter()
+        .filter(|family| ![&STEP, &TOKEN].contains(*family))
+    {
+        assert_eq!(Lookup::Absent, get(&mut *reader, family, &key(family, 1)));
+    }
+}
+
+pub(crate) fn a_row_that_does_not_fit_its_family_is_refused(world: &dyn World) {
+    let (mut store, epoch) = world.taken();
+    let fitting = |family| put(family, 1, 1);
+    let misfits = [
+        row_of(&PAYLOAD, Key::Ordinal(1, 1), fitting(&PAYLOAD)),
+        row_of(&PAYLOAD, Key::Number(1 << 63), fitting(&PAYLOAD)),
+        row_of(&PAYLOAD, Key::Number(1), fitting(&NOTE)),
+        row_of(&NOTE, Key::Number(1), fitting(&backlane_store::ENDING)),
+        row_of(
+            &STAGE,
+            Key::Ordinal(1, 1),
+            Put {
+                at_ms: 5,
+                ..fitting(&STAGE)
+            },
+        ),
+        row_of(
+            &backlane_store::ENDING,
+            Key::Number(1),
+            Put {
+                listing: None,
+                ..fitting(&backlane_store::ENDING)
+            },
+        ),
+        delete(&SEEN, key(&SEEN, 1)),
+        row(&UNKNOWN, 1, 0),
+    ];
+    for misfit in misfits {
+        let commit = with_rows(1, [row(&STEP, 1, 0), misfit.clone()]);
+        let refused = store.append(epoch, &commit);
+        let is_refused = matches!(refused, Err(StoreError::Misfit { .. }));
+        assert!(is_refused, "{misfit:?} {refused:?}");
+    }
+    assert_eq!(
+        Lookup::Absent,
+        get(&mut *reader(&*store), &STEP, &key(&STEP, 1))
+    );
+    append_all(&mut *store, epoch, &[facts(1, 1)]);
+}
+
+static UNKNOWN: backlane_store::Family = backlane_store::Family {
+    number: 999,
+    name: "unknown",
+    key: KeyKind::Number,
+    mode: Mode::Once,
+    retention: backlane_store::Retention::Kept,
+    listed: false,
+    since: 2,
+};
+
+pub(crate) fn a_read_that_does_not_fit_the_family_is_refused(world: &dyn World) {
+    let (store, _) = world.taken();
+    let mut reader = reader(&*store);
+    let refusals = [
+        reader.get(&PAYLOAD, &[key(&STEP, 1)], Part::Whole).err(),
+        reader.get(&UNKNOWN, &[Key::Number(1)], Part::Whole).err(),
+        reader.of_number(&PAYLOAD, 1, 0, 1).err(),
+        reader.list(&NOTE, "acme", None, 9, 9).err(),
+        reader.all(&STEP, None, 9).err(),
+        reader.digests(&STEP, &[[1; 16]], 0).err(),
+        reader.digests_of_hour(&TOKEN, 1, 0, 9).err(),
+    ];
+    for refusal in refusals {
+        assert!(
+            matches!(refusal, Some(StoreError::Misfit { .. })),
+            "{refusal:?}"
+        );
+    }
+}
+
+/// A row of an Ordinal family, with the number and ordinal in its content.
+fn ordinal(
+    family: &'static backlane_store::Family,
+    number: u64,
+    ordinal: u32,
+) -> backlane_store::Row {
+    let n = number * 100 + u64::from(ordinal);
+    row_of(family, Key::Ordinal(number, ordinal), put(family, n, 0))
+}
+
+pub(crate) fn ordinals_of_a_number_come_ascending_and_bounded(world: &dyn World) {
+    let (mut store, epoch) = world.taken();
+    for (sequence, family) in (1..).zip(of_kind(KeyKind::Ordinal)) {
+        let keys = [(5, 7), (5, 0), (4, 9), (5, 3), (6, 1), (5, u32::MAX)];
+        let rows = keys.map(|(number, at)| ordinal(family, number, at));
+        append_all(&mut *store, epoch, &[with_rows(sequence, rows)]);
+        let mut reader = reader(&*store);
+        let mut read = |from, limit| reader.of_number(family, 5, from, limit).unwrap();
+        let expected = |ordinals: &[u32]| {
+            let row = |at: &u32| (*at, found(&ordinal(family, 5, *at), Part::Whole));
+            ordinals.iter().map(row).collect::<Vec<_>>()
+        };
+        assert_eq!(expected(&[0, 3, 7, u32::MAX]), read(0, 10));
+        assert_eq!(expected(&[3, 7]), read(1, 2));
+        assert_eq!(expected(&[u32::MAX]), read(8, 10));
+        assert_eq!(expected(&[]), read(0, 0));
+        assert!(reader.of_number(family, 7, 0, 10).unwrap().is_empty());
+    }
+}
+
+pub(crate) fn all_names_page_in_the_order_of_keys(world: &dyn World) {
+    let (mut store, epoch) = world.taken();
+    for (sequence, family) in (1..).zip(of_kind(KeyKind::Name)) {
+        let mut rows: Vec<_> = (0..20).map(|n| row(family, n * 37 % 20, 0)).collect();
+        append_all(&mut *store, epoch, &[with_rows(sequence, rows.clone())]);
+        rows.sort_by(|a, b| a.key.cmp(&b.key));
+        let mut reader = reader(&*store);
+        let mut seen: Vec<(Key, Lookup)> = Vec::new();
+        loop {
+            let after = seen.last().map(|(key, _)| key.clone());
+            let page = reader.all(family, after.as_ref(), 7).unwrap();
+            if page.is_empty() {
+                break;
+            }
+            assert!(page.len() <= 7);
+            seen.extend(page);
+        }
+        let expected = rows
+            .into_iter()
+            .map(|row| (row.key.clone(), found(&row, Part::Whole)));
+        assert_eq!(expected.collect::<Vec<_>>(), seen);
+    }
 }
 
 pub(crate) fn a_reader_sees_what_is_written_after_it_was_opened(world: &dyn World) {
     let (mut store, epoch) = world.taken();
     let mut reader = reader(&*store);
-    assert_eq!(vec![None], reader.payloads(&[1]).unwrap());
-    assert_eq!(vec![None], reader.requests(&[[1; 16]], 0).unwrap());
-    append_all(&mut *store, epoch, &[with_payloads(1, &[1])]);
-    append_all(
-        &mut *store,
-        epoch,
-        &[with_requests(2, vec![request(10, 1, 1)])],
-    );
-    assert!(reader.payloads(&[1]).unwrap()[0].is_some());
-    assert_eq!(
-        vec![Some(request(10, 1, 1))],
-        reader.requests(&[[1; 16]], 0).unwrap()
-    );
+    for (sequence, family) in (1..).zip(ALL) {
+        let one = row(family, 1, 0);
+        assert_eq!(Lookup::Absent, get(&mut *reader, family, &one.key));
+        append_all(&mut *store, epoch, &[with_rows(sequence, [one.clone()])]);
+        assert_eq!(
+            found(&one, Part::Whole),
+            get(&mut *reader, family, &one.key)
+        );
+    }
+    assert!(reader.all(&SETTING, None, 9).unwrap().len() == 1);
 }

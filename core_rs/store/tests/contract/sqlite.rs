@@ -1,20 +1,20 @@
-//! What only the store on `SQLite` promises: it notices other processes, damage and loss.
+//! Promises of the store on `SQLite` alone: it locks its directory, survives the end of the
+//! process, and notices a log that became shorter.
 //!
-//! Owns those. Refuses to repeat the contract.
+//! Owns those. Refuses to repeat the contract. Damage to rows is in `damage` and `decay`.
 
 use std::fs;
 use std::path::Path;
 
-use backlane_store::{SqliteOptions, SqliteStore, Store, StoreError};
+use backlane_store::{PAYLOAD, SqliteOptions, SqliteStore, Store, StoreError};
 use rusqlite::Connection;
 
+use crate::families::ALL;
+use crate::files::{DATABASE, WAL, connect, corrupt, crash_image, tamper};
 use crate::world::{
-    SHARD, Sqlite, World, append_all, facts, reader, replayed, request, with_payloads,
-    with_requests,
+    SHARD, Sqlite, World, append_all, facts, kept, reader, replayed, request, with_payloads,
+    with_rows,
 };
-
-const DATABASE: &str = "backlane.db";
-const WAL: &str = "backlane.db-wal";
 
 fn defaults() -> SqliteOptions {
     SqliteOptions::default()
@@ -31,31 +31,6 @@ fn accepting_loss() -> SqliteOptions {
 fn three_frames(world: &Sqlite) {
     let (mut store, epoch) = world.taken();
     append_all(&mut *store, epoch, &[facts(1, 2), facts(3, 2), facts(5, 2)]);
-}
-
-/// Changes a closed directory's database by hand.
-fn tamper(world: &Sqlite, sql: &str) {
-    Connection::open(world.path().join(DATABASE))
-        .unwrap()
-        .execute_batch(sql)
-        .unwrap();
-}
-
-/// What a process killed at this moment leaves behind.
-fn crash_image(path: &Path) -> Sqlite {
-    let image = Sqlite::default();
-    for file in [DATABASE, WAL, "watermark", "LOCK"] {
-        fs::copy(path.join(file), image.path().join(file)).unwrap();
-    }
-    image
-}
-
-fn corrupt(result: Result<impl Sized, StoreError>) -> String {
-    match result {
-        Err(StoreError::Corrupt { what }) => what,
-        Err(other) => panic!("{other:?}"),
-        Ok(_) => panic!("the damage was not noticed"),
-    }
 }
 
 fn replay_damaged(world: &Sqlite) -> String {
@@ -93,19 +68,15 @@ fn a_killed_process_loses_nothing() {
     let (mut store, epoch) = world.taken();
     let commits = [
         with_payloads(1, &[1, 2]),
-        with_requests(2, vec![request(10, 1, 1)]),
+        with_rows(2, [request(10, 1, 1)]),
     ];
     append_all(&mut *store, epoch, &commits);
     let image = crash_image(world.path());
     let (mut recovered, epoch) = image.taken();
     assert_eq!(2, epoch);
     assert_eq!(replayed(&mut *store), replayed(&mut *recovered));
-    assert!(reader(&*recovered).payloads(&[2]).unwrap()[0].is_some());
-    append_all(
-        &mut *recovered,
-        epoch,
-        &[with_requests(3, vec![request(10, 2, 9)])],
-    );
+    assert_eq!(vec![2], kept(&mut *reader(&*recovered), &PAYLOAD, &[2]));
+    append_all(&mut *recovered, epoch, &[with_rows(3, [request(10, 2, 9)])]);
 }
 
 #[test]
@@ -204,7 +175,7 @@ fn a_changed_byte_is_noticed_and_its_frame_named() {
     );
     let what = replay_damaged(&world);
     assert!(
-        what.contains("the frame with facts 3 to 4 is bad"),
+        what.contains("the frame with facts 3 to 4 is damaged"),
         "{what}"
     );
 }
@@ -216,7 +187,7 @@ fn a_changed_count_is_noticed() {
     tamper(&world, "UPDATE log SET count = 3 WHERE first_sequence = 3");
     let what = replay_damaged(&world);
     assert!(
-        what.contains("the frame with facts 3 to 5 is bad"),
+        what.contains("the frame with facts 3 to 5 is damaged"),
         "{what}"
     );
 }
@@ -249,23 +220,10 @@ fn a_file_that_is_no_database_is_refused() {
 #[test]
 fn a_database_of_another_program_is_refused() {
     let world = Sqlite::default();
-    tamper(&world, "CREATE TABLE theirs (x)");
+    let theirs = Connection::open(world.path().join(DATABASE)).unwrap();
+    theirs.execute_batch("CREATE TABLE theirs (x)").unwrap();
+    drop(theirs);
     assert!(corrupt(world.try_open(defaults())).contains("another program"));
-}
-
-#[test]
-fn a_newer_version_is_refused() {
-    let world = Sqlite::default();
-    three_frames(&world);
-    tamper(&world, "PRAGMA user_version = 9");
-    let refused = world.try_open(defaults()).err();
-    assert!(
-        matches!(
-            refused,
-            Some(StoreError::NewerVersion { found: 9, known: 1 })
-        ),
-        "{refused:?}"
-    );
 }
 
 #[test]
@@ -297,27 +255,24 @@ fn a_failed_write_ends_the_store_for_good() {
 fn the_settings_that_durability_rests_on_are_set() {
     let world = Sqlite::default();
     three_frames(&world);
-    let connection = Connection::open(world.path().join(DATABASE)).unwrap();
+    let connection = connect(&world);
     let pragma = |name: &str| {
         connection.pragma_query_value(None, name, |row| row.get::<_, rusqlite::types::Value>(0))
     };
     assert_eq!(Ok("wal".to_owned().into()), pragma("journal_mode"));
     assert_eq!(Ok(2.into()), pragma("auto_vacuum"), "incremental");
-    assert_eq!(Ok(1.into()), pragma("user_version"));
+    assert_eq!(Ok(2.into()), pragma("user_version"));
+    assert_eq!(4, fs::read(world.path().join(DATABASE)).unwrap()[20], "room for checksums");
     assert!(rusqlite::version_number() >= 3_051_003);
 }
 
 #[test]
-fn listing_and_lookups_walk_an_index() {
+fn listing_expiry_and_lookups_walk_an_index() {
     let world = Sqlite::default();
     let (mut store, epoch) = world.taken();
-    append_all(
-        &mut *store,
-        epoch,
-        &[with_requests(1, vec![request(10, 1, 1)])],
-    );
+    append_all(&mut *store, epoch, &[with_rows(1, [request(10, 1, 1)])]);
     drop(store);
-    let connection = Connection::open(world.path().join(DATABASE)).unwrap();
+    let connection = connect(&world);
     let plan = |sql: &str| {
         let sql = format!("EXPLAIN QUERY PLAN {sql}");
         connection
@@ -325,24 +280,74 @@ fn listing_and_lookups_walk_an_index() {
             .unwrap()
     };
     assert_eq!(
-        "SEARCH finished USING COVERING INDEX finished_by_tenant \
-         (tenant=? AND status=? AND rowid<?)",
+        "SEARCH ending USING COVERING INDEX ending_by_tenant (tenant=? AND tag=? AND rowid<?)",
         plan(
-            "SELECT birth FROM finished WHERE tenant = 'a' AND status = 1 AND birth < 5
-             ORDER BY birth DESC LIMIT 3"
+            "SELECT number FROM ending WHERE tenant = 'a' AND tag = 1 AND number < 5
+             ORDER BY number DESC LIMIT 3"
         )
     );
     assert_eq!(
-        "SEARCH finished USING COVERING INDEX finished_by_time (finished_at_ms<?)",
+        "SEARCH expiry USING PRIMARY KEY (class=? AND at_ms<?)",
         plan(
-            "SELECT birth FROM finished WHERE finished_at_ms < 5
-             ORDER BY finished_at_ms, birth LIMIT 3"
+            "SELECT at_ms, number FROM expiry WHERE class = 1 AND at_ms < 5
+             ORDER BY at_ms, number LIMIT 1"
         )
     );
     assert_eq!(
-        "SEARCH requests_10 USING INDEX requests_10_by_key (key=?)",
-        plan("SELECT body FROM requests_10 WHERE key = x'01' ORDER BY number DESC LIMIT 1")
+        "SEARCH request_10 USING INDEX request_10_by_digest (digest=?)",
+        plan("SELECT head FROM request_10 WHERE digest = x'01' ORDER BY id DESC LIMIT 1")
     );
+    assert_eq!(
+        "SEARCH setting USING PRIMARY KEY ((tenant,name)>(?,?))",
+        plan(
+            "SELECT tenant, name FROM setting WHERE (tenant, name) > ('a', 'b')
+             ORDER BY tenant, name LIMIT 3"
+        )
+    );
+    assert_eq!(
+        "SEARCH step USING PRIMARY KEY (number=? AND ordinal>?)",
+        plan("SELECT ordinal FROM step WHERE number = 1 AND ordinal >= 2 ORDER BY ordinal LIMIT 3")
+    );
+}
+
+#[test]
+fn churn_leaves_every_checksum_right() {
+    let world = Sqlite::default();
+    let options = SqliteOptions {
+        page_bytes: 1024,
+        cache_bytes: 64 << 10,
+        checkpoint_bytes: 64 << 10,
+        ..defaults()
+    };
+    let mut store = world.try_open(options).unwrap();
+    let epoch = store.take(SHARD, "node").unwrap().epoch;
+    for sequence in 1..=120 {
+        let mut commit = with_rows(
+            sequence,
+            ALL.iter().flat_map(|family| {
+                let numbers = sequence * 10..sequence * 10 + 10;
+                numbers.map(|n| crate::families::row(family, n, 1))
+            }),
+        );
+        commit.frame = vec![7; usize::try_from(sequence % 7).unwrap() * 3_000];
+        store.append(epoch, &commit).unwrap();
+        let work = backlane_store::Maintenance {
+            trim_below_sequence: sequence.saturating_sub(20),
+            expire: Some((backlane_store::Class::Execution, 800 + sequence * 10)),
+            drop_hours_below: if sequence % 40 == 0 { 12 } else { 0 },
+            limit: 40,
+        };
+        store.maintain(epoch, &work).unwrap();
+        if sequence % 5 == 0 {
+            store.idle().unwrap();
+        }
+    }
+    let mut reader = store.reader().unwrap();
+    let mut newest = ALL.iter().map(|family| kept(&mut *reader, family, &[1209]));
+    assert!(newest.all(|found| found == vec![1209]));
+    drop((store, reader));
+    let report = backlane_store::check_with(world.path(), &crate::families::FORMAT).unwrap();
+    assert_eq!(Vec::<String>::new(), report.damage);
 }
 
 #[test]

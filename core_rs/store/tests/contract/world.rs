@@ -1,14 +1,15 @@
-//! Disks to open stores on, and short ways to write commits.
+//! Disks to open stores on, and short ways to write commits and read rows.
 //!
 //! Owns what the promises have in common. Refuses to assert.
 
 use std::path::Path;
-use std::sync::Arc;
 
 use backlane_store::{
-    Bytes, Commit, FinishedRow, Frame, MemoryDisk, Reader, RequestRow, SqliteOptions, SqliteStore,
-    Store, StoreError,
+    Commit, ENDING, Family, Frame, Key, Lookup, MemoryDisk, PAYLOAD, Part, Put, REQUEST, Reader,
+    Row, SqliteOptions, SqliteStore, Store, StoreError,
 };
+
+use crate::families::{ALL, FORMAT, bytes, listing, row, row_of, stored};
 
 pub(crate) const SHARD: u16 = 7;
 
@@ -16,7 +17,7 @@ pub(crate) const SHARD: u16 = 7;
 pub(crate) trait World {
     fn open(&self) -> Box<dyn Store>;
 
-    /// A store that holds the shard, and its epoch.
+    /// Opens a store and takes the shard. Returns the store and its epoch.
     fn taken(&self) -> (Box<dyn Store>, u64) {
         let mut store = self.open();
         let epoch = store.take(SHARD, "node").expect("the shard is free").epoch;
@@ -24,8 +25,13 @@ pub(crate) trait World {
     }
 }
 
-#[derive(Default)]
 pub(crate) struct Memory(pub(crate) MemoryDisk);
+
+impl Default for Memory {
+    fn default() -> Self {
+        Self(MemoryDisk::with_families(ALL))
+    }
+}
 
 impl World for Memory {
     fn open(&self) -> Box<dyn Store> {
@@ -47,7 +53,7 @@ impl Sqlite {
     }
 
     pub(crate) fn try_open(&self, options: SqliteOptions) -> Result<SqliteStore, StoreError> {
-        SqliteStore::open(self.path(), options)
+        SqliteStore::open_with(self.path(), options, &FORMAT)
     }
 }
 
@@ -55,16 +61,12 @@ impl World for Sqlite {
     fn open(&self) -> Box<dyn Store> {
         Box::new(
             self.try_open(SqliteOptions::default())
-                .expect("the directory is sound"),
+                .expect("the directory is undamaged"),
         )
     }
 }
 
-pub(crate) fn bytes(content: &[u8]) -> Bytes {
-    Arc::from(content)
-}
-
-/// A commit of `count` facts and nothing else.
+/// A commit of `count` facts and no rows.
 pub(crate) fn facts(first_sequence: u64, count: u32) -> Commit {
     let frame = format!("facts from {first_sequence}").into_bytes();
     Commit {
@@ -75,56 +77,41 @@ pub(crate) fn facts(first_sequence: u64, count: u32) -> Commit {
     }
 }
 
-/// A commit of one fact with these payloads.
-pub(crate) fn with_payloads(sequence: u64, births: &[u64]) -> Commit {
-    let payload = |birth: &u64| (*birth, bytes(format!("payload {birth}").as_bytes()));
+/// A commit of one fact with these rows.
+pub(crate) fn with_rows(sequence: u64, rows: impl IntoIterator<Item = Row>) -> Commit {
     Commit {
-        payloads: births.iter().map(payload).collect(),
+        rows: rows.into_iter().collect(),
         ..facts(sequence, 1)
     }
 }
 
-/// A commit of one fact with these endings.
-pub(crate) fn with_finished(sequence: u64, finished: Vec<FinishedRow>) -> Commit {
-    Commit {
-        finished,
-        ..facts(sequence, 1)
-    }
+pub(crate) fn payload(number: u64) -> Row {
+    row(&PAYLOAD, number, 0)
 }
 
-/// A commit of one fact with these requests.
-pub(crate) fn with_requests(sequence: u64, requests: Vec<RequestRow>) -> Commit {
-    Commit {
-        requests,
-        ..facts(sequence, 1)
-    }
+/// A commit of one fact with the payloads of these numbers.
+pub(crate) fn with_payloads(sequence: u64, numbers: &[u64]) -> Commit {
+    with_rows(sequence, numbers.iter().map(|number| payload(*number)))
 }
 
-pub(crate) fn ending(birth: u64, tenant: &str, status: u8, finished_at_ms: u64) -> FinishedRow {
-    let ending = bytes(format!("ending {birth} at {finished_at_ms}").as_bytes());
-    FinishedRow {
-        birth,
-        tenant: tenant.into(),
-        status,
-        finished_at_ms,
-        ending,
-    }
+pub(crate) fn ending(number: u64, tenant: &str, tag: u8, at_ms: u64) -> Row {
+    let put = Put {
+        version: 1,
+        at_ms,
+        listing: Some(listing(tenant, tag)),
+        head: bytes(format!("ending {number} at {at_ms}")),
+        body: None,
+    };
+    row_of(&ENDING, Key::Number(number), put)
 }
 
-pub(crate) fn request(hour: u32, key: u8, first_birth: u64) -> RequestRow {
-    RequestRow {
-        hour,
-        key: [key; 16],
-        body: [key ^ 0xff; 16],
-        first_birth,
-        count: 3,
-        // Odd keys stand for executions that are not in a row.
-        listed: if key % 2 == 1 {
-            vec![first_birth + 5, 1]
-        } else {
-            Vec::new()
-        },
-    }
+pub(crate) fn request(hour: u32, digest: u8, outcome: u64) -> Row {
+    let put = Put {
+        head: bytes(outcome.to_le_bytes()),
+        ..Put::default()
+    };
+    let digest = [digest; 16];
+    row_of(&REQUEST, Key::Digest { hour, digest }, put)
 }
 
 pub(crate) fn frame_of(commit: &Commit) -> Frame {
@@ -142,7 +129,7 @@ pub(crate) fn replayed(store: &mut dyn Store) -> Vec<Frame> {
             frames.push(frame);
             Ok(())
         })
-        .expect("the log is sound");
+        .expect("the log is undamaged");
     frames
 }
 
@@ -156,6 +143,32 @@ pub(crate) fn reader(store: &dyn Store) -> Box<dyn Reader> {
     store.reader().expect("a reader")
 }
 
-pub(crate) fn births(rows: &[FinishedRow]) -> Vec<u64> {
-    rows.iter().map(|row| row.birth).collect()
+pub(crate) fn found(row: &Row, part: Part) -> Lookup {
+    match &row.change {
+        backlane_store::Change::Put(put) => Lookup::Found(stored(put, part)),
+        backlane_store::Change::Delete => Lookup::Absent,
+    }
+}
+
+/// Reads one whole row.
+pub(crate) fn get(reader: &mut dyn Reader, family: &'static Family, key: &Key) -> Lookup {
+    let keys = std::slice::from_ref(key);
+    let mut found = reader.get(family, keys, Part::Whole).expect("a reader");
+    found.pop().expect("one outcome for one key")
+}
+
+/// The numbers of `asked` that have a row in the family.
+pub(crate) fn kept(reader: &mut dyn Reader, family: &'static Family, asked: &[u64]) -> Vec<u64> {
+    let has_row = |number: &u64| {
+        let key = crate::families::key(family, *number);
+        get(reader, family, &key) != Lookup::Absent
+    };
+    asked
+        .iter()
+        .copied()
+        .filter({
+            let mut has_row = has_row;
+            move |number| has_row(number)
+        })
+        .collect()
 }
