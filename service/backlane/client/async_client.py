@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, Unpack, overload
 
 from backlane.client.calls import AwaitableCalls
 from backlane.client.connection import LoopConnection
-from backlane.client.enqueues import checked
 from backlane.client.handle import AsyncHandle
 from backlane.client.settings import ClientBase
 from backlane.schema.options import ABSENT
@@ -133,10 +132,9 @@ class AsyncClient(ClientBase, AwaitableCalls):
 
         Other tasks have their turn after each message; see `Client.enqueue_many`.
         """
-        made: builtins.list[Any] = await self._enqueues.enqueue_many(
-            called, inputs, options, AsyncHandle
+        return await self._enqueues.enqueue_many(
+            called, inputs, options, AsyncHandle, return_exceptions=return_exceptions
         )
-        return checked(made, return_exceptions=return_exceptions)
 
     @overload
     async def run(

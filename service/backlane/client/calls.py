@@ -165,7 +165,7 @@ class Calls:
     @property
     def stub(self) -> ExecutionServiceStub:
         """The methods of the service, for `call`."""
-        return self.connection.lines().stub
+        return self.connection.opened().stub
 
     async def call(
         self,
@@ -174,9 +174,9 @@ class Calls:
         timeout_s: float | None = None,
         slices: Slices | None = None,
     ) -> Answer:
-        """Make a call of the stub; see `Caller.call`."""
+        """Make a call of the stub; see `Connection.call`."""
         timeout_s = self.call_timeout_s if timeout_s is None else timeout_s
-        return await self.connection.lines().caller.call(method, request, timeout_s, slices)
+        return await self.connection.opened().call(method, request, timeout_s, slices)
 
     def explained(self, error: errors.BacklaneError) -> errors.BacklaneError:
         """Return an error as a person needs it, in an instance of its own that can be raised."""

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, Unpack, overload
 from backlane.client.blocking import finish
 from backlane.client.calls import BlockingCalls
 from backlane.client.connection import ThreadConnection
-from backlane.client.enqueues import checked
 from backlane.client.handle import Handle
 from backlane.client.settings import ClientBase
 from backlane.schema.options import ABSENT
@@ -157,10 +156,11 @@ class Client(ClientBase, BlockingCalls):
             EnqueueManyError: some were refused; its `outcomes` hold every handle and error. Where
                 the server could not be reached any more they end there.
         """
-        made: builtins.list[Any] = finish(
-            self._enqueues.enqueue_many(called, inputs, options, Handle)
+        return finish(
+            self._enqueues.enqueue_many(
+                called, inputs, options, Handle, return_exceptions=return_exceptions
+            )
         )
-        return checked(made, return_exceptions=return_exceptions)
 
     @overload
     def run(

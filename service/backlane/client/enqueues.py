@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from backlane.client.outbox import Outcome
     from backlane.client.pipe import HandedIn
     from backlane.client.target import Target
-    from backlane.schema.options import EnqueueOptions
 
 SLICES_IN_FLIGHT: Final = 16
 """Slices of `enqueue_many` that wait for their answers at once."""
@@ -54,19 +53,15 @@ class HandleKind(Protocol[H_co]):
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """An enqueue that is ready to be sent."""
+    """An enqueue as the caller described it.
+
+    Attributes:
+        request: its request; of many enqueues the template, which has no input.
+        target: the callable, where the caller gave more than its name.
+        timeout_s: how long the call may take, in seconds.
+    """
 
     request: api.EnqueueRequest
-    size: int
-    target: Target | None
-    timeout_s: float
-
-
-@dataclass(frozen=True, slots=True)
-class PreparedMany:
-    """Many enqueues, whose slices are made as they are drawn."""
-
-    slices: Iterator[Slice]
     target: Target | None
     timeout_s: float
 
@@ -106,12 +101,13 @@ class Enqueues:
         self, called: object, given: object, options: Mapping[str, object], kind: HandleKind[H]
     ) -> H:
         """Enqueue one execution and return a handle of that kind; see `Client.enqueue`."""
-        lines = self._calls.connection.lines()
+        connection = self._calls.connection.opened()
         ready = self._prepare(called, given, options)
-        handed_in = await lines.pipe.hand_in([ready.request], ready.size, ready.timeout_s)
+        size = self._complete(ready.request)
+        handed_in = await connection.pipe.hand_in([ready.request], size, ready.timeout_s)
         outcomes = await handed_in.outcomes()
         if outcomes is None:
-            raise lines.caller.late(ready.timeout_s)
+            raise connection.late(ready.timeout_s)
         [made] = self._handles(outcomes, ready.target, kind)
         if isinstance(made, Exception):
             raise made
@@ -123,15 +119,15 @@ class Enqueues:
         inputs: Iterable[object],
         options: Mapping[str, object],
         kind: HandleKind[H],
-    ) -> list[H | Exception]:
-        """Enqueue one execution for each input; see `Client.enqueue_many`.
-
-        Returns:
-            The handles and errors, in order. The list is shorter than `inputs` where the server
-            could not be reached any more.
-        """
-        lines = self._calls.connection.lines()
-        many = self._prepare_many(called, inputs, options)
+        *,
+        return_exceptions: bool,
+    ) -> list[Any]:
+        """Enqueue one execution for each input; see `Client.enqueue_many`."""
+        connection = self._calls.connection.opened()
+        ready = self._prepare(called, ABSENT, options)
+        if ready.target is not None and not ready.target.takes_input:
+            name = ready.target.name
+            raise TypeError(f"callable {name} takes no input, so it has none to be called with")
         waiting: deque[tuple[Slice, HandedIn]] = deque()
         made: list[H | Exception] = []
 
@@ -140,24 +136,26 @@ class Enqueues:
             part, handed_in = waiting.popleft()
             outcomes = await handed_in.outcomes()
             if outcomes is None:
-                outcomes = [lines.caller.late(many.timeout_s)] * len(part.requests)
-            made.extend(self._handles(put_together(part, outcomes), many.target, kind))
+                outcomes = [connection.late(ready.timeout_s)] * len(part.requests)
+            made.extend(self._handles(put_together(part, outcomes), ready.target, kind))
             return not is_cut_off(outcomes)
 
         try:
-            for part in many.slices:
-                handed_in = await lines.pipe.hand_in(part.requests, part.size, many.timeout_s)
+            for part in self._slices(ready.request, inputs):
+                handed_in = await connection.pipe.hand_in(part.requests, part.size, ready.timeout_s)
                 waiting.append((part, handed_in))
                 if handed_in.is_late:
                     break
                 if len(waiting) >= SLICES_IN_FLIGHT and not await note_oldest():
                     break
-                await lines.pipe.give_way()
+                await connection.pause(0)
             while waiting:
                 await note_oldest()
         finally:
             for _, handed_in in waiting:
                 handed_in.abandon()
+        if not return_exceptions and any(isinstance(one, Exception) for one in made):
+            raise errors.EnqueueManyError(made)
         return made
 
     async def run(
@@ -168,8 +166,9 @@ class Enqueues:
         wait_timeout: float | timedelta | None,
     ) -> Any:  # noqa: ANN401  # the callable's own type
         """Enqueue, wait for the end, and return the output; see `Client.run`."""
-        self._calls.connection.lines()
+        self._calls.connection.opened()
         ready = self._prepare(called, given, options)
+        self._complete(ready.request)
         slices = Slices(wait_timeout)
         request = api.RunRequest(enqueue=ready.request)
         answer = await self._calls.call(self._calls.stub.Run, request, ready.timeout_s, slices)
@@ -180,31 +179,26 @@ class Enqueues:
         return load(ready.target, completed(execution).output)
 
     def _prepare(self, called: object, given: object, options: Mapping[str, object]) -> Prepared:
-        """Make one enqueue ready."""
         name, target = resolve(called, given)
         chosen = merged(target.defaults if target is not None else {}, options)
         request = enqueue_request(self._calls.tenant, name, given, chosen, self._now())
+        timeout = chosen.get("call_timeout")
+        timeout_s = self._calls.call_timeout_s if timeout is None else call_timeout_s(timeout)
+        return Prepared(request, target, timeout_s)
+
+    def _complete(self, request: api.EnqueueRequest) -> int:
+        """Give a request an id, where it has none, and return its encoded size in bytes."""
         if not request.request_id:
             request.request_id = self._ids()
-        return Prepared(request, check_size(request), target, self._timeout_of(chosen))
+        return check_size(request)
 
-    def _prepare_many(
-        self, called: object, inputs: Iterable[object], options: Mapping[str, object]
-    ) -> PreparedMany:
-        """Divide many enqueues into slices of one message each."""
-        name, target = resolve(called, ABSENT)
-        if target is not None and not target.takes_input:
-            raise TypeError(f"callable {name} takes no input, so it has none to be called with")
-        chosen = merged(target.defaults if target is not None else {}, options)
-        template = enqueue_request(self._calls.tenant, name, ABSENT, chosen, self._now())
+    def _slices(self, template: api.EnqueueRequest, inputs: Iterable[object]) -> Iterator[Slice]:
+        """Divide many enqueues into slices of one message each, made as they are drawn."""
         prefix = template.request_id
         ids = map(f"{prefix}-{{}}".format, itertools.count(1)) if prefix else iter(self._ids, None)
-        slices = _sliced(template, iter(inputs), ids)
-        return PreparedMany(slices, target, self._timeout_of(chosen))
-
-    def _timeout_of(self, options: EnqueueOptions) -> float:
-        given = options.get("call_timeout")
-        return self._calls.call_timeout_s if given is None else call_timeout_s(given)
+        remaining = iter(inputs)
+        while (part := _slice(template, remaining, ids)).count:
+            yield part
 
     def _handles(
         self,
@@ -233,24 +227,6 @@ def is_cut_off(outcomes: Sequence[Outcome]) -> bool:
     """Tell whether the last outcome says that the server cannot be reached any more."""
     away = errors.UnavailableError | errors.CallCancelledError | errors.CallTimeoutError
     return bool(outcomes) and isinstance(outcomes[-1], away)
-
-
-def checked(outcomes: list[Any], *, return_exceptions: bool) -> list[Any]:
-    """Return the outcomes, where none of them is an error or errors are asked for.
-
-    Raises:
-        EnqueueManyError: something was refused.
-    """
-    if not return_exceptions and any(isinstance(one, Exception) for one in outcomes):
-        raise errors.EnqueueManyError(outcomes)
-    return outcomes
-
-
-def _sliced(
-    template: api.EnqueueRequest, inputs: Iterator[object], ids: Iterator[str]
-) -> Iterator[Slice]:
-    while (part := _slice(template, inputs, ids)).count:
-        yield part
 
 
 def _slice(template: api.EnqueueRequest, inputs: Iterator[object], ids: Iterator[str]) -> Slice:

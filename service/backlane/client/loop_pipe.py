@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, Final
 import grpc
 
 from backlane import errors
-from backlane.client.caller import closed
 from backlane.client.outbox import Parcel
+from backlane.client.patience import closed
 from backlane.client.pipe import IDLE_S, HandedIn, Pipe, unexpected
 
 if TYPE_CHECKING:
@@ -68,10 +68,6 @@ class LoopPipe(Pipe):
             if self._server is None or self._server.done():
                 self._server = loop.create_task(self._run())
         return HandedIn(self, parcel, partial(_until, done, deadline), is_late=is_late)
-
-    async def give_way(self) -> None:
-        """Let the writer and other tasks have their turn."""
-        await asyncio.sleep(0)
 
     def abandon(self, parcel: Parcel) -> None:
         """Wait no longer for a parcel: its caller has left."""

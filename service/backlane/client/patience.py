@@ -95,3 +95,15 @@ def nobody_at(target: str, message: str) -> errors.UnavailableError:
     return errors.UnavailableError(
         errors.ErrorParts(grpc.StatusCode.UNAVAILABLE, message, metadata={"target": target})
     )
+
+
+def silent(target: str, timeout_s: float) -> errors.CallTimeoutError:
+    """Return the error of a server that can be reached and does not answer."""
+    text = f"{target} did not answer within {timeout_s:g} s"
+    return errors.CallTimeoutError(errors.ErrorParts(grpc.StatusCode.DEADLINE_EXCEEDED, text))
+
+
+def closed() -> errors.CallCancelledError:
+    """Return the error of a client that was closed."""
+    parts = errors.ErrorParts(grpc.StatusCode.CANCELLED, "this client is closed")
+    return errors.CallCancelledError(parts)

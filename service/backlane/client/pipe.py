@@ -104,10 +104,6 @@ class Pipe(ABC):
         """
 
     @abstractmethod
-    async def give_way(self) -> None:
-        """Let what was handed in leave, and other callers have their turn."""
-
-    @abstractmethod
     def abandon(self, parcel: Parcel) -> None:
         """Wait no longer for a parcel: its caller has left."""
 

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 import grpc
 
 from backlane import errors
-from backlane.client.caller import closed
 from backlane.client.outbox import Parcel
+from backlane.client.patience import closed
 from backlane.client.pipe import IDLE_S, HandedIn, Pipe, unexpected
 
 if TYPE_CHECKING:
@@ -63,9 +63,6 @@ class ThreadPipe(Pipe):
                 self._changed.notify_all()
                 self._ensure_reader()
         return HandedIn(self, parcel, partial(_until, done, deadline), is_late=is_late)
-
-    async def give_way(self) -> None:
-        """Do nothing: other threads have their turn by themselves."""
 
     def abandon(self, parcel: Parcel) -> None:
         """Wait no longer for a parcel: its caller has left."""
