@@ -1,7 +1,8 @@
 """Owns the calls about executions that are there: read, list, wait, cancel, count.
 
 `Calls` has each of them once, as a coroutine. `BlockingCalls` and `AwaitableCalls` make them the
-methods of `Client` and of `AsyncClient`, with the same parameters and docstrings.
+methods of `Client` and of `AsyncClient`, with the same parameters and docstrings. A new call is a
+coroutine of `Calls` and a line in each of the two.
 """
 
 from __future__ import annotations
@@ -130,7 +131,7 @@ class Calls:
         return QueueStats(await self.call(self.stub.GetQueueStats, request))
 
     def pages(self, status: Status | str | None, limit: int | None, *, full: bool) -> Pages:
-        """Begin to list executions; see `BlockingCalls.list`."""
+        """Begin to list executions; see `Client.list`."""
         request = list_request(self.tenant, status, limit, full=full)
         return Pages(functools.partial(self.call, self.stub.List), request, limit)
 

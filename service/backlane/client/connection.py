@@ -23,8 +23,8 @@ from backlane import errors
 from backlane.client.blocking import finish
 from backlane.client.loop_pipe import LoopPipe
 from backlane.client.patience import Patience, closed, explained, nobody_at, silent
-from backlane.client.requests import duration
 from backlane.client.thread_pipe import ThreadPipe
+from backlane.client.times import duration
 from backlane.v1.execution_service_pb2_grpc import ExecutionServiceStub
 
 if TYPE_CHECKING:

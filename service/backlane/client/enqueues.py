@@ -11,15 +11,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 from backlane import errors
-from backlane.client.handle import completed
-from backlane.client.outbox import MESSAGE_BYTES, MESSAGE_ITEMS_MAX
-from backlane.client.requests import (
+from backlane.client.enqueue_request import (
     RequestIds,
     check_size,
     enqueue_request,
     merged,
     set_input,
 )
+from backlane.client.handle import completed
+from backlane.client.outbox import MESSAGE_BYTES, MESSAGE_ITEMS_MAX
 from backlane.client.target import load, resolve
 from backlane.client.times import Slices, call_timeout_s
 from backlane.schema.options import ABSENT
