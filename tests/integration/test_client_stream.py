@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import os
 import signal
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from backlane import AsyncClient, Worker, errors
-from backlane.client import aio_pipe, pipe
+from backlane.client import loop_pipe, thread_pipe
 from tests.conformance.door import new_tenant
 from tests.integration.client_kinds import KINDS, PATIENCE_S, open_client
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from backlane import Client
     from backlane.testing import ServerProcess
@@ -157,8 +158,8 @@ def test_an_idle_stream_makes_room_for_others(
         first.enqueue("x", 1)
         with pytest.raises(errors.RateLimitedError) as refused:
             second.enqueue("x", 2)
-        monkeypatch.setattr(pipe, "IDLE_S", 0.01)
-        monkeypatch.setattr(aio_pipe, "IDLE_S", 0.01)
+        monkeypatch.setattr(thread_pipe, "IDLE_S", 0.01)
+        monkeypatch.setattr(loop_pipe, "IDLE_S", 0.01)
         # Only now does it know how short a while is; from then on it leaves.
         first.enqueue("x", 3)
         until_done(lambda: second.enqueue("x", 4), errors.RateLimitedError)
@@ -302,7 +303,15 @@ async def test_a_task_that_is_cancelled_leaves_no_other_behind(server: ServerPro
         with pytest.raises(asyncio.CancelledError):
             await sending
         await asyncio.sleep(0)
-        left = [task for task in asyncio.all_tasks() if "send" in repr(task.get_coro())]
+        package = Path(loop_pipe.__file__).parent
+        coroutines = [task.get_coro() for task in asyncio.all_tasks()]
+        of_the_client = [
+            coroutine.__name__
+            for coroutine in coroutines
+            if inspect.iscoroutine(coroutine)
+            and package in Path(coroutine.cr_code.co_filename).parents
+        ]
+        left = [name for name in of_the_client if name not in {"_run", "_write"}]
 
         assert left == []
         assert (await client.enqueue("x", "after")).existing is False

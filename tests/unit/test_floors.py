@@ -1,6 +1,7 @@
 """The floors of the house: who may depend on whom, in Rust and in Python."""
 
 import ast
+import graphlib
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -42,6 +43,8 @@ MODULES_BELOW = {
     "testing": CONTRACT | {"client", "worker"},
 }
 
+PACKAGES = ("schema", "errors", "client", "worker", "server", "testing", "cli")
+
 
 def dependencies(crate: str, *options: str) -> set[str]:
     """The crates that a crate's normal build depends on, without itself."""
@@ -70,6 +73,14 @@ def modules_used(path: Path) -> set[str]:
     used = {part[1] for part in parts if part[0] == "backlane" and len(part) > 1}
     # The package's own public names stand for the parts they are at home in.
     return {backlane._HOME_OF.get(name, name).partition(".")[0] for name in used}
+
+
+def files_used(path: Path, package: str) -> set[str]:
+    """The files of a package that one of them imports, for types alone or at run time."""
+    files = {file.stem for file in (PACKAGE / package).glob("*.py")} - {"__init__"}
+    names = imported_names(ast.parse(path.read_text(encoding="utf-8")), ("backlane", package))
+    parts = [name.split(".") for name in names]
+    return {part[2] for part in parts if part[:2] == ["backlane", package]} & files
 
 
 def sources(module: str) -> Iterator[Path]:
@@ -104,6 +115,14 @@ def test_a_package_outside_the_server_knows_only_the_contract(module: str) -> No
     }
 
     assert strays == {}
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_no_files_of_a_package_import_each_other_in_a_circle(package: str) -> None:
+    files = (PACKAGE / package).glob("*.py")
+    used = {path.stem: files_used(path, package) for path in files}
+
+    assert list(graphlib.TopologicalSorter(used).static_order())
 
 
 def test_only_the_server_touches_the_core() -> None:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from backlane.cli.trouble import Trouble
-    from backlane.client.base import Until, WaitResult
+    from backlane.client.waits import Until, WaitResult
 
 EXITS = (
     *(Exit.OK, Exit.ENDED_OTHERWISE, Exit.USAGE, Exit.NOT_FOUND, Exit.UNAVAILABLE),

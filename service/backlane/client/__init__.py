@@ -1,8 +1,8 @@
-"""Clients: what enqueues executions, follows them, and fetches their results."""
+"""Clients: they enqueue executions, follow them, and fetch their results."""
 
-from backlane.client.aio import AsyncClient
-from backlane.client.base import WaitResult
+from backlane.client.async_client import AsyncClient
+from backlane.client.client import Client
 from backlane.client.handle import AsyncHandle, Handle
-from backlane.client.sync import Client
+from backlane.client.waits import WaitResult
 
 __all__ = ["AsyncClient", "AsyncHandle", "Client", "Handle", "WaitResult"]

@@ -4,43 +4,62 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Generic, TypeVar, cast
 
-from backlane.client.base import completed
+from backlane import errors
+from backlane.client.blocking import finish
 from backlane.client.target import load
 from backlane.client.times import Slices
+from backlane.schema.records import Status
 
 if TYPE_CHECKING:
     from datetime import timedelta
 
-    from backlane.client.aio_follow import AsyncFollower
-    from backlane.client.follow import Follower
+    from backlane.client.calls import Calls
     from backlane.client.target import Target
     from backlane.schema.records import BackgroundExecution
 
 T_co = TypeVar("T_co", covariant=True)
 
 
-class Handle(Generic[T_co]):
-    """An execution, through the client that enqueued it.
+class _Handle(Generic[T_co]):
+    """What both kinds of handles have; its calls are coroutines.
 
     Attributes:
-        execution_id: which one it is.
-        existing: whether a request_id or dedup_key led to one that was there before.
+        execution_id: the execution's id.
+        existing: whether a request_id or dedup_key led to an execution that was there before.
     """
 
-    __slots__ = ("_client", "_target", "execution_id", "existing")
+    __slots__ = ("_calls", "_target", "execution_id", "existing")
 
     def __init__(
-        self, client: Follower, execution_id: str, target: Target | None, *, existing: bool = False
+        self, calls: Calls, execution_id: str, target: Target | None, *, existing: bool = False
     ) -> None:
-        """Point at an execution; made by the client."""
-        self._client = client
+        """Point at an execution; made by a client."""
+        self._calls = calls
         self._target = target
         self.execution_id = execution_id
         self.existing = existing
 
     def __repr__(self) -> str:
         """Name the execution."""
-        return f"<Handle {self.execution_id}>"
+        return f"<{type(self).__name__} {self.execution_id}>"
+
+    async def _wait(self, timeout: float | timedelta | None) -> BackgroundExecution:
+        return await self._calls.finished(self.execution_id, Slices(timeout))
+
+    async def _result(self, timeout: float | timedelta | None) -> T_co:
+        execution = completed(await self._wait(timeout))
+        return cast("T_co", load(self._target, execution.output))
+
+
+class Handle(_Handle[T_co]):
+    """An execution, through the client that enqueued it.
+
+    Attributes:
+        execution_id: the execution's id.
+        existing: whether a request_id or dedup_key led to an execution that was there before.
+    """
+
+    __slots__ = ()
 
     def result(self, timeout: float | timedelta | None = None) -> T_co:
         """Wait for the end, and return the output as the callable returned it.
@@ -53,8 +72,7 @@ class Handle(Generic[T_co]):
             NotFinishedError: the time is over; a `TimeoutError`.
             BacklaneError: the server cannot be asked.
         """
-        execution = completed(self.wait(timeout))
-        return cast("T_co", load(self._target, execution.output))
+        return finish(self._result(timeout))
 
     def wait(self, timeout: float | timedelta | None = None) -> BackgroundExecution:
         """Wait for the end, however it comes, and return the record.
@@ -66,63 +84,58 @@ class Handle(Generic[T_co]):
             NotFinishedError: the time is over.
             BacklaneError: the server cannot be asked.
         """
-        slices = Slices(timeout)
-        return self._client._finished(self.execution_id, slices)  # noqa: SLF001  # its own client
+        return finish(self._wait(timeout))
 
     def get(self) -> BackgroundExecution:
         """Read the record as it is now."""
-        return self._client.get(self.execution_id)
+        return finish(self._calls.get(self.execution_id))
 
     def cancel(self) -> BackgroundExecution:
         """End it while it is queued, or ask its holder to stop."""
-        return self._client.cancel(self.execution_id)
+        return finish(self._calls.cancel(self.execution_id))
 
 
-class AsyncHandle(Generic[T_co]):
+class AsyncHandle(_Handle[T_co]):
     """An execution, through the client that enqueued it.
 
     Attributes:
-        execution_id: which one it is.
-        existing: whether a request_id or dedup_key led to one that was there before.
+        execution_id: the execution's id.
+        existing: whether a request_id or dedup_key led to an execution that was there before.
     """
 
-    __slots__ = ("_client", "_target", "execution_id", "existing")
-
-    def __init__(
-        self,
-        client: AsyncFollower,
-        execution_id: str,
-        target: Target | None,
-        *,
-        existing: bool = False,
-    ) -> None:
-        """Point at an execution; made by the client."""
-        self._client = client
-        self._target = target
-        self.execution_id = execution_id
-        self.existing = existing
-
-    def __repr__(self) -> str:
-        """Name the execution."""
-        return f"<AsyncHandle {self.execution_id}>"
+    __slots__ = ()
 
     async def result(self, timeout: float | timedelta | None = None) -> T_co:
         """Wait for the end, and return the output; see `Handle.result`."""
-        execution = completed(await self.wait(timeout))
-        return cast("T_co", load(self._target, execution.output))
+        return await self._result(timeout)
 
-    async def wait(
-        self,
-        timeout: float | timedelta | None = None,
-    ) -> BackgroundExecution:
+    async def wait(self, timeout: float | timedelta | None = None) -> BackgroundExecution:
         """Wait for the end, however it comes, and return the record; see `Handle.wait`."""
-        slices = Slices(timeout)
-        return await self._client._finished(self.execution_id, slices)  # noqa: SLF001  # as above
+        return await self._wait(timeout)
 
     async def get(self) -> BackgroundExecution:
         """Read the record as it is now."""
-        return await self._client.get(self.execution_id)
+        return await self._calls.get(self.execution_id)
 
     async def cancel(self) -> BackgroundExecution:
         """End it while it is queued, or ask its holder to stop."""
-        return await self._client.cancel(self.execution_id)
+        return await self._calls.cancel(self.execution_id)
+
+
+def completed(execution: BackgroundExecution) -> BackgroundExecution:
+    """Return a finished execution that has a result.
+
+    Raises:
+        ExecutionEndedError: it ended otherwise.
+    """
+    match execution.status:
+        case Status.COMPLETED:
+            return execution
+        case Status.FAILED:
+            raise errors.ExecutionFailedError(execution)
+        case Status.CANCELLED:
+            raise errors.ExecutionCancelledError(execution)
+        case Status.TIMEOUT:
+            raise errors.ExecutionTimedOutError(execution)
+        case _:
+            raise errors.ExecutionEndedError(execution)

@@ -1,8 +1,9 @@
 """Owns what waits to go over an `EnqueueStream`, and what waits for its outcome.
 
-Pure bookkeeping, shared by the threads of one client and the tasks of another. A parcel is what
-one caller hands in: one request or a slice of many. Parcels leave in the order they came, as many
-as there are in one message, so that what gathers while a message is written is the next one.
+This is bookkeeping alone: both kinds of pipes use it, under their own rules of waiting. A parcel is
+what one caller hands in: one request or a slice of many. Parcels leave in the order in which they
+came in. A message takes as many as there are, so that requests which come in while one message is
+written go together in the next one.
 """
 
 from __future__ import annotations
@@ -34,9 +35,9 @@ class Parcel:
     """Requests of one caller, and their outcomes in order.
 
     Attributes:
-        requests: what to enqueue; each has a request id.
-        outcomes: what is known so far.
-        done: called once all is known, by whoever reads the stream.
+        requests: the enqueues; each has a request id.
+        outcomes: those of the first requests, as far as they are known.
+        done: called once every outcome is known, by the thread or task that reads the stream.
     """
 
     __slots__ = ("done", "doubtful", "is_abandoned", "outcomes", "requests", "sent", "size")
@@ -50,23 +51,27 @@ class Parcel:
         self.done = done
         self.outcomes: list[Outcome] = []
         self.sent = 0
-        # So many were sent on a stream that broke before it answered them.
+        # How many requests were sent on a stream that broke, and may have been enqueued there.
         self.doubtful = 0
         self.is_abandoned = False
 
     @property
     def is_done(self) -> bool:
-        """Whether all is known."""
+        """Whether every outcome is known."""
         return len(self.outcomes) == len(self.requests)
 
     def note(self, outcome: Outcome) -> None:
-        """Take in what became of the next request; an error may hide that it was enqueued."""
+        """Add the outcome of the next request.
+
+        The error of a request that was sent before, on a stream that broke, is marked as one that
+        may hide an execution.
+        """
         if isinstance(outcome, errors.BacklaneError) and len(self.outcomes) < self.doubtful:
             outcome = outcome.after_another_attempt()
         self.outcomes.append(outcome)
 
     def refuse(self, error: errors.BacklaneError) -> None:
-        """End with the same error for all that is not known."""
+        """Give every request without an outcome the same error."""
         self.doubtful = max(self.doubtful, self.sent)
         for _ in range(len(self.requests) - len(self.outcomes)):
             self.note(error)
@@ -77,18 +82,18 @@ class Outbox:
     """Parcels in order: those at the front are answered, then sent, then waiting.
 
     Attributes:
-        answered: how many requests had an outcome so far.
+        answered: how many requests the server has answered so far.
     """
 
     def __init__(self, *, waits: bool) -> None:
         """Begin empty.
 
         Args:
-            waits: whether what was not answered is sent again while the server is away.
+            waits: whether unanswered requests are sent again while the server is away.
         """
         self.answered = 0
         self._waits = waits
-        # In order, and quick to leave from anywhere.
+        # Ordered, and a parcel in the middle can be removed quickly.
         self._parcels: OrderedDict[Parcel, None] = OrderedDict()
         self._waiting: OrderedDict[Parcel, None] = OrderedDict()
         self._items = 0
@@ -117,7 +122,7 @@ class Outbox:
 
     @property
     def is_wary(self) -> bool:
-        """Whether a stream ended for a reason that the next messages may show, or be."""
+        """Whether a request on its way may be the reason why the last stream ended."""
         return self._suspects > 0
 
     def take(self) -> api.EnqueueStreamRequest | None:
@@ -158,7 +163,7 @@ class Outbox:
         return None
 
     def rewind(self) -> None:
-        """Have all that is not answered sent again on another stream, but for what is abandoned."""
+        """Send unanswered requests again on the next stream, but not those of abandoned parcels."""
         self._drop([parcel for parcel in self._parcels if parcel.is_abandoned])
         for parcel in self._parcels:
             parcel.doubtful = max(parcel.doubtful, parcel.sent)
@@ -166,7 +171,7 @@ class Outbox:
         self._waiting = self._parcels.copy()
 
     def recover(self, error: errors.BacklaneError) -> None:
-        """Decide what follows a broken stream: all again, with more care, or nothing."""
+        """Decide what follows a broken stream: send again, send with more care, or give up."""
         if is_untold(error) and not self._waits:
             self.fail_all(_broken(error))
         elif is_untold(error):
@@ -179,14 +184,15 @@ class Outbox:
             self.fail_all(error)
 
     def _blame(self, error: errors.BacklaneError) -> None:
-        """Find what made the server end a stream, in ever smaller messages.
+        """Find the request that made the server end a stream, in ever smaller messages.
 
-        One request alone is it, and it alone is refused. Where half a message passes, the server
-        takes smaller ones than others do, and gets them from now on.
+        A request that was alone on the stream is the reason, and it alone is refused. If half a
+        message passes, this server takes smaller messages than others do, and gets smaller ones
+        from now on.
         """
         on_its_way = self._unanswered
         if not on_its_way:
-            # It is the stream itself that is refused.
+            # The server refuses the stream itself, not a request on it.
             self.fail_all(error)
             return
         if on_its_way == 1:
@@ -197,9 +203,9 @@ class Outbox:
         self._be_wary()
 
     def _be_wary(self) -> None:
-        """Send what is not answered again, a message at a time: then it is known which one ends it.
+        """Send unanswered requests again, one message at a time.
 
-        Nor does a write hide why.
+        Then it is known which message ends the stream, and no later write hides the reason.
         """
         self._suspects = self._unanswered
         self.rewind()
@@ -221,7 +227,7 @@ class Outbox:
 
     @property
     def is_awaiting(self) -> bool:
-        """Whether something is on its way."""
+        """Whether requests are on their way."""
         return self._unanswered > 0
 
     @property
@@ -257,7 +263,7 @@ def _broken(error: errors.BacklaneError) -> errors.BacklaneError:
 
 
 def _without_place(error: errors.BacklaneError) -> errors.BacklaneError:
-    """Return an error whose fields are those of the request, wherever in a message it stood."""
+    """Return an error whose fields are named as in a single request, without `items[N].`."""
     parts = error.parts
     return type(error)(
         replace(

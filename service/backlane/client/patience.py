@@ -1,4 +1,4 @@
-"""Owns the decision whether a call is made again, when, and what a caller is told in the end."""
+"""Owns the decision whether and when a call is repeated, and the error that a caller gets."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ class Backoff:
     """Pauses that grow, with jitter: a server's restart is not met by all clients at once."""
 
     def __init__(self) -> None:
-        """Begin with a short one."""
+        """Begin with a short pause."""
         self._next_s = BACKOFF_FIRST_S
 
     def pause_s(self, error: errors.BacklaneError) -> float:
-        """Return how long to pause after an error, in seconds; as long as the server asks for."""
+        """Return the pause after an error, in seconds; at least what the server asks for."""
         if not (is_passing(error) or is_untold(error)):
             return 0.0
         jittered_s = self._next_s * random.uniform(0.5, 1.0)  # noqa: S311  # no secret
@@ -39,7 +39,7 @@ class Patience:
     """
 
     def __init__(self, timeout_s: float, *, waits: bool = True) -> None:
-        """Begin to count.
+        """Start the time of a call.
 
         Args:
             timeout_s: how long all attempts together may take, in seconds.
@@ -63,12 +63,12 @@ class Patience:
 
 
 def is_passing(error: errors.BacklaneError) -> bool:
-    """Tell whether the server was away, or about to be, rather than unwilling."""
+    """Tell whether the server was away or about to stop, so that the same call may pass later."""
     return isinstance(error, errors.UnavailableError | errors.CallCancelledError)
 
 
 def is_untold(error: errors.BacklaneError) -> bool:
-    """Tell whether a stream's end is known, but not its reason.
+    """Tell whether the reason of a stream's end is unknown.
 
     A write that meets the end makes grpc.aio put an INTERNAL of its own in place of the status.
     """
@@ -76,7 +76,7 @@ def is_untold(error: errors.BacklaneError) -> bool:
 
 
 def explained(error: errors.BacklaneError, target: str) -> errors.BacklaneError:
-    """Return the error as a person needs it: one about a server that is not there names it."""
+    """Return the error with advice where it lacks any: no server there, or an older one."""
     if isinstance(error, errors.UnavailableError) and not (error.reason or error.metadata):
         return nobody_at(target, error.message)
     if isinstance(error, errors.UnimplementedError):
@@ -88,10 +88,22 @@ def explained(error: errors.BacklaneError, target: str) -> errors.BacklaneError:
 
 
 def nobody_at(target: str, message: str) -> errors.UnavailableError:
-    """Return the error of a server that is not there."""
+    """Return the error of a target where no server can be reached."""
     why = message.partition("last error: ")[2] if _NEVER_REACHED in message else message
     text = f"no server at {target}: start one with `backlane serve`, or name another target"
     message = f"{text} ({why})" if why else text
     return errors.UnavailableError(
         errors.ErrorParts(grpc.StatusCode.UNAVAILABLE, message, metadata={"target": target})
     )
+
+
+def silent(target: str, timeout_s: float) -> errors.CallTimeoutError:
+    """Return the error of a server that can be reached and does not answer."""
+    text = f"{target} did not answer within {timeout_s:g} s"
+    return errors.CallTimeoutError(errors.ErrorParts(grpc.StatusCode.DEADLINE_EXCEEDED, text))
+
+
+def closed() -> errors.CallCancelledError:
+    """Return the error of a client that was closed."""
+    parts = errors.ErrorParts(grpc.StatusCode.CANCELLED, "this client is closed")
+    return errors.CallCancelledError(parts)

@@ -1,7 +1,7 @@
 """Owns what a producer needs to know of a callable, and how a call's types follow from it.
 
-A callable is named, or it is the decorated function itself: anything with these attributes will
-do, so that this package knows nothing of workers.
+Callers give the callable's name or the decorated function itself. Any object with the attributes
+of `Target` counts as such a function, so that this package does not depend on workers.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class TakesNothing(Protocol[O_co]):
 
 @runtime_checkable
 class Target(Protocol):
-    """What is used of a callable that is more than a name."""
+    """A callable that is given as an object: what the client uses of it."""
 
     name: str
     defaults: EnqueueOptions

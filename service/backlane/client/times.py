@@ -1,4 +1,4 @@
-"""Owns times: what callers may give as one, and how a long wait is divided."""
+"""Owns timeouts: which values callers may give, and how a long wait is divided."""
 
 from __future__ import annotations
 
@@ -8,19 +8,22 @@ import time
 from datetime import timedelta
 from typing import Final
 
+from google.protobuf.duration_pb2 import Duration
+
 from backlane.errors import InvalidInputError
 
 WAIT_SLICE_S: Final = 60.0
-"""A longer wait is made of slices, so that a server that vanished is noticed."""
+"""The longest wait that one call asks for, in seconds. A longer wait is made of several calls, so
+that a server that vanished is noticed."""
 WAIT_GRACE_S: Final = 2.0
-"""How long beyond its own end a wait looks for a server that is away, in seconds."""
+"""How long after its own end a wait still looks for a server that is away, in seconds."""
 
 
 def call_timeout_s(given: float | timedelta) -> float:
     """Return how long a call may take, in seconds.
 
     Raises:
-        InvalidInputError: it is no time that a call could take.
+        InvalidInputError: it is not a number of seconds above 0, or a timedelta.
     """
     seconds = _seconds("call_timeout", given)
     if not 0 < seconds <= threading.TIMEOUT_MAX:
@@ -29,6 +32,13 @@ def call_timeout_s(given: float | timedelta) -> float:
             f"not {given}"
         )
     return seconds
+
+
+def duration(seconds: float) -> Duration:
+    """Return a duration of that many seconds."""
+    made = Duration()
+    made.FromMilliseconds(round(seconds * 1000))
+    return made
 
 
 def _seconds(name: str, given: float | timedelta) -> float:
@@ -43,10 +53,10 @@ class Slices:
     """Divides a wait into parts that are short enough to notice a server that vanished."""
 
     def __init__(self, timeout: float | timedelta | None) -> None:
-        """Begin to wait so many seconds; None waits for ever.
+        """Start the time of a wait of that many seconds; None waits for ever.
 
         Raises:
-            InvalidInputError: it is no time to wait.
+            InvalidInputError: the timeout is neither a number of seconds nor a timedelta.
         """
         self.timeout_s = None if timeout is None else _seconds("timeout", timeout)
         if self.timeout_s is not None and math.isnan(self.timeout_s):

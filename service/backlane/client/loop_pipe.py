@@ -1,38 +1,36 @@
-"""Owns the `EnqueueStream` of a client of an event loop: who hands in, who sends, who reads.
+"""Owns the pipe of a client for an event loop.
 
-As `pipe`, with tasks in place of threads: one serves the stream and reads it, one writes.
+One task serves the stream and reads the outcomes, another one writes the messages. All run in one
+loop with the callers' tasks, so that nothing needs a lock but the order in which callers wait for
+room.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import grpc
 
 from backlane import errors
-from backlane.client.caller import closed
-from backlane.client.outbox import Outbox, Parcel
-from backlane.client.patience import Backoff
-from backlane.client.pipe import IDLE_S, ended_early, unexpected
+from backlane.client.outbox import Parcel
+from backlane.client.patience import closed
+from backlane.client.pipe import IDLE_S, HandedIn, Pipe, unexpected
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from backlane.client.outbox import Outcome
     from backlane.v1 import execution_service_pb2 as api
 
     OpenStream = Callable[[], Any]
     """Begins a call, which is written, read and cancelled."""
 
 REFUSAL_S: Final = 0.05
-"""How long a refusal of a stream as a whole may take, in seconds."""
-
-log = logging.getLogger("backlane.client")
+"""How long the server may take to refuse a stream as a whole, in seconds."""
 
 
-class AsyncPipe:
+class LoopPipe(Pipe):
     """One stream at a time, shared by all tasks of a client."""
 
     def __init__(self, open_stream: OpenStream, *, waits: bool) -> None:
@@ -42,51 +40,42 @@ class AsyncPipe:
             open_stream: begins a call.
             waits: whether to try again while the server is away.
         """
+        super().__init__(waits=waits)
         self._open_stream = open_stream
-        self._outbox = Outbox(waits=waits)
         self._changed = asyncio.Event()
         self._room = asyncio.Event()
         self._line = asyncio.Lock()
         self._in_line = 0
         self._server: asyncio.Task[None] | None = None
-        self._is_closed = False
 
-    async def send(
+    async def hand_in(
         self, requests: Sequence[api.EnqueueRequest], size: int, timeout_s: float
-    ) -> Sequence[Outcome] | None:
-        """Enqueue requests and return their outcomes; None where the time was over before."""
+    ) -> HandedIn:
+        """Hand requests in; see `Pipe.hand_in`."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + timeout_s
-        # Who comes later stays behind those that wait for room: what is handed in stays in order.
+        done: asyncio.Future[None] = loop.create_future()
+        parcel = Parcel(requests, size, partial(_wake, done))
+        # A caller that comes later stays behind those that wait for room already: requests are
+        # sent in the order in which they were handed in.
         is_full = self._in_line > 0 or not self._outbox.has_room
-        if is_full and not await self._wait_for_room(deadline):
-            return None
+        is_late = is_full and not await self._wait_for_room(deadline)
         if self._is_closed:
-            return [closed()] * len(requests)
-        future: asyncio.Future[None] = loop.create_future()
-        parcel = Parcel(requests, size, lambda: _wake(future))
-        self._outbox.add(parcel)
-        self._changed.set()
-        if self._server is None or self._server.done():
-            self._server = loop.create_task(self._run())
-        # A timer in place of `wait_for`, which costs a task's worth for every enqueue.
-        timer = loop.call_at(deadline, _wake, future)
-        try:
-            await future
-        finally:
-            timer.cancel()
-            if not parcel.is_done:
-                self._outbox.abandon(parcel)
-        return parcel.outcomes if parcel.is_done else None
+            parcel.refuse(closed())
+        elif not is_late:
+            self._outbox.add(parcel)
+            self._changed.set()
+            if self._server is None or self._server.done():
+                self._server = loop.create_task(self._run())
+        return HandedIn(self, parcel, partial(_until, done, deadline), is_late=is_late)
 
-    def hand_in(
-        self, requests: Sequence[api.EnqueueRequest], size: int, timeout_s: float
-    ) -> asyncio.Task[Sequence[Outcome] | None]:
-        """Send on the side, after what was handed in before; see `send`."""
-        return asyncio.create_task(self.send(requests, size, timeout_s))
+    def abandon(self, parcel: Parcel) -> None:
+        """Wait no longer for a parcel: its caller has left."""
+        self._outbox.abandon(parcel)
+        self._room.set()
 
     async def close(self) -> None:
-        """End the stream; whoever waits is told."""
+        """End the stream; every caller that waits is told that the client is closed."""
         self._is_closed = True
         self._outbox.fail_all(closed())
         self._room.set()
@@ -111,7 +100,7 @@ class AsyncPipe:
         try:
             await self._serve_all()
         except asyncio.CancelledError:
-            # By a close, or by somebody who cancels all tasks: nobody is to wait for this one.
+            # By `close`, or by a program that cancels all tasks: no caller may wait for this one.
             self._outbox.fail_all(cut_off())
             self._room.set()
             raise
@@ -121,22 +110,13 @@ class AsyncPipe:
 
     async def _serve_all(self) -> None:
         """Serve streams until there is nothing to send."""
-        backoff = Backoff()
         while True:
-            answered = self._outbox.answered
             error = await self._serve()
-            if self._outbox.answered > answered:
-                backoff = Backoff()
-            if error is None and self._outbox.is_awaiting:
-                error = ended_early()
-            if error is None:
-                if not len(self._outbox):
-                    break
-                self._outbox.rewind()
-                continue
-            if not self._consider(error):
-                break
-            await asyncio.sleep(backoff.pause_s(error))
+            pause_s = self._pause_before_next_s(error)
+            self._room.set()
+            if pause_s is None:
+                return
+            await asyncio.sleep(pause_s)
 
     async def _serve(self) -> errors.BacklaneError | None:
         """Serve one stream to its end, and return what broke it."""
@@ -165,7 +145,7 @@ class AsyncPipe:
                 await call.write(message)
             await call.done_writing()
         except (grpc.RpcError, asyncio.InvalidStateError):
-            # The stream is broken; who reads it is told why.
+            # The stream is broken; the task that reads it is told why.
             return
 
     async def _next(self) -> api.EnqueueStreamRequest | None:
@@ -179,24 +159,26 @@ class AsyncPipe:
                     return None
         return message
 
-    def _consider(self, error: errors.BacklaneError) -> bool:
-        """Decide what follows a broken stream, and return whether another one does."""
-        log.debug("the stream of enqueues ended: %s", error)
-        self._outbox.recover(error)
-        self._room.set()
-        return len(self._outbox) > 0
-
 
 async def _let_refuse(call: Any) -> None:  # noqa: ANN401  # as `OpenStream`
-    """Give a server a moment to refuse a stream, before a write would hide why."""
+    """Give a server a moment to refuse a stream, before a write would hide the reason."""
     status = asyncio.ensure_future(call.code())
     await asyncio.wait([status], timeout=REFUSAL_S)
     status.cancel()
 
 
-def _wake(future: asyncio.Future[None]) -> None:
-    if not future.done():
-        future.set_result(None)
+async def _until(done: asyncio.Future[None], deadline: float) -> None:
+    # A timer in place of `wait_for`, which costs a task for every enqueue.
+    timer = asyncio.get_running_loop().call_at(deadline, _wake, done)
+    try:
+        await done
+    finally:
+        timer.cancel()
+
+
+def _wake(done: asyncio.Future[None]) -> None:
+    if not done.done():
+        done.set_result(None)
 
 
 def cut_off() -> errors.CallCancelledError:

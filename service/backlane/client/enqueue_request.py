@@ -1,4 +1,4 @@
-"""Owns the requests: options, durations and inputs as the contract has them."""
+"""Owns the request of an enqueue: options, durations and inputs in the contract's form."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import secrets
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, NoReturn, cast
 
-from google.protobuf.duration_pb2 import Duration
 from pydantic_core import PydanticSerializationError, to_json
 
 from backlane import errors
@@ -25,15 +24,15 @@ if TYPE_CHECKING:
     from backlane.schema.options import EnqueueOptions, Retry
 
 ITEM_BYTES_MAX: Final = 4 << 20
-"""No server can be set to take more in one execution, and none of it would reach a worker."""
+"""The largest execution that any server can be set to take, in bytes."""
 _INSTANTS: Final = ("not_before", "start_deadline", "deadline")
 
 
 class RequestIds:
-    """Makes request ids that nobody else makes, and nobody guesses."""
+    """Makes request ids that are unique and cannot be guessed."""
 
     def __init__(self) -> None:
-        """Begin with a prefix of its own."""
+        """Begin with a random prefix."""
         self._prefix = secrets.token_hex(12)
         self._numbers = itertools.count(1)
 
@@ -49,13 +48,13 @@ def enqueue_request(
 
     Args:
         tenant_id: whose execution it is.
-        callable_name: what it calls.
+        callable_name: the callable to run.
         given: its input.
-        options: all else.
-        now: what a delay counts from.
+        options: the options of the enqueue.
+        now: the time from which a delay counts.
 
     Raises:
-        InvalidInputError: something cannot be sent.
+        InvalidInputError: the name, the input or an option cannot be sent.
     """
     try:
         request = api.EnqueueRequest(tenant_id=tenant_id, callable_name=callable_name)
@@ -80,7 +79,7 @@ def set_input(request: api.EnqueueRequest, given: object) -> None:
     """Set a request's input: the JSON of anything, a `RawInput` as it is.
 
     Raises:
-        InvalidInputError: it is not JSON, nor anything that pydantic can turn into JSON.
+        InvalidInputError: pydantic cannot turn it into JSON.
     """
     if given is ABSENT:
         return
@@ -94,10 +93,10 @@ def to_text(given: object) -> str:
     """Return the JSON of an input.
 
     Raises:
-        InvalidInputError: there is none.
+        InvalidInputError: pydantic cannot turn it into JSON.
     """
     try:
-        # Strings in place of NaN would go through; constants, which are no JSON, can be told.
+        # As strings, NaN and infinities would pass unseen; as constants they can be found.
         text = to_json(given, inf_nan_mode="constants").decode()
         if "NaN" in text or "Infinity" in text:
             json.loads(text, parse_constant=_refuse_constant)
@@ -129,13 +128,6 @@ def merged(defaults: EnqueueOptions, options: Mapping[str, object]) -> EnqueueOp
     """Return options with a callable's own defaults below them; None counts as not given."""
     given = {name: value for name, value in options.items() if value is not None}
     return cast("EnqueueOptions", {**defaults, **given})
-
-
-def duration(seconds: float) -> Duration:
-    """Return a duration of that many seconds."""
-    made = Duration()
-    made.FromMilliseconds(round(seconds * 1000))
-    return made
 
 
 def _refuse_constant(name: str) -> NoReturn:
@@ -225,6 +217,6 @@ _SETTERS: Final[Mapping[str, Callable[[api.EnqueueRequest, Any], None]]] = {
     "dedup_key": _field("dedup_key"),
     "dedup_policy": _set_dedup_policy,
     "traceparent": _field("traceparent"),
-    # Of the call, and no part of the request.
+    # An option of the call, which is no part of the request.
     "call_timeout": lambda _request, _given: None,
 }

@@ -13,7 +13,8 @@ from google.rpc import code_pb2, error_details_pb2, status_pb2
 
 from backlane import errors
 from backlane.channel import Endpoint
-from backlane.client.caller import Caller
+from backlane.client.blocking import finish
+from backlane.client.connection import ThreadConnection
 from backlane.client.patience import BACKOFF_FIRST_S, BACKOFF_LAST_S, Backoff, explained
 from backlane.client.times import WAIT_GRACE_S, WAIT_SLICE_S, Slices
 from backlane.v1 import execution_service_pb2 as api
@@ -97,9 +98,8 @@ def call(
     timeout_s: float = TIMEOUT_S,
     slices: Slices | None = None,
 ) -> object:
-    channel: Any = None
-    caller = Caller(channel, Endpoint("here:1"), waits=waits)
-    return caller.call(method, api.WaitRequest(), timeout_s, slices)
+    connection = ThreadConnection(Endpoint("here:1"), "Client", waits=waits)
+    return finish(connection.call(method, api.WaitRequest(), timeout_s, slices))
 
 
 AWAY = Broken(Code.UNAVAILABLE, "connection refused")

@@ -2,41 +2,34 @@
 
 from __future__ import annotations
 
-from collections import deque
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, Unpack, cast, overload
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, Unpack, overload
 
-from backlane.client.base import SLICES_IN_FLIGHT, checked, completed, is_cut_off, put_together
-from backlane.client.follow import Follower
+from backlane.client.blocking import finish
+from backlane.client.calls import BlockingCalls
+from backlane.client.connection import ThreadConnection
 from backlane.client.handle import Handle
-from backlane.client.pipe import Pipe
-from backlane.client.target import load
-from backlane.client.times import Slices
+from backlane.client.settings import ClientBase
 from backlane.schema.options import ABSENT
-from backlane.schema.records import BackgroundExecution
-from backlane.v1 import execution_service_pb2 as api
 
 if TYPE_CHECKING:
     import builtins
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
     from datetime import timedelta
+    from types import TracebackType
 
-    from backlane.client.base import Slice
-    from backlane.client.pipe import HandedIn
-    from backlane.client.target import Takes, TakesNothing, Target
+    from backlane.client.target import Takes, TakesNothing
     from backlane.schema.options import EnqueueOptions
-
-    Waiting = deque[tuple[Slice, HandedIn]]
 
 I = TypeVar("I")  # noqa: E741  # the input's type
 O = TypeVar("O")  # noqa: E741  # the output's type
 
 
-class Client(Follower):
+class Client(ClientBase, BlockingCalls):
     """The calls of a producer, for one tenant. Safe to use from many threads, but not after a fork.
 
-    Enqueues of all threads share one stream, in which what gathers meanwhile is one message. What
-    creates carries a request_id, so that every call is safe to repeat, and is repeated while the
-    server is away, until its time is over.
+    Enqueues of all threads share one stream; those that come in while a message is written go
+    together in the next one. Each enqueue carries a request_id, so that every call is safe to
+    repeat, and is repeated while the server is away, until its time is over.
 
     Example:
         with Client(tenant="acme") as client:
@@ -45,15 +38,28 @@ class Client(Follower):
             assert handle.cancel().status == "cancelled"
     """
 
-    def _open(self) -> None:
-        super()._open()
-        self._pipe = Pipe(self._open_stream, waits=self._waits)
+    _connection_kind = ThreadConnection
+
+    def __enter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close it."""
+        self.close()
 
     def close(self) -> None:
         """Close the channel; calls in progress end as cancelled. After a fork it does nothing."""
-        if not self._is_forked:
-            self._pipe.close()
-        super().close()
+        finish(self._connection.close())
+
+    def handle(self, execution_id: str) -> Handle[Any]:
+        """Return a handle to an execution by its id; nothing is asked of the server."""
+        return Handle(self._calls, execution_id, None, existing=True)
 
     @overload
     def enqueue(
@@ -82,14 +88,7 @@ class Client(Follower):
             InvalidInputError: input or options cannot be sent; nothing was.
             BacklaneError: the server refused it, or cannot be reached.
         """
-        ready = self._prepare(called, given, options)
-        outcomes = self._pipe.send([ready.request], ready.size, ready.timeout_s)
-        if outcomes is None:
-            raise self._caller.late(ready.timeout_s)
-        [made] = self._handled(outcomes, ready.target, Handle)
-        if isinstance(made, Exception):
-            raise made
-        return cast("Handle[Any]", made)
+        return finish(self._enqueues.enqueue(called, given, options, Handle))
 
     @overload
     def enqueue_many(
@@ -157,24 +156,11 @@ class Client(Follower):
             EnqueueManyError: some were refused; its `outcomes` hold every handle and error. Where
                 the server could not be reached any more they end there.
         """
-        target, timeout_s, slices = self._slices(called, inputs, options)
-        waiting: Waiting = deque()
-        outcomes: builtins.list[Any] = []
-        try:
-            for part in slices:
-                handed_in = self._pipe.hand_in(part.requests, part.size, timeout_s)
-                waiting.append((part, handed_in))
-                is_over = handed_in.is_late
-                if len(waiting) >= SLICES_IN_FLIGHT:
-                    is_over = not self._note(waiting.popleft(), target, timeout_s, outcomes)
-                if is_over:
-                    break
-            while waiting:
-                self._note(waiting.popleft(), target, timeout_s, outcomes)
-        finally:
-            for _, handed_in in waiting:
-                handed_in.abandon()
-        return checked(outcomes, return_exceptions=return_exceptions)
+        return finish(
+            self._enqueues.enqueue_many(
+                called, inputs, options, Handle, return_exceptions=return_exceptions
+            )
+        )
 
     @overload
     def run(
@@ -230,32 +216,4 @@ class Client(Follower):
             InvalidInputError: input or options cannot be sent; nothing was.
             BacklaneError: the server refused it, or cannot be reached.
         """
-        ready = self._prepare(called, given, options)
-        slices = Slices(wait_timeout)
-        request = api.RunRequest(enqueue=ready.request)
-        answer = self._call(self._stub.Run, request, ready.timeout_s, slices)
-        execution = BackgroundExecution(answer.execution)
-        if not execution.is_finished:
-            # Not `Run` once more: a wait may be longer than a server remembers a request id.
-            execution = self._finished(execution.execution_id, slices)
-        return load(ready.target, completed(execution).output)
-
-    def _note(
-        self,
-        waited: tuple[Slice, HandedIn],
-        target: Target | None,
-        timeout_s: float,
-        into: builtins.list[Any],
-    ) -> bool:
-        """Wait for one slice, note what became of it, and return whether more may be sent."""
-        part, handed_in = waited
-        outcomes = handed_in.wait()
-        if outcomes is None:
-            outcomes = [self._caller.late(timeout_s)] * len(part.requests)
-        into += self._handled(put_together(part, outcomes), target, Handle)
-        return not is_cut_off(outcomes)
-
-    def _open_stream(self, messages: Iterator[api.EnqueueStreamRequest]) -> Any:  # noqa: ANN401
-        return self._stub.EnqueueStream(
-            messages, metadata=self.endpoint.metadata, wait_for_ready=self._waits
-        )
+        return finish(self._enqueues.run(called, given, options, wait_timeout))

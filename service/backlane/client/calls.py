@@ -1,0 +1,309 @@
+"""Owns the calls about executions that are there: read, list, wait, cancel, count.
+
+`Calls` has each of them once, as a coroutine. `BlockingCalls` and `AwaitableCalls` make them the
+methods of `Client` and of `AsyncClient`, with the same parameters and docstrings. A new call is a
+coroutine of `Calls` and a line in each of the two.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING, Any, Concatenate, Final, ParamSpec, TypeVar
+
+from backlane import errors
+from backlane.client.blocking import finish
+from backlane.client.patience import explained
+from backlane.client.times import Slices
+from backlane.client.waits import (
+    IDS_MAX,
+    WaitResult,
+    id_of,
+    ids_of,
+    is_bare,
+    outcome_of,
+    put_in_order,
+    wait_request,
+)
+from backlane.schema.records import BackgroundExecution, QueueStats, Status
+from backlane.v1 import execution_pb2 as records
+from backlane.v1 import execution_service_pb2 as api
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Sequence
+    from datetime import timedelta
+
+    import grpc
+
+    from backlane.client.connection import Connection
+    from backlane.client.waits import Named, Until
+    from backlane.v1.execution_service_pb2_grpc import ExecutionServiceStub
+
+P = ParamSpec("P")
+T = TypeVar("T")
+Request = TypeVar("Request")
+Answer = TypeVar("Answer")
+
+PAGE_SIZE: Final = 1000
+
+
+class Calls:
+    """The calls of one tenant over one connection."""
+
+    def __init__(self, connection: Connection, tenant: str, call_timeout_s: float) -> None:
+        """Make calls.
+
+        Args:
+            connection: what they go over; it decides whether they block or wait for a loop.
+            tenant: whose executions they are about.
+            call_timeout_s: how long a call may take, in seconds.
+        """
+        self.connection: Final = connection
+        self.tenant: Final = tenant
+        self.call_timeout_s: Final = call_timeout_s
+
+    async def get(self, execution_id: str) -> BackgroundExecution:
+        """Read one execution, in full.
+
+        Raises:
+            ExecutionNotFoundError: this tenant has none of that id.
+        """
+        request = api.GetRequest(tenant_id=self.tenant, execution_id=execution_id)
+        answer = await self.call(self.stub.Get, request)
+        return BackgroundExecution(answer.execution)
+
+    async def wait(
+        self,
+        executions: Iterable[Named | str],
+        *,
+        until: Until = "all",
+        timeout: float | timedelta | None = None,
+    ) -> WaitResult:
+        """Wait until executions have ended, however they do.
+
+        Args:
+            executions: handles or ids; one that is named twice counts once for `until`.
+            until: `all`, `any`, or how many. Other than `all` it takes 1 000 at most.
+            timeout: how long to wait, in seconds; None waits for ever, 0 looks once.
+
+        Raises:
+            ValueError: there is nothing to wait for, or `until` or `timeout` does not fit.
+            BacklaneError: the server cannot be asked.
+        """
+        named = ids_of(executions, until)
+        ids = list(dict.fromkeys(named))
+        slices = Slices(timeout)
+        parts = [
+            await self._wait_for(ids[start : start + IDS_MAX], until, slices)
+            for start in range(0, len(ids), IDS_MAX)
+        ]
+        return put_in_order(named, parts)
+
+    async def cancel(self, execution: Named | str) -> BackgroundExecution:
+        """End a queued execution, or ask the holder of a running one to stop.
+
+        Raises:
+            TransitionNotAllowedError: it has ended already.
+            ExecutionNotFoundError: this tenant has none of that id.
+        """
+        request = api.CancelRequest(tenant_id=self.tenant, execution_id=id_of(execution))
+        answer = await self.call(self.stub.Cancel, request)
+        return BackgroundExecution(answer.execution)
+
+    async def peek(
+        self, *, limit: int = 10, callables: Sequence[str] = ()
+    ) -> Sequence[BackgroundExecution]:
+        """Return the next executions in the order they would be leased, leasing none.
+
+        Args:
+            limit: how many at most, 1 to 1 000.
+            callables: the callables to look at: names, `prefix.*` or `*`; none means all.
+        """
+        if limit < 1:
+            raise ValueError(f"limit must be at least 1, not {limit}")
+        request = api.PeekRequest(tenant_id=self.tenant, limit=limit, callables=callables)
+        answer = await self.call(self.stub.Peek, request)
+        shown = [BackgroundExecution(proto) for proto in answer.executions]
+        return [await self.get(one.execution_id) if is_bare(one) else one for one in shown]
+
+    async def stats(self) -> QueueStats:
+        """Count the tenant's unfinished executions."""
+        request = api.GetQueueStatsRequest(tenant_id=self.tenant)
+        return QueueStats(await self.call(self.stub.GetQueueStats, request))
+
+    def pages(self, status: Status | str | None, limit: int | None, *, full: bool) -> Pages:
+        """Begin to list executions; see `Client.list`."""
+        request = list_request(self.tenant, status, limit, full=full)
+        return Pages(functools.partial(self.call, self.stub.List), request, limit)
+
+    async def finished(self, execution_id: str, slices: Slices) -> BackgroundExecution:
+        """Wait until one execution has ended, and read it in full.
+
+        Raises:
+            NotFinishedError: the time of the wait is over.
+            BacklaneError: the server cannot be asked, or knows none of that id.
+        """
+        part = await self._wait_for([execution_id], "all", slices)
+        [outcome] = part.outcomes
+        if isinstance(outcome, errors.BacklaneError):
+            raise self.explained(outcome)
+        if not part.satisfied:
+            raise errors.NotFinishedError(execution_id, outcome.status, slices.timeout_s or 0.0)
+        return await self.get(execution_id)
+
+    async def _wait_for(self, ids: Sequence[str], until: Until, slices: Slices) -> WaitResult:
+        request = wait_request(self.tenant, ids, until)
+        while True:
+            answer = await self.call(self.stub.Wait, request, slices=slices)
+            if answer.satisfied or slices.is_over:
+                break
+        outcomes = [outcome_of(outcome) for outcome in answer.outcomes]
+        shown = [
+            await self.get(ids[index]) if is_bare(outcome) else outcome
+            for index, outcome in enumerate(outcomes)
+        ]
+        return WaitResult(shown, answer.satisfied)
+
+    @property
+    def stub(self) -> ExecutionServiceStub:
+        """The methods of the service, for `call`."""
+        return self.connection.opened().stub
+
+    async def call(
+        self,
+        method: grpc.UnaryUnaryMultiCallable[Request, Answer],
+        request: Request,
+        timeout_s: float | None = None,
+        slices: Slices | None = None,
+    ) -> Answer:
+        """Make a call of the stub; see `Connection.call`."""
+        timeout_s = self.call_timeout_s if timeout_s is None else timeout_s
+        return await self.connection.opened().call(method, request, timeout_s, slices)
+
+    def explained(self, error: errors.BacklaneError) -> errors.BacklaneError:
+        """Return an error as a person needs it, in an instance of its own that can be raised."""
+        shown = explained(error, self.connection.endpoint.target)
+        return type(shown)(shown.parts)
+
+
+class Pages:
+    """A list of executions, read a page at a time."""
+
+    def __init__(
+        self,
+        read: Callable[[api.ListRequest], Coroutine[Any, Any, api.ListResponse]],
+        request: api.ListRequest,
+        limit: int | None,
+    ) -> None:
+        """Begin before the first page.
+
+        Args:
+            read: reads the page that a request asks for.
+            request: asks for the first page.
+            limit: how many executions at most; None for all.
+        """
+        self._read = read
+        self._request = request
+        self._left = limit
+        self.is_over = limit == 0
+
+    async def next(self) -> list[BackgroundExecution]:
+        """Read the next page."""
+        page = await self._read(self._request)
+        shown = [BackgroundExecution(proto) for proto in page.executions[: self._left]]
+        if self._left is not None:
+            self._left -= len(shown)
+        self._request.page_token = page.next_page_token
+        self.is_over = not page.next_page_token or self._left == 0
+        return shown
+
+
+def list_request(
+    tenant_id: str, status: Status | str | None, limit: int | None, *, full: bool
+) -> api.ListRequest:
+    """Make the request of a list's first page.
+
+    Raises:
+        ValueError: the limit or the status cannot be asked for.
+    """
+    if limit is not None and limit < 0:
+        raise ValueError(f"limit must not be negative: {limit}")
+    everything = records.BACKGROUND_EXECUTION_STATUS_UNSPECIFIED
+    if status is not None and Status(status) is Status.UNSPECIFIED:
+        raise ValueError("status cannot be unspecified: leave it out to list everything")
+    return api.ListRequest(
+        tenant_id=tenant_id,
+        status=everything if status is None else Status(status).number,
+        page_size=min(PAGE_SIZE, limit) if limit else PAGE_SIZE,
+        view=records.VIEW_FULL if full else records.VIEW_BASIC,
+    )
+
+
+def _blocking(
+    call: Callable[Concatenate[Calls, P], Coroutine[Any, Any, T]],
+) -> Callable[Concatenate[BlockingCalls, P], T]:
+    """Make a method of a client for threads from one of the calls."""
+
+    @functools.wraps(call)
+    def block(client: BlockingCalls, /, *args: P.args, **options: P.kwargs) -> T:
+        return finish(call(client._calls, *args, **options))  # noqa: SLF001  # a method's own
+
+    return block
+
+
+def _awaitable(
+    call: Callable[Concatenate[Calls, P], Coroutine[Any, Any, T]],
+) -> Callable[Concatenate[AwaitableCalls, P], Coroutine[Any, Any, T]]:
+    """Make a method of a client for an event loop from one of the calls."""
+
+    @functools.wraps(call)
+    async def run(client: AwaitableCalls, /, *args: P.args, **options: P.kwargs) -> T:
+        return await call(client._calls, *args, **options)  # noqa: SLF001  # a method's own
+
+    return run
+
+
+class BlockingCalls:
+    """The calls as methods that block."""
+
+    _calls: Calls
+
+    get = _blocking(Calls.get)
+    wait = _blocking(Calls.wait)
+    cancel = _blocking(Calls.cancel)
+    peek = _blocking(Calls.peek)
+    stats = _blocking(Calls.stats)
+
+    def list(
+        self, *, status: Status | str | None = None, limit: int | None = None, full: bool = False
+    ) -> Iterator[BackgroundExecution]:
+        """Yield executions, newest first, a page at a time as they are drawn.
+
+        Args:
+            status: the status to list; None for every one.
+            limit: how many at most; None for all.
+            full: with input, output, context and metadata.
+        """
+        pages = self._calls.pages(status, limit, full=full)
+        while not pages.is_over:
+            yield from finish(pages.next())
+
+
+class AwaitableCalls:
+    """The calls as coroutine methods."""
+
+    _calls: Calls
+
+    get = _awaitable(Calls.get)
+    wait = _awaitable(Calls.wait)
+    cancel = _awaitable(Calls.cancel)
+    peek = _awaitable(Calls.peek)
+    stats = _awaitable(Calls.stats)
+
+    async def list(
+        self, *, status: Status | str | None = None, limit: int | None = None, full: bool = False
+    ) -> AsyncIterator[BackgroundExecution]:
+        """Yield executions, newest first, a page at a time; see `Client.list`."""
+        pages = self._calls.pages(status, limit, full=full)
+        while not pages.is_over:
+            for execution in await pages.next():
+                yield execution
