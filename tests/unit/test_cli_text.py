@@ -169,7 +169,7 @@ def test_a_table_has_colours_on_a_terminal_alone(
 
     print_table(["id", "status", "note"], [["[bold]a", "failed", ""]])
 
-    assert "[bold]a  \x1b[31mfailed  \x1b[0m" in capsys.readouterr().out
+    assert "[bold]a  \x1b[31mfailed\x1b[0m" in capsys.readouterr().out
 
 
 def test_an_id_is_whole_on_a_narrow_terminal(
@@ -182,6 +182,23 @@ def test_an_id_is_whole_on_a_narrow_terminal(
     print_table(["id", "status", "note"], [[ID, "queued", "n" * 80]])
 
     assert capsys.readouterr().out.splitlines()[1] == f"{ID}  queued  {'n' * 17}…"
+
+
+def test_a_terminal_narrower_than_an_id_still_has_the_id_whole(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "20")
+    monkeypatch.setenv("NO_COLOR", "1")
+
+    print_table(["id", "note"], [[ID, "n" * 80], ["宽宽", "m"]])
+
+    _, *rows = capsys.readouterr().out.splitlines()
+    assert [row.rstrip() for row in rows] == [
+        f"{ID}  {'n' * 11}…",
+        # Each of these characters is two cells wide.
+        f"宽宽{' ' * (len(ID) - 2)}m",
+    ]
 
 
 def test_the_lines_of_a_field_stand_below_each_other(capsys: pytest.CaptureFixture[str]) -> None:

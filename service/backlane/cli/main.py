@@ -51,6 +51,7 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         # Results and records are UTF-8 wherever they go; nothing in them can break the printing.
         _as_utf8(stream)
+    _tell_unknown_variables()
     sys.exit(run(sys.argv[1:]))
 
 
@@ -133,6 +134,16 @@ class _Commands(typer.core.TyperGroup):
             _discard_output()
             return Exit.UNREAD
         return status
+
+
+def _tell_unknown_variables() -> None:
+    """Warn of a misspelt variable, which would otherwise be ignored without a word."""
+    if "_BACKLANE_COMPLETE" in os.environ:  # a shell asks for completions: no place to warn
+        return
+    from backlane.cli.variables import unknown_variables
+
+    for line in unknown_variables(os.environ):
+        say(line)
 
 
 def _open_missing() -> None:
