@@ -15,10 +15,11 @@ from backlane.cli import conformance as command
 from backlane.cli.main import run
 from backlane.testing.conformance import RULES, check_rules
 from backlane.testing.conformance import stage as stages
+from backlane.testing.conformance.breach import BrokenRuleError, demand
 from backlane.testing.conformance.leases import ECHO, make_lease, refs
 from backlane.testing.conformance.ledger import Ledger
 from backlane.testing.conformance.program import CannotStartError, Program
-from backlane.testing.conformance.rule import BrokenRuleError, demand, rule
+from backlane.testing.conformance.rule import rule
 from backlane.testing.conformance.transcript import LINE_MAX, LINES_MAX, Transcript, describe
 from backlane.v1 import worker_service_pb2 as api
 

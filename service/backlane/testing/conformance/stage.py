@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Self
 
-from backlane.testing.conformance.leases import ECHO, make_lease, not_offered, refs
-from backlane.testing.conformance.program import Program
-from backlane.testing.conformance.rule import (
+from backlane.testing.conformance.breach import (
     BrokenRuleError,
     NeverConnectedError,
     UnfitError,
     demand,
 )
+from backlane.testing.conformance.leases import ECHO, make_lease, not_offered, refs
+from backlane.testing.conformance.program import Program
 from backlane.testing.conformance.server import HOST, PlayedServer
 from backlane.testing.conformance.transcript import Transcript
 
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import TracebackType
 
-    from backlane.testing.conformance.rule import Settings
     from backlane.testing.conformance.session import Session
     from backlane.v1 import worker_service_pb2 as api
 
@@ -28,6 +28,21 @@ TENANT: Final = "conformance"
 WORKER_NAME: Final = "worker-under-test"
 START_S: Final = 20.0
 """The least that a program is given to start and connect."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What the environment of a run sets.
+
+    Attributes:
+        concurrency: BACKLANE_CONCURRENCY.
+        lease_ms: BACKLANE_LEASE_MS.
+        drain_ms: BACKLANE_DRAIN_MS.
+    """
+
+    concurrency: int = 2
+    lease_ms: int = 3000
+    drain_ms: int = 5000
 
 
 class Stage:

@@ -7,9 +7,11 @@ import json
 import statistics
 from typing import TYPE_CHECKING, Final
 
+from backlane.testing.conformance.breach import demand
 from backlane.testing.conformance.leases import ECHO, HOLD, refs
 from backlane.testing.conformance.refusals import broken_connection, refusal
-from backlane.testing.conformance.rule import Settings, demand, rule
+from backlane.testing.conformance.rule import rule
+from backlane.testing.conformance.stage import Settings
 
 if TYPE_CHECKING:
     from backlane.testing.conformance.session import Session
