@@ -160,6 +160,13 @@ def test_columns_are_aligned_where_no_terminal_is(capsys: pytest.CaptureFixture[
     assert capsys.readouterr().out == "ID    NOTE\na     one two\nlong\n"
 
 
+def be_terminal(monkeypatch: pytest.MonkeyPatch, columns: int) -> None:
+    """Let stdout be a terminal of that width, without colours."""
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.setenv("NO_COLOR", "1")
+
+
 def test_a_table_has_colours_on_a_terminal_alone(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -175,9 +182,7 @@ def test_a_table_has_colours_on_a_terminal_alone(
 def test_an_id_is_whole_on_a_narrow_terminal(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
-    monkeypatch.setenv("COLUMNS", "60")
-    monkeypatch.setenv("NO_COLOR", "1")
+    be_terminal(monkeypatch, columns=60)
 
     print_table(["id", "status", "note"], [[ID, "queued", "n" * 80]])
 
@@ -187,9 +192,7 @@ def test_an_id_is_whole_on_a_narrow_terminal(
 def test_a_terminal_narrower_than_an_id_still_has_the_id_whole(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
-    monkeypatch.setenv("COLUMNS", "20")
-    monkeypatch.setenv("NO_COLOR", "1")
+    be_terminal(monkeypatch, columns=20)
 
     print_table(["id", "note"], [[ID, "n" * 80], ["宽宽", "m"]])
 

@@ -52,12 +52,12 @@ def send_nested(core: _core.Core, depth: int) -> None:
     enqueue(core, metadata={"key": nested(depth)})
 
 
-def leased(core: _core.Core) -> dict[str, str]:
-    """The id and the token of an execution that was enqueued and leased."""
+def leased(core: _core.Core) -> tuple[str, str]:
+    """The id and the lease token of an execution that was enqueued and leased."""
     enqueue(core)
     request = work.LeaseRequest(worker_id="w", callables=["*"])
     [lease] = work.LeaseResponse.FromString(call(core, "Lease", request)).leases
-    return {"execution_id": lease.execution.execution_id, "lease_token": lease.lease_token}
+    return lease.execution.execution_id, lease.lease_token
 
 
 def report(core: _core.Core, name: str, request: Message) -> None:
@@ -72,14 +72,17 @@ def report(core: _core.Core, name: str, request: Message) -> None:
 
 
 def send_output(core: _core.Core, size: int) -> None:
-    result = work.CompleteResult(**leased(core), output=text_of(size))
+    execution_id, token = leased(core)
+    output = text_of(size)
+    result = work.CompleteResult(execution_id=execution_id, lease_token=token, output=output)
     report(core, "Complete", work.CompleteRequest(results=[result]))
 
 
 def fail(core: _core.Core, **fields: Any) -> None:  # noqa: ANN401  # those of the error
     """Lease an execution and fail it."""
     error = records.ExecutionError(category=records.ERROR_CATEGORY_TOOL_ERROR, **fields)
-    failure = work.Failure(**leased(core), error=error)
+    execution_id, token = leased(core)
+    failure = work.Failure(execution_id=execution_id, lease_token=token, error=error)
     report(core, "Fail", work.FailRequest(failures=[failure]))
 
 
