@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parents[2]
 TALKING = ("worker", "enqueue", "run", "get", "list", "wait", "cancel", "peek", "stats")
 """The commands that talk to a server."""
 
-FULL_HELP = "All that is known of each, with input, output, context and metadata. (default no)"
+FULL_HELP = "Show all fields, including input, output, context and metadata. (default no)"
 
 
 def backlane(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:

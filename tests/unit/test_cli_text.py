@@ -250,7 +250,7 @@ def test_a_row_that_did_not_fit_the_answer_shows_its_id() -> None:
     [
         ({"status": "queued"}, ""),
         ({"status": "running", "workerId": "w", "startedAt": "2026-01-31T08:00:00Z"}, "on w"),
-        ({"status": "running", "cancelRequested": True}, "asked to stop"),
+        ({"status": "running", "cancelRequested": True}, "stop requested"),
         ({"status": "cancelled", "reason": "cancel_requested"}, "cancel requested"),
         (
             {

@@ -280,8 +280,12 @@ def test_the_rules_are_listed_for_programs(capsys: pytest.CaptureFixture[str]) -
 @pytest.mark.parametrize(
     ("arguments", "status", "line"),
     [
-        ([], 2, "name the program after --, such as -- python worker.py"),
-        (["--rule", "tidiness"], 2, "there is no rule tidiness; --list shows them"),
+        (
+            [],
+            2,
+            "name the program after --, as in `backlane conformance worker -- python worker.py`",
+        ),
+        (["--rule", "tidiness"], 2, "there is no rule tidiness: see --list"),
         (["--", "/nowhere"], 2, "cannot run /nowhere: No such file or directory"),
         (
             ["--", *ENDS_AT_ONCE],
