@@ -201,7 +201,8 @@ def test_a_worker_that_was_killed_is_told_so_and_a_stop_ends_with_130(folder: Pa
     (folder / "app.py").write_text(f"{APP}\nimport os\nos.kill(os.getpid(), 9)\n")
     with started("worker", "app", "--reload", folder=folder) as worker:
         assert worker.told("killed") == (
-            "backlane: the worker was killed by signal 9: it starts again when a source file changes"
+            "backlane: the worker was killed by signal 9: it starts again when a source file "
+            "changes"
         )
         assert worker.end(signal.SIGINT) == 130
 
