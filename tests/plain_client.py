@@ -20,7 +20,6 @@ from backlane.v1.execution_service_pb2_grpc import ExecutionServiceStub
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
-    from types import TracebackType
 
     from backlane.v1.execution_pb2 import BackgroundExecutionStatus as Status
     from backlane.v1.execution_pb2 import View
@@ -54,12 +53,7 @@ class PlainClient:
         """Return itself."""
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Close the channel."""
         self.close()
 

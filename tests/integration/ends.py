@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
+from backlane import Context  # noqa: TC001  # the worker reads the annotation
 from backlane.v1 import execution_pb2 as records
 from backlane.v1 import execution_service_pb2 as api
 
 if TYPE_CHECKING:
+    import threading
+    from collections.abc import Awaitable, Callable
+
     from tests.conformance.door import Door
 
 QUEUED = records.BACKGROUND_EXECUTION_STATUS_QUEUED
@@ -38,3 +43,18 @@ def run_one(
     made = producer.enqueue(callable_name=name, input=text, config=config_message)
     [record] = finished(producer, made.execution_id)
     return record
+
+
+def waiting(
+    began: threading.Semaphore, reasons: list[object]
+) -> Callable[[Context], Awaitable[None]]:
+    """An async callable, `wait_async`, that says when it begins, waits, and notes why it ended."""
+
+    async def wait_async(ctx: Context) -> None:
+        began.release()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            reasons.append(ctx.stop_reason)
+
+    return wait_async

@@ -104,7 +104,7 @@ def test_a_repeated_request_prints_the_same_id_and_says_so(ask: Ask) -> None:
 
     assert (again.status, again.out) == (0, first.out)
     assert again.err == (
-        f"backlane: {first.out.strip()} was there before: its request id or dedup key is known\n"
+        f"backlane: {first.out.strip()} existed already, with the same request id or dedup key\n"
     )
 
 
@@ -162,8 +162,8 @@ def test_run_tells_why_it_failed(ask: Ask, working: str) -> None:
 
     assert (answer.status, answer.out) == (1, "")
     assert answer.err == (
-        f"backlane: {execution_id} ended failed, network_error: ConnectionError: no host "
-        f"\\x1b[31m; see `backlane get {execution_id} --tenant {working}`\n"
+        f"backlane: {execution_id} ended with status failed, network_error: ConnectionError: no "
+        f"host \\x1b[31m; see `backlane get {execution_id} --tenant {working}`\n"
     )
 
 
@@ -197,10 +197,13 @@ def test_run_says_that_no_worker_takes_it(
     assert (answer.status, answer.out) == (5, "")
     told, ended = answer.err.splitlines()
     assert told.endswith(
-        f"is still queued: no worker may be offering nobody.offers for tenant {tenant}; start one "
+        f"is still queued: perhaps no worker offers nobody.offers for tenant {tenant}; start one "
         "with `backlane worker MODULE:WORKER`"
     )
-    assert "is still queued when the wait is over; it goes on; see `backlane wait exec_" in ended
+    assert (
+        "was still queued when the wait timed out; the execution continues; see `backlane wait "
+        "exec_" in ended
+    )
 
 
 def test_run_says_when_it_is_due(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -243,7 +246,7 @@ def test_wait_ends_with_5_when_the_time_is_over(ask: Ask) -> None:
     answer = ask("wait", made, "--timeout", "0s")
 
     assert (answer.status, answer.out.split()[5:7]) == (5, [made, "queued"])
-    assert answer.err == "backlane: the time to wait is over; they go on\n"
+    assert answer.err == "backlane: the wait timed out; the executions continue\n"
 
 
 @pytest.mark.parametrize(
@@ -294,7 +297,9 @@ def test_list_shows_the_newest_first_and_says_that_there_are_more(ask: Ask) -> N
     answer = ask("list", "--limit", "2")
 
     assert [line.split()[0] for line in answer.out.splitlines()[1:]] == made[:0:-1]
-    assert answer.err == ("backlane: these are the newest 2: see more with --limit, 0 for all\n")
+    assert answer.err == (
+        "backlane: only the newest 2 are shown: raise --limit, or use --limit 0 to show all\n"
+    )
 
 
 def test_list_as_json_lines_goes_there_and_back_to_the_byte(ask: Ask) -> None:

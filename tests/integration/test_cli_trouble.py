@@ -103,7 +103,7 @@ def test_a_web_server_is_told_apart(ask: Ask) -> None:
     assert answer == (
         4,
         "",
-        f"backlane: what answers at {target} is no Backlane server: name another with --target\n",
+        f"backlane: the server at {target} is not a Backlane server: name another with --target\n",
     )
 
 
@@ -119,8 +119,8 @@ def test_a_server_without_the_call_is_told_apart(ask: Ask, arguments: tuple[str,
         4,
         "",
         (
-            f"backlane: the server at {target} does not know this call: it is no Backlane server, "
-            "or one of another version than this command; see `backlane --version`\n"
+            f"backlane: the server at {target} does not know this call: it is not a Backlane "
+            "server, or its version differs from that of this command; see `backlane --version`\n"
         ),
     )
 
@@ -134,7 +134,7 @@ def test_a_server_that_is_stuck_is_not_called_absent(
         answer = ask("stats", "--target", f"{host}:{port}")
 
     assert (answer.status, answer.out) == (4, "")
-    assert answer.err.startswith(f"backlane: what is at {host}:{port} did not answer in time: ")
+    assert answer.err.startswith(f"backlane: no reply from {host}:{port} in time: ")
 
 
 @pytest.mark.parametrize(
@@ -188,7 +188,7 @@ def test_run_that_is_interrupted_tells_that_the_execution_goes_on(
 
         assert process.end(signal.SIGINT) == 130
         assert process.err.read() == (
-            f"backlane: interrupted; it goes on; see `backlane wait {execution_id} "
+            f"backlane: interrupted; the execution continues; see `backlane wait {execution_id} "
             f"{' '.join(place)}`\n"
         )
 
@@ -204,8 +204,8 @@ def test_run_whose_server_dies_tells_that_the_execution_was_enqueued(
         assert process.process.wait(PATIENCE_S) == 4
         assert process.err.read() == (
             f"backlane: no server at {server.target}: start one with `backlane serve`, or name "
-            f"another with --target; {execution_id} was enqueued, it goes on; see `backlane wait "
-            f"{execution_id} --target {server.target}`\n"
+            f"another with --target; {execution_id} was enqueued; the execution continues; see "
+            f"`backlane wait {execution_id} --target {server.target}`\n"
         )
 
 

@@ -163,7 +163,7 @@ def test_a_changed_source_makes_it_anew_and_a_stop_ends_both(
         (folder / "app.py").write_text(APP + MORE)
 
         assert worker.told("changed") == (
-            "backlane: app.py changed: the worker is drained and started again"
+            "backlane: app.py changed: draining and restarting the worker"
         )
         assert worker.line().endswith("starts, with greet, never_end, part, wait_for_word")
         assert client.run("part", "Ada", wait_timeout=PATIENCE_S) == "goodbye Ada"
@@ -179,7 +179,7 @@ def test_a_mistake_in_a_source_is_told_and_can_be_mended(
     with started("worker", "app:worker", *place, "--reload", folder=folder) as worker:
         worker.told("ZeroDivisionError: division by zero")
         assert worker.told("ended") == (
-            "backlane: the worker ended with status 2: it is started again with the next change"
+            "backlane: the worker ended with status 2: it starts again when a source file changes"
         )
         (folder / "app.py").write_text(APP)
 
@@ -201,7 +201,8 @@ def test_a_worker_that_was_killed_is_told_so_and_a_stop_ends_with_130(folder: Pa
     (folder / "app.py").write_text(f"{APP}\nimport os\nos.kill(os.getpid(), 9)\n")
     with started("worker", "app", "--reload", folder=folder) as worker:
         assert worker.told("killed") == (
-            "backlane: the worker was killed by signal 9: it is started again with the next change"
+            "backlane: the worker was killed by signal 9: it starts again when a source file "
+            "changes"
         )
         assert worker.end(signal.SIGINT) == 130
 

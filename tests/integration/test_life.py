@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import subprocess
 import sys
@@ -138,27 +139,32 @@ def open_until(wait: Callable[[], object]) -> Iterator[work.WorkRequest]:
     wait()
 
 
+@contextlib.contextmanager
+def open_stream(channel: grpc.Channel) -> Iterator[Iterator[work.WorkResponse]]:
+    """A worker's stream, welcomed and open as long as the block: what comes down it."""
+    is_over = threading.Event()
+    responses = WorkerServiceStub(channel).Work(open_until(is_over.wait))
+    next(responses)
+    try:
+        yield responses
+    finally:
+        is_over.set()
+
+
 def test_a_stream_that_stays_open_is_ended_after_the_grace(start_server: StartServer) -> None:
     server = start_server(args=("--drain-grace", "100ms"))
-    with grpc.insecure_channel(server.target) as channel:
-        is_over = threading.Event()
-        responses = WorkerServiceStub(channel).Work(open_until(is_over.wait))
-        next(responses)
+    with grpc.insecure_channel(server.target) as channel, open_stream(channel) as responses:
         server.terminate()
         with pytest.raises(grpc.RpcError) as raised:
             list(responses)
 
         assert server.wait() == 0
-        is_over.set()
     assert isinstance(from_rpc_error(raised.value), DrainingError)
 
 
 def test_a_second_signal_stops_at_once(start_server: StartServer) -> None:
     server = start_server(args=("--drain-grace", "1h"))
-    with grpc.insecure_channel(server.target) as channel:
-        is_over = threading.Event()
-        responses = WorkerServiceStub(channel).Work(open_until(is_over.wait))
-        next(responses)
+    with grpc.insecure_channel(server.target) as channel, open_stream(channel):
         statuses = watch(channel)
         next(statuses)
         server.terminate()
@@ -167,7 +173,6 @@ def test_a_second_signal_stops_at_once(start_server: StartServer) -> None:
         server.terminate()
 
         assert server.wait() == 128 + signal.SIGTERM
-        is_over.set()
 
 
 @pytest.mark.parametrize("ending", ["stop", "kill"])

@@ -21,6 +21,7 @@ from tests.integration.ends import (
     TIMEOUT,
     finished,
     run_one,
+    waiting,
 )
 
 if TYPE_CHECKING:
@@ -157,14 +158,7 @@ def test_what_ends_a_thread_or_a_loop_fails_its_attempt_alone(
 def test_a_cancel_reaches_async_and_plain_callables(worker: Worker, producer: Door) -> None:
     began = threading.Semaphore(0)
     reasons: list[object] = []
-
-    @worker.callable
-    async def wait_async(ctx: Context) -> None:
-        began.release()
-        try:
-            await asyncio.Event().wait()
-        finally:
-            reasons.append(ctx.stop_reason)
+    worker.callable(waiting(began, reasons))
 
     @worker.callable
     def wait(ctx: Context) -> None:

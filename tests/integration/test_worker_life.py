@@ -23,6 +23,7 @@ from tests.integration.ends import (
     QUEUED,
     finished,
     run_one,
+    waiting,
 )
 
 if TYPE_CHECKING:
@@ -61,14 +62,7 @@ def test_what_outlasts_a_drain_is_given_back_and_no_attempt_is_spent(
     worker = Worker(target=server.target, tenants=producer.tenant, drain_timeout=0.01)
     began = threading.Semaphore(0)
     seen: list[object] = []
-
-    @worker.callable
-    async def wait_async(ctx: Context) -> None:
-        began.release()
-        try:
-            await asyncio.Event().wait()
-        finally:
-            seen.append(ctx.stop_reason)
+    worker.callable(waiting(began, seen))
 
     @worker.callable
     def wait(ctx: Context) -> None:

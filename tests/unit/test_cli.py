@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,12 +16,15 @@ from backlane import channel
 from backlane.cli.exits import MEANINGS
 from backlane.cli.main import COMMANDS, load, run
 from backlane.cli.options import Place
+from backlane.cli.variables import VARIABLES, unknown_variables
 from backlane.config import LIMITS, Config, env_name, flag_name
+
+ROOT = Path(__file__).resolve().parents[2]
 
 TALKING = ("worker", "enqueue", "run", "get", "list", "wait", "cancel", "peek", "stats")
 """The commands that talk to a server."""
 
-FULL_HELP = "All that is known of each, with input, output, context and metadata. (default no)"
+FULL_HELP = "Show all fields, including input, output, context and metadata. (default no)"
 
 
 def backlane(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
@@ -131,9 +136,11 @@ def test_without_a_command_there_is_help_and_status_2(
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_the_help_of_every_option_tells_default_and_variable(command: str) -> None:
-    silent = [part.opts[0] for part in options(command) if "default " not in part.help]
-    unnamed = [part.envvar for part in options(command) if (part.envvar or "") not in part.help]
+    shown = options(command)
+    silent = [part.opts[0] for part in shown if "default " not in part.help]
+    unnamed = [part.envvar for part in shown if (part.envvar or "") not in part.help]
 
+    assert shown or command == "demo"  # which takes a folder, and no option
     assert silent == []
     assert unnamed == []
 
@@ -169,6 +176,56 @@ def test_every_limit_is_explained() -> None:
     shown = backlane("serve", "--help").stdout
 
     assert [name for name in LIMITS if name not in shown] == []
+
+
+def test_every_variable_that_is_read_is_known() -> None:
+    settings = {env_name(field) for field in Config.model_fields}
+    shared = {part.envvar for command in COMMANDS for part in options(command) if part.envvar}
+    kit = (ROOT / "service/backlane/testing/conformance/README.md").read_text(encoding="utf-8")
+
+    assert set(VARIABLES) == settings | shared | set(re.findall(r"BACKLANE_[A-Z_]+", kit))
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("BACKLANE_MAX_STREAM", ": did you mean BACKLANE_MAX_STREAMS?"),
+        ("BACKLANE_LIMIT", ": did you mean BACKLANE_LIMITS?"),
+        ("BACKLANE_TENNANT", ": did you mean BACKLANE_TENANT?"),
+        ("BACKLANE_DATA_DIR", ": did you mean BACKLANE_DATA?"),
+        ("BACKLANE_XYZ", ": see `backlane serve --help` for the variables of the server"),
+    ],
+)
+def test_a_variable_that_nothing_reads_is_named_with_the_nearest_one(name: str, hint: str) -> None:
+    assert list(unknown_variables({name: "1", "BACKLANE_TARGET": "a:1", "PATH": "/bin"})) == [
+        f"ignored the environment variable {name}, which Backlane does not know{hint}"
+    ]
+
+
+def test_variables_that_kubernetes_sets_are_not_told() -> None:
+    environ = {
+        "BACKLANE_PORT": "tcp://10.0.0.1:7433",
+        "BACKLANE_PORT_7433_TCP": "tcp://10.0.0.1:7433",
+        "BACKLANE_PORT_7433_TCP_ADDR": "10.0.0.1",
+        "BACKLANE_SERVICE_HOST": "10.0.0.1",
+        "BACKLANE_SERVICE_PORT_GRPC": "7433",
+        "BACKLANE_BETA_SERVICE_PORT": "7433",
+        "BACKLANE_BETA_PORT": "udp://10.0.0.1:7433",
+    }
+
+    assert list(unknown_variables(environ)) == []
+    assert len(list(unknown_variables({"BACKLANE_PORT": "7433"}))) == 1
+
+
+def test_a_command_warns_of_an_unknown_variable_and_goes_on() -> None:
+    run = backlane("--version", BACKLANE_TENNANT="acme")
+
+    assert run.returncode == 0
+    assert run.stdout.startswith("backlane ")
+    assert run.stderr == (
+        "backlane: ignored the environment variable BACKLANE_TENNANT, which Backlane does not "
+        "know: did you mean BACKLANE_TENANT?\n"
+    )
 
 
 def test_wrong_settings_are_one_line_each_and_status_2() -> None:
@@ -207,6 +264,7 @@ def test_shells_complete_commands_options_and_values(
 ) -> None:
     last = len(words.split()) - (not words.endswith(" "))
     run = backlane(
+        BACKLANE_TENNANT="of which completion does not warn",
         _BACKLANE_COMPLETE=f"complete_{shell}",
         COMP_WORDS=words,
         COMP_CWORD=str(last),
@@ -215,6 +273,7 @@ def test_shells_complete_commands_options_and_values(
     )
 
     assert run.stdout.splitlines() == completed
+    assert run.stderr == ""
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

@@ -36,7 +36,7 @@ REFUSED: Final = {
     ),
     "enqueue greet --timeout -3s": f"invalid value for --timeout: '-3s' {DURATIONS}",
     "enqueue greet --delay 1s --not-before 1s": (
-        "invalid value for --delay: it excludes --not-before"
+        "invalid value for --delay: it cannot be combined with --not-before"
     ),
     "enqueue greet --deadline soon": (
         "invalid value for --deadline: 'soon' is neither an instant, such as "
@@ -44,29 +44,29 @@ REFUSED: Final = {
     ),
     "enqueue greet --deadline 9999999d": "invalid value for --deadline: '9999999d' is too long",
     "enqueue greet --deadline 2026-01-31T08:00:00": (
-        "invalid value for --deadline: '2026-01-31T08:00:00' has no time zone, such as Z"
+        "invalid value for --deadline: '2026-01-31T08:00:00' needs a time zone, such as Z"
     ),
-    "enqueue greet --context key": "invalid value for --context: 'key' has no key and =",
+    "enqueue greet --context key": "invalid value for --context: 'key' is not KEY=VALUE",
     "enqueue greet --metadata key=text": (
         "invalid value for --metadata: key: 'text' is not JSON; a string has quotes, as in "
         "'key=\"text\"'"
     ),
-    "enqueue greet --request-id ''": "invalid value for --request-id: it is empty",
+    "enqueue greet --request-id ''": "invalid value for --request-id: it must not be empty",
     "enqueue greet --context a=1 --context a=2": ("invalid value for --context: a is given twice"),
     "enqueue greet --metadata a=NaN": (
         "invalid value for --metadata: a: 'NaN' is not JSON; a string has quotes, as in 'a=\"NaN\"'"
     ),
-    "stats --tenant ''": "invalid value for --tenant: it is empty",
-    "enqueue greet @": ("invalid value for INPUT: @ wants the name of a file, as in @input.json"),
+    "stats --tenant ''": "invalid value for --tenant: it must not be empty",
+    "enqueue greet @": ("invalid value for INPUT: @ needs the name of a file, as in @input.json"),
     "enqueue greet @/nowhere/input": (
         "invalid value for INPUT: '/nowhere/input' cannot be read: No such file or directory"
     ),
     "enqueue greet \udcff": (
         "invalid value for INPUT: it is not UTF-8: invalid start byte at byte 0"
     ),
-    "wait a b --count 3": "invalid value for --count: 3 is more than the 2 ids",
-    "wait a a --count 2": "invalid value for --count: 2 is more than the 1 ids",
-    "wait a --any --count 1": "invalid value for --any: it excludes --count",
+    "wait a b --count 3": "invalid value for --count: 3 is more than the number of ids, 2",
+    "wait a a --count 2": "invalid value for --count: 2 is more than the number of ids, 1",
+    "wait a --any --count 1": "invalid value for --any: it cannot be combined with --count",
     "worker": "missing argument 'MODULE:WORKER'",
     "worker app --lease soon": f"invalid value for --lease: 'soon' {DURATIONS}",
 }
@@ -104,7 +104,7 @@ def test_a_target_of_the_environment_is_named_by_its_variable(
     [
         ("nope", "no such command 'nope'"),
         ("enqueu", "no such command 'enqueu'. Did you mean 'enqueue'?"),
-        ("--nope", "no such option: --nope (those of a command follow its name)"),
+        ("--nope", "no such option: --nope (options of a command come after its name)"),
     ],
 )
 def test_a_command_that_there_is_not_is_one_line(

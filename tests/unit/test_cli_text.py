@@ -160,6 +160,13 @@ def test_columns_are_aligned_where_no_terminal_is(capsys: pytest.CaptureFixture[
     assert capsys.readouterr().out == "ID    NOTE\na     one two\nlong\n"
 
 
+def be_terminal(monkeypatch: pytest.MonkeyPatch, columns: int) -> None:
+    """Let stdout be a terminal of that width, without colours."""
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.setenv("NO_COLOR", "1")
+
+
 def test_a_table_has_colours_on_a_terminal_alone(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -169,19 +176,32 @@ def test_a_table_has_colours_on_a_terminal_alone(
 
     print_table(["id", "status", "note"], [["[bold]a", "failed", ""]])
 
-    assert "[bold]a  \x1b[31mfailed  \x1b[0m" in capsys.readouterr().out
+    assert "[bold]a  \x1b[31mfailed\x1b[0m" in capsys.readouterr().out
 
 
 def test_an_id_is_whole_on_a_narrow_terminal(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
-    monkeypatch.setenv("COLUMNS", "60")
-    monkeypatch.setenv("NO_COLOR", "1")
+    be_terminal(monkeypatch, columns=60)
 
     print_table(["id", "status", "note"], [[ID, "queued", "n" * 80]])
 
     assert capsys.readouterr().out.splitlines()[1] == f"{ID}  queued  {'n' * 17}…"
+
+
+def test_a_terminal_narrower_than_an_id_still_has_the_id_whole(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    be_terminal(monkeypatch, columns=20)
+
+    print_table(["id", "note"], [[ID, "n" * 80], ["宽宽", "m"]])
+
+    _, *rows = capsys.readouterr().out.splitlines()
+    assert [row.rstrip() for row in rows] == [
+        f"{ID}  {'n' * 11}…",
+        # Each of these characters is two cells wide.
+        f"宽宽{' ' * (len(ID) - 2)}m",
+    ]
 
 
 def test_the_lines_of_a_field_stand_below_each_other(capsys: pytest.CaptureFixture[str]) -> None:
@@ -230,7 +250,7 @@ def test_a_row_that_did_not_fit_the_answer_shows_its_id() -> None:
     [
         ({"status": "queued"}, ""),
         ({"status": "running", "workerId": "w", "startedAt": "2026-01-31T08:00:00Z"}, "on w"),
-        ({"status": "running", "cancelRequested": True}, "asked to stop"),
+        ({"status": "running", "cancelRequested": True}, "stop requested"),
         ({"status": "cancelled", "reason": "cancel_requested"}, "cancel requested"),
         (
             {

@@ -52,11 +52,11 @@ def test_every_reason_of_the_contract_has_an_exit_status() -> None:
         ),
         (
             "Failed parsing HTTP/2 (Expected SETTINGS frame as the first frame)",
-            f"what answers at {TARGET} is no Backlane server: name another with --target",
+            f"the server at {TARGET} is not a Backlane server: name another with --target",
         ),
         (
             "address lookup failed: Domain name not found",
-            f"there is no host of that name, {TARGET}: name another with --target",
+            f"no host has the name in {TARGET}: name another with --target",
         ),
     ],
 )
@@ -70,7 +70,7 @@ def test_a_server_that_stops_is_not_called_away() -> None:
     error = REASONS["DRAINING"].error(ErrorParts(Code.UNAVAILABLE, "", "DRAINING"))
 
     assert trouble_of(error, TARGET).line == (
-        f"the server at {TARGET} is about to stop: try again once it is back"
+        f"the server at {TARGET} is stopping: try again once it is back"
     )
 
 
@@ -83,5 +83,5 @@ def test_braces_of_a_message_stand_as_they_are() -> None:
 def test_a_server_of_another_version_is_named() -> None:
     trouble = trouble_of(UnimplementedError(ErrorParts(Code.UNIMPLEMENTED, "")), TARGET)
 
-    assert "one of another version than this command" in trouble.line
+    assert "its version differs from that of this command" in trouble.line
     assert trouble.status == Exit.UNAVAILABLE

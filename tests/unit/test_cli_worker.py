@@ -100,8 +100,8 @@ def test_a_module_that_there_is_not(
     write("")
 
     assert refusal(capsys, "nowhere.app:worker") == (
-        f"there is no module nowhere in {tmp_path}: start in the folder that holds it, or set "
-        "PYTHONPATH\n"
+        f"there is no module nowhere in {tmp_path}: start the command in the folder "
+        "that has it, or set PYTHONPATH\n"
     )
 
 
@@ -110,8 +110,8 @@ def test_a_module_that_there_is_not(
     [
         ("app.py", "app.py is a file: name the module, as in `backlane worker app`"),
         ("src/app.py:w", "src/app.py is a file: name the module, as in `backlane worker src.app`"),
-        ("my-app", "'my-app' is no module's name: use MODULE:WORKER, such as app:worker"),
-        (":worker", "'' is no module's name: use MODULE:WORKER, such as app:worker"),
+        ("my-app", "'my-app' is not a module's name: use MODULE:WORKER, such as app:worker"),
+        (":worker", "'' is not a module's name: use MODULE:WORKER, such as app:worker"),
     ],
 )
 def test_what_is_no_modules_name(
@@ -182,8 +182,8 @@ def test_a_module_that_ends_the_program_is_told_about_main(
     name = write("raise SystemExit(3)\n")
 
     assert refusal(capsys, name) == (
-        f"{name} ended the program while it was imported (status 3): put what is not for workers "
-        'under `if __name__ == "__main__":`\n'
+        f"{name} ended the program while it was imported (status 3): put code that is not for "
+        'workers under `if __name__ == "__main__":`\n'
     )
 
 
@@ -202,8 +202,8 @@ NO_NAME = "'a b' must be 1 to 128 of A-Z a-z 0-9 . _ : @ / -"
 @pytest.mark.parametrize(
     ("option", "line"),
     [
-        (("--lease", "0s"), "'0s' is not from 1s to 1h"),
-        (("--lease", "61m"), "'61m' is not from 1s to 1h"),
+        (("--lease", "0s"), "'0s' is not a duration from 1s to 1h"),
+        (("--lease", "61m"), "'61m' is not a duration from 1s to 1h"),
         (("--tenant", "a b"), f"tenant {NO_NAME}"),
         (("--name", "a b"), f"name {NO_NAME}"),
         (("--concurrency", "5001"), "concurrency must be at most 5000, not 5001"),

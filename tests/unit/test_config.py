@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from pydantic import ValidationError
 
-from backlane.config import LIMITS, Config, ConfigError, Limit, load_config
+from backlane.config import LIMITS, Config, ConfigError, Limit, duration_text, load_config
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -93,9 +93,11 @@ def test_memory_takes_the_place_of_the_data_directory() -> None:
 
 
 def test_memory_and_data_from_the_same_place_exclude_each_other() -> None:
-    assert problems({"memory": True, "data": "d"}) == ["--memory and --data exclude each other"]
+    assert problems({"memory": True, "data": "d"}) == [
+        "--memory and --data exclude each other: remove one of them"
+    ]
     assert problems({}, {"BACKLANE_MEMORY": "1", "BACKLANE_DATA": "d"}) == [
-        "BACKLANE_MEMORY and BACKLANE_DATA exclude each other"
+        "BACKLANE_MEMORY and BACKLANE_DATA exclude each other: remove one of them"
     ]
 
 
@@ -115,7 +117,7 @@ def test_limits_whose_records_would_not_fit_an_answer_are_refused() -> None:
     [problem] = problems({"limits": ["max_input_bytes=2000000", "max_output_bytes=2000000"]})
 
     assert problem.startswith("--limit: max_input_bytes, max_output_bytes, ")
-    assert " has to fit an answer " in problem
+    assert " add up to 4204800 bytes, but a record has to fit into one reply" in problem
 
 
 def test_all_problems_are_reported_at_once_and_each_names_its_place() -> None:
@@ -143,7 +145,43 @@ def test_every_wrong_limit_is_named() -> None:
     [problem] = problems({"limits": ["max_page=0", "max_pages=1"]})
 
     assert "max_page must be from 1 to 10000, not 0" in problem
-    assert "max_pages is no limit; there are max_input_bytes, " in problem
+    assert "max_pages is not a limit; the limits are max_input_bytes, " in problem
+
+
+@pytest.mark.parametrize(
+    ("flags", "line"),
+    [
+        ({"retention": "0s"}, "--retention: '0s' must be at least 1s"),
+        ({"drain_grace": "2h"}, "--drain-grace: '2h' must be at most 1h"),
+        ({"test_clock": "18251d"}, "--test-clock: '18251d' must be at most 18250d"),
+        ({"max_streams": "0"}, "--max-streams: '0' must be at least 1"),
+        ({"max_in_flight": "1000001"}, "--max-in-flight: '1000001' must be at most 1000000"),
+        ({"max_streams": "x"}, "--max-streams: 'x' is not a whole number"),
+        ({"limits": ["max_page=x"]}, "--limit max_page: 'x' is not a whole number"),
+        ({"data": ""}, "--data: '' must not be empty"),
+        (
+            {"log_level": "loud"},
+            "--log-level: 'loud' must be 'debug', 'info', 'warning' or 'error'",
+        ),
+    ],
+    ids=lambda part: part if isinstance(part, str) else "",
+)
+def test_a_problem_shows_the_value_as_it_was_given(flags: Mapping[str, object], line: str) -> None:
+    assert problems(flags) == [line]
+
+
+@pytest.mark.parametrize(
+    ("length", "text"),
+    [
+        (timedelta(0), "0s"),
+        (timedelta(milliseconds=1500), "1500ms"),
+        (timedelta(seconds=90), "90s"),
+        (timedelta(hours=48), "2d"),
+    ],
+)
+def test_a_duration_is_written_as_it_is_read(length: timedelta, text: str) -> None:
+    assert duration_text(length) == text
+    assert load_config({"test_clock": text}, {}).test_clock == length
 
 
 def test_every_setting_is_described() -> None:

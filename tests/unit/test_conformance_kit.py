@@ -15,10 +15,11 @@ from backlane.cli import conformance as command
 from backlane.cli.main import run
 from backlane.testing.conformance import RULES, check_rules
 from backlane.testing.conformance import stage as stages
+from backlane.testing.conformance.breach import BrokenRuleError, demand
 from backlane.testing.conformance.leases import ECHO, make_lease, refs
 from backlane.testing.conformance.ledger import Ledger
 from backlane.testing.conformance.program import CannotStartError, Program
-from backlane.testing.conformance.rule import BrokenRuleError, demand, rule
+from backlane.testing.conformance.rule import rule
 from backlane.testing.conformance.transcript import LINE_MAX, LINES_MAX, Transcript, describe
 from backlane.v1 import worker_service_pb2 as api
 
@@ -279,8 +280,12 @@ def test_the_rules_are_listed_for_programs(capsys: pytest.CaptureFixture[str]) -
 @pytest.mark.parametrize(
     ("arguments", "status", "line"),
     [
-        ([], 2, "name the program after --, such as -- python worker.py"),
-        (["--rule", "tidiness"], 2, "there is no rule tidiness; --list shows them"),
+        (
+            [],
+            2,
+            "name the program after --, as in `backlane conformance worker -- python worker.py`",
+        ),
+        (["--rule", "tidiness"], 2, "there is no rule tidiness: see --list"),
         (["--", "/nowhere"], 2, "cannot run /nowhere: No such file or directory"),
         (
             ["--", *ENDS_AT_ONCE],

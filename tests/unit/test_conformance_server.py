@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Final
 import grpc
 import pytest
 
+from backlane.testing.conformance.breach import BrokenRuleError
 from backlane.testing.conformance.leases import ECHO, make_lease, refs
 from backlane.testing.conformance.refusals import broken_connection, refusal
-from backlane.testing.conformance.rule import BrokenRuleError
 from backlane.testing.conformance.server import HOST, THREADS, PlayedServer
 from backlane.testing.conformance.transcript import Transcript
 from backlane.v1 import worker_service_pb2 as api

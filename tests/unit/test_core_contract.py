@@ -1,22 +1,11 @@
-"""What Python and the core have to agree on: reasons, calls, limits."""
+"""What Python and the core have to agree on: reasons, calls, leases of replies that got lost."""
 
 from __future__ import annotations
 
-import contextlib
-import select
-from typing import TYPE_CHECKING
-
-import pytest
-
 from backlane import _core
-from backlane.config import LIMITS
 from backlane.errors import REASONS
 from backlane.v1 import execution_service_pb2, worker_service_pb2
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from google.protobuf.message import Message
+from tests.unit.core_calls import answer, running
 
 SERVICES = [
     *execution_service_pb2.DESCRIPTOR.services_by_name.values(),
@@ -43,47 +32,17 @@ def test_the_core_has_every_call_of_the_contract() -> None:
     core.stop()
 
 
-@pytest.mark.parametrize("name", LIMITS)
-def test_the_core_takes_every_limit(name: str) -> None:
-    _core.Core(data=None, limits={name: LIMITS[name].default}).stop()
-
-
-def test_the_core_takes_no_other_limit() -> None:
-    with pytest.raises(_core.CoreError, match="max_nothing"):
-        _core.Core(data=None, limits={"max_nothing": 1})
-
-
-@contextlib.contextmanager
-def running() -> Iterator[_core.Core]:
-    core = _core.Core(data=None)
-    yield core
-    core.stop()
-
-
-def answer(core: _core.Core, path: str, request: Message) -> tuple[int, bytes]:
-    """The ticket and the reply of a call."""
-    method = [name for name, _ in core.methods()].index(path)
-    ticket = core.call(method, None, None, request.SerializeToString())
-    core.wake()
-    while True:
-        select.select([core.fd], [], [])
-        for which, code, payload, message in core.drain():
-            if which == ticket:
-                assert code == 0, message
-                return ticket, payload
-
-
 def lease(core: _core.Core, worker_id: str) -> tuple[int, list[str]]:
     """The ticket of a Lease call that does not wait, and the executions it got."""
     request = worker_service_pb2.LeaseRequest(worker_id=worker_id, callables=["*"])
-    ticket, reply = answer(core, "/backlane.v1.WorkerService/Lease", request)
+    ticket, reply = answer(core, "Lease", request)
     leases = worker_service_pb2.LeaseResponse.FromString(reply).leases
     return ticket, [lease.execution.execution_id for lease in leases]
 
 
 def enqueue(core: _core.Core) -> str:
     request = execution_service_pb2.EnqueueRequest(tenant_id="t", callable_name="c")
-    _, reply = answer(core, "/backlane.v1.ExecutionService/Enqueue", request)
+    _, reply = answer(core, "Enqueue", request)
     response = execution_service_pb2.EnqueueResponse.FromString(reply)
     return response.execution.execution_id
 

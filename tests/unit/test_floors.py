@@ -1,9 +1,9 @@
-"""The floors of the house: who may depend on whom, in Rust and in Python."""
+"""Which crates, packages and files may depend on which others, in Rust and in Python."""
 
 import ast
 import graphlib
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -31,19 +31,17 @@ PURE_CRATES = {
     "thiserror-impl", "proc-macro2", "quote", "syn", "unicode-ident",
 }  # fmt: skip
 
-# The SDK's halves and delivery see the service as a stranger would: through the contract.
+# Both halves of the SDK know the server as any client does: through the contract.
 CONTRACT = {"channel", "errors", "schema", "v1"}
+PARTS = sorted(path.parent.name for path in PACKAGE.glob("*/__init__.py"))
 MODULES_BELOW = {
     "schema": {"v1"},
     "errors": {"schema", "v1"},
     "channel": {"errors"},
     "client": CONTRACT,
     "worker": CONTRACT,
-    "delivery": CONTRACT,
     "testing": CONTRACT | {"client", "worker"},
 }
-
-PACKAGES = ("schema", "errors", "client", "worker", "server", "testing", "cli")
 
 
 def dependencies(crate: str, *options: str) -> set[str]:
@@ -65,22 +63,18 @@ def imported_names(tree: ast.Module, package: tuple[str, ...]) -> Iterator[str]:
             yield from (f"{base}.{alias.name}" for alias in node.names)
 
 
+def names_in(path: Path) -> Iterator[str]:
+    """Every dotted name that a source file imports, those for type checkers included."""
+    package = ("backlane", *path.relative_to(PACKAGE).parent.parts)
+    return imported_names(ast.parse(path.read_text(encoding="utf-8")), package)
+
+
 def modules_used(path: Path) -> set[str]:
     """The parts of Backlane (client, v1, …) that a source file imports."""
-    package = ("backlane", *path.relative_to(PACKAGE).parent.parts)
-    names = imported_names(ast.parse(path.read_text(encoding="utf-8")), package)
-    parts = [name.split(".") for name in names]
+    parts = [name.split(".") for name in names_in(path)]
     used = {part[1] for part in parts if part[0] == "backlane" and len(part) > 1}
     # The package's own public names stand for the parts they are at home in.
     return {backlane._HOME_OF.get(name, name).partition(".")[0] for name in used}
-
-
-def files_used(path: Path, package: str) -> set[str]:
-    """The files of a package that one of them imports, for types alone or at run time."""
-    files = {file.stem for file in (PACKAGE / package).glob("*.py")} - {"__init__"}
-    names = imported_names(ast.parse(path.read_text(encoding="utf-8")), ("backlane", package))
-    parts = [name.split(".") for name in names]
-    return {part[2] for part in parts if part[:2] == ["backlane", package]} & files
 
 
 def sources(module: str) -> Iterator[Path]:
@@ -89,20 +83,48 @@ def sources(module: str) -> Iterator[Path]:
     yield from PACKAGE.glob(f"{module}.py")
 
 
+def dotted(path: Path) -> str:
+    """The name of the module that a source file is."""
+    parts = ("backlane", *path.relative_to(PACKAGE).with_suffix("").parts)
+    return ".".join(parts).removesuffix(".__init__")
+
+
+def circle(files: Mapping[str, Path]) -> list[str]:
+    """A circle of imports among modules, by name; empty if there is none."""
+    used = {
+        name: {
+            # `from a.b import c` imports the module a.b.c if there is one, else a.b.
+            imported if imported in files else imported.rpartition(".")[0]
+            for imported in names_in(path)
+        }
+        for name, path in files.items()
+    }
+    try:
+        graphlib.TopologicalSorter(used).prepare()
+    except graphlib.CycleError as error:
+        return list(error.args[1])
+    return []
+
+
 @pytest.mark.parametrize("crate", CRATES_BELOW)
 def test_a_crate_depends_only_on_the_floors_below_it(crate: str) -> None:
     direct = {name for name in dependencies(crate, "--depth", "1") if name.startswith("backlane-")}
 
-    assert direct <= CRATES_BELOW[crate]
+    assert direct == CRATES_BELOW[crate]
 
 
 def test_the_engine_depends_on_pure_crates_only() -> None:
-    assert dependencies("backlane-engine") <= PURE_CRATES
+    assert dependencies("backlane-engine") == PURE_CRATES
 
 
 @pytest.mark.parametrize("crate", ["backlane-engine", "backlane-store", "backlane-runtime"])
 def test_only_the_bindings_know_python(crate: str) -> None:
     assert "pyo3" not in dependencies(crate)
+    assert "pyo3" in dependencies("backlane-python")
+
+
+def test_the_table_of_what_packages_know_has_all_but_those_that_know_the_rest() -> None:
+    assert MODULES_BELOW.keys() | {"cli", "server", "v1"} == {*PARTS, "channel"}
 
 
 @pytest.mark.parametrize("module", MODULES_BELOW)
@@ -117,14 +139,6 @@ def test_a_package_outside_the_server_knows_only_the_contract(module: str) -> No
     assert strays == {}
 
 
-@pytest.mark.parametrize("package", PACKAGES)
-def test_no_files_of_a_package_import_each_other_in_a_circle(package: str) -> None:
-    files = (PACKAGE / package).glob("*.py")
-    used = {path.stem: files_used(path, package) for path in files}
-
-    assert list(graphlib.TopologicalSorter(used).static_order())
-
-
 def test_only_the_server_touches_the_core() -> None:
     touching = {
         path.relative_to(PACKAGE).parts[0]
@@ -132,4 +146,28 @@ def test_only_the_server_touches_the_core() -> None:
         if "_core" in modules_used(path)
     }
 
-    assert touching <= {"server"}
+    assert touching == {"server"}
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_the_files_of_a_package_do_not_import_each_other_in_a_circle(part: str) -> None:
+    assert circle({dotted(path): path for path in sources(part)}) == []
+
+
+def test_a_circle_of_imports_is_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("tests.unit.test_floors.PACKAGE", tmp_path)
+    texts = {
+        "a": "from backlane.b import B",
+        "b": "if TYPE_CHECKING:\n    from backlane import c",
+        "c": "from .a import A",
+        "d": "import backlane.a",
+    }
+    for name, text in texts.items():
+        (tmp_path / f"{name}.py").write_text(text, encoding="utf-8")
+    files = {dotted(path): path for path in tmp_path.glob("*.py")}
+
+    found = circle(files)
+    assert found[0] == found[-1]
+    assert set(found) == {"backlane.a", "backlane.b", "backlane.c"}
+    del files["backlane.c"]
+    assert circle(files) == []

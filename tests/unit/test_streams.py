@@ -87,12 +87,18 @@ async def test_an_error_ends_the_stream_after_the_messages_before_it() -> None:
         assert type(await refused(call)) is DrainingError
 
 
+async def paused(served: Served) -> tuple[StreamCall, int]:
+    """A stream whose first message, `one`, made the core pause it."""
+    call, ticket = await opened(served)
+    served.core.takes_more = False
+    await call.write(b"one")
+    await served.core.until("send", 1)
+    return call, ticket
+
+
 async def test_reading_pauses_until_the_core_resumes_it() -> None:
     async with serving() as served:
-        call, ticket = await opened(served)
-        served.core.takes_more = False
-        await call.write(b"one")
-        await served.core.until("send", 1)
+        call, ticket = await paused(served)
         await call.write(b"two")
         # A whole round trip on the same stream, so that "two" had its chance to be read.
         served.core.complete(ticket, MESSAGE, b"ping")
@@ -107,10 +113,7 @@ async def test_reading_pauses_until_the_core_resumes_it() -> None:
 
 async def test_a_paused_stream_still_ends() -> None:
     async with serving() as served:
-        call, ticket = await opened(served)
-        served.core.takes_more = False
-        await call.write(b"one")
-        await served.core.until("send", 1)
+        call, ticket = await paused(served)
         served.core.complete(ticket, 0)
 
         assert await call.read() is grpc.aio.EOF

@@ -10,15 +10,19 @@ FILE_LINES_MAX = 450
 FUNCTION_LINES_MAX = 70
 VAGUE_NAMES = {"common", "helper", "helpers", "manager", "managers", "misc", "util", "utils"}
 GENERATED = Path("service/backlane/v1")
+NODE = Path("tests/conformance/clients/node/node_modules")
 
 
-def sources(suffix: str) -> Iterator[Path]:
+def sources(suffix: str) -> list[Path]:
     """The project's own source files with a suffix, from the top level."""
-    for folder in ("core_rs", "service", "tests"):
-        for path in sorted((ROOT / folder).rglob(f"*{suffix}")):
-            relative = path.relative_to(ROOT)
-            if GENERATED not in relative.parents and "node_modules" not in relative.parts:
-                yield relative
+    found = [
+        path.relative_to(ROOT)
+        for folder in ("core_rs", "service", "tests", "proto")
+        for path in sorted((ROOT / folder).rglob(f"*{suffix}"))
+    ]
+    own = [path for path in found if not {GENERATED, NODE} & {*path.parents}]
+    assert own, f"no {suffix} file was found in {ROOT}"
+    return own
 
 
 def lines(path: Path) -> list[str]:

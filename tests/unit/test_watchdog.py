@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import sys
 import threading
 from typing import TYPE_CHECKING
@@ -125,7 +126,10 @@ def test_threads_of_the_loop_answer_fail_and_are_daemons(thread: LoopThread) -> 
 
     asked = asyncio.run_coroutine_threadsafe(ask(), thread.loop)
 
-    assert asked.result(10) == (True, "backlane-to-thread-1")
+    is_daemon, name = asked.result(10)
+    assert is_daemon
+    # The first of them or the second: it depends on whether the first was idle again.
+    assert re.fullmatch("backlane-to-thread-[12]", name)
 
 
 def test_a_loop_that_answers_is_left_alone(

@@ -4,7 +4,7 @@
 
 use thiserror::Error;
 
-use crate::rules::access::Role;
+use crate::rules::role::Role;
 use crate::rules::status::Status;
 
 /// A field that breaks its rule.

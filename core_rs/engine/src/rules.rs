@@ -4,4 +4,5 @@ pub mod access;
 pub mod id;
 pub mod limits;
 pub mod retry;
+pub mod role;
 pub mod status;

@@ -21,5 +21,6 @@ pub use runtime::Runtime;
 pub use shard::{Random, Settings, Shard};
 
 // What the bindings need of the floors below: they see this crate alone.
-pub use backlane_engine::rules::access::{Principal, Role, TenantScope};
+pub use backlane_engine::rules::access::{Principal, TenantScope};
+pub use backlane_engine::rules::role::Role;
 pub use backlane_wire::{METHODS, Method, Reason};

@@ -16,6 +16,7 @@ mod settings;
 mod show;
 mod stream;
 mod takers;
+mod tally;
 mod upkeep;
 mod waits;
 mod work;
@@ -33,7 +34,7 @@ use cache::Cache;
 use desk::Desk;
 use journal::Journal;
 use room::{Caller, Room};
-use upkeep::Upkeep;
+use tally::Tally;
 
 /// Looks at due timers in one step. What is due beyond is worked off in the next steps.
 const TICK_LOOKS: usize = 4_096;
@@ -61,7 +62,7 @@ impl Shard {
             engine,
             journal: Journal::new(position.next_sequence),
             cache: Cache::new(settings.cache_bytes),
-            upkeep: Upkeep::new(position.facts_in_log),
+            tally: Tally::new(position.facts_in_log),
             settings,
             random,
             draining: false,
@@ -96,7 +97,7 @@ impl Shard {
     /// How far the counts of running executions were from the live leases at the newest audit.
     #[must_use]
     pub const fn permit_drift(&self) -> u64 {
-        self.room.desk.upkeep.permit_drift
+        self.room.desk.tally.permit_drift
     }
 
     /// Whether everything that was decided is durable and nothing waits for the store.
@@ -114,7 +115,7 @@ impl Shard {
     pub fn step(&mut self, inputs: impl IntoIterator<Item = Input>, now: Now) -> Vec<Output> {
         let room = &mut self.room;
         room.desk.now = now;
-        room.desk.upkeep.overdue = room.desk.engine.tick(TICK_LOOKS, now);
+        room.desk.tally.overdue = room.desk.engine.tick(TICK_LOOKS, now);
         room.desk.absorb();
         for input in inputs {
             take(room, input);
@@ -134,7 +135,7 @@ impl Shard {
     #[must_use]
     pub fn wake_in_ms(&self, now: Now) -> Option<u64> {
         let room = &self.room;
-        if room.desk.upkeep.overdue {
+        if room.desk.tally.overdue {
             return Some(0);
         }
         let (wall, mono) = room.desk.engine.next_tick();

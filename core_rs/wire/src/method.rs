@@ -3,7 +3,7 @@
 //! Owns the one table of calls: path, kind, role and tenant scope of each. Refuses to know their
 //! messages.
 
-use backlane_engine::rules::access::Role;
+use backlane_engine::rules::role::Role;
 
 /// A call of the API.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

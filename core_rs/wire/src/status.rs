@@ -81,7 +81,7 @@ fn any(name: &str, detail: &impl Message) -> Any {
 #[cfg(test)]
 mod tests {
     use backlane_engine::error::{Invalid, Refusal};
-    use backlane_engine::rules::access::Role;
+    use backlane_engine::rules::role::Role;
     use backlane_engine::rules::status;
     use prost::Message;
 

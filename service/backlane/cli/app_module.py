@@ -1,4 +1,4 @@
-"""Owns how `MODULE:WORKER` becomes a worker: imports the user's module and looks for it there."""
+"""Owns how `MODULE:WORKER` becomes a worker: imports the module and finds the worker in it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from types import ModuleType, TracebackType
 
 _MACHINERY: Final = (importlib.__file__, "<", __file__)
-"""How the files of an import's own frames begin, and of code that is in no file."""
+"""How the file names of frames begin that belong to the import itself, or to no file."""
 _PACKAGE: Final = str(Path(__file__).parents[1])
 
 
@@ -24,14 +24,14 @@ def find_worker(app: str) -> Worker:
     """Import a module and return its worker.
 
     Args:
-        app: `MODULE:WORKER`, or `MODULE` where it has one worker alone.
+        app: `MODULE:WORKER`, or `MODULE` if the module has one worker only.
 
     Raises:
-        Trouble: there is no such module or worker, or the module cannot be imported; the user's
-            own traceback has then been printed, unless it was Backlane that refused something.
+        Trouble: there is no such module or worker, or the module cannot be imported. In the last
+            case the user's traceback has been printed, unless Backlane itself refused something.
     """
     name, colon, attribute = app.partition(":")
-    # As for a script of the user's own; the command's own folder is no place of theirs.
+    # As Python does for a script; the folder of the command itself is of no use to the user.
     sys.path.insert(0, str(Path.cwd()))
     module = _import(name)
     return _named(module, attribute) if colon else _only_one(module)
@@ -45,13 +45,13 @@ def _import(name: str) -> ModuleType:
         if error.name is None or not f"{name}.".startswith(f"{error.name}."):
             raise _raised_in(name, error) from None
         raise _trouble(
-            f"there is no module {error.name} in {Path.cwd()}: start in the folder that holds it, "
-            "or set PYTHONPATH"
+            f"there is no module {error.name} in {Path.cwd()}: start the command in the folder "
+            "that has it, or set PYTHONPATH"
         ) from None
     except SystemExit as error:
         raise _trouble(
-            f"{name} ended the program while it was imported (status {error.code}): put what is "
-            'not for workers under `if __name__ == "__main__":`'
+            f"{name} ended the program while it was imported (status {error.code}): put code "
+            'that is not for workers under `if __name__ == "__main__":`'
         ) from None
     except Exception as error:  # noqa: BLE001  # whatever the user's own code raises
         raise _refused_in(error) or _raised_in(name, error) from None
@@ -63,13 +63,13 @@ def _refuse_a_file(name: str) -> None:
         module = ".".join(path.with_suffix("").parts)
         raise _trouble(f"{name} is a file: name the module, as in `backlane worker {module}`")
     if not all(part.isidentifier() for part in name.split(".")):
-        raise _trouble(f"{name!r} is no module's name: use MODULE:WORKER, such as app:worker")
+        raise _trouble(f"{name!r} is not a module's name: use MODULE:WORKER, such as app:worker")
 
 
 def _refused_in(error: Exception) -> Trouble | None:
-    """Say where Backlane was asked for what it refuses, if that is what it is: no more is to see.
+    """Name the user's line that asked Backlane for something it refuses; None for other errors.
 
-    Backlane's own frames would hide the line that is to be mended.
+    A traceback would hide that line behind Backlane's own frames.
     """
     frames = traceback.extract_tb(error.__traceback__)
     if not isinstance(error, CallableError | ValueError) or not _is_ours(frames[-1]):
@@ -92,13 +92,13 @@ def _is_machinery(filename: str) -> bool:
 
 
 def _raised_in(name: str, error: Exception) -> Trouble:
-    """Print the traceback as the user's code made it, and say what it means."""
+    """Print the traceback without the frames of the import, and say what it means."""
     traceback.print_exception(type(error), error, _own_part(error.__traceback__))
     return _trouble(f"{name} cannot be imported: the error above was raised in it")
 
 
 def _own_part(trace: TracebackType | None) -> TracebackType | None:
-    """Leave out the import's own frames in front."""
+    """Leave out the frames of the import at the front."""
     part = trace
     while part is not None and _is_machinery(part.tb_frame.f_code.co_filename):
         part = part.tb_next

@@ -1,4 +1,4 @@
-"""Owns `backlane bench`: finds the checkout's benchmark and runs it."""
+"""Owns `backlane bench`: finds the benchmark in the checkout and runs it."""
 
 from __future__ import annotations
 
@@ -20,27 +20,33 @@ def command(
         list[str] | None,
         option(
             "--workload",
-            "unary, batch, lifecycles, pickup, deep or sdk; may be repeated.",
+            "Only this workload: unary, batch, lifecycles, pickup, deep or sdk; may be repeated.",
             default="all",
             metavar="NAME",
         ),
     ] = None,
     quick: Annotated[
-        bool, option("--quick", "Small counts, to see that it runs.", default="no")
+        bool,
+        option(
+            "--quick", "Use small counts, to check that the benchmark itself works.", default="no"
+        ),
     ] = False,
-    as_json: Annotated[bool, option("--json", "Print one JSON object.", default="no")] = False,
+    as_json: Annotated[
+        bool, option("--json", "Print the results as one JSON object.", default="no")
+    ] = False,
     profile: Annotated[
         bool,
         option("--profile", "Also print the processor time of each thread.", default="no"),
     ] = False,
     allow_debug: Annotated[
         bool,
-        option("--allow-debug", "Measure a core that is no release build.", default="no"),
+        option("--allow-debug", "Measure even if the core is not a release build.", default="no"),
     ] = False,
 ) -> None:
-    """Measure a server of this machine, with the benchmark of the checkout around this folder.
+    """Measure the performance of a server on this machine.
 
-    Exit status: 0 when every target is met, 1 when one is not, 2 when nothing can be measured.
+    The benchmark is part of a checkout of Backlane, in which the command has to be run. Exit
+    status: 0 every target is met; 1 a target is missed; 2 nothing can be measured.
     """
     checkout = find_checkout(Path.cwd())
     if checkout is None:

@@ -1,4 +1,4 @@
-"""Owns `backlane cancel`: ends a queued execution, or asks for the end of a running one."""
+"""Owns `backlane cancel`: ends a queued execution, or asks a worker to stop a running one."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ EXITS = (Exit.OK, Exit.USAGE, Exit.NOT_FOUND, Exit.UNAVAILABLE, Exit.REFUSED)
 
 @spread
 def command(execution_id: ExecutionId, *, place: Place, as_json: AsJson = False) -> int:
-    """Cancel a queued execution, or ask the worker of a running one to stop, and show it.
+    """Cancel an execution and show it.
 
-    A running one has 10 s to stop, or to complete all the same.
+    A queued execution ends at once. For a running one its worker is asked to stop: it has 10 s to
+    do so, and may still complete the execution in that time.
     """
     from backlane.cli.connection import connect
     from backlane.cli.records import print_record
@@ -22,5 +23,5 @@ def command(execution_id: ExecutionId, *, place: Place, as_json: AsJson = False)
         execution = client.cancel(execution_id)
         print_record(execution, as_json=as_json)
     if not execution.is_finished:
-        say(f"its worker is asked to stop; see `backlane wait {execution_id}{place.flags}`")
+        say(f"its worker was asked to stop; see `backlane wait {execution_id}{place.flags}`")
     return Exit.OK

@@ -1,4 +1,4 @@
-"""Owns `backlane conformance`: plays a server for a worker, and says which rules it keeps."""
+"""Owns `backlane conformance`: plays a server for a worker program and checks its behaviour."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ def _names(begun: str) -> list[str]:
 
 Kind = Annotated[
     Literal["worker"],
-    typer.Argument(metavar="worker", help="What is checked.", show_default=False),
+    typer.Argument(metavar="worker", help="The kind of program to check.", show_default=False),
 ]
 Program = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="-- COMMAND",
-        help="The program and its arguments; it finds its server in BACKLANE_TARGET.",
+        help="The program and its arguments; BACKLANE_TARGET tells it the server's address.",
         show_default=False,
     ),
 ]
@@ -48,7 +48,7 @@ Names = Annotated[
     list[str] | None,
     option(
         "--rule",
-        "Check this rule alone; may be repeated.",
+        "Check this rule only; may be repeated.",
         default="all",
         metavar="NAME",
         autocompletion=_names,
@@ -58,16 +58,15 @@ Timeout = Annotated[
     float,
     option(
         "--timeout",
-        "The longest that any one thing is waited for, in seconds; the first connection is given "
-        "20 at least.",
+        "How long to wait for any one event, in seconds; the first connection may always take 20.",
         default="10",
         metavar="SECONDS",
         min=0.1,
     ),
 ]
-Listing = Annotated[bool, option("--list", "List the rules, and check nothing.", default="no")]
+Listing = Annotated[bool, option("--list", "List the rules and check nothing.", default="no")]
 AsJson = Annotated[
-    bool, option("--json", "Print one JSON object for each rule, a line each.", default="no")
+    bool, option("--json", "Print one JSON object per rule, one per line.", default="no")
 ]
 
 
@@ -80,11 +79,11 @@ def command(
     listing: Listing = False,
     as_json: AsJson = False,
 ) -> int:
-    """Play a server for a worker program, in any language, and check the protocol's rules.
+    """Check a worker program, in any language, against the rules of the protocol.
 
-    Each rule has a run of the program to itself. What the program has to offer is written in
-    backlane/testing/conformance/README.md. Exit status: 0 it keeps them all; 1 it breaks some;
-    2 the command cannot be run, or there is no such rule.
+    The command plays the server, and starts the program once for each rule. The callables that the
+    program must offer are described in backlane/testing/conformance/README.md. Exit status: 0 all
+    rules are kept; 1 some rules are broken; 2 the command cannot be run, or there is no such rule.
     """
     del kind  # There is one.
     from backlane.testing.conformance import CannotStartError, check_rules
@@ -94,7 +93,10 @@ def command(
         _list(rules, as_json=as_json)
         return Exit.OK
     if not program:
-        raise Trouble("name the program after --, such as -- python worker.py", Exit.USAGE)
+        raise Trouble(
+            "name the program after --, as in `backlane conformance worker -- python worker.py`",
+            Exit.USAGE,
+        )
     broken = 0
     width = max(len(rule.name) for rule in rules)
     try:
@@ -111,7 +113,7 @@ def command(
 
 
 def _demand_fitness(verdict: Verdict) -> None:
-    """Say in one line that a program can keep no rule as it is: none tells more than that."""
+    """End the run if the program cannot keep any rule as it is."""
     if verdict.is_fit:
         return
     line = verdict.explanation
@@ -126,7 +128,7 @@ def _chosen(names: Sequence[str] | None) -> list[Rule]:
     known = {rule.name: rule for rule in RULES}
     for name in names or ():
         if name not in known:
-            raise Trouble(f"there is no rule {name}; --list shows them", Exit.USAGE)
+            raise Trouble(f"there is no rule {name}: see --list", Exit.USAGE)
     return [known[name] for name in dict.fromkeys(names)] if names else list(RULES)
 
 
@@ -146,7 +148,7 @@ def _list(rules: Iterable[Rule], *, as_json: bool) -> None:
 
 
 def _list_wrapped(rules: Iterable[Rule]) -> None:
-    """List them for people, whose terminal may be too narrow for a table of sentences."""
+    """List the rules on a terminal, which may be too narrow for a table of sentences."""
     width = max(shutil.get_terminal_size().columns, WIDTH_MIN)
     for rule in rules:
         typer.echo(f"{typer.style(rule.name, bold=True)}{GAP}{rule.section}")
@@ -171,11 +173,11 @@ def _as_json(verdict: Verdict) -> str:
 
 
 def _as_text(verdict: Verdict, width: int) -> str:
-    """Lay a verdict out as a row, with what explains it below where the rule is broken."""
+    """Lay out a verdict as a row, with an explanation below it if the rule is broken."""
     rule = verdict.rule
     mark, colour = ("kept  ", "green") if verdict.is_kept else ("BROKEN", "red")
     cells = [f"{rule.name:{width}}", f"{verdict.seconds:5.1f} s", rule.section]
-    # Colours are left out by themselves where nobody looks.
+    # typer leaves the colours out where stdout is not a terminal.
     lines = [GAP.join([typer.style(mark, colour), *cells])]
     if not verdict.is_kept:
         lines += [f"    {verdict.explanation}", f"    The rule: {rule.sentence}"]

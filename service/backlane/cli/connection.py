@@ -1,4 +1,4 @@
-"""Owns the commands' client: checks where it is to go, and opens it."""
+"""Owns the client of the commands: checks the server's address and opens the client."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     from backlane.cli.options import Place
 
 CALL_TIMEOUT_S: Final = 10.0
-"""How long a call of a command may take, in seconds; waits have times of their own."""
+"""How long one call may take, in seconds. Waits have timeouts of their own."""
 _ADDRESS: Final = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^\s:/\[\]]+):(?P<port>\d{1,5})")
 _PORT_MAX: Final = 65535
 _SCHEMES: Final = ("dns:", "ipv4:", "ipv6:", "unix:", "unix-abstract:", "vsock:")
-"""What gRPC resolves besides, for those who know it."""
+"""Other forms of address that gRPC resolves."""
 
 
 @contextmanager
@@ -33,12 +33,12 @@ def connect(place: Place) -> Iterator[Client]:
     """Open a client for the block.
 
     Raises:
-        Trouble: a call failed in a way that is to be expected.
-        typer.BadParameter: the target is no address.
+        Trouble: a call failed; the line says what to do about it.
+        typer.BadParameter: the target is not an address, or the tenant is empty.
     """
     target = checked_target(place.target)
     if not place.tenant:
-        raise typer.BadParameter("it is empty", param_hint="--tenant")
+        raise typer.BadParameter("it must not be empty", param_hint="--tenant")
     with Client(
         target, tenant=place.tenant, call_timeout=CALL_TIMEOUT_S, wait_for_server=False
     ) as client:
@@ -51,13 +51,13 @@ def connect(place: Place) -> Iterator[Client]:
 
 
 def checked_target(target: str) -> str:
-    """Return a target that gRPC can make something of.
+    """Return the target if it is an address that gRPC can use.
 
     Raises:
-        typer.BadParameter: it is no address.
+        typer.BadParameter: it is not.
     """
     address = _ADDRESS.fullmatch(target)
-    # A larger port would be cut to sixteen bits, and lead to somebody else.
+    # gRPC would cut a larger port to sixteen bits, and reach some other server.
     if (address and int(address["port"]) <= _PORT_MAX) or target.startswith(_SCHEMES):
         return target
     is_typed = target != os.environ.get("BACKLANE_TARGET")

@@ -11,9 +11,9 @@ def read_duration(flag: str, text: str) -> timedelta:
     """Read a duration such as 500ms, 10s, 5m, 12h or 7d.
 
     Raises:
-        typer.BadParameter: it is none.
+        typer.BadParameter: the text is not a duration.
     """
-    # pydantic takes its time to import, and most commands are given no duration.
+    # pydantic is slow to import, and most commands get no duration.
     from pydantic import TypeAdapter, ValidationError
 
     from backlane.config import Duration
@@ -29,14 +29,14 @@ def read_instant(flag: str, text: str) -> datetime:
     """Read an instant: RFC 3339 with its zone, or a duration from now.
 
     Raises:
-        typer.BadParameter: it is neither.
+        typer.BadParameter: the text is neither.
     """
     try:
         instant = datetime.fromisoformat(text)
     except ValueError:
         return _from_now(flag, text)
     if instant.tzinfo is None:
-        raise typer.BadParameter(f"{text!r} has no time zone, such as Z", param_hint=flag)
+        raise typer.BadParameter(f"{text!r} needs a time zone, such as Z", param_hint=flag)
     return instant
 
 
@@ -54,7 +54,7 @@ def _from_now(flag: str, text: str) -> datetime:
 
 
 def show_duration(length: timedelta) -> str:
-    """Write a length of time for people, in the units of `read_duration`, the largest two."""
+    """Write a length of time for people, in its two largest units."""
     milliseconds = length // timedelta(milliseconds=1)
     if milliseconds < 1000:  # noqa: PLR2004  # a second
         return f"{milliseconds}ms"
@@ -71,6 +71,6 @@ def show_duration(length: timedelta) -> str:
 
 
 def show_instant(instant: datetime) -> str:
-    """Write an instant for people and scripts alike: RFC 3339, UTC, to the millisecond."""
+    """Write an instant in RFC 3339, in UTC and to the millisecond."""
     text = instant.astimezone(UTC).isoformat(timespec="milliseconds")
     return text.removesuffix("+00:00") + "Z"

@@ -1,4 +1,4 @@
-"""Owns `backlane enqueue`: makes one execution and prints its id."""
+"""Owns `backlane enqueue`: enqueues one execution and prints its id."""
 
 from __future__ import annotations
 
@@ -22,7 +22,10 @@ def command(
     place: Place,
     as_json: AsJson = False,
 ) -> int:
-    """Enqueue an execution, durably, and print its id alone; with --json its record."""
+    """Enqueue an execution, and print its id once the server has stored it.
+
+    With --json its record is printed instead.
+    """
     options = flags.to_options()
     text = read_input(given)
     from backlane.cli.connection import connect
@@ -32,5 +35,5 @@ def command(
         with written(f"{handle.execution_id} was enqueued"):
             typer.echo(handle.get().to_json() if as_json else handle.execution_id)
     if handle.existing:
-        say(f"{handle.execution_id} was there before: its request id or dedup key is known")
+        say(f"{handle.execution_id} existed already, with the same request id or dedup key")
     return Exit.OK

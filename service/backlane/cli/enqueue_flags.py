@@ -1,4 +1,4 @@
-"""Owns the options that `enqueue` and `run` share: what an enqueue can be told."""
+"""Owns the options of an enqueue, which `enqueue` and `run` share."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ T = TypeVar("T")
 
 _INSTANT = "an instant such as 2026-01-31T08:00:00Z, or a duration from now"
 _RETRIES = "Retries"
-_KEYS = "Repeating and travelling with it"
+_KEYS = "Repeated enqueues, context and metadata"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EnqueueFlags:
-    """The options of an enqueue as they were typed; None where one was not."""
+    """The options of an enqueue as they were typed; None for an option that was not given."""
 
     priority: Annotated[
         int | None,
         option(
             "--priority",
-            "0 to 255, higher runs sooner.",
+            "From 0 to 255; a higher priority runs sooner.",
             default="50",
             metavar="NUMBER",
             min=0,
@@ -43,24 +43,24 @@ class EnqueueFlags:
         str | None,
         option(
             "--timeout",
-            "The longest run of one attempt, such as 90s.",
+            "The longest that one attempt may run, such as 90s.",
             default="5m",
             metavar="DURATION",
         ),
     ] = None
     delay: Annotated[
         str | None,
-        option("--delay", "How long from now it waits before it may run.", metavar="DURATION"),
+        option("--delay", "Do not run it before this time has passed.", metavar="DURATION"),
     ] = None
     not_before: Annotated[
         str | None,
-        option("--not-before", f"When it may run: {_INSTANT}.", metavar="INSTANT"),
+        option("--not-before", f"Do not run it before this time: {_INSTANT}.", metavar="INSTANT"),
     ] = None
     start_deadline: Annotated[
         str | None,
         option(
             "--start-deadline",
-            f"It ends as timeout unless it starts before: {_INSTANT}.",
+            f"End it with status timeout unless it has started by then: {_INSTANT}.",
             metavar="INSTANT",
         ),
     ] = None
@@ -68,7 +68,7 @@ class EnqueueFlags:
         str | None,
         option(
             "--deadline",
-            f"It ends as timeout unless it ends before: {_INSTANT}.",
+            f"End it with status timeout unless it has finished by then: {_INSTANT}.",
             metavar="INSTANT",
         ),
     ] = None
@@ -76,8 +76,8 @@ class EnqueueFlags:
         int | None,
         option(
             "--max-attempts",
-            "Attempts that may fail or time out, the first included.",
-            default="1; 3 with another option of retries",
+            "How many attempts may fail or time out, including the first.",
+            default="1; 3 with any other retry option",
             metavar="NUMBER",
             rich_help_panel=_RETRIES,
             min=1,
@@ -87,7 +87,7 @@ class EnqueueFlags:
         str | None,
         option(
             "--retry-delay",
-            "How long it waits after the first failed attempt.",
+            "The delay after the first failed attempt.",
             default="1s",
             metavar="DURATION",
             rich_help_panel=_RETRIES,
@@ -97,7 +97,7 @@ class EnqueueFlags:
         Literal["fixed", "linear", "exponential"] | None,
         option(
             "--retry-strategy",
-            "How that delay grows: fixed, linear or exponential, which doubles it.",
+            "How the delay grows: fixed, linear, or exponential, which doubles it.",
             default="exponential",
             metavar="STRATEGY",
             rich_help_panel=_RETRIES,
@@ -107,7 +107,7 @@ class EnqueueFlags:
         str | None,
         option(
             "--max-retry-delay",
-            "No delay is longer.",
+            "The longest delay between two attempts.",
             default="1m",
             metavar="DURATION",
             rich_help_panel=_RETRIES,
@@ -117,7 +117,7 @@ class EnqueueFlags:
         int | None,
         option(
             "--max-worker-losses",
-            "Lost workers that end it; 1 runs it at most once.",
+            "Fail it when its worker was lost this many times; 1 runs it at most once.",
             default="3",
             metavar="NUMBER",
             rich_help_panel=_RETRIES,
@@ -128,7 +128,7 @@ class EnqueueFlags:
         str | None,
         option(
             "--request-id",
-            "The same id means the same execution for 24 hours.",
+            "Enqueues with the same id within 24 hours make one execution.",
             default="a new one",
             metavar="ID",
             rich_help_panel=_KEYS,
@@ -138,7 +138,7 @@ class EnqueueFlags:
         str | None,
         option(
             "--dedup-key",
-            "One unfinished execution for each tenant and key.",
+            "The tenant has at most one unfinished execution with this key.",
             metavar="KEY",
             rich_help_panel=_KEYS,
         ),
@@ -147,7 +147,7 @@ class EnqueueFlags:
         Literal["return_existing", "reject", "replace_queued"] | None,
         option(
             "--dedup-policy",
-            "What follows when there is one: return_existing, reject or replace_queued.",
+            "What to do if there is one already: return_existing, reject or replace_queued.",
             default="return_existing",
             metavar="POLICY",
             rich_help_panel=_KEYS,
@@ -157,7 +157,7 @@ class EnqueueFlags:
         list[str] | None,
         option(
             "--context",
-            "A text that travels with it to the worker; may be repeated.",
+            "A text to pass to the worker; may be repeated.",
             metavar="KEY=TEXT",
             rich_help_panel=_KEYS,
         ),
@@ -166,25 +166,27 @@ class EnqueueFlags:
         list[str] | None,
         option(
             "--metadata",
-            "A JSON value that travels with it; may be repeated.",
+            "A JSON value to pass to the worker; may be repeated.",
             metavar="KEY=JSON",
             rich_help_panel=_KEYS,
         ),
     ] = None
 
     def to_options(self) -> EnqueueOptions:
-        """Return what was given, as the client takes it.
+        """Return the given options in the form that the client takes.
 
         Raises:
-            typer.BadParameter: something cannot be read.
+            typer.BadParameter: an option has a value that cannot be used.
         """
         if self.delay is not None and self.not_before is not None:
-            raise typer.BadParameter("it excludes --not-before", param_hint="--delay")
+            raise typer.BadParameter(
+                "it cannot be combined with --not-before", param_hint="--delay"
+            )
         for flag in fields(self):
             if getattr(self, flag.name) == "":
-                # A variable that is not set, most likely: it would mean something else in silence.
+                # Most likely an unset shell variable, which would silently mean something else.
                 name = f"--{flag.name.replace('_', '-')}"
-                raise typer.BadParameter("it is empty", param_hint=name)
+                raise typer.BadParameter("it must not be empty", param_hint=name)
         given: dict[str, Any] = {
             "priority": self.priority,
             "timeout": _read(read_duration, "--timeout", self.timeout),
@@ -204,7 +206,7 @@ class EnqueueFlags:
         return cast("EnqueueOptions", options)
 
     def _retry(self) -> Retry | None:
-        """Return the retry rule, where any option asks for one."""
+        """Return the retry rule if any of its options was given."""
         initial = _read(read_duration, "--retry-delay", self.retry_delay)
         longest = _read(read_duration, "--max-retry-delay", self.max_retry_delay)
         given: dict[str, Any] = {
@@ -226,7 +228,7 @@ def _pairs(flag: str, given: Sequence[str] | None) -> list[tuple[str, str]]:
     for part in given or ():
         key, equals, text = part.partition("=")
         if not (key and equals):
-            raise typer.BadParameter(f"{part!r} has no key and =", param_hint=flag)
+            raise typer.BadParameter(f"{part!r} is not KEY=VALUE", param_hint=flag)
         if key in dict(pairs):
             raise typer.BadParameter(f"{key} is given twice", param_hint=flag)
         pairs.append((key, text))

@@ -1,4 +1,4 @@
-"""Owns the exit statuses of the commands that talk to a server: one table, the same for all."""
+"""Owns the exit statuses, one table for all commands that talk to a server."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Final
 
 
 class Exit(IntEnum):
-    """What a command's end means to a script."""
+    """How a command ended, for scripts."""
 
     OK = 0
     ENDED_OTHERWISE = 1
@@ -23,22 +23,22 @@ class Exit(IntEnum):
 
 MEANINGS: Final = {
     Exit.OK: "done",
-    Exit.ENDED_OTHERWISE: "it ended otherwise than completed",
-    Exit.USAGE: "an argument, an option or an input cannot be used",
+    Exit.ENDED_OTHERWISE: "an execution ended with another status than completed",
+    Exit.USAGE: "an argument, an option or the input cannot be used",
     Exit.NOT_FOUND: "the tenant has no such execution",
-    Exit.UNAVAILABLE: "no server answers, or it cannot do it now",
-    Exit.NOT_ENDED: "the time to wait was over before the execution was",
-    Exit.REFUSED: "things stand against it: already ended, a key that is taken, no permission",
+    Exit.UNAVAILABLE: "no server answers, or the server cannot do this now",
+    Exit.NOT_ENDED: "the wait timed out before the execution ended",
+    Exit.REFUSED: "conflict: already ended, a key that is taken, or no permission",
     Exit.UNWRITTEN: "the output could not be written",
     Exit.INTERRUPTED: "interrupted with Ctrl-C",
-    Exit.UNREAD: "whoever read the output went away",
+    Exit.UNREAD: "the reader of the output went away",
 }
 
 _ANYWHERE: Final = (Exit.UNWRITTEN, Exit.INTERRUPTED, Exit.UNREAD)
-"""What any command may end with."""
+"""Exit statuses that any command may have."""
 
 
 def explain(*exits: Exit) -> str:
-    """Return the part of a command's help that says what its exit statuses mean."""
+    """Return the paragraph of a command's help that explains its exit statuses."""
     told = [*exits, *(status for status in _ANYWHERE if status not in exits)]
     return f"Exit status: {'; '.join(f'{status:d} {MEANINGS[status]}' for status in told)}."

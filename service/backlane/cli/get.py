@@ -10,7 +10,7 @@ EXITS = (Exit.OK, Exit.USAGE, Exit.NOT_FOUND, Exit.UNAVAILABLE)
 
 @spread
 def command(execution_id: ExecutionId, *, place: Place, as_json: AsJson = False) -> int:
-    """Show all that is known of one execution, whatever its status is."""
+    """Show all fields of one execution."""
     from backlane.cli.connection import connect
     from backlane.cli.records import print_record
 

@@ -1,4 +1,4 @@
-"""Owns where an input comes from: the command line, a file, or stdin. It is sent as it is."""
+"""Owns how an input is read: from the command line, a file or stdin. It is sent unchanged."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ Input = Annotated[
     typer.Argument(
         metavar="[INPUT]",
         show_default=False,
-        help="What it is given, sent as it is: JSON, or a plain text for a callable that takes a "
-        "string. @FILE reads a file, - reads stdin, which also takes a text that begins with @. "
+        help="The input, sent unchanged: JSON, or plain text for a callable that takes a string. "
+        "@FILE reads a file, and - reads stdin, also for a text that begins with @. "
         "(default none)",
     ),
 ]
@@ -41,10 +41,10 @@ def read_input(given: str | None) -> RawInput | Absent:
     if given == "-":
         return _decoded(sys.stdin.buffer.read(), "stdin")
     if given == "@":
-        raise typer.BadParameter("@ wants the name of a file, as in @input.json", param_hint=_HINT)
+        raise typer.BadParameter("@ needs the name of a file, as in @input.json", param_hint=_HINT)
     if given.startswith("@"):
         return _decoded(_file(given[1:]), given[1:])
-    # What is no UTF-8 came as surrogates, which stand for the bytes.
+    # Bytes that are not UTF-8 arrive as surrogates.
     return _decoded(given.encode("utf-8", "surrogateescape"), "it")
 
 

@@ -27,7 +27,7 @@ def command(
         Literal["queued", "running", "completed", "failed", "cancelled", "timeout"] | None,
         option(
             "--status",
-            "Only those at this status: queued, running, completed, failed, cancelled, timeout.",
+            "Only this status: queued, running, completed, failed, cancelled or timeout.",
             default="all",
             metavar="STATUS",
         ),
@@ -36,7 +36,7 @@ def command(
         int,
         option(
             "--limit",
-            "How many at most; 0 for all.",
+            "The most executions to show; 0 shows all.",
             default=str(LIMIT_DEFAULT),
             metavar="NUMBER",
             min=0,
@@ -46,22 +46,22 @@ def command(
         bool,
         option(
             "--full",
-            "All that is known of each, with input, output, context and metadata.",
+            "Show all fields, including input, output, context and metadata.",
             default="no",
         ),
     ] = False,
     place: Place,
     as_json: AsJson = False,
 ) -> int:
-    """List executions of a tenant, newest first."""
+    """List a tenant's executions, newest first."""
     from backlane.cli.connection import connect
 
     with connect(place) as client:
-        # One more than is shown tells whether there are more.
+        # Asks for one more than it shows, to learn whether there are more.
         found = client.list(status=status, limit=limit + 1 if limit else None, full=full)
         _print(itertools.islice(found, limit or None), full=full, as_json=as_json)
         if limit and next(found, None) is not None:
-            say(f"these are the newest {limit}: see more with --limit, 0 for all")
+            say(f"only the newest {limit} are shown: raise --limit, or use --limit 0 to show all")
     return Exit.OK
 
 

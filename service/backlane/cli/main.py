@@ -1,4 +1,4 @@
-"""Owns the command `backlane` itself: lists its commands, and imports only the one that is run."""
+"""Owns the command `backlane`: lists the commands, and imports only the one that is run."""
 
 from __future__ import annotations
 
@@ -21,41 +21,42 @@ if TYPE_CHECKING:
 COMMANDS: Final[Mapping[str, str]] = {
     "serve": "Run the server.",
     "worker": "Run the callables of a module.",
-    "enqueue": "Enqueue an execution, and print its id.",
+    "enqueue": "Enqueue an execution and print its id.",
     "run": "Enqueue an execution, wait for it, and print its output.",
     "get": "Show one execution.",
     "list": "List executions, newest first.",
     "wait": "Wait until executions have ended.",
     "cancel": "Cancel an execution.",
-    "peek": "Show what is leased next.",
-    "stats": "Count what has not ended.",
-    "demo": "Watch executions go through a server and its workers.",
-    "bench": "Measure a server.",
+    "peek": "Show the executions that workers get next.",
+    "stats": "Count unfinished executions.",
+    "demo": "Watch executions survive a killed worker and a killed server.",
+    "bench": "Measure the performance of a server on this machine.",
     "conformance": "Check a worker program against the protocol.",
 }
-"""Each command and its line in the help; `backlane.cli.<name>.command` is its function."""
+"""The commands and their lines in the help; `backlane.cli.<name>.command` is the function."""
 
 _SETTINGS: Final = {"help_option_names": ["--help", "-h"]}
 
 _UNWRITABLE: Final = {errno.EBADF, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.ENOSPC}
-"""What writing to stdout may fail with; an error of a file names the file."""
+"""Error numbers of a failed write to stdout. An error about a file carries the file's name."""
 _UsageError: Final[type[Exception]] = typer.BadParameter.__base__  # type: ignore[assignment]
-"""What typer raises at a command line that it cannot read; it has no public name there."""
+"""What typer raises for a command line that it cannot read; typer has no public name for it."""
 
 
 def main() -> None:
     """Run the command that the process's arguments name, and exit with its status."""
-    # grpc's core writes lines of its own to stderr, about things that are told here anyway.
+    # gRPC's core would write to stderr about errors that the commands report themselves.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     _open_missing()
     for stream in (sys.stdout, sys.stderr):
-        # Results and records are UTF-8 wherever they go; nothing in them can break the printing.
+        # Output is UTF-8 whatever the locale, and a character that has no UTF-8 is escaped.
         _as_utf8(stream)
+    _tell_unknown_variables()
     sys.exit(run(sys.argv[1:]))
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run a command and return its exit status; whatever is wrong is one line on stderr."""
+    """Run a command and return its exit status; a problem is reported as one line on stderr."""
     try:
         status = make_group().main(list(arguments), prog_name="backlane", standalone_mode=False)
     except Trouble as trouble:
@@ -76,7 +77,7 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def make_group() -> typer.core.TyperGroup:
-    """Make the command with all its commands; they are imported when they are asked for."""
+    """Make `backlane` with a stand-in for each command, which is imported when it is run."""
     app = typer.Typer(
         cls=_Commands,
         pretty_exceptions_enable=False,
@@ -92,7 +93,7 @@ def make_group() -> typer.core.TyperGroup:
 
 
 def load(name: str) -> Any:  # noqa: ANN401  # typer has no public name for what it makes
-    """Import a command, and make what typer runs of it."""
+    """Import a command and make a typer command of it."""
     module = importlib.import_module(f"backlane.cli.{name}")
     exits = getattr(module, "EXITS", None)
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -106,7 +107,7 @@ def load(name: str) -> Any:  # noqa: ANN401  # typer has no public name for what
 
 
 class _Commands(typer.core.TyperGroup):
-    """Takes the place of a command's stand-in when it is run, or its options are completed."""
+    """Replaces a stand-in by the real command when that is run or completed."""
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:  # noqa: ANN401  # of the group
         if args[0] in COMMANDS:
@@ -117,8 +118,8 @@ class _Commands(typer.core.TyperGroup):
         try:
             return super().make_context(*args, **settings)
         except (BrokenPipeError, SystemExit) as end:
-            # As in `invoke`; rich makes an exit with 1 of it where it prints the help. Completion
-            # ends with 0 here.
+            # As in `invoke`. Where rich prints the help, it turns a broken pipe into exit status 1.
+            # Completion ends here with 0.
             if isinstance(end, SystemExit) and end.code != 1:
                 raise
             _discard_output()
@@ -129,22 +130,32 @@ class _Commands(typer.core.TyperGroup):
             status = super().invoke(ctx)
             sys.stdout.flush()
         except BrokenPipeError:
-            # Whoever read the output has seen enough, as `| head` has.
+            # The reader of the output has stopped reading, as `| head` does.
             _discard_output()
             return Exit.UNREAD
         return status
 
 
+def _tell_unknown_variables() -> None:
+    """Warn of a misspelt variable, which would otherwise be ignored without a word."""
+    if "_BACKLANE_COMPLETE" in os.environ:  # a shell asks for completions: no place to warn
+        return
+    from backlane.cli.variables import unknown_variables
+
+    for line in unknown_variables(os.environ):
+        say(line)
+
+
 def _open_missing() -> None:
-    """Open what a caller has closed, as `>&-` does: nothing else has to ask whether it is there."""
+    """Open the standard streams that the caller closed, as with `>&-`, so that all three exist."""
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
-            # Its number, too, which the next file would have else.
+            # With the same number, which the next opened file would get otherwise.
             setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), mode, encoding="utf-8"))
 
 
 def _discard_output() -> None:
-    """Let what is left of the output go nowhere."""
+    """Send the rest of the output to /dev/null."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
@@ -157,7 +168,7 @@ def _usage_line(error: Any) -> str:  # noqa: ANN401  # as `_UsageError`
     path = context.command_path if context is not None else "backlane"
     message = str(error.format_message()).rstrip(".").replace("Value error, ", "")
     if context is not None and context.parent is None and hasattr(error, "option_name"):
-        message = f"no such option: {error.option_name} (those of a command follow its name)"
+        message = f"no such option: {error.option_name} (options of a command come after its name)"
     return f"{message[:1].lower()}{message[1:]}: see `{path} --help`"
 
 

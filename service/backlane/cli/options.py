@@ -1,6 +1,7 @@
-"""Owns how options are described and shared: one form of help, and dataclasses of options.
+"""Owns how options are described, and groups of options that several commands share.
 
-A command takes a group as one parameter, `place: Place`; `spread` makes an option of each field.
+A group is a dataclass, such as `Place`. A command takes it as one parameter, and `spread` makes an
+option of each of its fields.
 """
 
 from __future__ import annotations
@@ -30,14 +31,14 @@ def option(
     variable: str | None = None,
     **others: Any,  # noqa: ANN401  # typer's own, such as metavar
 ) -> Any:  # noqa: ANN401  # typer reads it from an annotation
-    """Describe an option; its help says meaning and unit, the variable if any, and the default.
+    """Describe an option. Its help has the meaning, the environment variable and the default.
 
     Args:
-        flag: how it is written, `--limit`.
-        meaning: what it does, with its unit.
-        default: what holds without it, in words; None where that goes without saying.
-        variable: the environment variable that gives it.
-        others: what typer.Option takes besides.
+        flag: the option as it is typed, such as `--limit`.
+        meaning: what the option does, with its unit.
+        default: the default in words; None leaves it out of the help.
+        variable: the environment variable that sets the option.
+        others: further arguments of typer.Option.
     """
     facts = [variable] if variable else []
     facts += [f"default {default}"] if default else []
@@ -53,13 +54,13 @@ def option(
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """Which server, and whose executions."""
+    """The server and the tenant that a command is about."""
 
     target: Annotated[
         str,
         option(
             "--target",
-            "The server.",
+            "The server's address.",
             default=TARGET_DEFAULT,
             variable="BACKLANE_TARGET",
             metavar="HOST:PORT",
@@ -69,7 +70,7 @@ class Place:
         str,
         option(
             "--tenant",
-            "Whose executions.",
+            "The tenant whose executions the command is about.",
             default=TENANT_DEFAULT,
             variable="BACKLANE_TENANT",
             metavar="TENANT",
@@ -78,7 +79,7 @@ class Place:
 
     @property
     def flags(self) -> str:
-        """What a next command needs beside what it would have by itself: it may be empty."""
+        """The options that a suggested command needs to reach the same server and tenant."""
         flags = ""
         if self.target != (os.environ.get("BACKLANE_TARGET") or TARGET_DEFAULT):
             flags += f" --target {self.target}"
@@ -90,12 +91,12 @@ class Place:
 ExecutionId = Annotated[
     str, typer.Argument(metavar="ID", show_default=False, help="The execution's id.")
 ]
-AsJson = Annotated[bool, option("--json", "Print schema JSON, one record a line.", default="no")]
-"""The option that every command with a result has."""
+AsJson = Annotated[bool, option("--json", "Print JSON, one record per line.", default="no")]
+"""The option of every command that prints records."""
 
 
 def spread(command: Callable[..., R]) -> Callable[..., R]:
-    """Let a command take each dataclass among its parameters as one option for each field."""
+    """Replace each parameter of a command that is a dataclass by one option per field."""
     signature = inspect.signature(command, eval_str=True)
     groups: dict[str, Any] = {
         name: parameter.annotation
@@ -120,7 +121,7 @@ def spread(command: Callable[..., R]) -> Callable[..., R]:
 
 
 def _parts(parameter: inspect.Parameter) -> Iterator[inspect.Parameter]:
-    """Yield a parameter itself, or one for each field of the dataclass it takes."""
+    """Yield the parameter, or if it is a dataclass, one parameter per field."""
     group = parameter.annotation
     if not dataclasses.is_dataclass(group):
         yield parameter

@@ -1,4 +1,4 @@
-"""Owns `backlane peek`: what workers are given next."""
+"""Owns `backlane peek`: shows the executions that workers get next."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def command(
         int,
         option(
             "--limit",
-            "How many at most, 1 to 1000.",
+            "The most executions to show, 1 to 1000.",
             default="10",
             metavar="NUMBER",
             min=1,
@@ -30,7 +30,7 @@ def command(
         list[str] | None,
         option(
             "--callable",
-            "Only this one; prefix.* for all that begin so; may be repeated.",
+            "Only this callable, or with prefix.* all that begin with prefix.; may be repeated.",
             default="all",
             metavar="CALLABLE",
         ),
@@ -38,7 +38,7 @@ def command(
     place: Place,
     as_json: AsJson = False,
 ) -> int:
-    """Show the next executions in the order in which workers are given them, taking none."""
+    """Show the executions that workers get next, in order, without taking them."""
     from backlane.cli.connection import connect
     from backlane.cli.records import print_rows
 

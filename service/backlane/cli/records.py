@@ -1,4 +1,4 @@
-"""Owns how executions read on a screen: a row of a table, or all that is known of one."""
+"""Owns how executions are shown: as a row of a table, or with all their fields."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def print_rows(executions: Iterable[BackgroundExecution]) -> None:
 
 
 def print_record(execution: BackgroundExecution, *, as_json: bool) -> None:
-    """Print all that is known of one execution."""
+    """Print all fields of one execution."""
     if as_json:
         typer.echo(execution.to_json())
     else:
@@ -39,7 +39,7 @@ def print_record(execution: BackgroundExecution, *, as_json: bool) -> None:
 def row(execution: BackgroundExecution) -> list[str]:
     """Return the cells of an execution's row."""
     if not execution.proto.status:
-        # It did not fit into the server's answer, which gives its id alone.
+        # It did not fit into the server's reply, which has its id only.
         return [execution.execution_id, *"-" * (len(HEADINGS) - 2), "see `backlane get`"]
     return [
         execution.execution_id,
@@ -55,7 +55,7 @@ def _attempts(execution: BackgroundExecution) -> str:
 
 
 def note(execution: BackgroundExecution) -> str:
-    """Say in a few words what matters of an execution at its status."""
+    """Summarize in a few words what matters at the execution's status."""
     if execution.error is not None:
         text = " ".join(fault_line(execution.error).split())
         return text if len(text) <= NOTE_CHARACTERS_MAX else text[: NOTE_CHARACTERS_MAX - 1] + "…"
@@ -64,7 +64,7 @@ def note(execution: BackgroundExecution) -> str:
     if execution.is_finished:
         return (execution.reason or "").replace("_", " ")
     if execution.cancel_requested:
-        return "asked to stop"
+        return "stop requested"
     if execution.started_at is not None and execution.status == "running":
         return f"on {execution.worker_id}"
     due = execution.next_attempt_at or execution.not_before
@@ -72,14 +72,14 @@ def note(execution: BackgroundExecution) -> str:
 
 
 def fault_line(fault: ExecutionFault) -> str:
-    """Say what went wrong: category, code, message."""
+    """Describe an error in one line: category, code and message."""
     # The name of an exception is both its code and the beginning of its message.
     is_said = fault.code is None or fault.message.startswith(fault.code)
     return f"{fault.category}{'' if is_said else f' {fault.code}'}: {fault.message}"
 
 
 def fields(execution: BackgroundExecution) -> Fields:
-    """Return what is known of an execution, with labels."""
+    """Return all fields of an execution, with labels."""
     return [
         ("id", execution.execution_id),
         ("callable", execution.callable_name),
@@ -94,7 +94,7 @@ def fields(execution: BackgroundExecution) -> Fields:
 def _progress(execution: BackgroundExecution) -> Iterator[tuple[str, str]]:
     proto = execution.proto
     if execution.cancel_requested and not execution.is_finished:
-        yield "cancel", "asked for"
+        yield "cancel", "requested"
     if execution.reason not in (None, execution.status):
         yield "reason", str(execution.reason)
     if proto.HasField("actor") and not execution.is_success:
@@ -154,7 +154,7 @@ def _content(execution: BackgroundExecution) -> Iterator[tuple[str, str]]:
 
 
 def _details(details: Json) -> Iterator[tuple[str, str]]:
-    """Yield an error's details; a traceback reads best in lines of its own."""
+    """Yield an error's details, a traceback as a field of its own."""
     if isinstance(details, dict) and isinstance(trace := details.get("traceback"), str):
         yield "traceback", trace.rstrip()
         # An exception's type is the last word of its traceback.
@@ -164,7 +164,7 @@ def _details(details: Json) -> Iterator[tuple[str, str]]:
 
 
 def output_text(output: Json) -> str:
-    """Return an output as text: a string bare, all else as compact JSON."""
+    """Return an output as text: a string as it is, anything else as compact JSON."""
     return output if isinstance(output, str) else _compact(output)
 
 

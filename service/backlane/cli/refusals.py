@@ -1,4 +1,4 @@
-"""Owns what the errors of calls mean to whoever typed a command: a line, and an exit status."""
+"""Owns what the errors of calls mean on the command line: a message and an exit status."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from backlane.cli.trouble import Trouble
 
 
 class _Row(NamedTuple):
-    """An error, the exit status it leads to, and the line that tells it."""
+    """An error, its exit status, and its message."""
 
     error: type[errors.BacklaneError]
     status: Exit
@@ -21,7 +21,7 @@ _ROWS: Final = (
     _Row(
         errors.DrainingError,
         Exit.UNAVAILABLE,
-        "the server at {target} is about to stop: try again once it is back",
+        "the server at {target} is stopping: try again once it is back",
     ),
     _Row(errors.StoreUnavailableError, Exit.UNAVAILABLE, "{error.message}: try again"),
     _Row(
@@ -32,14 +32,14 @@ _ROWS: Final = (
     _Row(
         errors.UnimplementedError,
         Exit.UNAVAILABLE,
-        "the server at {target} does not know this call: it is no Backlane server, or one of "
-        "another version than this command; see `backlane --version`",
+        "the server at {target} does not know this call: it is not a Backlane server, or its "
+        "version differs from that of this command; see `backlane --version`",
     ),
     _Row(
         errors.CallTimeoutError,
         Exit.UNAVAILABLE,
-        "what is at {target} did not answer in time: a server that is busy or stuck, try again; "
-        "or something else, name another with --target",
+        "no reply from {target} in time: the server is busy or stuck, so try again; or it is not "
+        "a Backlane server, so name another with --target",
     ),
     _Row(
         errors.CallCancelledError,
@@ -80,21 +80,27 @@ _ROWS: Final = (
     _Row(errors.MessageTooLargeError, Exit.USAGE, "{error.message}"),
     _Row(errors.BacklaneError, Exit.REFUSED, "{error}"),
 )
-"""The first that fits counts."""
+"""The first row whose error matches is used."""
 
-_STRANGER: Final = "what answers at {target} is no Backlane server: name another with --target"
+_STRANGER: Final = "the server at {target} is not a Backlane server: name another with --target"
 _CLUES: Final = {
     "http1": _STRANGER,
     "HTTP/2": _STRANGER,
-    "SETTINGS": "what answers at {target} says nothing: a server that is stuck, or none of "
-    "Backlane's; name another with --target",
-    "lookup": "there is no host of that name, {target}: name another with --target",
+    "SETTINGS": "the server at {target} accepts connections and sends nothing: it is stuck, or not "
+    "a Backlane server; name another with --target",
+    "lookup": "no host has the name in {target}: name another with --target",
 }
-"""What gRPC says when it is not simply that nobody listens there."""
+"""Messages by a part of gRPC's own text, for cases other than a refused connection."""
 
 
 def trouble_of(error: errors.BacklaneError, target: str, flags: str = "") -> Trouble:
-    """Say what an error means, and what to do next; flags are what a next command needs."""
+    """Say what an error means and what to do next.
+
+    Args:
+        error: the error of the call.
+        target: the server's address.
+        flags: options that a suggested command needs, `Place.flags`.
+    """
     row = next(row for row in _ROWS if isinstance(error, row.error))
     line = row.line
     if row.error is errors.UnavailableError:

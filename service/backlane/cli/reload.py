@@ -1,4 +1,4 @@
-"""Owns `backlane worker --reload`: a worker process, made anew when sources change."""
+"""Owns `backlane worker --reload`: a worker process that is restarted when sources change."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from types import FrameType
 
 LOOK_MS: Final = 250
-"""How often it is looked whether the worker has ended by itself, in milliseconds."""
+"""How often to check whether the worker has ended by itself, in milliseconds."""
 
 
 def run_reloading(app: str, arguments: Sequence[str]) -> int:
@@ -26,10 +26,10 @@ def run_reloading(app: str, arguments: Sequence[str]) -> int:
 
     Args:
         app: `MODULE:WORKER`.
-        arguments: those of this command, `--reload` among them.
+        arguments: the arguments of this command, including `--reload`.
 
     Raises:
-        Trouble: the library that watches files is not there.
+        Trouble: the library watchfiles is not installed.
     """
     try:
         import watchfiles
@@ -57,7 +57,7 @@ def run_reloading(app: str, arguments: Sequence[str]) -> int:
 
 
 class _Process:
-    """The worker's process. SIGTERM and SIGINT of this one drain it, and end its restarts."""
+    """The worker's process. SIGTERM and SIGINT to the parent drain it and end the restarts."""
 
     def __init__(self, arguments: Sequence[str]) -> None:
         # -P keeps modules of the current folder from taking the place of Backlane's own.
@@ -69,31 +69,31 @@ class _Process:
             signal.signal(number, self._tell)
 
     def start(self) -> None:
-        """Start it."""
-        # Ctrl-C is for this process, which then drains the worker itself.
+        """Start the worker."""
+        # Ctrl-C reaches the parent only, which then drains the worker.
         self._worker = subprocess.Popen(self._command, process_group=0)
         self._is_told_of_its_end = False
         if self.is_told.is_set():
             self._worker.terminate()
 
     def restart(self, changed: Sequence[str]) -> None:
-        """Drain it, and start it again."""
-        say(f"{', '.join(changed)} changed: the worker is drained and started again")
+        """Drain the worker and start it again."""
+        say(f"{', '.join(changed)} changed: draining and restarting the worker")
         self._drain()
         self.wait()
         if not self.is_told.is_set():
             self.start()
 
     def look(self) -> None:
-        """Say so, once, when it has ended by itself."""
+        """Report once that the worker has ended by itself."""
         status = self._worker.poll() if self._worker else None
         if status is None or self._is_told_of_its_end or self.is_told.is_set():
             return
         self._is_told_of_its_end = True
-        say(f"the worker {_end(status)}: it is started again with the next change")
+        say(f"the worker {_end(status)}: it starts again when a source file changes")
 
     def wait(self) -> int:
-        """Wait for its end, and return its status; that it was killed is no status to exit with."""
+        """Wait for the worker's end, and return a status to exit with, also if it was killed."""
         status = self._worker.wait() if self._worker else Exit.OK
         return status if status >= 0 else Exit.INTERRUPTED
 
@@ -113,13 +113,13 @@ def _end(status: int) -> str:
 
 
 def _folders(module: str) -> list[Path]:
-    """Return the folders whose sources make up the program: the current one, and the module's."""
+    """Return the folders to watch: the current one and the module's."""
     folders = {Path.cwd()}
     try:
         spec = importlib.util.find_spec(module.partition(".")[0]) if module else None
     except ValueError:
-        spec = None  # as for `__main__`, which is this command
+        spec = None  # for `__main__`, which is this command
     if spec is not None and spec.origin is not None:
         folders.add(Path(spec.origin).resolve().parent)
-    # One that lies in another is watched with it.
+    # A folder inside another is watched with that one.
     return [one for one in folders if not any(other in one.parents for other in folders)]

@@ -1,4 +1,4 @@
-"""Owns `backlane run`: enqueues, waits, and prints what came of it."""
+"""Owns `backlane run`: enqueues an execution, waits for it, and prints its output."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ EXITS = (
     *(Exit.REFUSED, Exit.INTERRUPTED),
 )
 PATIENCE_S = 2.0
-"""How long nothing may take it before that is said, in seconds."""
+"""How long an execution may stay queued before the command says so, in seconds."""
 
 
 @spread
@@ -39,8 +39,8 @@ def command(
         str | None,
         option(
             "--wait",
-            "How long to wait for its end; it goes on after that.",
-            default="for ever",
+            "How long to wait for the execution to end; it continues after that.",
+            default="no limit",
             metavar="DURATION",
         ),
     ] = None,
@@ -48,10 +48,10 @@ def command(
     place: Place,
     as_json: AsJson = False,
 ) -> int:
-    """Enqueue an execution, wait for its end, and print its output.
+    """Enqueue an execution, wait until it ends, and print its output.
 
-    A string is printed bare and all else as JSON; with --json the whole record. What is no output
-    goes to stderr. The execution goes on if this command ends before it.
+    An output that is a string is printed as it is, any other output as JSON; --json prints the
+    whole record. Messages go to stderr. If this command ends first, the execution continues.
     """
     options = flags.to_options()
     options["mode"] = "silent"
@@ -61,7 +61,7 @@ def command(
 
     with connect(place) as client:
         handle = client.enqueue(callable_name, text, **options)
-        with _told_how_to_go_on(handle.execution_id, place):
+        with _told_how_to_continue(handle.execution_id, place):
             execution = _follow(handle, callable_name, timeout_s, place)
     return _show(execution, place, as_json=as_json)
 
@@ -69,7 +69,7 @@ def command(
 def _follow(
     handle: Handle[Any], callable_name: str, timeout_s: float | None, place: Place
 ) -> BackgroundExecution:
-    """Wait for the end, and say so when nothing takes it."""
+    """Wait for the end, and say so if no worker takes the execution."""
     from backlane.errors import NotFinishedError
 
     first_s = PATIENCE_S if timeout_s is None else min(PATIENCE_S, timeout_s)
@@ -84,41 +84,42 @@ def _say_why(execution: BackgroundExecution, callable_name: str, place: Place) -
     if execution.status != "queued":
         return
     why = note(execution) or (
-        f"no worker may be offering {callable_name} for tenant {place.tenant}; start one with "
+        f"perhaps no worker offers {callable_name} for tenant {place.tenant}; start one with "
         f"`backlane worker MODULE:WORKER{place.flags}`"
     )
     say(f"{execution.execution_id} is still queued: {why}")
 
 
 @contextmanager
-def _told_how_to_go_on(execution_id: str, place: Place) -> Iterator[None]:
-    """Add to whatever ends the wait that the execution does not end with it.
+def _told_how_to_continue(execution_id: str, place: Place) -> Iterator[None]:
+    """Add to whatever ends the wait that the execution continues.
 
     Raises:
-        Trouble: the wait was ended.
+        Trouble: the wait was interrupted, timed out, or failed.
     """
     from backlane.cli.refusals import trouble_of
     from backlane.errors import BacklaneError, NotFinishedError
 
-    how = f"it goes on; see `backlane wait {execution_id}{place.flags}`"
+    how = f"the execution continues; see `backlane wait {execution_id}{place.flags}`"
     try:
         yield
     except KeyboardInterrupt:
         raise Trouble(f"interrupted; {how}", Exit.INTERRUPTED) from None
     except NotFinishedError as late:
         raise Trouble(
-            f"{execution_id} is still {late.status} when the wait is over; {how}", Exit.NOT_ENDED
+            f"{execution_id} was still {late.status} when the wait timed out; {how}",
+            Exit.NOT_ENDED,
         ) from None
     except BacklaneError as error:
         trouble = trouble_of(error, place.target, place.flags)
         raise Trouble(
-            f"{trouble.line}; {execution_id} was enqueued, {how}", trouble.status
+            f"{trouble.line}; {execution_id} was enqueued; {how}", trouble.status
         ) from error
 
 
 def _show(execution: BackgroundExecution, place: Place, *, as_json: bool) -> int:
-    """Print an execution that has ended."""
-    ended = f"{execution.execution_id} ended {execution.status}"
+    """Print the output or the record of an execution that has ended."""
+    ended = f"{execution.execution_id} ended with status {execution.status}"
     with written(f"{ended}; see `backlane get {execution.execution_id}{place.flags}`"):
         if as_json:
             typer.echo(execution.to_json())

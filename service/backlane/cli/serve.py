@@ -10,13 +10,21 @@ from typing import Annotated
 
 import typer
 
-from backlane.config import LIMITS, Config, ConfigError, env_name, flag_name, load_config
+from backlane.config import (
+    LIMITS,
+    Config,
+    ConfigError,
+    duration_text,
+    env_name,
+    flag_name,
+    load_config,
+)
 
 
 def _option(field: str, metavar: str | None = None) -> object:
-    """Return the option of a field, described by it.
+    """Make the option of a field from the field's description.
 
-    Its value stays text: the configuration reads it, so that all problems are reported at once.
+    The option's value stays text: `load_config` reads it, and reports all problems at once.
     """
     about = Config.model_fields[field]
     help_text = f"{about.description} ({env_name(field)}; default {_default(field)})"
@@ -30,7 +38,7 @@ def _option(field: str, metavar: str | None = None) -> object:
 def _default(field: str) -> str:
     default = Config.model_fields[field].get_default(call_default_factory=True)
     if isinstance(default, timedelta):
-        return f"{default.days}d" if default.days else f"{default.seconds}s"
+        return duration_text(default)
     if isinstance(default, bool):
         return "no"
     return str(default) if default else "none"
@@ -56,10 +64,11 @@ def command(  # noqa: PLR0913  # one parameter for each setting
     accept_loss: Annotated[bool | None, _option("accept_loss")] = None,
     test_clock: Annotated[str | None, _option("test_clock", "DURATION")] = None,
 ) -> None:
-    """Run the server until SIGTERM or SIGINT, which let what is under way come to its end.
+    """Run the server until SIGTERM or SIGINT.
 
-    Prints one line once it answers calls. Exit status: 0 after a stop, 1 when the store failed,
-    2 when settings, port or data cannot be used.
+    The server prints one line when it is ready for calls. When it is told to stop, it first lets
+    open calls finish. Exit status: 0 stopped as asked; 1 the store failed; 2 a setting, the
+    address or the data cannot be used.
     """
     flags = {
         "data": data,
@@ -85,6 +94,6 @@ def command(  # noqa: PLR0913  # one parameter for each setting
         level=config.log_level.upper(),
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
     )
-    from backlane.server.app import run  # after the settings, which it needs not
+    from backlane.server.app import run  # slow to import, and not needed to check the settings
 
     raise typer.Exit(run(config))

@@ -1,4 +1,4 @@
-"""Owns `backlane stats`: how many executions have not ended, and where they stand."""
+"""Owns `backlane stats`: counts the unfinished executions of a tenant."""
 
 from __future__ import annotations
 
@@ -21,9 +21,10 @@ HEADINGS = ("callable", "ready", "pending", "retrying", "running")
 
 @spread
 def command(*, place: Place, as_json: AsJson = False) -> int:
-    """Count a tenant's executions that have not ended, by callable and by where they stand.
+    """Count a tenant's unfinished executions, by callable and by state.
 
-    Ready ones wait for a worker, pending ones for their time, retrying ones for their backoff.
+    Ready: waits for a worker. Pending: waits for the time before which it must not run. Retrying:
+    waits for the delay after a failed attempt. Running: a worker has it.
     """
     from backlane.cli.connection import connect
 

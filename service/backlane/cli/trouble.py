@@ -1,4 +1,4 @@
-"""Owns how expected trouble is told: one line on stderr that says what to do next."""
+"""Owns how expected problems are reported: one line on stderr that says what to do next."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-class Trouble(Exception):  # noqa: N818  # it is what happens to a user, not an error of the code
-    """The command cannot do what was asked.
+class Trouble(Exception):  # noqa: N818  # a problem of the user's, not an error of the code
+    """The command cannot do what it was asked to.
 
     Attributes:
-        line: what is wrong and what to do next, for people.
+        line: what is wrong and what to do next.
         status: the exit status.
     """
 
     def __init__(self, line: str, status: Exit) -> None:
-        """Describe trouble."""
+        """Make it of its line and its exit status."""
         super().__init__(line)
         self.line = line
         self.status = status
@@ -30,10 +30,10 @@ class Trouble(Exception):  # noqa: N818  # it is what happens to a user, not an 
 
 @contextmanager
 def written(otherwise: str) -> Iterator[None]:
-    """Print a result in the block, which there is however its printing goes.
+    """Print a result in the block. The command has taken effect even if printing fails.
 
     Raises:
-        Trouble: it could not be written; its line says the rest.
+        Trouble: the result could not be written; `otherwise` is appended to its line.
     """
     try:
         yield
@@ -45,12 +45,12 @@ def written(otherwise: str) -> Iterator[None]:
 
 
 def say(line: str) -> None:
-    """Tell something that is no result: one line on stderr, whatever the text holds."""
+    """Print a message as one line on stderr, whatever characters it holds."""
     typer.echo(f"backlane: {printable(' '.join(line.split()))}", err=True)
 
 
 def printable(text: str) -> str:
-    """Show control characters instead of letting them act: a text may come from anybody."""
+    """Escape control characters: a text may come from anybody, and must not act on a terminal."""
     if text.isprintable():
         return text
     return "".join(

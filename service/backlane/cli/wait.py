@@ -27,17 +27,17 @@ EXITS = (
 def command(
     execution_ids: Annotated[
         list[str],
-        typer.Argument(metavar="ID...", show_default=False, help="The ids of executions."),
+        typer.Argument(metavar="ID...", show_default=False, help="The ids of the executions."),
     ],
     *,
     is_any: Annotated[
-        bool, option("--any", "Wait until one of them has ended.", default="no, until all have")
+        bool, option("--any", "Wait until any one of them has ended.", default="no: all of them")
     ] = False,
     count: Annotated[
         int | None,
         option(
             "--count",
-            "Wait until so many of them have ended.",
+            "Wait until this many of them have ended.",
             default="all",
             metavar="NUMBER",
             min=1,
@@ -47,18 +47,18 @@ def command(
         str | None,
         option(
             "--timeout",
-            "How long to wait; 0s looks once.",
-            default="for ever",
+            "How long to wait; 0s checks once.",
+            default="no limit",
             metavar="DURATION",
         ),
     ] = None,
     place: Place,
     as_json: AsJson = False,
 ) -> int:
-    """Wait until executions have ended, and show where each stands.
+    """Wait until executions have ended, and show the status of each.
 
-    An id that cannot be waited for counts as ended. Of several exit statuses that fit, the one of
-    such an id counts, then 5, then 1.
+    An id that cannot be waited for, such as an unknown one, counts as ended, and its exit status
+    comes before all others. Of the others, 5 comes before 1.
     """
     ids = list(dict.fromkeys(execution_ids))
     until = _until(len(ids), count, is_any=is_any)
@@ -76,9 +76,11 @@ def _until(ids: int, count: int | None, *, is_any: bool) -> Until:
     if count is None:
         return "any" if is_any else "all"
     if is_any:
-        raise typer.BadParameter("it excludes --count", param_hint="--any")
+        raise typer.BadParameter("it cannot be combined with --count", param_hint="--any")
     if count > ids:
-        raise typer.BadParameter(f"{count} is more than the {ids} ids", param_hint="--count")
+        raise typer.BadParameter(
+            f"{count} is more than the number of ids, {ids}", param_hint="--count"
+        )
     return count
 
 
@@ -95,7 +97,7 @@ def _print(result: WaitResult, *, as_json: bool) -> None:
 
 
 def _troubles(result: WaitResult, ids: Sequence[str], place: Place) -> list[Trouble]:
-    """Tell of the ids that cannot be waited for, and return what is wrong with them."""
+    """Report the ids that cannot be waited for, and return the problems."""
     from backlane.cli.refusals import trouble_of
     from backlane.errors import BacklaneError
 
@@ -111,7 +113,7 @@ def _troubles(result: WaitResult, ids: Sequence[str], place: Place) -> list[Trou
 
 def _status(result: WaitResult) -> int:
     if not result.satisfied:
-        say("the time to wait is over; they go on")
+        say("the wait timed out; the executions continue")
         return Exit.NOT_ENDED
     is_success = all(execution.is_success for execution in result.finished)
     return Exit.OK if is_success else Exit.ENDED_OTHERWISE

@@ -1,4 +1,4 @@
-"""Owns `backlane worker`: runs the callables of a user's module until it is told to stop."""
+"""Owns `backlane worker`: runs the callables of a user's module until a signal stops it."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ if TYPE_CHECKING:
 
 EXITS = (Exit.OK, Exit.USAGE, Exit.UNAVAILABLE, Exit.REFUSED)
 
-_IN_CODE = "what the worker says in code, else "
+_IN_CODE = "the setting in the code, else "
 _FLAGS = {"tenants": "--tenant", "name": "--name", "concurrency": "--concurrency"}
-"""The settings that a worker itself checks, each with its option."""
+"""The settings that the worker class checks, with the option for each."""
 
 App = Annotated[
     str,
     typer.Argument(
         metavar="MODULE:WORKER",
         show_default=False,
-        help="A module, found from the current folder, and its worker's name there; "
-        "the name can be left out where there is one worker alone.",
+        help="A module, found from the current folder, and the name of the worker in it. "
+        "The name may be left out if the module has one worker only.",
     ),
 ]
 Target = Annotated[
     str | None,
     option(
         "--target",
-        "The server; BACKLANE_TARGET gives it where the code does not.",
+        "The server's address; BACKLANE_TARGET gives it if the code does not.",
         default=f"{_IN_CODE}127.0.0.1:7433",
         metavar="HOST:PORT",
     ),
@@ -45,8 +45,8 @@ Tenants = Annotated[
     list[str] | None,
     option(
         "--tenant",
-        "Whose executions it runs, * for all; may be repeated; BACKLANE_TENANT gives it "
-        "where the code does not.",
+        "The tenant whose executions to run, * for all; may be repeated; BACKLANE_TENANT gives "
+        "it if the code does not.",
         default=f"{_IN_CODE}default",
         metavar="TENANT",
     ),
@@ -55,7 +55,7 @@ Name = Annotated[
     str | None,
     option(
         "--name",
-        "Its id, as records and logs show it.",
+        "The worker's id in records and logs.",
         default=f"{_IN_CODE}host and process",
         metavar="NAME",
     ),
@@ -64,7 +64,7 @@ Concurrency = Annotated[
     int | None,
     option(
         "--concurrency",
-        "Executions it runs at once.",
+        "The most executions to run at once.",
         default=f"{_IN_CODE}16",
         metavar="NUMBER",
         min=1,
@@ -74,7 +74,7 @@ Lease = Annotated[
     str | None,
     option(
         "--lease",
-        "Silence that loses its executions to another worker, 1s to 1h.",
+        "Time without a heartbeat after which another worker may take its executions, 1s to 1h.",
         default=f"{_IN_CODE}30s",
         metavar="DURATION",
     ),
@@ -83,7 +83,7 @@ DrainTimeout = Annotated[
     str | None,
     option(
         "--drain-timeout",
-        "How long a stop lets callables run on before it gives their executions back.",
+        "When stopping, how long callables may run before their executions are given back.",
         default=f"{_IN_CODE}30s",
         metavar="DURATION",
     ),
@@ -92,7 +92,7 @@ LogLevel = Annotated[
     Literal["debug", "info", "warning", "error"] | None,
     option(
         "--log-level",
-        "Least severe messages logged: debug, info, warning or error.",
+        "The least severe messages to log: debug, info, warning or error.",
         default="info",
         variable="BACKLANE_LOG_LEVEL",
         metavar="LEVEL",
@@ -102,7 +102,7 @@ Reload = Annotated[
     bool,
     option(
         "--reload",
-        "Drain it and start it again whenever a source file changes; for development.",
+        "Drain and restart the worker whenever a source file changes; for development.",
         default="no",
     ),
 ]
@@ -120,13 +120,14 @@ def command(  # noqa: PLR0913  # one parameter for each setting
     log_level: LogLevel = None,
     reload: Reload = False,
 ) -> int:
-    """Run the callables of a worker until SIGTERM or SIGINT, which drain it; a second one hurries.
+    """Run the callables of a worker until SIGTERM or SIGINT.
 
-    Prints one line once it starts, and logs to stderr. A server that is away is waited for.
+    The first signal drains the worker: it takes no more executions and lets callables finish. A
+    second signal stops the callables too. The command prints one line when it starts, and logs to
+    stderr. While the server is away, the worker waits for it.
     """
-    # A callable may fork, as pools of processes do. gRPC's own care for that, which looks here as
-    # it is imported, cannot be had while its threads are busy, as a worker's are, and breaks the
-    # child.
+    # A callable may fork, as pools of processes do. gRPC's fork support does not work while its
+    # threads are busy, as in a worker, and breaks the child. gRPC reads this on import.
     os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
     overrides: dict[str, Any] = {
         "target": target,
@@ -151,7 +152,7 @@ def command(  # noqa: PLR0913  # one parameter for each setting
 
 
 def _check(overrides: dict[str, Any]) -> None:
-    """Refuse what no worker takes; only here is it known which option said it."""
+    """Refuse bad settings here, where it is known which option gave them."""
     from backlane.cli.connection import checked_target
     from backlane.worker import Worker
 
@@ -161,18 +162,18 @@ def _check(overrides: dict[str, Any]) -> None:
         if overrides[setting] is None:
             continue
         try:
-            # The tenants of the environment are no matter of these options.
+            # With tenants given, a bad BACKLANE_TENANT is not blamed on this option.
             Worker(**{"tenants": "*", setting: overrides[setting]})
         except ValueError as error:
             raise typer.BadParameter(str(error), param_hint=flag) from None
 
 
 def _check_variable(worker: Worker) -> None:
-    """Refuse a target that is the environment's and no address: it would be tried for ever."""
+    """Refuse a BACKLANE_TARGET that is not an address: the worker would retry it for ever."""
     from backlane.channel import TARGET_VARIABLE
     from backlane.cli.connection import checked_target
 
-    # What the code says may be a name of a resolver of its own.
+    # A target in the code may be a name for some other resolver of gRPC.
     target = os.environ.get(TARGET_VARIABLE)
     if target and target == worker.target:
         checked_target(target)
@@ -206,12 +207,12 @@ def _lease(text: str | None) -> float | None:
 
     seconds = _seconds("--lease", text)
     if seconds is not None and not LEASE_MIN_S <= seconds <= LEASE_MAX_S:
-        raise typer.BadParameter(f"{text!r} is not from 1s to 1h", param_hint="--lease")
+        raise typer.BadParameter(f"{text!r} is not a duration from 1s to 1h", param_hint="--lease")
     return seconds
 
 
 def _log_to_stderr(level: str | None) -> None:
-    # Logging that the user's module has set up stands, but for what was asked for.
+    # Keeps logging that the user's module has set up, except for a level that was asked for.
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Printable("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logging.basicConfig(handlers=[handler], level=(level or "info").upper())
@@ -220,7 +221,7 @@ def _log_to_stderr(level: str | None) -> None:
 
 
 class _Printable(logging.Formatter):
-    """Keeps what callables raise from acting on the terminal: inputs may come from anybody."""
+    """Escapes control characters: errors may hold inputs, which may come from anybody."""
 
     def format(self, record: logging.LogRecord) -> str:
         return printable(super().format(record))

@@ -1,7 +1,7 @@
-"""Owns the descriptors that health and reflection show, where the installed packages fall short.
+"""Owns the descriptors of all services, and adds those that the installed packages lack.
 
-grpcio-health-checking has no `List` yet, and grpcio-reflection knows v1alpha alone. Both are added
-here in a pool of their own, so that the generated modules stay as they are.
+grpcio-health-checking has no `List` before 1.85, and grpcio-reflection has v1alpha only. Both are
+added in a pool of their own, so that the packages' own modules are not changed.
 """
 
 from __future__ import annotations

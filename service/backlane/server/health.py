@@ -1,7 +1,6 @@
-"""Owns grpc.health.v1: whether the server serves, for those who ask once and those who watch.
+"""Owns grpc.health.v1: tells clients whether the server serves, in `Check`, `List` and `Watch`.
 
-A servicer of its own, since the packaged asyncio one has no `List`, and forgets watchers of a
-service when one of them leaves.
+The servicer of grpcio-health-checking is not used; the README of this folder says why.
 """
 
 from __future__ import annotations

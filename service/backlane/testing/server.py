@@ -17,7 +17,6 @@ from backlane.testing.clock import Clock
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from types import TracebackType
 
 READY_LINE = re.compile(r"^backlane (?P<version>\S+) is serving on (?P<target>\S+), data in ")
 """The one line `backlane serve` prints to stdout, once it answers calls."""
@@ -111,12 +110,7 @@ class ServerProcess:
         """Return itself."""
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Stop the server, and kill it where it does not stop."""
         try:
             if self.process.poll() is None:

@@ -220,6 +220,8 @@ class _EndReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_EndReason.V
     """Another enqueue of the same dedup_key took its place."""
     END_REASON_DEPENDENCY_FAILED: _EndReason.ValueType  # 10
     """A dependency ended otherwise than completed."""
+    END_REASON_DATA_DAMAGED: _EndReason.ValueType  # 11
+    """The stored payload is damaged on the disk."""
 
 class EndReason(_EndReason, metaclass=_EndReasonEnumTypeWrapper):
     """Why an execution ended, or was asked to."""
@@ -245,6 +247,8 @@ END_REASON_REPLACED: EndReason.ValueType  # 9
 """Another enqueue of the same dedup_key took its place."""
 END_REASON_DEPENDENCY_FAILED: EndReason.ValueType  # 10
 """A dependency ended otherwise than completed."""
+END_REASON_DATA_DAMAGED: EndReason.ValueType  # 11
+"""The stored payload is damaged on the disk."""
 Global___EndReason: _TypeAlias = EndReason  # noqa: Y015
 
 class _ActorKind:
@@ -739,6 +743,9 @@ class BackgroundExecution(_message.Message):
     RETRIED_FROM_FIELD_NUMBER: _builtins.int
     DEDUP_KEY_FIELD_NUMBER: _builtins.int
     TRACEPARENT_FIELD_NUMBER: _builtins.int
+    LAST_ERROR_FIELD_NUMBER: _builtins.int
+    WORKER_LOSSES_FIELD_NUMBER: _builtins.int
+    SPENT_ATTEMPTS_FIELD_NUMBER: _builtins.int
     execution_id: _builtins.str
     """`exec_` and 27 base62 characters."""
     tenant_id: _builtins.str
@@ -767,6 +774,10 @@ class BackgroundExecution(_message.Message):
     """Reserved for redrives."""
     dedup_key: _builtins.str
     traceparent: _builtins.str
+    worker_losses: _builtins.int
+    """Leases whose worker fell silent; max_worker_losses of them end the execution."""
+    spent_attempts: _builtins.int
+    """Attempts that failed or timed out; config.retry.max_attempts is compared with them."""
     @_builtins.property
     def context(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """Absent in BASIC views."""
@@ -819,6 +830,10 @@ class BackgroundExecution(_message.Message):
     def progress(self) -> _struct_pb2.Value:
         """Reserved for progress reports."""
 
+    @_builtins.property
+    def last_error(self) -> Global___ExecutionError:
+        """The error of the newest attempt that failed, also while the execution backs off."""
+
     def __init__(
         self,
         *,
@@ -857,10 +872,13 @@ class BackgroundExecution(_message.Message):
         retried_from: _builtins.str | None = ...,
         dedup_key: _builtins.str | None = ...,
         traceparent: _builtins.str | None = ...,
+        last_error: Global___ExecutionError | None = ...,
+        worker_losses: _builtins.int = ...,
+        spent_attempts: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_actor", b"_actor", "_completed_at", b"_completed_at", "_concurrency_key", b"_concurrency_key", "_deadline", b"_deadline", "_dedup_key", b"_dedup_key", "_error", b"_error", "_input", b"_input", "_next_attempt_at", b"_next_attempt_at", "_not_before", b"_not_before", "_output", b"_output", "_parent", b"_parent", "_progress", b"_progress", "_retried_from", b"_retried_from", "_start_deadline", b"_start_deadline", "_started_at", b"_started_at", "_traceparent", b"_traceparent", "_trigger_id", b"_trigger_id", "_worker_id", b"_worker_id", "actor", b"actor", "completed_at", b"completed_at", "concurrency_key", b"concurrency_key", "config", b"config", "deadline", b"deadline", "dedup_key", b"dedup_key", "error", b"error", "input", b"input", "next_attempt_at", b"next_attempt_at", "not_before", b"not_before", "output", b"output", "parent", b"parent", "progress", b"progress", "queued_at", b"queued_at", "retried_from", b"retried_from", "start_deadline", b"start_deadline", "started_at", b"started_at", "traceparent", b"traceparent", "trigger_id", b"trigger_id", "updated_at", b"updated_at", "worker_id", b"worker_id"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_actor", b"_actor", "_completed_at", b"_completed_at", "_concurrency_key", b"_concurrency_key", "_deadline", b"_deadline", "_dedup_key", b"_dedup_key", "_error", b"_error", "_input", b"_input", "_last_error", b"_last_error", "_next_attempt_at", b"_next_attempt_at", "_not_before", b"_not_before", "_output", b"_output", "_parent", b"_parent", "_progress", b"_progress", "_retried_from", b"_retried_from", "_start_deadline", b"_start_deadline", "_started_at", b"_started_at", "_traceparent", b"_traceparent", "_trigger_id", b"_trigger_id", "_worker_id", b"_worker_id", "actor", b"actor", "completed_at", b"completed_at", "concurrency_key", b"concurrency_key", "config", b"config", "deadline", b"deadline", "dedup_key", b"dedup_key", "error", b"error", "input", b"input", "last_error", b"last_error", "next_attempt_at", b"next_attempt_at", "not_before", b"not_before", "output", b"output", "parent", b"parent", "progress", b"progress", "queued_at", b"queued_at", "retried_from", b"retried_from", "start_deadline", b"start_deadline", "started_at", b"started_at", "traceparent", b"traceparent", "trigger_id", b"trigger_id", "updated_at", b"updated_at", "worker_id", b"worker_id"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_actor", b"_actor", "_completed_at", b"_completed_at", "_concurrency_key", b"_concurrency_key", "_deadline", b"_deadline", "_dedup_key", b"_dedup_key", "_error", b"_error", "_input", b"_input", "_next_attempt_at", b"_next_attempt_at", "_not_before", b"_not_before", "_output", b"_output", "_parent", b"_parent", "_progress", b"_progress", "_retried_from", b"_retried_from", "_start_deadline", b"_start_deadline", "_started_at", b"_started_at", "_traceparent", b"_traceparent", "_trigger_id", b"_trigger_id", "_worker_id", b"_worker_id", "actor", b"actor", "attempt", b"attempt", "callable_name", b"callable_name", "cancel_requested", b"cancel_requested", "cancellation_policy", b"cancellation_policy", "completed_at", b"completed_at", "concurrency_key", b"concurrency_key", "config", b"config", "context", b"context", "deadline", b"deadline", "dedup_key", b"dedup_key", "depends_on", b"depends_on", "error", b"error", "execution_id", b"execution_id", "input", b"input", "max_worker_losses", b"max_worker_losses", "metadata", b"metadata", "next_attempt_at", b"next_attempt_at", "not_before", b"not_before", "output", b"output", "parent", b"parent", "progress", b"progress", "queued_at", b"queued_at", "reason", b"reason", "retried_from", b"retried_from", "start_deadline", b"start_deadline", "started_at", b"started_at", "status", b"status", "target_binding_applied", b"target_binding_applied", "tenant_id", b"tenant_id", "traceparent", b"traceparent", "trigger_id", b"trigger_id", "updated_at", b"updated_at", "version", b"version", "worker_id", b"worker_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_actor", b"_actor", "_completed_at", b"_completed_at", "_concurrency_key", b"_concurrency_key", "_deadline", b"_deadline", "_dedup_key", b"_dedup_key", "_error", b"_error", "_input", b"_input", "_last_error", b"_last_error", "_next_attempt_at", b"_next_attempt_at", "_not_before", b"_not_before", "_output", b"_output", "_parent", b"_parent", "_progress", b"_progress", "_retried_from", b"_retried_from", "_start_deadline", b"_start_deadline", "_started_at", b"_started_at", "_traceparent", b"_traceparent", "_trigger_id", b"_trigger_id", "_worker_id", b"_worker_id", "actor", b"actor", "attempt", b"attempt", "callable_name", b"callable_name", "cancel_requested", b"cancel_requested", "cancellation_policy", b"cancellation_policy", "completed_at", b"completed_at", "concurrency_key", b"concurrency_key", "config", b"config", "context", b"context", "deadline", b"deadline", "dedup_key", b"dedup_key", "depends_on", b"depends_on", "error", b"error", "execution_id", b"execution_id", "input", b"input", "last_error", b"last_error", "max_worker_losses", b"max_worker_losses", "metadata", b"metadata", "next_attempt_at", b"next_attempt_at", "not_before", b"not_before", "output", b"output", "parent", b"parent", "progress", b"progress", "queued_at", b"queued_at", "reason", b"reason", "retried_from", b"retried_from", "spent_attempts", b"spent_attempts", "start_deadline", b"start_deadline", "started_at", b"started_at", "status", b"status", "target_binding_applied", b"target_binding_applied", "tenant_id", b"tenant_id", "traceparent", b"traceparent", "trigger_id", b"trigger_id", "updated_at", b"updated_at", "version", b"version", "worker_id", b"worker_id", "worker_losses", b"worker_losses"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__actor: _TypeAlias = _typing.Literal["actor"]  # noqa: Y015
     _WhichOneofArgType__actor: _TypeAlias = _typing.Literal["_actor", b"_actor"]  # noqa: Y015
@@ -876,6 +894,8 @@ class BackgroundExecution(_message.Message):
     _WhichOneofArgType__error: _TypeAlias = _typing.Literal["_error", b"_error"]  # noqa: Y015
     _WhichOneofReturnType__input: _TypeAlias = _typing.Literal["input"]  # noqa: Y015
     _WhichOneofArgType__input: _TypeAlias = _typing.Literal["_input", b"_input"]  # noqa: Y015
+    _WhichOneofReturnType__last_error: _TypeAlias = _typing.Literal["last_error"]  # noqa: Y015
+    _WhichOneofArgType__last_error: _TypeAlias = _typing.Literal["_last_error", b"_last_error"]  # noqa: Y015
     _WhichOneofReturnType__next_attempt_at: _TypeAlias = _typing.Literal["next_attempt_at"]  # noqa: Y015
     _WhichOneofArgType__next_attempt_at: _TypeAlias = _typing.Literal["_next_attempt_at", b"_next_attempt_at"]  # noqa: Y015
     _WhichOneofReturnType__not_before: _TypeAlias = _typing.Literal["not_before"]  # noqa: Y015
@@ -912,6 +932,8 @@ class BackgroundExecution(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__error) -> _WhichOneofReturnType__error | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__input) -> _WhichOneofReturnType__input | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__last_error) -> _WhichOneofReturnType__last_error | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__next_attempt_at) -> _WhichOneofReturnType__next_attempt_at | None: ...
     @_typing.overload

@@ -18,7 +18,6 @@ from tests.conformance.door import new_tenant
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
-    from types import TracebackType
 
     from backlane.testing import ServerProcess
     from tests.conformance.clients.programs import Command
@@ -54,12 +53,7 @@ class Stage:
         """Return itself."""
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, _: object, error: BaseException | None, *__: object) -> None:
         """Kill what still runs, and show the logs of a test that failed."""
         for process in self._started:
             process.kill()

@@ -1,6 +1,6 @@
-//! Access: who may act for which tenant, and in which role.
+//! Access: who may act for which tenant.
 //!
-//! Owns the principal, its role and its scope. Refuses to know credentials: the server's identity
+//! Owns the principal and its scope. Refuses to know credentials: the server's identity
 //! does.
 
 use std::collections::BTreeSet;
@@ -8,6 +8,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use crate::error::Refusal;
+use crate::rules::role::Role;
 
 /// The tenants that somebody may act for.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -26,41 +27,6 @@ impl TenantScope {
         match self {
             Self::Any => true,
             Self::Only(tenants) => tenants.contains(tenant),
-        }
-    }
-}
-
-/// The kinds of calls that somebody may make.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Role {
-    /// Every call.
-    #[default]
-    Admin,
-    /// The calls of producers: enqueue, look, wait, cancel.
-    Producer,
-    /// The calls of workers: lease, renew, report.
-    Worker,
-}
-
-impl Role {
-    /// The role of that name.
-    #[must_use]
-    pub fn named(name: &str) -> Option<Self> {
-        match name {
-            "admin" => Some(Self::Admin),
-            "producer" => Some(Self::Producer),
-            "worker" => Some(Self::Worker),
-            _ => None,
-        }
-    }
-
-    /// The name of the role.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Admin => "admin",
-            Self::Producer => "producer",
-            Self::Worker => "worker",
         }
     }
 }
@@ -161,14 +127,6 @@ mod tests {
             [false, false, true],
         ];
         assert_eq!(expected, allowed);
-    }
-
-    #[test]
-    fn every_role_has_a_name_that_leads_back() {
-        for role in [Role::Admin, Role::Producer, Role::Worker] {
-            assert_eq!(Some(role), Role::named(role.name()));
-        }
-        assert_eq!(None, Role::named("root"));
     }
 
     #[test]

@@ -19,7 +19,7 @@ use crate::message::{Completion, CompletionKind, Output, Ticket};
 use super::cache::Cache;
 use super::journal::Journal;
 use super::settings::{Random, Settings};
-use super::upkeep::Upkeep;
+use super::tally::Tally;
 
 /// Lines about damaged rows that are logged; the lines after them repeat nothing new.
 const MOST_NOTICES: usize = 1_000;
@@ -30,7 +30,7 @@ pub(super) struct Desk {
     pub(super) journal: Journal,
     pub(super) cache: Cache,
     pub(super) settings: Settings,
-    pub(super) upkeep: Upkeep,
+    pub(super) tally: Tally,
     pub(super) random: Random,
     pub(super) draining: bool,
     pub(super) now: Now,

@@ -20,7 +20,7 @@ impl Desk {
             let sequence = self.journal.next_sequence();
             encode_fact(&fact, &mut self.journal.pending.frame);
             self.journal.count_fact();
-            self.upkeep.count_fact();
+            self.tally.count_fact();
             for decided in rows {
                 if let EngineRow::Ending(ending) = &decided {
                     self.ended.push(ending.id.birth);

@@ -19,36 +19,6 @@ const FORGET_ROWS: usize = 512;
 /// How often retention is looked at and permits are audited, milliseconds.
 const AUDIT_EVERY_MS: u64 = 10_000;
 
-#[derive(Debug)]
-pub(super) struct Upkeep {
-    /// More timers were due than one step looks at.
-    pub(super) overdue: bool,
-    facts_since_round: u64,
-    facts_in_step: usize,
-    round_began: Option<u64>,
-    audit_at_ms: u64,
-    /// How far the counts of running executions were from the live leases at the newest audit.
-    pub(super) permit_drift: u64,
-}
-
-impl Upkeep {
-    pub(super) const fn new(facts_in_log: u64) -> Self {
-        Self {
-            overdue: false,
-            facts_since_round: facts_in_log,
-            facts_in_step: 0,
-            round_began: None,
-            audit_at_ms: 0,
-            permit_drift: 0,
-        }
-    }
-
-    pub(super) const fn count_fact(&mut self) {
-        self.facts_since_round += 1;
-        self.facts_in_step += 1;
-    }
-}
-
 impl Desk {
     /// Hands the pending commit over if none is under way, and lets out what may leave.
     pub(super) fn seal(&mut self) {
@@ -71,12 +41,12 @@ impl Desk {
 
     /// A bounded share of what keeps the log short.
     pub(super) fn maintain(&mut self) {
-        let decided = std::mem::take(&mut self.upkeep.facts_in_step);
+        let decided = std::mem::take(&mut self.tally.facts_in_step);
         self.go_on_with_round(decided);
         self.absorb();
-        self.upkeep.facts_in_step = 0;
-        if self.now.mono_ms >= self.upkeep.audit_at_ms {
-            self.upkeep.audit_at_ms = self.now.mono_ms + AUDIT_EVERY_MS;
+        self.tally.facts_in_step = 0;
+        if self.now.mono_ms >= self.tally.audit_at_ms {
+            self.tally.audit_at_ms = self.now.mono_ms + AUDIT_EVERY_MS;
             self.audit();
         }
     }
@@ -84,25 +54,25 @@ impl Desk {
     fn go_on_with_round(&mut self, decided: usize) {
         let living = self.engine.state().slots().len() as u64;
         let enough = self.settings.round_after_facts + living;
-        if self.upkeep.round_began.is_none() && self.upkeep.facts_since_round > enough {
-            self.upkeep.round_began = Some(self.journal.next_sequence());
+        if self.tally.round_began.is_none() && self.tally.facts_since_round > enough {
+            self.tally.round_began = Some(self.journal.next_sequence());
             self.engine.begin_round(self.now);
         }
-        let Some(began) = self.upkeep.round_began.filter(|_| decided > 0) else {
+        let Some(began) = self.tally.round_began.filter(|_| decided > 0) else {
             return;
         };
         let most = (decided / FACTS_A_CARRY).max(CARRY_AT_LEAST);
         if self.engine.carry(most, self.now) {
-            self.upkeep.round_began = None;
+            self.tally.round_began = None;
             self.absorb();
-            self.upkeep.facts_since_round = 0;
+            self.tally.facts_since_round = 0;
             self.forget(began);
         }
     }
 
     /// Compares permits with live leases, reports contradictions, and lets retention go on.
     fn audit(&mut self) {
-        self.upkeep.permit_drift = self.engine.state().permit_drift();
+        self.tally.permit_drift = self.engine.state().permit_drift();
         let aside = self.engine.soft().all_set_aside();
         let lines = aside.map(|(entity, why)| format!("{entity:?} is set aside: {why}"));
         for line in lines.collect::<Vec<_>>() {

@@ -1,4 +1,4 @@
-"""The command `backlane demo`: two crashes in the middle of real work, and nothing lost."""
+"""The command `backlane demo`: real work that loses nothing to two crashes."""
 
 from backlane.cli.demo.command import command
 

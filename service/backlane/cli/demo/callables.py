@@ -1,4 +1,4 @@
-"""What the demo's workers run: `describe` reads a file and answers what is in it."""
+"""The callable of the demo's workers: `describe` reads a file and counts what is in it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SPACE: Final = b" \t\n\r\v\f"
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What is in a file."""
+    """The results for a file."""
 
     sha256: str
     lines: int
@@ -24,22 +24,22 @@ class Facts:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """Which file to describe, and how long to take over it at least, in seconds."""
+    """The file to describe, and the least time to take for it, in seconds."""
 
     path: Path
     pace_s: float = 0.0
 
 
 def describe(question: Question) -> Facts:
-    """Answer SHA-256, line and word count of a file."""
+    """Return SHA-256, line count and word count of a file."""
     if question.pace_s:
-        # A small folder would be done before anything could be killed.
+        # Without it a small folder would be finished before anything could be killed.
         time.sleep(question.pace_s)
     return describe_file(question.path)
 
 
 def describe_file(path: Path) -> Facts:
-    """Compute the facts of a file piece by piece, however large it is."""
+    """Describe a file of any size, piece by piece."""
     digest = hashlib.sha256()
     lines = words = 0
     is_inside_word = False

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from backlane.cli.demo.verdict import Verdict
 
 INSTALLED = "site-packages"
-"""What stands below the standard library in some installations, and may be of any size."""
+"""A folder inside the standard library's in some installations, of any size."""
 
 
 def command(
@@ -30,16 +30,16 @@ def command(
         Path | None,
         typer.Argument(
             metavar="DIR",
-            help="Whose files are described; by default the standard library of this Python.",
+            help="The folder whose files are described. (default this Python's standard library)",
             show_default=False,
         ),
     ] = None,
 ) -> None:
-    """Describe every file below DIR, killing a worker and the server in the midst of it.
+    """Describe every file below DIR, while a worker and the server are killed.
 
-    A server on a temporary data directory and two workers compute SHA-256, line and word count
-    of each file. Afterwards every result is compared with the file itself. Exit status: 0 when
-    all of them agree and none was lost or accepted twice, 1 when not, 2 when DIR cannot be used.
+    A server on a temporary data directory and two workers compute SHA-256, line count and word
+    count of each file. Then every result is compared with the file. Exit status: 0 all results
+    are right, and none was lost or accepted twice; 1 otherwise; 2 DIR cannot be used.
     """
     if folder is not None:
         place, choice = folder, _choose(folder)
@@ -57,7 +57,7 @@ def command(
             raise typer.Exit(1) from None
         narrator.show(verdict.table())
     if not verdict.is_good:
-        typer.echo("backlane: the results do not agree", err=True)
+        typer.echo("backlane: some results are wrong, lost, or were accepted twice", err=True)
         raise typer.Exit(1)
 
 

@@ -1,4 +1,4 @@
-"""Owns the demo's worker processes, and the journals they write of what was accepted."""
+"""Owns the demo's worker processes, and the journals of the results that were accepted."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ STOP_TIMEOUT_S: Final = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Worker:
-    """A worker process and the name it works under."""
+    """A worker process and its name."""
 
     worker_id: str
     process: subprocess.Popen[bytes]
 
     def freeze(self) -> None:
-        """Halt it (SIGSTOP), so that what it holds can be looked at before it is killed."""
+        """Halt the worker (SIGSTOP), so that its leases can be counted before it is killed."""
         os.kill(self.process.pid, signal.SIGSTOP)
 
     def thaw(self) -> None:
-        """Let it go on (SIGCONT)."""
+        """Let the worker continue (SIGCONT)."""
         os.kill(self.process.pid, signal.SIGCONT)
 
     def kill(self) -> None:
-        """End it at once (SIGKILL) and reap it."""
+        """Kill the worker (SIGKILL) and reap it."""
         self.process.kill()
         self.process.wait()
 
@@ -42,7 +42,7 @@ class Crew:
     """The workers of one server. As a context manager it leaves no process behind."""
 
     def __init__(self, target: str, tenant_id: str, folder: Path) -> None:
-        """Begin with no worker; journals and logs go to the folder."""
+        """Begin without workers; journals and logs go to the folder."""
         self._target = target
         self._tenant_id = tenant_id
         self._folder = folder
@@ -54,8 +54,8 @@ class Crew:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Kill whoever still works."""
-        # All are told before one is waited for, where a second Ctrl-C could cut in.
+        """Kill all workers."""
+        # All are killed before any is waited for, since a second Ctrl-C may interrupt the wait.
         for worker in self.workers:
             worker.process.kill()
         for worker in self.workers:
@@ -70,7 +70,7 @@ class Crew:
                 self._command(worker_id),
                 stdin=subprocess.DEVNULL,
                 stderr=log,
-                # Ctrl-C is for the demo, which then ends its workers itself.
+                # Ctrl-C reaches the demo only, which then ends its workers.
                 process_group=0,
             )
         worker = Worker(worker_id, process)
@@ -78,7 +78,7 @@ class Crew:
         return worker
 
     def dismiss_all(self) -> bool:
-        """Drain every worker, wait, and tell whether each ended well."""
+        """Drain every worker, wait, and tell whether all exited with 0."""
         for worker in self.workers:
             worker.process.terminate()
         ends = [worker.process.wait(STOP_TIMEOUT_S) for worker in self.workers]
@@ -92,7 +92,7 @@ class Crew:
         return self.hire()
 
     def accepted_completions(self) -> list[tuple[str, str]]:
-        """Read execution and lease token of each accepted completion, by the workers' records."""
+        """Read the execution and the lease token of each accepted completion from the journals."""
         return [
             (item.execution_id, item.lease_token)
             for path in self._folder.glob("*.journal")

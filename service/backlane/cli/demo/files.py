@@ -1,4 +1,4 @@
-"""Owns the choice of files: which are below a folder, and whether one changed since."""
+"""Owns the choice of files below a folder, and the check whether one has changed."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Subject:
     modified_ns: int
 
     def has_changed(self) -> bool:
-        """Tell whether the file is another one by now, or gone."""
+        """Tell whether the file has changed or is gone."""
         return read_subject(self.path) != self
 
 
@@ -59,7 +59,7 @@ def _walk(folder: Path, without: str) -> Iterator[Path]:
 
 
 def read_subject(path: Path) -> Subject | None:
-    """Look at a file; None where it is not a regular file that can be read."""
+    """Return a file's size and time; None if it is not a readable regular file."""
     try:
         about = path.stat(follow_symlinks=False)
     except OSError:

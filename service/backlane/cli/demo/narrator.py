@@ -14,10 +14,10 @@ PLAIN_STEP_PERCENT: Final = 10
 
 
 class Narrator:
-    """Says what happens, and shows how far a stage has come. A context manager."""
+    """Prints what happens, and shows the progress of a stage. A context manager."""
 
     def __init__(self, console: Console | None = None) -> None:
-        """Speak to a console, stdout by default."""
+        """Print to a console, stdout by default."""
         self._console = console if console is not None else Console(highlight=False)
         columns = (TextColumn("{task.description:10}"), BarColumn(), MofNCompleteColumn())
         self._progress = Progress(
@@ -33,20 +33,20 @@ class Narrator:
         self._percent_said = 0
 
     def __enter__(self) -> Self:
-        """Begin to show progress."""
+        """Start the progress bar."""
         self._progress.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Take the bar away."""
+        """Remove the progress bar."""
         self._progress.stop()
 
     def say(self, text: str) -> None:
-        """Say one thing that happened."""
+        """Print one line."""
         self._console.print(text, markup=False, soft_wrap=True)
 
     def begin(self, stage: str, total: int) -> None:
-        """Begin a stage of that many steps."""
+        """Begin a stage with that many steps."""
         self._stage, self._total, self._percent_said = stage, total, 0
         self._progress.reset(self._task, total=total, description=stage, visible=True)
 
@@ -60,7 +60,7 @@ class Narrator:
                 self.say(f"{self._stage}: {done} of {self._total}")
 
     def end(self) -> None:
-        """Take the stage's bar away."""
+        """Remove the bar of the stage."""
         self._progress.update(self._task, visible=False)
 
     def show(self, table: Table) -> None:

@@ -1,4 +1,4 @@
-"""Owns the order of events: enqueue, kill a worker, kill the server, wait, compare."""
+"""Owns the order of events in the demo: enqueue, kill a worker, kill the server, compare."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ if TYPE_CHECKING:
 TENANT: Final = "demo"
 WORKERS: Final = 2
 WORK_S: Final = 4.0
-"""How long the work takes at least, in seconds: time enough to kill something in its midst."""
+"""The least time that the work takes, in seconds: enough to kill something meanwhile."""
 PACE_S_MAX: Final = 1.0
 KILL_WORKER_AT: Final = 0.2
 KILL_SERVER_AT: Final = 0.4
-"""Shares of the work that are done before each kill."""
+"""The share of the work that is done before each kill."""
 FEW: Final = 50
-"""With fewer files than that, shares mean little: both are killed as soon as work is leased."""
+"""With fewer files the kills do not wait for a share, only for work to be leased."""
 POLL_S: Final = 0.005
 STALL_S: Final = 120.0
-"""Without any progress for that long, in seconds, the demo gives up."""
+"""The demo gives up after this many seconds without progress."""
 
 
 class DemoFailedError(Exception):
-    """The demo could not be played to its end; the message says why in one line."""
+    """The demo could not be finished; the message says why in one line."""
 
 
 @dataclass
@@ -53,10 +53,10 @@ class Story:
     _moved_at: float = field(default_factory=time.monotonic)
 
     def play(self, subjects: Sequence[Subject]) -> Verdict:
-        """Send everything through, crash twice on the way, and compare.
+        """Enqueue all files, kill a worker and the server meanwhile, and compare the results.
 
         Raises:
-            DemoFailedError: work stood still, or nothing was leased when something was killed.
+            DemoFailedError: the work made no progress, or ended before anything was killed.
         """
         self._enqueue(subjects)
         began = time.monotonic()
@@ -76,7 +76,7 @@ class Story:
     def _enqueue(self, subjects: Sequence[Subject]) -> None:
         began = time.monotonic()
         pace_s = min(PACE_S_MAX, WORK_S * WORKERS * SLOTS / len(subjects))
-        # Many files take long enough by themselves.
+        # With many files the work takes long enough without a pause for each.
         pace_s = pace_s if pace_s > POLL_S else 0.0
         questions = [Question(item.path, pace_s) for item in subjects]
         handles = self.client.enqueue_many(CALLABLE, questions)
@@ -90,14 +90,14 @@ class Story:
     def _kill_a_worker(self, team: Sequence[Worker]) -> None:
         self._wait_for_share(KILL_WORKER_AT)
         for worker in itertools.cycle(team):
-            # Frozen first, so that what it is seen to hold is still held when it dies.
+            # Frozen first, so that it still holds the counted leases when it is killed.
             worker.freeze()
             leases = self._count_leases(worker.worker_id)
             if leases:
                 newcomer = self.crew.replace(worker)
                 self.narrator.say(
                     f"{worker.worker_id} killed (SIGKILL) while it held {leases} leases, which "
-                    f"run out in about {LEASE_S:.0f} s; {newcomer.worker_id} takes its place"
+                    f"expire in about {LEASE_S:.0f} s; {newcomer.worker_id} replaces it"
                 )
                 return
             worker.thaw()
@@ -109,12 +109,12 @@ class Story:
         self.server.restart()
         seconds = time.monotonic() - began
         self.narrator.say(
-            f"server killed (SIGKILL) while {leases} leases were out; "
-            f"it is back on {self.server.target} after {seconds:.1f} s"
+            f"server killed (SIGKILL) while workers held {leases} leases; "
+            f"it was back on {self.server.target} after {seconds:.1f} s"
         )
 
     def _wait_for_share(self, share: float) -> None:
-        """Block until that share of the work is done and something is leased."""
+        """Wait until that share of the work is done and something is leased."""
         goal = share * len(self.sent) if len(self.sent) >= FEW else 0
         while self._look() and (self._done < goal or not self._leased):
             time.sleep(POLL_S)
@@ -127,7 +127,7 @@ class Story:
         self.client.wait(self.sent, timeout=STALL_S)
 
     def _look(self) -> int:
-        """Note how far the work is, and return how many executions are not finished."""
+        """Update the progress, and return how many executions are unfinished."""
         stats = self.client.stats()
         unfinished = stats.ready + stats.pending + stats.retrying + stats.running
         done, now = len(self.sent) - unfinished, time.monotonic()

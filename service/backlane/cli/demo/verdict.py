@@ -1,4 +1,4 @@
-"""Owns the comparison at the end: what the server has against the files themselves."""
+"""Owns the comparison at the end: the server's results against the files."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """An acknowledged enqueue: the file it is about and the input it was given."""
+    """An acknowledged enqueue: its file and its input."""
 
     subject: Subject
     question: Question
@@ -36,10 +36,10 @@ class Verdict:
         completed: those that ended with a result.
         retried: those that took more than one attempt.
         changed: those whose file changed meanwhile, so that nothing can be compared.
-        wrong: those whose input or result is not what it should be.
-        lost: those that are gone, or never ended.
-        accepted_twice: those of which two leases had a result accepted.
-        seconds: how long the work took, both crashes included.
+        wrong: those with a wrong input or a wrong result.
+        lost: those that are missing, or never ended.
+        accepted_twice: those with an accepted result from two leases.
+        seconds: how long the work took, including both kills.
     """
 
     enqueued: int
@@ -53,12 +53,12 @@ class Verdict:
 
     @property
     def is_good(self) -> bool:
-        """Whether everything enqueued ended exactly once and right."""
+        """Whether every enqueued execution ended exactly once with the right result."""
         failed = self.enqueued - self.completed - self.lost
         return not self.lost + self.wrong + self.accepted_twice and failed <= self.changed
 
     def table(self) -> Table:
-        """Lay the counts out."""
+        """Return the counts as a table."""
         table = Table("", "executions", title="backlane demo")
         table.columns[1].justify = "right"
         for name in ("enqueued", "completed", "retried", "changed", "wrong", "lost"):
@@ -75,7 +75,7 @@ def judge(
     accepted: Iterable[tuple[str, str]],
     advance_to: Callable[[int], None],
 ) -> Verdict:
-    """Compare what was found with what was sent, computing each result directly.
+    """Compare the server's records with the enqueues, and each result with the file.
 
     Args:
         sent: the acknowledged enqueues by execution id.
@@ -119,6 +119,6 @@ def _is_right(sent: Sent, record: BackgroundExecution) -> bool:
     try:
         facts = describe_file(sent.subject.path)
     except OSError:
-        # It went away after it was found unchanged.
+        # The file was deleted after the check above.
         return True
     return record.output == asdict(facts)

@@ -13,11 +13,11 @@ from backlane.worker.journal import Journal
 SLOTS: Final = 8
 """Executions that one worker runs at once."""
 LEASE_S: Final = 5.0
-"""Short, because the leases of a killed worker run for this long after a restarted server."""
+"""Short, since after a restart of the server the leases of a killed worker last this long."""
 
 
 def main(target: str, tenant: str, name: str, journal: Path) -> None:
-    """Work until SIGTERM, and write down what was accepted."""
+    """Work until SIGTERM, and record the accepted results in the journal."""
     with Journal(journal) as record:
         worker = Worker(
             name,

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Final, Self
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from types import TracebackType
 
 LOOK_S: Final = 0.1
 """How often it is looked whether there is still hope, in seconds."""
@@ -35,12 +34,7 @@ class ShutDoor:
         self._thread.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Close the port."""
         # Ends the wait for a connection, which a close alone does not.
         self._socket.shutdown(socket.SHUT_RDWR)

@@ -1,42 +1,13 @@
-"""Owns what a rule is, and how its check says that it is broken."""
+"""Owns what a rule is: a name, a sentence, the settings of its run, and a check."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from backlane.testing.conformance.stage import Stage
+from backlane.testing.conformance.stage import Settings, Stage
 
-Check = Callable[["Stage"], None]
-
-
-class BrokenRuleError(Exception):
-    """The program broke a rule; the text says what it did, and what it should have done."""
-
-
-class UnfitError(BrokenRuleError):
-    """The program can keep no rule as it is, so that no other rule tells more."""
-
-
-class NeverConnectedError(UnfitError):
-    """The program opened no stream at all."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Settings:
-    """What the environment of a run sets.
-
-    Attributes:
-        concurrency: BACKLANE_CONCURRENCY.
-        lease_ms: BACKLANE_LEASE_MS.
-        drain_ms: BACKLANE_DRAIN_MS.
-    """
-
-    concurrency: int = 2
-    lease_ms: int = 3000
-    drain_ms: int = 5000
+Check = Callable[[Stage], None]
 
 
 @dataclass(frozen=True)
@@ -72,13 +43,3 @@ def rule(section: str, settings: Settings | None = None) -> Callable[[Check], Ru
         return Rule(name, section, sentence, settings or Settings(), check)
 
     return make
-
-
-def demand(is_kept: object, otherwise: str) -> None:
-    """Raise unless the rule is kept.
-
-    Raises:
-        BrokenRuleError: it is not, with the text that says how.
-    """
-    if not is_kept:
-        raise BrokenRuleError(otherwise)

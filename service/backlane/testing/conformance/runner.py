@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from backlane.testing.conformance.rule import BrokenRuleError, NeverConnectedError, UnfitError
+from backlane.testing.conformance.breach import BrokenRuleError, NeverConnectedError, UnfitError
 from backlane.testing.conformance.stage import Stage
 
 if TYPE_CHECKING:

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Final, Literal, TypeVar
 
 import grpc
 
+from backlane.testing.conformance.breach import BrokenRuleError
 from backlane.testing.conformance.leases import refs
 from backlane.testing.conformance.ledger import Ledger, Report
 from backlane.testing.conformance.refusals import refusal
-from backlane.testing.conformance.rule import BrokenRuleError
 from backlane.v1 import execution_pb2 as records
 from backlane.v1 import worker_service_pb2 as api
 

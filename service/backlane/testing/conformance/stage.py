@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Self
 
-from backlane.testing.conformance.leases import ECHO, make_lease, not_offered, refs
-from backlane.testing.conformance.program import Program
-from backlane.testing.conformance.rule import (
+from backlane.testing.conformance.breach import (
     BrokenRuleError,
     NeverConnectedError,
     UnfitError,
     demand,
 )
+from backlane.testing.conformance.leases import ECHO, HOLD, make_lease, not_offered, refs
+from backlane.testing.conformance.program import Program
 from backlane.testing.conformance.server import HOST, PlayedServer
 from backlane.testing.conformance.transcript import Transcript
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from types import TracebackType
 
-    from backlane.testing.conformance.rule import Settings
     from backlane.testing.conformance.session import Session
     from backlane.v1 import worker_service_pb2 as api
 
@@ -28,6 +28,21 @@ TENANT: Final = "conformance"
 WORKER_NAME: Final = "worker-under-test"
 START_S: Final = 20.0
 """The least that a program is given to start and connect."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What the environment of a run sets.
+
+    Attributes:
+        concurrency: BACKLANE_CONCURRENCY.
+        lease_ms: BACKLANE_LEASE_MS.
+        drain_ms: BACKLANE_DRAIN_MS.
+    """
+
+    concurrency: int = 2
+    lease_ms: int = 3000
+    drain_ms: int = 5000
 
 
 class Stage:
@@ -56,12 +71,7 @@ class Stage:
         self.server.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Kill the program and stop the server."""
         if self._program is not None:
             self._program.close()
@@ -142,6 +152,21 @@ class Stage:
             session.report(lease)
         elif token not in self.server.released:
             raise BrokenRuleError("a lease crossed the half-close, and nothing was said of it")
+
+    def hold(self, session: Session, *, length_ms: int | None = None) -> api.Lease:
+        """Lease a hold, for ever or for that long, and wait until it is acknowledged."""
+        document = None if length_ms is None else json.dumps({"ms": length_ms})
+        lease = self.make(HOLD, document)
+        session.lease(lease)
+        session.acknowledged(lease)
+        return lease
+
+    def drains(self, session: Session, *, length_ms: int | None = None) -> api.Lease:
+        """Lease a hold, wait until it runs, and send SIGTERM."""
+        lease = self.hold(session, length_ms=length_ms)
+        self.begins(session)
+        self.terminate()
+        return lease
 
     def begins(self, session: Session) -> None:
         """Wait until what was leased so far runs, as an echo that came later has; it needs a slot.

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from backlane.testing.conformance.breach import demand
 from backlane.testing.conformance.door import ShutDoor
 from backlane.testing.conformance.leases import ECHO, refs
 from backlane.testing.conformance.refusals import refusal
-from backlane.testing.conformance.rule import Settings, demand, rule
+from backlane.testing.conformance.rule import rule
 from backlane.testing.conformance.server import HOST
-from backlane.testing.conformance.stage import START_S
+from backlane.testing.conformance.stage import START_S, Settings
 
 if TYPE_CHECKING:
     from backlane.testing.conformance.stage import Stage

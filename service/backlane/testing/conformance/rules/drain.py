@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Final
 
-from backlane.testing.conformance.leases import ECHO, HOLD
-from backlane.testing.conformance.rule import Settings, demand, rule
+from backlane.testing.conformance.breach import demand
+from backlane.testing.conformance.leases import ECHO
+from backlane.testing.conformance.rule import rule
+from backlane.testing.conformance.stage import Settings
 
 if TYPE_CHECKING:
     from backlane.testing.conformance.session import Session
@@ -21,10 +22,7 @@ EXIT_S: Final = 5.0
 def a_drain_finishes_what_runs(stage: Stage) -> None:
     """SIGTERM: drain goes up, what runs is finished and answered, then half-close and exit 0."""
     session = stage.connect()
-    hold = stage.make(HOLD, json.dumps({"ms": SHORT_MS}))
-    session.lease(hold)
-    stage.begins(session)
-    stage.terminate()
+    hold = stage.drains(session, length_ms=SHORT_MS)
     _wait_for_drain(session)
     report = session.report(hold)
     demand(report.kind == "complete", f"what ran at a drain ended with {report.kind}")
@@ -37,10 +35,7 @@ def a_drain_finishes_what_runs(stage: Stage) -> None:
 def a_drain_gives_back_what_outlasts_it(stage: Stage) -> None:
     """What still runs when a drain's time is over is given back, and the worker ends."""
     session = stage.connect()
-    hold = stage.make(HOLD)
-    session.lease(hold)
-    stage.begins(session)
-    stage.terminate()
+    hold = stage.drains(session)
     report = session.report(hold, within_s=stage.settings.drain_ms / 1000 + EXIT_S)
     demand(report.kind == "release", f"what outlasted a drain was reported by {report.kind}")
     session.half_closed()
@@ -71,10 +66,7 @@ def a_lease_that_crosses_a_drain_is_not_lost(stage: Stage) -> None:
     """A lease that was on its way when the drain went up is run or given back."""
     session = stage.connect()
     # Keeps the worker from ending before the late one is there.
-    hold = stage.make(HOLD, json.dumps({"ms": SHORT_MS}))
-    session.lease(hold)
-    stage.begins(session)
-    stage.terminate()
+    stage.drains(session, length_ms=SHORT_MS)
     _wait_for_drain(session)
     late = stage.make(ECHO, '"late"')
     session.push(late)
@@ -113,8 +105,7 @@ def an_idle_worker_drains_at_once(stage: Stage) -> None:
 def a_server_that_drains_is_left_and_found_again(stage: Stage) -> None:
     """After the server's drain: no credit, what runs is finished, half-close, and a new stream."""
     first = stage.connect()
-    hold = stage.make(HOLD, json.dumps({"ms": SHORT_MS}))
-    first.lease(hold)
+    hold = stage.hold(first, length_ms=SHORT_MS)
     stage.begins(first)
     slots = stage.settings.concurrency
     # No credit is on its way by then.

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from backlane.testing.conformance.breach import demand
 from backlane.testing.conformance.leases import ECHO
-from backlane.testing.conformance.rule import Settings, demand, rule
+from backlane.testing.conformance.rule import rule
+from backlane.testing.conformance.stage import Settings
 from backlane.v1 import worker_service_pb2 as api
 
 if TYPE_CHECKING:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from backlane.testing.conformance.rule import demand, rule
+from backlane.testing.conformance.breach import demand
+from backlane.testing.conformance.rule import rule
 from backlane.testing.conformance.stage import TENANT, WORKER_NAME
 
 if TYPE_CHECKING:

@@ -6,8 +6,10 @@ import json
 from typing import TYPE_CHECKING, Final
 
 from backlane.schema.values import from_value
+from backlane.testing.conformance.breach import demand
 from backlane.testing.conformance.leases import ECHO, FAIL, HOLD, SUM
-from backlane.testing.conformance.rule import Settings, demand, rule
+from backlane.testing.conformance.rule import rule
+from backlane.testing.conformance.stage import Settings
 from backlane.v1 import execution_pb2 as records
 from backlane.v1 import worker_service_pb2 as api
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import itertools
 from typing import TYPE_CHECKING, Final
 
+from backlane.testing.conformance.breach import demand
 from backlane.testing.conformance.leases import HOLD
-from backlane.testing.conformance.rule import Settings, demand, rule
+from backlane.testing.conformance.rule import rule
+from backlane.testing.conformance.stage import Settings
 
 if TYPE_CHECKING:
     from backlane.testing.conformance.ledger import Ledger

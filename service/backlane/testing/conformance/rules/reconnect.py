@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import itertools
-import json
 import statistics
 from typing import TYPE_CHECKING, Final
 
-from backlane.testing.conformance.leases import ECHO, HOLD, refs
+from backlane.testing.conformance.breach import demand
+from backlane.testing.conformance.leases import ECHO, refs
 from backlane.testing.conformance.refusals import broken_connection, refusal
-from backlane.testing.conformance.rule import Settings, demand, rule
+from backlane.testing.conformance.rule import rule
+from backlane.testing.conformance.stage import Settings
 
 if TYPE_CHECKING:
     from backlane.testing.conformance.session import Session
@@ -52,9 +53,7 @@ def a_report_is_kept_until_its_outcome(stage: Stage) -> None:
 def what_runs_goes_on_over_a_reconnect(stage: Stage) -> None:
     """A lease outlives its stream: it is held, runs on, and is not begun anew."""
     first = stage.connect()
-    hold = stage.make(HOLD, json.dumps({"ms": HOLD_MS}))
-    first.lease(hold)
-    first.acknowledged(hold)
+    hold = stage.hold(first, length_ms=HOLD_MS)
     begun_at = first.ledger.received[first.ledger.acknowledged[hold.lease_token]][0]
     # Heartbeats show that it has run for a while.
     first.wait(
@@ -78,9 +77,7 @@ def what_runs_goes_on_over_a_reconnect(stage: Stage) -> None:
 def what_is_not_welcome_is_lost(stage: Stage) -> None:
     """A held lease that the welcome leaves out is stopped, and nothing is reported of it."""
     first = stage.connect()
-    hold = stage.make(HOLD)
-    first.lease(hold)
-    first.acknowledged(hold)
+    hold = stage.hold(first)
     first.end(broken_connection())
     second = stage.connect(held=[], within_s=GRACE_S)
     # Its one slot is free again, so that the hold has stopped.
@@ -95,9 +92,7 @@ def what_is_not_welcome_is_lost(stage: Stage) -> None:
 def credit_ends_with_its_stream(stage: Stage) -> None:
     """Credit is given anew on each stream, less what is still held."""
     first = stage.connect()
-    hold = stage.make(HOLD)
-    first.lease(hold)
-    first.acknowledged(hold)
+    stage.hold(first)
     first.end(broken_connection())
     second = stage.connect(within_s=GRACE_S)
     stage.echo(second)

@@ -6,11 +6,13 @@ import itertools
 import json
 from typing import TYPE_CHECKING, Final
 
+from backlane.testing.conformance.breach import demand
 from backlane.testing.conformance.door import ShutDoor
 from backlane.testing.conformance.leases import HOLD, refs
 from backlane.testing.conformance.refusals import broken_connection
-from backlane.testing.conformance.rule import Settings, demand, rule
+from backlane.testing.conformance.rule import rule
 from backlane.testing.conformance.server import HOST
+from backlane.testing.conformance.stage import Settings
 
 if TYPE_CHECKING:
     from backlane.testing.conformance.session import Session

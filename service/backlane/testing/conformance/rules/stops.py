@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Final
 
+from backlane.testing.conformance.breach import demand
 from backlane.testing.conformance.leases import HOLD
-from backlane.testing.conformance.rule import Settings, demand, rule
+from backlane.testing.conformance.rule import rule
+from backlane.testing.conformance.stage import Settings
 
 if TYPE_CHECKING:
     from backlane.testing.conformance.stage import Stage
@@ -19,9 +21,7 @@ SHORT_MS: Final = 500
 def a_cancelled_lease_is_reported_within_the_grace(stage: Stage) -> None:
     """A holder that is asked to stop does so soon, and says what became of the lease."""
     session = stage.connect()
-    hold = stage.make(HOLD)
-    session.lease(hold)
-    session.acknowledged(hold)
+    hold = stage.hold(session)
     session.cancel(hold)
     session.report(
         hold, within_s=GRACE_S, otherwise="a lease was cancelled, and nothing was reported of it"
@@ -45,9 +45,7 @@ def a_lease_that_comes_cancelled_is_not_kept(stage: Stage) -> None:
 def a_lost_lease_is_dropped(stage: Stage) -> None:
     """A lease that is lost is stopped, its slot is given again, and nothing is reported of it."""
     session = stage.connect()
-    hold = stage.make(HOLD)
-    session.lease(hold)
-    session.acknowledged(hold)
+    hold = stage.hold(session)
     session.lose(hold)
     # The echo gets the one slot, so that the hold has stopped; its report came after the hold's.
     stage.echo(session)
@@ -61,9 +59,7 @@ def a_lost_lease_is_dropped(stage: Stage) -> None:
 def a_lost_lease_does_not_stop_its_next_attempt(stage: Stage) -> None:
     """The loss of one attempt's lease leaves the next attempt of the execution alone."""
     session = stage.connect()
-    first = stage.make(HOLD)
-    session.lease(first)
-    session.acknowledged(first)
+    first = stage.hold(session)
     second = stage.make(
         HOLD,
         json.dumps({"ms": SHORT_MS}),

@@ -1,0 +1,29 @@
+"""Owns how a check says that the program under test breaks a rule."""
+
+from __future__ import annotations
+
+
+class BrokenRuleError(Exception):
+    """The program broke a rule; the text says what it did, and what it should have done."""
+
+
+class UnfitError(BrokenRuleError):
+    """The program can keep no rule as it is, so that checking other rules would show no more."""
+
+
+class NeverConnectedError(UnfitError):
+    """The program opened no stream at all."""
+
+
+def demand(is_kept: object, otherwise: str) -> None:
+    """Raise unless the rule is kept.
+
+    Args:
+        is_kept: what has to be true.
+        otherwise: what the program did instead.
+
+    Raises:
+        BrokenRuleError: the rule is broken; its text is `otherwise`.
+    """
+    if not is_kept:
+        raise BrokenRuleError(otherwise)
