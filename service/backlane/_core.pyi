@@ -173,8 +173,9 @@ class Core:
         """Take every completion that waits: (ticket, code, payload, message).
 
         Code -1 (MESSAGE): payload is a message down the stream. Code -2 (RESUME): read this stream
-        again. Code 0: a unary call's reply, or the good end of a stream. Above 0: a gRPC status
-        code; message is its text and payload the serialized `google.rpc.Status`.
+        again. Code -3 (NOTICE), with ticket 0: message is a line for the server's log. Code 0: a
+        unary call's reply, or the good end of a stream. Above 0: a gRPC status code; message is
+        its text and payload the serialized `google.rpc.Status`.
         """
 
     def begin_drain(self) -> None:

@@ -101,9 +101,20 @@ def _progress(execution: BackgroundExecution) -> Iterator[tuple[str, str]]:
         kind = schema_json.to_dict(proto.actor).get("kind", "")
         yield "ended by", f"{kind} {proto.actor.id}".strip()
     yield "tenant", execution.tenant_id
-    yield "attempt", str(execution.attempt)
+    yield "attempt", _attempt(execution)
+    if execution.worker_losses:
+        yield "lost leases", f"{execution.worker_losses} of {proto.max_worker_losses} allowed"
     if execution.worker_id is not None:
         yield "worker", execution.worker_id
+
+
+def _attempt(execution: BackgroundExecution) -> str:
+    """Describe the newest attempt, and how many attempts are spent of those allowed."""
+    proto = execution.proto
+    if not proto.config.HasField("retry"):
+        return str(execution.attempt)
+    most = proto.config.retry.max_attempts
+    return f"{execution.attempt} ({execution.spent_attempts} of {most} allowed are spent)"
 
 
 def _instants(execution: BackgroundExecution) -> Iterator[tuple[str, str]]:
@@ -148,9 +159,10 @@ def _content(execution: BackgroundExecution) -> Iterator[tuple[str, str]]:
         yield "input", execution.input
     if execution.proto.HasField("output"):
         yield "output", output_text(execution.output)
-    if execution.error is not None:
-        yield "error", fault_line(execution.error)
-        yield from _details(execution.error.details)
+    fault = execution.error or execution.last_error
+    if fault is not None:
+        yield "error" if execution.error else "last error", fault_line(fault)
+        yield from _details(fault.details)
 
 
 def _details(details: Json) -> Iterator[tuple[str, str]]:

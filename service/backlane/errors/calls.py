@@ -262,6 +262,13 @@ class InternalError(BacklaneError):
     correlation_id = _Text()
 
 
+class DataDamagedError(BacklaneError):
+    """Data that the answer rests on is damaged on the server's disk; `what` names the row."""
+
+    subject = _Text()
+    what = _Text()
+
+
 class CallTimeoutError(BacklaneError):
     """The call's own deadline passed before the answer."""
 
@@ -319,6 +326,7 @@ REASONS: Final[Mapping[str, ReasonRow]] = {
     "STORE_UNAVAILABLE": ReasonRow(StoreUnavailableError, Code.UNAVAILABLE),
     "UNAUTHENTICATED": ReasonRow(UnauthenticatedError, Code.UNAUTHENTICATED),
     "PERMISSION_DENIED": ReasonRow(PermissionDeniedError, Code.PERMISSION_DENIED),
+    "DATA_DAMAGED": ReasonRow(DataDamagedError, Code.DATA_LOSS),
     "INTERNAL": ReasonRow(InternalError, Code.INTERNAL),
 }
 """Every reason of the wire contract; the core's own list is equal to it."""
@@ -332,6 +340,7 @@ _BY_CODE: Final[Mapping[grpc.StatusCode, type[BacklaneError]]] = {
     Code.UNAVAILABLE: UnavailableError,
     Code.UNAUTHENTICATED: UnauthenticatedError,
     Code.PERMISSION_DENIED: PermissionDeniedError,
+    Code.DATA_LOSS: DataDamagedError,
     Code.INTERNAL: InternalError,
     Code.DEADLINE_EXCEEDED: CallTimeoutError,
     Code.CANCELLED: CallCancelledError,

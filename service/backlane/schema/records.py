@@ -162,6 +162,14 @@ class BackgroundExecution:
         return ExecutionFault(self.proto.error) if self.proto.HasField("error") else None
 
     @property
+    def last_error(self) -> ExecutionFault | None:
+        """The error of the newest attempt that failed; None if no attempt did.
+
+        An execution that backs off has one, and so has one that completed after a failure.
+        """
+        return ExecutionFault(self.proto.last_error) if self.proto.HasField("last_error") else None
+
+    @property
     def context(self) -> Mapping[str, str]:
         """The texts that came with the enqueue."""
         return dict(self.proto.context)
@@ -188,6 +196,16 @@ class BackgroundExecution:
     def attempt(self) -> int:
         """The newest attempt, from 1; 0 before the first."""
         return self.proto.attempt
+
+    @property
+    def spent_attempts(self) -> int:
+        """The number of attempts that failed or timed out; `max_attempts` limits it."""
+        return self.proto.spent_attempts
+
+    @property
+    def worker_losses(self) -> int:
+        """The number of leases whose worker fell silent; `max_worker_losses` limits it."""
+        return self.proto.worker_losses
 
     @property
     def version(self) -> int:

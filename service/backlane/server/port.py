@@ -14,8 +14,10 @@ MESSAGE = -1
 """Code of a completion: the payload is a message down its stream."""
 RESUME = -2
 """Code of a completion: its stream may be read again."""
-FAILURE_TICKET = 0
-"""Ticket of the completion that announces that the store failed."""
+NOTICE = -3
+"""Code of a completion: the message is a line for the server's log."""
+SERVER_TICKET = 0
+"""Ticket of completions that concern the server itself: notices, and the failure of the store."""
 
 
 class CorePort(Protocol):

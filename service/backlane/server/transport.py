@@ -6,12 +6,13 @@ No message is decoded here, and nothing but a dispatch happens for each completi
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import grpc
 
 from backlane.server.calls import Calls
-from backlane.server.port import FAILURE_TICKET
+from backlane.server.port import NOTICE, SERVER_TICKET
 from backlane.server.refusal import refusal
 from backlane.server.streams import Streams
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
     from backlane.server.identity import Identify
     from backlane.server.port import CorePort
+
+_LOG = logging.getLogger(__name__)
 
 CONFIRMED: Final = frozenset({"/backlane.v1.WorkerService/Lease"})
 """Unary methods whose reply the core wants back if it could not be written: its leases are
@@ -121,7 +124,9 @@ class Transport(grpc.GenericRpcHandler):
                     future.set_result(completion)
             elif ticket in streams:
                 streams[ticket].take(code, payload, message)
-            elif ticket == FAILURE_TICKET:
+            elif ticket == SERVER_TICKET and code == NOTICE:
+                _LOG.error("%s", message)
+            elif ticket == SERVER_TICKET:
                 self.close()
                 self._on_failure(message)
                 return
