@@ -7,7 +7,7 @@ use std::fs;
 use std::os::unix::fs::FileExt as _;
 
 use backlane_store::{
-    ENDING, Family, KeyKind, Lookup, PAYLOAD, Part, SqliteOptions, Store, StoreError, check_with,
+    ENDING, Family, KeyKind, Lookup, PAYLOAD, Part, SqliteOptions, StoreError, check_with,
 };
 
 use crate::families::{ALL, FORMAT, key, keyed, replaceable, row, starts};
@@ -20,7 +20,9 @@ use crate::world::{
 fn three_rows() -> Sqlite {
     let world = Sqlite::default();
     let (mut store, epoch) = world.taken();
-    let rows = ALL.iter().flat_map(|family| [1, 2, 3].map(|n| row(family, n, 1)));
+    let rows = ALL
+        .iter()
+        .flat_map(|family| [1, 2, 3].map(|n| row(family, n, 1)));
     append_all(&mut *store, epoch, &[with_rows(1, rows)]);
     world
 }
@@ -31,13 +33,19 @@ fn place(family: &Family) -> (String, &'static str) {
         KeyKind::Number => (family.name.to_owned(), "number = 2"),
         KeyKind::Ordinal => (family.name.to_owned(), "number = 2 AND ordinal = 2"),
         KeyKind::Name => (family.name.to_owned(), "name = '000002'"),
-        KeyKind::Digest => (format!("{}_12", family.name), "digest = x'02000000000000000202020202020202'"),
+        KeyKind::Digest => (
+            format!("{}_12", family.name),
+            "digest = x'02000000000000000202020202020202'",
+        ),
     }
 }
 
 /// Changes of a row that its head shows.
 fn head_changes(family: &Family) -> Vec<&'static str> {
-    let mut changes = vec!["head = CAST(substr(head, 2) || 'x' AS BLOB)", "crc_head = crc_head + 1"];
+    let mut changes = vec![
+        "head = CAST(substr(head, 2) || 'x' AS BLOB)",
+        "crc_head = crc_head + 1",
+    ];
     if replaceable(family) {
         changes.push("version = version + 1");
     }
@@ -71,7 +79,10 @@ fn is_damaged(world: &Sqlite, family: &'static Family, part: Part) -> bool {
     assert_eq!((&neighbour(1), &neighbour(3)), (&lookups[0], &lookups[2]));
     match &lookups[1] {
         Lookup::Damaged(damage) => {
-            assert_eq!((family.name, key(family, 2).to_string()), (damage.family, damage.key.clone()));
+            assert_eq!(
+                (family.name, key(family, 2).to_string()),
+                (damage.family, damage.key.clone())
+            );
             true
         }
         other => {
@@ -130,7 +141,10 @@ fn ranges_name_the_damaged_row_and_return_the_others() {
     let world = three_rows();
     for family in ALL {
         let (table, row) = place(family);
-        tamper(&world, &format!("UPDATE {table} SET crc_head = 0 WHERE {row}"));
+        tamper(
+            &world,
+            &format!("UPDATE {table} SET crc_head = 0 WHERE {row}"),
+        );
     }
     let store = world.open();
     let mut reader = reader(&*store);
@@ -140,7 +154,9 @@ fn ranges_name_the_damaged_row_and_return_the_others() {
     }
     for family in keyed().filter(|family| family.key == KeyKind::Name) {
         let rows = reader.all(family, None, 9).unwrap();
-        let damaged = rows.iter().filter(|(_, row)| matches!(row, Lookup::Damaged(_)));
+        let damaged = rows
+            .iter()
+            .filter(|(_, row)| matches!(row, Lookup::Damaged(_)));
         assert_eq!((3, 1), (rows.len(), damaged.count()));
     }
 }
@@ -148,9 +164,15 @@ fn ranges_name_the_damaged_row_and_return_the_others() {
 /// Changes the page that is the root of a table or index.
 fn damage_root(world: &Sqlite, name: &str, change: impl Fn(&mut [u8])) -> u64 {
     let sql = "SELECT rootpage FROM sqlite_schema WHERE name = ?1";
-    let root: u32 = connect(world).query_row(sql, [name], |row| row.get(0)).unwrap();
+    let root: u32 = connect(world)
+        .query_row(sql, [name], |row| row.get(0))
+        .unwrap();
     let path = world.path().join(DATABASE);
-    let file = fs::File::options().read(true).write(true).open(path).unwrap();
+    let file = fs::File::options()
+        .read(true)
+        .write(true)
+        .open(path)
+        .unwrap();
     let mut page = [0; 4096];
     let at = u64::from(root - 1) * 4096;
     file.read_exact_at(&mut page, at).unwrap();
@@ -176,7 +198,9 @@ fn an_unreadable_page_damages_its_rows_and_no_other_table() {
         let mut reader = reader(&*store);
         let keys = [1, 2, 9].map(|n| key(&PAYLOAD, n));
         let lookups = reader.get(&PAYLOAD, &keys, Part::Whole).unwrap();
-        let damaged = lookups.iter().filter(|lookup| matches!(lookup, Lookup::Damaged(_)));
+        let damaged = lookups
+            .iter()
+            .filter(|lookup| matches!(lookup, Lookup::Damaged(_)));
         assert_eq!(3, damaged.count(), "{lookups:?}");
         let ending = get(&mut *reader, &ENDING, &key(&ENDING, 1));
         assert_eq!(found(&row(&ENDING, 1, 1), Part::Whole), ending);
@@ -210,14 +234,20 @@ fn a_writer_that_meets_damage_fails_for_good_and_the_next_start_is_refused() {
         assert_eq!(failed.to_string(), again.to_string());
         drop(store);
         let note = fs::read_to_string(world.path().join("damaged")).unwrap();
-        assert!(note.starts_with("backlane.db: appending from sequence 2: "), "{note}");
+        assert!(
+            note.starts_with("backlane.db: appending from sequence 2: "),
+            "{note}"
+        );
         for _ in 0..2 {
             let what = corrupt(world.try_open(SqliteOptions::default()));
             assert!(what.contains(note.trim()), "{what}");
             assert!(what.contains("backlane check --salvage NEW DIR"), "{what}");
         }
         let report = check_with(world.path(), &FORMAT).unwrap();
-        let named = report.damage.iter().any(|line| line.contains(&format!("page {page}")));
+        let named = report
+            .damage
+            .iter()
+            .any(|line| line.contains(&format!("page {page}")));
         assert!(named, "page {page}: {:?}", report.damage);
         fs::remove_file(world.path().join("damaged")).unwrap();
         assert_eq!(3, world.open().take(SHARD, "node").unwrap().epoch);

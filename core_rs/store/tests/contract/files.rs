@@ -59,7 +59,9 @@ fn only_the_servers_user_may_read_the_directory_and_its_files() {
     // No other test depends on the mask.
     let mask = rustix::process::umask(rustix::fs::Mode::empty());
     let mut store = SqliteStore::open(&path, SqliteOptions::default()).unwrap();
-    let epoch = backlane_store::Store::take(&mut store, 1, "node").unwrap().epoch;
+    let epoch = backlane_store::Store::take(&mut store, 1, "node")
+        .unwrap()
+        .epoch;
     append_all(&mut store, epoch, &[with_payloads(1, &[1])]);
     rustix::process::umask(mask);
     assert_eq!(0o700, mode(&path));

@@ -59,7 +59,7 @@ thread_local! {
 fn keep_image(tx: &Transaction<'_>) -> rusqlite::Result<()> {
     let image = crash_image(Path::new(tx.path().unwrap()).parent().unwrap());
     IMAGES.with_borrow_mut(|images| images.push(image));
-    Ok(())
+    tx.execute_batch("")
 }
 
 const fn step(to: u32, run: fn(&Transaction<'_>) -> rusqlite::Result<()>) -> Migration {
@@ -88,7 +88,9 @@ fn open(world: &Sqlite, format: &'static Format) -> Result<SqliteStore, StoreErr
 /// The rows that a directory of format 2 holds.
 fn rows() -> Vec<Row> {
     let families = TWO.families.iter();
-    families.flat_map(|family| [1, 2].map(|n| row(family, n, 1))).collect()
+    families
+        .flat_map(|family| [1, 2].map(|n| row(family, n, 1)))
+        .collect()
 }
 
 /// A closed directory of format 2.
@@ -107,25 +109,35 @@ fn assert_complete(world: &Sqlite) {
     let taken = store.take(SHARD, "node").unwrap();
     let mut reader = store.reader().unwrap();
     for row in rows() {
-        assert_eq!(found(&row, Part::Whole), get(&mut *reader, row.family, &row.key));
+        assert_eq!(
+            found(&row, Part::Whole),
+            get(&mut *reader, row.family, &row.key)
+        );
     }
     let at = u32::try_from(taken.epoch).unwrap();
     let one = row_of(&ATTEMPT, Key::Ordinal(1, at), put(&ATTEMPT, 1, 0));
     let commit = with_rows(taken.next_sequence, [one.clone(), row(&POLICY, 1, 1)]);
     append_all(&mut store, taken.epoch, &[commit]);
-    assert_eq!(found(&one, Part::Whole), get(&mut *reader, &ATTEMPT, &one.key));
+    assert_eq!(
+        found(&one, Part::Whole),
+        get(&mut *reader, &ATTEMPT, &one.key)
+    );
 }
 
 fn number_of(world: &Sqlite) -> u32 {
     let connection = connect(world);
-    connection.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap()
+    connection
+        .pragma_query_value(None, "user_version", |row| row.get(0))
+        .unwrap()
 }
 
 fn tables_of(world: &Sqlite) -> Vec<String> {
     let connection = connect(world);
     let sql = "SELECT sql FROM sqlite_schema WHERE name NOT IN ('filled') ORDER BY name";
     let mut select = connection.prepare(sql).unwrap();
-    let tables = select.query_map([], |row| row.get::<_, Option<String>>(0)).unwrap();
+    let tables = select
+        .query_map([], |row| row.get::<_, Option<String>>(0))
+        .unwrap();
     tables.map(|sql| sql.unwrap().unwrap_or_default()).collect()
 }
 
@@ -192,7 +204,10 @@ fn a_newer_format_is_refused_and_left_as_it_is() {
     let world = format_two();
     drop(open(&world, &FOUR).unwrap());
     let refused = open(&world, &TWO).err();
-    let is_newer = matches!(refused, Some(StoreError::NewerVersion { found: 4, known: 2 }));
+    let is_newer = matches!(
+        refused,
+        Some(StoreError::NewerVersion { found: 4, known: 2 })
+    );
     assert!(is_newer, "{refused:?}");
     assert_complete(&world);
 }

@@ -15,7 +15,11 @@ fn sample() -> Sqlite {
     let world = Sqlite::default();
     let (mut store, epoch) = world.taken();
     let rows = ALL.iter().map(|family| row(family, 1, 1));
-    append_all(&mut *store, epoch, &[facts(1, 2), with_rows(3, rows), facts(4, 3)]);
+    append_all(
+        &mut *store,
+        epoch,
+        &[facts(1, 2), with_rows(3, rows), facts(4, 3)],
+    );
     world
 }
 
@@ -49,7 +53,10 @@ fn what_a_killed_process_left_in_the_write_ahead_log_is_counted() {
     append_all(&mut *store, epoch, &[one]);
     let image = crash_image(world.path());
     let report = checked(&image);
-    assert_eq!((1, ALL.len() as u64, 0), (report.frames, report.rows, report.damage.len()));
+    assert_eq!(
+        (1, ALL.len() as u64, 0),
+        (report.frames, report.rows, report.damage.len())
+    );
 }
 
 #[test]
@@ -57,7 +64,10 @@ fn a_directory_in_use_is_refused() {
     let world = sample();
     let _store = world.open();
     let refused = check(world.path());
-    assert!(matches!(refused, Err(StoreError::InUse { .. })), "{refused:?}");
+    assert!(
+        matches!(refused, Err(StoreError::InUse { .. })),
+        "{refused:?}"
+    );
 }
 
 #[test]
@@ -123,5 +133,8 @@ fn salvage_passes_on_what_is_whole() {
     let others = ALL.iter().filter(|family| family.name != "ending");
     let expected: Vec<_> = others.map(|family| row(family, 1, 1)).collect();
     assert_eq!(expected, rows);
-    assert_eq!((2, ALL.len() as u64 - 1, 2), (report.frames, report.rows, report.damage.len()));
+    assert_eq!(
+        (2, ALL.len() as u64 - 1, 2),
+        (report.frames, report.rows, report.damage.len())
+    );
 }

@@ -4,7 +4,6 @@
 //! Owns those. Refuses to repeat the contract. Damage to rows is in `damage` and `decay`.
 
 use std::fs;
-use std::path::Path;
 
 use backlane_store::{PAYLOAD, SqliteOptions, SqliteStore, Store, StoreError};
 use rusqlite::Connection;
@@ -66,10 +65,7 @@ fn the_data_directory_is_made_with_its_parents() {
 fn a_killed_process_loses_nothing() {
     let world = Sqlite::default();
     let (mut store, epoch) = world.taken();
-    let commits = [
-        with_payloads(1, &[1, 2]),
-        with_rows(2, [request(10, 1, 1)]),
-    ];
+    let commits = [with_payloads(1, &[1, 2]), with_rows(2, [request(10, 1, 1)])];
     append_all(&mut *store, epoch, &commits);
     let image = crash_image(world.path());
     let (mut recovered, epoch) = image.taken();
@@ -262,7 +258,11 @@ fn the_settings_that_durability_rests_on_are_set() {
     assert_eq!(Ok("wal".to_owned().into()), pragma("journal_mode"));
     assert_eq!(Ok(2.into()), pragma("auto_vacuum"), "incremental");
     assert_eq!(Ok(2.into()), pragma("user_version"));
-    assert_eq!(4, fs::read(world.path().join(DATABASE)).unwrap()[20], "room for checksums");
+    assert_eq!(
+        4,
+        fs::read(world.path().join(DATABASE)).unwrap()[20],
+        "room for checksums"
+    );
     assert!(rusqlite::version_number() >= 3_051_003);
 }
 
