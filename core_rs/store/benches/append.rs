@@ -1,6 +1,6 @@
-//! How fast the `SQLite` store appends, ends and forgets, beside the disk's own fdatasync.
+//! Measures how fast the `SQLite` store appends and expires rows, and the disk's fdatasync.
 //!
-//! Owns the figures quoted in the store's comments. Refuses to judge them.
+//! Owns the figures that comments of the store quote. Refuses to judge them.
 //!
 //! `cargo bench -p backlane-store [-- DIRECTORY]`
 
@@ -9,13 +9,16 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use backlane_store::{
-    Bytes, Commit, FinishedRow, Maintenance, RequestRow, SqliteOptions, SqliteStore, Store,
-    fdatasync_micros,
+    Bytes, Change, Class, Commit, ENDING, Family, Key, Listing, Maintenance, PAYLOAD, Put, REQUEST,
+    Row, SqliteOptions, SqliteStore, Store, fdatasync_micros,
 };
 
 const COMMITS: u64 = 1_000;
 const PAYLOAD_BYTES: usize = 300;
-/// What a fact takes in a frame, about.
+const HEAD_BYTES: usize = 20;
+const ENDING_BYTES: usize = 160;
+const REQUEST_BYTES: usize = 28;
+/// About how many bytes a fact takes in a frame.
 const FACT_BYTES: usize = 60;
 
 type Failure = Box<dyn std::error::Error>;
@@ -114,7 +117,7 @@ fn report(load: &Load, took: Duration, mut times: Vec<Duration>, written: u64) {
     );
 }
 
-/// Bytes this process had the kernel write to disks so far; 0 where the kernel does not tell.
+/// Bytes that this process has had the kernel write to disks; 0 where the kernel does not tell.
 fn written_bytes() -> u64 {
     let io = std::fs::read_to_string("/proc/self/io").unwrap_or_default();
     let line = io
@@ -123,12 +126,12 @@ fn written_bytes() -> u64 {
     line.and_then(|bytes| bytes.parse().ok()).unwrap_or(0)
 }
 
-/// Expires and drops all there is, in chunks of a thousand.
+/// Expires and drops everything, in chunks of a thousand.
 fn forget(store: &mut SqliteStore, epoch: u64) -> Result<(), Failure> {
     let work = Maintenance {
         trim_below_sequence: u64::MAX,
-        expire_finished_before_ms: u64::MAX,
-        drop_request_hours_below: u32::MAX,
+        expire: Some((Class::Execution, u64::MAX)),
+        drop_hours_below: u32::MAX,
         limit: 1_000,
     };
     let (mut gone, mut longest) = (0, Duration::ZERO);
@@ -162,60 +165,72 @@ fn commit(load: &Load, number: u64) -> Commit {
             .collect(),
         ..Commit::default()
     };
-    for birth in first_sequence..first_sequence + load.rows {
-        (load.make)(&mut commit, birth);
+    for number in first_sequence..first_sequence + load.rows {
+        (load.make)(&mut commit, number);
     }
     commit
 }
 
-fn payload(commit: &mut Commit, birth: u64) {
-    let bytes: Vec<u8> = noise(birth)
-        .into_iter()
-        .cycle()
-        .take(PAYLOAD_BYTES)
-        .collect();
-    commit.payloads.push((birth, Arc::from(bytes)));
-}
-
-fn payload_with_request(commit: &mut Commit, birth: u64) {
-    payload(commit, birth);
-    let (key, body) = (noise(birth), noise(birth + 1));
-    commit.requests.push(RequestRow {
-        hour: 500_000,
+fn put(commit: &mut Commit, family: &'static Family, key: Key, put: Put) {
+    let change = Change::Put(put);
+    commit.rows.push(Row {
+        family,
         key,
-        body,
-        first_birth: birth,
-        count: 1,
-        listed: Vec::new(),
+        change,
     });
 }
 
-fn ending_of_one(commit: &mut Commit, birth: u64) {
-    commit.finished.push(ending(birth, "tenant_acme".into()));
+fn some(number: u64, bytes: usize) -> Bytes {
+    let content = noise(number).into_iter().cycle().take(bytes);
+    Arc::from(content.collect::<Vec<u8>>())
 }
 
-fn ending_of_many(commit: &mut Commit, birth: u64) {
-    let number = u16::from_le_bytes([noise(birth)[0], noise(birth)[1]]) % 1_000;
-    commit
-        .finished
-        .push(ending(birth, format!("tenant_{number}").into()));
+fn payload(commit: &mut Commit, number: u64) {
+    let row = Put {
+        head: some(number, HEAD_BYTES),
+        body: Some(some(number, PAYLOAD_BYTES - HEAD_BYTES)),
+        ..Put::default()
+    };
+    put(commit, &PAYLOAD, Key::Number(number), row);
 }
 
-fn whole_life(commit: &mut Commit, birth: u64) {
-    payload_with_request(commit, birth);
-    ending_of_one(commit, birth);
+fn payload_with_request(commit: &mut Commit, number: u64) {
+    payload(commit, number);
+    let key = Key::Digest {
+        hour: 500_000,
+        digest: noise(number),
+    };
+    let row = Put {
+        head: some(number, REQUEST_BYTES),
+        ..Put::default()
+    };
+    put(commit, &REQUEST, key, row);
 }
 
-fn ending(birth: u64, tenant: Box<str>) -> FinishedRow {
-    let bytes: Bytes = Arc::from(noise(birth).repeat(10));
-    let status = if birth.is_multiple_of(10) { 2 } else { 1 };
-    FinishedRow {
-        birth,
-        tenant,
-        status,
-        finished_at_ms: birth / 50,
-        ending: bytes,
-    }
+fn ending_of_one(commit: &mut Commit, number: u64) {
+    ending(commit, number, "tenant_acme".into());
+}
+
+fn ending_of_many(commit: &mut Commit, number: u64) {
+    let tenant = u16::from_le_bytes([noise(number)[0], noise(number)[1]]) % 1_000;
+    ending(commit, number, format!("tenant_{tenant}").into());
+}
+
+fn whole_life(commit: &mut Commit, number: u64) {
+    payload_with_request(commit, number);
+    ending_of_one(commit, number);
+}
+
+fn ending(commit: &mut Commit, number: u64, tenant: Box<str>) {
+    let tag = if number.is_multiple_of(10) { 2 } else { 1 };
+    let row = Put {
+        version: 1,
+        at_ms: number / 50,
+        listing: Some(Listing { tenant, tag }),
+        head: some(number, ENDING_BYTES),
+        body: None,
+    };
+    put(commit, &ENDING, Key::Number(number), row);
 }
 
 /// Sixteen bytes that look random, the same for the same seed (`SplitMix64`).

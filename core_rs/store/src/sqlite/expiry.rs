@@ -4,6 +4,8 @@
 //! of a Starts family, by class, start of the retention period and number. Refuses to decide when
 //! a retention period is over: the runtime does.
 
+use std::collections::BTreeSet;
+
 use rusqlite::{Connection, params};
 
 use super::number::{from_db, to_db};
@@ -62,6 +64,9 @@ fn remove_entry(c: &Connection, class: Class, at_ms: u64, number: u64) -> rusqli
     Ok(())
 }
 
+/// An entry of a class: the start of the retention period, and the number.
+type Entry = (u64, u64);
+
 /// Removes the entities of the class whose retention period started before `before_ms`, at most
 /// `limit`, oldest first. Returns how many were removed.
 pub(super) fn expire(
@@ -71,37 +76,75 @@ pub(super) fn expire(
     before_ms: u64,
     limit: usize,
 ) -> rusqlite::Result<usize> {
-    let sql = "SELECT at_ms, number FROM expiry WHERE class = ?1 AND at_ms < ?2
-               ORDER BY at_ms, number LIMIT 1";
-    let of_class = || {
-        tables
+    let mut gone = 0;
+    while gone < limit {
+        let due = due(c, class, before_ms, limit - gone)?;
+        let Some(last) = due.last() else {
+            break;
+        };
+        // An entity with several entries counts once, so that another round may be needed.
+        let numbers: BTreeSet<_> = due.iter().map(|(_, number)| *number).collect();
+        for table in tables
             .iter()
             .filter(|table| table.family.class() == Some(class))
-    };
-    for gone in 0..limit {
-        let mut select = c.prepare_cached(sql)?;
-        let mut due = select.query(params![class as u8, to_db(before_ms)])?;
-        let Some(row) = due.next()? else {
-            return Ok(gone);
-        };
-        let (at_ms, number) = (from_db(row.get(0)?), from_db(row.get(1)?));
-        drop(due);
-        for table in of_class() {
-            remove_rows(c, table, class, number)?;
+        {
+            match table.family.starts() {
+                Some(_) => remove_starts(c, table, class, &numbers, *last)?,
+                None => remove_rows(c, table, &numbers)?,
+            }
         }
-        remove_entry(c, class, at_ms, number)?;
+        remove_entries(c, class, *last)?;
+        gone += numbers.len();
     }
-    Ok(limit)
+    Ok(gone)
 }
 
-/// Removes all rows of a number from one table, and their entries.
-fn remove_rows(c: &Connection, table: &Table, class: Class, number: u64) -> rusqlite::Result<()> {
+/// The first entries that are due.
+fn due(c: &Connection, class: Class, before_ms: u64, limit: usize) -> rusqlite::Result<Vec<Entry>> {
+    let mut select = c.prepare_cached(
+        "SELECT at_ms, number FROM expiry WHERE class = ?1 AND at_ms < ?2
+         ORDER BY at_ms, number LIMIT ?3",
+    )?;
+    let bounds = params![class as u8, to_db(before_ms), to_db(limit as u64)];
+    let due = select.query_map(bounds, |row| {
+        Ok((row.get(0).map(from_db)?, row.get(1).map(from_db)?))
+    })?;
+    due.collect()
+}
+
+/// Removes the entries up to `last`.
+fn remove_entries(c: &Connection, class: Class, last: Entry) -> rusqlite::Result<()> {
+    let sql = "DELETE FROM expiry WHERE class = ?1 AND (at_ms, number) <= (?2, ?3)";
+    let mut delete = c.prepare_cached(sql)?;
+    delete.execute(params![class as u8, to_db(last.0), to_db(last.1)])?;
+    Ok(())
+}
+
+/// Removes all rows of the numbers from a table.
+fn remove_rows(c: &Connection, table: &Table, numbers: &BTreeSet<u64>) -> rusqlite::Result<()> {
     let mut delete = c.prepare_cached(&table.delete_number)?;
-    let removed = delete.query_map([to_db(number)], |row| row.get(0).map(from_db))?;
-    let times = removed.collect::<rusqlite::Result<Vec<_>>>()?;
-    if table.family.starts().is_some() {
-        for at_ms in times {
-            remove_entry(c, class, at_ms, number)?;
+    for number in numbers {
+        delete.execute([to_db(*number)])?;
+    }
+    Ok(())
+}
+
+/// Removes all rows of the numbers from a table of a Starts family, and those of their entries
+/// that come after `last`.
+fn remove_starts(
+    c: &Connection,
+    table: &Table,
+    class: Class,
+    numbers: &BTreeSet<u64>,
+    last: Entry,
+) -> rusqlite::Result<()> {
+    let mut delete = c.prepare_cached(&table.delete_number)?;
+    for number in numbers {
+        let removed = delete.query_map([to_db(*number)], |row| row.get(0).map(from_db))?;
+        let times = removed.collect::<rusqlite::Result<Vec<u64>>>()?;
+        let later = times.into_iter().filter(|at_ms| (*at_ms, *number) > last);
+        for at_ms in later {
+            remove_entry(c, class, at_ms, *number)?;
         }
     }
     Ok(())

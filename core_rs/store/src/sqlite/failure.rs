@@ -8,7 +8,7 @@ use std::io;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, Error, ErrorCode, ffi};
 
-use super::pages;
+use super::pages::{self, Oddity};
 use crate::StoreError;
 
 /// What an operator can do about damaged data.
@@ -55,11 +55,16 @@ pub(super) fn is_damage(error: &Error) -> bool {
     is_decoding || is_unreadable || is_corruption(error)
 }
 
-/// The error in words, with the number of the page if the page's checksum was wrong.
+/// The error in words. Names the page if the page's checksum was wrong or the page is empty.
 pub(super) fn describe(error: &Error) -> String {
-    match pages::take_bad_page() {
-        Some(page) => format!("the checksum of page {page} of backlane.db is wrong"),
-        None => error.to_string(),
+    match pages::take_oddity() {
+        Some(Oddity::Checksum(page)) if is_corruption(error) => {
+            format!("the checksum of page {page} of backlane.db is wrong")
+        }
+        Some(Oddity::Zeros(page)) if is_corruption(error) => {
+            format!("page {page} of backlane.db is all zeros ({error})")
+        }
+        _ => error.to_string(),
     }
 }
 

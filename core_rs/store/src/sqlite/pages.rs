@@ -40,13 +40,22 @@ const SMALLEST_PAGE_BYTES: usize = 512;
 /// The VFS on which this one rests.
 static BASE: AtomicPtr<ffi::sqlite3_vfs> = AtomicPtr::new(ptr::null_mut());
 
-thread_local! {
-    static BAD_PAGE: Cell<Option<u64>> = const { Cell::new(None) };
+/// What is noteworthy about a page that was read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Oddity {
+    /// The checksum of the page with this number is wrong.
+    Checksum(u64),
+    /// The page with this number is all zeros.
+    Zeros(u64),
 }
 
-/// The number of the page whose checksum was found wrong on this thread since the last call.
-pub(super) fn take_bad_page() -> Option<u64> {
-    BAD_PAGE.take()
+thread_local! {
+    static ODDITY: Cell<Option<Oddity>> = const { Cell::new(None) };
+}
+
+/// The last odd page that was read on this thread since the previous call.
+pub(super) fn take_oddity() -> Option<Oddity> {
+    ODDITY.take()
 }
 
 /// Registers the VFS in this process.
@@ -178,13 +187,17 @@ unsafe extern "C" fn read(
             slice::from_raw_parts(buffer.cast::<u8>(), length(amount)),
         )
     };
-    match page_number(bytes.len(), offset) {
-        Some(number) if code == ffi::SQLITE_OK && !is_sound(number, bytes) => {
+    let number = page_number(bytes.len(), offset).filter(|_| code == ffi::SQLITE_OK);
+    match number.and_then(|number| oddity(number, bytes)) {
+        None => code,
+        Some(oddity) => {
             // A thread that is ending keeps no note.
-            let _ = BAD_PAGE.try_with(|bad| bad.set(Some(number)));
-            ffi::SQLITE_IOERR_DATA
+            let _ = ODDITY.try_with(|noted| noted.set(Some(oddity)));
+            match oddity {
+                Oddity::Checksum(_) => ffi::SQLITE_IOERR_DATA,
+                Oddity::Zeros(_) => code,
+            }
         }
-        _ => code,
     }
 }
 
@@ -248,16 +261,20 @@ fn seal(number: u64, page: &mut [u8]) {
     }
 }
 
-fn is_sound(number: u64, page: &[u8]) -> bool {
-    let Some((content, stored)) = page.split_last_chunk::<CHECKSUM_BYTES>() else {
-        return false;
-    };
-    checksum(number, content) == *stored || page.iter().all(|byte| *byte == 0)
+fn oddity(number: u64, page: &[u8]) -> Option<Oddity> {
+    let (content, stored) = page.split_last_chunk::<CHECKSUM_BYTES>()?;
+    if checksum(number, content) == *stored {
+        None
+    } else if page.iter().all(|byte| *byte == 0) {
+        Some(Oddity::Zeros(number))
+    } else {
+        Some(Oddity::Checksum(number))
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{is_sound, page_number, seal};
+    use super::{Oddity, oddity, page_number, seal};
 
     fn sealed(number: u64) -> Vec<u8> {
         let mut page = vec![7; 1024];
@@ -268,7 +285,8 @@ mod tests {
     #[test]
     fn a_sealed_page_is_sound_in_its_place_alone() {
         let page = sealed(5);
-        assert_eq!((true, false), (is_sound(5, &page), is_sound(6, &page)));
+        let expected = (None, Some(Oddity::Checksum(6)));
+        assert_eq!(expected, (oddity(5, &page), oddity(6, &page)));
     }
 
     #[test]
@@ -279,13 +297,13 @@ mod tests {
             page[bit / 8] ^= 1 << (bit % 8);
             page
         };
-        let unnoticed = (0..page.len() * 8).filter(|bit| is_sound(5, &flipped(*bit)));
+        let unnoticed = (0..page.len() * 8).filter(|bit| oddity(5, &flipped(*bit)).is_none());
         assert_eq!(0, unnoticed.count());
     }
 
     #[test]
-    fn a_page_of_zeros_is_left_to_sqlite() {
-        assert!(is_sound(9, &[0; 512]));
+    fn a_page_of_zeros_is_told_from_a_damaged_one() {
+        assert_eq!(Some(Oddity::Zeros(9)), oddity(9, &[0; 512]));
     }
 
     #[test]

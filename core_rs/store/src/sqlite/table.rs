@@ -23,9 +23,9 @@ pub(super) struct Table {
     pub(super) insert: String,
     /// Inserts a row and removes the one that has the same key.
     pub(super) replace: String,
-    /// Deletes the row of a key and returns its `at_ms`.
+    /// Deletes the row of a key. In a Starts family it returns the row's `at_ms`.
     pub(super) delete: String,
-    /// Deletes all rows of a number and returns their `at_ms`.
+    /// Deletes all rows of a number. In a Starts family it returns their `at_ms`.
     pub(super) delete_number: String,
     /// Selects the `at_ms` of a key.
     pub(super) select_at: String,
@@ -60,6 +60,11 @@ impl Table {
         } else {
             "0"
         };
+        let returning = if family.starts().is_some() {
+            " RETURNING at_ms"
+        } else {
+            ""
+        };
         let newest = match family.key {
             KeyKind::Digest => " ORDER BY id DESC LIMIT 1",
             _ => "",
@@ -72,8 +77,8 @@ impl Table {
             family,
             insert: format!("INSERT {into}{conflict}"),
             replace: format!("INSERT OR REPLACE {into}"),
-            delete: format!("DELETE FROM {name} WHERE {key} = ? RETURNING {at}"),
-            delete_number: format!("DELETE FROM {name} WHERE number = ? RETURNING {at}"),
+            delete: format!("DELETE FROM {name} WHERE {key} = ?{returning}"),
+            delete_number: format!("DELETE FROM {name} WHERE number = ?{returning}"),
             select_starting: format!("SELECT 1 FROM {name} WHERE number = ? AND {at} = ?"),
             select_at: format!("SELECT {at} FROM {name} WHERE {key} = ?"),
             select_head: select("crc_head, head"),

@@ -7,7 +7,7 @@ use std::fs;
 use std::os::unix::fs::FileExt as _;
 
 use backlane_store::{
-    ENDING, Family, KeyKind, Lookup, PAYLOAD, Part, SqliteOptions, Store, StoreError, check_with,
+    ENDING, Family, KeyKind, Lookup, PAYLOAD, Part, SqliteOptions, StoreError, check_with,
 };
 
 use crate::families::{ALL, FORMAT, key, keyed, replaceable, row, starts};

@@ -13,7 +13,7 @@ use backlane_store::{
 
 use crate::families::{ALL, FORMAT, bytes, key, keyed, listing, of_kind, put, row_of};
 use crate::files::DATABASE;
-use crate::world::{SHARD, Sqlite, World, append_all, found, frame_of, with_rows};
+use crate::world::{SHARD, Sqlite, append_all, found, frame_of, with_rows};
 
 const ROWS: u64 = 200;
 const COMMITS: u64 = 20;
@@ -51,8 +51,9 @@ struct Truth {
 /// Row `n` of a family. Some bodies are long, so that they fill pages of their own.
 fn sample(family: &'static backlane_store::Family, n: u64) -> Row {
     let mut content = put(family, n, 1);
-    let length = if n % 10 == 0 { 3_000 } else { 40 };
-    content.body = (n % 7 != 0).then(|| bytes(vec![u8::try_from(n % 256).unwrap(); length]));
+    let length = if n.is_multiple_of(10) { 3_000 } else { 40 };
+    content.body =
+        (!n.is_multiple_of(7)).then(|| bytes(vec![u8::try_from(n % 256).unwrap(); length]));
     if family.listed {
         content.listing = Some(listing(
             ["acme", "bolt"][usize::try_from(n % 2).unwrap()],
@@ -158,7 +159,8 @@ impl Truth {
         for family in ALL.iter().filter(|family| family.listed) {
             for (tenant, n) in [("acme", 0), ("bolt", 1)] {
                 let expected: Vec<_> = (0..ROWS).rev().filter(|number| number % 2 == n).collect();
-                noticed += tell(expected, reader.list(family, tenant, None, u64::MAX, 9999));
+                let listed = reader.list(family, tenant, None, u64::MAX, 9999);
+                noticed += tell(&expected, &listed);
             }
         }
         for family in of_kind(KeyKind::Name) {
@@ -209,7 +211,7 @@ impl Truth {
                     .filter(|(of, _)| *of == hour)
                     .map(|(_, digest)| digest);
                 let read = reader.digests_of_hour(family, hour, 0, 9999);
-                noticed += tell((of_hour.collect(), None), read);
+                noticed += tell(&(of_hour.collect(), None), &read);
             }
         }
         noticed
@@ -239,13 +241,13 @@ fn is_damage(error: &StoreError) -> usize {
     1
 }
 
-fn tell<T: PartialEq + std::fmt::Debug>(expected: T, read: Result<T, StoreError>) -> usize {
+fn tell<T: PartialEq + std::fmt::Debug>(expected: &T, read: &Result<T, StoreError>) -> usize {
     match read {
         Ok(read) => {
             assert_eq!(expected, read);
             0
         }
-        Err(error) => is_damage(&error),
+        Err(error) => is_damage(error),
     }
 }
 

@@ -4,7 +4,6 @@
 //! Owns those. Refuses to repeat the contract. Damage to rows is in `damage` and `decay`.
 
 use std::fs;
-use std::path::Path;
 
 use backlane_store::{PAYLOAD, SqliteOptions, SqliteStore, Store, StoreError};
 use rusqlite::Connection;
