@@ -10,6 +10,7 @@ from backlane import _core
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from pathlib import Path
 
     from google.protobuf.message import Message
 
@@ -19,9 +20,21 @@ class RefusedCallError(Exception):
 
 
 @contextlib.contextmanager
-def running(limits: Mapping[str, int] | None = None) -> Iterator[_core.Core]:
-    """A core that keeps everything in memory, and stops at the end."""
-    core = _core.Core(data=None, limits=dict(limits or {}))
+def running(
+    limits: Mapping[str, int] | None = None,
+    *,
+    data: Path | None = None,
+    clock_ms: int | None = None,
+) -> Iterator[_core.Core]:
+    """A core that stops at the end; without `data` it keeps everything in memory.
+
+    With `clock_ms` its clock stands at that instant, in milliseconds since the epoch.
+    """
+    core = _core.Core(
+        data=None if data is None else str(data),
+        limits=dict(limits or {}),
+        manual_clock_ms=clock_ms,
+    )
     try:
         yield core
     finally:

@@ -1,0 +1,1 @@
+"""Data directories of each format that was ever released, kept so that they can still be opened."""
