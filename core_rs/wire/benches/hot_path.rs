@@ -14,9 +14,10 @@ use backlane_engine::rules::access::Principal;
 use backlane_engine::rules::id::{ExecutionId, LeaseToken};
 use backlane_engine::rules::limits::Limits;
 use backlane_engine::rules::status::Phase;
+use backlane_wire::enqueue::EnqueueBatch;
 use backlane_wire::{
-    Call, Context, DecodeError, EnqueueBatch, Method, Standing, View, decode_call, decode_facts,
-    encode_fact, record, reply,
+    Call, Context, DecodeError, Method, Standing, View, decode_call, decode_facts, encode_fact,
+    record, reply,
 };
 use prost::Message;
 

@@ -6,12 +6,13 @@ use backlane_engine::rules::access::Principal;
 use proptest::prelude::*;
 use prost::Message as _;
 
+use crate::enqueue::{decode_batch, decode_enqueue, decode_enqueue_stream, decode_run};
 use crate::fixtures::{Decode, call_as, named, with_context};
-use crate::{
-    decode_batch, decode_cancel, decode_complete, decode_enqueue, decode_enqueue_stream,
-    decode_fail, decode_get, decode_lease, decode_list, decode_peek, decode_queue_stats,
-    decode_release, decode_renew, decode_run, decode_wait, decode_work,
+use crate::query::{
+    decode_cancel, decode_get, decode_list, decode_peek, decode_queue_stats, decode_wait,
 };
+use crate::work::decode_work;
+use crate::worker::{decode_complete, decode_fail, decode_lease, decode_release, decode_renew};
 
 const EVERY: [Decode<()>; 16] = [
     |it, context| decode_enqueue(it, context).map(drop),

@@ -98,7 +98,8 @@ pub(crate) mod tests {
     use super::*;
     use crate::fixtures::{ID, call, named};
     use crate::generated::backlane::v1::RetryPolicy;
-    use crate::{ApiError, RawValue, decode_fail};
+    use crate::worker::decode_fail;
+    use crate::{ApiError, RawValue};
     use backlane_engine::command::Report;
 
     fn error() -> v1::ExecutionError {

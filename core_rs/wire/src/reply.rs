@@ -6,14 +6,8 @@
 mod producer;
 mod worker;
 
-pub use producer::{
-    cancel_response, enqueue_batch_response, enqueue_response, enqueue_stream_responses,
-    get_response, list_response, peek_response, queue_stats_response, run_response, wait_response,
-};
-pub use worker::{
-    lease, lease_response, outcomes_response, work_cancels, work_drain, work_leases, work_lost,
-    work_outcomes, work_welcome,
-};
+pub use producer::*;
+pub use worker::*;
 
 use crate::put;
 

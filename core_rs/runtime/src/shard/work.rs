@@ -13,7 +13,8 @@ use backlane_engine::reply::Notice;
 use backlane_engine::rules::access::Principal;
 use backlane_engine::rules::id::{ExecutionId, LeaseToken};
 use backlane_engine::soft::Told;
-use backlane_wire::{ApiError, WorkFrame, decode_work, reply};
+use backlane_wire::work::{WorkFrame, decode_work};
+use backlane_wire::{ApiError, reply};
 
 use crate::message::Ticket;
 

@@ -17,10 +17,11 @@ use prost::Message as _;
 use prost_types::Timestamp;
 
 use super::*;
+use crate::RawValue;
+use crate::enqueue::decode_enqueue;
 use crate::fixtures::{ID, attempt, call, ending as any_ending, json, living, request_row};
 use crate::generated::backlane::v1;
 use crate::row::{self, payload};
-use crate::{RawValue, decode_enqueue};
 
 const BORN_MS: u64 = 1_790_000_000_123;
 

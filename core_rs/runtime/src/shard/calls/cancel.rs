@@ -6,7 +6,8 @@
 use backlane_engine::command::{Cancel, Known, Needs};
 use backlane_engine::fact::Actor;
 use backlane_engine::rules::status::ActorKind;
-use backlane_wire::{ApiError, Named, View, decode_cancel, reply};
+use backlane_wire::query::{Named, decode_cancel};
+use backlane_wire::{ApiError, View, reply};
 
 use crate::message::Ticket;
 use crate::shard::desk::Desk;

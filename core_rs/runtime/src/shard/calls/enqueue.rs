@@ -7,9 +7,8 @@ use backlane_engine::command::{Known, Needs, NewExecution, Read};
 use backlane_engine::error::Refusal;
 use backlane_engine::reply::Made;
 use backlane_engine::rules::id::ExecutionId;
-use backlane_wire::{
-    ApiError, EnqueueBatch, View, decode_batch, decode_enqueue, decode_enqueue_stream, reply,
-};
+use backlane_wire::enqueue::{EnqueueBatch, decode_batch, decode_enqueue, decode_enqueue_stream};
+use backlane_wire::{ApiError, View, reply};
 
 use crate::message::Ticket;
 use crate::shard::desk::Desk;

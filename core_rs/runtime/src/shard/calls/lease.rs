@@ -4,7 +4,8 @@
 //! executions: `dispatch` asks the engine.
 
 use backlane_engine::command::{Known, Taker};
-use backlane_wire::{ApiError, Lease, decode_lease, reply};
+use backlane_wire::worker::{Lease, decode_lease};
+use backlane_wire::{ApiError, reply};
 
 use crate::message::Ticket;
 use crate::shard::desk::Desk;

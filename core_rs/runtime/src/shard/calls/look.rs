@@ -8,10 +8,10 @@ use backlane_engine::reply::Counts;
 use backlane_engine::rules::access::VisibleTenant;
 use backlane_engine::rules::id::{Birth, ExecutionId};
 use backlane_engine::rules::status::Status;
-use backlane_wire::{
-    ApiError, Get, List, Peek, View, decode_get, decode_list, decode_peek, decode_queue_stats,
-    page_token, reply,
+use backlane_wire::query::{
+    Get, List, Peek, decode_get, decode_list, decode_peek, decode_queue_stats,
 };
+use backlane_wire::{ApiError, View, page_token, reply};
 
 use crate::message::{ListQuery, Ticket};
 use crate::shard::desk::Desk;

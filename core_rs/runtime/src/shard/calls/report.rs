@@ -9,10 +9,10 @@ use backlane_engine::decide::Speaker;
 use backlane_engine::reply::Settled;
 use backlane_engine::rules::access::Principal;
 use backlane_engine::rules::id::ExecutionId;
-use backlane_wire::{
-    ApiError, Context, Renew, Reports, decode_complete, decode_fail, decode_release, decode_renew,
-    reply,
+use backlane_wire::worker::{
+    Renew, Reports, decode_complete, decode_fail, decode_release, decode_renew,
 };
+use backlane_wire::{ApiError, Context, reply};
 
 use crate::message::Ticket;
 use crate::shard::desk::Desk;

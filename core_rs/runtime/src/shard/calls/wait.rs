@@ -8,7 +8,9 @@ use std::collections::BTreeSet;
 use backlane_engine::command::{Known, Needs};
 use backlane_engine::reply::Made;
 use backlane_engine::rules::id::Birth;
-use backlane_wire::{ApiError, Run, View, Wait, decode_run, decode_wait, reply};
+use backlane_wire::enqueue::{Run, decode_run};
+use backlane_wire::query::{Wait, decode_wait};
+use backlane_wire::{ApiError, View, reply};
 
 use crate::message::Ticket;
 use crate::shard::desk::Desk;
