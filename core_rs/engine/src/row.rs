@@ -127,6 +127,71 @@ pub struct AttemptRow {
     pub error: Option<Box<ErrorRecord>>,
 }
 
+/// What became of an attempt, as users see it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum AttemptOutcome {
+    /// The lease is live.
+    Running = 1,
+    /// The result was accepted.
+    Completed = 2,
+    /// The holder reported an error.
+    Failed = 3,
+    /// The holder asked to be called again later.
+    Throttled = 4,
+    /// The attempt, or the whole execution, took too long.
+    TimedOut = 5,
+    /// The holder fell silent.
+    LeaseLost = 6,
+    /// The holder gave the execution back.
+    Released = 7,
+    /// The lease never arrived at a worker.
+    Undelivered = 8,
+    /// The execution was cancelled.
+    Cancelled = 9,
+}
+
+impl AttemptOutcome {
+    /// Every outcome.
+    pub const ALL: [Self; 9] = [
+        Self::Running,
+        Self::Completed,
+        Self::Failed,
+        Self::Throttled,
+        Self::TimedOut,
+        Self::LeaseLost,
+        Self::Released,
+        Self::Undelivered,
+        Self::Cancelled,
+    ];
+
+    /// The outcome of an attempt after which the execution went on.
+    #[must_use]
+    pub const fn of_requeue(cause: RequeueCause) -> Self {
+        match cause {
+            RequeueCause::Failed => Self::Failed,
+            RequeueCause::Throttled => Self::Throttled,
+            RequeueCause::AttemptTimeout => Self::TimedOut,
+            RequeueCause::LeaseLost => Self::LeaseLost,
+            RequeueCause::Released => Self::Released,
+            RequeueCause::Undelivered => Self::Undelivered,
+        }
+    }
+
+    /// The outcome of the attempt whose end was the execution's end.
+    #[must_use]
+    pub const fn of_end(status: Status, reason: EndReason) -> Self {
+        match (status, reason) {
+            (_, EndReason::WorkerLost) => Self::LeaseLost,
+            (_, EndReason::DataDamaged) => Self::Undelivered,
+            (Status::Completed, _) => Self::Completed,
+            (Status::Cancelled, _) => Self::Cancelled,
+            (Status::Timeout, _) => Self::TimedOut,
+            (Status::Failed | Status::Queued | Status::Running, _) => Self::Failed,
+        }
+    }
+}
+
 /// A used request id and the executions that answered it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RequestRow {

@@ -135,13 +135,16 @@ pub struct Query {
     pub since_hour: u32,
     /// A page of finished executions. Their endings and payloads are found as well.
     pub list: Option<ListQuery>,
+    /// Rows of one entity.
+    pub range: Option<RangeQuery>,
 }
 
 impl Query {
     /// Whether there is nothing to read.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.rows.is_empty() && self.requests.is_empty() && self.list.is_none()
+        let no_rows = self.rows.is_empty() && self.requests.is_empty();
+        no_rows && self.list.is_none() && self.range.is_none()
     }
 }
 
@@ -171,6 +174,19 @@ pub struct ListQuery {
     pub part: Part,
 }
 
+/// Rows of one entity in a family with ordinals, ascending.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RangeQuery {
+    /// The family.
+    pub family: &'static Family,
+    /// Number of the entity.
+    pub number: u64,
+    /// The first ordinal.
+    pub from: u32,
+    /// Most rows.
+    pub limit: usize,
+}
+
 /// What a read found. A row that is missing here is not in the store.
 #[derive(Debug, Clone, Default)]
 pub struct Found {
@@ -182,6 +198,10 @@ pub struct Found {
     pub listed: Vec<Birth>,
     /// Why the page could not be read.
     pub list_damage: Option<Damage>,
+    /// The rows of one entity, by ordinal.
+    pub range: Vec<(u32, Lookup)>,
+    /// Why the rows of one entity could not be read.
+    pub range_damage: Option<Damage>,
 }
 
 impl Found {

@@ -24,6 +24,13 @@ pub fn answer(reader: &mut dyn Reader, query: &Query) -> Found {
     if let Some(list) = &query.list {
         read_page(reader, list, &mut found);
     }
+    if let Some(range) = &query.range {
+        let key = format!("{} from ordinal {}", range.number, range.from);
+        match reader.of_number(range.family, range.number, range.from, range.limit) {
+            Ok(rows) => found.range = rows,
+            Err(error) => found.range_damage = Some(damage_of(range.family, key, error)),
+        }
+    }
     if !query.requests.is_empty() {
         let rows = reader.digests(&REQUEST, &query.requests, query.since_hour);
         let failed = |error| vec![failed(&REQUEST, "any", &error); query.requests.len()];
@@ -42,6 +49,17 @@ fn failed(family: &'static Family, key: &str, error: &StoreError) -> Lookup {
         key: key.to_owned(),
         what: error.to_string(),
     })
+}
+
+fn damage_of(family: &'static Family, key: String, error: StoreError) -> Damage {
+    match error {
+        StoreError::Damaged(damage) => damage,
+        error => Damage {
+            family: family.name,
+            key,
+            what: error.to_string(),
+        },
+    }
 }
 
 /// Neighbours of one family and one part are read in one call.
@@ -65,16 +83,9 @@ fn read_page(reader: &mut dyn Reader, list: &ListQuery, found: &mut Found) {
     let tag = list.status.map(|status| status as u8);
     let births = match reader.list(&ENDING, &list.tenant, tag, list.before, list.limit) {
         Ok(births) => births,
-        Err(StoreError::Damaged(damage)) => {
-            found.list_damage = Some(damage);
-            return;
-        }
         Err(error) => {
-            found.list_damage = Some(Damage {
-                family: ENDING.name,
-                key: format!("list of {}", list.tenant),
-                what: error.to_string(),
-            });
+            let key = format!("list of {}", list.tenant);
+            found.list_damage = Some(damage_of(&ENDING, key, error));
             return;
         }
     };

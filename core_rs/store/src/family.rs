@@ -126,8 +126,19 @@ pub static REQUEST: Family = Family {
     since: 2,
 };
 
+/// The leases that did not end their execution, by the execution's number and the lease's ordinal.
+pub static ATTEMPT: Family = Family {
+    number: 4,
+    name: "attempt",
+    key: KeyKind::Ordinal,
+    mode: Mode::Once,
+    retention: Retention::With(Class::Execution),
+    listed: false,
+    since: 3,
+};
+
 /// All families of this version, in the order in which their tables are written.
-pub static FAMILIES: &[&Family] = &[&PAYLOAD, &ENDING, &REQUEST];
+pub static FAMILIES: &[&Family] = &[&PAYLOAD, &ENDING, &REQUEST, &ATTEMPT];
 
 #[cfg(test)]
 mod tests {

@@ -9,18 +9,20 @@ use prost::Message as _;
 use crate::enqueue::{decode_batch, decode_enqueue, decode_enqueue_stream, decode_run};
 use crate::fixtures::{Decode, call_as, named, with_context};
 use crate::query::{
-    decode_cancel, decode_get, decode_list, decode_peek, decode_queue_stats, decode_wait,
+    decode_cancel, decode_get, decode_list, decode_list_attempts, decode_peek, decode_queue_stats,
+    decode_wait,
 };
 use crate::work::decode_work;
 use crate::worker::{decode_complete, decode_fail, decode_lease, decode_release, decode_renew};
 
-const EVERY: [Decode<()>; 16] = [
+const EVERY: [Decode<()>; 17] = [
     |it, context| decode_enqueue(it, context).map(drop),
     |it, context| decode_batch(it, context).map(drop),
     |it, context| decode_enqueue_stream(it, context).map(drop),
     |it, context| decode_run(it, context).map(drop),
     |it, context| decode_get(it, context).map(drop),
     |it, context| decode_list(it, context).map(drop),
+    |it, context| decode_list_attempts(it, context).map(drop),
     |it, context| decode_wait(it, context).map(drop),
     |it, context| decode_cancel(it, context).map(drop),
     |it, context| decode_peek(it, context).map(drop),
@@ -71,7 +73,7 @@ proptest! {
         let principal = Principal::default();
         let enqueue = crate::record::tests::rich().encode_to_vec();
         let fail = crate::failure::tests::rich().encode_to_vec();
-        for (decode, mut bytes) in [(EVERY[0], enqueue), (EVERY[13], fail)] {
+        for (decode, mut bytes) in [(EVERY[0], enqueue), (EVERY[14], fail)] {
             prop_assert!(call_as(&principal, decode, &bytes).is_ok());
             let place = place % bytes.len();
             bytes[place] = byte;

@@ -20,6 +20,8 @@ pub enum Method {
     Get,
     /// Lists executions.
     List,
+    /// Lists the attempts of one execution.
+    ListAttempts,
     /// Waits for ends.
     Wait,
     /// Ends an execution, or asks its holder to stop.
@@ -87,13 +89,14 @@ const fn stream(method: Method, path: &'static str, role: Role, scope: Scope) ->
 
 /// Every call, in the order of [`Method::index`].
 #[rustfmt::skip]
-pub static METHODS: [Entry; 16] = [
+pub static METHODS: [Entry; 17] = [
     unary(Method::Enqueue, "/backlane.v1.ExecutionService/Enqueue", Role::Producer, Scope::Tenant),
     unary(Method::EnqueueBatch, "/backlane.v1.ExecutionService/EnqueueBatch", Role::Producer, Scope::Tenant),
     stream(Method::EnqueueStream, "/backlane.v1.ExecutionService/EnqueueStream", Role::Producer, Scope::Tenant),
     unary(Method::Run, "/backlane.v1.ExecutionService/Run", Role::Producer, Scope::Tenant),
     unary(Method::Get, "/backlane.v1.ExecutionService/Get", Role::Producer, Scope::Tenant),
     unary(Method::List, "/backlane.v1.ExecutionService/List", Role::Producer, Scope::Tenant),
+    unary(Method::ListAttempts, "/backlane.v1.ExecutionService/ListAttempts", Role::Producer, Scope::Tenant),
     unary(Method::Wait, "/backlane.v1.ExecutionService/Wait", Role::Producer, Scope::Tenant),
     unary(Method::Cancel, "/backlane.v1.ExecutionService/Cancel", Role::Producer, Scope::Tenant),
     unary(Method::Peek, "/backlane.v1.ExecutionService/Peek", Role::Producer, Scope::Tenant),

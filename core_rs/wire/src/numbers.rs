@@ -3,6 +3,7 @@
 //! Owns the test that they are equal: everything else casts. Refuses to translate any.
 
 use backlane_engine::command::DedupPolicy;
+use backlane_engine::row::AttemptOutcome;
 use backlane_engine::rules::retry::{Category, Strategy};
 use backlane_engine::rules::status::{ActorKind, EndReason, Mode, Status};
 
@@ -56,6 +57,7 @@ fn every_enum_of_the_engine_is_the_contracts() {
     assert_same!(EndReason, v1::EndReason, "END_REASON_");
     assert_same!(ActorKind, v1::ActorKind, "ACTOR_KIND_");
     assert_same!(Strategy, v1::RetryStrategy, "RETRY_STRATEGY_");
+    assert_same!(AttemptOutcome, v1::AttemptOutcome, "ATTEMPT_OUTCOME_");
     assert_same!(DedupPolicy, v1::DedupPolicy, "DEDUP_POLICY_");
 }
 

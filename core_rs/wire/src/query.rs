@@ -79,6 +79,39 @@ pub struct Peek {
     pub offer: OfferSpec,
 }
 
+/// Lists the attempts of one execution, oldest first.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ListAttempts {
+    /// The execution.
+    pub named: Named,
+    /// Most attempts of a page.
+    pub page_size: usize,
+    /// Only leases after this ordinal.
+    pub after: u32,
+}
+
+/// Reads and checks a `ListAttemptsRequest`.
+///
+/// # Errors
+/// As [`decode_get`].
+pub fn decode_list_attempts(
+    bytes: &[u8],
+    context: &mut Context<'_>,
+) -> Result<ListAttempts, ApiError> {
+    let message: v1::ListAttemptsRequest = fields::message(bytes, context.limits)?;
+    let named = visible(&message.tenant_id, &message.execution_id, context.principal)?;
+    let most = context.limits.max_page;
+    let page_size = fields::count("page_size", message.page_size, DEFAULT_PAGE.min(most), most)?;
+    let token = Some(message.page_token.as_str()).filter(|token| !token.is_empty());
+    let after = token.map(|token| page::parse(&message.execution_id, None, token));
+    let after = u32::try_from(after.transpose()?.unwrap_or(0));
+    Ok(ListAttempts {
+        named,
+        page_size,
+        after: after.unwrap_or(u32::MAX),
+    })
+}
+
 /// Reads and checks a `GetRequest`.
 ///
 /// # Errors

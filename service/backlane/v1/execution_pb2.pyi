@@ -275,6 +275,56 @@ ACTOR_KIND_ENGINE: ActorKind.ValueType  # 4
 ACTOR_KIND_OPERATOR: ActorKind.ValueType  # 5
 Global___ActorKind: _TypeAlias = ActorKind  # noqa: Y015
 
+class _AttemptOutcome:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _AttemptOutcomeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_AttemptOutcome.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    ATTEMPT_OUTCOME_UNSPECIFIED: _AttemptOutcome.ValueType  # 0
+    ATTEMPT_OUTCOME_RUNNING: _AttemptOutcome.ValueType  # 1
+    """The lease is live."""
+    ATTEMPT_OUTCOME_COMPLETED: _AttemptOutcome.ValueType  # 2
+    """The result was accepted."""
+    ATTEMPT_OUTCOME_FAILED: _AttemptOutcome.ValueType  # 3
+    """The holder reported an error."""
+    ATTEMPT_OUTCOME_THROTTLED: _AttemptOutcome.ValueType  # 4
+    """The holder asked to be called again later. Spends no attempt."""
+    ATTEMPT_OUTCOME_TIMED_OUT: _AttemptOutcome.ValueType  # 5
+    """The attempt, or the whole execution, took too long."""
+    ATTEMPT_OUTCOME_LEASE_LOST: _AttemptOutcome.ValueType  # 6
+    """The holder fell silent. Spends no attempt, but counts as a worker loss."""
+    ATTEMPT_OUTCOME_RELEASED: _AttemptOutcome.ValueType  # 7
+    """The holder gave the execution back. Spends no attempt."""
+    ATTEMPT_OUTCOME_UNDELIVERED: _AttemptOutcome.ValueType  # 8
+    """The lease never arrived at a worker. Spends no attempt."""
+    ATTEMPT_OUTCOME_CANCELLED: _AttemptOutcome.ValueType  # 9
+    """The execution was cancelled while the attempt ran."""
+
+class AttemptOutcome(_AttemptOutcome, metaclass=_AttemptOutcomeEnumTypeWrapper):
+    """What became of an attempt."""
+
+ATTEMPT_OUTCOME_UNSPECIFIED: AttemptOutcome.ValueType  # 0
+ATTEMPT_OUTCOME_RUNNING: AttemptOutcome.ValueType  # 1
+"""The lease is live."""
+ATTEMPT_OUTCOME_COMPLETED: AttemptOutcome.ValueType  # 2
+"""The result was accepted."""
+ATTEMPT_OUTCOME_FAILED: AttemptOutcome.ValueType  # 3
+"""The holder reported an error."""
+ATTEMPT_OUTCOME_THROTTLED: AttemptOutcome.ValueType  # 4
+"""The holder asked to be called again later. Spends no attempt."""
+ATTEMPT_OUTCOME_TIMED_OUT: AttemptOutcome.ValueType  # 5
+"""The attempt, or the whole execution, took too long."""
+ATTEMPT_OUTCOME_LEASE_LOST: AttemptOutcome.ValueType  # 6
+"""The holder fell silent. Spends no attempt, but counts as a worker loss."""
+ATTEMPT_OUTCOME_RELEASED: AttemptOutcome.ValueType  # 7
+"""The holder gave the execution back. Spends no attempt."""
+ATTEMPT_OUTCOME_UNDELIVERED: AttemptOutcome.ValueType  # 8
+"""The lease never arrived at a worker. Spends no attempt."""
+ATTEMPT_OUTCOME_CANCELLED: AttemptOutcome.ValueType  # 9
+"""The execution was cancelled while the attempt ran."""
+Global___AttemptOutcome: _TypeAlias = AttemptOutcome  # noqa: Y015
+
 class _View:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -958,3 +1008,61 @@ class BackgroundExecution(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__worker_id) -> _WhichOneofReturnType__worker_id | None: ...
 
 Global___BackgroundExecution: _TypeAlias = BackgroundExecution  # noqa: Y015
+
+@_typing.final
+class Attempt(_message.Message):
+    """One lease of an execution."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ORDINAL_FIELD_NUMBER: _builtins.int
+    ATTEMPT_FIELD_NUMBER: _builtins.int
+    WORKER_ID_FIELD_NUMBER: _builtins.int
+    STARTED_AT_FIELD_NUMBER: _builtins.int
+    ENDED_AT_FIELD_NUMBER: _builtins.int
+    OUTCOME_FIELD_NUMBER: _builtins.int
+    ERROR_FIELD_NUMBER: _builtins.int
+    ordinal: _builtins.int
+    """Ordinal of the lease, from 1."""
+    attempt: _builtins.int
+    """Ordinal of the attempt, as BackgroundExecution.attempt counts."""
+    worker_id: _builtins.str
+    """The worker that held the lease."""
+    outcome: Global___AttemptOutcome.ValueType
+    @_builtins.property
+    def started_at(self) -> _timestamp_pb2.Timestamp:
+        """Begin of the lease."""
+
+    @_builtins.property
+    def ended_at(self) -> _timestamp_pb2.Timestamp:
+        """End of the lease; absent while the lease is live."""
+
+    @_builtins.property
+    def error(self) -> Global___ExecutionError:
+        """The error, where the attempt ended with one."""
+
+    def __init__(
+        self,
+        *,
+        ordinal: _builtins.int = ...,
+        attempt: _builtins.int = ...,
+        worker_id: _builtins.str = ...,
+        started_at: _timestamp_pb2.Timestamp | None = ...,
+        ended_at: _timestamp_pb2.Timestamp | None = ...,
+        outcome: Global___AttemptOutcome.ValueType = ...,
+        error: Global___ExecutionError | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_ended_at", b"_ended_at", "_error", b"_error", "ended_at", b"ended_at", "error", b"error", "started_at", b"started_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_ended_at", b"_ended_at", "_error", b"_error", "attempt", b"attempt", "ended_at", b"ended_at", "error", b"error", "ordinal", b"ordinal", "outcome", b"outcome", "started_at", b"started_at", "worker_id", b"worker_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__ended_at: _TypeAlias = _typing.Literal["ended_at"]  # noqa: Y015
+    _WhichOneofArgType__ended_at: _TypeAlias = _typing.Literal["_ended_at", b"_ended_at"]  # noqa: Y015
+    _WhichOneofReturnType__error: _TypeAlias = _typing.Literal["error"]  # noqa: Y015
+    _WhichOneofArgType__error: _TypeAlias = _typing.Literal["_error", b"_error"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__ended_at) -> _WhichOneofReturnType__ended_at | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__error) -> _WhichOneofReturnType__error | None: ...
+
+Global___Attempt: _TypeAlias = Attempt  # noqa: Y015

@@ -69,6 +69,11 @@ class ExecutionServiceStub(object):
                 request_serializer=backlane_dot_v1_dot_execution__service__pb2.ListRequest.SerializeToString,
                 response_deserializer=backlane_dot_v1_dot_execution__service__pb2.ListResponse.FromString,
                 _registered_method=True)
+        self.ListAttempts = channel.unary_unary(
+                '/backlane.v1.ExecutionService/ListAttempts',
+                request_serializer=backlane_dot_v1_dot_execution__service__pb2.ListAttemptsRequest.SerializeToString,
+                response_deserializer=backlane_dot_v1_dot_execution__service__pb2.ListAttemptsResponse.FromString,
+                _registered_method=True)
         self.Wait = channel.unary_unary(
                 '/backlane.v1.ExecutionService/Wait',
                 request_serializer=backlane_dot_v1_dot_execution__service__pb2.WaitRequest.SerializeToString,
@@ -142,6 +147,13 @@ class ExecutionServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListAttempts(self, request, context):
+        """Lists the attempts of an execution, oldest first: the newest 100, and the one that ended it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Wait(self, request, context):
         """Waits until any, all or n of a set have ended. A timeout answers OK with the states so far.
         """
@@ -202,6 +214,11 @@ def add_ExecutionServiceServicer_to_server(servicer, server):
                     servicer.List,
                     request_deserializer=backlane_dot_v1_dot_execution__service__pb2.ListRequest.FromString,
                     response_serializer=backlane_dot_v1_dot_execution__service__pb2.ListResponse.SerializeToString,
+            ),
+            'ListAttempts': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListAttempts,
+                    request_deserializer=backlane_dot_v1_dot_execution__service__pb2.ListAttemptsRequest.FromString,
+                    response_serializer=backlane_dot_v1_dot_execution__service__pb2.ListAttemptsResponse.SerializeToString,
             ),
             'Wait': grpc.unary_unary_rpc_method_handler(
                     servicer.Wait,
@@ -391,6 +408,33 @@ class ExecutionService(object):
             '/backlane.v1.ExecutionService/List',
             backlane_dot_v1_dot_execution__service__pb2.ListRequest.SerializeToString,
             backlane_dot_v1_dot_execution__service__pb2.ListResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListAttempts(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/backlane.v1.ExecutionService/ListAttempts',
+            backlane_dot_v1_dot_execution__service__pb2.ListAttemptsRequest.SerializeToString,
+            backlane_dot_v1_dot_execution__service__pb2.ListAttemptsResponse.FromString,
             options,
             channel_credentials,
             insecure,

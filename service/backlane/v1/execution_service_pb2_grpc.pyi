@@ -52,6 +52,8 @@ class ExecutionServiceStub:
     """Reads one execution."""
     List: _grpc.UnaryUnaryMultiCallable[_execution_service_pb2.ListRequest, _execution_service_pb2.ListResponse]
     """Lists executions of a tenant, newest first."""
+    ListAttempts: _grpc.UnaryUnaryMultiCallable[_execution_service_pb2.ListAttemptsRequest, _execution_service_pb2.ListAttemptsResponse]
+    """Lists the attempts of an execution, oldest first: the newest 100, and the one that ended it."""
     Wait: _grpc.UnaryUnaryMultiCallable[_execution_service_pb2.WaitRequest, _execution_service_pb2.WaitResponse]
     """Waits until any, all or n of a set have ended. A timeout answers OK with the states so far."""
     Cancel: _grpc.UnaryUnaryMultiCallable[_execution_service_pb2.CancelRequest, _execution_service_pb2.CancelResponse]
@@ -85,6 +87,8 @@ class ExecutionServiceAsyncStub(ExecutionServiceStub):
     """Reads one execution."""
     List: _aio.UnaryUnaryMultiCallable[_execution_service_pb2.ListRequest, _execution_service_pb2.ListResponse]  # type: ignore[assignment]
     """Lists executions of a tenant, newest first."""
+    ListAttempts: _aio.UnaryUnaryMultiCallable[_execution_service_pb2.ListAttemptsRequest, _execution_service_pb2.ListAttemptsResponse]  # type: ignore[assignment]
+    """Lists the attempts of an execution, oldest first: the newest 100, and the one that ended it."""
     Wait: _aio.UnaryUnaryMultiCallable[_execution_service_pb2.WaitRequest, _execution_service_pb2.WaitResponse]  # type: ignore[assignment]
     """Waits until any, all or n of a set have ended. A timeout answers OK with the states so far."""
     Cancel: _aio.UnaryUnaryMultiCallable[_execution_service_pb2.CancelRequest, _execution_service_pb2.CancelResponse]  # type: ignore[assignment]
@@ -151,6 +155,14 @@ class ExecutionServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_execution_service_pb2.ListResponse, _abc.Awaitable[_execution_service_pb2.ListResponse]]:
         """Lists executions of a tenant, newest first."""
+
+    @_abc_1.abstractmethod
+    def ListAttempts(
+        self,
+        request: _execution_service_pb2.ListAttemptsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_execution_service_pb2.ListAttemptsResponse, _abc.Awaitable[_execution_service_pb2.ListAttemptsResponse]]:
+        """Lists the attempts of an execution, oldest first: the newest 100, and the one that ended it."""
 
     @_abc_1.abstractmethod
     def Wait(

@@ -3,6 +3,7 @@
 //!
 //! Owns the table from methods to families. Refuses to know more of a call than its family.
 
+pub(super) mod attempts;
 pub(super) mod cancel;
 pub(super) mod enqueue;
 pub(super) mod lease;
@@ -28,6 +29,7 @@ pub(super) fn job(
         Method::Run => wait::run(desk, caller, bytes),
         Method::Get => look::get(desk, caller, bytes),
         Method::List => look::list(desk, caller, bytes),
+        Method::ListAttempts => attempts::list(desk, caller, bytes),
         Method::Wait => wait::wait(desk, caller, bytes),
         Method::Cancel => cancel::cancel(desk, caller, bytes),
         Method::Peek => look::peek(desk, caller, bytes),

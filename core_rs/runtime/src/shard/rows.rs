@@ -6,9 +6,11 @@
 use std::sync::Arc;
 
 use backlane_engine::Decided;
-use backlane_engine::row::{EndingRow, PayloadRow, RequestRow, Row as EngineRow};
+use backlane_engine::row::{AttemptRow, EndingRow, PayloadRow, RequestRow, Row as EngineRow};
 use backlane_engine::state::hour_of;
-use backlane_store::{Bytes, Change, ENDING, Family, Key, Listing, PAYLOAD, Put, REQUEST, Row};
+use backlane_store::{
+    ATTEMPT, Bytes, Change, ENDING, Family, Key, Listing, PAYLOAD, Put, REQUEST, Row,
+};
 use backlane_wire::{encode_fact, row};
 
 use super::desk::Desk;
@@ -25,7 +27,7 @@ impl Desk {
                 if let EngineRow::Ending(ending) = &decided {
                     self.ended.push(ending.id.birth);
                 }
-                let Some(row) = stored(decided) else { continue };
+                let row = stored(decided);
                 // Request ids are looked up in the engine's index, and beyond it in the store.
                 if row.family != &REQUEST {
                     self.cache.follow(&row, sequence);
@@ -36,13 +38,17 @@ impl Desk {
     }
 }
 
-fn stored(row: EngineRow) -> Option<Row> {
+fn stored(row: EngineRow) -> Row {
     match row {
-        EngineRow::Payload(row) => Some(payload(*row)),
-        EngineRow::Ending(row) => Some(ending(&row)),
-        EngineRow::Request(row) => Some(request(&row)),
-        // This format has no family for them yet.
-        EngineRow::Attempt(_) | EngineRow::AttemptDropped { .. } => None,
+        EngineRow::Payload(row) => payload(*row),
+        EngineRow::Ending(row) => ending(&row),
+        EngineRow::Attempt(row) => attempt(&row),
+        EngineRow::AttemptDropped { birth, ordinal } => Row {
+            family: &ATTEMPT,
+            key: Key::Ordinal(birth, ordinal),
+            change: Change::Delete,
+        },
+        EngineRow::Request(row) => request(&row),
     }
 }
 
@@ -81,6 +87,17 @@ fn ending(row: &EndingRow) -> Row {
             }),
             head: Bytes::from(row::ending::head(row)),
             body: row.output.clone(),
+        },
+    )
+}
+
+fn attempt(row: &AttemptRow) -> Row {
+    put(
+        &ATTEMPT,
+        Key::Ordinal(row.birth, row.ordinal),
+        Put {
+            head: Bytes::from(row::attempt::head(row)),
+            ..Put::default()
         },
     )
 }

@@ -5,10 +5,10 @@
 
 use std::collections::BTreeSet;
 
-use backlane_engine::fact::Living;
-use backlane_engine::row::EndingRow;
+use backlane_engine::fact::{ErrorRecord, Living};
+use backlane_engine::row::{AttemptRow, EndingRow};
 use backlane_engine::rules::id::{Birth, ExecutionId};
-use backlane_store::{ENDING, Family, Key, Lookup, PAYLOAD, Part, Stored};
+use backlane_store::{ATTEMPT, ENDING, Family, Key, Lookup, PAYLOAD, Part, Stored};
 use backlane_wire::{
     ApiError, DecodeError, Parts, Standing, View, brief, brief_record, record, row,
 };
@@ -30,39 +30,83 @@ pub(super) struct Shown {
     /// The execution as it stood; `None` if it is finished, or if it is looked at anew once
     /// everything was read.
     pub(super) living: Option<Box<Living>>,
-    payload: Piece,
-    ending: Piece,
+    payload: Piece<Stored>,
+    ending: Piece<Box<EndingRow>>,
+    /// The newest attempt that went wrong and was followed by another.
+    attempt: Piece<Box<AttemptRow>>,
+    attempt_ordinal: Option<u32>,
 }
 
 /// A row of an answer.
 #[derive(Debug)]
-enum Piece {
+enum Piece<T> {
     /// The row is not needed.
     Unneeded,
     /// The row is to be read.
     Unread,
     /// The row.
-    Stored(Stored),
+    Read(T),
     /// There is no such row.
     Absent,
     /// The row is damaged.
     Damaged(Box<str>),
 }
 
-impl Piece {
-    fn of(desk: &Desk, family: &'static Family, birth: Birth) -> Self {
-        let stored = desk.cache.get(family, Key::Number(birth));
-        stored.map_or(Self::Unread, |stored| Self::Stored(stored.clone()))
+impl<T> Piece<T> {
+    /// A row that is needed, from memory if it is there.
+    fn of(
+        desk: &Desk,
+        family: &'static Family,
+        key: Key,
+        read: impl FnOnce(&Stored) -> Result<T, DecodeError>,
+    ) -> Self {
+        let stored = desk.cache.get(family, key);
+        stored.map_or(Self::Unread, |stored| Self::from_stored(stored, read))
     }
 
-    fn fill(&mut self, lookup: Option<&Lookup>) {
+    fn from_stored(stored: &Stored, read: impl FnOnce(&Stored) -> Result<T, DecodeError>) -> Self {
+        match read(stored) {
+            Ok(row) => Self::Read(row),
+            Err(error) => Self::Damaged(error.to_string().into()),
+        }
+    }
+
+    fn fill(
+        &mut self,
+        lookup: Option<&Lookup>,
+        read: impl FnOnce(&Stored) -> Result<T, DecodeError>,
+    ) {
         if matches!(self, Self::Unread) {
             *self = match lookup {
-                Some(Lookup::Found(stored)) => Self::Stored(stored.clone()),
+                Some(Lookup::Found(stored)) => Self::from_stored(stored, read),
                 Some(Lookup::Damaged(damage)) => Self::Damaged(damage.to_string().into()),
                 Some(Lookup::Absent) | None => Self::Absent,
             };
         }
+    }
+
+    const fn is_unread(&self) -> bool {
+        matches!(self, Self::Unread)
+    }
+}
+
+fn read_ending(birth: Birth, stored: &Stored) -> Result<Box<EndingRow>, DecodeError> {
+    let tenant = stored.listing.as_ref().map(|listing| &*listing.tenant);
+    let (tenant, output) = (tenant.unwrap_or_default(), stored.body.clone());
+    row::ending::read(birth, tenant, &stored.head, output).map(Box::new)
+}
+
+/// The ending of an execution, if there is one, or the damage that hides it.
+pub(super) fn ending_of(
+    birth: Birth,
+    lookup: Option<&Lookup>,
+) -> Result<Option<EndingRow>, Box<str>> {
+    let mut piece = Piece::Unread;
+    piece.fill(lookup, |stored| read_ending(birth, stored));
+    match piece {
+        Piece::Read(ending) => Ok(Some(*ending)),
+        Piece::Damaged(what) => Err(what),
+        Piece::Unneeded | Piece::Unread | Piece::Absent => Ok(None),
     }
 }
 
@@ -85,57 +129,105 @@ impl Shown {
     /// An execution as it stands now.
     pub(super) fn now(desk: &Desk, birth: Birth) -> Self {
         let living = desk.engine.state().living(birth).map(Box::new);
-        let ending = match &living {
-            Some(_) => Piece::Unneeded,
-            None => Piece::of(desk, &ENDING, birth),
-        };
-        Self {
-            birth,
-            living,
-            payload: Piece::of(desk, &PAYLOAD, birth),
-            ending,
+        let mut shown = Self::listed(birth);
+        shown.payload = Piece::of(desk, &PAYLOAD, Key::Number(birth), |it| Ok(it.clone()));
+        match &living {
+            Some(living) => {
+                shown.ending = Piece::Unneeded;
+                shown.needs_attempt(living.progress.last_failed);
+            }
+            None => {
+                let key = Key::Number(birth);
+                shown.ending = Piece::of(desk, &ENDING, key, |it| read_ending(birth, it));
+            }
         }
+        Self { living, ..shown }
     }
 
     /// An execution that is under a lease and is looked at once its payload was read.
     pub(super) fn leased(desk: &Desk, birth: Birth) -> Self {
-        Self {
-            birth,
-            living: None,
-            payload: Piece::of(desk, &PAYLOAD, birth),
-            ending: Piece::Unneeded,
-        }
+        let mut shown = Self::listed(birth);
+        shown.payload = Piece::of(desk, &PAYLOAD, Key::Number(birth), |it| Ok(it.clone()));
+        shown.ending = Piece::Unneeded;
+        let extras = desk.engine.state().extras(birth);
+        shown.needs_attempt(extras.and_then(|extras| extras.last_failed));
+        shown
     }
 
     /// A finished execution of a page.
-    fn listed(birth: Birth) -> Self {
+    const fn listed(birth: Birth) -> Self {
         Self {
             birth,
             living: None,
             payload: Piece::Unread,
             ending: Piece::Unread,
+            attempt: Piece::Unneeded,
+            attempt_ordinal: None,
         }
+    }
+
+    fn needs_attempt(&mut self, ordinal: Option<u32>) {
+        if let Some(ordinal) = ordinal.filter(|_| matches!(self.attempt, Piece::Unneeded)) {
+            self.attempt_ordinal = Some(ordinal);
+            self.attempt = Piece::Unread;
+        }
+    }
+
+    /// An ending without an error of its own may say that an attempt before had one.
+    fn follow_ending(&mut self) {
+        if let Piece::Read(ending) = &self.ending
+            && ending.error.is_none()
+        {
+            self.needs_attempt(ending.progress.last_failed);
+        }
+    }
+
+    fn attempt_key(&self) -> Key {
+        Key::Ordinal(self.birth, self.attempt_ordinal.unwrap_or(0))
     }
 
     fn fill(&mut self, found: &Found) {
-        let key = Key::Number(self.birth);
-        self.payload.fill(found.row(&PAYLOAD, &key));
-        self.ending.fill(found.row(&ENDING, &key));
-    }
-
-    fn want(&self, part: Part, rows: &mut Vec<Wanted>) {
-        let pieces: [(&Piece, &'static Family); 2] =
-            [(&self.payload, &PAYLOAD), (&self.ending, &ENDING)];
-        for (piece, family) in pieces {
-            if matches!(piece, Piece::Unread) {
-                rows.push(Wanted {
-                    family,
-                    key: Key::Number(self.birth),
-                    part,
-                });
-            }
+        let (birth, key) = (self.birth, Key::Number(self.birth));
+        self.payload
+            .fill(found.row(&PAYLOAD, &key), |it| Ok(it.clone()));
+        self.ending
+            .fill(found.row(&ENDING, &key), |it| read_ending(birth, it));
+        // Absent is an outcome as well: only a row that was asked for is filled.
+        if let Some(lookup) = found.row(&ATTEMPT, &self.attempt_key()) {
+            let ordinal = self.attempt_ordinal.unwrap_or(0);
+            self.attempt
+                .fill(Some(lookup), |it| read_attempt(birth, ordinal, it));
         }
     }
+
+    /// Names the rows that are still to be read. Attempts that are in memory are taken from there.
+    fn want(&mut self, desk: &Desk, part: Part, rows: &mut Vec<Wanted>) {
+        self.follow_ending();
+        let key = self.attempt_key();
+        if self.attempt.is_unread()
+            && let Some(stored) = desk.cache.get(&ATTEMPT, key.clone())
+        {
+            let ordinal = self.attempt_ordinal.unwrap_or(0);
+            let read = |it: &Stored| read_attempt(self.birth, ordinal, it);
+            self.attempt = Piece::from_stored(stored, read);
+        }
+        let number = Key::Number(self.birth);
+        let pieces: [(bool, &'static Family, Key); 3] = [
+            (self.payload.is_unread(), &PAYLOAD, number.clone()),
+            (self.ending.is_unread(), &ENDING, number),
+            (self.attempt.is_unread(), &ATTEMPT, key),
+        ];
+        let unread = pieces.into_iter().filter(|(unread, ..)| *unread);
+        rows.extend(unread.map(|(_, family, key)| Wanted { family, key, part }));
+    }
+}
+
+fn read_attempt(
+    birth: Birth,
+    ordinal: u32,
+    stored: &Stored,
+) -> Result<Box<AttemptRow>, DecodeError> {
+    row::attempt::read(birth, ordinal, &stored.head).map(Box::new)
 }
 
 impl Shown {
@@ -152,12 +244,12 @@ impl Shown {
 
     /// An execution of which a row is damaged, by its id and status as far as they can be read.
     pub(super) fn brief_of_damaged(&self) -> Option<Vec<u8>> {
-        let ending = self.read_ending().ok();
+        let ending = self.ending().ok();
         let from_payload = match &self.payload {
-            Piece::Stored(stored) => row::payload::id(self.birth, &stored.head).ok(),
-            _ => None,
+            Piece::Read(stored) => row::payload::id(self.birth, &stored.head).ok(),
+            Piece::Unneeded | Piece::Unread | Piece::Absent | Piece::Damaged(_) => None,
         };
-        let id = from_payload.or(ending.as_ref().map(|ending| ending.id))?;
+        let id = from_payload.or(ending.map(|ending| ending.id))?;
         let living = self.living.as_ref();
         let status = living.map(|living| living.progress.phase.status());
         let status = status.or(ending.map(|ending| ending.status));
@@ -169,45 +261,49 @@ impl Shown {
         desk: &Desk,
         form: impl Fn(&Parts<'_>) -> Result<Vec<u8>, DecodeError>,
     ) -> Result<Vec<u8>, Unshown> {
-        let ending = match &self.living {
-            Some(_) => None,
-            None => Some(self.read_ending()?),
+        let standing = match &self.living {
+            Some(living) => Standing::Living(living),
+            None => Standing::Ended(self.ending()?),
         };
-        let payload = self.payload(desk, ending.as_ref())?;
-        let standing = match (&self.living, &ending) {
-            (Some(living), _) => Standing::Living(living),
-            (None, Some(ending)) => Standing::Ended(ending),
-            (None, None) => return Err(Unshown::Removed),
-        };
+        let payload = self.payload(desk, standing)?;
         Ok(form(&Parts {
             birth: self.birth,
             head: &payload.head,
             body: payload.body.as_deref(),
             standing,
-            last_error: None,
+            last_error: self.last_error()?,
         })?)
     }
 
-    fn read_ending(&self) -> Result<EndingRow, Unshown> {
-        let stored = match &self.ending {
-            Piece::Stored(stored) => stored,
-            Piece::Damaged(what) => return Err(Unshown::Damaged(what.clone())),
-            Piece::Unneeded | Piece::Unread | Piece::Absent => return Err(Unshown::Removed),
-        };
-        let tenant = stored.listing.as_ref().map(|listing| &*listing.tenant);
-        let output = stored.body.clone();
-        let tenant = tenant.unwrap_or_default();
-        Ok(row::ending::read(self.birth, tenant, &stored.head, output)?)
+    fn ending(&self) -> Result<&EndingRow, Unshown> {
+        match &self.ending {
+            Piece::Read(ending) => Ok(ending),
+            Piece::Damaged(what) => Err(Unshown::Damaged(what.clone())),
+            Piece::Unneeded | Piece::Unread | Piece::Absent => Err(Unshown::Removed),
+        }
+    }
+
+    /// The error of the newest attempt that failed. A row that is not there hides nothing: formats
+    /// before 3 kept no attempts.
+    fn last_error(&self) -> Result<Option<&ErrorRecord>, Unshown> {
+        match &self.attempt {
+            Piece::Read(attempt) => Ok(attempt.error.as_deref()),
+            Piece::Damaged(what) => Err(Unshown::Damaged(what.clone())),
+            Piece::Unneeded | Piece::Unread | Piece::Absent => Ok(None),
+        }
     }
 
     /// The payload. An execution that retention has not removed must have one.
-    fn payload(&self, desk: &Desk, ending: Option<&EndingRow>) -> Result<&Stored, Unshown> {
+    fn payload(&self, desk: &Desk, standing: Standing<'_>) -> Result<&Stored, Unshown> {
         match &self.payload {
-            Piece::Stored(stored) => Ok(stored),
+            Piece::Read(stored) => Ok(stored),
             Piece::Damaged(what) => Err(Unshown::Damaged(what.clone())),
             Piece::Unneeded | Piece::Unread | Piece::Absent => {
                 let kept_since = desk.now.wall_ms.saturating_sub(desk.settings.retention_ms);
-                let removed = ending.is_some_and(|ending| ending.ended_at_ms < kept_since);
+                let removed = match standing {
+                    Standing::Ended(ending) => ending.ended_at_ms < kept_since,
+                    Standing::Living(_) => false,
+                };
                 Err(if removed {
                     Unshown::Removed
                 } else {
@@ -282,8 +378,8 @@ pub(super) fn fetch(
         list,
     } = fetch;
     let mut rows = Vec::new();
-    for one in &shown {
-        one.want(part_of(view), &mut rows);
+    for one in &mut shown {
+        one.want(&room.desk, part_of(view), &mut rows);
     }
     rows.sort_by_key(|wanted| wanted.family.number);
     let parked = list.is_some();
@@ -303,9 +399,28 @@ pub(super) fn fetch(
         for one in &mut shown {
             one.fill(&found);
         }
-        answer(room, Ok(shown));
+        // An ending may name an attempt that is to be read as well.
+        let list = None;
+        fetch_boxed(room, Fetch { shown, view, list }, Box::new(answer));
     };
     room.read(query, parked, Box::new(then));
+}
+
+/// An answer that waits for rows.
+type Answer = Box<dyn FnOnce(&mut Room, Result<Vec<Shown>, ApiError>) + Send>;
+
+/// The same as [`fetch`] for an answer that has waited already: a type that contains itself must
+/// be boxed somewhere.
+fn fetch_boxed(room: &mut Room, more: Fetch, answer: Answer) {
+    let mut missing = Vec::new();
+    let mut more = more;
+    for one in &mut more.shown {
+        one.want(&room.desk, part_of(more.view), &mut missing);
+    }
+    if missing.is_empty() {
+        return answer(room, Ok(more.shown));
+    }
+    fetch(room, more, answer);
 }
 
 /// Adds a page to what is shown. An execution that ended since it was looked at is on the page as

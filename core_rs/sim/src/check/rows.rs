@@ -5,7 +5,7 @@
 
 use backlane_engine::fact::{ExecutionChange, Fact, FactKind};
 use backlane_engine::rules::status::Status;
-use backlane_store::{Change, Commit, ENDING, Family, Key, PAYLOAD, REQUEST};
+use backlane_store::{ATTEMPT, Change, Commit, ENDING, Key, PAYLOAD, REQUEST};
 use backlane_wire::row;
 
 use super::{Checked, broken, must};
@@ -23,10 +23,12 @@ fn called_for(facts: &[Fact]) -> Vec<(u16, Option<u64>)> {
                     rows.extend(living.request.map(|_| (REQUEST.number, None)));
                 }
                 ExecutionChange::Ended(_) => rows.push((ENDING.number, Some(fact.birth))),
+                ExecutionChange::Requeued { .. } => {
+                    rows.push((ATTEMPT.number, Some(fact.birth)));
+                }
                 ExecutionChange::Carried(_)
                 | ExecutionChange::Due
                 | ExecutionChange::Leased { .. }
-                | ExecutionChange::Requeued { .. }
                 | ExecutionChange::CancelRequested { .. } => {}
             },
             FactKind::Request(_) => rows.push((REQUEST.number, None)),
@@ -36,18 +38,17 @@ fn called_for(facts: &[Fact]) -> Vec<(u16, Option<u64>)> {
     rows
 }
 
-const CHECKED: [&Family; 3] = [&PAYLOAD, &ENDING, &REQUEST];
-
 /// Checks that a commit brings the rows that its facts call for, in their order.
 pub(super) fn rows_fit(commit: &Commit, facts: &[Fact]) -> Checked {
-    let brought = commit
+    // Deletions follow from how many rows there are, which no single commit shows.
+    let puts = commit
         .rows
         .iter()
-        .filter(|row| CHECKED.contains(&row.family));
-    let brought: Vec<_> = brought
+        .filter(|row| row.change != Change::Delete);
+    let brought: Vec<_> = puts
         .map(|row| match row.key {
-            Key::Number(birth) => (row.family.number, Some(birth)),
-            Key::Ordinal(..) | Key::Name(..) | Key::Digest { .. } => (row.family.number, None),
+            Key::Number(birth) | Key::Ordinal(birth, _) => (row.family.number, Some(birth)),
+            Key::Name(..) | Key::Digest { .. } => (row.family.number, None),
         })
         .collect();
     let called_for = called_for(facts);

@@ -4,10 +4,13 @@
 
 use std::sync::Arc;
 
+use backlane_engine::fact::ErrorRecord;
 use backlane_engine::reply::Counts;
+use backlane_engine::row::AttemptOutcome;
 use backlane_engine::rules::id::ExecutionId;
 
 use super::{record_and_existing, repeated};
+use crate::record::put_error;
 use crate::{ApiError, put};
 
 /// An `EnqueueResponse` of a FULL record.
@@ -82,6 +85,47 @@ pub fn list_response(records: &[Vec<u8>], next: Option<&str>) -> Vec<u8> {
     let mut out = repeated(1, records);
     put::text(&mut out, 2, next.unwrap_or_default());
     out
+}
+
+/// One attempt, as a `ListAttemptsResponse` shows it.
+#[derive(Debug, Clone, Copy)]
+pub struct AttemptShown<'a> {
+    /// Ordinal of the lease.
+    pub ordinal: u32,
+    /// Ordinal of the attempt.
+    pub attempt: u32,
+    /// The worker's id.
+    pub worker: &'a str,
+    /// Begin of the lease, milliseconds since the epoch.
+    pub started_at_ms: u64,
+    /// End of the lease; `None` while the lease is live.
+    pub ended_at_ms: Option<u64>,
+    /// What became of the attempt.
+    pub outcome: AttemptOutcome,
+    /// The error, where the attempt ended with one.
+    pub error: Option<&'a ErrorRecord>,
+}
+
+/// An encoded `Attempt`.
+#[must_use]
+pub fn attempt(shown: &AttemptShown<'_>) -> Vec<u8> {
+    let mut out = Vec::new();
+    put::uint(&mut out, 1, shown.ordinal);
+    put::uint(&mut out, 2, shown.attempt);
+    put::text(&mut out, 3, shown.worker);
+    put::timestamp(&mut out, 4, shown.started_at_ms);
+    put::some_timestamp(&mut out, 5, shown.ended_at_ms);
+    put::uint(&mut out, 6, shown.outcome as u32);
+    if let Some(error) = shown.error {
+        put_error(&mut out, 7, error);
+    }
+    out
+}
+
+/// A `ListAttemptsResponse`; `next` is a [`crate::page_token`].
+#[must_use]
+pub fn list_attempts_response(attempts: &[Vec<u8>], next: Option<&str>) -> Vec<u8> {
+    list_response(attempts, next)
 }
 
 /// A `WaitResponse` of BASIC records.

@@ -1,0 +1,191 @@
+//! Attempts: what became of the leases of one execution.
+//!
+//! Owns how the attempts of an execution are put together: a row for each lease after which the
+//! execution went on, and the newest lease from the execution itself. Refuses to know which rows
+//! are kept: the engine does.
+
+use backlane_engine::command::{Known, Needs};
+use backlane_engine::fact::Living;
+use backlane_engine::row::{AttemptOutcome, EndingRow};
+use backlane_engine::rules::id::Birth;
+use backlane_store::{ATTEMPT, ENDING, Key, Lookup, Part};
+use backlane_wire::query::{ListAttempts, decode_list_attempts};
+use backlane_wire::reply::{self, AttemptShown};
+use backlane_wire::{ApiError, page_token, row};
+
+use crate::message::{Found, Query, RangeQuery, Ticket, Wanted};
+use crate::shard::desk::Desk;
+use crate::shard::room::{Caller, Job, Room};
+use crate::shard::show::{MAX_REPLY_BYTES, damaged, ending_of};
+
+use super::look;
+
+/// `ListAttempts`.
+pub(crate) fn list(
+    desk: &mut Desk,
+    caller: Caller,
+    bytes: &[u8],
+) -> Result<Box<dyn Job>, ApiError> {
+    let decoded = desk.with_context(&caller.principal, |context| {
+        decode_list_attempts(bytes, context)
+    });
+    let (ticket, list) = (caller.ticket, decoded?);
+    Ok(Box::new(Listing { ticket, list }))
+}
+
+struct Listing {
+    ticket: Ticket,
+    list: ListAttempts,
+}
+
+impl Job for Listing {
+    fn needs(&self, desk: &Desk, known: &Known) -> Needs {
+        desk.engine.needs_for([&self.list.named.id], known)
+    }
+
+    fn decide(self: Box<Self>, room: &mut Room, known: &Known) {
+        let (ticket, list) = (self.ticket, self.list);
+        let birth = match look::find(&room.desk, &list.named.tenant, &list.named.id, known) {
+            Ok(birth) => birth,
+            Err(error) => return room.desk.refuse(ticket, &error),
+        };
+        let living = room.desk.engine.state().living(birth);
+        let mut query = Query {
+            range: Some(RangeQuery {
+                family: &ATTEMPT,
+                number: birth,
+                from: list.after.saturating_add(1),
+                limit: list.page_size,
+            }),
+            ..Query::default()
+        };
+        query.rows.extend(living.is_none().then_some(Wanted {
+            family: &ENDING,
+            key: Key::Number(birth),
+            part: Part::Head,
+        }));
+        // The store shows the rows of attempts that just ended only once they are durable.
+        let then = move |room: &mut Room, found: Found| match answer(
+            birth,
+            &list,
+            living.as_ref(),
+            &found,
+        ) {
+            Ok(bytes) => room.desk.reply(ticket, bytes),
+            Err(error) => room.desk.refuse(ticket, &error),
+        };
+        room.read(query, true, Box::new(then));
+    }
+}
+
+fn answer(
+    birth: Birth,
+    list: &ListAttempts,
+    living: Option<&Living>,
+    found: &Found,
+) -> Result<Vec<u8>, ApiError> {
+    let id = list.named.id.to_string();
+    let broken = |what: &str| damaged(&id, what);
+    if let Some(damage) = &found.range_damage {
+        return Err(broken(&damage.to_string()));
+    }
+    let mut page = Page::default();
+    for (ordinal, lookup) in &found.range {
+        let stored = match lookup {
+            Lookup::Found(stored) => stored,
+            Lookup::Damaged(damage) => return Err(broken(&damage.to_string())),
+            Lookup::Absent => continue,
+        };
+        let read = row::attempt::read(birth, *ordinal, &stored.head);
+        let row = read.map_err(|error| broken(&error.to_string()))?;
+        page.add(&AttemptShown {
+            ordinal: row.ordinal,
+            attempt: row.attempt,
+            worker: &row.worker,
+            started_at_ms: row.started_at_ms,
+            ended_at_ms: Some(row.ended_at_ms),
+            outcome: AttemptOutcome::of_requeue(row.cause),
+            error: row.error.as_deref(),
+        });
+    }
+    if !page.is_full && found.range.len() < list.page_size {
+        match living {
+            Some(living) => page.extend(list.after, running(living)),
+            None => {
+                let ending = ending_of(birth, found.row(&ENDING, &Key::Number(birth)));
+                let ending = ending.map_err(|what| broken(&what))?;
+                page.extend(list.after, ending.as_ref().and_then(last));
+            }
+        }
+    } else {
+        page.is_full = true;
+    }
+    let next = page
+        .is_full
+        .then(|| page_token(&id, None, page.last.into()));
+    Ok(reply::list_attempts_response(
+        &page.attempts,
+        next.as_deref(),
+    ))
+}
+
+/// The attempt of the live lease.
+fn running(living: &Living) -> Option<AttemptShown<'_>> {
+    let progress = &living.progress;
+    let holding = progress.holding.as_ref()?;
+    Some(AttemptShown {
+        ordinal: progress.attempt,
+        attempt: progress.attempt,
+        worker: &holding.worker,
+        started_at_ms: progress.started_at_ms?,
+        ended_at_ms: None,
+        outcome: AttemptOutcome::Running,
+        error: None,
+    })
+}
+
+/// The attempt whose end was the execution's end.
+fn last(ending: &EndingRow) -> Option<AttemptShown<'_>> {
+    let progress = &ending.progress;
+    Some(AttemptShown {
+        ordinal: progress.attempt,
+        attempt: progress.attempt,
+        worker: progress
+            .last_worker
+            .as_deref()
+            .filter(|_| ending.ended_lease)?,
+        started_at_ms: progress.started_at_ms?,
+        ended_at_ms: Some(ending.ended_at_ms),
+        outcome: AttemptOutcome::of_end(ending.status, ending.reason),
+        error: ending.error.as_deref(),
+    })
+}
+
+/// A page that is being filled.
+#[derive(Default)]
+struct Page {
+    attempts: Vec<Vec<u8>>,
+    bytes: usize,
+    /// Ordinal of the newest attempt on the page.
+    last: u32,
+    is_full: bool,
+}
+
+impl Page {
+    /// Adds an attempt, unless the reply would become too large. A page has at least one.
+    fn add(&mut self, shown: &AttemptShown<'_>) {
+        let encoded = reply::attempt(shown);
+        self.is_full |= self.bytes + encoded.len() > MAX_REPLY_BYTES && !self.attempts.is_empty();
+        if !self.is_full {
+            self.bytes += encoded.len() + 8;
+            self.last = shown.ordinal;
+            self.attempts.push(encoded);
+        }
+    }
+
+    fn extend(&mut self, after: u32, shown: Option<AttemptShown<'_>>) {
+        if let Some(shown) = shown.filter(|shown| shown.ordinal > after) {
+            self.add(&shown);
+        }
+    }
+}
