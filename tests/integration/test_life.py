@@ -208,8 +208,8 @@ def test_an_open_port_without_identity_is_warned_of(start_server: StartServer) -
     exposed = start_server(listen="0.0.0.0:0")
     local = start_server()
 
-    assert "no identity is configured" in exposed.read_log()
-    assert "no identity is configured" not in local.read_log()
+    assert "has no authentication" in exposed.read_log()
+    assert "has no authentication" not in local.read_log()
 
 
 def test_a_poll_whose_caller_left_takes_nothing(start_server: StartServer) -> None:
