@@ -83,7 +83,7 @@ class Calls:
                 )
                 ticket = call(method, principal, wait_ms, request)
                 wake()
-            except BaseException as error:  # noqa: BLE001  # grpc would send its text; also for panics
+            except BaseException as error:  # noqa: BLE001  # grpc would send its text
                 await abort(context, *refusal_for(error, path))
             future: asyncio.Future[Completion] = create_future()
             pending[ticket] = future

@@ -108,7 +108,7 @@ class Transport(grpc.GenericRpcHandler):
         pending, streams = self._calls.pending, self._streams.open
         try:
             completions = self._core.drain()
-        except BaseException as error:  # noqa: BLE001  # the drained completions are lost: the server must end
+        except BaseException as error:  # noqa: BLE001  # what it drained is lost
             self.close()
             self._on_failure(f"the core broke: {error!r}")
             return

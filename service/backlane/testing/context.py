@@ -119,7 +119,7 @@ class _Recorder(logging.Handler):
 
 def _logger_into(records: list[logging.LogRecord], parent: logging.Logger) -> logging.Logger:
     """Make a new logger that keeps its records and passes them on to another logger."""
-    logger = logging.Logger(parent.name, logging.DEBUG)  # noqa: LOG001  # it is freed with its context
+    logger = logging.Logger(parent.name, logging.DEBUG)  # noqa: LOG001  # for this context
     logger.addHandler(_Recorder(records))
     logger.parent = parent
     return logger
