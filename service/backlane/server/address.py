@@ -65,10 +65,12 @@ def listen(server: grpc.aio.Server, config: Config) -> str:
     """Make the server listen, and return the address with its real port.
 
     Raises:
-        AddressError: the port was taken after `check_address`.
+        AddressError: the port was taken after `check_address`, or gRPC cannot use the host.
     """
     try:
         port = server.add_insecure_port(config.listen)
     except RuntimeError as error:
-        raise AddressError(_cannot(config, "address already in use")) from error
+        check_address(config)  # says why, if the port was taken meanwhile
+        why = "gRPC does not know this form of a host"
+        raise AddressError(_cannot(config, why)) from error
     return f"{config.listen.rpartition(':')[0]}:{port}"
