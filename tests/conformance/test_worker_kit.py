@@ -1,4 +1,4 @@
-"""The worker conformance kit: workers that pass, and a worker that breaks each rule in turn."""
+"""The worker conformance kit, with workers that keep all rules and one that breaks each rule."""
 
 from __future__ import annotations
 

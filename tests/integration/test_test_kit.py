@@ -1,4 +1,4 @@
-"""The test kit on real servers: clocks that are moved, fixtures, and a stranger's test folder."""
+"""The test kit with real servers: moved clocks, fixtures, and another project's test folder."""
 
 from __future__ import annotations
 

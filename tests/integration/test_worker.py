@@ -1,4 +1,4 @@
-"""The SDK's worker against a real server: what becomes of executions, whatever callables do."""
+"""The SDK's worker against a real server: the results of all kinds of callables."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Failures against a real server: whether to try again does not hang on what else they say."""
+"""Failures against a real server: bad details do not change whether an attempt is retried."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The SDK's worker over its life: drains, servers that come and go, slots, tenants."""
+"""The lifecycle of the SDK's worker: drains, restarting servers, slots, tenants."""
 
 from __future__ import annotations
 

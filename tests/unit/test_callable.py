@@ -1,4 +1,4 @@
-"""What a function may be to be a callable, and how its input and output become JSON."""
+"""Callables: which functions are accepted, and how inputs and outputs are converted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`backlane worker`: how it finds a worker, and how it says that there is none."""
+"""`backlane worker`: how it finds a worker, and its messages if there is none."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Write]:
 
 
 def refusal(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
-    """What a worker says that cannot run, without the word in front."""
+    """The message of a worker that cannot run, without the prefix."""
     status = run(["worker", *arguments])
     shown = capsys.readouterr()
     assert (status, shown.err[:10]) == (2, "backlane: ")

@@ -1,4 +1,4 @@
-"""The conformance kit's own parts: its books, its verdicts, its command."""
+"""The parts of the conformance kit: ledger, verdicts, command."""
 
 from __future__ import annotations
 

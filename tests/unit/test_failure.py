@@ -1,4 +1,4 @@
-"""What an exception of a callable becomes."""
+"""How exceptions of callables are reported to the server."""
 
 import asyncio
 from datetime import timedelta

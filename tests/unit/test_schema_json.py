@@ -1,4 +1,4 @@
-"""Schema JSON: what records look like in it, and that they come back to the byte."""
+"""Schema JSON: the form of records, and that reading and writing gives the same bytes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the log says of an event loop that is blocked."""
+"""The log messages about a blocked event loop."""
 
 from __future__ import annotations
 

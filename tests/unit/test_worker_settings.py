@@ -1,4 +1,4 @@
-"""What can be said wrong about a worker, and what is said about it."""
+"""Wrong settings of a worker, and the messages about them."""
 
 import os
 import socket
