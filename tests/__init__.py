@@ -1,1 +1,1 @@
-"""The tests of Backlane, and the two commands its developers run."""
+"""The tests of Backlane, and the two commands for its developers."""

@@ -1,4 +1,4 @@
-"""Runs every check of the project, and says at the end which of them failed.
+"""Runs every check of the project, and lists the failed ones at the end.
 
     python tests/check.py            everything, with the environment of `pip install '.[dev]'`
     python tests/check.py --fast     leaves out what takes more than a few seconds
@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 @dataclass(frozen=True)
 class Step:
-    """One check: what it is called, and the command that passes when it holds."""
+    """One check: its title and its command."""
 
     title: str
     command: tuple[str, ...]
@@ -63,7 +63,7 @@ STEPS = (
 
 
 def environment() -> Mapping[str, str]:
-    """The environment of the steps: the running Python's programs come first on PATH."""
+    """The environment of the steps. The programs of this Python come first on PATH."""
     scripts = str(Path(sys.executable).parent)
     return os.environ | {
         "MYPYPATH": str(ROOT / "service"),
@@ -96,7 +96,7 @@ def chosen(*, tests_only: bool, fast: bool) -> Iterator[Step]:
 def main() -> int:
     """Runs the command line."""
     parser = argparse.ArgumentParser(description="Run the project's checks.")
-    parser.add_argument("--tests", action="store_true", help="the test suites alone")
+    parser.add_argument("--tests", action="store_true", help="run the test suites only")
     parser.add_argument("--fast", action="store_true", help="leave out the slow steps")
     arguments = parser.parse_args()
     steps = chosen(tests_only=arguments.tests, fast=arguments.fast)

@@ -1,4 +1,4 @@
-"""Fixtures for tests that talk to a real server: one to share, and ones of a test's own."""
+"""Fixtures for tests with a real server, either shared or for one test only."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class StartServer(Protocol):
 
 @pytest.fixture(scope="session")
 def server(backlane_server: ServerProcess) -> ServerProcess:
-    """A server for tests that leave it as it was; each uses a tenant of its own."""
+    """A shared server for tests that do not change it; each uses its own tenant."""
     return backlane_server
 
 
@@ -38,7 +38,7 @@ def channel(server: ServerProcess) -> Iterator[grpc.Channel]:
 
 @pytest.fixture
 def start_server(tmp_path: Path) -> Iterator[StartServer]:
-    """Starts servers of the test's own."""
+    """Starts servers for this test only."""
     started: list[ServerProcess] = []
 
     def start(

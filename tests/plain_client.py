@@ -1,4 +1,4 @@
-"""A client without the SDK's comforts: the producers' calls as functions, one channel, no magic.
+"""A plain client without the SDK: one channel, and a method for each call of producers.
 
 It repeats nothing by itself and keeps nothing in memory. Every call raises a
 `backlane.errors.BacklaneError`; `until_available` is there for callers that outlive a server.
@@ -69,7 +69,7 @@ class PlainClient:
         request_id: str = "",
         config: records.BackgroundExecutionConfig | None = None,
     ) -> api.EnqueueResponse:
-        """Make one execution whose input is that text."""
+        """Enqueue one execution with a text as its input."""
         request = api.EnqueueRequest(
             tenant_id=self._tenant_id,
             callable_name=callable_name,
@@ -82,7 +82,7 @@ class PlainClient:
     def enqueue_batch(
         self, items: Iterable[api.EnqueueRequest], *, request_id: str = ""
     ) -> api.EnqueueBatchResponse:
-        """Make all of the items or none; they need no tenant of their own."""
+        """Enqueue all items or none; the items need no tenant."""
         request = api.EnqueueBatchRequest(
             tenant_id=self._tenant_id, items=items, request_id=request_id
         )
@@ -112,7 +112,7 @@ class PlainClient:
         status: Status.ValueType = records.BACKGROUND_EXECUTION_STATUS_UNSPECIFIED,
         view: View.ValueType = records.VIEW_BASIC,
     ) -> Iterator[records.BackgroundExecution]:
-        """Yield every execution of that status, newest first, page by page."""
+        """Yield every execution with a status, newest first, page by page."""
         request = api.ListRequest(
             tenant_id=self._tenant_id, status=status, page_size=LIST_PAGE_SIZE, view=view
         )
@@ -136,7 +136,7 @@ class PlainClient:
         return self._call(self._stub.Wait, request, extra_s=timeout_s)
 
     def cancel(self, execution_id: str) -> records.BackgroundExecution:
-        """End a queued execution, or ask the holder of a running one to stop."""
+        """Cancel a queued execution, or ask the worker of a running one to stop."""
         request = api.CancelRequest(tenant_id=self._tenant_id, execution_id=execution_id)
         return self._call(self._stub.Cancel, request).execution
 
@@ -160,7 +160,7 @@ class PlainClient:
 
 
 def until_available(call: Callable[[], Answer], *, timeout_s: float) -> Answer:
-    """Repeat a call for as long as the server is away; it has to be safe to repeat.
+    """Repeat a call while the server is away; the call has to be safe to repeat.
 
     Args:
         call: what to do; what it creates carries a request_id.

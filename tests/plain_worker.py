@@ -1,4 +1,4 @@
-"""A worker without the SDK's comforts, for crash tests and benchmarks: handlers see the lease.
+"""A plain worker without the SDK, for crash tests and benchmarks. Handlers get the lease.
 
 It is a book and a stream of `backlane.worker` with the barest crew, so that what it shows is about
 the service.
@@ -25,12 +25,12 @@ if TYPE_CHECKING:
     from backlane.worker.stream import Observer
 
 Handler = Callable[[api.Lease], object]
-"""Answers JSON, or None for no output; raises to fail."""
+"""Returns the output as JSON, or None for none; raises to fail."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """How a worker works.
+    """The settings of a worker.
 
     Attributes:
         worker_id: its name, which it keeps over reconnects.
@@ -76,7 +76,7 @@ class PlainWorker:
         self._stream = WorkStream(stub, hello, self._book, self, observe=observe)
 
     def drain(self) -> None:
-        """Take nothing more, finish what runs; then `run` returns. From any thread."""
+        """Take no more leases; `run` returns when those that run have finished. Thread-safe."""
         cut = threading.Timer(self._options.drain_timeout_s, self._stream.cut)
         cut.daemon = True
         cut.start()
@@ -84,7 +84,7 @@ class PlainWorker:
         self._stream.hurry()
 
     def run(self) -> None:
-        """Work until drained, over as many streams as it takes."""
+        """Run until drained, and reconnect whenever the stream breaks."""
         with self._channel:
             self._stream.run()
         self._pool.shutdown(wait=self._book.is_empty, cancel_futures=True)
@@ -101,10 +101,10 @@ class PlainWorker:
             self._pool.submit(self._run_one, lease)
 
     def cancel(self, tokens: Iterable[str]) -> None:
-        """Let them run: a result within the grace is as good."""
+        """Do nothing: a result within the grace period counts."""
 
     def lose(self, tokens: Iterable[str]) -> None:
-        """Let them run: the book drops their results."""
+        """Do nothing: the book drops the results."""
 
     def _run_one(self, lease: api.Lease) -> None:
         self._book.settle([self._result(lease)])

@@ -1,6 +1,6 @@
-"""Owns channels to a server: where it is, TLS, metadata, and who may use them after a fork.
+"""Owns how a channel to a server is opened: its address, TLS and headers.
 
-Environment variables give what is not given: `BACKLANE_TARGET` and `BACKLANE_TENANT`.
+`BACKLANE_TARGET` and `BACKLANE_TENANT` give the address and the tenant if the code does not.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ TARGET_VARIABLE: Final = "BACKLANE_TARGET"
 TENANT_VARIABLE: Final = "BACKLANE_TENANT"
 
 MESSAGE_BYTES_MAX: Final = 20 << 20
-"""What the server's transport takes, and what is taken from it."""
+"""The largest message in either direction; the server's transport has the same limit."""
 OPTIONS: Final[Sequence[tuple[str, int | str]]] = (
     ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
     ("grpc.max_send_message_length", MESSAGE_BYTES_MAX),
-    # gRPC's own backoff starts at a second, longer than a restart of the server takes; leases
-    # survive a broken stream for five.
+    # gRPC's own backoff starts at one second, and a server restarts faster. Leases survive a
+    # broken stream for five seconds.
     ("grpc.initial_reconnect_backoff_ms", 50),
     ("grpc.max_reconnect_backoff_ms", 500),
-    # Finds a server that vanished without a word; it allows a ping every 5 s.
+    # Finds a server that is gone without closing the connection. It allows a ping every 5 s.
     ("grpc.keepalive_time_ms", 20_000),
     ("grpc.keepalive_timeout_ms", 10_000),
     # Two channels to one server are two connections: closing one leaves the other alone.
@@ -42,13 +42,14 @@ _HEADER_VALUE: Final = re.compile(r"[ -~]*")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TLS:
-    """How to speak TLS. Each part is PEM bytes or a file that holds them.
+    """TLS settings. Certificates and keys are PEM bytes, or the path of a file with them.
 
     Attributes:
-        ca: the certificates that the server's is checked against; the system's own where absent.
-        certificate: this side's certificate, for servers that ask for one; with `key`.
-        key: its private key.
-        server_name: the name that the server's certificate is for, where it is not the target's.
+        ca: the CA certificates that the server's certificate is checked against; the system's by
+            default.
+        certificate: the client's certificate, for servers that ask for one; needs `key`.
+        key: the private key of `certificate`.
+        server_name: the name in the server's certificate, if it differs from the target's.
     """
 
     ca: bytes | Path | str | None = None
@@ -61,22 +62,23 @@ class TLS:
 
         Raises:
             OSError: a file cannot be read.
-            ValueError: of certificate and key one is missing.
+            ValueError: only one of certificate and key is given.
         """
         if (self.certificate is None) != (self.key is None):
-            raise ValueError("TLS needs certificate and key together, or neither of them")
+            raise ValueError("TLS needs both a certificate and a key, or neither")
         return grpc.ssl_channel_credentials(_pem(self.ca), _pem(self.key), _pem(self.certificate))
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """A server and how it is spoken to.
+    """A server's address, and how to connect to it.
 
     Attributes:
-        target: its address, `HOST:PORT` or any other name that gRPC resolves.
-        tls: how to speak TLS; None speaks plain text.
-        metadata: headers that go with every call, such as `authorization`; those whose names end
-            in `-bin` are bytes.
+        target: the address, `HOST:PORT` or another name that gRPC resolves.
+        tls: the TLS settings; None connects without TLS.
+        metadata: headers of every call, such as `authorization`. Headers whose names end in `-bin`
+            are bytes.
+        options: gRPC's channel options.
     """
 
     target: str
@@ -88,13 +90,13 @@ class Endpoint:
     def of(
         cls,
         target: str | None = None,
-        tls: TLS | bool = False,  # noqa: FBT001, FBT002  # `True` is TLS as the system has it
+        tls: TLS | bool = False,  # noqa: FBT001, FBT002  # `True` is TLS with the system's settings
         metadata: Mapping[str, str | bytes] | None = None,
     ) -> Endpoint:
-        """Complete what is given with the environment and the defaults.
+        """Make an endpoint; the environment and the defaults fill in what is not given.
 
         Raises:
-            ValueError: a header cannot be sent; the message names it, and not what it holds.
+            ValueError: a header cannot be sent. The message has its name, and never its value.
         """
         headers = tuple((metadata or {}).items())
         for name, value in headers:
@@ -103,13 +105,13 @@ class Endpoint:
         return cls(address, tls if isinstance(tls, TLS) else TLS() if tls else None, headers)
 
     def open(self) -> grpc.Channel:
-        """Open a channel for threads; it connects with its first call."""
+        """Open a channel for threads; it connects on the first call."""
         if self.tls is None:
             return grpc.insecure_channel(self.target, options=self._all_options())
         return grpc.secure_channel(self.target, self.tls.credentials(), self._all_options())
 
     def open_aio(self) -> grpc.aio.Channel:
-        """Open a channel for the running event loop; it connects with its first call."""
+        """Open a channel for the running event loop; it connects on the first call."""
         if self.tls is None:
             return grpc.aio.insecure_channel(self.target, options=self._all_options())
         return grpc.aio.secure_channel(self.target, self.tls.credentials(), self._all_options())
@@ -122,19 +124,21 @@ class Endpoint:
 
 
 def tenant_or_default(tenant: str | None) -> str:
-    """Complete a tenant that is not given with the environment and the default."""
+    """Return the given tenant, else that of the environment, else the default."""
     return tenant or os.environ.get(TENANT_VARIABLE) or TENANT_DEFAULT
 
 
 def _check_header(name: object, value: object) -> None:
-    """Refuse what gRPC would not send, which it says only once a call is made."""
+    """Refuse a header that gRPC would refuse too, but only when a call is made."""
     if not isinstance(name, str) or not _HEADER_NAME.fullmatch(name):
-        raise ValueError(f"metadata {name!r} must be named by a-z 0-9 _ . -, as HTTP/2 wants it")
+        raise ValueError(
+            f"the name of metadata {name!r} may have a-z 0-9 _ . - only, as HTTP/2 requires"
+        )
     if name.endswith("-bin"):
         if not isinstance(value, bytes):
-            raise ValueError(f"metadata {name!r} must be bytes, as its name ends in -bin")
+            raise ValueError(f"metadata {name!r} must be bytes, because its name ends in -bin")
     elif not isinstance(value, str) or not _HEADER_VALUE.fullmatch(value):
-        raise ValueError(f"metadata {name!r} must be a text of one line, in ASCII")
+        raise ValueError(f"metadata {name!r} must be one line of ASCII text")
 
 
 def _pem(given: bytes | Path | str | None) -> bytes | None:

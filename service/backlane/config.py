@@ -47,7 +47,7 @@ LIMITS: Final[Mapping[str, Limit]] = {
     "max_output_bytes": Limit(MEBIBYTE, 3 * MEBIBYTE, "an execution's output, encoded"),
     "max_context_bytes": Limit(64 * 1024, MEBIBYTE, "an execution's context, encoded"),
     "max_metadata_bytes": Limit(64 * 1024, MEBIBYTE, "an execution's metadata, encoded"),
-    "max_error_message_bytes": Limit(8 * 1024, 64 * 1024, "an error's message; it is cut there"),
+    "max_error_message_bytes": Limit(8 * 1024, 64 * 1024, "an error's message, cut if longer"),
     "max_details_bytes": Limit(64 * 1024, MEBIBYTE, "an error's details, encoded"),
     # A level of JSON is three nested messages, and protobuf decoders take a hundred.
     "max_json_depth": Limit(24, 30, "levels of nested JSON"),
@@ -197,7 +197,7 @@ class Config(BaseModel):
     )
     accept_loss: bool = Field(
         default=False,
-        description="Start even if the end of the log is missing; what it held is lost.",
+        description="Start even if the end of the log is missing, and give up the missing part.",
     )
     test_clock: Annotated[Duration, _at_most(CLOCK_AHEAD_MAX)] | None = Field(
         default=None,

@@ -1,1 +1,1 @@
-"""What Backlane is measured by: `backlane bench`, from inside a checkout."""
+"""The benchmark of Backlane, which `backlane bench` runs in a checkout."""

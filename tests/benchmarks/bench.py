@@ -1,4 +1,4 @@
-"""Owns what every workload is given: settings, servers to measure, and the CPU accounts."""
+"""Owns the run of a workload: its settings, servers to measure, and processor times."""
 
 import tempfile
 from collections.abc import Iterator
@@ -31,7 +31,7 @@ class Bench:
     cpu: dict[str, CpuUse] = field(default_factory=dict)
 
     def pick(self, size: Size, quick: Size) -> Size:
-        """Return the full size, or the one of a quick run."""
+        """Return the full size, or the size for a quick run."""
         return quick if self.is_quick else size
 
     @contextmanager
@@ -45,6 +45,6 @@ class Bench:
 
     @contextmanager
     def account(self, stage: str, server: ServerProcess, *load_pids: int) -> Iterator[None]:
-        """Note who uses the processor while the block runs; see `measured`."""
+        """Record the processor times during the block; see `measured`."""
         with measured(stage, server.process.pid, load_pids, self.cpu):
             yield

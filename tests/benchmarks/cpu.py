@@ -1,4 +1,4 @@
-"""Owns the question who used the processor: each thread of a server, and the load's processes."""
+"""Owns the processor times of a server's threads and of the processes that load it."""
 
 import os
 import resource
@@ -10,7 +10,7 @@ from pathlib import Path
 
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 DISTURBED_SHARE = 0.2
-"""Of one processor, in use by neither server nor load."""
+"""The share of a processor that other programs may use before a figure is doubtful."""
 
 
 @dataclass
@@ -40,7 +40,7 @@ class CpuUse:
             self.server_s[name] = self.server_s.get(name, 0.0) + used
 
     def describe(self) -> str:
-        """Say it in one line, in processors kept busy."""
+        """Return the times in one line, as numbers of busy processors."""
         threads = sorted(self.server_s.items(), key=lambda item: -item[1])
         busy = ", ".join(f"{name} {used / self.wall_s:.2f}" for name, used in threads if used)
         server = sum(self.server_s.values()) / self.wall_s
@@ -52,7 +52,7 @@ class CpuUse:
 
     @property
     def is_disturbed(self) -> bool:
-        """Whether something else used so much of the processor that the figures are doubtful."""
+        """Whether other programs used so much of the processor that the figures are doubtful."""
         return self.other_s > DISTURBED_SHARE * self.wall_s
 
 
@@ -60,7 +60,7 @@ class CpuUse:
 def measured(
     stage: str, pid: int, load_pids: Sequence[int], into: dict[str, CpuUse]
 ) -> Iterator[None]:
-    """Measure who uses the processor while the block runs.
+    """Measure the processor times during the block.
 
     Args:
         stage: what is going on.

@@ -1,4 +1,4 @@
-"""The measure of what the transport itself can do: a bare grpc.aio server that echoes bytes.
+"""A bare grpc.aio server that echoes bytes, to measure the transport without Backlane.
 
 `python -m tests.benchmarks.echo_server` prints its address, and serves until its stdin ends.
 """
@@ -37,7 +37,7 @@ async def _serve() -> None:
 
 @contextmanager
 def echo_server() -> Iterator[tuple[str, int]]:
-    """Run the echo in a process of its own, and yield its address and process id."""
+    """Run the echo server in its own process, and yield its address and process id."""
     command = [sys.executable, "-m", __name__]
     with Popen(command, cwd=CHECKOUT, stdin=PIPE, stdout=PIPE, text=True) as process:
         assert process.stdin is not None

@@ -1,4 +1,4 @@
-"""Owns a measured figure, its target, and how a set of them is printed."""
+"""Owns measured figures, their targets, and how they are printed."""
 
 import json
 import statistics
@@ -42,7 +42,7 @@ class Figure:
 
     @property
     def is_met(self) -> bool | None:
-        """Whether the target is met; None where there is none."""
+        """Whether the target is met; None if there is no target."""
         if self.at_least is not None:
             return self.value >= self.at_least
         if self.at_most is not None:
@@ -51,7 +51,7 @@ class Figure:
 
     @property
     def target(self) -> str:
-        """The target as a person writes it; empty where there is none."""
+        """The target as text; empty if there is none."""
         if self.at_least is not None:
             return f"≥ {shorten(self.at_least)}"
         return "" if self.at_most is None else f"≤ {shorten(self.at_most)}"
@@ -59,7 +59,7 @@ class Figure:
 
 @dataclass
 class Report:
-    """All that one run of the benchmark found out.
+    """The results of one run of the benchmark.
 
     Attributes:
         machine: what it ran on, by name.
@@ -97,12 +97,12 @@ class Report:
         )
 
     def print_machine(self, console: Console) -> None:
-        """Print what it runs on."""
+        """Print the facts about the machine."""
         for name, value in self.machine.items():
             console.print(f"{name}: {value}", markup=False, highlight=False, soft_wrap=True)
 
     def print_workload(self, console: Console, workload: str, *, with_cpu: bool) -> None:
-        """Print one workload's figures, and who used the processor where asked."""
+        """Print one workload's figures, and the processor times if asked for."""
         table = Table("figure", "value", "rounds", "target", "", title=workload)
         for figure in self.figures[workload]:
             table.add_row(*_row(figure, is_judged=not self.is_quick))
@@ -113,13 +113,15 @@ class Report:
         for use in self.cpu.get(workload, ()):
             if use.is_disturbed:
                 share = use.other_s / use.wall_s
-                console.print(f"doubtful: {use.stage}: {share:.2f} of a processor went elsewhere")
+                console.print(
+                    f"doubtful: {use.stage}: other programs used {share:.2f} of a processor"
+                )
         if self.is_quick:
-            console.print("quick: too short to judge a target by", markup=False)
+            console.print("quick run: too short to compare with the targets", markup=False)
 
 
 def shorten(value: float) -> str:
-    """Write a number with about three digits, and thousands apart."""
+    """Write a number with about three digits, and with spaces between thousands."""
     if abs(value) >= 1000:
         return f"{value:,.0f}".replace(",", " ")
     return f"{value:.4g}" if abs(value) >= 1 else f"{value:.3g}"

@@ -1,4 +1,4 @@
-"""Owns what a figure has to be read with: the commit, the machine, its disk, the build."""
+"""Owns the facts that explain the figures: the commit, the machine, its disk, the build."""
 
 import os
 import statistics
@@ -17,7 +17,7 @@ RELEASE = "release"
 
 
 def describe_machine() -> dict[str, str]:
-    """Return what the figures rest on, by name."""
+    """Return these facts by name."""
     return {
         "commit": _commit(),
         "core build": build_profile(),
@@ -27,7 +27,7 @@ def describe_machine() -> dict[str, str]:
         "processors": f"{len(os.sched_getaffinity(0))} of {_cpu_model()}",
         "clients": "on the same machine as the server",
         "fdatasync": f"{1000 * sync_latency_s():.3f} ms, median of {SYNC_ROUNDS} writes of 4 KiB",
-        "store": "SQLite, write-ahead log, synchronous=FULL: an answer follows its fdatasync",
+        "store": "SQLite, write-ahead log, synchronous=FULL: a reply is sent after its fdatasync",
     }
 
 
@@ -37,7 +37,7 @@ def build_profile() -> str:
 
 
 def sync_latency_s() -> float:
-    """Measure the median seconds of a small write and its fdatasync, where data would be."""
+    """Measure the median seconds of a small write with fdatasync on the disk of the data."""
     block = os.urandom(SYNC_BYTES)
     with tempfile.TemporaryFile() as file:
         times = [_sync_once(file.fileno(), block, number) for number in range(SYNC_ROUNDS)]

@@ -1,4 +1,4 @@
-"""Owns a run of the benchmark: which workloads, what is refused, what is printed."""
+"""Owns a run of the benchmark: chooses the workloads, checks the build, prints the report."""
 
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -43,10 +43,10 @@ def main(
     """
     unknown = sorted(set(names) - set(WORKLOADS))
     if unknown:
-        return _refuse(f"no workload {', '.join(unknown)}; there are {', '.join(WORKLOADS)}")
+        return _refuse(f"no workload {', '.join(unknown)}: choose from {', '.join(WORKLOADS)}")
     if build_profile() != RELEASE and not allow_debug:
         build = f"the core's build is {build_profile()}, not {RELEASE}"
-        return _refuse(f"{build}; --allow-debug measures it anyway")
+        return _refuse(f"{build}: use --allow-debug to measure it anyway")
     # With --json tables are left out, and stdout holds one object alone.
     console = Console(quiet=as_json, width=None if sys.stdout.isatty() else WIDTH)
     report = _run(names or tuple(WORKLOADS), console, quick=quick, with_cpu=profile)

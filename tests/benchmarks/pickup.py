@@ -23,7 +23,7 @@ from tests.plain_worker import Options, PlainWorker
 MEDIAN_TARGET_MS: Final = 1.5
 P99_TARGET_MS: Final = 5.0
 PAUSE_S: Final = (0.001, 0.006)
-"""Between two of them, so that nothing is still under way and no rhythm is hit."""
+"""The pauses between two enqueues, so that nothing is in flight and no timer is matched."""
 WARM_UP: Final = 50
 
 

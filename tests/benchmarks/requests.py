@@ -1,4 +1,4 @@
-"""Owns the requests of the benchmark, encoded once: it is the server that is measured."""
+"""Owns the requests of the benchmark, encoded once, so that mostly the server is measured."""
 
 import asyncio
 import itertools
@@ -21,7 +21,7 @@ BATCHES_IN_FLIGHT: Final = 4
 CALL_TIMEOUT_S: Final = 60.0
 
 RawCall = grpc.aio.UnaryUnaryMultiCallable[bytes, bytes]
-"""A unary call that takes and answers encoded messages."""
+"""A unary call with encoded messages."""
 
 
 def enqueue_request() -> api.EnqueueRequest:

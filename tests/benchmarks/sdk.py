@@ -1,4 +1,4 @@
-"""`sdk`: what the SDK costs: callables of one worker process, enqueues of one client, its start.
+"""`sdk`: the SDK's rates for callables in one worker and enqueues of one client, and its start.
 
 The worker works off a backlog with 16 slots, its default. The client's enqueues are acknowledged,
 so they are on the disk.

@@ -1,4 +1,4 @@
-"""The benchmark itself runs: each workload in its quick form, against a real server."""
+"""Tests that the benchmark works: a quick run of each workload against a real server."""
 
 import json
 import math
@@ -8,7 +8,7 @@ import pytest
 from tests.benchmarks.main import EXIT_CANNOT_RUN, EXIT_OK, WORKLOADS, main
 
 DIFFERENCES = {"memory, batches", "memory, stream with request ids", "of that, recovery"}
-"""Figures that may come out as nothing, or less, on a machine that is busy."""
+"""Figures that may be zero or negative on a busy machine."""
 
 
 @pytest.mark.slow

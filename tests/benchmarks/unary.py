@@ -1,4 +1,4 @@
-"""`unary`: how much of the bare transport's rate is left for single, durable enqueues.
+"""`unary`: the rate of single, durable enqueues compared with that of the bare transport.
 
 32 callers on one channel, against an echo of the same bytes in a process of its own. Rounds of
 the two alternate, so that both see the same machine; the figure is the ratio of their medians.

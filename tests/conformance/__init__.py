@@ -1,1 +1,1 @@
-"""What Backlane promises, asked for through a channel alone."""
+"""Tests of the promises of the protocol, through a channel only."""

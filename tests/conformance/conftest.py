@@ -1,4 +1,4 @@
-"""Fixtures: a server behind a channel, and a tenant of each test's own on it."""
+"""Fixtures: a server behind a channel, and a tenant for each test."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.fixture(scope="session")
 def target(request: pytest.FixtureRequest) -> str:
-    """Where the server under test is."""
+    """The address of the server under test."""
     given: str | None = request.config.getoption("--target", default=None)
     if given is not None:
         return given
@@ -33,20 +33,20 @@ def target(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="session")
 def shared_channel(target: str) -> Iterator[grpc.Channel]:
-    """One channel for all tests that do not spoil it."""
+    """One channel for all tests that leave it usable."""
     with grpc.insecure_channel(target, options=CHANNEL_OPTIONS) as channel:
         yield channel
 
 
 @pytest.fixture
 def door(shared_channel: grpc.Channel) -> Door:
-    """The server, for a tenant that nobody else uses."""
+    """The server, for a tenant that no other test uses."""
     return Door(shared_channel, new_tenant())
 
 
 @pytest.fixture
 def own_server(request: pytest.FixtureRequest) -> StartServer:
-    """Starts servers of the test's own; there is no such thing as a restart of `--target`."""
+    """Starts servers for this test only; tests that need one are skipped with `--target`."""
     if request.config.getoption("--target", default=None) is not None:
         pytest.skip("needs a server of its own")
     start: StartServer = request.getfixturevalue("start_server")

@@ -1,4 +1,4 @@
-"""What every test of this suite asks a server through: its calls, for one tenant."""
+"""The calls of a server for one tenant, which all tests of this suite use."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ CHANNEL_OPTIONS: Final[Sequence[tuple[str, int]]] = (
     ("grpc.max_send_message_length", -1),
     ("grpc.use_local_subchannel_pool", 1),
 )
-"""Sends whatever is asked for; takes no more than gRPC clients do by default."""
+"""Does not limit what is sent; limits replies as gRPC clients do by default."""
 
 
 def new_tenant() -> str:
-    """A tenant that nobody else uses."""
+    """A new tenant."""
     return f"t-{uuid.uuid4().hex}"
 
 
@@ -53,17 +53,17 @@ class Door:
         self.worker = WorkerServiceStub(channel)
 
     def call(self, name: str, request: Message) -> Any:  # noqa: ANN401  # each has its own
-        """Make the unary call of that name."""
+        """Make the unary call with a name."""
         stub = self.producer if hasattr(self.producer, name) else self.worker
         return getattr(stub, name)(request, timeout=TIMEOUT_S)
 
     def new(self, **fields: Any) -> api.EnqueueRequest:  # noqa: ANN401  # those of the message
-        """A request that makes one execution."""
+        """A request that enqueues one execution."""
         fields = {"tenant_id": self.tenant, "callable_name": "mail.send"} | fields
         return api.EnqueueRequest(**fields)
 
     def enqueue(self, **fields: Any) -> records.BackgroundExecution:  # noqa: ANN401  # as above
-        """Make one execution."""
+        """Enqueue one execution."""
         return self.producer.Enqueue(self.new(**fields), timeout=TIMEOUT_S).execution
 
     def lease(
@@ -72,20 +72,20 @@ class Door:
         worker: str = "w1",
         **fields: Any,  # noqa: ANN401  # as above
     ) -> list[work.Lease]:
-        """Take executions of this tenant."""
+        """Lease executions of this tenant."""
         fields = {"callables": ["*"], "tenant_ids": [self.tenant]} | fields
         request = work.LeaseRequest(worker_id=worker, max_executions=most, **fields)
         return list(self.worker.Lease(request, timeout=TIMEOUT_S).leases)
 
     def enqueue_and_lease(self, **fields: Any) -> work.Lease:  # noqa: ANN401  # as above
-        """Make one execution and take it."""
+        """Enqueue one execution and lease it."""
         execution_id = self.enqueue(**fields).execution_id
         [lease] = self.lease()
         assert lease.execution.execution_id == execution_id
         return lease
 
     def complete(self, lease: work.Lease, output: Value | None = None) -> work.LeaseOutcome:
-        """Hand in a result."""
+        """Complete a lease."""
         result = work.CompleteResult(
             execution_id=lease.execution.execution_id,
             lease_token=lease.lease_token,
@@ -101,12 +101,12 @@ class Door:
         return self.producer.Get(request, timeout=TIMEOUT_S).execution
 
     def stats(self) -> api.GetQueueStatsResponse:
-        """Count what is unfinished."""
+        """Count the unfinished executions."""
         request = api.GetQueueStatsRequest(tenant_id=self.tenant)
         return self.producer.GetQueueStats(request, timeout=TIMEOUT_S)
 
     def everything(self) -> tuple[bytes, bytes]:
-        """All that the tenant has, for a comparison."""
+        """All executions of the tenant as bytes, for comparisons."""
         request = api.ListRequest(tenant_id=self.tenant, page_size=1000)
         listed = self.producer.List(request, timeout=TIMEOUT_S)
         assert not listed.next_page_token
@@ -115,12 +115,12 @@ class Door:
 
 
 def encoded(message: Message) -> bytes:
-    """The same bytes for equal messages."""
+    """A message's deterministic encoding."""
     return message.SerializeToString(deterministic=True)
 
 
 def ref(lease: work.Lease) -> work.LeaseRef:
-    """What names a lease in a worker's command."""
+    """The reference to a lease."""
     return work.LeaseRef(execution_id=lease.execution.execution_id, lease_token=lease.lease_token)
 
 
@@ -130,7 +130,7 @@ def text(value: str) -> Value:
 
 
 def nested(depth: int) -> Value:
-    """JSON arrays within each other."""
+    """Nested JSON arrays."""
     value = Value(bool_value=True)
     for _ in range(depth):
         outer = Value()
@@ -140,7 +140,7 @@ def nested(depth: int) -> Value:
 
 
 def text_of(size: int) -> Value:
-    """A JSON string whose encoded value has so many bytes."""
+    """A JSON string whose encoded value has that many bytes."""
     length = size
     while text("x" * length).ByteSize() > size:
         length -= 1
@@ -150,7 +150,7 @@ def text_of(size: int) -> Value:
 
 
 def put(message: Message, path: str, value: object) -> None:
-    """Set the field of that path, such as `items[3].config.priority`."""
+    """Set the field with a path such as `items[3].config.priority`."""
     *parents, name = path.split(".")
     target: Any = message
     for parent in parents:

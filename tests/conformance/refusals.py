@@ -1,4 +1,4 @@
-"""What every error must look like, whatever it is about."""
+"""The form that every error must have."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ CODES: Final[Mapping[str, str]] = {
     "RATE_LIMITED": "RESOURCE_EXHAUSTED",
     "TOO_LARGE": "OUT_OF_RANGE",
 }
-"""The status code of each reason that a healthy server of one node can answer."""
+"""The status code of each reason that a healthy server can return."""
 VARIABLES: Final[Mapping[str, set[str]]] = {
     "INVALID_ARGUMENT": {"field", "rule"},
     "EXECUTION_NOT_FOUND": {"execution_id", "tenant_id"},
@@ -42,7 +42,7 @@ VARIABLES: Final[Mapping[str, set[str]]] = {
 
 
 def refused(call: Callable[[], object]) -> status_pb2.Status:
-    """The status that a call ends with, which must not be a good one."""
+    """The status of a call, which has to fail."""
     with pytest.raises(grpc.RpcError) as raised:
         call()
     error: Any = raised.value
@@ -63,7 +63,7 @@ def details(status: status_pb2.Status, kind: type[Message]) -> list[Any]:
 
 
 def assert_refusal(status: status_pb2.Status, reason: str, field: str = "") -> None:
-    """Hold an error to the contract: one `ErrorInfo`, and what of the request was wrong."""
+    """Check the form of an error: one `ErrorInfo`, the reason, and the field of the request."""
     [info] = details(status, error_details_pb2.ErrorInfo)
     assert (info.domain, info.reason) == ("backlane", reason), status.message
     assert code_pb2.Code.Name(status.code) == CODES[reason]
@@ -78,7 +78,7 @@ def assert_refusal(status: status_pb2.Status, reason: str, field: str = "") -> N
 
 
 def assert_all_told(message: str, metadata: dict[str, str], reason: str) -> None:
-    """Hold an error to telling every variable of its message in its metadata."""
+    """Check that the metadata of an error has every variable of its message."""
     assert set(metadata) == VARIABLES.get(reason, set(metadata))
     rest = message
     for value in sorted(metadata.values(), key=len, reverse=True):

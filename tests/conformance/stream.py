@@ -1,4 +1,4 @@
-"""A worker's side of a `Work` stream, message by message, for a test that decides each."""
+"""The worker's side of a `Work` stream, for tests that send each message themselves."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class WorkStream:
     """
 
     def __init__(self, door: Door) -> None:
-        """Open it; nothing is said yet."""
+        """Open the stream without sending a message."""
         self._door = door
         self._requests: queue.SimpleQueue[work.WorkRequest | None] = queue.SimpleQueue()
         self.call: Any = door.worker.Work(iter(self._requests.get, None), timeout=2 * TIMEOUT_S)
@@ -38,23 +38,23 @@ class WorkStream:
         self._requests.put(work.WorkRequest(**message))
 
     def half_close(self) -> None:
-        """Say that nothing more will come."""
+        """Half-close the stream."""
         self._requests.put(None)
 
     def hear(self, kind: str) -> Any:  # noqa: ANN401  # the message of that kind
-        """Receive one message, which must be of that kind."""
+        """Receive one message, which has to be of a kind."""
         response = next(self._responses)
         assert response.WhichOneof("message") == kind, response
         return getattr(response, kind)
 
     def rest(self) -> list[work.WorkResponse]:
-        """Receive all that comes until the stream ends."""
+        """Receive all messages until the stream ends."""
         return list(self._responses)
 
     def hello(
         self, worker: str = "w1", credit: int = 0, held: Sequence[work.Lease] = (), size: int = 0
     ) -> work.WorkWelcome:
-        """Greet, and give credit."""
+        """Send a hello, and give credit."""
         hello = work.WorkHello(
             worker_id=worker,
             callables=["*"],
@@ -68,7 +68,7 @@ class WorkStream:
         return welcome
 
     def leases(self, count: int) -> list[work.Lease]:
-        """Receive so many leases, in however many messages."""
+        """Receive that many leases, in any number of messages."""
         found: list[work.Lease] = []
         while len(found) < count:
             found.extend(self.hear("leases").leases)

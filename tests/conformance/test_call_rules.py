@@ -1,4 +1,4 @@
-"""Every rule of the calls that look at executions and of those that take them, by table."""
+"""Every field rule of the calls that read executions and of those that lease them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the producers' calls promise: the same once and repeated, in order, and waited for."""
+"""The promises of the producers' calls: repeats, order and waits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Clients in other languages: workers and servers are killed, and every result is right, once."""
+"""Clients in other languages: after killed workers and servers every result is right."""
 
 from __future__ import annotations
 

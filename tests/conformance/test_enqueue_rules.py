@@ -1,4 +1,4 @@
-"""Every rule of what makes an execution, at each of the four doors that take it."""
+"""Every field rule of an enqueue, for each of the four ways to send one."""
 
 from __future__ import annotations
 

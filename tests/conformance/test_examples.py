@@ -1,4 +1,4 @@
-"""Every unary call can be made from JSON, by a client that knows the server by reflection alone."""
+"""Every unary call can be made from JSON by a client that has reflection only."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Bytes, calls and ids that no good client sends: a clear answer, and a server that goes on."""
+"""Bytes, calls and ids that no correct client sends get clear errors, and do no harm."""
 
 from __future__ import annotations
 

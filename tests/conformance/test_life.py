@@ -1,4 +1,4 @@
-"""The life of an execution as clients see it, on the machine's own clock."""
+"""The lifecycle of an execution as clients see it, on the machine's clock."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sizes and counts at their limits: taken at it and delivered whole, refused one beyond it."""
+"""Sizes and counts: accepted and delivered whole at the limit, refused one beyond it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The recipes for grpcurl and ghz work as they stand, with the real programs."""
+"""Runs the recipes for grpcurl and ghz with the real programs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every rule of what a worker says of its leases: one outcome an item, the others untouched."""
+"""Every rule of a worker's reports: one outcome per item, and no effect on other items."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every scenario, on a server behind a channel whose clock is moved by hand."""
+"""Runs every scenario on a server behind a channel, with a clock that the test moves."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 FILES = sorted((Path(__file__).parent / "scenarios").glob("*.scenario"))
 CAN = {"restart", "settings"}
-"""What this runner is able to do; limits and a full store have no call behind the channel yet."""
+"""The abilities of this runner. Limits and a full store cannot be set through a channel."""
 PASSED_OVER = ("needs", "settings")
 STATES = ("expect", "stats")
 """Verbs whose own keys say what must be."""
@@ -50,7 +50,7 @@ def load(path: Path) -> list[Line]:
 
 
 def differences(line: Line, answer: Answer) -> Iterator[str]:
-    """What a line answered otherwise than it must."""
+    """The differences between the answer to a line and the expected one."""
     words = plain(line.expected)
     if words != answer.words and (words or answer.words[:1] == ["error"]):
         yield f"answered {answer.words}, not {words}"

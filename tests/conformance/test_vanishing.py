@@ -1,4 +1,4 @@
-"""Clients that leave in the middle of things, or take nothing: nobody else is harmed."""
+"""Clients that leave during a call, or do not read, do no harm to others."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The `Work` stream: its rules of order, and what is told on it."""
+"""The `Work` stream: the order of its messages, and their contents."""
 
 from __future__ import annotations
 

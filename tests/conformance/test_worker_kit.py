@@ -1,4 +1,4 @@
-"""The worker conformance kit: workers that pass, and a worker that breaks each rule in turn."""
+"""The worker conformance kit, with workers that keep all rules and one that breaks each rule."""
 
 from __future__ import annotations
 
@@ -111,8 +111,11 @@ def test_the_command_explains_what_was_broken_and_exits_with_1() -> None:
     ("arguments", "said"),
     [
         (["--", "./no-such-program"], "cannot run ./no-such-program: No such file or directory"),
-        ([], "name the program after --, such as -- python worker.py"),
-        (["--rule", "nonsense", "--", "x"], "there is no rule nonsense; --list shows them"),
+        (
+            [],
+            "name the program after --, as in `backlane conformance worker -- python worker.py`",
+        ),
+        (["--rule", "nonsense", "--", "x"], "there is no rule nonsense: see --list"),
     ],
 )
 def test_what_cannot_be_checked_is_one_line(arguments: list[str], said: str) -> None:

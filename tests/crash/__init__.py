@@ -1,1 +1,1 @@
-"""Crashes under load: what was acknowledged has to be there afterwards, once."""
+"""Crash tests under load: every acknowledged execution has to exist afterwards, exactly once."""

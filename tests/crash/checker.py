@@ -1,4 +1,4 @@
-"""Owns the comparison of the clients' records with what the server has in the end."""
+"""Owns the comparison of the clients' records with the server's at the end."""
 
 import itertools
 from dataclasses import dataclass, field
@@ -12,12 +12,12 @@ from tests.crash.workers import checksum
 from tests.plain_client import PlainClient
 
 REPEATED = 300
-"""Request ids that are tried once more at the end."""
+"""How many request ids are repeated at the end."""
 
 
 @dataclass
 class Findings:
-    """What is wrong; everything is empty where nothing is. Executions are named by their ids.
+    """The differences, by kind; all are empty if there are none. Executions are named by id.
 
     Attributes:
         lost: acknowledged, and not there.
@@ -55,7 +55,7 @@ def check(client: PlainClient, ledger: Ledger) -> Findings:
 
 
 def repeat_some(client: PlainClient, ledger: Ledger) -> None:
-    """Enqueue again by request id what was acknowledged long ago; the ledger notes a new id."""
+    """Repeat acknowledged enqueues by their request id; the ledger reports a different id."""
     unary = (item for name, item in ledger.by_request.items() if name.startswith("unary-"))
     for item in itertools.islice(unary, REPEATED):
         answer = client.enqueue(CALLABLE, item.text, request_id=item.request_id, config=RETRY)

@@ -1,4 +1,4 @@
-"""Owns the clients' own records: what a server acknowledged and what it accepted."""
+"""Owns the clients' records of acknowledged enqueues and accepted completions."""
 
 import threading
 from collections import defaultdict
@@ -27,7 +27,7 @@ class Acknowledged(NamedTuple):
 
 @dataclass
 class Ledger:
-    """Records of all clients of one test. Every method is safe from any thread.
+    """The records of all clients of one test. Thread-safe.
 
     Attributes:
         by_request: the acknowledged enqueues by request id.
@@ -44,7 +44,7 @@ class Ledger:
     _changed: threading.Condition = field(default_factory=threading.Condition)
 
     def acknowledge(self, items: Iterable[Acknowledged]) -> None:
-        """Note acknowledged enqueues; one that is repeated has to name the same execution."""
+        """Record acknowledged enqueues; a repeated one must return the same execution."""
         with self._changed:
             for item in items:
                 self._operations += 1
@@ -56,13 +56,13 @@ class Ledger:
             self._changed.notify_all()
 
     def contradict(self, text: str) -> None:
-        """Note an answer that should not have come."""
+        """Record an answer that is wrong."""
         with self._changed:
             self.contradictions.append(text)
             self._changed.notify_all()
 
     def observe(self, request: api.WorkRequest, outcomes: api.WorkOutcomes) -> None:
-        """Note accepted completions; this is the observer of a worker."""
+        """Record accepted completions; pass this to a worker as `observe`."""
         with self._changed:
             for item in accepted(request, outcomes):
                 self._operations += 1

@@ -1,4 +1,4 @@
-"""Owns the producers: unary, batch, stream and the SDK's client, each outliving the server.
+"""Owns the producers: unary, batch, stream and the SDK's client. All survive server crashes.
 
 All but the last repeat by request id what was not answered; the SDK's client does so by itself.
 
@@ -26,7 +26,7 @@ CALLABLE = "crash.checksum"
 AWAY_S = 60.0
 """How long a server may be away, in seconds."""
 UNFINISHED_MAX = 4_000
-"""Producers wait for the workers there, so that the end of a test is not the longest part."""
+"""With this many unfinished executions producers pause, so that the test ends soon."""
 QUICK = Retry(max_attempts=5, initial_delay=0.01, max_delay=0.05)
 RETRY = records.BackgroundExecutionConfig(
     retry=records.RetryConfig(max_attempts=5, initial_delay_ms=10, max_delay_ms=50)
@@ -34,7 +34,7 @@ RETRY = records.BackgroundExecutionConfig(
 
 
 class Producer(ABC):
-    """Enqueues on a thread of its own, and writes down what is acknowledged."""
+    """Enqueues on its own thread, and records the acknowledged enqueues."""
 
     def __init__(self, name: str, client: PlainClient | None, ledger: Ledger, seed: int) -> None:
         """Make a producer; `start` starts it."""
@@ -48,7 +48,7 @@ class Producer(ABC):
 
     @property
     def client(self) -> PlainClient:
-        """What it calls, where that is the plain client."""
+        """The plain client, for producers that use one."""
         assert self._plain is not None
         return self._plain
 
@@ -57,14 +57,14 @@ class Producer(ABC):
         self._thread.start()
 
     def stop(self) -> None:
-        """Let what is under way be answered, and wait for the end."""
+        """Wait for the open calls and for the end of the thread."""
         self.stopping.set()
         self._thread.join(AWAY_S)
         assert not self._thread.is_alive()
 
     @abstractmethod
     def produce(self) -> None:
-        """Enqueue a little, and return once it is answered."""
+        """Enqueue a few executions, and return when they are answered."""
 
     def make(self, count: int) -> list[EnqueueRequest]:
         """Make items with inputs of random text and length."""
@@ -89,7 +89,7 @@ class Producer(ABC):
 
 
 class UnaryProducer(Producer):
-    """One `Enqueue` after the other; some are repeated although they were answered."""
+    """Makes one `Enqueue` after the other, and repeats some that were answered."""
 
     def produce(self) -> None:
         """Enqueue one, once or twice."""
@@ -106,7 +106,7 @@ class UnaryProducer(Producer):
 
 
 class BatchProducer(Producer):
-    """One `EnqueueBatch` after the other; some are repeated although they were answered."""
+    """Makes one `EnqueueBatch` after the other, and repeats some that were answered."""
 
     def produce(self) -> None:
         """Enqueue one batch, once or twice."""
@@ -126,10 +126,10 @@ class BatchProducer(Producer):
 
 
 class StreamProducer(Producer):
-    """One `EnqueueStream`, opened again with all that was not answered where it broke."""
+    """Uses one `EnqueueStream`. If it breaks, items without an answer are sent again."""
 
     WINDOW = 300
-    """Items that may wait for their answer."""
+    """The most items without an answer."""
 
     def __init__(self, name: str, client: PlainClient, ledger: Ledger, seed: int) -> None:
         """Make a producer; `start` starts it."""
@@ -139,7 +139,7 @@ class StreamProducer(Producer):
         self._unanswered: deque[EnqueueRequest] = deque()
 
     def produce(self) -> None:
-        """Serve one stream, to the end where the producer is stopped."""
+        """Run one stream until it breaks or the producer is stopped."""
         try:
             for outcome in self.client.enqueue_stream(self._begin_stream()):
                 self._note(outcome)
@@ -165,7 +165,7 @@ class StreamProducer(Producer):
             yield EnqueueStreamRequest(items=items)
 
     def _next_items(self, stream: int) -> list[EnqueueRequest]:
-        """Make items once the window has room; none where the stream is over."""
+        """Make items when the window has room; none if the stream has ended."""
         self.ledger.wait_for_room(UNFINISHED_MAX, AWAY_S)
         with self._changed:
             self._changed.wait_for(lambda: self._is_over(stream) or self._has_room(), AWAY_S)
@@ -193,7 +193,7 @@ class StreamProducer(Producer):
             self.ledger.contradict(f"{item.request_id} was refused: {outcome.status.message}")
 
     def stop(self) -> None:
-        """Let what is under way be answered, and wait for the end."""
+        """Wait for the open calls and for the end of the thread."""
         self.stopping.set()
         with self._changed:
             self._changed.notify_all()
@@ -201,7 +201,7 @@ class StreamProducer(Producer):
 
 
 class ClientProducer(Producer):
-    """The SDK's client, which is told nothing of crashes: many by one call, or one by one."""
+    """Uses the SDK's client, which handles crashes itself, with one or many per call."""
 
     def __init__(self, name: str, client: Client, ledger: Ledger, seed: int) -> None:
         """Make a producer; `start` starts it."""
@@ -209,7 +209,7 @@ class ClientProducer(Producer):
         self._client = client
 
     def produce(self) -> None:
-        """Enqueue some, and write down what the client says was made."""
+        """Enqueue some executions, and record the ids that the client returns."""
         items = self.make(self.random.choice((1, 3, 40, 700)))
         texts = [RawInput(item.input) for item in items]
         if len(items) > 3:

@@ -1,4 +1,4 @@
-"""The server is killed (SIGKILL) over and over while clients enqueue and complete."""
+"""The server is killed (SIGKILL) again and again while clients enqueue and complete."""
 
 import os
 import random
@@ -26,16 +26,16 @@ from tests.plain_client import PlainClient
 CYCLES = int(os.environ.get("BACKLANE_CRASH_CYCLES", "50"))
 SEED = int(os.environ.get("BACKLANE_CRASH_SEED", "1"))
 OPERATIONS_MAX = 2000
-"""Acknowledged operations between one kill and the next, at most."""
+"""The most acknowledged operations between two kills."""
 PROGRESS_S = 60.0
-"""Without progress for that long, in seconds, a test fails."""
+"""A test fails after this many seconds without progress."""
 RECOVERY_KILL_S = (0.05, 0.8)
-"""After how many seconds a server that starts is killed in the midst of it."""
+"""After how many seconds a starting server is killed."""
 
 
 @contextmanager
 def producing(target: str, ledger: Ledger) -> Iterator[None]:
-    """Run a producer of each kind while the block runs; then all they sent is acknowledged."""
+    """Run a producer of each kind during the block. After it all enqueues are acknowledged."""
     with ExitStack() as stack:
         producers: list[Producer] = []
         for kind in (UnaryProducer, BatchProducer, StreamProducer):

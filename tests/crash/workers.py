@@ -1,4 +1,4 @@
-"""Owns the workers: two plain ones and the SDK's, which answer the checksum of each input."""
+"""Owns the workers: two plain ones and one of the SDK, which return checksums of inputs."""
 
 import threading
 import zlib
@@ -12,7 +12,7 @@ from tests.crash.producers import CALLABLE, TENANT
 from tests.plain_worker import Options, PlainWorker
 
 LEASE_MS = 3000
-"""Leases that a crash caught on their way to the worker are lost for this long after it."""
+"""How long leases last. Those on their way to a worker in a crash are lost for this time."""
 DRAIN_S = 30.0
 WORKERS = (
     Options(worker_id="pool", tenant_ids=[TENANT], threads=2, room=64, lease_duration_ms=LEASE_MS),
@@ -23,7 +23,7 @@ WORKERS = (
 
 
 class FirstAttemptError(Exception):
-    """Some first attempts fail, so that retries are under way when the server dies."""
+    """Fails some first attempts, so that some executions are retrying when the server dies."""
 
 
 def checksum(text: str) -> dict[str, float]:
@@ -32,7 +32,7 @@ def checksum(text: str) -> dict[str, float]:
 
 
 def handle(lease: Lease) -> dict[str, float]:
-    """Answer the checksum of the input; a twentieth of all first attempts fail.
+    """Return the checksum of the input; a twentieth of all first attempts fail.
 
     Raises:
         FirstAttemptError: this is one of them.

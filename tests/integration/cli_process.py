@@ -1,4 +1,4 @@
-"""Commands in processes of their own, and what commands end with."""
+"""Commands in their own processes, and the results of commands."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PATIENCE_S: Final = 30
 
 
 class Answer(NamedTuple):
-    """What a command ended with."""
+    """The exit status and the output of a command."""
 
     status: int
     out: str
@@ -35,10 +35,10 @@ class Answer(NamedTuple):
 
 
 class Process:
-    """A command that runs. A line is waited for as long as the test may take."""
+    """A running command. Waits for lines last until the timeout of the test."""
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
-        """Take over a process whose stdout and stderr are pipes."""
+        """Make it of a process whose stdout and stderr are pipes."""
         assert process.stdout is not None
         assert process.stderr is not None
         self.process = process
@@ -61,7 +61,7 @@ class Process:
 
 @contextmanager
 def started(*arguments: str, folder: Path, **variables: str) -> Iterator[Process]:
-    """A command in a process of its own, which is killed at the end where it still runs."""
+    """A command in its own process, which is killed at the end of the block if it still runs."""
     process = subprocess.Popen(
         [sys.executable, "-m", "backlane", *arguments],
         cwd=folder,

@@ -1,4 +1,4 @@
-"""Fixtures: a producer with a tenant of its own, a worker of that tenant, and the commands."""
+"""Fixtures: a producer with its own tenant, a worker for that tenant, and the commands."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def producer(server: ServerProcess) -> Iterator[Door]:
 
 @pytest.fixture
 def worker(server: ServerProcess, producer: Door) -> Worker:
-    """A worker of that tenant, which offers nothing yet."""
+    """A worker for that tenant, without callables."""
     return Worker(target=server.target, tenants=producer.tenant, drain_timeout=PATIENCE_S)
 
 

@@ -1,4 +1,4 @@
-"""How executions end: waits for it, and the statuses by name."""
+"""Statuses by name, and functions that wait for executions to end."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def run_one(
 def waiting(
     began: threading.Semaphore, reasons: list[object]
 ) -> Callable[[Context], Awaitable[None]]:
-    """An async callable, `wait_async`, that says when it begins, waits, and notes why it ended."""
+    """An async callable `wait_async` that signals its start, waits, and records why it stopped."""
 
     async def wait_async(ctx: Context) -> None:
         began.release()

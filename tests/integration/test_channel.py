@@ -1,4 +1,4 @@
-"""TLS and headers of clients and workers, against a server that speaks TLS and asks for both."""
+"""TLS and headers of clients and workers, with a server that requires both."""
 
 from __future__ import annotations
 

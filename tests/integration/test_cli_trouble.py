@@ -1,4 +1,4 @@
-"""Commands in trouble: servers that are away, strangers, refusals, Ctrl-C. Each is one line."""
+"""Commands that fail: absent servers, other servers, refusals, Ctrl-C. Each prints one line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`backlane worker` against a real server: it works, drains, and is made anew."""
+"""`backlane worker` against a real server: running, draining and restarting."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A new user's path: an empty folder, an install, ten lines, and a result on the screen."""
+"""The first steps of a new user: an empty folder, ten lines of code, and a printed result."""
 
 from __future__ import annotations
 

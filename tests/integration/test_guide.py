@@ -1,4 +1,4 @@
-"""The guide and the docstrings of the Python package: their examples are run, on a real server."""
+"""Runs the examples of the guide and of docstrings against a real server."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A server's life: its one line, what keeps it from starting, and how it ends."""
+"""The lifecycle of a server: its ready line, failed starts, and how it stops."""
 
 from __future__ import annotations
 
@@ -63,6 +63,19 @@ def test_a_taken_port_is_one_line_and_status_2(start_server: StartServer) -> Non
     assert raised.value.stderr == (
         f"backlane: cannot listen on {taken}: address already in use; choose another address with "
         "--listen\n"
+    )
+
+
+def test_a_host_in_a_form_that_grpc_does_not_know_is_told_as_such(
+    start_server: StartServer,
+) -> None:
+    with pytest.raises(ServerStartError) as raised:
+        start_server(listen="127.1:0")
+
+    assert raised.value.status == 2
+    assert raised.value.stderr == (
+        "backlane: cannot listen on 127.1:0: gRPC does not know this form of a host; choose "
+        "another address with --listen\n"
     )
 
 
@@ -134,14 +147,14 @@ def test_a_stop_answers_parked_polls_and_tells_workers_and_watchers(
 
 
 def open_until(wait: Callable[[], object]) -> Iterator[work.WorkRequest]:
-    """A worker's side of a stream, which it leaves once that wait is over."""
+    """The messages of a worker that sends a hello and ends its stream after `wait`."""
     yield HELLO
     wait()
 
 
 @contextlib.contextmanager
 def open_stream(channel: grpc.Channel) -> Iterator[Iterator[work.WorkResponse]]:
-    """A worker's stream, welcomed and open as long as the block: what comes down it."""
+    """The responses of a worker's stream, which is open during the block."""
     is_over = threading.Event()
     responses = WorkerServiceStub(channel).Work(open_until(is_over.wait))
     next(responses)
@@ -168,7 +181,7 @@ def test_a_second_signal_stops_at_once(start_server: StartServer) -> None:
         statuses = watch(channel)
         next(statuses)
         server.terminate()
-        # The first signal was taken once this news is out.
+        # With this status the server has handled the first signal.
         next(statuses)
         server.terminate()
 
@@ -208,8 +221,8 @@ def test_an_open_port_without_identity_is_warned_of(start_server: StartServer) -
     exposed = start_server(listen="0.0.0.0:0")
     local = start_server()
 
-    assert "no identity is configured" in exposed.read_log()
-    assert "no identity is configured" not in local.read_log()
+    assert "has no authentication" in exposed.read_log()
+    assert "has no authentication" not in local.read_log()
 
 
 def test_a_poll_whose_caller_left_takes_nothing(start_server: StartServer) -> None:

@@ -1,4 +1,4 @@
-"""The session of the top-level README, run as it stands there."""
+"""Runs the console session of the top-level README."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A real server as any client sees it: health, reflection, and calls that cannot be right."""
+"""A real server: health, reflection, and calls that are not valid."""
 
 from __future__ import annotations
 

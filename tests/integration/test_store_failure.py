@@ -1,4 +1,4 @@
-"""A store that fails a commit: nothing more is acknowledged, and the process ends.
+"""After a failed commit the server acknowledges nothing more, and exits.
 
 The failure is a real one: the kernel refuses to let the server's files grow.
 """

@@ -1,4 +1,4 @@
-"""The SDK's worker against a real server: what becomes of executions, whatever callables do."""
+"""The SDK's worker against a real server: the results of all kinds of callables."""
 
 from __future__ import annotations
 
@@ -239,7 +239,7 @@ def test_a_callable_that_never_returns_takes_its_slot_and_nothing_else(
 
     assert hung.status == TIMEOUT
     assert [from_value(record.output) for record in worked] == ["worked"] * 3
-    assert any("still runs, and is left behind" in message for message in caplog.messages)
+    assert any("still running, and left behind" in message for message in caplog.messages)
 
 
 def test_a_callable_that_blocks_the_loop_keeps_its_lease_and_the_log_says_so(

@@ -1,4 +1,4 @@
-"""Failures against a real server: whether to try again does not hang on what else they say."""
+"""Failures against a real server: bad details do not change whether an attempt is retried."""
 
 from __future__ import annotations
 
@@ -35,7 +35,9 @@ def test_details_above_the_limits_spend_one_attempt_and_jam_nothing(
     assert (record.status, record.attempt) == (FAILED, 2)
     assert record.error.category == records.ERROR_CATEGORY_NETWORK_ERROR
     details = from_value(record.error.details)
-    assert details == {"unreadable_details": "they have 22020101 bytes, above 65536"}
+    assert details == {
+        "unreadable_details": "the details have 22020101 bytes, and the limit is 65536"
+    }
 
 
 def test_details_that_a_server_is_set_not_to_take_are_left_out(start_server: StartServer) -> None:

@@ -1,4 +1,4 @@
-"""The SDK's worker over its life: drains, servers that come and go, slots, tenants."""
+"""The lifecycle of the SDK's worker: drains, restarting servers, slots, tenants."""
 
 from __future__ import annotations
 
@@ -264,7 +264,7 @@ def test_a_server_that_knows_no_workers_ends_the_run_with_one_clear_error(
         worker.run()
     other.stop(None)
     [said] = [record for record in caplog.records if record.levelno >= logging.ERROR]
-    assert said.getMessage().startswith("w: cannot go on: UnimplementedError: UNIMPLEMENTED: ")
+    assert said.getMessage().startswith("w: cannot continue: UnimplementedError: UNIMPLEMENTED: ")
 
 
 def test_a_drain_ends_a_worker_that_never_found_a_server(start_server: StartServer) -> None:

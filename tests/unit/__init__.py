@@ -1,1 +1,1 @@
-"""Tests of one part at a time, with nothing started."""
+"""Tests of one part at a time, without a server process."""

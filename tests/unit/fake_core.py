@@ -1,4 +1,4 @@
-"""A core without an engine: records what the transport tells it, completes what a test tells it."""
+"""A core without an engine, which records calls of the transport and is controlled by a test."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ TALK = "/test.Service/Talk"
 
 
 class FakeCore:
-    """Honours the contract of `backlane._core.Core`; a test is its engine.
+    """Has the interface of `backlane._core.Core`; a test is its engine.
 
     Attributes:
         log: everything the transport told, in order, as (name of the method, *arguments).
@@ -95,12 +95,12 @@ class FakeCore:
         self._note("begin_drain")
 
     def complete(self, ticket: int, code: int, payload: bytes = b"", message: str = "") -> None:
-        """Let a completion out, as the engine would."""
+        """Complete a call, as the engine would."""
         self._ready.append((ticket, code, payload, message))
         os.eventfd_write(self.fd, 1)
 
     async def until(self, name: str, count: int = 1) -> tuple[object, ...]:
-        """Wait until the transport told that so many times, and return the last of them."""
+        """Wait until the transport made that many calls of this name, and return the last one."""
         while len(self.told(name)) < count:
             news = asyncio.get_running_loop().create_future()
             self._waiting.append(news)
@@ -108,11 +108,11 @@ class FakeCore:
         return self.told(name)[count - 1]
 
     def told(self, name: str) -> list[tuple[object, ...]]:
-        """Return what the transport told under that name."""
+        """Return the transport's calls of this name."""
         return [entry for entry in self.log if entry[0] == name]
 
     def release(self) -> None:
-        """Give the file descriptor back."""
+        """Close the file descriptor."""
         os.close(self.fd)
 
     def _note(self, *entry: object) -> None:

@@ -1,4 +1,4 @@
-"""What a function may be to be a callable, and how its input and output become JSON."""
+"""Callables: which functions are accepted, and how inputs and outputs are converted."""
 
 from __future__ import annotations
 
@@ -285,15 +285,18 @@ async def generate_async() -> AsyncIterator[int]:
 @pytest.mark.parametrize(
     ("function", "said"),
     [
-        (two, "callable two takes 2 inputs: gather them in one, such as a dataclass"),
-        (named_only, "callable named_only takes first: it may take one input, and `ctx`"),
-        (many, r"callable many takes \*inputs: it may take one input"),
-        (generate, "callable generate yields: a callable returns one output"),
+        (two, "callable two takes 2 inputs: put them into one, such as a dataclass"),
+        (
+            named_only,
+            "callable named_only takes first: a callable takes `ctx` and one input at most",
+        ),
+        (many, r"callable many takes \*inputs: a callable takes `ctx` and one input"),
+        (generate, "callable generate yields: return one output instead"),
         (generate_async, "callable generate_async yields"),
-        (of_method, "callable of_method takes self: offer a method of an object"),
-        (of_class, "callable of_class takes cls: offer a method of an object"),
-        (context_last, "callable context_last takes `ctx` after its input: ctx comes first"),
-        (lambda: None, "has no name of its own: give it one with name="),
+        (of_method, "callable of_method takes self: pass a method of an object"),
+        (of_class, "callable of_class takes cls: pass a method of an object"),
+        (context_last, "callable context_last takes `ctx` after its input: put `ctx` first"),
+        (lambda: None, "has no name: give it one with name="),
     ],
 )
 def test_a_function_that_cannot_be_a_callable_is_refused(
@@ -343,7 +346,7 @@ def recursive() -> list[object]:
         ([2**53, 2**53 + 1], r"output: \[1\] is 9007199254740993, beyond ±2\^53"),
         ({"a": {"b": -(2**60)}}, r"output: \.a\.b is -1152921504606846976, beyond"),
         (b"\xff", "output: "),
-        ("\ud800", "output: the value holds half a surrogate pair"),
+        ("\ud800", "output: the value has half a surrogate pair"),
         (recursive(), "output: "),
     ],
 )

@@ -1,4 +1,4 @@
-"""Unary calls through the transport: replies, errors, callers that go away, and the bound."""
+"""Unary calls through the transport: replies, errors, callers that leave, and the limit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The command line: its help, what it imports for it, completion, and how it refuses arguments."""
+"""The command line: help, imports, completion, and arguments that cannot be used."""
 
 from __future__ import annotations
 

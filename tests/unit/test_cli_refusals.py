@@ -116,6 +116,18 @@ def test_a_command_that_there_is_not_is_one_line(
     assert capsys.readouterr().err == f"backlane: {problem}: see `backlane --help`\n"
 
 
+@pytest.mark.parametrize(
+    "line", ["get \udcff", "cancel \udcff", "wait a \udcff", "peek --callable \udcff"]
+)
+def test_an_argument_that_is_not_utf_8_is_one_line(
+    capsys: pytest.CaptureFixture[str], line: str
+) -> None:
+    status = run(line.split())
+
+    assert status == 2
+    assert capsys.readouterr().err == "backlane: the argument '\\udcff' is not UTF-8\n"
+
+
 def test_an_input_from_stdin_that_is_not_utf_8_is_one_line(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,4 +1,4 @@
-"""How the commands read and write: instants, inputs, rows, records, troubles."""
+"""How the commands read and print instants, inputs, rows, records and problems."""
 
 from __future__ import annotations
 

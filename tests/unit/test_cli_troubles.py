@@ -1,4 +1,4 @@
-"""What errors of calls mean to whoever typed a command: one line each, and one status."""
+"""The messages and the exit statuses of commands for errors of calls."""
 
 from __future__ import annotations
 

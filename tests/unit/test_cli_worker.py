@@ -1,4 +1,4 @@
-"""`backlane worker`: how it finds a worker, and how it says that there is none."""
+"""`backlane worker`: how it finds a worker, and its messages if there is none."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Write]:
 
 
 def refusal(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
-    """What a worker says that cannot run, without the word in front."""
+    """The message of a worker that cannot run, without the prefix."""
     status = run(["worker", *arguments])
     shown = capsys.readouterr()
     assert (status, shown.err[:10]) == (2, "backlane: ")
@@ -144,7 +144,7 @@ def test_a_module_that_raises_shows_its_own_traceback_and_one_line_more(
     assert "importlib" not in trace
 
 
-TWO_INPUTS = "callable greet takes 2 inputs: gather them in one, such as a dataclass"
+TWO_INPUTS = "callable greet takes 2 inputs: put them into one, such as a dataclass"
 
 
 @pytest.mark.parametrize(
@@ -191,7 +191,7 @@ def test_a_worker_that_offers_nothing(write: Write, capsys: pytest.CaptureFixtur
     name = write(WORKER)
 
     assert refusal(capsys, name) == (
-        f"{name}: this worker offers nothing: decorate a function with @callable\n"
+        f"{name}: this worker has no callables: decorate a function with @worker.callable\n"
     )
 
 

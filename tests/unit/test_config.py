@@ -1,4 +1,4 @@
-"""Settings: what wins over what, how values are read, and that all problems come at once."""
+"""Settings: precedence, parsing, and reporting of all problems at once."""
 
 from __future__ import annotations
 

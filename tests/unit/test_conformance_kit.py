@@ -1,4 +1,4 @@
-"""The conformance kit's own parts: its books, its verdicts, its command."""
+"""The parts of the conformance kit: ledger, verdicts, command."""
 
 from __future__ import annotations
 
@@ -253,8 +253,8 @@ def test_the_rules_are_listed_for_people_with_whole_sentences(
 
     assert capsys.readouterr().out.splitlines() == [
         "hello-is-valid  §2, §6 hello",
-        "    Hello says who works, for whom, what is offered, and the",
-        "    lease period, each by its rule.",
+        "    The hello has a valid worker id, tenants, callables and",
+        "    lease period.",
     ]
 
 

@@ -1,4 +1,4 @@
-"""The server that the conformance kit plays, with a worker by hand at the other end."""
+"""The played server of the conformance kit, with a worker that the test controls."""
 
 from __future__ import annotations
 

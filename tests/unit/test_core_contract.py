@@ -1,4 +1,4 @@
-"""What Python and the core have to agree on: reasons, calls, leases of replies that got lost."""
+"""Agreements of Python and the core: reasons, calls, leases in replies that were not sent."""
 
 from __future__ import annotations
 

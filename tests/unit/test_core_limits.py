@@ -1,4 +1,4 @@
-"""Python's limits and the core's: the core takes what a limit allows, and refuses one more."""
+"""The limits of Python and the core are the same, and the core checks each of them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def enqueue(core: _core.Core, **fields: Any) -> None:  # noqa: ANN401  # those o
 
 
 def batch_of(count: int, **fields: Any) -> api.EnqueueBatchRequest:  # noqa: ANN401
-    """A batch of so many items alike."""
+    """A batch of equal items."""
     item = api.EnqueueRequest(callable_name="c", **fields)
     return api.EnqueueBatchRequest(tenant_id=TENANT, items=[item] * count)
 
@@ -91,7 +91,7 @@ def send_details(core: _core.Core, size: int) -> None:
 
 
 def send_message(core: _core.Core, size: int) -> None:
-    """Fail with a message of that size, and have it whole: longer ones are cut."""
+    """Fail with a message of that size; a message that the server cuts counts as refused."""
     fail(core, message="x" * size)
     request = api.ListRequest(tenant_id=TENANT, view=records.VIEW_FULL)
     listed = api.ListResponse.FromString(call(core, "List", request))
@@ -141,11 +141,11 @@ USES: Final[dict[str, Callable[[_core.Core, int], None]]] = {
     "max_queue_per_tenant": fill_queue,
     "max_page": ask_for_page,
 }
-"""What uses each limit: a request, or several, that need just so much."""
+"""For each limit a function that makes requests which need exactly the given amount."""
 
 
 def refusal(name: str, limits: dict[str, int], need: int) -> str | None:
-    """How a core of its own refuses a use of a limit; None where it takes it."""
+    """The message with which a new core refuses a use of a limit; None if it accepts the use."""
     with running(limits) as core:
         try:
             USES[name](core, need)

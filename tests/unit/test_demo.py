@@ -1,4 +1,4 @@
-"""The parts of `backlane demo` that decide: what a file is said to hold, and the verdict."""
+"""The parts of `backlane demo` that compute: the description of a file, and the verdict."""
 
 import hashlib
 import tempfile

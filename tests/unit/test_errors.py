@@ -1,4 +1,4 @@
-"""From an error on the wire to an exception with what it said."""
+"""Conversion of gRPC errors to exceptions."""
 
 from __future__ import annotations
 

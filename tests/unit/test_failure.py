@@ -1,4 +1,4 @@
-"""What an exception of a callable becomes."""
+"""How exceptions of callables are reported to the server."""
 
 import asyncio
 from datetime import timedelta
@@ -153,8 +153,8 @@ def nested(levels: int) -> object:
 @pytest.mark.parametrize(
     ("details", "said"),
     [
-        ("x" * (64 << 10), "they have 65540 bytes, above 65536"),
-        (nested(25), "they are 25 levels deep, above 24"),
+        ("x" * (64 << 10), "the details have 65540 bytes, and the limit is 65536"),
+        (nested(25), "the details have 25 levels, and the limit is 24"),
         (nested(40), "is nested deeper than 30 levels"),
     ],
 )
@@ -236,7 +236,7 @@ def test_an_extra_that_cannot_be_sent_is_refused_where_it_is_raised(
 
 
 def test_an_unknown_category_is_refused_where_it_is_raised() -> None:
-    with pytest.raises(ValueError, match="category 'oops' is none of llm_error, tool_error"):
+    with pytest.raises(ValueError, match="category 'oops' is not one of llm_error, tool_error"):
         Failure("x", category="oops")  # type: ignore[arg-type]
 
 

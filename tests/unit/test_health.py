@@ -1,4 +1,4 @@
-"""grpc.health.v1 as clients see it: one answer, the list, and the watchers' news."""
+"""grpc.health.v1: Check, List and Watch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The page of the protocol says what is so: its examples are the tested ones, its errors all."""
+"""The protocol document is right: its examples are tested, and its list of errors is complete."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""Server reflection: both versions list and describe everything that is served."""
+"""Server reflection: both versions list and describe all services."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Errors the server itself answers with: the same form as the core's."""
+"""Errors of the server itself, which have the form of the core's errors."""
 
 import grpc
 import pytest

@@ -1,4 +1,4 @@
-"""Schema JSON: what records look like in it, and that they come back to the byte."""
+"""Schema JSON: the form of records, and that reading and writing gives the same bytes."""
 
 from __future__ import annotations
 
@@ -228,11 +228,11 @@ def test_a_counter_beyond_what_json_holds_is_refused_and_never_rounded() -> None
     [
         ("[]", "the record must be an object"),
         ('{"config": 3}', "config must be an object"),
-        ('{"excutionId": "x"}', "excutionId is no key of BackgroundExecution"),
-        ('{"config": {"colour": 1}}', "config.colour is no key of BackgroundExecutionConfig"),
-        ('{"status": "done"}', "status: 'done' is none of queued, running, completed"),
-        ('{"status": "QUEUED"}', "status: 'QUEUED' is none of"),
-        ('{"status": "unspecified"}', "status: 'unspecified' is none of"),
+        ('{"excutionId": "x"}', "excutionId is not a key of BackgroundExecution"),
+        ('{"config": {"colour": 1}}', "config.colour is not a key of BackgroundExecutionConfig"),
+        ('{"status": "done"}', "status: 'done' is not one of queued, running, completed"),
+        ('{"status": "QUEUED"}', "status: 'QUEUED' is not one of"),
+        ('{"status": "unspecified"}', "status: 'unspecified' is not one of"),
         ('{"status": 1}', "status cannot be 1"),
         ('{"executionId": 3}', "executionId cannot be 3"),
         ('{"version": true}', "version cannot be true"),
@@ -241,8 +241,8 @@ def test_a_counter_beyond_what_json_holds_is_refused_and_never_rounded() -> None
         ('{"version": 1152921504606847000}', "version cannot be 1.152921504606847e"),
         ('{"cancelRequested": 1}', "cancelRequested cannot be 1"),
         ('{"config": {"priority": 4294967296}}', "config.priority: Value out of range"),
-        ('{"queuedAt": 1767225600}', "queuedAt: 1767225600 is no instant"),
-        ('{"queuedAt": "2026-01-01 00:00:00"}', "is no instant as RFC 3339 has them"),
+        ('{"queuedAt": 1767225600}', "queuedAt: 1767225600 is not an instant"),
+        ('{"queuedAt": "2026-01-01 00:00:00"}', "is not an instant in the form of RFC 3339"),
         ('{"dependsOn": "exec_1"}', 'dependsOn cannot be "exec_1"'),
         ('{"dependsOn": {"exec_1": 1}}', "dependsOn cannot be"),
         ('{"context": {"a": 1}}', "context cannot be"),
@@ -251,7 +251,7 @@ def test_a_counter_beyond_what_json_holds_is_refused_and_never_rounded() -> None
         ('{"output": NaN}', "which JSON does not have"),
         ('{"output": 1' + "0" * 400 + "}", "beyond ±2^53"),
         ("{", "Expecting property name"),
-        ("[" * 100_000, "nested too deep"),
+        ("[" * 100_000, "nested too deeply"),
     ],
 )
 def test_what_is_no_record_is_refused_by_name(text: str, problem: str) -> None:

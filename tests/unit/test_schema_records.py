@@ -1,4 +1,4 @@
-"""Records as Python sees them: the queries of the schema, and what is absent."""
+"""Records in Python: their properties, and fields without a value."""
 
 from __future__ import annotations
 

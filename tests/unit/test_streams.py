@@ -1,4 +1,4 @@
-"""Streams through the transport: order, pausing, both ways of ending, stuck clients, the bound."""
+"""Streams through the transport: order, pausing, ends, stuck clients, and the limit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The two ends of a test clock: what a server answers to commands, what a test makes of that."""
+"""A test clock: the server's answers to commands, and the clock in the test."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Callables as plain functions: what a context without a server tells, and how it cancels."""
+"""Callables called as functions, with a context that needs no server."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tidiness that no linter checks: how long things are, and how files begin and are named."""
+"""Rules that no linter checks: lengths of lines, functions and files, and names of files."""
 
 import ast
 from collections.abc import Iterator

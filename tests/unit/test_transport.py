@@ -1,4 +1,4 @@
-"""The transport as a whole: what settles, what is shed, and what a failed store stops."""
+"""The transport as a whole: waiting for calls, ending calls, and a failed store."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What type checkers see of a user's file: types are inferred, and mistakes are found."""
+"""Type checkers infer types in a user's file, and find mistakes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the log says of an event loop that is blocked."""
+"""The log messages about a blocked event loop."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_a_blocked_loop_is_said_once_with_what_blocks_it_and_again_when_it_goes_
     gate.set()
     settle(thread)
     watchdog.look()
-    assert caplog.messages[1:] == ["the event loop goes on after 1.0 s"]
+    assert caplog.messages[1:] == ["the event loop continues after 1.0 s"]
 
 
 def test_an_exit_in_a_task_of_a_task_does_not_end_the_loop(
@@ -80,7 +80,7 @@ def test_an_exit_in_a_task_of_a_task_does_not_end_the_loop(
 
     with pytest.raises(SystemExit):
         gathered.result(10)
-    assert "SystemExit in a callable's task: the event loop goes on" in caplog.messages
+    assert "SystemExit in a callable's task: the event loop continues" in caplog.messages
 
 
 def test_a_stop_of_a_callable_does_not_end_the_loop(
@@ -93,7 +93,7 @@ def test_a_stop_of_a_callable_does_not_end_the_loop(
     settle(thread)
     settle(thread)
 
-    assert caplog.messages == ["loop.stop() in a callable's task: the event loop goes on"]
+    assert caplog.messages == ["loop.stop() in a callable's task: the event loop continues"]
 
 
 def test_a_loop_ends_whatever_its_last_tasks_do() -> None:

@@ -1,4 +1,4 @@
-"""What a worker says on its stream, and says again on the next."""
+"""A worker's book: the messages on a stream, and those that are repeated on the next."""
 
 import itertools
 import threading

@@ -1,4 +1,4 @@
-"""What becomes of a lease, whatever its callable and the program's own code do."""
+"""The results of leases, for any behaviour of callables and of the program's own code."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What can be said wrong about a worker, and what is said about it."""
+"""Wrong settings of a worker, and the messages about them."""
 
 import os
 import socket
@@ -17,13 +17,16 @@ from backlane.worker.threads import DaemonPool
     ("settings", "said"),
     [
         ({"name": "a b"}, "name 'a b' must be 1 to 128 of"),
-        ({"tenants": []}, 'tenants is empty: name some, or "\\*" for all'),
+        ({"tenants": []}, 'tenants is empty: name at least one, or use "\\*" for all'),
         ({"tenants": ["a", "b c"]}, "tenant 'b c' must be 1 to 128 of"),
         ({"concurrency": 0}, "concurrency must be at least 1, not 0"),
         ({"concurrency": 5001}, "concurrency must be at most 5000, not 5001"),
         ({"lease": 0.5}, "lease must be from 1 to 3600 seconds, not 0.5"),
         ({"drain_timeout": -1}, "drain_timeout must not be negative: -1"),
-        ({"metadata": {"Authorization": "x"}}, "metadata 'Authorization' must be named by a-z 0-9"),
+        (
+            {"metadata": {"Authorization": "x"}},
+            "the name of metadata 'Authorization' may have a-z 0-9",
+        ),
     ],
 )
 def test_a_setting_that_cannot_be_used_is_named(settings: dict[str, object], said: str) -> None:
@@ -84,7 +87,7 @@ def test_a_callable_without_slots_is_refused() -> None:
 
 
 def test_a_worker_that_offers_nothing_does_not_start() -> None:
-    with pytest.raises(CallableError, match="this worker offers nothing"):
+    with pytest.raises(CallableError, match="this worker has no callables"):
         Worker().start()
 
 
@@ -107,7 +110,7 @@ def test_the_environment_gives_what_is_not_given(monkeypatch: pytest.MonkeyPatch
 
 
 def test_half_a_pair_of_certificate_and_key_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="certificate and key together"):
+    with pytest.raises(ValueError, match="needs both a certificate and a key"):
         TLS(certificate=b"x").credentials()
     with pytest.raises(FileNotFoundError):
         TLS(ca=tmp_path / "missing").credentials()

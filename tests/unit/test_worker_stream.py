@@ -1,4 +1,4 @@
-"""What a worker does when its stream ends because of something that it said."""
+"""A worker whose stream ends because of one of its messages."""
 
 from __future__ import annotations
 

@@ -48,6 +48,9 @@ def connect(place: Place) -> Iterator[Client]:
             raise Trouble(str(error), Exit.USAGE) from error
         except errors.BacklaneError as error:
             raise trouble_of(error, target, place.flags) from error
+        except UnicodeEncodeError as error:
+            # Bytes of an argument that are not UTF-8 arrive as surrogates.
+            raise Trouble(f"the argument {error.object!r} is not UTF-8", Exit.USAGE) from error
 
 
 def checked_target(target: str) -> str:

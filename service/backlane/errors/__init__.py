@@ -1,4 +1,4 @@
-"""Every exception of Backlane: of calls that failed, and of executions that did not complete."""
+"""Every exception of Backlane: failed calls, and executions that did not complete."""
 
 from backlane.errors.calls import (
     DETAILS_KEY,

@@ -1,7 +1,7 @@
-"""Owns the exceptions of calls, and how an error on the wire becomes one of them.
+"""Owns the exceptions of failed calls, and how a gRPC error becomes one of them.
 
-`REASONS` is the one table from an `ErrorInfo.reason` to exception and status code. What carries no
-Backlane reason was refused by the transport, by a proxy, or by a newer server; `_BY_CODE` names it.
+`REASONS` maps each `ErrorInfo.reason` to an exception and a status code. An error without a known
+reason comes from the transport, a proxy or a newer server; `_BY_CODE` has an exception for it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 DOMAIN: Final = "backlane"
-"""`ErrorInfo.domain` of every error of Backlane's own."""
+"""The `ErrorInfo.domain` of every error that Backlane's server makes."""
 DETAILS_KEY: Final = "grpc-status-details-bin"
 """The trailer that carries the serialized `google.rpc.Status`."""
 
@@ -26,7 +26,7 @@ Code = grpc.StatusCode
 
 
 class FieldViolation(NamedTuple):
-    """A field of the request that was refused, by its path, and why."""
+    """A field of the request that was refused: its path and the reason."""
 
     field: str
     description: str
@@ -34,15 +34,15 @@ class FieldViolation(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ErrorParts:
-    """What a status and its details say, taken apart.
+    """The parts of a status and its details.
 
     Attributes:
         code: the gRPC status code.
         message: one line for people.
-        reason: `ErrorInfo.reason`, empty where the error is not Backlane's own.
-        metadata: every variable of the message, as text.
+        reason: the `ErrorInfo.reason`; empty if Backlane's server did not make the error.
+        metadata: the variables in the message, as text.
         violations: the fields that were refused.
-        retry_after_s: when to try again, in seconds, where the server says so.
+        retry_after_s: after how many seconds to try again, if the server says so.
     """
 
     code: grpc.StatusCode
@@ -52,28 +52,29 @@ class ErrorParts:
     violations: tuple[FieldViolation, ...] = ()
     retry_after_s: float | None = None
     maybe_applied: bool = False
-    """Whether something else than the status tells that the call may have taken effect."""
+    """Whether the call may have taken effect, whatever the status says."""
 
 
 class BacklaneError(Exception):
-    """Base of the errors of calls. Such a call changed nothing, unless `maybe_applied`."""
+    """A call failed. It changed nothing on the server unless `maybe_applied` is true."""
 
     is_retryable = False
-    """Whether the same call may succeed later, without anybody changing anything."""
+    """Whether the same call may succeed if it is repeated later."""
     maybe_applied = False
-    """Whether the call may have taken effect although it raised: repeat it by its request_id."""
+    """Whether the call may have taken effect although it failed: repeat it with its request_id."""
 
     def __init__(self, parts: ErrorParts) -> None:
-        """Take over what the status said."""
+        """Make an error of its parts."""
         super().__init__(parts.message)
         self.parts = parts
         if parts.maybe_applied:
             self.maybe_applied = True
 
     def after_another_attempt(self) -> BacklaneError:
-        """Return it as the end of a call whose attempt before broke off without an answer.
+        """Return the error for a call that had been attempted before without getting a reply.
 
-        That attempt may have taken effect, unless this is a refusal that it would have met, too.
+        The earlier attempt may have taken effect, unless this is a refusal that it would have got
+        as well.
         """
         if self.maybe_applied or isinstance(self, _REFUSALS):
             return self
@@ -84,7 +85,7 @@ class BacklaneError(Exception):
         return f"{self.reason or self.code.name}: {self.message}"
 
     def __reduce__(self) -> tuple[type[BacklaneError], tuple[ErrorParts]]:
-        """Pickle by the parts, since the default would pass the message alone."""
+        """Pickle the parts; the default would pickle the message only."""
         return type(self), (self.parts,)
 
     @property
@@ -99,22 +100,22 @@ class BacklaneError(Exception):
 
     @property
     def reason(self) -> str:
-        """The reason by which programs tell errors apart; empty where it is not Backlane's own."""
+        """The reason, for programs; empty if Backlane's server did not make the error."""
         return self.parts.reason
 
     @property
     def metadata(self) -> Mapping[str, str]:
-        """Every variable of the message, as text."""
+        """The variables in the message, as text."""
         return self.parts.metadata
 
     @property
     def retry_after_s(self) -> float | None:
-        """When to try again, in seconds, where the server says so."""
+        """After how many seconds to try again, if the server says so."""
         return self.parts.retry_after_s
 
 
 class _Text:
-    """An attribute that reads a variable of the same name from an error's metadata."""
+    """An attribute that reads the variable of its name from an error's metadata."""
 
     def __set_name__(self, owner: type[BacklaneError], name: str) -> None:
         self._name = name
@@ -124,7 +125,7 @@ class _Text:
 
 
 class _Number(_Text):
-    """The same for a number; 0 where it is absent or unreadable."""
+    """The same for a number; 0 if the variable is missing or not a number."""
 
     def __get__(  # type: ignore[override]
         self, error: BacklaneError, owner: type[BacklaneError]
@@ -134,7 +135,7 @@ class _Number(_Text):
 
 
 class InvalidArgumentError(BacklaneError):
-    """The request itself is wrong; `violations` names the fields."""
+    """The request is not valid; `violations` names the fields."""
 
     @property
     def violations(self) -> tuple[FieldViolation, ...]:
@@ -143,41 +144,41 @@ class InvalidArgumentError(BacklaneError):
 
 
 class NotFoundError(BacklaneError):
-    """There is no such thing, or it belongs to a tenant that the caller may not see."""
+    """The object does not exist, or belongs to a tenant that the caller may not see."""
 
 
 class ExecutionNotFoundError(NotFoundError):
-    """There is no execution of that id in that tenant, or none that the caller may see."""
+    """The tenant has no execution with that id, or the caller may not see it."""
 
     execution_id = _Text()
     tenant_id = _Text()
 
 
 class ExecutionDeletedError(NotFoundError):
-    """The execution of that request_id was there, and was removed since."""
+    """The execution with that request_id existed and was deleted since."""
 
     request_id = _Text()
 
 
 class AlreadyExistsError(BacklaneError):
-    """A living execution holds the dedup_key."""
+    """An unfinished execution has the dedup_key."""
 
     dedup_key = _Text()
     execution_id = _Text()
 
 
 class RequestIdReusedError(BacklaneError):
-    """The request_id was used for another body within the last 24 hours."""
+    """The request_id was used for a different request within the last 24 hours."""
 
     request_id = _Text()
 
 
 class PreconditionError(BacklaneError):
-    """The state of things does not allow it."""
+    """The call is not possible in the current state."""
 
 
 class TransitionNotAllowedError(PreconditionError):
-    """The execution stands at a status in which that event is illegal."""
+    """The execution has a status in which the event is not allowed."""
 
     execution_id = _Text()
     status = _Text()
@@ -185,19 +186,19 @@ class TransitionNotAllowedError(PreconditionError):
 
 
 class LeaseLostError(PreconditionError):
-    """The lease token is stale or expired: stop the work, and report nothing of it."""
+    """The lease token is no longer valid: stop the work and do not report it."""
 
     execution_id = _Text()
 
 
 class ResourceExhaustedError(BacklaneError):
-    """The server has no room for it now."""
+    """The server has no capacity for the call now."""
 
     is_retryable = True
 
 
 class QueueFullError(ResourceExhaustedError):
-    """The tenant has as many unfinished executions as it may."""
+    """The tenant has the largest number of unfinished executions that is allowed."""
 
     tenant_id = _Text()
     limit = _Number()
@@ -208,7 +209,7 @@ class QuotaExceededError(ResourceExhaustedError):
 
 
 class RateLimitedError(ResourceExhaustedError):
-    """Too much at once; `retry_after_s` says when to come back."""
+    """Too many calls at once; `retry_after_s` says when to try again."""
 
 
 class DiskFullError(ResourceExhaustedError):
@@ -216,11 +217,11 @@ class DiskFullError(ResourceExhaustedError):
 
 
 class OutOfRangeError(BacklaneError):
-    """It lies beyond what the server takes or still has."""
+    """A value is outside of the range that the server accepts or still has."""
 
 
 class TooLargeError(OutOfRangeError):
-    """A field is over its limit, both in bytes. Never a sign of load: do not retry."""
+    """A field has more bytes than its limit. The call cannot succeed if it is repeated."""
 
     field = _Text()
     limit = _Number()
@@ -228,20 +229,20 @@ class TooLargeError(OutOfRangeError):
 
 
 class UnavailableError(BacklaneError):
-    """The server cannot be reached or does not answer now."""
+    """The server cannot be reached, or does not reply now."""
 
     is_retryable = True
     maybe_applied = True
 
 
 class DrainingError(UnavailableError):
-    """The server is about to stop and took nothing in."""
+    """The server is stopping and did not accept the call."""
 
     maybe_applied = False
 
 
 class StoreUnavailableError(UnavailableError):
-    """The server's store does not answer."""
+    """The server's store does not respond."""
 
 
 class UnauthenticatedError(BacklaneError):
@@ -249,14 +250,14 @@ class UnauthenticatedError(BacklaneError):
 
 
 class PermissionDeniedError(BacklaneError):
-    """The caller may not do this for that tenant."""
+    """The caller may not make this call for that tenant."""
 
     principal = _Text()
     tenant_id = _Text()
 
 
 class InternalError(BacklaneError):
-    """Something went wrong inside the server; its log has it under `correlation_id`."""
+    """The server failed; its log has the details under `correlation_id`."""
 
     maybe_applied = True
     correlation_id = _Text()
@@ -270,20 +271,20 @@ class DataDamagedError(BacklaneError):
 
 
 class CallTimeoutError(BacklaneError):
-    """The call's own deadline passed before the answer."""
+    """The call's deadline passed before the reply."""
 
     is_retryable = True
     maybe_applied = True
 
 
 class CallCancelledError(BacklaneError):
-    """The call was cancelled by its caller or by a server that was stopped."""
+    """The call was cancelled, by its caller or by a server that stopped."""
 
     maybe_applied = True
 
 
 class MessageTooLargeError(BacklaneError):
-    """The message is over the transport's own limit. Never a sign of load: do not retry."""
+    """A message is over gRPC's limit. The call cannot succeed if it is repeated."""
 
 
 class UnimplementedError(BacklaneError):
@@ -299,11 +300,11 @@ _REFUSALS: Final = (
     OutOfRangeError,
     QueueFullError,
 )
-"""What a server answers to the request itself, and does not answer to one that it has taken in."""
+"""Errors about the request itself: the server does not return them for a request it accepted."""
 
 
 class ReasonRow(NamedTuple):
-    """What one reason becomes."""
+    """The exception and the status code of a reason."""
 
     error: type[BacklaneError]
     code: grpc.StatusCode
@@ -329,7 +330,7 @@ REASONS: Final[Mapping[str, ReasonRow]] = {
     "DATA_DAMAGED": ReasonRow(DataDamagedError, Code.DATA_LOSS),
     "INTERNAL": ReasonRow(InternalError, Code.INTERNAL),
 }
-"""Every reason of the wire contract; the core's own list is equal to it."""
+"""Every reason of the protocol; a test compares the list with the core's."""
 
 _BY_CODE: Final[Mapping[grpc.StatusCode, type[BacklaneError]]] = {
     Code.INVALID_ARGUMENT: InvalidArgumentError,
@@ -351,7 +352,7 @@ _CODES: Final[Mapping[int, grpc.StatusCode]] = {code.value[0]: code for code in 
 
 
 class RpcErrorLike(Protocol):
-    """What sync and asyncio RPC errors have in common."""
+    """The interface that sync and asyncio RPC errors share."""
 
     def code(self) -> grpc.StatusCode:
         """Return the status code."""
@@ -364,14 +365,16 @@ class RpcErrorLike(Protocol):
 
 
 def from_rpc_error(error: grpc.RpcError) -> BacklaneError:
-    """Turn an error of a call, sync or asyncio, into Backlane's own.
+    """Turn an RPC error, sync or asyncio, into an exception of Backlane.
 
-    Raise it `from` the original, which keeps the transport's debug text.
+    Raise it `from` the RPC error, which has gRPC's debug text.
     """
     call: RpcErrorLike = error  # type: ignore[assignment]  # every RpcError raised is a Call
     for key, value in call.trailing_metadata() or ():
         if key == DETAILS_KEY and isinstance(value, bytes):
-            with contextlib.suppress(DecodeError):  # A proxy may have written something else.
+            with contextlib.suppress(
+                DecodeError
+            ):  # A proxy may use the trailer for something else.
                 return from_status(status_pb2.Status.FromString(value))
     return _make(ErrorParts(call.code(), call.details() or ""))
 
@@ -384,7 +387,7 @@ def from_status(status: status_pb2.Status) -> BacklaneError:
     retry = error_details_pb2.RetryInfo()
     retry_after_s = None
     for detail in status.details:
-        # Details of other kinds, and of other domains, are for other readers.
+        # Details of other kinds and of other domains are skipped.
         if detail.Unpack(retry):
             retry_after_s = retry.retry_delay.ToTimedelta().total_seconds()
         elif not detail.Unpack(request) and detail.Unpack(told) and told.domain == DOMAIN:
@@ -408,10 +411,10 @@ def _make(parts: ErrorParts) -> BacklaneError:
     if row is not None:
         return row.error(parts)
     if parts.code is Code.RESOURCE_EXHAUSTED:
-        # Without an ErrorInfo it is gRPC's own limit on a message's size, and no retry helps;
-        # with a reason of a newer server it is back-pressure of some kind.
+        # Without an ErrorInfo it is gRPC's limit on the size of a message, where no retry helps.
+        # With a reason that only a newer server knows it is some kind of back-pressure.
         return (ResourceExhaustedError if parts.reason else MessageTooLargeError)(parts)
     if parts.code not in _BY_CODE:
-        # Something between here and the server says so, and knows not what became of the call.
+        # The error comes from a proxy or the like, which does not know what the call has done.
         return BacklaneError(replace(parts, maybe_applied=not parts.reason))
     return _BY_CODE[parts.code](parts)

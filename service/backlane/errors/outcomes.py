@@ -1,4 +1,4 @@
-"""Owns the exceptions that no call raises: of executions, of waits, of a client's own rules."""
+"""Owns the exceptions about executions, about waits, and about misuse of a client."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ if TYPE_CHECKING:
 
 
 class ExecutionEndedError(Exception):
-    """A result was asked for, and the execution ended without one.
+    """The execution ended without a result.
 
     Attributes:
-        execution: its record, whose `error`, `reason` and `actor` say why.
+        execution: the record; its `error`, `reason` and `actor` say why.
     """
 
     def __init__(self, execution: BackgroundExecution) -> None:
-        """Describe an end."""
+        """Make an error of the execution's record."""
         super().__init__(execution)
         self.execution = execution
 
     def __str__(self) -> str:
-        """Say what ended, how, and why."""
+        """Return which execution ended, how, and why."""
         execution, error = self.execution, self.execution.error
         ended = f"{execution.callable_name} {execution.execution_id} ended {execution.status}"
         if error is None:
@@ -35,39 +35,40 @@ class ExecutionEndedError(Exception):
 
 
 class ExecutionFailedError(ExecutionEndedError):
-    """It failed, and no retry was left."""
+    """The execution failed, and no retry was left."""
 
 
 class ExecutionCancelledError(ExecutionEndedError):
-    """It was cancelled."""
+    """The execution was cancelled."""
 
 
 class ExecutionTimedOutError(ExecutionEndedError):
-    """A clock ended it: an attempt's timeout or a deadline."""
+    """The execution ended by a timeout of its last attempt, or by a deadline."""
 
 
 class NotFinishedError(TimeoutError):
-    """The time to wait was over before the execution was. It goes on; ask again.
+    """The wait timed out before the execution ended. The execution continues; wait again.
 
     Attributes:
-        execution_id: which one it is.
-        status: where it stands, as far as that is known.
+        execution_id: the id of the execution.
+        status: its status when the wait ended, as far as that is known.
+        timeout_s: how long the wait took, in seconds.
     """
 
     def __init__(self, execution_id: str, status: str, timeout_s: float) -> None:
-        """Say how long it was waited for."""
-        # Not to `TimeoutError` itself, for which two arguments are an errno and its text.
+        """Make an error of the execution's id and status, and the length of the wait."""
+        # `TimeoutError` itself would take two arguments for an error number and its text.
         super().__init__()
         self.execution_id = execution_id
         self.status = status
         self.timeout_s = timeout_s
 
     def __reduce__(self) -> tuple[type[NotFinishedError], tuple[str, str, float]]:
-        """Pickle by what it was made of."""
+        """Pickle the arguments of the constructor."""
         return type(self), (self.execution_id, self.status, self.timeout_s)
 
     def __str__(self) -> str:
-        """Say where it stands, and what that may mean."""
+        """Return the status, and a hint if no worker has taken the execution."""
         text = f"{self.execution_id} is still {self.status} after {self.timeout_s:g} s"
         if self.status == "queued":
             text += ": no worker has taken it; is one running that offers its callable?"
@@ -75,20 +76,20 @@ class NotFinishedError(TimeoutError):
 
 
 class EnqueueManyError(Exception):
-    """Some of many enqueues were refused; the others were made.
+    """Some enqueues of an `enqueue_many` were refused; all others succeeded.
 
     Attributes:
-        outcomes: one for each input, in order: a handle, or the error. Handles do not leave their
-            process: pickled, there are ids in their places.
+        outcomes: one for each input, in order: a handle or an error. A pickled error has ids in the
+            place of handles, because a handle cannot leave its process.
     """
 
     def __init__(self, outcomes: Sequence[Any]) -> None:
-        """Keep every outcome."""
+        """Make an error of all outcomes."""
         super().__init__(outcomes)
         self.outcomes = outcomes
 
     def __reduce__(self) -> tuple[type[EnqueueManyError], tuple[list[Any]]]:
-        """Pickle with ids in place of handles, which belong to a client."""
+        """Pickle with ids in the place of handles, which belong to a client."""
         outcomes = [
             one if isinstance(one, Exception) else getattr(one, "execution_id", one)
             for one in self.outcomes
@@ -97,30 +98,30 @@ class EnqueueManyError(Exception):
 
     @property
     def errors(self) -> list[Exception]:
-        """What was refused, in order."""
+        """The errors among the outcomes, in order."""
         return [outcome for outcome in self.outcomes if isinstance(outcome, Exception)]
 
     def __str__(self) -> str:
-        """Count, and show the first."""
+        """Return the number of errors, and the first one."""
         errors = self.errors
         return f"{len(errors)} of {len(self.outcomes)} enqueues were refused, first: {errors[0]}"
 
 
 class InvalidInputError(ValueError):
-    """An input or an option that cannot be sent; the message names it. Nothing was sent."""
+    """An input or an option cannot be sent. The message names it, and nothing was sent."""
 
 
 class ForkedError(RuntimeError):
-    """A client was used in a process that was forked after it was made: gRPC cannot go on there."""
+    """A client was used in a fork of its process, where gRPC does not work."""
 
     def __init__(self, what: str, made_in: int, used_in: int) -> None:
-        """Name both processes."""
+        """Make an error of the class's name and the ids of both processes."""
         super().__init__(what, made_in, used_in)
         self.made_in = made_in
         self.used_in = used_in
 
     def __str__(self) -> str:
-        """Say what to do instead."""
+        """Return what happened and what to do instead."""
         what, made_in, used_in = self.args
         return (
             f"this {what} was made in process {made_in} and cannot be used in {used_in}, a fork "

@@ -1,8 +1,9 @@
-"""Owns schema JSON: the one JSON form of every record outside of gRPC, both ways.
+"""Owns schema JSON: the JSON form that records have outside of gRPC, both writing and reading.
 
-Keys are camelCase, enum values bare and in lower case, instants RFC 3339 in UTC. What is optional
-and absent is left out, and so are empty maps. The text is canonical (RFC 8785), so that a record
-and its text go back and forth to the byte. Everything is read off the messages' descriptors.
+Keys are in camelCase, enum values in lower case without their prefix, and instants in RFC 3339 and
+UTC. Optional fields without a value and empty maps are left out. The text is canonical (RFC 8785),
+so that reading and writing it again gives the same bytes. The messages' descriptors tell everything
+else.
 """
 
 from __future__ import annotations
@@ -45,10 +46,10 @@ _FLOATS: Final = {FieldDescriptor.CPPTYPE_DOUBLE, FieldDescriptor.CPPTYPE_FLOAT}
 
 
 def dumps(message: Message) -> str:
-    """Return a record's schema JSON, canonical, in one line.
+    """Return a record's schema JSON, canonical and in one line.
 
     Raises:
-        NotJsonError: a number is none of JSON's: beyond ±2^53, not a number, infinite.
+        NotJsonError: a number is beyond ±2^53, NaN or infinite, which JSON does not have.
     """
     try:
         return rfc8785.dumps(to_dict(message)).decode()
@@ -60,17 +61,17 @@ def loads(kind: type[M], text: str | bytes) -> M:
     """Read a record's schema JSON.
 
     Raises:
-        ValueError: it is not JSON, or not of such a record; the message names the key.
+        ValueError: the text is not JSON, or not such a record; the message names the key.
     """
     try:
         given = json.loads(text, parse_int=_integer)
     except RecursionError as error:
-        raise ValueError("the text is nested too deep to be read") from error
+        raise ValueError("the text is nested too deeply") from error
     return from_dict(kind, given)
 
 
 def to_dict(message: Message) -> dict[str, Json]:
-    """Return a record as schema JSON's own objects, lists and numbers."""
+    """Return a record as the dicts, lists and numbers of its schema JSON."""
     shown: dict[str, Json] = {}
     for field in _fields(message):
         value = getattr(message, field.name)
@@ -86,10 +87,10 @@ def to_dict(message: Message) -> dict[str, Json]:
 
 
 def from_dict(kind: type[M], given: object, path: str = "") -> M:
-    """Make a record of schema JSON's objects, lists and numbers.
+    """Make a record of the dicts, lists and numbers of schema JSON.
 
     Raises:
-        ValueError: it is not of such a record; the message names the key.
+        ValueError: the JSON is not such a record; the message names the key.
     """
     if not isinstance(given, dict):
         where = path.rstrip(".") or "the record"
@@ -99,7 +100,7 @@ def from_dict(kind: type[M], given: object, path: str = "") -> M:
     for name, part in given.items():
         field = fields.get(name)
         if field is None:
-            raise ValueError(f"{path}{name} is no key of {message.DESCRIPTOR.name}")
+            raise ValueError(f"{path}{name} is not a key of {message.DESCRIPTOR.name}")
         try:
             _set(message, field, part, f"{path}{name}")
         except (TypeError, AttributeError, KeyError) as error:
@@ -108,7 +109,7 @@ def from_dict(kind: type[M], given: object, path: str = "") -> M:
 
 
 def enum_text(enum: EnumDescriptor, number: int) -> str | None:
-    """Return an enum's value as the schema writes it; None where it is unspecified or unknown."""
+    """Return an enum's value as schema JSON has it; None if it is unspecified or unknown."""
     value = enum.values_by_number.get(number)
     return None if value is None or number == 0 else value.name.removeprefix(_prefix(enum)).lower()
 
@@ -124,12 +125,12 @@ def enum_number(enum: EnumDescriptor, text: str) -> int:
         known = ", ".join(
             name for number in enum.values_by_number if (name := enum_text(enum, number))
         )
-        raise ValueError(f"{text!r} is none of {known}")
+        raise ValueError(f"{text!r} is not one of {known}")
     return value.number
 
 
 def _fields(message: Message) -> list[FieldDescriptor]:
-    # The stubs know two kinds of descriptors, which are used alike.
+    # The stubs have two classes of descriptors with the same interface.
     return cast("list[FieldDescriptor]", message.DESCRIPTOR.fields)
 
 
@@ -145,7 +146,7 @@ def _is_map(field: FieldDescriptor) -> bool:
 def _is_present(message: Message, field: FieldDescriptor, value: object) -> bool:
     if field.has_presence:
         return message.HasField(field.name)
-    # An unspecified enum stands for what is absent.
+    # An enum that is unspecified counts as not set.
     return field.enum_type is None or enum_text(field.enum_type, cast("int", value)) is not None
 
 
@@ -171,7 +172,7 @@ def _dump(field: FieldDescriptor, value: Any) -> Json:  # noqa: ANN401  # whatev
 
 
 def _as_written(given: Json) -> Json:
-    """Return JSON whose integers RFC 8785 takes: ±2^53 itself it takes as a double alone."""
+    """Return JSON that the library accepts: it takes ±2^53 itself only as a double."""
     match given:
         case dict():
             return {name: _as_written(part) for name, part in given.items()}
@@ -184,7 +185,7 @@ def _as_written(given: Json) -> Json:
 
 
 def _integer(text: str) -> int | float:
-    """Read a number without a fraction: a large double is written as one, its digits rounded."""
+    """Read an integer, or a large double, which is written without a fraction too."""
     number = int(text)
     if abs(number) <= INTEGER_MAX or not -sys.float_info.max <= number <= sys.float_info.max:
         return number
@@ -241,6 +242,8 @@ def _load_message(field: FieldDescriptor, given: Any, path: str) -> Message:  # 
         try:
             instant.FromJsonString(given)
         except ValueError as error:
-            raise ValueError(f"{path}: {given!r} is no instant as RFC 3339 has them") from error
+            raise ValueError(
+                f"{path}: {given!r} is not an instant in the form of RFC 3339"
+            ) from error
         return instant
     return from_dict(kind, given, f"{path}.")

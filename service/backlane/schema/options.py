@@ -1,4 +1,4 @@
-"""Owns what an enqueue can be told beside the callable and its input."""
+"""Owns the options of an enqueue: everything besides the callable and its input."""
 
 from __future__ import annotations
 
@@ -19,29 +19,29 @@ Category = Literal[
     "kernel_internal",
     "validation_error",
 ]
-"""What kind of trouble an error is. The last four are fatal: never retried."""
+"""The kind of an error. The last four are fatal: never retried."""
 
 
 @final
 class Absent:
-    """The type of `ABSENT`, which is not None: an input of None is JSON's null."""
+    """The type of `ABSENT`. It is not None, because an input of None is null in JSON."""
 
     def __repr__(self) -> str:
-        """Say what it is."""
+        """Return its name."""
         return "ABSENT"
 
     def __bool__(self) -> Literal[False]:
-        """Count as false, as nothing does."""
+        """Return False."""
         return False
 
 
 ABSENT: Final = Absent()
-"""Stands for an input that is not given."""
+"""The value of an input that is not given."""
 
 
 @final
 class RawInput(str):
-    """An input that is sent as it is, instead of as the JSON of a string.
+    """An input that is sent as it is, and not encoded as a JSON string.
 
     Example:
         with Client() as client:
@@ -54,16 +54,16 @@ class RawInput(str):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retry:
-    """How failed and timed-out attempts are tried again; one without arguments is the default.
+    """The rule for retrying attempts that failed or timed out.
 
     Attributes:
-        max_attempts: attempts that may be spent, the first included; at least 1.
+        max_attempts: how many attempts may fail or time out, including the first; at least 1.
         strategy: how the delay grows: `fixed`, `linear` or `exponential`.
-        initial_delay: the delay after the first spent attempt, in seconds.
-        backoff_multiplier: what `exponential` multiplies it by each time.
-        max_delay: no delay is longer, in seconds.
-        jitter: whether delays are spread within ±25 %.
-        retry_on: the categories that are tried again; empty means all that are not fatal.
+        initial_delay: the delay after the first failed attempt, in seconds.
+        backoff_multiplier: the factor by which `exponential` multiplies the delay each time.
+        max_delay: the longest delay, in seconds.
+        jitter: whether delays vary by up to ±25 %.
+        retry_on: the categories to retry; empty means all that are not fatal.
 
     Example:
         with Client() as client:
@@ -80,26 +80,30 @@ class Retry:
 
 
 class EnqueueOptions(TypedDict, total=False):
-    """The options of an enqueue. What is left out means the server's default.
+    """The options of an enqueue. An option that is left out has the server's default.
 
     Attributes:
-        mode: who waits, and what is streamed; `fire_and_forget` unless told.
-        priority: 0 to 255, higher runs sooner; 50 unless told.
-        timeout: the longest run of one attempt, in seconds; 300 unless told.
-        retry: how attempts are tried again; without it, not at all.
-        delay: how long from now it waits before it may be leased, in seconds. Repeated with the
-            same `request_id` it is another instant, and refused: give `not_before` there.
-        not_before: the instant before which it is not leased; instead of `delay`.
-        start_deadline: it ends as `timeout` unless leased before.
-        deadline: it ends as `timeout` unless finished before.
-        context: texts that travel with it to the worker.
-        metadata: JSON values that travel with it to the worker.
-        max_worker_losses: lost leases that end it; 3 unless told, 1 means at most once.
-        request_id: the same id means the same execution for 24 hours; made up unless told.
-        dedup_key: one unfinished execution for each tenant and key.
-        dedup_policy: what follows when there is one already.
+        mode: whether a caller waits for the result, and whether progress is streamed;
+            `fire_and_forget` by default.
+        priority: from 0 to 255; a higher priority runs sooner. The default is 50.
+        timeout: the longest that one attempt may run, in seconds; the default is 300.
+        retry: the rule for retries; by default there are none.
+        delay: how long from now the execution must wait before it can be leased, in seconds. An
+            enqueue that is repeated later with the same `request_id` would mean another instant and
+            be refused; use `not_before` there.
+        not_before: the instant before which the execution is not leased; excludes `delay`.
+        start_deadline: the execution ends with status `timeout` unless it was leased by then.
+        deadline: the execution ends with status `timeout` unless it has finished by then.
+        context: texts for the worker.
+        metadata: JSON values for the worker.
+        max_worker_losses: how many times its lease may be lost before the execution fails; the
+            default is 3, and 1 means that it runs at most once.
+        request_id: enqueues with the same id within 24 hours make one execution; generated by
+            default.
+        dedup_key: the tenant has at most one unfinished execution with this key.
+        dedup_policy: what to do if there is one already.
         traceparent: a W3C trace context, kept on the record.
-        call_timeout: how long the call may take, in seconds; the client's own unless told.
+        call_timeout: how long the call may take, in seconds; the client's setting by default.
     """
 
     mode: Literal["fire_and_forget", "silent", "deferred"]

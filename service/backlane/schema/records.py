@@ -1,4 +1,4 @@
-"""Owns how a record reads in Python: thin views over the contract's messages."""
+"""Owns the records of the Python API: read-only views of the protocol's messages."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Status(StrEnum):
-    """Where an execution stands. The four after `running` are final."""
+    """The status of an execution. The four after `running` are final."""
 
     QUEUED = "queued"
     RUNNING = "running"
@@ -30,16 +30,16 @@ class Status(StrEnum):
     CANCELLED = "cancelled"
     TIMEOUT = "timeout"
     UNSPECIFIED = "unspecified"
-    """What a newer server may say in a word of its own, and a record that shows its id alone."""
+    """A status that only a newer server knows, or the status of a record that has its id only."""
 
     @property
     def number(self) -> records.BackgroundExecutionStatus.ValueType:
-        """Its number in the contract."""
+        """The number of the status in the protocol."""
         return records.BackgroundExecutionStatus.Value(f"BACKGROUND_EXECUTION_STATUS_{self.name}")
 
 
 class Mode(StrEnum):
-    """Who waits for an execution, and what is streamed of it."""
+    """Whether a caller waits for an execution's result, and whether its progress is streamed."""
 
     FIRE_AND_FORGET = "fire_and_forget"
     SILENT = "silent"
@@ -52,11 +52,11 @@ _SILENT: Final = frozenset({Mode.FIRE_AND_FORGET, Mode.SILENT})
 
 
 class Actor(NamedTuple):
-    """Who brought an execution to its end.
+    """Who ended an execution.
 
     Attributes:
         kind: `client`, `worker`, `clock`, `engine` or `operator`.
-        id: a worker's id, a principal's name; empty for the clock and the engine.
+        id: the worker's id or the principal's name; empty for the clock and the engine.
     """
 
     kind: str
@@ -65,10 +65,10 @@ class Actor(NamedTuple):
 
 @dataclass(frozen=True, slots=True, repr=False)
 class ExecutionFault:
-    """Why an attempt or an execution went wrong: the schema's `ExecutionError`.
+    """Why an attempt or an execution failed: the schema's `ExecutionError`.
 
     Attributes:
-        proto: the message itself, which must not change any more.
+        proto: the message itself, which must not be changed.
     """
 
     proto: records.ExecutionError
@@ -76,17 +76,17 @@ class ExecutionFault:
     __hash__ = None  # type: ignore[assignment]  # messages have none either
 
     def __repr__(self) -> str:
-        """Say what matters."""
+        """Return the most important fields."""
         return f"<ExecutionFault {self.category} {self.code or ''} {self.message!r}>"
 
     @property
     def category(self) -> str:
-        """What kind of trouble it is, such as `network_error`."""
+        """The kind of the error, such as `network_error`."""
         return schema_json.enum_text(records.ErrorCategory.DESCRIPTOR, self.proto.category) or ""
 
     @property
     def message(self) -> str:
-        """One or more lines for people."""
+        """The message, of one or more lines."""
         return self.proto.message
 
     @property
@@ -96,26 +96,26 @@ class ExecutionFault:
 
     @property
     def attempt(self) -> int:
-        """The attempt it happened in, from 1; 0 where none ever started."""
+        """The number of the attempt that failed, from 1; 0 if none has started."""
         return self.proto.attempt
 
     @property
     def details(self) -> Json:
-        """Whatever else was told; None where nothing was."""
+        """Further details as JSON; None if there are none."""
         return from_value(self.proto.details) if self.proto.HasField("details") else None
 
     @property
     def occurred_at(self) -> datetime:
-        """When the server took it."""
+        """When the server received the error."""
         return datetime.fromtimestamp(self.proto.occurred_at_ms / 1000, UTC)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class BackgroundExecution:
-    """One execution as the server showed it; it never changes.
+    """One execution at the time the server returned it; the record does not change later.
 
     Attributes:
-        proto: the message itself, which must not change any more.
+        proto: the message itself, which must not be changed.
     """
 
     proto: records.BackgroundExecution
@@ -123,42 +123,42 @@ class BackgroundExecution:
     __hash__ = None  # type: ignore[assignment]  # messages have none either
 
     def __repr__(self) -> str:
-        """Say what matters."""
+        """Return the most important fields."""
         return f"<BackgroundExecution {self.callable_name} {self.execution_id} {self.status}>"
 
     @property
     def execution_id(self) -> str:
-        """`exec_` and 27 characters."""
+        """The id: `exec_` and 27 characters."""
         return self.proto.execution_id
 
     @property
     def tenant_id(self) -> str:
-        """Whose it is."""
+        """The tenant of the execution."""
         return self.proto.tenant_id
 
     @property
     def callable_name(self) -> str:
-        """What it runs."""
+        """The name of the callable."""
         return self.proto.callable_name
 
     @property
     def status(self) -> Status:
-        """Where it stands."""
+        """The status."""
         return _STATUSES.get(self.proto.status, Status.UNSPECIFIED)
 
     @property
     def input(self) -> str | None:
-        """The input as it was sent; None where there is none, or it was not asked for."""
+        """The input as it was sent; None if there is none, or the view is basic."""
         return self.proto.input if self.proto.HasField("input") else None
 
     @property
     def output(self) -> Json:
-        """The result as JSON; None before the end, and where it was not asked for."""
+        """The output as JSON; None before the end, and in a basic view."""
         return from_value(self.proto.output) if self.proto.HasField("output") else None
 
     @property
     def error(self) -> ExecutionFault | None:
-        """Why it failed or timed out; None otherwise."""
+        """The error of an execution that failed or timed out; None otherwise."""
         return ExecutionFault(self.proto.error) if self.proto.HasField("error") else None
 
     @property
@@ -171,30 +171,30 @@ class BackgroundExecution:
 
     @property
     def context(self) -> Mapping[str, str]:
-        """The texts that came with the enqueue."""
+        """The texts that were given with the enqueue."""
         return dict(self.proto.context)
 
     @property
     def metadata(self) -> Mapping[str, Json]:
-        """The JSON values that came with the enqueue."""
+        """The JSON values that were given with the enqueue."""
         return {name: from_value(part) for name, part in self.proto.metadata.items()}
 
     @property
     def mode(self) -> Mode:
-        """Who waits for it, and what is streamed."""
+        """Whether a caller waits for the result, and whether progress is streamed."""
         mode = self.proto.config.mode
         text = schema_json.enum_text(records.BackgroundExecutionMode.DESCRIPTOR, mode)
         return Mode(text) if text else Mode.FIRE_AND_FORGET
 
     @property
     def priority(self) -> int:
-        """0 to 255, higher runs sooner."""
+        """The priority, from 0 to 255; a higher one runs sooner."""
         config = self.proto.config
         return config.priority if config.HasField("priority") else 50
 
     @property
     def attempt(self) -> int:
-        """The newest attempt, from 1; 0 before the first."""
+        """The number of the latest attempt, from 1; 0 before the first."""
         return self.proto.attempt
 
     @property
@@ -209,27 +209,27 @@ class BackgroundExecution:
 
     @property
     def version(self) -> int:
-        """1 at birth, one more with each change."""
+        """The version: 1 for a new execution, and one more with each change."""
         return self.proto.version
 
     @property
     def worker_id(self) -> str | None:
-        """The worker that holds it, or held it last."""
+        """The worker that has the lease, or had it last."""
         return self.proto.worker_id if self.proto.HasField("worker_id") else None
 
     @property
     def cancel_requested(self) -> bool:
-        """Whether its holder was asked to stop."""
+        """Whether the worker was asked to stop the execution."""
         return self.proto.cancel_requested
 
     @property
     def reason(self) -> str | None:
-        """Why it ended, such as `worker_lost`; None before the end."""
+        """Why the execution ended, such as `worker_lost`; None before the end."""
         return schema_json.enum_text(records.EndReason.DESCRIPTOR, self.proto.reason)
 
     @property
     def actor(self) -> Actor | None:
-        """Who ended it; None before the end."""
+        """Who ended the execution; None before the end."""
         if not self.proto.HasField("actor"):
             return None
         actor = self.proto.actor
@@ -243,57 +243,57 @@ class BackgroundExecution:
 
     @property
     def queued_at(self) -> datetime:
-        """When it was enqueued."""
+        """When the execution was enqueued."""
         return self.proto.queued_at.ToDatetime(UTC)
 
     @property
     def started_at(self) -> datetime | None:
-        """When its newest attempt began."""
+        """When the latest attempt began."""
         return self._instant("started_at")
 
     @property
     def completed_at(self) -> datetime | None:
-        """When it ended, however it did."""
+        """When the execution ended, with any status."""
         return self._instant("completed_at")
 
     @property
     def not_before(self) -> datetime | None:
-        """The instant before which it is not leased."""
+        """The instant before which the execution is not leased."""
         return self._instant("not_before")
 
     @property
     def start_deadline(self) -> datetime | None:
-        """The instant that ends it unless it was leased before."""
+        """The instant by which the execution has to be leased; otherwise it times out."""
         return self._instant("start_deadline")
 
     @property
     def deadline(self) -> datetime | None:
-        """The instant that ends it unless it finished before."""
+        """The instant by which the execution has to finish; otherwise it times out."""
         return self._instant("deadline")
 
     @property
     def updated_at(self) -> datetime:
-        """When it last changed."""
+        """When the record last changed."""
         return self.proto.updated_at.ToDatetime(UTC)
 
     @property
     def next_attempt_at(self) -> datetime | None:
-        """While it backs off: when it becomes ready again."""
+        """When the next attempt may start, while the execution waits for its retry delay."""
         return self._instant("next_attempt_at")
 
     @property
     def is_finished(self) -> bool:
-        """Whether it has ended; nothing follows an end."""
+        """Whether the execution has ended, which is final."""
         return self.status in _FINISHED
 
     @property
     def is_success(self) -> bool:
-        """Whether it has ended with a result."""
+        """Whether the execution has completed."""
         return self.status is Status.COMPLETED
 
     @property
     def duration_ms(self) -> int | None:
-        """Milliseconds from its newest attempt's start to its end; None unless it has both."""
+        """Milliseconds from the latest attempt's start to the end; None unless both are known."""
         started, completed = self.proto.started_at, self.proto.completed_at
         if not (self.proto.HasField("started_at") and self.proto.HasField("completed_at")):
             return None
@@ -301,16 +301,16 @@ class BackgroundExecution:
 
     @property
     def is_silent(self) -> bool:
-        """Whether nothing of it is streamed."""
+        """Whether no progress is streamed."""
         return self.mode in _SILENT
 
     @property
     def requires_result(self) -> bool:
-        """Whether a caller waits for its result."""
+        """Whether a caller waits for the result."""
         return self.mode is Mode.SILENT
 
     def to_json(self) -> str:
-        """Return the schema JSON of the record, canonical, in one line."""
+        """Return the schema JSON of the record, canonical and in one line."""
         return schema_json.dumps(self.proto)
 
     @classmethod
@@ -318,7 +318,7 @@ class BackgroundExecution:
         """Read schema JSON.
 
         Raises:
-            ValueError: it is no JSON of such a record; the message names the key.
+            ValueError: the text is not the JSON of such a record; the message names the key.
         """
         return cls(schema_json.loads(records.BackgroundExecution, text))
 
@@ -331,10 +331,10 @@ class BackgroundExecution:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class QueueStats:
-    """How many executions of a tenant are unfinished, by where they stand.
+    """How many unfinished executions a tenant has, by state.
 
     Attributes:
-        proto: the message itself, which must not change any more.
+        proto: the message itself, which must not be changed.
     """
 
     proto: service.GetQueueStatsResponse
@@ -342,7 +342,7 @@ class QueueStats:
     __hash__ = None  # type: ignore[assignment]  # messages have none either
 
     def __repr__(self) -> str:
-        """Count."""
+        """Return the counts."""
         return (
             f"<QueueStats ready {self.ready}, pending {self.pending}, retrying {self.retrying}, "
             f"running {self.running}>"
@@ -350,36 +350,36 @@ class QueueStats:
 
     @property
     def ready(self) -> int:
-        """Queued and ready for a worker."""
+        """How many are queued and wait for a worker."""
         return self.proto.ready
 
     @property
     def pending(self) -> int:
-        """Queued and waiting for their time."""
+        """How many are queued and wait for their `not_before`."""
         return self.proto.pending
 
     @property
     def retrying(self) -> int:
-        """Queued and backing off."""
+        """How many are queued and wait for their retry delay."""
         return self.proto.retrying
 
     @property
     def running(self) -> int:
-        """Held under a lease."""
+        """How many are leased by a worker."""
         return self.proto.running
 
     @property
     def oldest_queued_at(self) -> datetime | None:
-        """When the oldest queued one was enqueued; None where nothing is queued."""
+        """When the oldest queued execution was enqueued; None if none is queued."""
         if not self.proto.HasField("oldest_queued_at"):
             return None
         return self.proto.oldest_queued_at.ToDatetime(UTC)
 
     @property
     def callables(self) -> Mapping[str, service.CallableStats]:
-        """The same counts for each callable, at most 1 000 of them."""
+        """The same counts for each callable, of at most 1 000 callables."""
         return {stats.callable_name: stats for stats in self.proto.callables}
 
     def to_json(self) -> str:
-        """Return the counts as canonical JSON, in one line."""
+        """Return the counts as canonical JSON in one line."""
         return schema_json.dumps(self.proto)

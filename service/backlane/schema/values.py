@@ -1,7 +1,7 @@
-"""Owns the way between Python's JSON and `google.protobuf.Value`.
+"""Owns the conversion between JSON in Python and `google.protobuf.Value`.
 
-A `Value` holds numbers as doubles. Integers that a double cannot hold are refused, never rounded;
-numbers without a fraction come back as integers, as JSON itself knows one kind of number.
+A `Value` has its numbers as doubles. An integer that no double represents is refused, not rounded.
+Numbers without a fraction are read as integers, since JSON has only one kind of number.
 """
 
 from __future__ import annotations
@@ -15,28 +15,28 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
-"""What a JSON document can hold."""
+"""A JSON document in Python."""
 
 INTEGER_MAX: Final = 2**53
-"""Integers beyond it, on either side, have neighbours that share their double."""
+"""Beyond it, on either side, two integers may have the same double."""
 DEPTH_MAX: Final = 30
-"""Levels of lists and objects. A server may be set to take fewer; none can be set to take more."""
+"""The most levels of lists and objects. A server may be set to accept fewer, but not more."""
 
 
 class NotJsonError(ValueError):
-    """A value that JSON, or a `google.protobuf.Value`, cannot hold.
+    """A value that JSON or `google.protobuf.Value` cannot represent.
 
     Attributes:
-        path: where it is, such as `.items[2].price`; empty for the value as a whole.
+        path: where the value is, such as `.items[2].price`; empty for the whole value.
     """
 
     def __init__(self, path: str, problem: str) -> None:
-        """Say what is wrong, and where."""
+        """Make an error of the path and the problem."""
         super().__init__(path, problem)
         self.path = path
 
     def __str__(self) -> str:
-        """Return both in one line."""
+        """Return path and problem in one line."""
         _, problem = self.args
         return f"{self.path or 'the value'} {problem}"
 
@@ -45,7 +45,7 @@ def to_value(given: object) -> Value:
     """Turn JSON into a `Value`.
 
     Raises:
-        NotJsonError: it holds what is not JSON, an integer beyond ±2^53, or too many levels.
+        NotJsonError: a part is not JSON, an integer is beyond ±2^53, or there are too many levels.
     """
     return _to_value(given, "", 0)
 
@@ -96,7 +96,9 @@ def _scalar(given: object, path: str) -> Value:
         case int() if -INTEGER_MAX <= given <= INTEGER_MAX:
             return Value(number_value=given)
         case int():
-            problem = f"is {_short(given)}, beyond ±2^53: send it as text, a double rounds it"
+            problem = (
+                f"is {_short(given)}, beyond ±2^53: a double would round it, so send it as text"
+            )
             raise NotJsonError(path, problem)
         case float() if math.isfinite(given):
             return Value(number_value=given)
@@ -110,7 +112,7 @@ def _text(text: str, path: str) -> Value:
     try:
         return Value(string_value=text)
     except UnicodeEncodeError:
-        raise NotJsonError(path, "holds half a surrogate pair, which UTF-8 cannot say") from None
+        raise NotJsonError(path, "has half a surrogate pair, which UTF-8 cannot encode") from None
 
 
 def _struct(given: Mapping[object, object], path: str, depth: int) -> Value:

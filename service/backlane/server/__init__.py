@@ -1,1 +1,1 @@
-"""The gRPC server: moves bytes between the network and the core, and decides nothing else."""
+"""The gRPC server, which moves bytes between the network and the core."""

@@ -1,4 +1,4 @@
-"""Owns the port: finds out in clear words whether it can be had, then has grpc listen on it."""
+"""Owns listening on the server's address, with clear messages if that is not possible."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ _FAMILY_MISSING: Final = {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}
 
 
 class AddressError(Exception):
-    """The server cannot listen there; the message is one clear line."""
+    """The server cannot listen on its address; the message says why in one line."""
 
 
 def check_address(config: Config) -> None:
-    """Bind the address for a moment, since grpc tells neither what failed nor why.
+    """Bind the address once before grpc does, because grpc does not say what failed and why.
 
     Raises:
         AddressError: the name is unknown, or the port is taken or not allowed.
@@ -33,7 +33,7 @@ def check_address(config: Config) -> None:
     except socket.gaierror as error:
         raise AddressError(_cannot(config, str(error.strerror))) from error
     errors = [_probe(family, address) for family, _, _, _, address in found]
-    # A name may have an address of a family that this machine lacks; the others do then.
+    # A name may have addresses of a family that this machine does not support.
     missing = [error for error in errors if error in _FAMILY_MISSING]
     wrong = [error for error in errors if error and error not in _FAMILY_MISSING]
     if wrong or len(missing) == len(errors):
@@ -46,15 +46,15 @@ def _cannot(config: Config, why: str) -> str:
 
 
 def _probe(family: int, address: tuple[Any, ...]) -> int:
-    """Listen on one address for a moment, and return the error number, 0 where it went well."""
+    """Listen on one address once, and return the error number; 0 means success."""
     try:
         with socket.socket(family, socket.SOCK_STREAM) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             if family == socket.AF_INET6:
-                # grpc binds each family by itself; a probe for both would see a clash of its own.
+                # grpc binds each family separately. A probe for both would conflict with itself.
                 probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
             probe.bind(address)
-            # Only listening tells of a listener that allows its address to be reused.
+            # `bind` succeeds beside a listener that allows reuse of its address; `listen` fails.
             probe.listen(1)
     except OSError as error:
         return error.errno or errno.EIO
@@ -62,13 +62,15 @@ def _probe(family: int, address: tuple[Any, ...]) -> int:
 
 
 def listen(server: grpc.aio.Server, config: Config) -> str:
-    """Have the server listen, and return the address with its real port.
+    """Make the server listen, and return the address with its real port.
 
     Raises:
-        AddressError: somebody else took the port since it was checked.
+        AddressError: the port was taken after `check_address`, or gRPC cannot use the host.
     """
     try:
         port = server.add_insecure_port(config.listen)
     except RuntimeError as error:
-        raise AddressError(_cannot(config, "address already in use")) from error
+        check_address(config)  # says why, if the port was taken meanwhile
+        why = "gRPC does not know this form of a host"
+        raise AddressError(_cannot(config, why)) from error
     return f"{config.listen.rpartition(':')[0]}:{port}"

@@ -1,4 +1,4 @@
-"""Owns the server's life: puts its parts together, runs them, and ends them in order."""
+"""Owns the server's lifecycle: assembles its parts, runs them, and stops them in order."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final, TextIO
 import grpc
 
 from backlane._core import Core, CoreError, __version__
+from backlane.config import duration_text
 from backlane.server.address import AddressError, check_address, listen
 from backlane.server.clock import ClockDesk
 from backlane.server.descriptors import served_pool
@@ -31,19 +32,19 @@ EXIT_OK: Final = 0
 EXIT_FAILED: Final = 1
 """The store failed while the server ran."""
 EXIT_CANNOT_START: Final = 2
-"""Port, data or settings cannot be used; one line on stderr says why."""
+"""The address or the data cannot be used; one line on stderr says why."""
 
 RECEIVE_BYTES_MAX: Final = 20 * 1024 * 1024
 STOP_GRACE_S: Final = 1.0
-"""How long replies that are on their way out may take when the server stops, in seconds."""
+"""How long replies may take to be sent while the server stops, in seconds."""
 OTHER_STREAMS: Final = 100
-"""What one connection may have open beyond all that is let in: health, reflection, refusals."""
+"""Streams of a connection beyond the limits for calls: health, reflection, refusals."""
 
 
 def run(config: Config) -> int:
     """Serve until a signal, and return the exit status."""
-    # Until there is a loop to drain, Ctrl-C ends the process as SIGTERM does: recovery is one long
-    # call, which Python's own handler would wait for.
+    # During recovery Ctrl-C ends the process, as SIGTERM does. Python's own handler would run
+    # only after recovery, which is one long call.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     _allow_many_connections()
     try:
@@ -60,7 +61,7 @@ def run(config: Config) -> int:
 
 
 def _allow_many_connections() -> None:
-    """Raise the soft limit on open files, one per connection, to what the system allows."""
+    """Raise the soft limit on open files, of which each connection needs one, to the hard limit."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
@@ -77,7 +78,7 @@ def _open_core(config: Config) -> Core:
 
 
 def _announce(line: str) -> None:
-    """Print a line, which whoever started the server waits for, or nobody does."""
+    """Print a line to stdout, for a program that waits for it."""
     try:
         sys.stdout.write(f"{line}\n")
         sys.stdout.flush()
@@ -95,7 +96,7 @@ class Server:
     """One run of the server, from its first call to its last reply."""
 
     def __init__(self, config: Config, core: Core) -> None:
-        """Make a server of a core that has recovered."""
+        """Make a server with a core that has recovered."""
         self._config = config
         self._core = core
         self._signals: list[signal.Signals] = []
@@ -105,7 +106,7 @@ class Server:
         """Serve until SIGTERM or SIGINT, drain, and return the exit status.
 
         Raises:
-            AddressError: the port cannot be had.
+            AddressError: the server cannot listen on its address.
         """
         config, core = self._config, self._core
         identify = identify_from(config)
@@ -122,14 +123,14 @@ class Server:
         target = listen(server, config)
         if identify is None and not is_loopback(config.host):
             _LOG.warning(
-                "%s is open to the network and no identity is configured: whoever reaches it can "
+                "%s is open to the network and has no authentication: anybody who can connect can "
                 "read and change the executions of every tenant",
                 target,
             )
         if config.test_clock is not None:
             _LOG.warning(
-                "running on a test clock, %s ahead of the machine's: stdin moves it further",
-                config.test_clock,
+                "running on a test clock that is %s ahead: commands on stdin move it further",
+                duration_text(config.test_clock),
             )
         self._listen_for_signals()
         await server.start()
@@ -143,23 +144,23 @@ class Server:
         return EXIT_OK
 
     async def _drain(self, server: grpc.aio.Server, transport: Transport, health: Health) -> None:
-        """Let everything under way come to its end, then stop."""
+        """Wait for open calls and streams up to the drain grace, and stop."""
         grace_s = self._config.drain_grace.total_seconds()
-        _LOG.info("draining: %s again stops at once", self._signals[0].name)
+        _LOG.info("draining; a second %s stops the server at once", self._signals[0].name)
         health.set_serving(is_serving=False)
         self._core.begin_drain()
         if not await transport.settle(grace_s):
-            _LOG.warning("calls or streams were still open after %g s and are ended", grace_s)
+            _LOG.warning("ended calls and streams that were still open after %g s", grace_s)
             transport.shed()
         health.close()
         await server.stop(STOP_GRACE_S)
-        # Off the loop, which meanwhile takes what the core completes at its end.
+        # On a thread, so that the loop can take the core's last completions.
         await asyncio.to_thread(self._core.stop)
         transport.close()
         _LOG.info("stopped")
 
     def _take_clock_commands(self) -> None:
-        # None where the process was started without: then the clock just runs.
+        # None if the process was started without stdin; then the clock cannot be moved.
         stdin: TextIO | None = sys.stdin
         if self._config.test_clock is not None and stdin is not None:
             ClockDesk(self._core.advance, stdin.fileno()).start()
@@ -178,13 +179,13 @@ class Server:
 
 
 def _die(message: str) -> None:
-    """End the process: nothing may be acknowledged once the store failed."""
+    """End the process, since no call may be acknowledged after the store failed."""
     _LOG.critical("the store failed: %s", message)
     _exit_now(EXIT_FAILED)
 
 
 def _exit_now(status: int) -> None:
-    """Leave without unwinding, which could still let a reply out; recovery covers the rest."""
+    """Exit without cleanup, which could still send a reply. The next start recovers."""
     sys.stdout.flush()
     logging.shutdown()
     os._exit(status)
@@ -192,7 +193,7 @@ def _exit_now(status: int) -> None:
 
 def _options(config: Config) -> list[tuple[str, int]]:
     return [
-        # Else two servers share a port, and each gets some of the calls.
+        # Otherwise two servers could share a port, and each would get some of the calls.
         ("grpc.so_reuseport", 0),
         ("grpc.max_receive_message_length", RECEIVE_BYTES_MAX),
         ("grpc.max_send_message_length", -1),
@@ -201,11 +202,11 @@ def _options(config: Config) -> list[tuple[str, int]]:
             "grpc.max_concurrent_streams",
             config.max_in_flight + config.max_streams + OTHER_STREAMS,
         ),
-        # Finds peers that vanished without a word, so that their calls are abandoned.
+        # Finds peers that are gone without closing the connection, to abandon their calls.
         ("grpc.keepalive_time_ms", 30_000),
         ("grpc.keepalive_timeout_ms", 10_000),
         ("grpc.http2.max_pings_without_data", 0),
-        # Lets idle workers ping: the default answers them with too_many_pings and a closed door.
+        # Lets idle workers ping. By default grpc disconnects them with too_many_pings.
         ("grpc.keepalive_permit_without_calls", 1),
         ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
     ]

@@ -1,6 +1,6 @@
-"""Owns unary calls: a ticket and a future each, from the request to the reply's departure.
+"""Owns unary calls, each with a ticket and a future, from the request until the reply is sent.
 
-This is the hot path. A call costs what `grpc.aio` takes, plus a future and a dictionary entry.
+This is the hot path: beyond `grpc.aio` a call costs a future and a dictionary entry.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Calls:
     """The unary calls in flight, by ticket."""
 
     def __init__(self, core: CorePort, max_in_flight: int, identify: Identify | None) -> None:
-        """Make an empty table; nothing beyond `max_in_flight` calls is let in."""
+        """Make an empty table that accepts `max_in_flight` calls at once."""
         self.pending: dict[int, asyncio.Future[Completion]] = {}
         self._in_flight = 0
         self._waking = False
@@ -36,13 +36,13 @@ class Calls:
         self._identify = identify
         self._too_many = refusal(
             "RATE_LIMITED",
-            f"the server has {max_in_flight} calls in flight, which is its limit",
+            f"the server has {max_in_flight} calls in flight, its limit: try again later",
             metadata={"max_in_flight": str(max_in_flight)},
             retry_after_s=1.0,
         )
 
-    # One wake for all the calls that one turn of the loop brings, so that the core can decide them
-    # together. How much it saves depends on how many come at once.
+    # All calls that arrive in one turn of the loop share one wake, so that the core decides them
+    # together.
     def _wake_soon(self) -> None:
         if not self._waking:
             self._waking = True
@@ -55,11 +55,11 @@ class Calls:
     def handler(self, method: int, path: str, *, confirmed: bool) -> Handler:
         """Return the handler of a method.
 
-        With `confirmed` the core learns whether the reply left. Such a handler writes its reply
-        itself, as if the method streamed, since grpc keeps to itself what became of a reply that
-        a handler returned. On the wire both look the same; it costs a second round to grpc's core.
+        With `confirmed` the core learns whether the reply was sent. grpc does not tell a handler
+        that about a reply it returned. The handler therefore writes its reply itself, like one of a
+        streaming method. Clients see no difference, but it costs a second round to grpc's core.
         """
-        # Closed over, since an attribute costs a look-up for every call.
+        # Local variables, because each attribute would cost a look-up per call.
         core, pending, identify, wake = self._core, self.pending, self._identify, self._wake_soon
         call, create_future = core.call, asyncio.get_running_loop().create_future
         max_in_flight, too_many = self._max_in_flight, self._too_many
@@ -71,8 +71,8 @@ class Calls:
             if self._in_flight >= max_in_flight:
                 await abort(context, *too_many)
             self._in_flight += 1
-            # Called once the reply left: replies that nobody takes count, and stay bounded.
-            context.add_done_callback(leave)  # type: ignore[arg-type]  # any callable will do
+            # Called when the reply was sent, so that replies which nobody reads count too.
+            context.add_done_callback(leave)  # type: ignore[arg-type]  # any callable works
             try:
                 principal = None if identify is None else identify(context)
                 left_s = context.time_remaining()
@@ -83,7 +83,7 @@ class Calls:
                 )
                 ticket = call(method, principal, wait_ms, request)
                 wake()
-            except BaseException as error:  # noqa: BLE001  # grpc would send its text; panics too
+            except BaseException as error:  # noqa: BLE001  # grpc would send its text
                 await abort(context, *refusal_for(error, path))
             future: asyncio.Future[Completion] = create_future()
             pending[ticket] = future
@@ -93,8 +93,8 @@ class Calls:
                     await context.write(payload)
                     core.written(ticket, len(payload))
             except (asyncio.CancelledError, grpc.aio.BaseError) as gone:
-                # The caller is gone. Where the completion had come already, this tells the core
-                # that the reply was not delivered. grpc logs a failed write, but not a cancel.
+                # The caller is gone. If the completion had come already, this tells the core that
+                # the reply was not delivered. grpc would log a failed write, but not a cancel.
                 pending.pop(ticket, None)
                 core.abandon(ticket)
                 raise asyncio.CancelledError from gone

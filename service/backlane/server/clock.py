@@ -1,6 +1,6 @@
-"""Owns the hand on a test clock: lines on stdin move it, and lines on stdout say that it moved.
+"""Owns the control of a test clock: commands on stdin move it, and stdout has the answers.
 
-It is no call: whoever reaches the server over the network has no way to it.
+It is not a gRPC call, so that no client can move the clock over the network.
 """
 
 from __future__ import annotations
@@ -25,24 +25,24 @@ _ADVANCE: Final = re.compile(r"advance (?P<ms>[0-9]{1,18})")
 
 
 class ClockDesk:
-    """Takes commands from a file, one a line, and answers each with one line."""
+    """Reads commands from a file, one per line, and answers each with one line."""
 
     def __init__(self, advance: Callable[[int], None], commands: int) -> None:
-        """Describe a desk; `start` opens it.
+        """Make a desk; `start` begins to read.
 
         Args:
-            advance: moves the clock by that many milliseconds; raises `CoreError` where it cannot.
-            commands: the descriptor of the file that commands are read from.
+            advance: moves the clock by a number of milliseconds; raises `CoreError` if it cannot.
+            commands: the file descriptor to read commands from.
         """
         self._advance = advance
         self._commands = commands
 
     def start(self) -> None:
-        """Take commands on a thread of its own until there are no more."""
+        """Read commands on a new thread until the end of the file."""
         threading.Thread(target=self._run, name="backlane-clock", daemon=True).start()
 
     def answer(self, line: str) -> str:
-        """Do what a command says, and return what is answered."""
+        """Carry out a command and return the answer."""
         match = _ADVANCE.fullmatch(line)
         if match is None:
             shown = line if len(line) <= _SHOWN_MAX else line[:_SHOWN_MAX] + "…"
@@ -59,12 +59,13 @@ class ClockDesk:
                 sys.stdout.write(self.answer(line) + "\n")
                 sys.stdout.flush()
         except OSError as error:
-            _LOG.warning("the test clock is not moved any more: %s", error)
+            _LOG.warning("the test clock cannot be moved any more: %s", error)
 
 
 def _lines(descriptor: int) -> Iterator[str]:
-    """Yield lines without their ends; of one that never ends, what there is of it."""
-    # Unbuffered: a thread that waits in sys.stdin holds a lock that the interpreter's end wants.
+    """Yield lines without their line ends. A line that is too long is yielded in parts."""
+    # Not through sys.stdin: a thread that waits there holds a lock that the interpreter needs to
+    # exit.
     rest = b""
     while piece := os.read(descriptor, 4096):
         *lines, rest = (rest + piece).split(b"\n")

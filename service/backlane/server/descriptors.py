@@ -32,9 +32,9 @@ BACKLANE_SERVICES: Final = tuple(
 
 
 def served_pool() -> descriptor_pool.DescriptorPool:
-    """Return a pool of everything the server serves.
+    """Return a pool with all services of the server.
 
-    The details of errors are in it though no service names them: tools that read errors ask.
+    It also has the details of errors, which no service names: tools that show errors need them.
     """
     pool = descriptor_pool.DescriptorPool()
     served = (execution_service_pb2, worker_service_pb2, reflection_pb2, error_details_pb2)
@@ -60,9 +60,9 @@ def _copy(pool: descriptor_pool.DescriptorPool, file: FileDescriptor) -> None:
 
 
 def _name_for_json(messages: Iterable[descriptor_pb2.DescriptorProto]) -> None:
-    """Give fields the names they have in JSON, which generated code leaves out.
+    """Set the JSON names of fields, which generated code leaves out.
 
-    Without them tools such as grpcurl show the messages' own names.
+    Without them tools such as grpcurl would show the names of the proto files.
     """
     for message in messages:
         for field in message.field:
@@ -72,7 +72,7 @@ def _name_for_json(messages: Iterable[descriptor_pb2.DescriptorProto]) -> None:
 
 
 def _health_with_list() -> descriptor_pb2.FileDescriptorProto:
-    """Return health.proto as it is upstream, `List` included."""
+    """Return health.proto with `List`, as upstream has it."""
     file = descriptor_pb2.FileDescriptorProto.FromString(health_pb2.DESCRIPTOR.serialized_pb)
     if any(message.name == "HealthListResponse" for message in file.message_type):
         return file
@@ -105,7 +105,7 @@ def _health_with_list() -> descriptor_pb2.FileDescriptorProto:
 
 
 def _reflection_v1() -> descriptor_pb2.FileDescriptorProto:
-    """Return reflection's v1, which is v1alpha under another name."""
+    """Return reflection v1, which is v1alpha under another name."""
     file = descriptor_pb2.FileDescriptorProto.FromString(reflection_pb2.DESCRIPTOR.serialized_pb)
     file.name = "grpc/reflection/v1/reflection.proto"
     file.package = "grpc.reflection.v1"

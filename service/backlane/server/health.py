@@ -23,14 +23,14 @@ NOT_SERVING: Final = health_pb2.HealthCheckResponse.NOT_SERVING
 SERVICE_UNKNOWN: Final = health_pb2.HealthCheckResponse.SERVICE_UNKNOWN
 
 SERVICES: Final = ("", *BACKLANE_SERVICES)
-"""The services that have a status; all share the server's, under the empty name."""
+"""The services with a status. All have the server's status, which has the empty name."""
 
 
 class Health:
-    """The server's health. Made not serving; every watcher hears of each change."""
+    """The server's health, at first NOT_SERVING. Every watcher is told of each change."""
 
     def __init__(self, pool: DescriptorPool, max_watches: int) -> None:
-        """Make the health service; `max_watches` bounds the open Watch streams."""
+        """Make the health service; `max_watches` limits the open Watch streams."""
         self._list_response = health_list_response(pool)
         self._max_watches = max_watches
         self._watches = 0
@@ -39,7 +39,7 @@ class Health:
         self._is_closed = False
 
     def handler(self) -> grpc.GenericRpcHandler:
-        """Return what `grpc.aio.Server.add_generic_rpc_handlers` takes."""
+        """Return the handler for `grpc.aio.Server.add_generic_rpc_handlers`."""
         parse = health_pb2.HealthCheckRequest.FromString
         return grpc.method_handlers_generic_handler(
             HEALTH,
@@ -56,12 +56,12 @@ class Health:
         self._tell_watchers()
 
     def close(self) -> None:
-        """End every Watch, so that none holds up the end of the server."""
+        """End every Watch stream, so that none delays the stop of the server."""
         self._is_closed = True
         self._tell_watchers()
 
     def _tell_watchers(self) -> None:
-        # Whoever waits now is woken by this one; whoever comes later waits for the next.
+        # Watchers that wait now are woken by this event, and later ones wait for the next.
         self._changed.set()
         self._changed = asyncio.Event()
 

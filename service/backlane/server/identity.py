@@ -1,6 +1,6 @@
-"""Owns the question who calls. Nothing is configured today, so the request is taken at its word.
+"""Owns authentication. There is none yet: each request may name any tenant.
 
-A credential decides later: an `Identify` reads it from a call and answers a principal, or refuses.
+Later an `Identify` will read a credential from a call, and return a principal or refuse the call.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ if TYPE_CHECKING:
     from backlane.config import Config
 
 Identify = Callable[[grpc.aio.ServicerContext[bytes, bytes]], "Principal"]
-"""Answers who makes a call, or raises `backlane.server.refusal.RefusedError`."""
+"""Returns the principal of a call, or raises `backlane.server.refusal.RefusedError`."""
 
 
 def identify_from(config: Config) -> Identify | None:
-    """Return how callers are identified; None takes each request's tenant at its word."""
-    del config  # It holds no credentials yet.
+    """Return how callers are authenticated; None means not at all."""
+    del config  # It has no credentials yet.
     return None
 
 
 def is_loopback(host: str) -> bool:
-    """Tell whether only this machine can reach that host name or address."""
+    """Tell whether a host name or address can be reached from this machine only."""
     if host == "localhost":
         return True
     try:

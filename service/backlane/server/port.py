@@ -1,4 +1,4 @@
-"""What the transport needs of a core, so that tests can put a small one in its place."""
+"""Owns the interface of a core that the transport needs, so that tests can replace the core."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ if TYPE_CHECKING:
     from backlane._core import Principal
 
 Completion = tuple[int, int, bytes, str]
-"""Ticket, code, payload and message, as `Core.drain` hands them out."""
+"""Ticket, code, payload and message, as `Core.drain` returns them."""
 
 MESSAGE = -1
-"""Code of a completion: the payload is a message down its stream."""
+"""The code of a completion whose payload is a message for the client of a stream."""
 RESUME = -2
-"""Code of a completion: its stream may be read again."""
+"""The code of a completion that allows reading a stream again."""
 NOTICE = -3
-"""Code of a completion: the message is a line for the server's log."""
+"""The code of a completion whose message is a line for the server's log."""
 SERVER_TICKET = 0
-"""Ticket of completions that concern the server itself: notices, and the failure of the store."""
+"""The ticket of completions about the server itself: notices, and the report of a failed store."""
 
 
 class CorePort(Protocol):
-    """The part of `backlane._core.Core` that calls and streams go through; documented there."""
+    """The part of `backlane._core.Core` that calls and streams use; documented there."""
 
-    # ruff: noqa: D102  # documented where it is implemented
+    # ruff: noqa: D102  # documented in the implementation
 
     @property
     def fd(self) -> int: ...

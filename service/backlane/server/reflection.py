@@ -1,4 +1,4 @@
-"""Owns server reflection, v1 and v1alpha, over everything the server serves."""
+"""Owns server reflection, v1 and v1alpha, of all services of the server."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 
 
 class _Servicer(reflection.ReflectionServicer):
-    """Also finds methods, which protobuf's pool does not count among its symbols; ghz asks."""
+    """Also finds methods, for ghz: protobuf's pool does not have them among its symbols."""
 
     def __init__(self, names: Sequence[str], pool: DescriptorPool) -> None:
         super().__init__(names, pool=pool)
         self._served = pool
 
-    # The packaged stubs leave out what the base class is made of.
+    # The stubs of the package leave out this method of the base class.
     def _file_containing_symbol(self, request: object, name: str) -> object:
         owner, _, method = name.rpartition(".")
         try:
@@ -40,7 +40,7 @@ class _Servicer(reflection.ReflectionServicer):
 
 
 def reflection_handlers(pool: DescriptorPool) -> tuple[grpc.GenericRpcHandler, ...]:
-    """Return the handlers of both versions; one servicer answers, as their messages are equal."""
+    """Return the handlers of both versions. One servicer serves both: their messages are equal."""
     names = (*BACKLANE_SERVICES, HEALTH, REFLECTION_V1, REFLECTION_V1ALPHA)
     servicer = _Servicer(names, pool)
     method = grpc.stream_stream_rpc_method_handler(

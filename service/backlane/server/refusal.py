@@ -1,4 +1,4 @@
-"""Owns the errors the server itself answers with, in the same form as the core's."""
+"""Owns the errors that the server itself returns, in the same form as the core's."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ CODES: Final[Mapping[int, grpc.StatusCode]] = {code.value[0]: code for code in g
 
 
 class Refusal(NamedTuple):
-    """An error as a call is answered with: code's number, serialized status, text."""
+    """The parts of an error reply: the number of the code, the serialized status, the text."""
 
     code: int
     payload: bytes
@@ -32,10 +32,10 @@ class Refusal(NamedTuple):
 
 
 class RefusedError(Exception):
-    """Raised where a call is refused on the way to the core."""
+    """A call is refused before it reaches the core."""
 
     def __init__(self, refusal: Refusal) -> None:
-        """Keep what to answer."""
+        """Make an error of the reply."""
         super().__init__(refusal.message)
         self.refusal = refusal
 
@@ -47,7 +47,7 @@ def refusal(
     metadata: Mapping[str, str] | None = None,
     retry_after_s: float | None = None,
 ) -> Refusal:
-    """Make a refusal with an `ErrorInfo`, and where they apply a `QuotaFailure` and `RetryInfo`."""
+    """Make a refusal with an `ErrorInfo`, and a `QuotaFailure` and `RetryInfo` if they apply."""
     code = REASONS[reason].code.value[0]
     info = error_details_pb2.ErrorInfo(reason=reason, domain=DOMAIN, metadata=metadata)
     details = [_packed(info)]
@@ -63,28 +63,28 @@ def refusal(
 
 
 def refusal_for(error: BaseException, doing: str) -> Refusal:
-    """Return what the client may know of an exception; its own text is for the log alone."""
+    """Return the reply for an exception, without its text, which only the log gets."""
     if isinstance(error, RefusedError):
         return error.refusal
     correlation_id = uuid.uuid4().hex
     _LOG.error("%s failed; correlation id %s", doing, correlation_id, exc_info=error)
     return refusal(
         "INTERNAL",
-        f"internal error; the server's log has it under correlation id {correlation_id}",
+        f"internal error; see correlation id {correlation_id} in the server's log",
         metadata={"correlation_id": correlation_id},
     )
 
 
 _PAYLOAD_BYTES_MAX: Final = 4096
-"""What fits, in base64 and beside the text, into the 8 KiB of trailers that clients take."""
+"""The size that fits into the 8 KiB of trailers of clients, in base64 and beside the text."""
 _MESSAGE_CHARS_MAX: Final = 500
-"""What fits there however the text has to be escaped."""
+"""The length that fits there even if every character is escaped."""
 
 
 async def abort(
     context: grpc.aio.ServicerContext[bytes, bytes], code: int, payload: bytes, message: str
 ) -> NoReturn:
-    """End a call with that status. Always raises, as grpc wants it."""
+    """End a call with a status. Always raises, as grpc requires."""
     if len(message) > _MESSAGE_CHARS_MAX:
         message = message[: _MESSAGE_CHARS_MAX - 1] + "…"
     if len(payload) > _PAYLOAD_BYTES_MAX:
@@ -93,7 +93,7 @@ async def abort(
 
 
 def _shortened(payload: bytes, message: str) -> bytes:
-    """Leave out details, last ones first, until the rest fits: else the client sees none of it."""
+    """Leave out the last details until the rest fits; clients drop an error that is too large."""
     status = status_pb2.Status.FromString(payload)
     status.message = message
     while status.details and status.ByteSize() > _PAYLOAD_BYTES_MAX:

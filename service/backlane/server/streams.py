@@ -1,7 +1,7 @@
-"""Owns bidirectional streams: one reader and one writer each, and what the two wait for.
+"""Owns bidirectional streams, each with one reader and one writer.
 
-Reading stops while the core asks for it. One write is outstanding at a time, and a client that
-takes none for too long loses its stream, so that a stuck one holds neither memory nor leases.
+Reading pauses when the core asks for it. There is one write at a time. If a client does not read
+for too long, its stream is ended, so that a stuck client keeps neither memory nor leases.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ if TYPE_CHECKING:
     StreamHandler = Callable[[object, Context], Awaitable[None]]
 
 CHECKS_PER_WRITE_LIMIT: Final = 30
-"""How exactly the write limit is kept: a write is cut off up to a thirtieth of it too late."""
+"""The precision of the write limit: a write may take up to a thirtieth longer."""
 
 
 class Stream:
-    """One open stream: what waits to be written, how it ends, and who waits for news of it."""
+    """One open stream: its messages to write, its end, and its waiting reader and writer."""
 
     __slots__ = ("closed", "end", "news", "outbox", "resumed", "stalled", "task", "write_began")
 
     def __init__(self, task: asyncio.Task[object], closed: asyncio.Future[None]) -> None:
-        """Make a stream written by that task."""
+        """Make a stream whose messages are written by `task`."""
         self.task = task
         self.closed = closed
         self.outbox: deque[bytes] = deque()
@@ -45,7 +45,7 @@ class Stream:
         self.stalled = False
 
     def take(self, code: int, payload: bytes, message: str) -> None:
-        """Take a completion of the core."""
+        """Accept a completion of the core."""
         if code == MESSAGE:
             self.outbox.append(payload)
         elif code == RESUME:
@@ -62,7 +62,7 @@ class Streams:
     def __init__(
         self, core: CorePort, max_streams: int, write_limit_s: float, identify: Identify | None
     ) -> None:
-        """Make an empty table; nothing beyond `max_streams` is let in."""
+        """Make an empty table that accepts `max_streams` streams at once."""
         self.open: dict[int, Stream] = {}
         self._core = core
         self._max_streams = max_streams
@@ -72,13 +72,13 @@ class Streams:
         self._watch: asyncio.TimerHandle | None = None
         self._too_many = refusal(
             "RATE_LIMITED",
-            f"the server has {max_streams} streams open, which is its limit",
+            f"the server has {max_streams} open streams, its limit: try again later",
             metadata={"max_streams": str(max_streams)},
             retry_after_s=5.0,
         )
         self._too_slow = refusal(
             "RATE_LIMITED",
-            f"the client took no message for {write_limit_s:g} s, so its stream was closed",
+            f"the client read no message for {write_limit_s:g} s, so its stream was closed",
             metadata={"write_limit_ms": str(round(write_limit_s * 1000))},
             retry_after_s=1.0,
         )
@@ -89,8 +89,8 @@ class Streams:
         async def serve(_requests: object, context: Context) -> None:
             if self._slots_taken >= self._max_streams:
                 await abort(context, *self._too_many)
-            # The slot is kept until the status has left, which a stuck client can delay: what
-            # grpc still holds for such a stream is bounded by the number of slots.
+            # The slot is kept until the status was sent, which a stuck client can delay. So the
+            # number of slots limits what grpc holds for such streams.
             self._slots_taken += 1
             try:
                 end = await self._serve(method, path, context)
@@ -102,7 +102,7 @@ class Streams:
         return serve
 
     async def _serve(self, method: int, path: str, context: Context) -> Refusal:
-        """Carry messages both ways until an end is known, and return it."""
+        """Pass messages in both directions until the stream ends, and return its end."""
         loop = asyncio.get_running_loop()
         task = cast("asyncio.Task[object]", asyncio.current_task())
         try:
@@ -117,13 +117,13 @@ class Streams:
         try:
             return await self._write(ticket, stream, context)
         except asyncio.CancelledError:
-            # The watch cancels a stalled writer, grpc one whose client is gone; if both did,
-            # there is nobody left to answer.
+            # The watch cancels a stalled writer, and grpc a writer whose client is gone. If both
+            # did, there is no client to answer.
             if not stream.stalled or task.uncancel():
                 raise
             return self._too_slow
         except grpc.aio.BaseError as gone:
-            # grpc logs a failed write, but not a cancel.
+            # grpc would log a failed write, but not a cancel.
             raise asyncio.CancelledError from gone
         finally:
             reader.cancel()
@@ -132,7 +132,7 @@ class Streams:
             stream.closed.set_result(None)
 
     async def _write(self, ticket: int, stream: Stream, context: Context) -> Refusal:
-        """Write what the core sends, one message at a time, until the core ends the stream."""
+        """Write the core's messages, one at a time, until the core ends the stream."""
         loop, outbox, write, written = (
             asyncio.get_running_loop(),
             stream.outbox,
@@ -152,28 +152,28 @@ class Streams:
             await stream.news
 
     async def _read(self, ticket: int, stream: Stream, path: str, context: Context) -> None:
-        """Hand the client's messages to the core until its last one, pausing when asked to."""
+        """Pass the client's messages to the core until the last one, pausing when asked to."""
         loop, send = asyncio.get_running_loop(), self._core.send
         read: Callable[[], Awaitable[object]] = context.read
         try:
-            while isinstance(message := await read(), bytes):  # EOF is something else.
+            while isinstance(message := await read(), bytes):  # EOF is not bytes.
                 if not send(ticket, message):
                     stream.resumed = loop.create_future()
                     await stream.resumed
-            # A broken connection ends the messages as well, and cancels the call some time later,
-            # milliseconds on a busy machine: too long to wait for, so the core knows of it.
+            # A broken connection ends the messages too. It cancels the call only later, on a busy
+            # machine by milliseconds, and this does not wait for it. The core allows for that.
             self._core.half_close(ticket)
         except asyncio.CancelledError:
             raise
         except grpc.aio.BaseError:
-            pass  # The call is over; the writer hears of it by itself.
+            pass  # The call is over, which the writer notices itself.
         except BaseException as error:  # noqa: BLE001  # the writer ends the stream with it
             stream.take(*refusal_for(error, path))
 
     def _check_writes(self) -> None:
-        """End the streams whose write is too old; looks again later while any is open.
+        """End streams whose write takes too long, and check again later while any is open.
 
-        One timer for all, since a timer for each write would cost more than the write's own code.
+        One timer serves all streams, because a timer per write would cost more than the write.
         """
         if not self.open:
             self._watch = None

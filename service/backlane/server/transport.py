@@ -1,6 +1,6 @@
-"""Owns the road between grpc and the core: routes calls in, and completions back to their calls.
+"""Owns the routing of calls from grpc to the core, and of completions back to their calls.
 
-No message is decoded here, and nothing but a dispatch happens for each completion.
+No message is decoded here, and a completion costs one dispatch.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger(__name__)
 
 CONFIRMED: Final = frozenset({"/backlane.v1.WorkerService/Lease"})
-"""Unary methods whose reply the core wants back if it could not be written: its leases are
-released then, rather than lost until they expire."""
+"""Unary methods for which the core has to know whether the reply was sent. If it was not, the core
+releases the leases in it, which would otherwise be lost until they expire."""
 
 
 class Bounds(NamedTuple):
-    """How much the transport lets in at once.
+    """The limits of the transport.
 
     Attributes:
-        max_in_flight: unary calls, parked long polls included.
-        max_streams: open streams.
-        write_limit_s: how long a client may leave one message of its stream, in seconds.
+        max_in_flight: the most unary calls at once, including long polls.
+        max_streams: the most open streams.
+        write_limit_s: how long a client may take to read one message of a stream, in seconds.
     """
 
     max_in_flight: int
@@ -44,7 +44,7 @@ class Bounds(NamedTuple):
 
 
 class Transport(grpc.GenericRpcHandler):
-    """Serves every RPC the core has; made inside the running loop."""
+    """Serves every RPC of the core. Make it inside the running event loop."""
 
     def __init__(
         self,
@@ -57,11 +57,11 @@ class Transport(grpc.GenericRpcHandler):
         """Route the core's methods and begin to take its completions.
 
         Args:
-            core: the core, or what stands in for it.
-            bounds: how much is let in.
-            on_failure: called with the core's message once its store failed; nothing is
-                delivered from then on.
-            identify: how callers are told apart; None takes them at their word.
+            core: the core, or a replacement of it.
+            bounds: the limits.
+            on_failure: called with the core's message when its store has failed. Nothing is
+                delivered afterwards.
+            identify: authenticates callers; None means no authentication.
         """
         self._core = core
         self._on_failure = on_failure
@@ -77,13 +77,13 @@ class Transport(grpc.GenericRpcHandler):
     def service(
         self, handler_call_details: grpc.HandlerCallDetails
     ) -> grpc.RpcMethodHandler[bytes, bytes] | None:
-        """Find a method's handler, as grpc asks for it with every call."""
+        """Return the handler of a method; grpc calls this for every call."""
         return self._handlers.get(handler_call_details.method)
 
     async def settle(self, grace_s: float) -> bool:
-        """Wait until all that was under way when this was called is answered.
+        """Wait until the calls and streams that are open now have ended.
 
-        Returns whether it was, within that many seconds.
+        Returns whether they have, within that many seconds.
         """
         waiting: list[asyncio.Future[Any]] = [*self._calls.pending.values()]
         waiting += [stream.closed for stream in self._streams.open.values()]
@@ -93,7 +93,7 @@ class Transport(grpc.GenericRpcHandler):
         return not unanswered
 
     def shed(self) -> None:
-        """Answer all that is still under way with DRAINING."""
+        """End all open calls and streams with DRAINING."""
         end = refusal("DRAINING", "the server is stopping", retry_after_s=0.5)
         for ticket, future in self._calls.pending.items():
             self._core.abandon(ticket)
@@ -104,14 +104,14 @@ class Transport(grpc.GenericRpcHandler):
             stream.take(*end)
 
     def close(self) -> None:
-        """Take no further completions."""
+        """Stop taking completions."""
         self._loop.remove_reader(self._core.fd)
 
     def _dispatch(self) -> None:
         pending, streams = self._calls.pending, self._streams.open
         try:
             completions = self._core.drain()
-        except BaseException as error:  # noqa: BLE001  # what it took is lost: nobody may go on
+        except BaseException as error:  # noqa: BLE001  # what it drained is lost
             self.close()
             self._on_failure(f"the core broke: {error!r}")
             return
@@ -119,7 +119,7 @@ class Transport(grpc.GenericRpcHandler):
             ticket, code, payload, message = completion
             future = pending.pop(ticket, None)
             if future is not None:
-                # A cancelled call takes itself out, but later than it is cancelled.
+                # A cancelled call removes itself, but some time after it was cancelled.
                 if not future.done():
                     future.set_result(completion)
             elif ticket in streams:

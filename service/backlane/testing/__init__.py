@@ -1,7 +1,7 @@
-"""What a program's tests need: a real server, a clock to move, a context without a server.
+"""Tools for the tests of a program: a real server, a clock to move, a context without a server.
 
-The pytest plug-in in `backlane.testing.plugin` makes fixtures of it; installing Backlane is all
-that it takes.
+The pytest plug-in in `backlane.testing.plugin` has fixtures for them. pytest finds it wherever
+Backlane is installed.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
-    """Import the context when it is asked for: it needs the messages, which take a while."""
+    """Import `FakeContext` on first use, because the messages that it needs import slowly."""
     if name != "FakeContext":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from backlane.testing.context import FakeContext  # noqa: PLC0415  # see above

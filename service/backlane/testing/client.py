@@ -1,4 +1,4 @@
-"""Owns the client of a test that moves the clock: its delays count from the server's time."""
+"""Owns the client for tests that move the clock: its delays count from the server's time."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ if TYPE_CHECKING:
 
 
 class ClockedClient(Client):
-    """A client that takes `delay` by a server's clock. Any other takes it by the machine's."""
+    """A client whose `delay` counts from a server's clock, and not from the machine's."""
 
     def __init__(self, clock: Clock, target: str, *, tenant: str) -> None:
-        """Describe a client.
+        """Make a client.
 
         Args:
             clock: the server's clock.
-            target: the server, `HOST:PORT`.
-            tenant: whose executions they are.
+            target: the server's address, `HOST:PORT`.
+            tenant: the tenant of the executions.
         """
         self._clock = clock
         super().__init__(target, tenant=tenant)

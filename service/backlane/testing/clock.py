@@ -1,4 +1,4 @@
-"""Owns the clock that a test moves: how far a server's time is ahead of the machine's."""
+"""Owns the clock that a test can move: how far a server's time is ahead of the machine's."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
 _MILLISECOND: Final = timedelta(milliseconds=1)
 _LOOK_S: Final = 0.05
-"""How long `play_out` waits for an end between two looks, in seconds."""
+"""How long `play_out` waits for the end between two checks, in seconds."""
 
 
 class _Handle(Protocol):
-    """What `play_out` needs of a `backlane.Handle`."""
+    """The part of `backlane.Handle` that `play_out` needs."""
 
     def get(self) -> BackgroundExecution: ...
 
@@ -27,34 +27,34 @@ class _Handle(Protocol):
 
 
 class ClockError(Exception):
-    """The server did not move its clock; the message is its own, or says that it has ended."""
+    """The server did not move its clock; the message is the server's, or says that it has ended."""
 
 
 class Clock:
-    """A running clock that can be moved forward, and never back.
+    """A running clock that can be moved forward, but not back.
 
-    Everything of the server follows it: starts, backoffs, timeouts, deadlines, leases, retention.
-    A move is like that time passing in silence, so that what runs meanwhile under a shorter lease
-    loses it. Clients and workers keep the machine's clock.
+    Everything in the server follows the clock: start times, retry delays, timeouts, deadlines,
+    leases and retention. During a move no worker can send a heartbeat, so that an execution whose
+    lease is shorter than the move loses its lease. Clients and workers use the machine's clock.
     """
 
     def __init__(self, ask: Callable[[str], str]) -> None:
-        """Hold the clock of a server.
+        """Make the clock of a server.
 
         Args:
-            ask: sends the server one command and returns its answer, empty where there is none.
+            ask: sends the server a command and returns its answer; empty if there is no answer.
         """
         self._ask = ask
         self._ahead = timedelta(0)
         self._lock = threading.Lock()
 
     def __repr__(self) -> str:
-        """Tell how far ahead it is."""
+        """Return how far ahead the clock is."""
         return f"<Clock {self._ahead} ahead>"
 
     @property
     def ahead(self) -> timedelta:
-        """How far it is ahead of the machine's clock."""
+        """How far the clock is ahead of the machine's."""
         return self._ahead
 
     def now(self) -> datetime:
@@ -62,17 +62,17 @@ class Clock:
         return datetime.now(UTC) + self._ahead
 
     def advance(self, span: float | timedelta) -> None:
-        """Move the clock forward, and return once the server's time is the later one.
+        """Move the clock forward, and return when the server has the later time.
 
-        What falls due by it is decided before any call that is made from now on. May be called
-        from any thread.
+        Whatever becomes due by the move happens before any later call. May be called from any
+        thread.
 
         Args:
-            span: how far, in seconds; whole milliseconds count.
+            span: how far to move, in seconds, rounded to milliseconds.
 
         Raises:
-            ValueError: it is negative.
-            ClockError: the server refused it, as it does beyond 50 years, or has ended.
+            ValueError: the span is negative.
+            ClockError: the server has ended, or refused the move, as it does beyond 50 years.
         """
         ahead = span if isinstance(span, timedelta) else timedelta(seconds=span)
         if ahead < timedelta(0):
@@ -81,24 +81,24 @@ class Clock:
         with self._lock:
             answer = self._ask(f"advance {milliseconds}")
             if answer != f"clock advanced {milliseconds}":
-                raise ClockError(answer or "the server has ended, or does not answer")
+                raise ClockError(answer or "the server has ended, or does not reply")
             self._ahead += milliseconds * _MILLISECOND
 
     def play_out(self, handle: _Handle, *, timeout: float = 30.0) -> BackgroundExecution:
-        """Skip what an execution waits for, its start and its backoffs, until it has ended.
+        """Skip the start time and the retry delays of an execution until it has ended.
 
-        A worker has to run it.
+        A worker has to run the execution.
 
         Args:
             handle: the execution.
-            timeout: how long its attempts may take together, in seconds of the machine.
+            timeout: how long all attempts may take, in seconds of the machine's clock.
 
         Returns:
-            Its record.
+            The execution's record.
 
         Raises:
-            TimeoutError: it has not ended within `timeout`.
-            ClockError: as `advance` raises it.
+            TimeoutError: the execution has not ended within `timeout`.
+            ClockError: as in `advance`.
         """
         over = time.monotonic() + timeout
         while not (record := handle.get()).is_finished:
@@ -108,7 +108,7 @@ class Clock:
             if record.status == "queued" and due is not None and due > self.now():
                 self.advance(due - self.now() + _MILLISECOND)
             else:
-                # Of the server's waits, so that its end is seen at once.
+                # The server answers the wait as soon as the execution ends.
                 with contextlib.suppress(TimeoutError):
                     handle.wait(timeout=_LOOK_S)
         return record

@@ -1,4 +1,4 @@
-"""Owns the context of no execution, with which a test calls a callable as a plain function."""
+"""Owns a context without an execution, for tests that call a callable as a function."""
 
 from __future__ import annotations
 
@@ -17,15 +17,14 @@ if TYPE_CHECKING:
     from backlane.worker.context import StopReason
 
 EXECUTION_ID = "exec_000000000000000000000000000"
-"""The id that a context has where a test sets none: of the right form, and nobody's."""
+"""The id in a context whose test sets none. It has the right form, and no execution has it."""
 
 
 class FakeContext(Context):
-    """A `backlane.Context` of a test's own making. It needs no server.
+    """A `backlane.Context` that a test makes itself, without a server.
 
     Attributes:
-        records: what the callable logged with `ctx.log`, of every level. It goes to the loggers of
-            the program as well.
+        records: the log records of `ctx.log`, of every level. The program's loggers get them too.
 
     Example:
         def remind(ctx: backlane.Context, name: str) -> str:
@@ -37,7 +36,7 @@ class FakeContext(Context):
 
     __slots__ = ("_logger", "records")
 
-    def __init__(  # noqa: PLR0913  # one for each thing that a context tells
+    def __init__(  # noqa: PLR0913  # one for each field of a context
         self,
         *,
         execution_id: str = EXECUTION_ID,
@@ -51,22 +50,22 @@ class FakeContext(Context):
         remaining: float = 3600.0,
         deadline: datetime | None = None,
     ) -> None:
-        """Describe an attempt.
+        """Make the context of an attempt.
 
         Args:
-            execution_id: the execution.
-            tenant_id: whose it is.
-            callable_name: the name it was enqueued under.
-            worker_id: the worker's name.
-            attempt: the ordinal of this run, from 1.
-            input: the input as it was sent; the function is given its own by the test.
-            context: texts, as an enqueue has them.
-            metadata: JSON values, as an enqueue has them.
-            remaining: how long the attempt may still run, in seconds from now.
-            deadline: the same as an aware instant, and in place of it.
+            execution_id: the execution's id.
+            tenant_id: the execution's tenant.
+            callable_name: the name with which the execution was enqueued.
+            worker_id: the worker's id.
+            attempt: the number of the attempt, from 1.
+            input: the input as it was sent. The test passes the function's input itself.
+            context: the enqueue's texts.
+            metadata: the enqueue's JSON values.
+            remaining: how long the attempt may still run, in seconds.
+            deadline: the end of the attempt as an aware instant; replaces `remaining`.
 
         Raises:
-            NotJsonError: some metadata is no JSON value.
+            NotJsonError: a metadata value is not JSON.
         """
         execution = records.BackgroundExecution(
             execution_id=execution_id,
@@ -84,31 +83,31 @@ class FakeContext(Context):
 
     @property
     def log(self) -> logging.LoggerAdapter[logging.Logger]:
-        """The logger of a callable, which keeps its lines in `records`."""
+        """The logger of a callable, which also keeps its records in `records`."""
         bound = super().log
         bound.logger = self._logger
         return bound
 
     @property
     def messages(self) -> list[str]:
-        """What was logged, as the callable said it: without the execution's name in front."""
+        """The logged messages, without the name of the execution in front."""
         front = f"{self.callable_name} {self.execution_id}: "
         return [record.getMessage().removeprefix(front) for record in self.records]
 
     def cancel(self, reason: StopReason = "requested") -> None:
         """Ask the callable to stop, as a client's cancel does.
 
-        Plain functions see it. An async callable is cancelled as any other task is: a worker, too,
-        calls `cancel` of the task that awaits it.
+        Plain functions have to check for it. To stop an async callable, also cancel the task that
+        awaits it, as a worker does.
 
         Args:
-            reason: why, as `stop_reason` will tell.
+            reason: the value of `stop_reason`.
         """
         self.stop(reason)
 
 
 class _Recorder(logging.Handler):
-    """Keeps records in a list."""
+    """Keeps log records in a list."""
 
     def __init__(self, records: list[logging.LogRecord]) -> None:
         super().__init__()
@@ -119,8 +118,8 @@ class _Recorder(logging.Handler):
 
 
 def _logger_into(records: list[logging.LogRecord], parent: logging.Logger) -> logging.Logger:
-    """Make a logger of nobody else's that keeps its records, and hands them on to another."""
-    logger = logging.Logger(parent.name, logging.DEBUG)  # noqa: LOG001  # it ends with its context
+    """Make a new logger that keeps its records and passes them on to another logger."""
+    logger = logging.Logger(parent.name, logging.DEBUG)  # noqa: LOG001  # for this context
     logger.addHandler(_Recorder(records))
     logger.parent = parent
     return logger

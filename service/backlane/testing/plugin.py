@@ -1,7 +1,7 @@
-"""Owns the pytest fixtures: a real server, and a client, workers and a clock of the test's own.
+"""Owns the pytest fixtures: a real server, and a client, workers and a clock for each test.
 
-pytest finds it by itself wherever Backlane is installed, and so imports it in test runs that have
-nothing to do with Backlane: what costs is imported by the fixtures.
+pytest imports this plug-in wherever Backlane is installed, even in test runs without Backlane.
+Therefore only the fixtures import modules that are slow to import.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from backlane.worker import Shift
 
 _DRAIN_S: Final = 2.0
-"""How long a callable that nobody waited for may run on after the test, in seconds."""
+"""How long callables may still run after the test, in seconds."""
 _NAME_LENGTH: Final = 80
 
 
@@ -31,7 +31,7 @@ _NAME_LENGTH: Final = 80
 def backlane_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     """A real server on a free port with temporary data, for all tests of the session.
 
-    Each test has a tenant of its own there, see `backlane_tenant`.
+    Each test uses its own tenant, see `backlane_tenant`.
     """
     with _start_server(tmp_path_factory) as server:
         yield server
@@ -41,7 +41,7 @@ def backlane_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server
 def _backlane_home(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[ServerProcess]:
-    """The server of this test: the shared one, or where it moves the clock one of its own."""
+    """The server of this test: the shared one, or a new one if the test moves the clock."""
     if "backlane_clock" not in request.fixturenames:
         yield request.getfixturevalue("backlane_server")
         return
@@ -53,10 +53,10 @@ def _backlane_home(
 def backlane_tenant(
     request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, _backlane_home: ServerProcess
 ) -> str:
-    """A tenant that is this test's alone.
+    """A tenant that no other test uses.
 
-    While the test runs, `$BACKLANE_TARGET` and `$BACKLANE_TENANT` name its server and its tenant,
-    so that a `Client()`, an `AsyncClient()` or a `Worker` made meanwhile finds them too.
+    During the test `$BACKLANE_TARGET` and `$BACKLANE_TENANT` are set to its server and its tenant,
+    for each `Client()`, `AsyncClient()` and `Worker` that is made in that time.
     """
     name = re.sub(r"[^A-Za-z0-9._:@/-]+", "-", request.node.name)[:_NAME_LENGTH]
     tenant = f"{name}-{secrets.token_hex(6)}"
@@ -69,8 +69,8 @@ def backlane_tenant(
 def backlane_client(
     request: pytest.FixtureRequest, backlane_tenant: str, _backlane_home: ServerProcess
 ) -> Iterator[Client]:
-    """A `backlane.Client` for this test's tenant. Its delays count by `backlane_clock`, if any."""
-    from backlane import Client  # noqa: PLC0415  # it brings gRPC along
+    """A `backlane.Client` for this test's tenant. Its delays follow `backlane_clock`, if used."""
+    from backlane import Client  # noqa: PLC0415  # it imports gRPC
     from backlane.testing.client import ClockedClient  # noqa: PLC0415
 
     if "backlane_clock" in request.fixturenames:
@@ -87,11 +87,11 @@ def backlane_client(
 def backlane_worker(
     request: pytest.FixtureRequest, backlane_tenant: str, _backlane_home: ServerProcess
 ) -> Iterator[StartWorker]:
-    """Runs workers: `backlane_worker(worker)` works for this test's tenant until the test ends.
+    """Runs workers: `backlane_worker(worker)` runs for this test's tenant until the test ends.
 
-    TLS and headers that the worker has for its own server are left out.
+    The worker's own TLS settings and headers are not used.
     """
-    from backlane.channel import Endpoint  # noqa: PLC0415  # it brings gRPC along
+    from backlane.channel import Endpoint  # noqa: PLC0415  # it imports gRPC
     from backlane.worker.worker import LEASE_MAX_S  # noqa: PLC0415  # as above
 
     shifts: list[Shift] = []
@@ -101,7 +101,7 @@ def backlane_worker(
         "drain_timeout": _DRAIN_S,
     }
     if "backlane_clock" in request.fixturenames:
-        # Whatever the clock is moved by, short of that, takes no lease away.
+        # Leases survive every move of the clock that is shorter than this.
         ours["lease"] = LEASE_MAX_S
 
     def start(worker: Worker, /, **overrides: object) -> Shift:
@@ -119,19 +119,21 @@ def backlane_worker(
 @pytest.fixture
 def backlane_clock(
     request: pytest.FixtureRequest,
-    backlane_tenant: str,  # noqa: ARG001  # names the server to the program, as it does elsewhere
+    backlane_tenant: str,  # noqa: ARG001  # sets the variables for the program
     _backlane_home: ServerProcess,
 ) -> Clock:
-    """A clock to move: the test's client and workers are on a server of its own, which it is of."""
+    """A clock that the test can move, of a server that only this test uses."""
     if "backlane_clock" not in request.fixturenames:
-        pytest.fail("name backlane_clock among the arguments of the test: its server is made first")
+        pytest.fail(
+            "add backlane_clock to the arguments of the test: its server has to be started first"
+        )
     return _backlane_home.clock
 
 
 def _start_server(
     folders: pytest.TempPathFactory, *, test_clock: bool = False
 ) -> AbstractContextManager[ServerProcess]:
-    from backlane.testing.server import ServerProcess  # noqa: PLC0415  # as a fixture would
+    from backlane.testing.server import ServerProcess  # noqa: PLC0415  # imported by fixtures only
 
     folder = folders.mktemp("backlane")
     return ServerProcess.start(folder / "data", log=folder / "log", test_clock=test_clock)

@@ -1,4 +1,4 @@
-"""Owns one `backlane serve` subprocess: starts it, knows its address, ends it."""
+"""Owns a `backlane serve` subprocess: starts it, knows its address, and ends it."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ READY_LINE = re.compile(r"^backlane (?P<version>\S+) is serving on (?P<target>\S
 
 
 class ServerStartError(Exception):
-    """The server ended, or stayed silent for too long, before it was ready.
+    """The server exited before it was ready, or was not ready in time.
 
     Attributes:
-        status: the exit status, or None where it was still starting when the time was up.
-        stderr: everything it wrote to stderr.
+        status: the exit status; None if the server was not ready in time.
+        stderr: everything that the server wrote to stderr.
     """
 
     def __init__(self, status: int | None, stderr: str) -> None:
-        """Describe a start that failed."""
+        """Make an error of the exit status and stderr."""
         ended = "was not ready in time" if status is None else f"exited with status {status}"
         super().__init__(f"backlane serve {ended}: {stderr.strip()}")
         self.status = status
@@ -39,15 +39,15 @@ class ServerStartError(Exception):
 
 
 class ServerProcess:
-    """A running server. As a context manager it is stopped, or at worst killed, at the end.
+    """A running server. The context manager stops it, or kills it if it does not stop.
 
-    Its data and its log outlive a `restart`, and so does the time of a test clock.
+    A `restart` keeps the data directory, the log, and the time of a test clock.
 
     Attributes:
-        target: the address to give a channel, `host:port`, with the real port.
-        process: the subprocess itself.
-        data: its data directory, or None where it keeps everything in memory.
-        log: the file its stderr goes to.
+        target: the server's address with its real port, `host:port`.
+        process: the subprocess.
+        data: the data directory; None if all data is in memory.
+        log: the file with the server's stderr.
     """
 
     def __init__(
@@ -80,30 +80,32 @@ class ServerProcess:
         timeout_s: float = 60.0,
         test_clock: bool = False,
     ) -> Self:
-        """Start a server and block until it is ready.
+        """Start a server and wait until it is ready.
 
         Args:
-            data: its data directory; None keeps everything in memory.
-            listen: where it listens; port 0 lets the system choose.
+            data: the data directory; None keeps all data in memory.
+            listen: the address to listen on; with port 0 the system chooses a port.
             args: further arguments of `backlane serve`.
-            log: where its stderr is appended; a temporary file by default.
-            timeout_s: how long the start may take, recovery included, in seconds.
-            test_clock: whether it has a clock that `clock` moves.
+            log: the file to which stderr is appended; a temporary file by default.
+            timeout_s: how long the start may take, including recovery, in seconds.
+            test_clock: whether the server has a clock that `clock` can move.
 
         Raises:
-            ServerStartError: it ended, or was not ready in time.
+            ServerStartError: the server exited, or was not ready in time.
         """
         return cls(data, listen, args, log, timeout_s, test_clock=test_clock)
 
     @property
     def clock(self) -> Clock:
-        """The hand on its clock.
+        """The server's clock.
 
         Raises:
-            RuntimeError: it was started without `test_clock=True`.
+            RuntimeError: the server was started without `test_clock=True`.
         """
         if self._clock is None:
-            raise RuntimeError("this server runs on the machine's clock: use test_clock=True")
+            raise RuntimeError(
+                "this server runs on the machine's clock: start it with test_clock=True"
+            )
         return self._clock
 
     def __enter__(self) -> Self:
@@ -111,7 +113,7 @@ class ServerProcess:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Stop the server, and kill it where it does not stop."""
+        """Stop the server, and kill it if it does not stop."""
         try:
             if self.process.poll() is None:
                 self.stop()
@@ -121,28 +123,28 @@ class ServerProcess:
                 self.log.unlink(missing_ok=True)
 
     def terminate(self) -> None:
-        """Ask it to drain and stop (SIGTERM), and do not wait."""
+        """Tell the server to drain and stop (SIGTERM), without waiting."""
         self.process.terminate()
 
     def wait(self, timeout_s: float | None = 30.0) -> int:
-        """Wait for its end and return the exit status.
+        """Wait for the server's end and return the exit status.
 
         Raises:
-            subprocess.TimeoutExpired: it still runs after that many seconds.
+            subprocess.TimeoutExpired: the server still runs after that many seconds.
         """
         return self.process.wait(timeout_s)
 
     def stop(self, timeout_s: float | None = 30.0) -> int:
-        """Ask it to drain and stop, wait, and return the exit status.
+        """Tell the server to drain and stop, wait, and return the exit status.
 
         Raises:
-            subprocess.TimeoutExpired: it still runs after that many seconds.
+            subprocess.TimeoutExpired: the server still runs after that many seconds.
         """
         self.terminate()
         return self.wait(timeout_s)
 
     def kill(self) -> None:
-        """End it at once (SIGKILL), as a crash would, and reap it."""
+        """Kill the server (SIGKILL), as in a crash, and reap it."""
         self.process.kill()
         self.process.wait()
         self._stdout.close()
@@ -150,23 +152,23 @@ class ServerProcess:
             self.process.stdin.close()
 
     def restart(self) -> None:
-        """Start it again on the same data and the same port, killing it where it still runs.
+        """Kill the server if it still runs, and start it with the same data and port.
 
         Raises:
-            ServerStartError: it ended, or was not ready in time.
+            ServerStartError: the server exited, or was not ready in time.
         """
         self.kill()
         self._spawn(self.target)
 
     def read_log(self) -> str:
-        """Return all it wrote to stderr, earlier runs included."""
+        """Return everything written to stderr, including earlier runs."""
         return self.log.read_text(encoding="utf-8", errors="replace")
 
     def _spawn(self, listen: str) -> None:
         store = ["--memory"] if self.data is None else ["--data", str(self.data)]
         command = [sys.executable, "-m", "backlane", "serve", "--listen", listen, *store]
         if self._clock is not None:
-            # Where it was before: a restarted server never goes back in time.
+            # At least as far ahead as before: a restarted server does not go back in time.
             command += ["--test-clock", f"{self._clock.ahead // timedelta(milliseconds=1)}ms"]
         written_before = self.log.stat().st_size if self.log.exists() else 0
         with self.log.open("ab") as stderr:
@@ -176,7 +178,7 @@ class ServerProcess:
                 stdin=subprocess.DEVNULL if self._clock is None else subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=stderr,
-                # Ctrl-C at the terminal is for the starter, which then ends the server itself.
+                # Ctrl-C at the terminal reaches this process only, which then ends the server.
                 process_group=0,
             )
         self.process = process
@@ -188,12 +190,12 @@ class ServerProcess:
             raise
 
     def _ask(self, command: str) -> str:
-        """Send a line to its stdin and return the line that it answers; empty means none."""
+        """Send a line to stdin and return the answer; empty if there is none."""
         stdin = cast("IO[bytes]", self.process.stdin)
         try:
             stdin.write(f"{command}\n".encode())
             answer = _read_line(self._stdout, time.monotonic() + self._timeout_s)
-        except (OSError, ValueError):  # it has ended, or was killed and its pipes closed
+        except (OSError, ValueError):  # the server has ended, or its pipes are closed
             return ""
         return answer.decode(errors="replace").rstrip("\n")
 
@@ -203,7 +205,7 @@ class ServerProcess:
         ready = READY_LINE.match(line)
         if ready is not None:
             return ready["target"]
-        # No line means that it closed its stdout, so that it is ending, or that time is up.
+        # No line: the server closed its stdout and is exiting, or the time is up.
         late = time.monotonic() >= deadline
         status = self.process.poll() if late else self.process.wait(10)
         stderr = self.log.read_bytes()[written_before:].decode(errors="replace")
@@ -217,7 +219,7 @@ def _temporary_log() -> Path:
 
 
 def _read_line(stream: IO[bytes], deadline: float) -> bytes:
-    """Read up to a newline, the end, or the deadline, without a thread and without buffering."""
+    """Read until a newline, the end or the deadline, without a thread or a buffer."""
     line = b""
     with selectors.DefaultSelector() as selector:
         selector.register(stream, selectors.EVENT_READ)

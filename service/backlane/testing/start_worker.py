@@ -13,15 +13,15 @@ class StartWorker(Protocol):
     """Runs a worker in the background until the test ends, and then drains it."""
 
     def __call__(self, worker: Worker, /, **overrides: Any) -> Shift:  # noqa: ANN401
-        """Begin to work for this test's tenant.
+        """Run a worker for this test's tenant.
 
         Args:
             worker: the worker.
-            overrides: settings for this run alone, as `Worker.run` has them.
+            overrides: settings for this run only, as in `Worker.run`.
 
         Returns:
             The run, which can be drained and waited for before the test ends.
 
         Raises:
-            CallableError: the worker offers nothing, or an annotation cannot be resolved.
+            CallableError: the worker has no callables, or an annotation cannot be resolved.
         """

@@ -1,4 +1,4 @@
-"""Workers: callables, and what leases executions of them and runs them."""
+"""Workers and their callables."""
 
 from backlane.worker.callable import BackgroundCallable, CallableError
 from backlane.worker.context import Context

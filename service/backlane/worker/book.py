@@ -1,11 +1,11 @@
-"""Owns what a worker holds and what it still has to say, over all streams of its life.
+"""Owns the leases that a worker holds and the messages that it still has to send, over reconnects.
 
-A result is kept until the server answered it, and said again on the next stream where an answer
-did not come: the server answers a repeated outcome as it did the first time.
+A result is kept until the server has answered it. Without an answer it is sent again on the next
+stream, where the server answers as it did the first time.
 
-A lease is *held* from its arrival to the answer of its result, *open* until it has a result or is
-lost, and keeps its *slot* until its callable has ended, lost or not: credit is given for free
-slots alone.
+A lease is *held* from its arrival until its result is answered. It is *open* until it has a result
+or is lost. It keeps its *slot* until its callable has ended, even if the lease is lost: credit is
+given for free slots only.
 """
 
 from __future__ import annotations
@@ -21,29 +21,29 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 Result = api.CompleteResult | api.Failure | api.LeaseRef
-"""What became of a lease; a bare `LeaseRef` gives it back."""
+"""The result of a lease; a bare `LeaseRef` gives the lease back."""
 
 MESSAGE_ITEMS_MAX: Final = 1000
 MESSAGE_BYTES: Final = 4 << 20
-"""Results of that many encoded bytes close a message; the transport takes five times as much."""
+"""No result is added to a message of this size; the transport's limit is five times as high."""
 
 
 class Book:
-    """Leases held, results not answered, credit given. Every method is safe from any thread."""
+    """The leases held, the results without an answer, and the credit given. Thread-safe."""
 
     def __init__(self, slots: int, silence_s: float) -> None:
-        """Begin with nothing.
+        """Make an empty book.
 
         Args:
-            slots: how many leases may run here at once.
-            silence_s: after how many seconds without a message a heartbeat is due.
+            slots: the most leases that may run at once.
+            silence_s: after how many seconds without a message to send a heartbeat.
         """
         self._slots = slots
         self._silence_s = silence_s
-        # A reentrant lock, because a signal's handler may call `drain` wherever it interrupts.
+        # Reentrant, because a signal handler may call `drain` while this thread has the lock.
         self._said = threading.Condition(threading.RLock())
         self._stream = 0
-        # By token: one execution may be leased again while an old attempt still runs here.
+        # By token, since an execution may be leased again while an old attempt still runs here.
         self._held: dict[str, str] = {}
         self._open: set[str] = set()
         self._taken: set[str] = set()
@@ -56,10 +56,10 @@ class Book:
         self._server_drains = False
 
     def begin_stream(self, hello: api.WorkHello) -> Iterator[api.WorkRequest]:
-        """Return what to say on a new stream: the hello first, with all that is held.
+        """Return the messages for a new stream: first the hello with the leases held.
 
-        The iterator blocks between messages, and ends where the stream was given up, or where all
-        is said and answered after a drain. That of an older stream ends at once.
+        The iterator blocks until there is a message. It ends when the stream is given up, or when
+        everything is sent and answered after a drain. The iterators of older streams end at once.
         """
         with self._said:
             self._stream += 1
@@ -76,22 +76,23 @@ class Book:
             return self._messages(self._stream)
 
     def give_up_stream(self) -> None:
-        """End the iterator of the newest stream."""
+        """End the iterator of the current stream."""
         with self._said:
             self._stream += 1
             self._said.notify_all()
 
     def welcome(self, held: Iterable[api.LeaseRef]) -> set[str]:
-        """Forget what the server no longer counts as held, but for results that may be in.
+        """Forget the open leases that the server no longer counts as held.
 
-        Returns the tokens of the leases that are lost.
+        Leases with a result stay: the server may have received it. Returns the tokens of the
+        leases that are lost.
         """
         with self._said:
             kept = {ref.lease_token for ref in held}
             return self._forget(self._open - kept)
 
     def arrive(self, leases: Iterable[api.Lease], *, acknowledge: bool = True) -> None:
-        """Note new leases, and acknowledge them where asked."""
+        """Record new leases, and acknowledge them unless told not to."""
         refs = {lease.lease_token: lease.execution.execution_id for lease in leases}
         with self._said:
             self._held.update(refs)
@@ -103,7 +104,7 @@ class Book:
                 self._said.notify_all()
 
     def settle(self, results: Iterable[Result]) -> None:
-        """Take results in, and free their slots; results of leases lost meanwhile are dropped."""
+        """Record results and free their slots. Results of lost leases are dropped."""
         with self._said:
             for result in results:
                 token = result.lease_token
@@ -114,18 +115,18 @@ class Book:
             self._said.notify_all()
 
     def vacate(self, token: str) -> None:
-        """Free the slot of a lease whose callable ended, and about which nothing is to be said."""
+        """Free the slot of a lease whose callable has ended and that needs no report."""
         with self._said:
             self._taken.discard(token)
             self._said.notify_all()
 
     def release_open(self) -> None:
-        """Give back every lease that has no result yet, whatever still runs."""
+        """Give back every lease without a result, even if its callable still runs."""
         with self._said:
             self.settle(_refs([(token, self._held[token]) for token in self._open]))
 
     def answer(self) -> api.WorkRequest:
-        """Return the oldest unanswered message: the server has just answered it."""
+        """Return the oldest message without an answer, which the server has just answered."""
         with self._said:
             request = self._unanswered.popleft()
             for result in results_of(request):
@@ -134,11 +135,11 @@ class Book:
             return request
 
     def settle_again(self, results: Iterable[Result], pause_s: float = 0.0) -> None:
-        """Take in what follows results that the server has answered with a refusal.
+        """Record what to report in place of results that the server has refused.
 
         Args:
-            results: what to say; their leases count as held meanwhile.
-            pause_s: how long to wait before that, in seconds.
+            results: the new reports; their leases count as held until these are answered.
+            pause_s: how long to wait before sending them, in seconds.
         """
         results = list(results)
         with self._said:
@@ -156,12 +157,12 @@ class Book:
             self._said.notify_all()
 
     def lose(self, refs: Iterable[api.LeaseRef]) -> set[str]:
-        """Forget leases that are another's now, and return the tokens of those that were open."""
+        """Forget lost leases, and return the tokens of those that were open."""
         with self._said:
             return self._forget({ref.lease_token for ref in refs} & self._open)
 
     def doubt(self) -> list[Result]:
-        """Take back all results that have no answer: as they stand they cannot be said again."""
+        """Take back all results without an answer, for they must not be sent again unchanged."""
         with self._said:
             doubtful = [*self._repeat, *self._unanswered]
             self._repeat.clear()
@@ -172,7 +173,7 @@ class Book:
             return results
 
     def drain(self) -> None:
-        """Take no further leases; once all is answered the stream's messages end."""
+        """Take no more leases; the stream's messages end when everything is answered."""
         with self._said:
             if not self._draining:
                 self._draining = True
@@ -180,7 +181,7 @@ class Book:
                 self._said.notify_all()
 
     def server_drains(self) -> None:
-        """Give no further credit on this stream, and end it once nothing is held."""
+        """Give no more credit on this stream, and end it when no lease is held."""
         with self._said:
             self._server_drains = True
             self._said.notify_all()
@@ -192,7 +193,7 @@ class Book:
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing is held and nothing waits for an answer."""
+        """Whether no lease is held and no result waits for an answer."""
         with self._said:
             return not (self._held or self._unsaid or self._unanswered or self._repeat)
 
@@ -201,7 +202,7 @@ class Book:
             yield request
 
     def _next(self, stream: int) -> api.WorkRequest | None:
-        # Not anew after each word to the book: of those that bring no message there is no end.
+        # Computed once: the wait is woken again and again by changes that bring no message.
         due = time.monotonic() + self._silence_s
         with self._said:
             while self._stream == stream:
@@ -209,8 +210,8 @@ class Book:
                 if request is not None:
                     return request
                 if (self._draining or self._server_drains) and self.is_empty:
-                    # Leases on their way still come before the server ends the stream; the next
-                    # stream speaks of them.
+                    # Leases that are on their way arrive before the server ends the stream. They
+                    # are reported on the next stream.
                     return None
                 left_s = due - time.monotonic()
                 if left_s <= 0 or not self._said.wait(left_s):
@@ -230,7 +231,7 @@ class Book:
         return request
 
     def _take_results(self) -> api.WorkRequest:
-        """Gather results of one kind, the oldest first, into one message."""
+        """Put results of one kind, the oldest first, into one message."""
         kind = type(self._unsaid[0])
         batch: list[Result] = []
         size = 0
@@ -242,9 +243,10 @@ class Book:
         return _message(batch)
 
     def _take_credit(self) -> api.WorkRequest | None:
-        """Give credit for free slots: at once where none is left, else for some of them together.
+        """Return a message that gives credit for free slots, if it is time for one.
 
-        While the server may still send, a slot waits for a few others, which saves messages.
+        Without credit left, one free slot is enough. Otherwise a few slots are given together,
+        which saves messages.
         """
         owed = self._slots - len(self._taken) - self._credit
         few = max(1, self._slots // 4) if self._credit > 0 else 1
@@ -273,7 +275,7 @@ def results_of(request: api.WorkRequest) -> Iterable[Result]:
 
 
 def _message(batch: list[Result]) -> api.WorkRequest:
-    """Make one message of results that are all of one kind."""
+    """Make one message of results of one kind."""
     match batch[0]:
         case api.CompleteResult():
             results = cast("list[api.CompleteResult]", batch)
@@ -293,5 +295,5 @@ def _acknowledgements(refs: list[api.LeaseRef]) -> Iterator[api.WorkRequest]:
 
 
 def _refs(held: Iterable[tuple[str, str]]) -> list[api.LeaseRef]:
-    """Name leases from pairs of token and execution."""
+    """Make references from pairs of token and execution id."""
     return [api.LeaseRef(execution_id=execution, lease_token=token) for token, execution in held]

@@ -1,7 +1,7 @@
-"""Owns callables: what a function takes, what it answers, and how both become JSON.
+"""Owns callables: the input and the output of a function, and their conversion from and to JSON.
 
-A callable is still the function that it was, to be called and tested as such. Beside that it knows
-its name and the defaults that go with each enqueue of it.
+A callable can be called and tested like the function that it wraps. It also has a name, and default
+options for enqueues.
 """
 
 from __future__ import annotations
@@ -49,33 +49,34 @@ _UNUSABLE: Final = (
     PydanticUndefinedAnnotation,
     PydanticUserError,
 )
-"""What pydantic raises for a type that it cannot validate."""
+"""The exceptions of pydantic for a type that it cannot validate."""
 
 
 class CallableError(TypeError):
-    """A function that cannot be a callable; the message says why in one line."""
+    """A function or its annotation cannot be used; the message says why in one line."""
 
 
 class InputError(ValueError):
-    """An execution's input is not what the callable takes."""
+    """An execution's input does not validate."""
 
 
 class OutputError(ValueError):
-    """What a callable returned cannot be an output."""
+    """The value that a callable returned is not JSON."""
 
 
 class BackgroundCallable(Generic[P, R_co]):
-    """A function under a name. Calling it calls the function.
+    """A function with a name. Calling it calls the function.
 
     Attributes:
-        function: the function itself.
-        name: what executions of it are enqueued as.
-        defaults: options of each enqueue that is made with it rather than with its name.
-        concurrency: how many of it one worker runs at once; None shares the worker's slots.
-        is_async: whether it is an `async def`, as what runs first when it is called: a decorator's
-            own function, or the `__call__` of an object.
-        takes_context: whether its first parameter is `ctx`.
-        takes_input: whether it takes an input.
+        function: the function.
+        name: the name for enqueues.
+        defaults: options of each enqueue that is made with the callable instead of its name.
+        concurrency: how many executions of it one worker runs at once; None shares the worker's
+            slots.
+        is_async: whether the function is an `async def`. For a decorated function the decorator's
+            own function decides, for an object its `__call__`.
+        takes_context: whether the first parameter is named `ctx`.
+        takes_input: whether there is a parameter for the input.
     """
 
     def __init__(
@@ -86,11 +87,11 @@ class BackgroundCallable(Generic[P, R_co]):
         defaults: EnqueueOptions | None = None,
         concurrency: int | None = None,
     ) -> None:
-        """Take a function in.
+        """Make a callable of a function.
 
         Raises:
-            CallableError: it takes more than `ctx` and one input, yields, or is a method without
-                its object.
+            CallableError: the function takes more than `ctx` and one input, yields, has no name, or
+                is a method without its object.
         """
         functools.update_wrapper(self, function)
         self.__dict__.setdefault("__qualname__", repr(function))
@@ -104,22 +105,22 @@ class BackgroundCallable(Generic[P, R_co]):
         inputs = parameters[self.takes_context :]
         self._input = inputs[0] if inputs else None
         self.takes_input = self._input is not None
-        # Classes of an enclosing function are known there alone, and only now.
+        # Annotations may name classes of an enclosing function, which are reachable only now.
         self._annotated = _annotated(function)
         self._locals = _locals_around(self._annotated)
 
     def __repr__(self) -> str:
-        """Name it."""
+        """Return the name."""
         return f"<callable {self.name}>"
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co:
         """Call the function."""
         return self.function(*args, **kwargs)
 
-    # Each line tells a type checker how the function's own type gives input and output; together
-    # they let `client.run(greet, "Ada")` be checked. mypy has no way to say that a generic class
-    # is a callable of just these parameters, which its first complaint is about; its second is
-    # that a function which takes anything fits more than one line, where the first one counts.
+    # Each overload tells type checkers how the type of a function gives its input and its output.
+    # Together they let `client.run(greet, "Ada")` be checked. mypy cannot express that a generic
+    # class is a callable of just these parameters (`misc`), and that a function which takes
+    # anything matches several overloads, of which the first is meant (`overload-overlap`).
     @overload
     def as_target(  # type: ignore[misc]
         self: Callable[[Context, I], Coroutine[Any, Any, O]],
@@ -149,14 +150,14 @@ class BackgroundCallable(Generic[P, R_co]):
     @overload
     def as_target(self: Callable[[], O]) -> Callable[[], O]: ...
     def as_target(self) -> Any:
-        """Return itself, as what an enqueue needs to know of it: its input and its output."""
+        """Return the callable, typed by its input and its output."""
         return self
 
     def load_input(self, text: str | None) -> tuple[object, ...]:
-        """Turn an execution's input into the arguments of the function that follow `ctx`.
+        """Turn an execution's input into the function's arguments after `ctx`.
 
         Raises:
-            InputError: it does not validate; the message says where.
+            InputError: the input does not validate; the message says where.
         """
         if self._input is None:
             return ()
@@ -168,15 +169,15 @@ class BackgroundCallable(Generic[P, R_co]):
             raise InputError(_problems(error)) from error
 
     def dump_output(self, output: object) -> Value:
-        """Turn what the function returned into a JSON value.
+        """Turn the function's return value into a JSON value.
 
         Raises:
-            OutputError: it is not JSON, nor anything that pydantic can turn into JSON.
+            OutputError: it is not JSON, and pydantic cannot turn it into JSON.
         """
         try:
             return to_value(output)
         except NotJsonError as plain:
-            # Models, dataclasses, times and the like take the longer way.
+            # Models, dataclasses, times and the like are converted by pydantic.
             try:
                 return to_value(to_jsonable_python(output))
             except NotJsonError as problem:
@@ -185,21 +186,21 @@ class BackgroundCallable(Generic[P, R_co]):
                 raise OutputError(f"output: {problem}") from problem
 
     def load_output(self, output: object) -> object:
-        """Turn a JSON output into what the function returns.
+        """Turn a JSON output into the function's return type.
 
         Raises:
-            pydantic.ValidationError: it is not of the type that the function is annotated with.
+            pydantic.ValidationError: the output does not match the return annotation.
         """
-        # As the JSON that it was: a strict type takes no text for a date from anything else.
+        # Validated as JSON: a strict type accepts a string for a date from JSON only.
         return self._output_adapter.validate_json(to_json(output))
 
     def prepare(self) -> None:
-        """Resolve the input's annotation now, rather than with the first execution.
+        """Resolve the input's annotation now, and not only for the first execution.
 
         Raises:
-            CallableError: it cannot be resolved, or nothing can be validated against it.
+            CallableError: the annotation cannot be resolved, or pydantic cannot validate it.
         """
-        self._input_adapter  # noqa: B018  # kept once it is made
+        self._input_adapter  # noqa: B018  # a cached property
 
     def _validate(self, text: str | None) -> object:
         adapter = self._input_adapter
@@ -225,7 +226,7 @@ class BackgroundCallable(Generic[P, R_co]):
         return self._adapter(self._hint("return"))
 
     def _hint(self, name: str) -> Any:  # noqa: ANN401  # an annotation
-        """Resolve one annotation by itself: the others may name what only type checkers import."""
+        """Resolve one annotation. The others may use names that only type checkers import."""
         given = getattr(self._annotated, "__annotations__", {})
         if name not in given:
             return Any
@@ -243,7 +244,7 @@ class BackgroundCallable(Generic[P, R_co]):
         try:
             adapter = TypeAdapter(hint)
             if not adapter.pydantic_complete:
-                # It names what is not known yet, and would fail with the first execution.
+                # It uses names that pydantic has not found, and would fail in the first execution.
                 adapter.rebuild(_types_namespace={**self._globals, **(self._locals or {})})
         except _UNUSABLE as error:
             first = str(error).partition("\n")[0]
@@ -259,12 +260,12 @@ class BackgroundCallable(Generic[P, R_co]):
 def _name_of(function: object) -> str:
     name = getattr(function, "__name__", "")
     if not name or name == "<lambda>":
-        raise CallableError(f"{function!r} has no name of its own: give it one with name=")
+        raise CallableError(f"{function!r} has no name: give it one with name=")
     return str(name)
 
 
 def _runs_first(function: object) -> object:
-    """Return what a call comes to first: of an object, and of a partial, not they themselves."""
+    """Return the function that a call enters first, for objects and partials too."""
     while isinstance(function, functools.partial | BackgroundCallable):
         function = function.func if isinstance(function, functools.partial) else function.function
     if inspect.isroutine(function) or inspect.isclass(function):
@@ -273,7 +274,7 @@ def _runs_first(function: object) -> object:
 
 
 def _annotated(function: object) -> Any:  # noqa: ANN401  # a function or a class
-    """Return what has the annotations: inside of decorators and partials."""
+    """Return the function or class with the annotations, inside of decorators and partials."""
     inner: object = None
     while inner is not function:
         inner, function = function, _runs_first(inspect.unwrap(function))  # type: ignore[arg-type]
@@ -283,36 +284,36 @@ def _annotated(function: object) -> Any:  # noqa: ANN401  # a function or a clas
 def _parameters(function: Callable[..., object], name: str) -> list[inspect.Parameter]:
     first = _runs_first(function)
     if inspect.isgeneratorfunction(first) or inspect.isasyncgenfunction(first):
-        raise CallableError(f"callable {name} yields: a callable returns one output")
+        raise CallableError(f"callable {name} yields: return one output instead")
     parameters = list(inspect.signature(function).parameters.values())
     for parameter in parameters:
         if parameter.kind not in _KINDS:
             bare = parameter.replace(annotation=inspect.Parameter.empty)
             raise CallableError(
-                f"callable {name} takes {bare}: it may take one input, and `ctx` before it"
+                f"callable {name} takes {bare}: a callable takes `ctx` and one input at most"
             )
     names = [parameter.name for parameter in parameters]
     if names and names[0] in _OF_METHODS:
         raise CallableError(
-            f"callable {name} takes {names[0]}: offer a method of an object, such as mailer.send"
+            f"callable {name} takes {names[0]}: pass a method of an object, such as mailer.send"
         )
     if CONTEXT_PARAMETER in names[1:]:
-        raise CallableError(f"callable {name} takes `ctx` after its input: ctx comes first")
+        raise CallableError(f"callable {name} takes `ctx` after its input: put `ctx` first")
     count = len(parameters) - (bool(parameters) and names[0] == CONTEXT_PARAMETER)
     if count > 1:
         raise CallableError(
-            f"callable {name} takes {count} inputs: gather them in one, such as a dataclass"
+            f"callable {name} takes {count} inputs: put them into one, such as a dataclass"
         )
     return parameters
 
 
 def _locals_around(function: object) -> dict[str, Any] | None:
-    """Return the names of the function in which this one was defined and is decorated."""
+    """Return the local names of the function in which this one was defined."""
     qualified = getattr(function, "__qualname__", "")
     scope, _, _ = qualified.rpartition(".<locals>.")
     if not scope:
         return None
-    frame: FrameType | None = sys._getframe(1)  # noqa: SLF001  # the only way to the names around
+    frame: FrameType | None = sys._getframe(1)  # noqa: SLF001  # the only way to those names
     while frame is not None and frame.f_code.co_qualname != scope:
         frame = frame.f_back
     return None if frame is None else dict(frame.f_locals)
@@ -327,7 +328,7 @@ def _admits_text(hint: object) -> bool:
 
 
 def _problems(error: ValidationError) -> str:
-    """Say in one line what is wrong with an input, the first few problems of it."""
+    """Describe the first few problems of an input in one line."""
     shown = error.errors(include_url=False, include_input=False, include_context=False)[:3]
     lines = [
         ".".join(["input", *map(str, problem["loc"])]) + f": {problem['msg']}" for problem in shown

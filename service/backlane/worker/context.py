@@ -1,4 +1,4 @@
-"""Owns what a callable is told about its execution, and how it learns that it should stop."""
+"""Owns the context of a callable: facts about its execution, and the request to stop."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ if TYPE_CHECKING:
     from backlane.v1 import worker_service_pb2 as api
 
 StopReason = Literal["requested", "lost", "timeout", "drain"]
-"""Why a callable should stop: a client asked for it, the lease is another's now, the attempt's
-time is over, or the worker is about to end."""
+"""Why a callable should stop: a client cancelled the execution, the lease was lost, the attempt
+timed out, or the worker is stopping."""
 
 _STOPPING: Final = threading.Lock()
-"""Held for a moment where a context stops, or where its event is made: two threads that ask at
-once must get the same. One for all, since few are ever asked."""
+"""Held while a context is stopped or its event is made, so that all threads get the same event.
+One lock serves all contexts, since few events are ever made."""
 _LOG = logging.getLogger("backlane.callable")
 
 
 class Context:
-    """One attempt of an execution, as its callable sees it: named `ctx`, the first parameter.
+    """One attempt of an execution, for its callable: the first parameter, named `ctx`.
 
-    An async callable is cancelled where it awaits. A plain one has to look: at `cancelled`, or
-    with `check_cancelled`.
+    An async callable that should stop gets `CancelledError` where it awaits. A plain one has to
+    check `cancelled`, or call `check_cancelled`.
     """
 
     __slots__ = ("_deadline", "_event", "_lease", "_stop_reason", "worker_id")
@@ -40,8 +40,8 @@ class Context:
         """Describe an attempt.
 
         Args:
-            lease: what the worker was given.
-            worker_id: the worker's name.
+            lease: the lease of the attempt.
+            worker_id: the worker's id.
             remaining_s: how long the attempt may still run, in seconds.
         """
         self._lease = lease
@@ -56,22 +56,22 @@ class Context:
 
     @property
     def execution_id(self) -> str:
-        """The execution; together with `attempt` it tells attempts apart."""
+        """The execution's id. Together with `attempt` it is unique for each attempt."""
         return self._lease.execution.execution_id
 
     @property
     def tenant_id(self) -> str:
-        """Whose execution it is."""
+        """The tenant of the execution."""
         return self._lease.execution.tenant_id
 
     @property
     def callable_name(self) -> str:
-        """The name it was enqueued under."""
+        """The name with which the execution was enqueued."""
         return self._lease.execution.callable_name
 
     @property
     def attempt(self) -> int:
-        """The ordinal of this run, from 1."""
+        """The number of this attempt, from 1."""
         return self._lease.attempt
 
     @property
@@ -86,23 +86,23 @@ class Context:
 
     @property
     def input(self) -> str | None:
-        """The input as it was sent; None where there is none."""
+        """The input as it was sent; None if there is none."""
         execution = self._lease.execution
         return execution.input if execution.HasField("input") else None
 
     @property
     def context(self) -> Mapping[str, str]:
-        """The texts that came with the enqueue."""
+        """The texts that were given with the enqueue."""
         return dict(self._lease.execution.context)
 
     @property
     def metadata(self) -> Mapping[str, Json]:
-        """The JSON values that came with the enqueue."""
+        """The JSON values that were given with the enqueue."""
         return {name: from_value(part) for name, part in self._lease.execution.metadata.items()}
 
     @property
     def cancelled(self) -> threading.Event:
-        """An event that is set once the callable should stop; threads can wait for it."""
+        """An event that is set when the callable should stop; threads can wait for it."""
         with _STOPPING:
             if self._event is None:
                 self._event = threading.Event()
@@ -112,21 +112,21 @@ class Context:
 
     @property
     def stop_reason(self) -> StopReason | None:
-        """Why the callable should stop; None while it should not."""
+        """Why the callable should stop; None if it need not."""
         return self._stop_reason
 
     def check_cancelled(self) -> None:
-        """Return while the callable may go on.
+        """Return if the callable may continue.
 
         Raises:
-            asyncio.CancelledError: it should stop; let it pass.
+            asyncio.CancelledError: the callable should stop; do not catch it.
         """
         if self._stop_reason is not None:
             raise asyncio.CancelledError(self._stop_reason)
 
     @property
     def log(self) -> logging.LoggerAdapter[logging.Logger]:
-        """A logger whose lines name the execution, and carry its ids as attributes."""
+        """A logger whose lines begin with the execution, and have its ids as attributes."""
         names = {
             "execution_id": self.execution_id,
             "tenant_id": self.tenant_id,
@@ -136,10 +136,10 @@ class Context:
         return _BoundLog(_LOG, names)
 
     def stop(self, reason: StopReason) -> None:
-        """Tell the callable to stop; the first reason stays. Called by the worker, from any thread.
+        """Tell the callable to stop. The worker calls this from any thread.
 
         Args:
-            reason: why.
+            reason: why; a later reason does not replace it.
         """
         with _STOPPING:
             if self._stop_reason is None:
@@ -149,7 +149,7 @@ class Context:
 
 
 class _BoundLog(logging.LoggerAdapter[logging.Logger]):
-    """Puts the execution in front of each line, beside a caller's own `extra`."""
+    """Puts the execution in front of each line, and keeps the caller's own `extra`."""
 
     def process(
         self,

@@ -1,7 +1,8 @@
-"""Owns what runs: from a lease that arrived to its result, on an event loop or a thread.
+"""Owns the running of leases, from their arrival to a result, on an event loop or a thread.
 
-Async callables run on the worker's loop, plain ones on its threads, but for what these return to
-be awaited. Each lease ends with one word to the book: a result, or that there is nothing to say.
+Async callables run on the worker's loop, and plain ones on its threads; if a plain one returns an
+awaitable, the loop awaits it. Each lease ends with one call of the book: with a result, or without
+one for a lease that needs no report.
 """
 
 from __future__ import annotations
@@ -30,14 +31,14 @@ if TYPE_CHECKING:
     from backlane.worker.threads import DaemonPool
 
 OUTPUT_BYTES_MAX: Final = 3 << 20
-"""No server can be set to take more. A larger one would not fit the transport, and break the
-stream of all the others."""
+"""The highest limit that a server can have. A larger output would not fit into a message, and would
+break the stream."""
 
 log = logging.getLogger("backlane.worker")
 
 
 class Run:
-    """A lease that waits, runs, or unwinds."""
+    """A lease whose callable waits to run, runs, or is being stopped."""
 
     __slots__ = ("callable", "context", "ends_at", "has_begun", "is_on_loop", "lease", "task")
 
@@ -59,18 +60,18 @@ class Run:
         self.task: asyncio.Task[None] | None = None
 
     def is_overdue(self, now: float) -> bool:
-        """Return whether its time is over and nobody has told it to stop."""
+        """Return whether the attempt has timed out and was not told to stop yet."""
         return self.ends_at < now and self.context.stop_reason is None
 
     def release(self) -> api.LeaseRef:
-        """Give it back."""
+        """Return the message that gives the lease back."""
         execution_id = self.lease.execution.execution_id
         return api.LeaseRef(execution_id=execution_id, lease_token=self.lease.lease_token)
 
     def refuse(
         self, code: str, message: str, category: Category = "validation_error"
     ) -> api.Failure:
-        """Fail it for what went in or came out."""
+        """Return a failure of the lease, for a bad input or output."""
         failure = refused(code, message, category)
         failure.execution_id = self.lease.execution.execution_id
         failure.lease_token = self.lease.lease_token
@@ -89,15 +90,15 @@ class Crew:
         loop: asyncio.AbstractEventLoop,
         pool: DaemonPool,
     ) -> None:
-        """Begin with nothing.
+        """Make a crew without leases.
 
         Args:
-            book: is told what became of each lease.
-            callables: what can be run, by name.
-            worker_id: the worker's name.
-            lease_s: how long a lease is when it begins, in seconds.
-            loop: runs async callables, on a thread of its own.
-            pool: runs plain ones.
+            book: gets the result of each lease.
+            callables: the callables, by name.
+            worker_id: the worker's id.
+            lease_s: the length of a new lease, in seconds.
+            loop: runs async callables, on another thread.
+            pool: runs plain callables.
         """
         self._book = book
         self._callables = callables
@@ -111,7 +112,7 @@ class Crew:
     # From the thread that reads the stream.
 
     def take_on(self, leases: Sequence[api.Lease]) -> None:
-        """Run these."""
+        """Run new leases."""
         self._book.arrive(leases)
         runs = [run for lease in leases if (run := self._admit(lease)) is not None]
         on_loop = [run for run in runs if run.is_on_loop]
@@ -119,38 +120,38 @@ class Crew:
             self._loop.call_soon_threadsafe(self._begin, on_loop)
         for run in runs:
             if not run.is_on_loop:
-                # What one execution sets of context variables is not the next one's to see.
+                # Context variables that one execution sets must not be visible in the next.
                 alone = contextvars.Context()
                 self._pool.submit(functools.partial(alone.run, self._run_plain, run))
 
     def cancel(self, tokens: Iterable[str]) -> None:
-        """Ask these to stop, because a client wants it."""
+        """Ask executions to stop because a client cancelled them."""
         self._stop(tokens, "requested")
 
     def lose(self, tokens: Iterable[str]) -> None:
-        """Stop these; they are another's now."""
+        """Stop executions whose lease is lost."""
         self._stop(tokens, "lost")
 
     # From any thread.
 
     def stop_all(self, reason: StopReason) -> None:
-        """Stop whatever has not ended."""
+        """Stop all executions that have not ended."""
         self._stop(list(self._runs), reason)
 
     def stop_overdue(self) -> None:
-        """Stop those whose attempt's time is over; the server's clock says what follows."""
+        """Stop attempts that have timed out. The server's clock decides their outcome."""
         now = time.monotonic()
         overdue = [token for token, run in list(self._runs.items()) if run.is_overdue(now)]
         self._stop(overdue, "timeout")
 
     def running(self) -> list[Run]:
-        """Return what has begun and not ended."""
+        """Return the runs that have begun and not ended."""
         return [run for run in list(self._runs.values()) if run.has_begun]
 
     def _admit(self, lease: api.Lease) -> Run | None:
         called = self._callables.get(lease.execution.callable_name)
         if called is None:
-            # Only a server that sends what was not offered brings this about.
+            # Happens only if the server sends a callable that was not offered.
             self._book.settle([_release(lease)])
             return None
         remaining_s = _remaining_s(lease, self._lease_s)
@@ -164,7 +165,7 @@ class Crew:
     def _stop(self, tokens: Iterable[str], reason: StopReason) -> None:
         for token in tokens:
             run = self._runs.get(token)
-            # Once it is over for good, another cancel would only break into its cleanup.
+            # After a loss or a timeout, another cancel would only interrupt the cleanup.
             if run is None or run.context.stop_reason in {reason, "lost", "timeout"}:
                 continue
             run.context.stop(reason)
@@ -178,11 +179,11 @@ class Crew:
             self._start(self._run_async(run))
 
     def _start(self, running: Coroutine[Any, Any, None]) -> None:
-        # The loop holds a task until it has begun, and then the run does.
+        # The loop has a reference to the task until the task begins, and then the run has one.
         self._loop.create_task(running)
 
     def _cancel(self, run: Run) -> None:
-        # A task that has not begun looks for itself; cancelled, it would never come to that.
+        # A task that has not begun checks this itself. If it were cancelled, it would never begin.
         if run.task is not None:
             run.task.cancel()
 
@@ -193,7 +194,7 @@ class Crew:
             if result is None:
                 arguments = self._arguments(run)
                 result = self._completion(run, await run.callable.function(*arguments))
-        except BaseException as error:  # noqa: BLE001  # whatever it raises ends its attempt
+        except BaseException as error:  # noqa: BLE001  # any exception ends the attempt
             self._finish_on_loop(run, self._after(run, error))
         else:
             self._finish_on_loop(run, result)
@@ -205,15 +206,15 @@ class Crew:
             if run.context.stop_reason is not None:
                 if inspect.iscoroutine(output):
                     output.close()
-                raise asyncio.CancelledError  # noqa: TRY301  # as if it had come while it waited
+                raise asyncio.CancelledError  # noqa: TRY301  # as if it were awaiting
             result = self._completion(run, await output)
-        except BaseException as error:  # noqa: BLE001  # whatever it raises ends its attempt
+        except BaseException as error:  # noqa: BLE001  # any exception ends the attempt
             self._finish_on_loop(run, self._after(run, error))
         else:
             self._finish_on_loop(run, result)
 
     def _finish_on_loop(self, run: Run, result: Result | None) -> None:
-        """Gather the results of one turn of the loop: one word to the book serves them all."""
+        """Collect the results of one turn of the loop, and pass them to the book together."""
         if result is None:
             self._finish(run, None)
             return
@@ -238,17 +239,17 @@ class Crew:
                     self._loop.call_soon_threadsafe(self._start, self._go_on(run, output))
                     return
                 result = self._completion(run, output)
-        except BaseException as error:  # noqa: BLE001  # whatever it raises ends its attempt
+        except BaseException as error:  # noqa: BLE001  # any exception ends the attempt
             result = self._after(run, error)
         self._finish(run, result)
 
     # On either.
 
     def _unwanted(self, run: Run) -> Result | None:
-        """Begin a run, or return it unbegun where nobody wants it any more.
+        """Begin a run, or return a release if the execution should not run any more.
 
         Raises:
-            asyncio.CancelledError: it is lost, so that nothing may be said of it.
+            asyncio.CancelledError: the lease is lost or timed out, and must not be reported.
         """
         if run.context.stop_reason in {"lost", "timeout"}:
             raise asyncio.CancelledError
@@ -268,17 +269,17 @@ class Crew:
         if output is not None:
             value = run.callable.dump_output(output)
             if value.ByteSize() > OUTPUT_BYTES_MAX:
-                size = f"{value.ByteSize()} bytes, above {OUTPUT_BYTES_MAX}"
+                size = f"{value.ByteSize()} bytes, and the limit is {OUTPUT_BYTES_MAX}"
                 return run.refuse("OUTPUT_TOO_LARGE", f"the output has {size}")
             completion.output.CopyFrom(value)
         return completion
 
     def _after(self, run: Run, error: BaseException) -> Result | None:
-        """Say what an exception means; None means that nothing is to be said."""
+        """Return the report for an exception; None if there must be no report."""
         try:
             return self._meaning(run, error)
-        except BaseException:  # noqa: BLE001  # without a result its lease would never end
-            message = "it raised an exception that cannot be read"
+        except BaseException:  # noqa: BLE001  # without a result the lease would never end
+            message = "the callable raised an exception that cannot be read"
             return run.refuse("UNPRINTABLE_ERROR", message, "tool_error")
 
     def _meaning(self, run: Run, error: BaseException) -> Result | None:
@@ -288,14 +289,14 @@ class Crew:
         if isinstance(error, asyncio.CancelledError) and reason is not None:
             return None if reason == "timeout" else run.release()
         if reason == "drain":
-            # It was told to stop, by nobody's fault: no attempt may be spent on it.
+            # It failed because it was told to stop, so no attempt may be spent on it.
             return run.release()
         if isinstance(error, InputError | OutputError):
             survive(lambda: run.context.log.warning("failed: %s", error))
             is_input = isinstance(error, InputError)
             return run.refuse("INVALID_INPUT" if is_input else "INVALID_OUTPUT", str(error))
         if error.__traceback__ is not None:
-            # The frame of this file says nothing to whoever wrote the callable.
+            # Leaves out the frame of this file, which is of no use to the callable's author.
             error = error.with_traceback(error.__traceback__.tb_next)
         if isinstance(error, Failure):
             survive(lambda: run.context.log.info("failed: %s", error))
@@ -317,7 +318,7 @@ def _release(lease: api.Lease) -> api.LeaseRef:
 
 
 def _remaining_s(lease: api.Lease, lease_s: float) -> float:
-    """Return how long the attempt may run, whatever this machine's clock shows.
+    """Return how long the attempt may run, independently of this machine's clock.
 
     Both instants are of the server's clock, and the lease had its full length when it was given.
     """

@@ -1,4 +1,4 @@
-"""Owns how a callable says that it failed, and what any exception becomes on the wire."""
+"""Owns the exceptions for a failed attempt, and how any exception is reported to the server."""
 
 from __future__ import annotations
 
@@ -19,28 +19,28 @@ if TYPE_CHECKING:
 
 MESSAGE_CHARACTERS_MAX: Final = 2000
 TRACEBACK_CHARACTERS_MAX: Final = 8000
-"""Of a longer traceback the end is kept, which says what went wrong."""
+"""A longer traceback is cut at the front: its end says what went wrong."""
 NAME_CHARACTERS_MAX: Final = 60
-"""Four bytes a character stay below what the server takes for a code."""
+"""Even with four bytes per character this is below the server's limit for a code."""
 DETAILS_BYTES_MAX: Final = 64 << 10
 DETAILS_LEVELS_MAX: Final = 24
-"""Of lists and objects. This and the bytes, encoded, are what a server takes unless it is set to
-take more or less (`proto/README.md`, §9). It refuses a failure whose details are larger."""
+"""Levels of lists and objects. This and the number of encoded bytes are the server's defaults
+(`proto/README.md`, §9). The server refuses a failure with larger details."""
 RETRY_AFTER_MAX: Final = timedelta(hours=24)
 
 
 class Failure(Exception):  # noqa: N818  # it is raised to fail, and is no fault of the program
-    """Raised by a callable to fail its attempt, with more said than any other exception does.
+    """Raise this in a callable to fail its attempt with a category, a code and details.
 
     Attributes:
-        category: what kind of trouble it is; the fatal ones are never retried.
-        code: a short name that programs can branch on, such as `rate_limit`.
-        retryable: False ends the execution whatever its retry rule; None leaves it to the rule.
-        retry_after: how long until the next attempt, in place of the rule's own delay.
-        details: any JSON that helps whoever looks at it, of at most 64 KiB and 24 levels; more
-            than that is left out.
+        category: the kind of the error; fatal categories are never retried.
+        code: a short name for programs, such as `rate_limit`.
+        retryable: False ends the execution whatever its retry rule says; None leaves the decision
+            to the rule.
+        retry_after: the time until the next attempt, in the place of the rule's delay.
+        details: any JSON of at most 64 KiB and 24 levels; larger details are left out.
         provider: the service that was called.
-        http_status: what it answered, from 100 to 599.
+        http_status: the HTTP status of its reply, from 100 to 599.
 
     Example:
         worker = Worker()
@@ -56,7 +56,7 @@ class Failure(Exception):  # noqa: N818  # it is raised to fail, and is no fault
 
     throttled = False
 
-    def __init__(  # noqa: PLR0913  # one for each thing that can be said
+    def __init__(  # noqa: PLR0913  # one for each field of an error
         self,
         message: str,
         *,
@@ -68,14 +68,14 @@ class Failure(Exception):  # noqa: N818  # it is raised to fail, and is no fault
         provider: str | None = None,
         http_status: int | None = None,
     ) -> None:
-        """Say what went wrong.
+        """Describe the failure.
 
         Raises:
-            ValueError: the category is unknown, `retry_after` is no time from 0 to 24 hours, or
+            ValueError: the category is unknown, `retry_after` is not from 0 to 24 hours, or
                 `http_status` is not from 100 to 599.
-            TypeError: one of the others is of another type; the message names it.
+            TypeError: another argument has a wrong type; the message names it.
         """
-        # Often an exception is what is at hand.
+        # Often an exception is passed as the message.
         self.message = str(message)
         super().__init__(self.message)
         _number_of(category)
@@ -95,22 +95,22 @@ class Failure(Exception):  # noqa: N818  # it is raised to fail, and is no fault
 
 
 class Throttled(Failure):
-    """Raised to be tried again after a while without spending an attempt, whatever the rule."""
+    """Raise this to try again later, whatever the retry rule says. No attempt is spent."""
 
     throttled = True
 
     def __init__(
         self, message: str = "throttled", *, retry_after: float | timedelta, code: str | None = None
     ) -> None:
-        """Say when to come again, in seconds."""
+        """Describe it; `retry_after` is the time until the next try, in seconds."""
         super().__init__(message, code=code, retry_after=retry_after)
 
 
 def report(lease: api.Lease, error: BaseException) -> api.Failure:
-    """Turn an exception into what the server is told; it never raises one of its own."""
+    """Turn an exception into a failure for the server. This never raises."""
     try:
         failure = _described(error) if isinstance(error, Failure) else _unexpected(error)
-    except BaseException as trouble:  # noqa: BLE001  # an exception may break who looks at it
+    except BaseException as trouble:  # noqa: BLE001  # reading an exception may raise
         failure = refused(
             "UNPRINTABLE_ERROR",
             f"{_name(error)}, which cannot be read: {_name(trouble)}",
@@ -122,7 +122,7 @@ def report(lease: api.Lease, error: BaseException) -> api.Failure:
 
 
 def refused(code: str, message: str, category: Category = "validation_error") -> api.Failure:
-    """Make a failure of the worker's own: input or output that cannot be used."""
+    """Make a failure that the worker reports itself, for a bad input or output."""
     error = records.ExecutionError(
         category=_number_of(category), code=code, message=_clean(message, MESSAGE_CHARACTERS_MAX)
     )
@@ -166,23 +166,25 @@ def _unexpected(error: BaseException) -> api.Failure:
 
 
 def _category(error: BaseException) -> Category:
-    """Tell what Python itself says about the kind of trouble."""
+    """Choose a category by the class of the exception."""
     if isinstance(error, TimeoutError):
         return "timeout"
     return "network_error" if isinstance(error, ConnectionError) else "tool_error"
 
 
 def _details(details: object) -> Value:
-    """Turn details into JSON, or into what is wrong with them: the rest of a failure counts."""
+    """Turn details into JSON. Bad details are replaced by a description of the problem."""
     try:
         value = to_value(details)
     except Exception as problem:  # noqa: BLE001  # objects of a program may raise anything
         return _unreadable(_clean(_text(problem), MESSAGE_CHARACTERS_MAX))
     size, levels = value.ByteSize(), _levels(value)
     if size > DETAILS_BYTES_MAX:
-        return _unreadable(f"they have {size} bytes, above {DETAILS_BYTES_MAX}")
+        return _unreadable(f"the details have {size} bytes, and the limit is {DETAILS_BYTES_MAX}")
     if levels > DETAILS_LEVELS_MAX:
-        return _unreadable(f"they are {levels} levels deep, above {DETAILS_LEVELS_MAX}")
+        return _unreadable(
+            f"the details have {levels} levels, and the limit is {DETAILS_LEVELS_MAX}"
+        )
     return value
 
 
@@ -191,7 +193,7 @@ def _unreadable(why: str) -> Value:
 
 
 def _levels(value: Value) -> int:
-    """Count the lists and objects within each other."""
+    """Count how deeply lists and objects are nested."""
     match value.WhichOneof("kind"):
         case "struct_value":
             parts: Iterable[Value] = value.struct_value.fields.values()
@@ -209,12 +211,12 @@ def _name(error: BaseException) -> str:
 def _text(error: BaseException) -> str:
     try:
         return str(error)
-    except BaseException:  # noqa: BLE001  # a broken __str__ must not hide the rest
+    except BaseException:  # noqa: BLE001  # a broken __str__ must not hide the other parts
         return "<its text cannot be printed>"
 
 
 def _clean(text: str, most: int) -> str:
-    """Cut a text, and replace what UTF-8 cannot say."""
+    """Cut a text, and replace characters that UTF-8 cannot encode."""
     cut = text if len(text) <= most else text[: most - 1] + "…"
     return cut.encode("utf-8", "replace").decode()
 
@@ -224,7 +226,7 @@ def _number_of(category: Category) -> records.ErrorCategory.ValueType:
         return records.ErrorCategory.Value(f"ERROR_CATEGORY_{category.upper()}")
     except (ValueError, AttributeError):
         known = ", ".join(name[15:].lower() for name in records.ErrorCategory.keys()[1:])
-        raise ValueError(f"category {category!r} is none of {known}") from None
+        raise ValueError(f"category {category!r} is not one of {known}") from None
 
 
 def _delay(given: float | timedelta) -> timedelta:

@@ -1,7 +1,7 @@
-"""Owns a worker's own record of what the server accepted from it, one JSON line per result.
+"""Owns a worker's journal of the results that the server accepted, one JSON line per result.
 
-A line is written with one system call once the answer is there, so that it outlives a killed
-worker, and a checker can compare the records of all workers with the server's.
+A line is written with one system call when the answer has arrived, so that it survives a killed
+worker. A checker can compare the journals of all workers with the server's records.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ class Accepted:
 
     Attributes:
         kind: `complete`, `fail` or `release`.
-        execution_id: what the result is of.
-        lease_token: the lease it was handed in under.
-        status: the execution's status afterwards, by its number.
+        execution_id: the execution of the result.
+        lease_token: the lease of the result.
+        status: the number of the execution's status afterwards.
     """
 
     kind: str
@@ -38,14 +38,14 @@ class Accepted:
 
 
 class Journal:
-    """Appends what was accepted to a file. An instance is an observer of a `PlainWorker`."""
+    """Appends the accepted results to a file. Pass it to a worker as `observe`."""
 
     def __init__(self, path: Path) -> None:
-        """Open the file for appending; it is made where it is missing."""
+        """Open the file for appending, and create it if it is missing."""
         self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
 
     def __call__(self, request: api.WorkRequest, outcomes: api.WorkOutcomes) -> None:
-        """Write down the accepted ones of a message's results."""
+        """Write the accepted results of a message."""
         lines = "".join(f"{json.dumps(asdict(item))}\n" for item in accepted(request, outcomes))
         os.write(self._file, lines.encode())
 
@@ -63,7 +63,7 @@ class Journal:
 
 
 def accepted(request: api.WorkRequest, outcomes: api.WorkOutcomes) -> Iterator[Accepted]:
-    """Yield those of a message's results that the server answered with OK."""
+    """Yield the results of a message that the server answered with OK."""
     kind = request.WhichOneof("message") or ""
     for result, outcome in zip(results_of(request), outcomes.outcomes, strict=True):
         if outcome.HasField("result"):
@@ -72,7 +72,7 @@ def accepted(request: api.WorkRequest, outcomes: api.WorkOutcomes) -> Iterator[A
 
 
 def read_journal(path: Path) -> Iterator[Accepted]:
-    """Yield what a worker wrote down, leaving out a last line that was cut off."""
+    """Yield the lines of a journal, except a last line that was cut off."""
     for line in path.read_text(encoding="ascii").splitlines(keepends=True):
         if line.endswith("\n"):
             yield Accepted(**json.loads(line))

@@ -1,8 +1,8 @@
 """Owns one run of a worker, from its first stream to the end of its drain.
 
-A worker has a lane for the callables that share its slots, and one more for each callable with a
-concurrency of its own. A lane has its own stream, credit and slots, so that a callable at its limit
-neither hoards leases nor keeps others waiting.
+A worker has one lane for the callables that share its slots, and one for each callable with its own
+concurrency. A lane has its own stream, credit and slots. So a callable at its limit gets no leases
+that have to wait, and does not delay other callables.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ if TYPE_CHECKING:
     Callables = Mapping[str, BackgroundCallable[..., Any]]
 
 UNWIND_S: Final = 1.0
-"""How long callables that were told to stop may take to do so, in seconds."""
+"""How long callables may take to stop, in seconds."""
 LAST_WORD_S: Final = 3.0
-"""How long the server may take to answer the last results, in seconds."""
+"""How long to wait for the server's answers to the last results, in seconds."""
 PROBE_S: Final = 1.0
-"""How long it may take to learn why there is no server, in seconds."""
+"""How long the call may take that finds out why there is no server, in seconds."""
 _NOBODY: Final = "Connection refused"
 
 log = logging.getLogger("backlane.worker")
@@ -45,16 +45,16 @@ log = logging.getLogger("backlane.worker")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """How a worker works.
+    """The settings of a worker.
 
     Attributes:
-        name: its name, which it keeps over reconnects; empty until it is known who works.
+        name: the worker's id, the same over reconnects; empty if it is made when the run starts.
         endpoint: the server.
-        tenants: whose executions it runs; empty means all that it may.
-        concurrency: how many executions it runs at once, those of lanes of their own not counted.
-        lease: the silence that loses its leases, in seconds.
-        drain_timeout: how long a drain lets callables run on, in seconds.
-        observe: is told what the server answered to each message of results.
+        tenants: the tenants whose executions the worker runs; empty means all that it may.
+        concurrency: the most executions at once, without callables that have their own concurrency.
+        lease: the time without a heartbeat after which leases are lost, in seconds.
+        drain_timeout: how long callables may run during a drain, in seconds.
+        observe: called with each message of results and the server's answer.
     """
 
     name: str
@@ -67,10 +67,10 @@ class Settings:
 
 
 class _Lane:
-    """A stream with its book, crew and thread."""
+    """A stream with its own book, crew and thread."""
 
     def __init__(self, settings: Settings, callables: Callables, slots: int, shift: Shift) -> None:
-        # Three heartbeats in each lease period: one may be late and one lost.
+        # Three heartbeats per lease period: one may be late and one may be lost.
         self.book = Book(slots, settings.lease / 3)
         pool = DaemonPool(slots, "backlane-callable")
         self.crew = Crew(
@@ -102,10 +102,10 @@ class _Lane:
 
 
 class Shift:
-    """A worker at work. Its threads are daemons; `wait` ends when they have nothing left to do."""
+    """A running worker. Its threads are daemons; `wait` returns when they have finished."""
 
     def __init__(self, settings: Settings, callables: Callables) -> None:
-        """Make everything ready; `start` begins."""
+        """Prepare the run; `start` begins it."""
         self._settings = settings
         self._channel = settings.endpoint.open()
         self.stub = WorkerServiceStub(self._channel)
@@ -115,7 +115,7 @@ class Shift:
         ]
         self._lanes_left = len(self._lanes)
         self._watchdog = Watchdog(self.thread, [lane.crew for lane in self._lanes])
-        # A reentrant lock, because a signal's handler may drain wherever it interrupts.
+        # Reentrant, because a signal handler may call `drain` while this thread has the lock.
         self._lock = threading.RLock()
         self._is_draining = False
         self._is_closed = False
@@ -132,9 +132,10 @@ class Shift:
             lane.thread.start()
 
     def drain(self) -> None:
-        """Take nothing more, let run what runs, give back the rest. A second call hurries it.
+        """Take no more leases, and end when the running callables have finished.
 
-        May be called from any thread, and from a signal's handler.
+        Callables that outlast `drain_timeout` are told to stop, and their leases are given back. A
+        second call does so at once. May be called from any thread and from a signal handler.
         """
         with self._lock:
             is_first, self._is_draining = not self._is_draining, True
@@ -144,20 +145,20 @@ class Shift:
             self._enough.set()
 
     def fail(self, error: Exception) -> None:
-        """End everything because one stream cannot go on."""
+        """End the run because one stream cannot continue."""
         if self._error is None:
             self._error = error
-            # At once, since it may take long until somebody waits for it.
+            # Logged now, since it may take long until `wait` raises it.
             kind = type(error).__name__
-            log.error("%s: cannot go on: %s: %s", self._settings.name, kind, error)
+            log.error("%s: cannot continue: %s: %s", self._settings.name, kind, error)
         for lane in self._lanes:
             lane.stream.cut()
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Block until the work has ended, and return whether it has within that many seconds.
+        """Wait until the run has ended; return whether it has within that many seconds.
 
         Raises:
-            BacklaneError: the server would not take this worker.
+            BacklaneError: the server refused this worker.
         """
         if not self._ended.wait(timeout):
             return False
@@ -202,7 +203,7 @@ class Shift:
         self._watchdog.stop()
         for lane in self._lanes:
             for run in lane.crew.running():
-                run.context.log.warning("still runs, and is left behind: it did not stop")
+                run.context.log.warning("still running, and left behind: it did not stop")
         self.thread.stop(UNWIND_S)
         self._channel.close()
 
@@ -217,7 +218,7 @@ class Shift:
             self._is_away = is_away
 
     def _why_away(self) -> str:
-        """Return what gRPC knows beside that nobody listens there, which a call alone is told."""
+        """Return gRPC's reason, if it is not a refused connection. Only a call can get it."""
         try:
             self.stub.Release(api.ReleaseRequest(), timeout=PROBE_S)
         except grpc.RpcError as call:
@@ -225,7 +226,7 @@ class Shift:
             if isinstance(error, errors.UnavailableError) and _NOBODY not in error.message:
                 return f" ({error.message.rpartition('last error: ')[2]})"
         except ValueError:
-            pass  # the channel is closed by now
+            pass  # the channel was closed meanwhile
         return ""
 
 

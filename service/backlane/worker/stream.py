@@ -1,7 +1,7 @@
-"""Owns the `Work` stream of one lane: opens it, reads it, and opens it again when it breaks.
+"""Owns the `Work` stream of one lane: opens and reads it, and opens it again when it breaks.
 
-What is to be said is the book's, and gRPC's own thread draws it from there, heartbeats among it,
-so that a busy callable silences nothing. What is to be run is the runner's.
+The book has the messages to send. gRPC's own thread takes them from the book, including the
+heartbeats, so that a busy callable delays none of them. The runner runs the leases.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ if TYPE_CHECKING:
     from backlane.worker.book import Book, Result
 
     Observer = Callable[[api.WorkRequest, api.WorkOutcomes], object]
-    """Is told each message of results and the server's answer to it, item by item in order."""
+    """Called with each message of results, and the server's answers in the same order."""
 
 BACKOFF_FIRST_S: Final = 0.05
 BACKOFF_LAST_S: Final = 1.0
 REFUSAL_PAUSE_S: Final = 0.2
-"""How long a result waits after a refusal that may pass, where the server does not say."""
+"""How long a result waits after a temporary refusal, if the server does not say how long."""
 _HOPELESS: Final = (
     errors.InvalidArgumentError,
     errors.UnauthenticatedError,
@@ -42,22 +42,22 @@ _UNFIT: Final = (
     errors.OutOfRangeError,
     errors.MessageTooLargeError,
 )
-"""What is refused so is refused each time that it is said."""
+"""Refusals that would come again if the same result were sent again."""
 
 log = logging.getLogger("backlane.worker")
 
 
 class Runner(Protocol):
-    """Who runs what arrives. All are called by the thread that reads the stream."""
+    """Runs leases. Its methods are called by the thread that reads the stream."""
 
     def take_on(self, leases: Sequence[api.Lease]) -> None:
-        """Run these; each ends with `Book.settle` or `Book.vacate`."""
+        """Run new leases; each ends with `Book.settle` or `Book.vacate`."""
 
     def cancel(self, tokens: Iterable[str]) -> None:
-        """Ask them to stop; what they answer within the grace still counts."""
+        """Ask executions to stop; results within the grace period still count."""
 
     def lose(self, tokens: Iterable[str]) -> None:
-        """Stop them: they are another's now."""
+        """Stop executions whose lease is lost."""
 
 
 class WorkStream:
@@ -77,11 +77,11 @@ class WorkStream:
 
         Args:
             stub: the calls of the server.
-            hello: who works, what is offered; what is held is added each time.
-            book: what to say.
-            runner: who runs what arrives.
-            metadata: headers that go with each opening.
-            observe: is told what the server answered.
+            hello: the hello message; the leases held are added for each stream.
+            book: has the messages to send.
+            runner: runs the leases that arrive.
+            metadata: headers of each stream.
+            observe: called with the server's answers to results.
         """
         self._stub = stub
         self._metadata = tuple(metadata)
@@ -99,7 +99,7 @@ class WorkStream:
         """Work until the book is drained, or `cut` ends it.
 
         Raises:
-            BacklaneError: the server will never take this worker as it is.
+            BacklaneError: the server refuses this worker, and would refuse it again.
         """
         backoff_s = BACKOFF_FIRST_S
         while not self._is_done():
@@ -108,19 +108,19 @@ class WorkStream:
             if error is not None:
                 self._consider(error)
             if not self._is_done():
-                # Jitter, so that a server's restart is not met by all workers at once.
+                # Jitter, so that not all workers connect at once after a restart of the server.
                 jittered_s = backoff_s * random.uniform(0.5, 1.0)  # noqa: S311  # no secret
                 self._pause.wait(max(jittered_s, (error and error.retry_after_s) or 0.0))
 
     def hurry(self) -> None:
-        """End a wait for a server that is away, once a drain leaves nothing to say."""
+        """End a wait for an absent server if the drain is finished."""
         if self._is_done():
             self._pause.set()
             if not self._is_welcome:
                 self._cancel_call()
 
     def cut(self) -> None:
-        """End the stream for good, whatever is still to be said."""
+        """End the stream for good, even if there are messages left to send."""
         self._is_cut = True
         self._pause.set()
         self._cancel_call()
@@ -131,8 +131,8 @@ class WorkStream:
     def _serve(self) -> errors.BacklaneError | None:
         """Serve one stream to its end, and return what ended it."""
         self._is_welcome = False
-        # Without `wait_for_ready` a stream to a server that restarts fails at once, and between
-        # such streams gRPC looks at its sockets only every 5 s: too late for the leases held.
+        # Without `wait_for_ready` a stream to a restarting server fails at once, and between such
+        # streams gRPC checks its sockets only every 5 s. By then the leases held would be lost.
         messages = self._book.begin_stream(self._copy_hello())
         call = self._stub.Work(messages, metadata=self._metadata, wait_for_ready=True)
         self._cancel_call = call.cancel
@@ -154,12 +154,12 @@ class WorkStream:
 
     def _consider(self, error: errors.BacklaneError) -> None:
         if self._is_cut or (self._is_done() and isinstance(error, errors.CallCancelledError)):
-            return  # it was told to end
+            return  # the stream was told to end
         if not self._was_ever_welcome and isinstance(error, _HOPELESS):
             raise error
         log.info("%s: stream ended: %s", self._hello.worker_id, error)
         if isinstance(error, _UNFIT):
-            # Something said broke a rule as a whole.
+            # The server refused a whole message.
             self._again((result, error) for result in self._book.doubt())
 
     def _receive(self, response: api.WorkResponse) -> None:
@@ -178,7 +178,7 @@ class WorkStream:
                 log.info("%s: the server drains", self._hello.worker_id)
                 self._book.server_drains()
             case _:
-                log.debug("%s: a message of an unknown kind", self._hello.worker_id)
+                log.debug("%s: ignored a message of an unknown kind", self._hello.worker_id)
 
     def _note_welcome(self, welcome: api.WorkWelcome) -> None:
         self._is_welcome = self._was_ever_welcome = True
@@ -210,14 +210,15 @@ def _is_refused(outcome: api.LeaseOutcome) -> bool:
 
 
 def _in_place_of(result: Result, error: errors.BacklaneError) -> Result | None:
-    """Say what follows a result that is never taken: a failure, or nothing for a lost lease."""
+    """Return what to report in place of a refused result: a failure, or None for a lost lease."""
     if not isinstance(error, _UNFIT):
-        log.info("%s: its result was not taken: %s", result.execution_id, error)
+        log.info("%s: its result was not accepted: %s", result.execution_id, error)
         return None
-    # It would be refused each time, and its lease would keep a worker busy for ever.
+    # The result would be refused each time, and the lease would never end.
     log.warning("%s: its result was refused: %s", result.execution_id, error)
     if isinstance(result, api.Failure) and result.error.HasField("details"):
-        # A server may be set to take fewer details; whether to try again must not hang on them.
+        # The server may accept fewer details. The rest of the failure, such as whether to retry,
+        # is reported without them.
         bare = api.Failure()
         bare.CopyFrom(result)
         bare.error.ClearField("details")

@@ -1,7 +1,7 @@
-"""Owns the threads that plain callables run on, and those of `asyncio.to_thread`.
+"""Owns the threads of plain callables, and those of `asyncio.to_thread`.
 
-They are daemons: a callable that never returns must not keep the process from ending, which the
-standard library's pool would.
+They are daemons: a callable that never returns must not keep the process from ending, as it would
+in the standard library's pool.
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ R = TypeVar("R")
 
 
 def survive(do: Callable[[], object]) -> None:
-    """Do something, and print what it raises to stderr, be it what ends a thread.
+    """Call a function, and print any exception to stderr, even one that ends a thread.
 
-    For what a program's own code may break, such as the log with a filter of its own.
+    For calls that a program's own code may break, such as logging with its own filters.
     """
     try:
         do()
-    except BaseException:  # noqa: BLE001  # whatever it is, what follows matters more
+    except BaseException:  # noqa: BLE001  # the code after it has to run in any case
         with contextlib.suppress(BaseException):
             traceback.print_exc()
 
 
 class DaemonPool:
-    """Runs functions on at most so many threads, which are started when they are needed."""
+    """Runs functions on a limited number of threads, which are started when needed."""
 
     def __init__(self, most: int, name: str) -> None:
-        """Make a pool without any thread yet."""
+        """Make a pool without threads."""
         self._most = most
         self._name = name
         self._count = 0
@@ -45,7 +45,7 @@ class DaemonPool:
         self._waiting: queue.SimpleQueue[Callable[[], object] | None] = queue.SimpleQueue()
 
     def submit(self, function: Callable[[], object]) -> None:
-        """Run a function on the next free thread; what it raises is printed to stderr."""
+        """Run a function on the next free thread; an exception is printed to stderr."""
         with self._lock:
             if self._idle:
                 self._idle -= 1
@@ -56,7 +56,7 @@ class DaemonPool:
         self._waiting.put(function)
 
     def close(self) -> None:
-        """Let every thread end once what was submitted is done; blocks nobody."""
+        """Let every thread end after the submitted functions. Returns at once."""
         for _ in range(self._count):
             self._waiting.put(None)
 
@@ -68,10 +68,10 @@ class DaemonPool:
 
 
 class DaemonExecutor(ThreadPoolExecutor):
-    """An event loop's executor on such threads: a loop takes nothing but this class for it."""
+    """An executor of an event loop with daemon threads; a loop accepts only this base class."""
 
     def __init__(self, name: str) -> None:
-        """Make one of as many threads as a loop has by default, without any of them yet."""
+        """Make an executor with as many threads as a loop has by default, and start none."""
         super().__init__(thread_name_prefix=name)
         self._pool = DaemonPool(self._max_workers, name)
 
@@ -84,7 +84,7 @@ class DaemonExecutor(ThreadPoolExecutor):
                 return
             try:
                 result = fn(*args, **kwargs)
-            except BaseException as error:  # noqa: BLE001  # whoever awaits it gets it
+            except BaseException as error:  # noqa: BLE001  # raised again where it is awaited
                 future.set_exception(error)
             else:
                 future.set_result(result)
@@ -93,5 +93,5 @@ class DaemonExecutor(ThreadPoolExecutor):
         return future
 
     def shutdown(self, *_: object, **__: object) -> None:
-        """Let every thread end once what was submitted is done; blocks nobody."""
+        """Let every thread end after the submitted functions. Returns at once."""
         self._pool.close()

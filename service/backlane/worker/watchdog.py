@@ -1,4 +1,4 @@
-"""Owns the thread that looks after the others: a blocked event loop, attempts that are over."""
+"""Owns the thread that watches for a blocked event loop and for attempts that have timed out."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 LOOK_EVERY_S: Final = 0.25
 BLOCKED_S: Final = 1.0
-"""How long the loop may be busy with one thing, in seconds, before the log says so."""
+"""How long the event loop may be blocked, in seconds, before the log says so."""
 _FRAMES_SHOWN: Final = 4
 _CREW_FILE: Final = crew.__file__
 
@@ -27,27 +27,27 @@ log = logging.getLogger("backlane.worker")
 
 
 class LoopThread:
-    """An event loop on a thread of its own. A daemon, so that it keeps no process from ending.
+    """An event loop on its own thread, a daemon that does not keep the process from ending.
 
-    What ends other loops does not end this one, since everybody's callables run on it: neither a
-    `sys.exit` in a task that a callable made, nor `loop.stop`.
+    All async callables run on this loop. It therefore continues after a `sys.exit` in a task that
+    a callable made, and after `loop.stop`.
     """
 
     def __init__(self) -> None:
-        """Start it."""
+        """Start the loop."""
         self.loop = asyncio.new_event_loop()
-        # Otherwise what `asyncio.to_thread` runs would keep the process from ending.
+        # The default executor of `asyncio.to_thread` would keep the process from ending.
         self.loop.set_default_executor(DaemonExecutor("backlane-to-thread"))
         self._is_stopped = False
         self._thread = threading.Thread(target=self._run, name="backlane-loop", daemon=True)
         self._thread.start()
 
     def frame(self) -> FrameType | None:
-        """Return what the loop's thread is doing right now."""
+        """Return the current frame of the loop's thread."""
         return sys._current_frames().get(self._thread.ident or 0)  # noqa: SLF001  # as faulthandler
 
     def stop(self, timeout_s: float) -> None:
-        """End the loop, and wait that long for its thread."""
+        """End the loop, and wait for its thread up to that many seconds."""
         self.loop.call_soon_threadsafe(self._end)
         self._thread.join(timeout_s)
 
@@ -66,10 +66,10 @@ class LoopThread:
         try:
             self.loop.run_forever()
             what = "loop.stop()"
-        except BaseException as error:  # noqa: BLE001  # what ends a thread ends the loop as well
+        except BaseException as error:  # noqa: BLE001  # also what would end the thread
             what = type(error).__name__
         if not self._is_stopped:
-            survive(lambda: log.error("%s in a callable's task: the event loop goes on", what))
+            survive(lambda: log.error("%s in a callable's task: the event loop continues", what))
 
     def _unwind(self) -> None:
         left = asyncio.all_tasks(self.loop)
@@ -81,7 +81,7 @@ class LoopThread:
 
 
 class Watchdog:
-    """Looks every so often. What it finds out it says in the log, naming what blocks."""
+    """Checks regularly, stops attempts that have timed out, and logs what blocks the event loop."""
 
     def __init__(
         self,
@@ -89,7 +89,7 @@ class Watchdog:
         crews: Sequence[crew.Crew],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Begin to look after a loop and the runs of some crews."""
+        """Make a watchdog for a loop and the runs of some crews."""
         self._thread = thread
         self._crews = crews
         self._clock = clock
@@ -99,21 +99,21 @@ class Watchdog:
         self._end = threading.Event()
 
     def start(self) -> None:
-        """Look from a thread of its own until `stop`."""
+        """Check regularly, on a new thread, until `stop`."""
         threading.Thread(target=self._run, name="backlane-watchdog", daemon=True).start()
 
     def stop(self) -> None:
-        """Look no more."""
+        """End the checks."""
         self._end.set()
 
     def look(self) -> None:
-        """Look once."""
+        """Check once."""
         for group in self._crews:
             group.stop_overdue()
         now = self._clock()
         if self._is_answered:
             if self._has_complained:
-                log.warning("the event loop goes on after %.1f s", now - self._asked_at)
+                log.warning("the event loop continues after %.1f s", now - self._asked_at)
             self._has_complained = False
             self._asked_at, self._is_answered = now, False
             self._thread.loop.call_soon_threadsafe(self._answer)
@@ -131,15 +131,15 @@ class Watchdog:
     def _complain(self, seconds: float) -> None:
         frame = self._thread.frame()
         stack = traceback.extract_stack(frame) if frame is not None else []
-        # What is above the crew is the loop's, and the same each time.
+        # Frames above the crew's belong to the loop, and are always the same.
         above = [index for index, at in enumerate(stack) if at.filename == _CREW_FILE]
         inner = stack[above[-1] + 1 if above else 0 :][-_FRAMES_SHOWN:]
         where = " < ".join(f"{at.name} ({at.filename}:{at.lineno})" for at in reversed(inner))
         log.warning(
             "the event loop has been blocked for %.1f s by %s: leases are kept, but no other "
-            "async callable moves. Await, or make it a plain function, which runs on a thread. "
-            "It is in %s",
-            *(seconds, self._suspect(), where or "code that cannot be seen"),
+            "async callable can run. Await, or make it a plain function, which runs on a thread. "
+            "The blocking code: %s",
+            *(seconds, self._suspect(), where or "unknown"),
         )
 
     def _suspect(self) -> str:
@@ -148,4 +148,4 @@ class Watchdog:
             for run in group.running():
                 if run.task is not None and run.task is task:
                     return f"{run.context.callable_name} {run.context.execution_id}"
-        return "something outside of any callable"
+        return "code outside of any callable"

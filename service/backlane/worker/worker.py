@@ -1,4 +1,4 @@
-"""Owns `Worker`: the callables that a program offers, and how it works."""
+"""Owns `Worker`: the callables that a program offers, and the settings with which they run."""
 
 from __future__ import annotations
 
@@ -28,32 +28,32 @@ R = TypeVar("R")
 
 CONCURRENCY_DEFAULT: Final = 16
 CONCURRENCY_MAX: Final = 5000
-"""A stream that opens names at most 10 000 leases, those among them whose results have no answer
-yet. A worker with more could never connect again."""
+"""A hello may name 10 000 leases at most, including those with unanswered results. A worker with
+more leases could never reconnect."""
 LEASE_DEFAULT_S: Final = 30.0
 LEASE_MIN_S: Final = 1.0
 LEASE_MAX_S: Final = 3600.0
-"""The server's own bounds."""
+"""The server has the same limits."""
 DRAIN_DEFAULT_S: Final = 30.0
 ALL_TENANTS: Final = "*"
 LOOK_EVERY_S: Final = 0.2
-"""How long a signal may lie unseen, in seconds."""
+"""How long a signal may go unnoticed, in seconds."""
 _NAME: Final = re.compile(r"[A-Za-z0-9._:@/-]{1,128}")
 _CALLABLE_NAME: Final = re.compile(r"[A-Za-z0-9._:@/-]{1,256}")
 
 
 class _Decorator(Protocol):
-    """Makes a callable of a function, and keeps its type."""
+    """A decorator that makes a callable of a function and keeps its type."""
 
     def __call__(self, function: Callable[P, R], /) -> BackgroundCallable[P, R]:
-        """Make it."""
+        """Make the callable."""
 
 
 class Worker:
     """The callables that a program offers. `run` leases executions of them and runs them.
 
-    A worker's liveness is its stream, which has threads of its own: a callable that blocks keeps
-    its lease. Async callables share one event loop, plain functions have a thread each.
+    Async callables share one event loop, and each plain function runs on its own thread. Other
+    threads send the heartbeats, so that a callable that blocks keeps its lease.
 
     Example:
         worker = Worker("greeter")
@@ -79,23 +79,25 @@ class Worker:
         metadata: Mapping[str, str | bytes] | None = None,
         observe: Observer | None = None,
     ) -> None:
-        """Describe a worker; nothing is opened before it runs.
+        """Make a worker. It does not connect before it runs.
 
         Args:
-            name: its id, as records and logs show it; made of host and process by default, once it
-                begins to work.
-            target: the server, `HOST:PORT`; `$BACKLANE_TARGET`, else 127.0.0.1:7433.
-            tenants: whose executions it runs, `"*"` for all that it may;
-                `$BACKLANE_TENANT`, else `default`.
-            concurrency: how many executions it runs at once, from 1 to 5000.
-            lease: the silence that loses its leases, from 1 to 3600 seconds.
-            drain_timeout: how long a drain lets callables run on, in seconds.
-            tls: how to speak TLS; True as the system has it, False not at all.
-            metadata: headers that go with its stream, such as `authorization`.
-            observe: is told each message of results and the server's answer, for audits.
+            name: the worker's id in records and logs; by default it is made of the host and the
+                process when the worker starts.
+            target: the server's address, `HOST:PORT`; by default `$BACKLANE_TARGET`, else
+                127.0.0.1:7433.
+            tenants: the tenants whose executions to run, `"*"` for all that the worker may; by
+                default `$BACKLANE_TENANT`, else `default`.
+            concurrency: the most executions to run at once, from 1 to 5000.
+            lease: the time without a heartbeat after which another worker may take the executions,
+                from 1 to 3600 seconds.
+            drain_timeout: how long callables may run during a drain, in seconds.
+            tls: the TLS settings; True means the system's, and False no TLS.
+            metadata: headers of the worker's streams, such as `authorization`.
+            observe: called with each message of results and the server's answer, for audits.
 
         Raises:
-            ValueError: one of them cannot be used; the message names it.
+            ValueError: an argument cannot be used; the message names it.
         """
         self._settings = Settings(
             name=name or "",
@@ -111,12 +113,12 @@ class Worker:
 
     @property
     def target(self) -> str:
-        """The server it works for, unless a run says otherwise."""
+        """The server's address, unless a run is given another."""
         return self._settings.endpoint.target
 
     @property
     def callables(self) -> Mapping[str, BackgroundCallable[..., Any]]:
-        """What it offers, by name."""
+        """The callables, by name."""
         return dict(self._callables)
 
     @overload
@@ -144,21 +146,21 @@ class Worker:
         priority: int | None = None,
         concurrency: int | None = None,
     ) -> BackgroundCallable[P, R] | _Decorator:
-        """Offer a function; a decorator, with and without parentheses.
+        """Make a function a callable of this worker. A decorator, with or without parentheses.
 
-        The function takes at most one input, the JSON of the enqueue validated to its annotation,
-        and `ctx` before it if it names it so. It returns the output. `retry`, `timeout` and
-        `priority` go with each enqueue that is made with the callable itself: an enqueue by name,
-        from a program that does not have the function, brings its own.
+        The function takes at most one input, which is validated against its annotation, and
+        optionally a first parameter `ctx`. It returns the output. `retry`, `timeout` and `priority`
+        apply to enqueues that are made with the callable itself. A program that enqueues by name
+        has to pass its own.
 
         Args:
-            function: the function, where the decorator has no parentheses.
-            name: its name for enqueues; the function's own by default.
-            retry: how failed attempts are tried again; not at all by default.
-            timeout: the longest run of one attempt, in seconds.
-            priority: 0 to 255, higher runs sooner.
-            concurrency: how many of it this worker runs at once, in slots of its own, from 1 to
-                5000.
+            function: the function, if the decorator is used without parentheses.
+            name: the name for enqueues; the function's name by default.
+            retry: the rule for retries; by default there are none.
+            timeout: the longest that one attempt may run, in seconds.
+            priority: from 0 to 255; a higher priority runs sooner.
+            concurrency: the most executions of it that this worker runs at once, in slots of its
+                own, from 1 to 5000.
 
         Raises:
             CallableError: the function cannot be a callable, or the name is taken.
@@ -181,33 +183,34 @@ class Worker:
         return offer if function is None else offer(function)  # type: ignore[return-value]
 
     def run(self, **overrides: Any) -> None:  # noqa: ANN401  # those of `with_settings`
-        """Work until SIGTERM or SIGINT, which drain it; a second one does so at once.
+        """Run until SIGTERM or SIGINT. The first signal drains the worker, a second one stops it.
 
-        Off the main thread signals cannot be had; there it runs until the process ends.
+        Signals reach the main thread only. On another thread the worker runs until the process
+        ends.
 
         Args:
-            overrides: settings for this run alone: `target`, `tenants`, `concurrency`, `name`,
+            overrides: settings for this run only: `target`, `tenants`, `concurrency`, `name`,
                 `lease`, `drain_timeout`.
 
         Raises:
-            BacklaneError: the server would not take this worker.
-            CallableError: there is nothing to offer, or an annotation cannot be resolved.
+            BacklaneError: the server refused this worker.
+            CallableError: the worker has no callables, or an annotation cannot be resolved.
         """
         shift = self._make_shift(overrides)
-        # Before anything is said or done of which somebody may know that it works.
+        # The handlers are set first: whoever sees the worker run may send a signal.
         with _signals_to(shift):
             shift.start()
-            # Not one long wait: the kernel may give a signal to any thread, and Python runs its
-            # handler only once this one wakes.
+            # Not one long wait: the kernel may deliver a signal to any thread, and Python runs the
+            # handler only when this thread wakes up.
             while not shift.wait(LOOK_EVERY_S):
                 pass
 
     @contextmanager
     def running(self, **overrides: Any) -> Iterator[Shift]:  # noqa: ANN401  # as `run`
-        """Work in the background while the block runs, and drain after it.
+        """Run in the background during the block, and drain after it.
 
         Args:
-            overrides: as `run` has them.
+            overrides: as in `run`.
         """
         shift = self.start(**overrides)
         try:
@@ -217,10 +220,10 @@ class Worker:
             shift.wait()
 
     def start(self, **overrides: Any) -> Shift:  # noqa: ANN401  # as `run`
-        """Begin to work in the background, and return what drains it and waits for its end.
+        """Run in the background; the returned shift drains the worker and waits for its end.
 
         Args:
-            overrides: as `run` has them.
+            overrides: as in `run`.
         """
         shift = self._make_shift(overrides)
         shift.start()
@@ -228,7 +231,9 @@ class Worker:
 
     def _make_shift(self, overrides: Mapping[str, Any]) -> Shift:
         if not self._callables:
-            raise CallableError("this worker offers nothing: decorate a function with @callable")
+            raise CallableError(
+                "this worker has no callables: decorate a function with @worker.callable"
+            )
         for called in self._callables.values():
             called.prepare()
         return Shift(self._with(**overrides), self.callables)
@@ -259,7 +264,7 @@ class Worker:
         if tenants is not None:
             changes["tenants"] = _tenants(tenants)
         if not self._settings.name:
-            # Not sooner: a program may fork its workers, and each needs a name of its own.
+            # Not earlier: a program may fork its workers, and each needs its own name.
             changes.setdefault("name", f"{socket.gethostname()}:{os.getpid()}")
         settings = dataclasses.replace(self._settings, **changes)
         _check(settings)
@@ -267,12 +272,12 @@ class Worker:
 
 
 def _tenants(given: Sequence[str] | str | None) -> list[str]:
-    """Return the tenants to serve; an empty list means all."""
+    """Return the tenants; an empty list means all."""
     if given is None:
         given = tenant_or_default(None)
     names = [given] if isinstance(given, str) else list(given)
     if not names:
-        raise ValueError('tenants is empty: name some, or "*" for all')
+        raise ValueError('tenants is empty: name at least one, or use "*" for all')
     return [] if ALL_TENANTS in names else [_checked_name(name, "tenant") for name in names]
 
 
@@ -300,7 +305,7 @@ def _check_concurrency(given: int) -> None:
 
 
 def _place(called: BackgroundCallable[..., Any]) -> str:
-    # Copied from the function, which type checkers do not see.
+    # `update_wrapper` copies the attribute from the function, which type checkers do not see.
     return f"{called.__module__}.{vars(called)['__qualname__']}"
 
 
@@ -317,11 +322,11 @@ def _signals_to(shift: Shift) -> Iterator[None]:
         if os.getpid() == ours:
             shift.drain()
         else:
-            # A child that a callable forked, which has nothing to drain: it is to end.
+            # This is a child that a callable forked. It has no worker to drain, and has to end.
             signal.signal(number, before[number])
             os.kill(os.getpid(), number)
 
-    before: dict[int, Any] = {  # what `signal.signal` gave and takes again
+    before: dict[int, Any] = {  # the handlers that `signal.signal` returned
         number: signal.signal(number, drain) for number in (signal.SIGTERM, signal.SIGINT)
     }
     try:

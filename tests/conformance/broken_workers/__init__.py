@@ -1,1 +1,1 @@
-"""A worker program with faults to choose from, which the conformance kit has to find."""
+"""A worker program with selectable faults, which the conformance kit has to find."""

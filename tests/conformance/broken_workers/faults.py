@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 OTHERS_TOO = "*"
-"""The fault goes deep: it breaks more than the rules that are about it."""
+"""The fault also breaks rules that are not about it."""
 
 FAULTS: dict[str, tuple[str, ...]] = {
     "second-hello": ("hello-comes-first",),

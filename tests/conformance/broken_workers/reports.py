@@ -1,4 +1,4 @@
-"""What the small worker says of a lease, and how it reads what is answered."""
+"""The reports of the small worker, and how it reads the answers."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ class Run:
 
     @property
     def ref(self) -> api.LeaseRef:
-        """What names it."""
+        """The reference to the lease."""
         lease = self.lease
         return api.LeaseRef(
             execution_id=lease.execution.execution_id, lease_token=lease.lease_token
@@ -75,7 +75,7 @@ class Worker:
         self.seen: set[str] = set()
 
     def run(self) -> None:
-        """Work until drained."""
+        """Run until drained."""
         channel = grpc.insecure_channel(
             os.environ["BACKLANE_TARGET"], [("grpc.max_reconnect_backoff_ms", 300)]
         )
@@ -134,18 +134,18 @@ class Worker:
         return 0.0
 
     def doubt(self) -> None:
-        """Fail what was reported and not answered: as it stands it ended a stream."""
+        """Fail leases whose reports were not answered, because one of them ended a stream."""
         with self.lock:
             for run in self.unanswered:
                 run.report = failure(run.ref, "the result was faulty")
 
     def hurry(self) -> None:
-        """Wait no longer for a server that is away, where nothing is left to say to it."""
+        """Stop waiting for an absent server if there is nothing left to report."""
         if self.is_done() and not self.is_welcome and self.fault != "wait-for-server":
             self.cancel_call()
 
     def hello(self) -> api.WorkRequest:
-        """Say who works, and what is held."""
+        """Make the hello, with the leases held."""
         held = [run.ref for run in self.runs.values() if not run.is_lost]
         if self.fault == "forget-reports":
             held = [run.ref for run in self.runs.values() if run.report is None]
@@ -163,7 +163,7 @@ class Worker:
     def messages(
         self, out: queue.SimpleQueue[api.WorkRequest | None], hello: api.WorkRequest
     ) -> Iterator[api.WorkRequest]:
-        """Yield what to say, and heartbeats between."""
+        """Yield messages, and heartbeats between them."""
         yield hello
         if self.fault == "second-hello":
             yield hello
@@ -180,7 +180,7 @@ class Worker:
             yield message
 
     def receive(self, response: api.WorkResponse) -> None:
-        """Take a message of the server in."""
+        """Handle a message of the server."""
         match response.WhichOneof("message"):
             case "welcome":
                 self.note_welcome({ref.lease_token for ref in response.welcome.held})
@@ -202,14 +202,14 @@ class Worker:
         self.go_on()
 
     def cancel(self, cancels: api.WorkCancels) -> None:
-        """Stop what a client wants stopped."""
+        """Stop cancelled executions."""
         for ref in cancels.leases:
             is_known = ref.lease_token in self.runs or self.fault == "trust-late"
             if is_known and self.fault != "ignore-cancel":
                 self.runs[ref.lease_token].stop.set()
 
     def note_welcome(self, kept: set[str]) -> None:
-        """Go on with what is still held."""
+        """Continue with the leases that are still held."""
         for token, run in list(self.runs.items()):
             if token not in kept and self.fault != "ignore-welcome":
                 self.give_up(run)
@@ -250,7 +250,7 @@ class Worker:
         threading.Thread(target=self.work, args=[run], daemon=True).start()
 
     def lose(self, lost: api.WorkLost) -> None:
-        """Stop what is another's by now."""
+        """Stop lost executions."""
         tokens = {ref.lease_token for ref in lost.leases}
         if self.fault == "lose-by-execution":
             ids = {ref.execution_id for ref in lost.leases}
@@ -275,7 +275,7 @@ class Worker:
                 self.unanswered.remove(run)
 
     def note_outcome(self, run: Run, outcome: api.LeaseOutcome) -> None:
-        """Forget an answered report, or say what follows a refused one."""
+        """Forget an answered report, or report again after a refusal."""
         code = outcome.status.code
         if code in RETRYABLE and self.fault != "give-up":
             pause_s = delay_of(outcome.status)
@@ -289,7 +289,7 @@ class Worker:
             self.runs.pop(run.lease.lease_token, None)
 
     def say_again(self, run: Run) -> None:
-        """Say a report once more, after a pause."""
+        """Send a report again, after a pause."""
         with self.lock:
             self.say(run)
 
@@ -319,7 +319,7 @@ class Worker:
                 self.out.put(None)
 
     def work(self, run: Run) -> None:
-        """Run a callable, and report what came of it."""
+        """Run a callable, and report its result."""
         execution = run.lease.execution
         text = execution.input if execution.HasField("input") else None
         try:
@@ -371,7 +371,7 @@ class Worker:
             raise InterruptedError
 
     def drain(self, *_: object) -> None:
-        """Take nothing more; give back what outlasts the time for it."""
+        """Take no more leases, and give back those that outlast the drain time."""
         if self.fault == "abrupt-stop":
             os._exit(0)
         with self.lock:
@@ -394,7 +394,7 @@ class Worker:
 
 
 def main() -> None:
-    """Work until SIGTERM."""
+    """Run until SIGTERM."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--fault", choices=sorted(FAULTS))
     worker = Worker(parser.parse_args().fault)

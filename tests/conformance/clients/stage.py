@@ -1,4 +1,4 @@
-"""A server, and programs that work for it or enqueue on it, for one test."""
+"""A server with worker and producer programs, for one test."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A scenario's words as the requests they stand for."""
+"""Makes requests of the words of a scenario."""
 
 from __future__ import annotations
 

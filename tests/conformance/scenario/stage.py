@@ -1,4 +1,4 @@
-"""The stage: a scenario's lines played on a server, through its channel.
+"""Plays the lines of a scenario on a server, through a channel.
 
 Owns what each verb does and what it answers, in words. Refuses to compare.
 """

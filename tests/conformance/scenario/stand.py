@@ -1,4 +1,4 @@
-"""A server whose clock is moved by hand, in the loop of the test, and a channel to it."""
+"""A server in the test's event loop, with a clock that the test moves, and a channel to it."""
 
 from __future__ import annotations
 

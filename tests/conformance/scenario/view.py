@@ -1,4 +1,4 @@
-"""An execution as a scenario shows it, field by field, in its words."""
+"""The fields of an execution in the language of scenarios."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
 //! After a crash: every acknowledged execution is there, to the byte.
 
-use backlane_store::{ENDING, Family, Key, Lookup, PAYLOAD, Part, Reader, Stored};
+use backlane_engine::row::AttemptRow;
+use backlane_store::{ATTEMPT, ENDING, Family, Key, Lookup, PAYLOAD, Part, Reader, Stored};
 use backlane_wire::{Parts, Standing, View, record, row};
 use prost::Message as _;
 
@@ -47,13 +48,14 @@ fn shown(
     reader: &mut dyn Reader,
     birth: u64,
 ) -> Result<Option<v1::BackgroundExecution>, Violation> {
-    let Some(payload) = whole(reader, &PAYLOAD, birth)? else {
+    let number = Key::Number(birth);
+    let Some(payload) = whole(reader, &PAYLOAD, &number)? else {
         return Ok(None);
     };
     let living = log.durable().living(birth);
     let ending = match living {
         Some(_) => None,
-        None => whole(reader, &ENDING, birth)?,
+        None => whole(reader, &ENDING, &number)?,
     };
     let ending = ending.map(|stored| {
         let tenant = stored.listing.as_ref().map(|listing| &*listing.tenant);
@@ -65,12 +67,19 @@ fn shown(
         (None, Some(ending)) => Standing::Ended(ending),
         (None, None) => return Ok(None),
     };
+    let failed = match standing {
+        Standing::Living(living) => living.progress.last_failed,
+        Standing::Ended(ending) => ending.progress.last_failed,
+    };
+    let attempt = failed
+        .map(|ordinal| attempt(reader, birth, ordinal))
+        .transpose()?;
     let parts = Parts {
         birth,
         head: &payload.head,
         body: payload.body.as_deref(),
         standing,
-        last_error: None,
+        last_error: attempt.as_ref().and_then(|row| row.error.as_deref()),
     };
     let encoded = record(&parts, View::Full).map_err(|error| broken(EXISTS, error))?;
     let shown = v1::BackgroundExecution::decode(&*encoded);
@@ -80,12 +89,20 @@ fn shown(
 fn whole(
     reader: &mut dyn Reader,
     family: &'static Family,
-    birth: u64,
+    key: &Key,
 ) -> Result<Option<Stored>, Violation> {
-    let read = reader.get(family, &[Key::Number(birth)], Part::Whole);
+    let read = reader.get(family, std::slice::from_ref(key), Part::Whole);
     match read.map_err(|error| broken(EXISTS, error))?.pop() {
         Some(Lookup::Found(stored)) => Ok(Some(stored)),
         Some(Lookup::Damaged(damage)) => Err(broken(EXISTS, damage)),
         Some(Lookup::Absent) | None => Ok(None),
     }
+}
+
+/// The attempt that a record names must be there.
+fn attempt(reader: &mut dyn Reader, birth: u64, ordinal: u32) -> Result<AttemptRow, Violation> {
+    let key = Key::Ordinal(birth, ordinal);
+    let missing = || broken(EXISTS, format!("attempt {birth}/{ordinal} is gone"));
+    let stored = whole(reader, &ATTEMPT, &key)?.ok_or_else(missing)?;
+    row::attempt::read(birth, ordinal, &stored.head).map_err(|error| broken(EXISTS, error))
 }

@@ -1,4 +1,4 @@
-"""The worker conformance kit: plays a server for a worker program and checks its manners."""
+"""The worker conformance kit, which plays a server and checks the behaviour of a worker program."""
 
 from backlane.testing.conformance.program import CannotStartError
 from backlane.testing.conformance.rule import Rule

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 
 class BrokenRuleError(Exception):
-    """The program broke a rule; the text says what it did, and what it should have done."""
+    """The program broke a rule. The text says what it did and what it should have done."""
 
 
 class UnfitError(BrokenRuleError):
-    """The program can keep no rule as it is, so that checking other rules would show no more."""
+    """The program cannot keep any rule as it is, so that other rules need not be checked."""
 
 
 class NeverConnectedError(UnfitError):

@@ -1,4 +1,4 @@
-"""Owns a port with nothing behind it: who connects is let in, sent away, and counted."""
+"""Owns a port without a server: connections are accepted, closed and counted."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 LOOK_S: Final = 0.1
-"""How often it is looked whether there is still hope, in seconds."""
+"""How often to check whether to give up waiting, in seconds."""
 
 
 class ShutDoor:
-    """A port that a server will have later, and shares by then: SO_REUSEPORT is set."""
+    """A port that a server shares later, with SO_REUSEPORT."""
 
     def __init__(self, host: str, port: int) -> None:
-        """Make a door; entering it opens the port."""
+        """Make a door; the context manager opens the port."""
         self._address = (host, port)
         self._knocks = 0
         self._changed = threading.Condition()
@@ -36,13 +36,19 @@ class ShutDoor:
 
     def __exit__(self, *_: object) -> None:
         """Close the port."""
-        # Ends the wait for a connection, which a close alone does not.
+        # Ends the wait in `accept`, which a close would not.
         self._socket.shutdown(socket.SHUT_RDWR)
         self._thread.join()
         self._socket.close()
 
     def wait_knocks(self, count: int, within_s: float, is_hopeless: Callable[[], bool]) -> bool:
-        """Wait until somebody connected so many times, or there is no hope; return whether so."""
+        """Wait for that many connections; return whether they came.
+
+        Args:
+            count: how many.
+            within_s: how long to wait, in seconds.
+            is_hopeless: tells whether to give up earlier.
+        """
         deadline = time.monotonic() + within_s
         with self._changed:
             while self._knocks < count and not is_hopeless():

@@ -1,4 +1,4 @@
-"""Owns the leases that the played server gives: as a real one makes them, or stranger."""
+"""Owns the leases of the played server, which may be unusual ones."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ def make_lease(
     """Make a lease of one attempt.
 
     Args:
-        callable_name: what to run.
-        input: what it is given; None gives none.
-        tenant_id: whose it is.
-        token: the lease's token; a new one unless given.
-        attempt: which attempt it is.
-        execution_id: of which execution; a new one unless given.
-        lease_s: seconds until it is lost, unless it is renewed.
+        callable_name: the callable.
+        input: the input; None means no input.
+        tenant_id: the tenant.
+        token: the lease's token; a new one by default.
+        attempt: the number of the attempt.
+        execution_id: the execution; a new one by default.
+        lease_s: the length of the lease, in seconds.
     """
     now = time.time()
     execution = records.BackgroundExecution(
@@ -71,7 +71,7 @@ def make_lease(
 
 
 def not_offered(patterns: Iterable[str]) -> list[str]:
-    """Return those of the callables that rules lease which an offer does not cover."""
+    """Return the callables of the rules that an offer does not include."""
     offer = list(patterns)
     return [name for name in CALLABLES if not any(_covers(pattern, name) for pattern in offer)]
 
@@ -81,12 +81,12 @@ def _covers(pattern: str, name: str) -> bool:
 
 
 def new_execution_id() -> str:
-    """Make an id in the server's form."""
+    """Make an execution id in the server's form."""
     return "exec_" + "".join(random.choices(_BASE62, k=27))  # noqa: S311  # no secret
 
 
 def refs(leases: Iterable[api.Lease]) -> list[api.LeaseRef]:
-    """Name leases."""
+    """Make references to leases."""
     return [
         api.LeaseRef(execution_id=lease.execution.execution_id, lease_token=lease.lease_token)
         for lease in leases

@@ -1,4 +1,4 @@
-"""Owns the book-keeping of one stream: what came, what credit is left, and what runs on it."""
+"""Owns the record of one stream: its messages, the credit left, and the leases that run."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ Item = api.CompleteResult | api.Failure | api.LeaseRef
 
 @dataclass(frozen=True)
 class Report:
-    """What the worker said of one lease.
+    """The worker's report on one lease.
 
     Attributes:
-        kind: how it ended.
-        item: the words themselves.
-        at: when it came, in seconds of the monotonic clock.
-        message: which message of the stream it came in, from 0.
+        kind: how the lease ended.
+        item: the item of the message.
+        at: when the report came, in seconds of the monotonic clock.
+        message: the number of its message on the stream, from 0.
     """
 
     kind: Kind
@@ -32,21 +32,21 @@ class Report:
 
     @property
     def token(self) -> str:
-        """The lease it names."""
+        """The token of the lease."""
         return self.item.lease_token
 
 
 @dataclass
 class Ledger:
-    """What happened on one stream.
+    """The events of one stream.
 
     Attributes:
-        received: every message of the worker, in order, with the time it came at.
-        reports: every report, in order.
-        acknowledged: by token: which message first acknowledged it.
-        credit: leases that may still be sent.
-        running: tokens of leases that are on the stream and not reported.
-        most: the most that credit and running leases have been together.
+        received: the worker's messages in order, with the times at which they came.
+        reports: all reports in order.
+        acknowledged: for each token the number of the message that first acknowledged it.
+        credit: how many leases may still be sent.
+        running: the tokens of leases on the stream without a report.
+        most: the highest sum of credit and running leases.
     """
 
     received: list[tuple[float, api.WorkRequest]] = field(default_factory=list)
@@ -57,7 +57,7 @@ class Ledger:
     most: int = 0
 
     def note(self, request: api.WorkRequest, at: float) -> list[Report]:
-        """Take in a message of the worker, and return what it reports."""
+        """Record a message of the worker, and return its reports."""
         number = len(self.received)
         self.received.append((at, request))
         reports = [Report(kind, item, at, number) for kind, item in reported(request)]
@@ -70,30 +70,30 @@ class Ledger:
         return reports
 
     def give(self, tokens: Iterable[str]) -> None:
-        """Note leases that the server sends: they use up credit."""
+        """Record leases that the server sends, which use up credit."""
         given = set(tokens)
         self.credit -= len(given)
         self.running |= given
 
     def take_over(self, tokens: Iterable[str]) -> None:
-        """Note leases that run on since an earlier stream."""
+        """Record leases that continue from an earlier stream."""
         self.running |= set(tokens)
 
     def withdraw(self, tokens: Iterable[str]) -> None:
-        """Note leases that are no longer the worker's."""
+        """Record leases that the worker has lost."""
         self.running -= set(tokens)
 
     def count(self, kind: str) -> int:
-        """Count the messages of a kind that came."""
+        """Count the received messages of a kind."""
         return sum(request.WhichOneof("message") == kind for _, request in self.received)
 
     def reports_of(self, token: str) -> list[Report]:
-        """Return what was reported of a lease."""
+        """Return the reports on a lease."""
         return [report for report in self.reports if report.token == token]
 
 
 def reported(request: api.WorkRequest) -> Iterator[tuple[Kind, Item]]:
-    """Yield what a message reports, item by item."""
+    """Yield the reports in a message."""
     match request.WhichOneof("message"):
         case "complete":
             yield from (("complete", item) for item in request.complete.results)

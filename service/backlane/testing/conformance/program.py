@@ -18,11 +18,11 @@ LINE_MAX: Final = 300
 
 
 class CannotStartError(Exception):
-    """The command cannot be run at all; the text says why."""
+    """The command cannot be run; the message says why."""
 
 
 class Program:
-    """A program that runs. `close` kills it and what it started."""
+    """A running program. `close` kills it and its child processes."""
 
     def __init__(
         self,
@@ -30,15 +30,15 @@ class Program:
         environment: Mapping[str, str],
         on_end: Callable[[], object],
     ) -> None:
-        """Start it.
+        """Start the program.
 
         Args:
             command: the program and its arguments.
-            environment: variables set besides those of this process.
-            on_end: is called once it has ended.
+            environment: variables in addition to those of this process.
+            on_end: called when the program has ended.
 
         Raises:
-            CannotStartError: there is no such program, or it cannot be executed.
+            CannotStartError: the program does not exist or cannot be executed.
         """
         try:
             self._process = subprocess.Popen(
@@ -47,7 +47,7 @@ class Program:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,
-                # A group of its own, so that what a wrapper script started ends with it.
+                # In its own process group, so that children of a wrapper script are killed too.
                 start_new_session=True,
             )
         except OSError as error:
@@ -60,7 +60,7 @@ class Program:
         threading.Thread(target=self._watch, name="program-end", daemon=True).start()
 
     def close(self) -> None:
-        """Kill whatever still runs of it."""
+        """Kill the program and its child processes."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._ended.wait()
@@ -68,7 +68,7 @@ class Program:
 
     @property
     def status(self) -> int | None:
-        """Its exit status, negative for a signal; None while it runs."""
+        """The exit status, negative for a signal; None while the program runs."""
         return self._process.returncode if self._ended.is_set() else None
 
     def drain(self) -> None:
@@ -76,16 +76,16 @@ class Program:
         self._process.send_signal(signal.SIGTERM)
 
     def wait(self, timeout_s: float) -> int | None:
-        """Wait for its end, and return its exit status, or None if it still runs."""
+        """Wait for the end, and return the exit status; None if the program still runs."""
         self._ended.wait(timeout_s)
         return self.status
 
     def stderr(self) -> list[str]:
-        """Return the last lines of its stderr."""
+        """Return the last lines of stderr."""
         return list(self._tail)
 
     def _read(self) -> None:
-        assert self._process.stderr is not None  # noqa: S101  # it was asked for
+        assert self._process.stderr is not None  # noqa: S101  # it is a pipe
         with self._process.stderr as stderr:
             for line in stderr:
                 self._tail.append(line.decode(errors="replace").rstrip()[:LINE_MAX])

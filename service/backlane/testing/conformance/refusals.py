@@ -1,4 +1,4 @@
-"""Owns the errors that the played server answers, in the form of proto/README.md §8."""
+"""Owns the errors of the played server, in the form of proto/README.md §8."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ CODES = {
     "DRAINING": code_pb2.UNAVAILABLE,
     "INTERNAL": code_pb2.INTERNAL,
 }
-"""The status code of each reason that a worker can meet."""
+"""The status codes by reason, for reasons that a worker can get."""
 _NO_EXECUTION = {"execution_id": "exec_000000000000000000000000000", "tenant_id": "conformance"}
 _VARIABLES = {
     "EXECUTION_NOT_FOUND": _NO_EXECUTION,
@@ -25,7 +25,7 @@ _VARIABLES = {
 
 
 def refusal(reason: str, retry_after_s: float | None = None) -> status_pb2.Status:
-    """Make an error of a reason; with a number of seconds it says when to try again."""
+    """Make an error with a reason, and with a time to retry after if one is given."""
     variables = _VARIABLES.get(reason, {})
     told = "".join(f", {name} {value}" for name, value in variables.items())
     status = status_pb2.Status(code=CODES[reason], message=f"conformance test: {reason}{told}")
@@ -44,5 +44,5 @@ def refusal(reason: str, retry_after_s: float | None = None) -> status_pb2.Statu
 
 
 def broken_connection() -> status_pb2.Status:
-    """Make what gRPC says of a connection that failed: UNAVAILABLE without details."""
+    """Make the error of a broken connection: UNAVAILABLE without details."""
     return status_pb2.Status(code=code_pb2.UNAVAILABLE, message="conformance test: connection lost")

@@ -15,10 +15,10 @@ class Rule:
     """One rule of the protocol.
 
     Attributes:
-        name: how it is chosen and shown.
-        section: where proto/README.md has it.
-        sentence: what it demands.
-        settings: the environment of its run.
+        name: the name of the rule.
+        section: the section of proto/README.md.
+        sentence: the rule in one sentence.
+        settings: the settings of its run.
         check: plays a server for one run of the program.
     """
 
@@ -30,11 +30,11 @@ class Rule:
 
 
 def rule(section: str, settings: Settings | None = None) -> Callable[[Check], Rule]:
-    """Make a rule of a check, named like it, whose docstring is the sentence.
+    """Make a rule of a check. The check's docstring is the sentence, and its name the rule's.
 
     Args:
-        section: where proto/README.md has it.
-        settings: the environment of its run.
+        section: the section of proto/README.md.
+        settings: the settings of its run.
     """
 
     def make(check: Check) -> Rule:

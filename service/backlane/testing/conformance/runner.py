@@ -1,4 +1,4 @@
-"""Owns a run of the rules against one program: a few at a time, each with a run of its own."""
+"""Owns the check of one program against all rules: a few at a time, each with its own run."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ PATIENCE_S: Final = 10.0
 
 @dataclass(frozen=True)
 class Verdict:
-    """What became of one rule.
+    """The result of one rule.
 
     Attributes:
-        rule: which.
-        explanation: how it was broken; empty where it was kept.
+        rule: the rule.
+        explanation: how the rule was broken; empty if it was kept.
         seconds: how long its run took.
-        transcript: the end of the conversation, where it was broken.
-        stderr: the program's last lines, where it was broken.
-        has_connected: whether the program opened a stream at all.
-        is_fit: whether other rules may tell more; not so where the program never connected, or
-            does not offer what they lease.
+        transcript: the last messages, if the rule was broken.
+        stderr: the program's last lines on stderr, if the rule was broken.
+        has_connected: whether the program opened a stream.
+        is_fit: whether it makes sense to check other rules. It does not if the program never
+            connected, or does not offer the callables of the rules.
     """
 
     rule: Rule
@@ -52,16 +52,16 @@ class Verdict:
 def check_rules(
     rules: Sequence[Rule], command: Sequence[str], patience_s: float = PATIENCE_S
 ) -> Iterator[Verdict]:
-    """Check rules, and yield the verdicts in the rules' order as soon as they are there.
+    """Check rules, and yield each verdict, in the order of the rules, when it is known.
 
-    A program that does not connect for the first rule, or does not offer what rules lease, is not
-    tried with the others. Programs that run are killed when the iterator ends early, as it does
-    with Ctrl-C.
+    If the program does not connect for the first rule, or does not offer the callables of the
+    rules, the other rules are not checked. If the iterator is closed early, as on Ctrl-C, running
+    programs are killed.
 
     Args:
-        rules: which.
+        rules: the rules to check.
         command: the program under test and its arguments.
-        patience_s: the longest that one thing is waited for, in seconds.
+        patience_s: how long to wait for any one event, in seconds.
 
     Raises:
         CannotStartError: the command cannot be run.
@@ -80,7 +80,7 @@ def check_rules(
 
 
 class _Stages:
-    """The stages of a run, so that it can be ended from another thread."""
+    """The stages of a run, which can be ended from another thread."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -88,14 +88,14 @@ class _Stages:
         self._is_given_up = False
 
     def add(self, stage: Stage) -> None:
-        """Take a stage in before its program starts."""
+        """Add a stage before its program starts."""
         with self._lock:
             self._all.append(stage)
             if self._is_given_up:
                 stage.give_up()
 
     def give_up(self) -> None:
-        """Kill the programs that run, and those to come."""
+        """Kill running programs, and those that start later."""
         with self._lock:
             self._is_given_up = True
             for stage in self._all:
@@ -108,7 +108,7 @@ def check_rule(
     patience_s: float = PATIENCE_S,
     stages: _Stages | None = None,
 ) -> Verdict:
-    """Start the program for one rule and check it; parameters are as `check_rules` has them."""
+    """Start the program for one rule and check it; the parameters are those of `check_rules`."""
     began = time.monotonic()
     with Stage(command, rule.settings, patience_s) as stage:
         if stages is not None:
@@ -117,11 +117,11 @@ def check_rule(
             rule.check(stage)
         except BrokenRuleError as error:
             broken: BrokenRuleError = error
-            # Before the end of the run, which is no part of what went wrong.
+            # Read now, since the messages at the end of the run do not belong to the breach.
             said = tuple(stage.transcript.lines())
         else:
             return Verdict(rule, "", time.monotonic() - began)
-    # The program is dead by now, and has said its last.
+    # The program has ended, so that its stderr is complete.
     return Verdict(
         rule,
         str(broken),

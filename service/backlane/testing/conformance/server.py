@@ -1,6 +1,6 @@
-"""Owns the server that the kit plays: real gRPC, one `Work` stream a session, any port.
+"""Owns the played server: a gRPC server on a free port, with one session per `Work` stream.
 
-Of the unary calls it has `Release` alone, for leases that came when a stream could take no word.
+Its only unary call is `Release`, for leases that arrive when the worker has half-closed its stream.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ if TYPE_CHECKING:
 
 HOST: Final = "127.0.0.1"
 STREAMS_MAX: Final = 32
-"""Streams served at once; a worker has one, and those it left take a moment to end."""
+"""The most streams at once; a worker has one, but its earlier streams take a moment to end."""
 THREADS: Final = "played-server"
-"""How the names of its threads begin."""
+"""The prefix of the names of its threads."""
 OPTIONS: Final = (("grpc.max_receive_message_length", 20 << 20), ("grpc.so_reuseport", 1))
 
 
 class PlayedServer:
-    """Takes streams as sessions, or refuses them.
+    """Accepts streams as sessions, or refuses them.
 
     Attributes:
-        port: where it is; a restart keeps it.
-        refused: when streams were refused, in seconds of the monotonic clock.
-        released: the tokens of leases that were given back by a call.
+        port: the port, which stays the same after a restart.
+        refused: the times at which streams were refused, in seconds of the monotonic clock.
+        released: the tokens of leases that were given back by a `Release` call.
     """
 
     def __init__(self, transcript: Transcript, patience_s: float) -> None:
@@ -55,7 +55,7 @@ class PlayedServer:
         self._pool: ThreadPoolExecutor | None = None
 
     def start(self) -> None:
-        """Listen on the port it had, or any."""
+        """Listen on the earlier port, or on a free one."""
         self._pool = ThreadPoolExecutor(STREAMS_MAX, THREADS)
         self._server = grpc.server(self._pool, options=OPTIONS)
         self._server.add_generic_rpc_handlers((self._handlers(),))
@@ -70,23 +70,23 @@ class PlayedServer:
             self._pool.shutdown(wait=False)
 
     def refuse(self, status: status_pb2.Status | None) -> None:
-        """Refuse streams with a status from now on, or take them again."""
+        """Refuse streams with a status from now on; None accepts them again."""
         with self._changed:
             self._refusal = status
 
     def wake(self) -> None:
-        """Let whoever waits look again."""
+        """Let all waits check their conditions again."""
         with self._changed:
             self._changed.notify_all()
 
     def next_session(self, within_s: float, is_hopeless: Callable[[], bool]) -> Session | None:
-        """Wait for the next stream; None if none comes in that time, or there is no hope left."""
+        """Wait for the next stream; None if none comes in time, or `is_hopeless` becomes true."""
         with self._changed:
             self._changed.wait_for(lambda: self._sessions or is_hopeless(), within_s)
             return self._sessions.popleft() if self._sessions else None
 
     def wait_refused(self, count: int, within_s: float, is_hopeless: Callable[[], bool]) -> bool:
-        """Wait until so many streams were refused, or no hope is left; return whether they were."""
+        """Wait until that many streams were refused; return whether they were."""
         with self._changed:
             self._changed.wait_for(lambda: len(self.refused) >= count or is_hopeless(), within_s)
             return len(self.refused) >= count
@@ -104,7 +104,7 @@ class PlayedServer:
     def _release(
         self, request: api.ReleaseRequest, _context: grpc.ServicerContext
     ) -> api.ReleaseResponse:
-        """Take leases back."""
+        """Answer a `Release` call."""
         self._transcript.note(f"worker: calls Release for {len(request.releases)} leases")
         with self._changed:
             self.released |= {ref.lease_token for ref in request.releases}
@@ -127,7 +127,7 @@ class PlayedServer:
         session = Session(self._transcript, self._patience_s)
         self._transcript.note("worker: opens a stream")
         is_over = threading.Event()
-        # A check that failed may have left the stream without an end.
+        # A check that failed may not have ended the stream.
         context.add_callback(session.close)
         if not context.add_callback(is_over.set):
             is_over.set()

@@ -1,4 +1,4 @@
-"""Owns one `Work` stream from the server's side: reads and answers it, and waits for what comes."""
+"""Owns one `Work` stream as the server sees it: reads and answers messages, and waits for them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 End = Literal["half-closed", "broken"]
 BREAK_S: Final = 0.1
-"""How long after the worker's last message the end of the whole call still means a break."""
+"""If the call ends within this time after the worker's last message, the stream has broken."""
 _STATUS_AFTER: Final = {
     "complete": records.BACKGROUND_EXECUTION_STATUS_COMPLETED,
     "fail": records.BACKGROUND_EXECUTION_STATUS_FAILED,
@@ -36,11 +36,11 @@ _STATUS_AFTER: Final = {
 }
 
 
-class EndOfStream(Exception):  # noqa: N818  # it is how a stream ends, well or not
-    """What the server ends a stream with; without a status, OK."""
+class EndOfStream(Exception):  # noqa: N818  # an end of a stream may be no error
+    """The end of a stream by the server, with OK unless a status is given."""
 
     def __init__(self, status: status_pb2.Status | None = None) -> None:
-        """End with a status."""
+        """Make an end of a status."""
         super().__init__(status)
         self.status = status
 
@@ -48,19 +48,19 @@ class EndOfStream(Exception):  # noqa: N818  # it is how a stream ends, well or 
 class Session:
     """A stream that a worker opened.
 
-    Reports are answered as they come, unless answers are withheld.
+    Reports are answered at once, unless answers are withheld.
 
     Attributes:
-        ledger: what happened on it; read it after a wait, or it changes meanwhile.
-        ended: how the worker ended its side, None while it has not.
+        ledger: the events on the stream. Read it after a wait, since it may change at any time.
+        ended: how the worker ended its side; None before that.
     """
 
     def __init__(self, transcript: Transcript, patience_s: float) -> None:
         """Make a session; `serve` runs it.
 
         Args:
-            transcript: notes what is said.
-            patience_s: the longest that anything is waited for.
+            transcript: records the messages.
+            patience_s: how long to wait for any one event, in seconds.
         """
         self.ledger = Ledger()
         self.ended: End | None = None
@@ -107,7 +107,7 @@ class Session:
                 self._take(request)
         except grpc.RpcError:
             pass
-        # gRPC tells that a call broke in two steps, and the first looks like a half-close.
+        # gRPC reports a broken call in two steps, and the first looks like a half-close.
         self._note_end("broken" if is_over.wait(BREAK_S) else "half-closed")
 
     def _take(self, request: api.WorkRequest) -> None:
@@ -147,13 +147,13 @@ class Session:
         self._down.put(message)
 
     def end(self, status: status_pb2.Status | None = None) -> None:
-        """End the stream, with OK unless a status is given."""
+        """End the stream with a status, or with OK."""
         code = grpc.StatusCode.OK.name if status is None else status.message
         self._transcript.note(f"server: ends the stream: {code}")
         self._down.put(EndOfStream(status))
 
     def linger(self) -> None:
-        """Leave it to `end` to end the stream, where a half-close would."""
+        """Do not end the stream after the worker's half-close, but only by `end`."""
         self._lingers = True
 
     def welcome(self, held: Sequence[api.LeaseRef], lease_ms: int) -> None:
@@ -174,17 +174,17 @@ class Session:
         self.push(*leases)
 
     def push(self, *leases: api.Lease) -> None:
-        """Send leases in one message, whatever credit there is."""
+        """Send leases in one message, without waiting for credit."""
         with self._changed:
             self.ledger.give(lease.lease_token for lease in leases)
         self.send(api.WorkResponse(leases=api.WorkLeases(leases=leases)))
 
     def cancel(self, *leases: api.Lease) -> None:
-        """Ask for the end of leases."""
+        """Ask the worker to stop leases."""
         self.send(api.WorkResponse(cancels=api.WorkCancels(leases=refs(leases))))
 
     def lose(self, *leases: api.Lease) -> None:
-        """Say that leases are lost."""
+        """Tell the worker that leases are lost."""
         tokens = {lease.lease_token for lease in leases}
         with self._changed:
             self.ledger.withdraw(tokens)
@@ -192,21 +192,21 @@ class Session:
         self.send(api.WorkResponse(lost=api.WorkLost(leases=refs(leases))))
 
     def drain(self) -> None:
-        """Say that the server is about to stop."""
+        """Tell the worker that the server is stopping."""
         self.send(api.WorkResponse(drain=api.WorkServerDrain()))
 
     def refuse(self, lease: api.Lease, *statuses: status_pb2.Status) -> None:
-        """Answer the next reports of a lease with these errors, one each."""
+        """Answer the next reports on a lease with these errors, one each."""
         with self._changed:
             self._refusals[lease.lease_token].extend(statuses)
 
     def withhold(self) -> None:
-        """Answer no reports from now on."""
+        """Stop answering reports."""
         with self._changed:
             self._withheld = deque()
 
     def answer_withheld(self) -> None:
-        """Answer the reports that were withheld, and those that come from now on."""
+        """Answer the withheld reports, and all later ones."""
         with self._changed:
             for reports in self._withheld or ():
                 self._answer(reports)
@@ -217,15 +217,15 @@ class Session:
     def wait(
         self, found: Callable[[Ledger], T], otherwise: str, within_s: float | None = None
     ) -> T:
-        """Wait until something is found in the ledger, and return it.
+        """Wait until `found` returns a true value for the ledger, and return that value.
 
         Args:
-            found: returns it, or something false.
-            otherwise: says what is wrong if it never comes.
-            within_s: how long to wait, in seconds; unless given, as long as anything.
+            found: looks for an event in the ledger.
+            otherwise: the message of the error.
+            within_s: how long to wait, in seconds; the session's patience by default.
 
         Raises:
-            BrokenRuleError: it did not come, or the stream ended before.
+            BrokenRuleError: the event did not come in time, or the stream ended before.
         """
         within_s = self._patience_s if within_s is None else within_s
         deadline = time.monotonic() + within_s
@@ -240,7 +240,7 @@ class Session:
             return result
 
     def passes(self, seconds: float, found: Callable[[Ledger], object]) -> bool:
-        """Watch for at most some seconds for what should not be; return whether it was not."""
+        """Watch some seconds for an event that should not come; return whether it did not."""
         deadline = time.monotonic() + seconds
         with self._changed:
             while not found(self.ledger) and (left_s := deadline - time.monotonic()) > 0:
@@ -248,7 +248,7 @@ class Session:
             return not found(self.ledger)
 
     def hello(self) -> api.WorkHello:
-        """Wait for the first message, which must be a hello, and return it."""
+        """Wait for the first message, which has to be a hello, and return it."""
         self.wait(lambda ledger: ledger.received, "the stream was opened, but no hello came")
         _, first = self.ledger.received[0]
         kind = first.WhichOneof("message")
@@ -266,7 +266,7 @@ class Session:
     def report(
         self, lease: api.Lease, *, nth: int = 1, within_s: float | None = None, otherwise: str = ""
     ) -> Report:
-        """Wait for the report of a lease, or its nth, and return it."""
+        """Wait for the first or the nth report on a lease, and return it."""
         name = lease.execution.callable_name
         wanted = "report" if nth == 1 else f"report number {nth}"
         return self.wait(
@@ -279,7 +279,7 @@ class Session:
         """Wait until the worker half-closes.
 
         Raises:
-            BrokenRuleError: it does not, or breaks the stream instead.
+            BrokenRuleError: the worker does not half-close in time, or breaks the stream.
         """
         within_s = self._patience_s if within_s is None else within_s
         with self._changed:
@@ -290,7 +290,7 @@ class Session:
 
 
 def outcome_of(kind: str, item: Item) -> api.LeaseOutcome:
-    """Return what a report of a lease that is held comes to."""
+    """Return the answer to a report on a lease that the worker holds."""
     result = api.LeaseResult(execution_id=item.execution_id, status=_STATUS_AFTER[kind])
     return api.LeaseOutcome(result=result)
 

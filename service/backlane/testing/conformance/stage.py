@@ -27,12 +27,12 @@ if TYPE_CHECKING:
 TENANT: Final = "conformance"
 WORKER_NAME: Final = "worker-under-test"
 START_S: Final = 20.0
-"""The least that a program is given to start and connect."""
+"""The least time that a program gets to start and connect, in seconds."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What the environment of a run sets.
+    """The settings of a run, which the program gets in its environment.
 
     Attributes:
         concurrency: BACKLANE_CONCURRENCY.
@@ -46,17 +46,17 @@ class Settings:
 
 
 class Stage:
-    """A played server and a program that works for it.
+    """A played server, and a program that connects to it.
 
     Attributes:
-        settings: the program's environment.
-        server: what it connects to.
-        transcript: what was said.
-        patience_s: the longest that anything is waited for.
+        settings: the settings of the run.
+        server: the played server.
+        transcript: the messages of the run.
+        patience_s: how long to wait for any one event, in seconds.
     """
 
     def __init__(self, command: Sequence[str], settings: Settings, patience_s: float) -> None:
-        """Make a stage; entering it starts the server, and `start` the program."""
+        """Make a stage. The context manager starts the server, and `start` the program."""
         self.settings = settings
         self.transcript = Transcript()
         self.patience_s = patience_s
@@ -96,13 +96,13 @@ class Stage:
             self._program.close()
 
     def give_up(self) -> None:
-        """Kill the program, whose check then ends soon. May be called from any thread."""
+        """Kill the program, so that its check ends soon. May be called from any thread."""
         self._is_given_up = True
         if self._program is not None:
             self._program.close()
 
     def accept(self, within_s: float | None = None) -> Session:
-        """Wait for the program's next stream and its hello, which is left unanswered."""
+        """Wait for the program's next stream and its hello, without answering the hello."""
         if self._program is None:
             self.start()
         within_s = self.patience_s if within_s is None else within_s
@@ -123,8 +123,8 @@ class Stage:
         """Wait for the next stream and welcome it.
 
         Args:
-            held: leases that are still the worker's; unless given, all that the hello names.
-            within_s: how long to wait for the stream.
+            held: the leases that the worker keeps; by default all that its hello names.
+            within_s: how long to wait for the stream, in seconds.
         """
         session = self.accept(within_s)
         hello = session.hello()
@@ -133,14 +133,14 @@ class Stage:
         return session
 
     def echo(self, session: Session, document: str = '"still there"') -> None:
-        """Send an echo and wait for its result: what came before it on the stream is in by then."""
+        """Run an echo. Messages that the worker sent before its result have then arrived."""
         lease = self.make(ECHO, document)
         session.lease(lease)
         report = session.report(lease, otherwise="an echo was leased and nothing came back")
         demand(report.kind == "complete", f"an echo was answered with {report.kind}")
 
     def spoken_of(self, lease: api.Lease) -> None:
-        """Wait until a lease is given back by a call, or reported on another stream."""
+        """Wait until a lease is given back by a `Release` call, or reported on another stream."""
         token = lease.lease_token
         session = self.server.next_session(
             self.patience_s,
@@ -169,9 +169,9 @@ class Stage:
         return lease
 
     def begins(self, session: Session) -> None:
-        """Wait until what was leased so far runs, as an echo that came later has; it needs a slot.
+        """Wait until the earlier leases run, by running an echo, which needs a free slot.
 
-        A drain may give back at once what has not begun.
+        A drain may give back executions that have not begun.
         """
         self.echo(session, '"begun"')
 
@@ -184,7 +184,7 @@ class Stage:
         attempt: int = 1,
         execution_id: str | None = None,
     ) -> api.Lease:
-        """Make a lease of the tenant; the parameters are as `make_lease` has them."""
+        """Make a lease for the tenant; the parameters are those of `make_lease`."""
         return make_lease(
             *(callable_name, document),
             tenant_id=TENANT,
@@ -197,11 +197,11 @@ class Stage:
     def terminate(self) -> None:
         """Send SIGTERM to the program."""
         self.transcript.note("SIGTERM")
-        assert self._program is not None  # noqa: S101  # a stream of it was seen
+        assert self._program is not None  # noqa: S101  # it has opened a stream
         self._program.drain()
 
     def exits(self, within_s: float) -> None:
-        """Wait for the program's end, which must be exit status 0."""
+        """Wait for the program's end, whose exit status has to be 0."""
         assert self._program is not None  # noqa: S101  # as above
         status = self._program.wait(within_s)
         demand(status is not None, f"the program still runs {within_s:g} s after its drain")
@@ -236,5 +236,5 @@ def _demand_offer(patterns: Sequence[str]) -> None:
 
 
 def now() -> float:
-    """Return seconds of the monotonic clock, the one of `Report.at`."""
+    """Return the time of the monotonic clock, in seconds, as in `Report.at`."""
     return time.monotonic()

@@ -1,4 +1,4 @@
-"""Owns what is kept of a conversation between a worker and the played server, for people."""
+"""Owns the transcript of the messages between a worker and the played server."""
 
 from __future__ import annotations
 
@@ -13,29 +13,29 @@ if TYPE_CHECKING:
     from google.protobuf.message import Message
 
 LINES_MAX: Final = 30
-"""Lines kept; the end of a conversation is what explains a failure."""
+"""How many lines are kept. The last ones explain a failure."""
 LINE_MAX: Final = 200
 
 
 class Transcript:
-    """The last lines of a conversation, with milliseconds since its begin."""
+    """The last messages of a run, with milliseconds since its start."""
 
     def __init__(self) -> None:
-        """Begin with nothing; time counts from now."""
+        """Make an empty transcript; times count from now."""
         self._began = time.monotonic()
         self._lock = threading.Lock()
         self._lines: deque[str] = deque(maxlen=LINES_MAX)
 
     def sent(self, message: Message) -> None:
-        """Note what the server said."""
+        """Record a message of the server."""
         self.note(f"server: {describe(message)}")
 
     def came(self, message: Message) -> None:
-        """Note what the worker said."""
+        """Record a message of the worker."""
         self.note(f"worker: {describe(message)}")
 
     def note(self, text: str) -> None:
-        """Note whatever else happened."""
+        """Record another event."""
         milliseconds = round((time.monotonic() - self._began) * 1000)
         with self._lock:
             self._lines.append(f"{milliseconds:>6} ms  {text}")
@@ -47,9 +47,9 @@ class Transcript:
 
 
 def describe(message: Message) -> str:
-    """Show a message in one line, cut where it is long."""
+    """Return a message in one line, cut if it is long."""
     text = text_format.MessageToString(
         message, as_one_line=True, as_utf8=False, print_unknown_fields=True
     )
-    text = text or "nothing known"
+    text = text or "no known field"
     return text if len(text) <= LINE_MAX else f"{text[:LINE_MAX]}… ({len(text)} characters)"

@@ -1,4 +1,4 @@
-"""The SDK's worker as the conformance kit wants one: its four callables, set up by environment."""
+"""A worker of the SDK for the conformance kit, with its four callables and its variables."""
 
 from __future__ import annotations
 

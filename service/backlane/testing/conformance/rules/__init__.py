@@ -1,4 +1,4 @@
-"""The rules, in the order of proto/README.md §6: one module for each part of a stream's life."""
+"""The rules, in the order of proto/README.md §6, with one module for each phase of a stream."""
 
 from backlane.testing.conformance.rules import (
     away,
@@ -31,6 +31,6 @@ RULES = (
     *slow_drain.RULES,
     *future.RULES,
 )
-"""All of them, each with a name of its own."""
+"""All rules, whose names are unique."""
 
 __all__ = ["RULES"]

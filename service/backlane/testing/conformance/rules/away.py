@@ -1,4 +1,4 @@
-"""Owns the rules about a server that is not there yet, and one that found a message faulty."""
+"""Owns the rules about a server that starts late, and about a message that the server refuses."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ KNOCKS: Final = 2
 
 @rule("§6 the table of ends")
 def a_server_may_come_later(stage: Stage) -> None:
-    """A worker that is started before its server tries again until there is one."""
+    """A worker that starts before its server retries until the server is there."""
     stage.server.stop()
     with ShutDoor(HOST, stage.server.port) as door:
         stage.start()
@@ -34,7 +34,7 @@ def a_server_may_come_later(stage: Stage) -> None:
 
 @rule("§6 the table of ends, §7.7", Settings(concurrency=1))
 def a_faulty_message_is_not_repeated(stage: Stage) -> None:
-    """A stream that ends INVALID_ARGUMENT is followed by another, without what ended it."""
+    """A message that ended a stream with INVALID_ARGUMENT is not repeated on the next one."""
     first = stage.connect()
     first.withhold()
     echo = stage.make(ECHO, '"faulty"')
@@ -43,14 +43,14 @@ def a_faulty_message_is_not_repeated(stage: Stage) -> None:
     first.end(refusal("INVALID_ARGUMENT"))
     second = stage.connect()
     if refs([echo])[0] in second.hello().held:
-        # Held without a word it would be kept by heartbeats for ever.
+        # Held without a report, the lease would be renewed by heartbeats for ever.
         second.report(
             echo,
-            otherwise="a lease is still held though its result ended a stream, and no failure came",
+            otherwise="a lease is still held after its result ended a stream, and no failure came",
         )
     stage.echo(second)
     kinds = {report.kind for report in second.ledger.reports_of(echo.lease_token)}
-    demand("complete" not in kinds, "a result that ended a stream was said again on the next")
+    demand("complete" not in kinds, "a result that ended a stream was sent again on the next one")
 
 
 RULES = (a_server_may_come_later, a_faulty_message_is_not_repeated)

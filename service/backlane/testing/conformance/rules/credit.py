@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @rule("§6 credit", Settings(concurrency=3))
 def credit_is_given(stage: Stage) -> None:
-    """After the welcome credit comes by itself, until every slot can be filled."""
+    """After the welcome the worker gives credit for all its slots."""
     session = stage.connect()
     holds = [stage.make(HOLD) for _ in range(stage.settings.concurrency)]
     for hold in holds:
@@ -25,7 +25,7 @@ def credit_is_given(stage: Stage) -> None:
 
 @rule("§6 credit, §7.8", Settings(concurrency=3))
 def credit_is_bounded(stage: Stage) -> None:
-    """Credit and running executions together never exceed the slots, whatever the load."""
+    """The sum of credit and running executions never exceeds the slots, whatever the load."""
     session = stage.connect()
     hold = stage.make(HOLD)
     session.lease(hold)
@@ -42,7 +42,7 @@ def credit_is_bounded(stage: Stage) -> None:
 
 @rule("§6 credit", Settings(concurrency=1))
 def credit_comes_back(stage: Stage) -> None:
-    """A slot that becomes free, by a result or a failure, is given again as credit."""
+    """When a result or a failure frees a slot, the worker gives credit for it again."""
     session = stage.connect()
     for name, document in ((ECHO, "1"), (FAIL, '"on purpose"'), (ECHO, "2"), (HOLD, '{"ms": 1}')):
         lease = stage.make(name, document)

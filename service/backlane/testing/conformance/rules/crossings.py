@@ -1,4 +1,4 @@
-"""Owns the rules about words that cross on their way, or come late."""
+"""Owns the rules about messages that cross on their way, or come late."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SLOTS: Final = 4
 
 @rule("§6 complete, fail, release", Settings(concurrency=SLOTS))
 def outcomes_answer_in_order(stage: Stage) -> None:
-    """Outcomes answer reports in the order these were sent: each counts for its own lease."""
+    """Outcomes come in the order of the reports, and the worker applies each to its own lease."""
     session = stage.connect()
     session.withhold()
     leases = [stage.make(ECHO, str(number)) for number in range(SLOTS)]
@@ -43,7 +43,7 @@ def outcomes_answer_in_order(stage: Stage) -> None:
 
 @rule("§6 lost", Settings(concurrency=2))
 def a_loss_may_cross_a_report(stage: Stage) -> None:
-    """A lease may be lost while its report is on its way: its outcome comes, and ends it."""
+    """A lease may be lost while its report is on its way. The outcome of the report still comes."""
     session = stage.connect()
     session.withhold()
     lease = stage.make(ECHO, '"crossed"')
@@ -59,7 +59,7 @@ def a_loss_may_cross_a_report(stage: Stage) -> None:
 
 @rule("§6 cancels, lost", Settings(concurrency=1))
 def late_words_are_ignored(stage: Stage) -> None:
-    """Cancels and losses of leases that are over, or were never there, change nothing."""
+    """Cancels and losses of leases that have ended, or that never existed, have no effect."""
     session = stage.connect()
     over, stranger = stage.make(ECHO, '"over"'), stage.make(ECHO)
     session.lease(over)

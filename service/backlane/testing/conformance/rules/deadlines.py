@@ -1,4 +1,4 @@
-"""Owns the rule about the end of an attempt's time."""
+"""Owns the rule about the deadline of an attempt."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ATTEMPT_S: Final = 1.0
 
 @rule("§7.5", Settings(concurrency=1))
 def an_attempt_stops_at_its_deadline(stage: Stage) -> None:
-    """At attempt_deadline a callable is stopped, though the server has not said a word."""
+    """At attempt_deadline the worker stops the callable, without being told by the server."""
     session = stage.connect()
     hold = stage.make(HOLD)
     hold.attempt_deadline.FromMilliseconds(round((time.time() + ATTEMPT_S) * 1000))

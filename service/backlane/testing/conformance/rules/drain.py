@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
 SHORT_MS: Final = 1000
 EXIT_S: Final = 5.0
-"""What a worker may take beyond its drain's own time, in seconds."""
+"""How much longer than its drain time a worker may take to exit, in seconds."""
 
 
 @rule("§6 drain, §7.9", Settings(concurrency=2, drain_ms=10_000))
 def a_drain_finishes_what_runs(stage: Stage) -> None:
-    """SIGTERM: drain goes up, what runs is finished and answered, then half-close and exit 0."""
+    """After SIGTERM: drain is sent, what runs is finished and reported, then half-close, exit 0."""
     session = stage.connect()
     hold = stage.drains(session, length_ms=SHORT_MS)
     _wait_for_drain(session)
@@ -33,7 +33,7 @@ def a_drain_finishes_what_runs(stage: Stage) -> None:
 
 @rule("§6 drain, §7.9", Settings(concurrency=2, drain_ms=500))
 def a_drain_gives_back_what_outlasts_it(stage: Stage) -> None:
-    """What still runs when a drain's time is over is given back, and the worker ends."""
+    """Executions that outlast the drain time are given back, and the worker exits."""
     session = stage.connect()
     hold = stage.drains(session)
     report = session.report(hold, within_s=stage.settings.drain_ms / 1000 + EXIT_S)
@@ -44,7 +44,7 @@ def a_drain_gives_back_what_outlasts_it(stage: Stage) -> None:
 
 @rule("§6 drain, §7.9", Settings(concurrency=1, drain_ms=10_000))
 def a_drain_waits_for_outcomes(stage: Stage) -> None:
-    """A draining worker half-closes only once its reports are answered."""
+    """A draining worker half-closes only after all its reports were answered."""
     session = stage.connect()
     echo = stage.make(ECHO, "1")
     session.lease(echo)
@@ -54,7 +54,7 @@ def a_drain_waits_for_outcomes(stage: Stage) -> None:
     _wait_for_drain(session)
     demand(
         session.passes(1.0, lambda _: session.ended is not None),
-        "the worker ended its stream while a report of it was not answered",
+        "the worker ended its stream before its report was answered",
     )
     session.answer_withheld()
     session.half_closed()
@@ -63,21 +63,21 @@ def a_drain_waits_for_outcomes(stage: Stage) -> None:
 
 @rule("§6 drain", Settings(concurrency=2, drain_ms=3000))
 def a_lease_that_crosses_a_drain_is_not_lost(stage: Stage) -> None:
-    """A lease that was on its way when the drain went up is run or given back."""
+    """A lease that was on its way when the worker sent drain is run or given back."""
     session = stage.connect()
-    # Keeps the worker from ending before the late one is there.
+    # Keeps the worker running until the late lease has arrived.
     stage.drains(session, length_ms=SHORT_MS)
     _wait_for_drain(session)
     late = stage.make(ECHO, '"late"')
     session.push(late)
-    session.report(late, otherwise="a lease crossed the drain, and nothing was reported of it")
+    session.report(late, otherwise="a lease crossed the drain, and was not reported")
     session.half_closed()
     stage.exits(EXIT_S)
 
 
 @rule("§6 drain", Settings(drain_ms=10_000))
 def a_lease_that_crosses_the_half_close_is_not_lost(stage: Stage) -> None:
-    """A lease that was on its way when the worker half-closed is given back, or held and run."""
+    """A lease that was on its way when the worker half-closed is given back, or run later."""
     session = stage.connect()
     stage.echo(session)
     session.linger()
@@ -92,23 +92,23 @@ def a_lease_that_crosses_the_half_close_is_not_lost(stage: Stage) -> None:
 
 @rule("§6 drain", Settings(drain_ms=10_000))
 def an_idle_worker_drains_at_once(stage: Stage) -> None:
-    """With nothing to finish, a drain is followed by the end of the stream and of the program."""
+    """A drain without running executions ends the stream and the program at once."""
     session = stage.connect()
     stage.echo(session)
     stage.terminate()
     session.half_closed(EXIT_S)
     stage.exits(EXIT_S)
-    demand(session.ledger.count("drain") <= 1, "drain went up more than once on a stream")
+    demand(session.ledger.count("drain") <= 1, "drain was sent more than once on a stream")
 
 
 @rule("§6 drain, down", Settings(concurrency=2))
 def a_server_that_drains_is_left_and_found_again(stage: Stage) -> None:
-    """After the server's drain: no credit, what runs is finished, half-close, and a new stream."""
+    """After the server's drain: no credit, what runs is finished, half-close, a new stream."""
     first = stage.connect()
     hold = stage.hold(first, length_ms=SHORT_MS)
     stage.begins(first)
     slots = stage.settings.concurrency
-    # No credit is on its way by then.
+    # Afterwards no credit is on its way.
     first.wait(
         lambda ledger: ledger.credit + len(ledger.running) >= slots,
         f"credit for all {slots} slots did not come",
@@ -124,7 +124,7 @@ def a_server_that_drains_is_left_and_found_again(stage: Stage) -> None:
 
 
 def _wait_for_drain(session: Session) -> None:
-    session.wait(lambda ledger: ledger.count("drain"), "SIGTERM, and no drain went up")
+    session.wait(lambda ledger: ledger.count("drain"), "no drain was sent after SIGTERM")
 
 
 def _demand_no_credit_after_drain(session: Session) -> None:

@@ -1,4 +1,4 @@
-"""Owns the rule about what a later server may say."""
+"""Owns the rule about messages of a newer server."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ STRANGE_FIELD: Final = b"\xa2\x06\x04\x08\x01\x12\x00"
 
 @rule("§7.10, §11", Settings(concurrency=1))
 def what_is_not_known_is_ignored(stage: Stage) -> None:
-    """Messages of unknown kinds, and unknown fields of known ones, are passed over."""
+    """The worker ignores unknown kinds of messages, and unknown fields."""
     session = stage.connect()
     session.send(api.WorkResponse.FromString(STRANGE_FIELD))
     stage.echo(session)

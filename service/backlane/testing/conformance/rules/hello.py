@@ -1,4 +1,4 @@
-"""Owns the rules about how a stream begins."""
+"""Owns the rules about the beginning of a stream."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ CALLABLE: Final = re.compile(r"\*|[A-Za-z0-9._:@/-]{1,254}\.\*|[A-Za-z0-9._:@/-]
 
 @rule("§6 hello")
 def hello_comes_first(stage: Stage) -> None:
-    """Hello is the first message of a stream, and only the first."""
+    """The first message of a stream is a hello, and no other message is."""
     session = stage.connect()
     stage.echo(session)
     hellos = session.ledger.count("hello")
@@ -31,7 +31,7 @@ def hello_comes_first(stage: Stage) -> None:
 
 @rule("§2, §6 hello")
 def hello_is_valid(stage: Stage) -> None:
-    """Hello says who works, for whom, what is offered, and the lease period, each by its rule."""
+    """The hello has a valid worker id, tenants, callables and lease period."""
     hello = stage.accept().hello()
     demand(ID.fullmatch(hello.worker_id), f"worker_id {hello.worker_id!r} breaks its form")
     demand(

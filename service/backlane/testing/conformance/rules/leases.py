@@ -1,4 +1,4 @@
-"""Owns the rules about leases that arrive, and what is made of them."""
+"""Owns the rules about leases that arrive, and about their results."""
 
 from __future__ import annotations
 
@@ -44,13 +44,13 @@ DOCUMENTS: Final = (
 
 @rule("§6 acknowledge, §7.3", Settings(concurrency=2))
 def leases_are_acknowledged(stage: Stage) -> None:
-    """Leases are acknowledged when they arrive: before their result, and however busy it is."""
+    """Leases are acknowledged on arrival: before their results, and even if all slots are busy."""
     session = stage.connect()
     echo = stage.make(ECHO, "1")
     session.lease(echo)
     report = session.report(echo)
     acknowledged = session.ledger.acknowledged.get(echo.lease_token)
-    demand(acknowledged is not None, "an echo was reported and never acknowledged")
+    demand(acknowledged is not None, "an echo was reported but never acknowledged")
     demand(
         acknowledged is not None and acknowledged < report.message,
         "an echo was acknowledged after it was reported",
@@ -63,7 +63,7 @@ def leases_are_acknowledged(stage: Stage) -> None:
 
 @rule("§2, §7.1", Settings(concurrency=1))
 def tokens_are_opaque(stage: Stage) -> None:
-    """A token is sent back as it came, whatever characters it has and however long it is."""
+    """The worker sends a token back unchanged, whatever its characters and its length."""
     session = stage.connect()
     for token in TOKENS:
         lease = stage.make(ECHO, "1", token=token)
@@ -78,7 +78,7 @@ def tokens_are_opaque(stage: Stage) -> None:
 
 @rule("§2, §6 complete", Settings(concurrency=4))
 def output_is_the_result(stage: Stage) -> None:
-    """A result goes up as output: any JSON, each with the lease that it belongs to."""
+    """The output may be any JSON, and is reported with the lease that it belongs to."""
     session = stage.connect()
     for document in DOCUMENTS:
         lease = stage.make(ECHO, document)
@@ -92,7 +92,7 @@ def output_is_the_result(stage: Stage) -> None:
 
 @rule("§6 leases", Settings(concurrency=300))
 def a_message_carries_many_leases(stage: Stage) -> None:
-    """All 256 leases of one message are acknowledged and reported, in messages of at most 1000."""
+    """All 256 leases of one message are acknowledged and reported, at most 1000 in a message."""
     session = stage.connect()
     leases = [stage.make(ECHO, str(number)) for number in range(MANY)]
     session.lease(*leases)
@@ -105,7 +105,7 @@ def a_message_carries_many_leases(stage: Stage) -> None:
 
 @rule("§3, §5 Complete")
 def input_may_be_absent(stage: Stage) -> None:
-    """An execution without input is run: an echo of nothing is null."""
+    """An execution without input is run; an echo without input returns null."""
     session = stage.connect()
     lease = stage.make(ECHO)
     session.lease(lease)
@@ -114,7 +114,7 @@ def input_may_be_absent(stage: Stage) -> None:
 
 @rule("§5 Fail", Settings(concurrency=1))
 def failures_are_failed(stage: Stage) -> None:
-    """What went wrong is a failure, with category and message, and never a result."""
+    """A callable that fails is reported as a failure, with category and message."""
     session = stage.connect()
     lease = stage.make(FAIL, '"it broke: ü"')
     session.lease(lease)
@@ -132,7 +132,7 @@ def failures_are_failed(stage: Stage) -> None:
 
 @rule("§7.4", Settings(concurrency=1))
 def another_attempt_is_run_again(stage: Stage) -> None:
-    """An execution seen before is run again in another attempt, under its new token."""
+    """Another attempt of an execution is run again, under its new token."""
     session = stage.connect()
     first = stage.make(ECHO, "1")
     session.lease(first)

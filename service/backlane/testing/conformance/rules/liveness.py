@@ -1,4 +1,4 @@
-"""Owns the rules about being alive: no silence, however busy the callables are."""
+"""Owns the rule about heartbeats, which have to come however busy the callables are."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PERIODS: Final = 3
 
 @rule("§6 Renewal", Settings(lease_ms=LEASE_MS))
 def silence_is_shorter_than_a_lease(stage: Stage) -> None:
-    """Every message renews; while nothing is to be said, heartbeats come well within a lease."""
+    """A worker without other messages sends heartbeats, several per lease period."""
     session = stage.connect()
     hold = stage.make(HOLD)
     session.lease(hold)

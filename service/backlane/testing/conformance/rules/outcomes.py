@@ -18,7 +18,7 @@ RETRY_AFTER_S: Final = 0.3
 
 @rule("§5, §7.6", Settings(concurrency=1))
 def a_stale_outcome_is_accepted(stage: Stage) -> None:
-    """LEASE_LOST and EXECUTION_NOT_FOUND end a lease for the worker: it says no more of it."""
+    """After LEASE_LOST or EXECUTION_NOT_FOUND the worker does not report the lease again."""
     session = stage.connect()
     for reason in ("LEASE_LOST", "EXECUTION_NOT_FOUND"):
         echo = stage.make(ECHO, "1")
@@ -27,12 +27,12 @@ def a_stale_outcome_is_accepted(stage: Stage) -> None:
         session.report(echo)
         stage.echo(session)
         again = len(session.ledger.reports_of(echo.lease_token))
-        demand(again == 1, f"a report answered {reason} was said {again} times")
+        demand(again == 1, f"a report answered with {reason} was sent {again} times")
 
 
 @rule("§5, §7.7", Settings(concurrency=1))
 def a_refused_result_is_failed(stage: Stage) -> None:
-    """A result that the server will not take is followed by a failure of the same lease."""
+    """After a refused result the worker reports a failure of the same lease."""
     session = stage.connect()
     for reason in ("INVALID_ARGUMENT", "TOO_LARGE"):
         echo = stage.make(ECHO, "1")
@@ -40,29 +40,33 @@ def a_refused_result_is_failed(stage: Stage) -> None:
         session.lease(echo)
         session.report(echo)
         second = session.report(
-            echo, nth=2, otherwise=f"a result answered {reason} was followed by nothing"
+            echo, nth=2, otherwise=f"nothing followed a result answered with {reason}"
         )
         demand(
             second.kind == "fail",
-            f"a result answered {reason} was followed by {second.kind}, and should be failed",
+            f"{second.kind} followed a result answered with {reason}, and should be fail",
         )
     stage.echo(session)
 
 
 @rule("§5, §8", Settings(concurrency=1))
 def a_refusal_that_passes_is_said_again(stage: Stage) -> None:
-    """A report refused for want of room is said again, once RetryInfo's time is over."""
+    """A report refused with RATE_LIMITED is sent again after the time in RetryInfo."""
     session = stage.connect()
     echo = stage.make(ECHO, "1")
     session.refuse(echo, refusal("RATE_LIMITED", RETRY_AFTER_S))
     session.lease(echo)
     first = session.report(echo)
-    second = session.report(echo, nth=2, otherwise="a report answered RATE_LIMITED was given up")
-    demand(second.kind == first.kind, f"what was {first.kind} was said again as {second.kind}")
+    second = session.report(
+        echo, nth=2, otherwise="a report answered with RATE_LIMITED was not sent again"
+    )
+    demand(
+        second.kind == first.kind, f"a report of kind {first.kind} was sent again as {second.kind}"
+    )
     paused_s = second.at - first.at
     demand(
         paused_s >= RETRY_AFTER_S,
-        f"a report was said again after {paused_s:.2f} s, before RetryInfo's {RETRY_AFTER_S:g} s",
+        f"a report was sent again after {paused_s:.2f} s, before RetryInfo's {RETRY_AFTER_S:g} s",
     )
 
 

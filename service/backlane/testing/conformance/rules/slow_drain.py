@@ -1,4 +1,4 @@
-"""Owns the rules about a drain that takes its time, or loses its server."""
+"""Owns the rules about a drain that takes long, or during which the server is away."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ EXIT_S: Final = 5.0
 
 @rule("§6 Renewal, drain", Settings(lease_ms=1000, drain_ms=10_000))
 def a_drain_keeps_its_leases(stage: Stage) -> None:
-    """A draining worker goes on with its heartbeats while something runs."""
+    """A draining worker sends heartbeats as long as executions run."""
     session = stage.connect()
     lease_s = stage.settings.lease_ms / 1000
     hold = stage.make(HOLD, json.dumps({"ms": 2 * stage.settings.lease_ms}))
@@ -45,7 +45,7 @@ def a_drain_keeps_its_leases(stage: Stage) -> None:
 
 @rule("§6 the end of a stream, §7.9", Settings(concurrency=2, drain_ms=10_000))
 def a_drain_outlives_its_stream(stage: Stage) -> None:
-    """A stream that breaks under a drain is followed by another, to finish on; credit is not."""
+    """If a stream breaks during a drain, another one follows to finish, without credit."""
     first = stage.connect()
     hold = stage.make(HOLD, json.dumps({"ms": 1000}))
     first.lease(hold)
@@ -64,7 +64,7 @@ def a_drain_outlives_its_stream(stage: Stage) -> None:
 
 @rule("§7.9", Settings(drain_ms=1000))
 def a_drain_needs_no_server(stage: Stage) -> None:
-    """A worker that holds nothing can be stopped while its server is away."""
+    """A worker without leases can be stopped while its server is away."""
     # No lease was given, so that no report can be left without its outcome.
     stage.connect().wait(lambda ledger: ledger.credit, "no credit came")
     stage.server.stop()

@@ -19,45 +19,43 @@ SHORT_MS: Final = 500
 
 @rule("§6 cancels, §7.5", Settings(concurrency=1))
 def a_cancelled_lease_is_reported_within_the_grace(stage: Stage) -> None:
-    """A holder that is asked to stop does so soon, and says what became of the lease."""
+    """A cancelled execution is stopped within the grace period, and its lease is reported."""
     session = stage.connect()
     hold = stage.hold(session)
     session.cancel(hold)
-    session.report(
-        hold, within_s=GRACE_S, otherwise="a lease was cancelled, and nothing was reported of it"
-    )
+    session.report(hold, within_s=GRACE_S, otherwise="a lease was cancelled and not reported")
     stage.echo(session)
 
 
 @rule("§6 cancels", Settings(concurrency=1))
 def a_lease_that_comes_cancelled_is_not_kept(stage: Stage) -> None:
-    """A lease with cancel_requested set is as one that was cancelled after it came."""
+    """A lease that arrives with cancel_requested is treated like one that is cancelled later."""
     session = stage.connect()
     hold = stage.make(HOLD)
     hold.execution.cancel_requested = True
     session.lease(hold)
     session.report(
-        hold, within_s=GRACE_S, otherwise="a lease came cancelled, and nothing was reported of it"
+        hold, within_s=GRACE_S, otherwise="a lease arrived cancelled and was not reported"
     )
 
 
 @rule("§6 lost, §7.5", Settings(concurrency=1))
 def a_lost_lease_is_dropped(stage: Stage) -> None:
-    """A lease that is lost is stopped, its slot is given again, and nothing is reported of it."""
+    """A lost lease is stopped, its slot becomes free, and the lease is not reported."""
     session = stage.connect()
     hold = stage.hold(session)
     session.lose(hold)
-    # The echo gets the one slot, so that the hold has stopped; its report came after the hold's.
+    # The echo needs the only slot, so the hold must have stopped and could have been reported.
     stage.echo(session)
     demand(
         not session.ledger.reports_of(hold.lease_token),
-        "a lease was lost, and was reported all the same",
+        "a lost lease was reported",
     )
 
 
 @rule("§7.4, §7.5", Settings(concurrency=2))
 def a_lost_lease_does_not_stop_its_next_attempt(stage: Stage) -> None:
-    """The loss of one attempt's lease leaves the next attempt of the execution alone."""
+    """The loss of one attempt's lease does not stop the next attempt of the execution."""
     session = stage.connect()
     first = stage.hold(session)
     second = stage.make(
@@ -69,9 +67,7 @@ def a_lost_lease_does_not_stop_its_next_attempt(stage: Stage) -> None:
     session.lease(second)
     session.acknowledged(second)
     session.lose(first)
-    report = session.report(
-        second, otherwise="attempt 1 was lost, and nothing was reported of attempt 2"
-    )
+    report = session.report(second, otherwise="attempt 1 was lost, and attempt 2 was not reported")
     demand(
         report.kind == "complete",
         f"the loss of attempt 1 ended attempt 2 by {report.kind}, which has a lease of its own",
