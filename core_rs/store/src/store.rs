@@ -135,7 +135,7 @@ pub trait Reader: Send {
     /// Returns the next cursor, or `None` at the end.
     ///
     /// # Errors
-    /// `Damaged` if a row or the table cannot be read; `Io` if the whole call failed.
+    /// `Damaged` if the table cannot be read; `Io` if the whole call failed.
     fn digests_of_hour(
         &mut self,
         family: &'static Family,

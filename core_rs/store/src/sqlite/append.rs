@@ -6,7 +6,7 @@
 use rusqlite::{Connection, ErrorCode, Statement, Transaction, params};
 
 use super::checksum;
-use super::expiry;
+use super::expiry::{self, Adding};
 use super::hours::{self, Hours};
 use super::number::{from_db, to_db};
 use super::table::{Table, bind_key, bind_row};
@@ -89,13 +89,14 @@ fn write_rows<'a>(
     rows: impl Iterator<Item = &'a Row>,
 ) -> Result<(), AppendError> {
     let mut insert = tx.prepare_cached(&table.insert)?;
+    let mut expiry = Adding::to(tx, table)?;
     for row in rows {
         match &row.change {
             Change::Put(put) => {
                 if !write_put(table, &mut insert, &row.key, put)? {
                     replace(tx, tables, table, &row.key, put)?;
                 }
-                expiry::add(tx, table, &row.key, put.at_ms)?;
+                expiry.add(&row.key, put.at_ms)?;
             }
             Change::Delete => delete(tx, tables, table, &row.key)?,
         }

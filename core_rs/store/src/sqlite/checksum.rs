@@ -27,12 +27,16 @@ pub(super) struct Place(u32);
 
 impl Place {
     pub(super) fn of(family: &Family, key: &Key, put: &Put) -> Self {
-        let crc = of_key(crc32c(&family.number.to_le_bytes()), key);
-        let crc = crc32c_append(crc, &put.version.to_le_bytes());
-        let crc = crc32c_append(crc, &put.at_ms.to_le_bytes());
+        // One checksum over 15 bytes costs less than three over parts of them.
+        let mut fixed = [0; 15];
+        fixed[..2].copy_from_slice(&family.number.to_le_bytes());
+        fixed[2..6].copy_from_slice(&put.version.to_le_bytes());
+        fixed[6..14].copy_from_slice(&put.at_ms.to_le_bytes());
+        fixed[14] = put.listing.as_ref().map_or(0, |_| 1);
+        let crc = of_key(crc32c(&fixed), key);
         Self(match &put.listing {
-            None => crc32c_append(crc, &[0]),
-            Some(listing) => of_text(crc32c_append(crc, &[1, listing.tag]), &listing.tenant),
+            None => crc,
+            Some(listing) => of_text(crc32c_append(crc, &[listing.tag]), &listing.tenant),
         })
     }
 

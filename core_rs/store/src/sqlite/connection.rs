@@ -83,15 +83,13 @@ pub(super) fn open_writer(
 ) -> Result<Connection, StoreError> {
     let path = directory.database();
     let doing = || format!("opening the database {}", path.display());
-    let is_new = match header(directory)? {
-        Header::Empty => true,
-        Header::Checksummed => false,
-        Header::Plain | Header::Unreadable => return Err(unreadable(directory)),
-    };
+    if let Header::Plain | Header::Unreadable = header(directory)? {
+        return Err(unreadable(directory));
+    }
     directory.make_database()?;
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let opened = open_checked(&path, flags).and_then(|connection| {
-        configure(&connection, options, is_new)?;
+        configure(&connection, options)?;
         Ok(connection)
     });
     opened.map_err(|error| reading(&doing(), error))
@@ -124,10 +122,12 @@ fn open_checked(path: &Path, flags: OpenFlags) -> rusqlite::Result<Connection> {
     Connection::open_with_flags_and_vfs(path, flags, pages::NAME)
 }
 
-fn configure(c: &Connection, options: &SqliteOptions, is_new: bool) -> rusqlite::Result<()> {
+fn configure(c: &Connection, options: &SqliteOptions) -> rusqlite::Result<()> {
     c.busy_timeout(BUSY)?;
     c.set_prepared_statement_cache_capacity(STATEMENTS);
-    if is_new {
+    // Reading the number of pages first undoes a write that a crash interrupted.
+    let pages: i64 = c.pragma_query_value(None, "page_count", |row| row.get(0))?;
+    if pages == 0 {
         // These must come before the first page is written, in this order.
         c.pragma_update(None, "page_size", options.page_bytes)?;
         pages::reserve(c)?;

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 
-use rusqlite::{Connection, params};
+use rusqlite::{CachedStatement, Connection, params};
 
 use super::number::{from_db, to_db};
 use super::table::Table;
@@ -23,14 +23,24 @@ CREATE TABLE expiry (
 ) STRICT, WITHOUT ROWID;
 ";
 
-/// Adds the entry of a row if its family starts a retention period.
-pub(super) fn add(c: &Connection, table: &Table, key: &Key, at_ms: u64) -> rusqlite::Result<()> {
-    if let (Some(class), Some(number)) = (table.family.starts(), key.number()) {
+/// Adds the entries of the rows that are put in one table.
+pub(super) struct Adding<'c>(Option<(Class, CachedStatement<'c>)>);
+
+impl<'c> Adding<'c> {
+    /// Prepares adding entries, if the table's family starts a retention period.
+    pub(super) fn to(c: &'c Connection, table: &Table) -> rusqlite::Result<Self> {
         let sql = "INSERT OR IGNORE INTO expiry VALUES (?1, ?2, ?3)";
-        let mut insert = c.prepare_cached(sql)?;
-        insert.execute(params![class as u8, to_db(at_ms), to_db(number)])?;
+        let insert = |class| Ok((class, c.prepare_cached(sql)?));
+        table.family.starts().map(insert).transpose().map(Self)
     }
-    Ok(())
+
+    /// Adds the entry of a row.
+    pub(super) fn add(&mut self, key: &Key, at_ms: u64) -> rusqlite::Result<()> {
+        if let (Some((class, insert)), Some(number)) = (&mut self.0, key.number()) {
+            insert.execute(params![*class as u8, to_db(at_ms), to_db(number)])?;
+        }
+        Ok(())
+    }
 }
 
 /// Removes the entry of a row that was replaced or deleted, unless another row of the same entity

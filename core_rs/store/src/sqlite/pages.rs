@@ -25,7 +25,10 @@ use std::sync::atomic::{AtomicPtr, Ordering};
 use parking_lot::Mutex;
 use rusqlite::{Connection, ffi};
 
-/// The name of the VFS, for opening connections.
+/// The name of the VFS. Every connection that writes to the database must be opened with it, and
+/// so must the target of a copy made with `SQLite`'s backup functions. A program that writes
+/// without it, which includes moving the write-ahead log into the database, leaves pages whose
+/// checksums are wrong.
 pub const NAME: &CStr = c"backlane";
 
 /// Bytes at the end of each page that `SQLite` leaves to the checksum. `SQLite`'s own checksum

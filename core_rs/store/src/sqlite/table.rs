@@ -249,8 +249,9 @@ pub(super) fn bind_row(
         bind(&listing.tag)?;
     }
     let place = Place::of(family, key, put);
-    bind(&place.head(&put.head))?;
-    bind(&place.body(put.body.as_deref()))?;
+    // As signed numbers they take 4 bytes, where large unsigned ones take 6.
+    bind(&place.head(&put.head).cast_signed())?;
+    bind(&place.body(put.body.as_deref()).cast_signed())?;
     bind(&&put.head[..])?;
     bind(&put.body.as_deref())
 }
@@ -287,12 +288,12 @@ fn content(family: &Family, key: &Key, row: &Row<'_>, part: Part) -> rusqlite::R
         body: None,
     };
     let place = Place::of(family, key, &put);
-    if row.get::<_, u32>(4)? != place.head(&put.head) {
+    if row.get::<_, i32>(4)? != place.head(&put.head).cast_signed() {
         return Ok(Err("the checksum of its head is wrong"));
     }
     if part == Part::Whole {
         put.body = row.get_ref(7)?.as_blob_or_null()?.map(Into::into);
-        if row.get::<_, u32>(6)? != place.body(put.body.as_deref()) {
+        if row.get::<_, i32>(6)? != place.body(put.body.as_deref()).cast_signed() {
             return Ok(Err("the checksum of its body is wrong"));
         }
     }

@@ -3,6 +3,7 @@
 //!
 //! Owns the list of promises. Refuses to look inside a store, except in the modules named for one.
 
+mod agreement;
 mod damage;
 mod decay;
 mod families;

@@ -5,14 +5,14 @@
 use std::collections::BTreeMap;
 
 use backlane_store::{
-    Change, Class, Commit, Family, Frame, Key, KeyKind, Lookup, Maintenance, Mode, Part, Put,
-    Reader, Row, Store,
+    Change, Class, Commit, Family, Frame, Key, KeyKind, Lookup, Maintenance, Mode, Part, Put, Row,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use crate::families::{ALL, bytes, listing, of_kind, replaceable, starts, stored};
-use crate::world::{Memory, SHARD, Sqlite, World, facts, frame_of, reader, replayed};
+use crate::agreement::Subject;
+use crate::families::{ALL, bytes, listing, replaceable, starts, stored};
+use crate::world::{Memory, Sqlite, facts, frame_of};
 
 #[derive(Debug, Clone)]
 enum Operation {
@@ -22,9 +22,9 @@ enum Operation {
     Idle,
 }
 
-const TENANTS: [&str; 3] = ["a", "ab", "b"];
-const HOURS: std::ops::Range<u32> = 0..4;
-const NUMBERS: std::ops::Range<u64> = 0..8;
+pub(crate) const TENANTS: [&str; 3] = ["a", "ab", "b"];
+pub(crate) const HOURS: std::ops::Range<u32> = 0..4;
+pub(crate) const NUMBERS: std::ops::Range<u64> = 0..8;
 const TIMES: std::ops::Range<u64> = 0..50;
 const SMALL: std::ops::Range<u8> = 0..4;
 
@@ -45,7 +45,7 @@ fn key(family: &Family, number: u64, small: u8) -> Key {
 }
 
 /// Every key of a family that [`key`] can choose, in their order.
-fn keys(family: &Family) -> Vec<Key> {
+pub(crate) fn keys(family: &Family) -> Vec<Key> {
     let all = NUMBERS.flat_map(|number| SMALL.map(move |small| key(family, number, small)));
     let mut keys: Vec<_> = all.collect();
     keys.sort();
@@ -112,15 +112,15 @@ fn operation() -> impl Strategy<Value = Operation> {
 type Rows = BTreeMap<(u16, Key), Put>;
 
 #[derive(Debug, Default)]
-struct Model {
-    frames: Vec<Frame>,
+pub(crate) struct Model {
+    pub(crate) frames: Vec<Frame>,
     rows: Rows,
     /// The rows of digest families, in the order written.
     digests: Vec<(u16, Key, Put)>,
 }
 
 impl Model {
-    fn next_sequence(&self) -> u64 {
+    pub(crate) fn next_sequence(&self) -> u64 {
         self.frames
             .last()
             .map_or(1, |frame| frame.first_sequence + u64::from(frame.count))
@@ -199,7 +199,7 @@ impl Model {
         entries.min().filter(|(at_ms, _)| *at_ms < before_ms)
     }
 
-    fn lookup(&self, family: &Family, key: &Key, part: Part) -> Lookup {
+    pub(crate) fn lookup(&self, family: &Family, key: &Key, part: Part) -> Lookup {
         let put = match family.key {
             KeyKind::Digest => self.newest(family, |of| of == key),
             _ => self.rows.get(&(family.number, key.clone())),
@@ -208,7 +208,7 @@ impl Model {
     }
 
     /// The row written last of those in the newest hour that has one.
-    fn newest(&self, family: &Family, matches: impl Fn(&Key) -> bool) -> Option<&Put> {
+    pub(crate) fn newest(&self, family: &Family, matches: impl Fn(&Key) -> bool) -> Option<&Put> {
         let digests = self
             .digests
             .iter()
@@ -218,7 +218,7 @@ impl Model {
             .map(|(_, _, put)| put)
     }
 
-    fn list(
+    pub(crate) fn list(
         &self,
         family: &Family,
         tenant: &str,
@@ -242,7 +242,7 @@ impl Model {
             .collect()
     }
 
-    fn digests_of_hour(&self, family: &Family, hour: u32) -> Vec<[u8; 16]> {
+    pub(crate) fn digests_of_hour(&self, family: &Family, hour: u32) -> Vec<[u8; 16]> {
         let of_hour = |(of, key, _): &(u16, Key, Put)| match key {
             Key::Digest { hour: h, digest } if *of == family.number && *h == hour => Some(*digest),
             _ => None,
@@ -274,119 +274,6 @@ fn hour_of(key: &Key) -> u32 {
     match key {
         Key::Digest { hour, .. } => *hour,
         _ => 0,
-    }
-}
-
-/// A store under test, and the place to open it again.
-struct Subject<'a> {
-    world: &'a dyn World,
-    store: Option<Box<dyn Store>>,
-    epoch: u64,
-}
-
-impl<'a> Subject<'a> {
-    fn new(world: &'a dyn World) -> Self {
-        let (store, epoch) = world.taken();
-        Self {
-            world,
-            store: Some(store),
-            epoch,
-        }
-    }
-
-    fn store(&mut self) -> &mut dyn Store {
-        &mut **self.store.as_mut().expect("open between operations")
-    }
-
-    fn reopen(&mut self, model: &Model) {
-        self.store = None;
-        let mut store = self.world.open();
-        let taken = store.take(SHARD, "node").unwrap();
-        assert_eq!(
-            (self.epoch + 1, model.next_sequence()),
-            (taken.epoch, taken.next_sequence)
-        );
-        let first = model
-            .frames
-            .first()
-            .map_or(model.next_sequence(), |f| f.first_sequence);
-        assert_eq!(first, taken.first_sequence);
-        (self.store, self.epoch) = (Some(store), taken.epoch);
-    }
-
-    fn agrees_with(&mut self, model: &Model) {
-        assert_eq!(model.frames, replayed(self.store()));
-        let mut reader = reader(self.store());
-        for family in ALL {
-            agree_on_rows(&mut *reader, model, family);
-        }
-        agree_on_ranges(&mut *reader, model);
-        agree_on_digests(&mut *reader, model);
-    }
-}
-
-fn agree_on_rows(reader: &mut dyn Reader, model: &Model, family: &'static Family) {
-    let keys = keys(family);
-    for part in [Part::Head, Part::Whole] {
-        let expected: Vec<_> = keys
-            .iter()
-            .map(|key| model.lookup(family, key, part))
-            .collect();
-        assert_eq!(expected, reader.get(family, &keys, part).unwrap());
-    }
-}
-
-fn agree_on_ranges(reader: &mut dyn Reader, model: &Model) {
-    for family in ALL.iter().filter(|family| family.listed) {
-        for tenant in TENANTS {
-            for (tag, before, limit) in [(None, u64::MAX, 5), (None, 5, 2), (Some(1), 7, 9)] {
-                let listed = reader.list(family, tenant, tag, before, limit).unwrap();
-                assert_eq!(model.list(family, tenant, tag, before, limit), listed);
-            }
-        }
-    }
-    let is_there = |lookup: &Lookup| *lookup != Lookup::Absent;
-    for family in of_kind(KeyKind::Ordinal) {
-        for number in NUMBERS {
-            let lookup = |at: u32| {
-                (
-                    at,
-                    model.lookup(family, &Key::Ordinal(number, at), Part::Whole),
-                )
-            };
-            let expected: Vec<_> = (1..4)
-                .map(lookup)
-                .filter(|(_, row)| is_there(row))
-                .collect();
-            assert_eq!(expected, reader.of_number(family, number, 1, 9).unwrap());
-        }
-    }
-    for family in of_kind(KeyKind::Name) {
-        let keys = keys(family).into_iter();
-        let rows = keys.map(|key| (key.clone(), model.lookup(family, &key, Part::Whole)));
-        let expected: Vec<_> = rows.filter(|(_, row)| is_there(row)).collect();
-        assert_eq!(expected, reader.all(family, None, 1000).unwrap());
-    }
-}
-
-fn agree_on_digests(reader: &mut dyn Reader, model: &Model) {
-    let digests: Vec<_> = NUMBERS
-        .map(|number| [u8::try_from(number).unwrap(); 16])
-        .collect();
-    for family in of_kind(KeyKind::Digest) {
-        for since in HOURS {
-            let is = |asked: [u8; 16]| move |key: &Key| matches!(key, Key::Digest { hour, digest } if *hour >= since && *digest == asked);
-            let newest = |digest: &[u8; 16]| {
-                let put = model.newest(family, is(*digest));
-                put.map_or(Lookup::Absent, |put| {
-                    Lookup::Found(stored(put, Part::Whole))
-                })
-            };
-            let expected: Vec<_> = digests.iter().map(newest).collect();
-            assert_eq!(expected, reader.digests(family, &digests, since).unwrap());
-            let of_hour = reader.digests_of_hour(family, since, 0, 1000).unwrap();
-            assert_eq!((model.digests_of_hour(family, since), None), of_hour);
-        }
     }
 }
 

@@ -85,6 +85,20 @@ fn a_process_killed_while_making_the_directory_leaves_one_that_opens() {
 }
 
 #[test]
+fn a_process_killed_while_writing_the_first_page_leaves_a_directory_that_opens() {
+    let world = Sqlite::default();
+    // The header of a rollback journal: no pages are saved, and the database had none.
+    let mut journal = vec![0; 512];
+    journal[..8].copy_from_slice(&[0xd9, 0xd5, 0x05, 0xf9, 0x20, 0xa1, 0x63, 0xd7]);
+    journal[20..28].copy_from_slice(&[0, 0, 2, 0, 0, 0, 16, 0]);
+    fs::write(world.path().join("backlane.db-journal"), journal).unwrap();
+    fs::write(world.path().join(DATABASE), [0x55; 4096]).unwrap();
+    assert_eq!(1, world.taken().1);
+    assert!(!world.path().join("backlane.db-journal").exists());
+    assert_eq!(2, world.taken().1);
+}
+
+#[test]
 fn a_lost_write_ahead_log_is_noticed_and_named() {
     let world = Sqlite::default();
     three_frames(&world);
