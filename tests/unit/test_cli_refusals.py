@@ -15,6 +15,7 @@ HOST_PORT: Final = "is not HOST:PORT, such as 127.0.0.1:7433"
 
 REFUSED: Final = {
     "get": "missing argument 'ID'",
+    "attempts": "missing argument 'ID'",
     "get a b": "got unexpected extra argument(s) (b)",
     "stats --all": "no such option: --all",
     "list --limit -1": "invalid value for '--limit': Input should be greater than or equal to 0",

@@ -24,6 +24,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "enqueue": "Enqueue an execution and print its id.",
     "run": "Enqueue an execution, wait for it, and print its output.",
     "get": "Show one execution.",
+    "attempts": "Show the attempts of one execution.",
     "list": "List executions, newest first.",
     "wait": "Wait until executions have ended.",
     "cancel": "Cancel an execution.",

@@ -24,7 +24,7 @@ from backlane.client.waits import (
     put_in_order,
     wait_request,
 )
-from backlane.schema.records import BackgroundExecution, QueueStats, Status
+from backlane.schema.records import Attempt, BackgroundExecution, QueueStats, Status
 from backlane.v1 import execution_pb2 as records
 from backlane.v1 import execution_service_pb2 as api
 
@@ -70,6 +70,26 @@ class Calls:
         request = api.GetRequest(tenant_id=self.tenant, execution_id=execution_id)
         answer = await self.call(self.stub.Get, request)
         return BackgroundExecution(answer.execution)
+
+    async def attempts(self, execution: Named | str) -> Sequence[Attempt]:
+        """Return the attempts of an execution, oldest first.
+
+        The newest 100 are kept, and the one that ended the execution.
+
+        Raises:
+            ExecutionNotFoundError: this tenant has none of that id.
+            DataDamagedError: an attempt is damaged on the server's disk.
+        """
+        request = api.ListAttemptsRequest(
+            tenant_id=self.tenant, execution_id=id_of(execution), page_size=PAGE_SIZE
+        )
+        found: list[Attempt] = []
+        while True:
+            page = await self.call(self.stub.ListAttempts, request)
+            found += map(Attempt, page.attempts)
+            if not page.next_page_token:
+                return found
+            request.page_token = page.next_page_token
 
     async def wait(
         self,
@@ -268,6 +288,7 @@ class BlockingCalls:
     _calls: Calls
 
     get = _blocking(Calls.get)
+    attempts = _blocking(Calls.attempts)
     wait = _blocking(Calls.wait)
     cancel = _blocking(Calls.cancel)
     peek = _blocking(Calls.peek)
@@ -294,6 +315,7 @@ class AwaitableCalls:
     _calls: Calls
 
     get = _awaitable(Calls.get)
+    attempts = _awaitable(Calls.attempts)
     wait = _awaitable(Calls.wait)
     cancel = _awaitable(Calls.cancel)
     peek = _awaitable(Calls.peek)

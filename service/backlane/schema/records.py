@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -108,6 +108,59 @@ class ExecutionFault:
     def occurred_at(self) -> datetime:
         """When the server received the error."""
         return datetime.fromtimestamp(self.proto.occurred_at_ms / 1000, UTC)
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Attempt:
+    """One lease of an execution, and what became of it.
+
+    Attributes:
+        proto: the message itself, which must not be changed.
+    """
+
+    proto: records.Attempt
+
+    __hash__ = None  # type: ignore[assignment]  # messages have none either
+
+    def __repr__(self) -> str:
+        """Return the most important fields."""
+        return f"<Attempt {self.ordinal} {self.outcome} by {self.worker_id}>"
+
+    @property
+    def ordinal(self) -> int:
+        """The number of the lease, from 1."""
+        return self.proto.ordinal
+
+    @property
+    def worker_id(self) -> str:
+        """The worker that held the lease."""
+        return self.proto.worker_id
+
+    @property
+    def outcome(self) -> str:
+        """What became of the attempt, such as `failed` or `lease_lost`; `running` before the end."""
+        text = schema_json.enum_text(records.AttemptOutcome.DESCRIPTOR, self.proto.outcome)
+        return text or "unspecified"
+
+    @property
+    def started_at(self) -> datetime:
+        """The begin of the lease."""
+        return self.proto.started_at.ToDatetime(UTC)
+
+    @property
+    def ended_at(self) -> datetime | None:
+        """The end of the lease; None while the lease is live."""
+        return self.proto.ended_at.ToDatetime(UTC) if self.proto.HasField("ended_at") else None
+
+    @property
+    def duration(self) -> timedelta | None:
+        """The length of the lease; None while the lease is live."""
+        return None if self.ended_at is None else self.ended_at - self.started_at
+
+    @property
+    def error(self) -> ExecutionFault | None:
+        """The error, if the attempt ended with one."""
+        return ExecutionFault(self.proto.error) if self.proto.HasField("error") else None
 
 
 @dataclass(frozen=True, slots=True, repr=False)

@@ -3,6 +3,7 @@
 //! Owns the proofs of what scenarios do not reach (what waits for what, streams, drain, sizes),
 //! and plays the scenarios as well. Refuses to look inside the shard.
 
+mod attempts;
 mod desk;
 mod drain;
 mod durability;
