@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from backlane import _core
 from backlane.errors import REASONS
 from backlane.v1 import execution_service_pb2, worker_service_pb2
-from tests.unit.core_calls import answer, running
+from tests.unit.core_calls import answer, call, running
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 SERVICES = [
     *execution_service_pb2.DESCRIPTOR.services_by_name.values(),
@@ -85,3 +90,16 @@ def test_a_stopped_core_takes_every_call_and_does_nothing() -> None:
         core.begin_drain()
         core.stop()
         assert [entry for entry in core.drain() if entry[1] == 0] == []
+
+
+def test_a_stopped_core_leaves_one_database_file_that_can_be_copied(tmp_path: Path) -> None:
+    for _ in range(5):
+        with running(data=tmp_path) as core:
+            enqueue(core)
+            call(core, "List", execution_service_pb2.ListRequest(tenant_id="t"))
+
+        assert sorted(path.name for path in tmp_path.iterdir()) == [
+            "LOCK",
+            "backlane.db",
+            "watermark",
+        ]

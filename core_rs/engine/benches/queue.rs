@@ -17,10 +17,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use backlane_engine::Engine;
-use backlane_engine::command::{DedupPolicy, Held, Known, NewExecution, OfferSpec, Report, Taker};
+use backlane_engine::command::{
+    DedupPolicy, Held, IdRandom, Known, NewExecution, OfferSpec, Report, Taker,
+};
 use backlane_engine::decide::Speaker;
-use backlane_engine::fact::Policy;
-use backlane_engine::rules::access::{Principal, TenantScope};
+use backlane_engine::fact::{Actor, Policy};
+use backlane_engine::row::Payload;
+use backlane_engine::rules::access::{Principal, TenantScope, VisibleTenant};
 use backlane_engine::rules::limits::Limits;
 use backlane_engine::state::State;
 use backlane_engine::time::Now;
@@ -121,7 +124,7 @@ fn templates(load: &Load) -> Vec<NewExecution> {
     let names = (0..load.tenants)
         .flat_map(|tenant| (0..load.callables).map(move |callable| (tenant, callable)));
     let template = |(tenant, callable)| NewExecution {
-        tenant: format!("tenant_{tenant}").as_str().into(),
+        tenant: visible(&format!("tenant_{tenant}")),
         callable: format!("callable_{callable}").as_str().into(),
         priority: 50,
         policy: Policy {
@@ -135,10 +138,19 @@ fn templates(load: &Load) -> Vec<NewExecution> {
         request: None,
         dedup_key: None,
         dedup_policy: DedupPolicy::default(),
-        payload_bytes: 100,
-        random: 1,
+        payload: Payload {
+            head: vec![0; 80],
+            body: None,
+        },
+        actor: Actor::engine(),
+        random: IdRandom::default(),
     };
     names.map(template).collect()
+}
+
+fn visible(tenant: &str) -> VisibleTenant {
+    let principal = Principal::default();
+    principal.sees(tenant).expect("everybody sees every tenant")
 }
 
 /// Nanoseconds for each of [`LIVES`] repetitions.
@@ -152,10 +164,11 @@ fn nanos(work: impl FnOnce()) -> u128 {
 fn enqueue(engine: &mut Engine, templates: &[NewExecution], many: u64) {
     let known = Known::default();
     for (number, template) in (0..many).zip(templates.iter().cycle()) {
-        engine.enqueue(template, &known, NOW).expect("it is taken");
+        let made = engine.enqueue(template.clone(), &known, NOW);
+        made.expect("it is taken");
         commit(engine, number);
     }
-    engine.take_facts();
+    engine.take_decided();
 }
 
 fn lease(engine: &mut Engine, offer: u32, leases: &mut Vec<Held>) {
@@ -163,10 +176,11 @@ fn lease(engine: &mut Engine, offer: u32, leases: &mut Vec<Held>) {
         worker: "worker".into(),
         offer,
         duration_ms: 30_000,
+        principal: "".into(),
         stream: None,
     };
     for number in 0..LIVES {
-        let granted = engine.lease(&taker, NOW).expect("enough is queued");
+        let granted = engine.lease(&taker, number, NOW).expect("enough is queued");
         let id = engine.state().id(granted.birth).expect("it lives");
         let token = Some(granted.holding.token);
         leases.push(Held { id, token });
@@ -190,6 +204,6 @@ fn complete(engine: &mut Engine, leases: &[Held]) {
 
 fn commit(engine: &mut Engine, number: u64) {
     if number.is_multiple_of(PER_COMMIT) {
-        engine.take_facts();
+        engine.take_decided();
     }
 }

@@ -21,8 +21,8 @@ impl Principal {
             TenantScope::Only(tenants.into_iter().map(String::into_boxed_str).collect())
         };
         let unknown = || {
-            let rule = "must be 'admin', 'producer' or 'worker'";
-            PyValueError::new_err(format!("role {rule}, not {role:?}"))
+            let expected = "'admin', 'producer' or 'worker'";
+            PyValueError::new_err(format!("role must be {expected}, not {role:?}"))
         };
         let inner = backlane_runtime::Principal {
             name: name.into(),

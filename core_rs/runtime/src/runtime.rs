@@ -111,19 +111,18 @@ impl Runtime {
             steps: AtomicU64::new(0),
             permit_drift: AtomicU64::new(0),
         });
-        let mut threads = Vec::new();
         let learner = store.reader()?;
         let hours = request_hours(&recovered, now);
-        threads.push(start_learner(&shared, learner, hours));
+        let mut reading = vec![start_learner(&shared, learner, hours)];
         let mut readers = Vec::new();
         for _ in 0..READERS {
             let (door, queries) = channel();
-            threads.push(start_reader(&shared, store.reader()?, queries));
+            reading.push(start_reader(&shared, store.reader()?, queries));
             readers.push(door);
         }
-        let epoch = recovered.epoch();
         let (writer, work) = channel();
-        threads.push(start_writer(&shared, store, epoch, work));
+        let writing = Writer::new(store, recovered.epoch(), tell_of(&shared));
+        let writing = start_writer(&shared, writing, work, reading);
         let stepper = Stepper {
             shard: recovered,
             clock,
@@ -131,8 +130,7 @@ impl Runtime {
             writer,
             next_reader: 0,
         };
-        threads.push(start_stepper(&shared, stepper));
-        let threads = Mutex::new(threads);
+        let threads = Mutex::new(vec![writing, start_stepper(&shared, stepper)]);
         Ok(Self {
             shared,
             next_ticket: AtomicU64::new(1),
@@ -333,18 +331,28 @@ fn start_reader(
     })
 }
 
+fn tell_of(shared: &Arc<Shared>) -> Box<dyn Fn(Input) + Send> {
+    let shared = shared.clone();
+    Box::new(move |input| shared.tell(input))
+}
+
+/// Starts the thread of the writer, which closes the store after the `reading` threads have
+/// closed their views of it: the last one to close a database empties its write-ahead log into
+/// it, and a read-only view cannot.
 fn start_writer(
     shared: &Arc<Shared>,
-    store: Box<dyn Store>,
-    epoch: u64,
+    mut writer: Writer,
     work: Receiver<Work>,
+    reading: Vec<JoinHandle<()>>,
 ) -> JoinHandle<()> {
     let told = shared.clone();
-    let tell = shared.clone();
     spawn(shared, "writer", move || {
-        let writer = Writer::new(store, epoch, Box::new(move |input| tell.tell(input)));
         if let Err(error) = writer.run(&work) {
             told.fail(&error.to_string());
+        }
+        for thread in reading {
+            // A thread that panicked has told so itself.
+            let _ = thread.join();
         }
     })
 }

@@ -54,7 +54,7 @@ impl Writer {
     ///
     /// # Errors
     /// The first thing the store refused: nothing after it was written.
-    pub(crate) fn run(mut self, work: &Receiver<Work>) -> Result<(), StoreError> {
+    pub(crate) fn run(&mut self, work: &Receiver<Work>) -> Result<(), StoreError> {
         self.look_at_headroom()?;
         loop {
             match work.recv_timeout(if self.behind { Duration::ZERO } else { IDLE }) {

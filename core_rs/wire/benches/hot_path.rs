@@ -5,25 +5,30 @@
 //! `cargo bench -p backlane-wire`
 
 use std::hint::black_box;
-use std::sync::Arc;
 use std::time::Instant;
 
-use backlane_engine::fact::{Fact, FactKind, Holding, Living, Progress};
+use backlane_engine::command::{Known, OfferSpec, Taker};
+use backlane_engine::fact::{Fact, Living};
 use backlane_engine::reply::Granted;
-use backlane_engine::rules::access::Principal;
-use backlane_engine::rules::id::{ExecutionId, LeaseToken};
+use backlane_engine::row::{PayloadRow, Row};
+use backlane_engine::rules::access::{Principal, TenantScope};
+use backlane_engine::rules::id::Birth;
 use backlane_engine::rules::limits::Limits;
-use backlane_engine::rules::status::Phase;
-use backlane_wire::enqueue::EnqueueBatch;
+use backlane_engine::state::State;
+use backlane_engine::time::Now;
+use backlane_engine::{Decided, Engine};
+use backlane_wire::enqueue::{EnqueueBatch, decode_batch};
 use backlane_wire::{
-    Call, Context, DecodeError, Method, Standing, View, decode_call, decode_facts, encode_fact,
-    record, reply,
+    Context, DecodeError, Parts, Standing, View, decode_facts, encode_fact, record, reply, row,
 };
 use prost::Message;
 
 const ITEMS: usize = 500;
 const ROUNDS: usize = 400;
-const NOW_MS: u64 = 1_790_000_000_000;
+const NOW: Now = Now {
+    wall_ms: 1_790_000_000_000,
+    mono_ms: 1,
+};
 
 /// The fields of an `EnqueueRequest` that a usual caller sets.
 #[derive(Clone, PartialEq, Message)]
@@ -65,34 +70,59 @@ fn decode(bytes: &[u8]) -> EnqueueBatch {
         principal: &Principal::default(),
         random: &mut random,
     };
-    match decode_call(Method::EnqueueBatch, bytes, &mut context) {
-        Ok(Call::EnqueueBatch(batch)) => batch,
-        other => panic!("not a batch: {other:?}"),
+    decode_batch(bytes, &mut context).expect("a batch")
+}
+
+/// What an engine decided of a batch, up to the lease of each of its executions.
+struct Decisions {
+    payloads: Vec<PayloadRow>,
+    living: Vec<Living>,
+    leases: Vec<Granted>,
+    enqueued: Vec<Fact>,
+    leased: Vec<Fact>,
+}
+
+fn decide(batch: EnqueueBatch) -> Decisions {
+    let mut engine = Engine::start(State::new(0), 1, Limits::default(), NOW);
+    let known = Known::default();
+    let made = engine.enqueue_batch(batch.items, None, &known, NOW);
+    let (made, _) = made.expect("a taken batch");
+    let births: Vec<Birth> = made.iter().map(|made| made.birth).collect();
+    let (enqueued, rows) = taken(&mut engine);
+    let payloads = rows.into_iter().filter_map(|row| match row {
+        Row::Payload(payload) => Some(*payload),
+        _ => None,
+    });
+    let living = births
+        .iter()
+        .filter_map(|birth| engine.state().living(*birth));
+    let living = living.collect();
+    let offer = engine.acquire_offer(OfferSpec {
+        callables: ["*".into()].into(),
+        tenants: TenantScope::Any,
+    });
+    let taker = Taker {
+        worker: "worker-1".into(),
+        offer,
+        duration_ms: 30_000,
+        principal: "".into(),
+        stream: None,
+    };
+    let leases = (0..).map_while(|random| engine.lease(&taker, random, NOW));
+    Decisions {
+        payloads: payloads.collect(),
+        living,
+        leases: leases.collect(),
+        enqueued,
+        leased: taken(&mut engine).0,
     }
 }
 
-fn living(batch: &EnqueueBatch, index: usize) -> Living {
-    let new = &batch.items[index].new;
-    Living {
-        id: ExecutionId {
-            seconds: 390_000_000,
-            shard: 1,
-            birth: 1_000_000,
-            random: new.random,
-        },
-        tenant: new.tenant.clone(),
-        callable: new.callable.clone(),
-        priority: new.priority,
-        queued_at_ms: NOW_MS,
-        policy: new.policy,
-        not_before_ms: None,
-        start_deadline_ms: None,
-        deadline_ms: None,
-        dedup_key: None,
-        request: None,
-        payload_bytes: new.payload_bytes,
-        progress: Progress::newborn(Phase::Ready, NOW_MS),
-    }
+fn taken(engine: &mut Engine) -> (Vec<Fact>, Vec<Row>) {
+    let decided = engine.take_decided().into_iter();
+    let (facts, rows): (Vec<Fact>, Vec<Vec<Row>>) =
+        decided.map(|Decided { fact, rows }| (fact, rows)).unzip();
+    (facts, rows.into_iter().flatten().collect())
 }
 
 /// Nanoseconds an item: the best round counts, since noise only adds.
@@ -108,26 +138,29 @@ fn measure<T>(what: &str, mut round: impl FnMut() -> T) {
 
 fn main() {
     let (plain, named) = (request(""), request("r-1"));
-    let batch = decode(&plain);
-    let living: Vec<Living> = (0..ITEMS).map(|index| living(&batch, index)).collect();
     measure("decode and check, no request id", || decode(&plain));
     measure("decode and check, with a request id", || decode(&named));
-    let payloads = || -> Vec<Vec<u8>> {
-        batch
-            .items
-            .iter()
-            .zip(&living)
-            .map(|(item, living)| item.payload.encode(living))
-            .collect()
+    let decisions = decide(decode(&plain));
+    let heads = || -> Vec<Vec<u8>> {
+        let rows = decisions.payloads.iter();
+        rows.map(row::payload::head).collect()
     };
-    measure("payload", payloads);
-    let payloads = payloads();
+    measure("head of the payload's row", heads);
+    let heads = heads();
     let records = |view| -> Vec<Vec<u8>> {
-        let pairs = payloads.iter().zip(&living);
-        let one = |(payload, living): (&Vec<u8>, &Living)| {
-            record(living.id.birth, 1, payload, Standing::Living(living), view).unwrap()
+        let bodies = decisions.payloads.iter().map(|row| &row.payload.body);
+        let parts = heads.iter().zip(bodies).zip(&decisions.living);
+        let one = |((head, body), living): ((&Vec<u8>, &Option<Vec<u8>>), &Living)| {
+            let parts = Parts {
+                birth: living.id.birth,
+                head,
+                body: body.as_deref(),
+                standing: Standing::Living(living),
+                last_error: None,
+            };
+            record(&parts, view).expect("a record")
         };
-        pairs.map(one).collect()
+        parts.map(one).collect()
     };
     measure("record, BASIC", || records(View::Basic));
     measure("record, FULL", || records(View::Full));
@@ -138,75 +171,35 @@ fn main() {
     measure("batch response", || {
         reply::enqueue_batch_response(&basic, false)
     });
-    measure_lease(&records(View::Full));
-    measure_facts(&living);
-    measure("an id's text", || {
-        living
-            .iter()
-            .map(|living| living.id.to_string())
-            .collect::<Vec<_>>()
-    });
-}
-
-fn holding() -> Holding {
-    let token = LeaseToken {
-        epoch: 7,
-        counter: 1_000_000,
-    };
-    Holding {
-        token,
-        worker: Arc::from("worker-1"),
-        duration_ms: 30_000,
-    }
-}
-
-fn measure_lease(records: &[Vec<u8>]) {
-    let granted = Granted {
-        birth: 1_000_000,
-        holding: holding(),
-        attempt: 1,
-        expires_at_ms: NOW_MS,
-        attempt_deadline_ms: NOW_MS,
-        payload_bytes: 256,
-    };
+    let full = records(View::Full);
     measure("lease", || {
-        records
-            .iter()
-            .map(|record| reply::lease(record, &granted))
+        let leases = full.iter().zip(&decisions.leases);
+        leases
+            .map(|(record, granted)| reply::lease(record, granted))
             .collect::<Vec<_>>()
+    });
+    measure_facts("enqueued", &decisions.enqueued);
+    measure_facts("leased", &decisions.leased);
+    measure("an id's text", || {
+        let ids = decisions.living.iter().map(|living| living.id.to_string());
+        ids.collect::<Vec<_>>()
     });
 }
 
-fn measure_facts(living: &[Living]) {
-    let of = |kind| Fact {
-        at_ms: NOW_MS,
-        kind,
-    };
-    let enqueued: Vec<Fact> = living
-        .iter()
-        .map(|living| of(FactKind::Enqueued(Box::new(living.clone()))))
-        .collect();
-    let leased = FactKind::Leased {
-        birth: 1_000_000,
-        holding: holding(),
-        attempt: 1,
-    };
-    let leased = vec![of(leased); ITEMS];
-    for (what, facts) in [("enqueued", enqueued), ("leased", leased)] {
-        let mut frame = Vec::new();
-        measure(&format!("encode fact, {what}"), || {
-            frame.clear();
-            for fact in &facts {
-                encode_fact(fact, &mut frame);
-            }
+fn measure_facts(what: &str, facts: &[Fact]) {
+    let mut frame = Vec::new();
+    measure(&format!("encode fact, {what}"), || {
+        frame.clear();
+        for fact in facts {
+            encode_fact(fact, &mut frame);
+        }
+    });
+    measure(&format!("decode fact, {what}"), || {
+        let mut count = 0;
+        let counted = decode_facts::<DecodeError>(&frame, &mut |_| {
+            count += 1;
+            Ok(())
         });
-        measure(&format!("decode fact, {what}"), || {
-            let mut count = 0;
-            let counted = decode_facts::<DecodeError>(&frame, &mut |_| {
-                count += 1;
-                Ok(())
-            });
-            counted.map(|()| count)
-        });
-    }
+        counted.map(|()| count)
+    });
 }

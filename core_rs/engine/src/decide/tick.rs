@@ -218,7 +218,7 @@ impl Engine {
         self.commit(decision, now)
     }
 
-    fn clock_error(&self, birth: Birth, reason: EndReason, now: Now) -> Box<ErrorRecord> {
+    fn clock_error(&self, birth: Birth, reason: EndReason, now: Now) -> ErrorRecord {
         let losses = self.state.slot(birth).map(|slot| {
             let most = self.state.policy(slot).max_worker_losses;
             format!(
@@ -258,15 +258,15 @@ impl Engine {
         code: &str,
         message: &str,
         now: Now,
-    ) -> Box<ErrorRecord> {
-        Box::new(ErrorRecord {
+    ) -> ErrorRecord {
+        ErrorRecord {
             category,
             message: message.into(),
             code: Some(code.into()),
             attempt: self.state.slot(birth).map_or(0, |slot| slot.attempt),
             occurred_at_ms: self.at_ms(now),
             extra: Box::default(),
-        })
+        }
     }
 }
 

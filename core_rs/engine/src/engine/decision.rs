@@ -51,8 +51,8 @@ impl Decision {
     }
 
     /// The same decision with an error for its row.
-    pub(crate) fn with_error(self, error: Box<ErrorRecord>) -> Self {
-        let error = Some(error);
+    pub(crate) fn with_error(self, error: impl Into<Box<ErrorRecord>>) -> Self {
+        let error = Some(error.into());
         self.with(Contents {
             error,
             ..Contents::default()

@@ -82,7 +82,7 @@ fn enqueue_frame(
         principal,
         timeout_ms: None,
     };
-    let job = enqueue::frame(&mut room.desk, caller, bytes)?;
+    let job = enqueue::frame(&mut room.desk, &caller, bytes)?;
     room.run(job, Known::default());
     Ok(())
 }

@@ -131,15 +131,12 @@ impl Shown {
         let living = desk.engine.state().living(birth).map(Box::new);
         let mut shown = Self::listed(birth);
         shown.payload = Piece::of(desk, &PAYLOAD, Key::Number(birth), |it| Ok(it.clone()));
-        match &living {
-            Some(living) => {
-                shown.ending = Piece::Unneeded;
-                shown.needs_attempt(living.progress.last_failed);
-            }
-            None => {
-                let key = Key::Number(birth);
-                shown.ending = Piece::of(desk, &ENDING, key, |it| read_ending(birth, it));
-            }
+        if let Some(living) = &living {
+            shown.ending = Piece::Unneeded;
+            shown.needs_attempt(living.progress.last_failed);
+        } else {
+            let key = Key::Number(birth);
+            shown.ending = Piece::of(desk, &ENDING, key, |it| read_ending(birth, it));
         }
         Self { living, ..shown }
     }

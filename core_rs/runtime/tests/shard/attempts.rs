@@ -99,8 +99,8 @@ fn each_lease_is_an_attempt_with_its_worker_its_outcome_and_its_error() {
     assert_eq!(expected, told(&mut desk, &id));
     // The holder falls silent, and another worker completes the execution.
     desk.advance(31_000);
-    let last = lease(&mut desk, "w4");
-    desk.complete(&last);
+    let taken = lease(&mut desk, "w4");
+    desk.complete(&taken);
     let lost = (3, "w3".to_owned(), "LEASE_LOST", String::new());
     let completed = (4, "w4".to_owned(), "COMPLETED", String::new());
     let expected: Vec<_> = before.into_iter().chain([lost, completed]).collect();

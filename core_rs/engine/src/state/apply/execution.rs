@@ -210,13 +210,13 @@ impl State {
         let extras = self.extras.entry(birth).or_default();
         extras.next_attempt_at_ms = next_attempt_at_ms;
         extras.last_worker = Some(holding.worker);
-        extras.last_failed = match cause.has_error() {
-            true => Some(attempt),
+        if cause.has_error() {
+            extras.last_failed = Some(attempt);
+        } else {
             // The row of an attempt goes when so many others followed it.
-            false => extras
-                .last_failed
-                .filter(|failed| failed + KEPT_ATTEMPTS > attempt),
-        };
+            let is_kept = |failed: &u32| failed + KEPT_ATTEMPTS > attempt;
+            extras.last_failed = extras.last_failed.filter(is_kept);
+        }
         if let Some(kind) = cause.outcome() {
             extras.outcome = Some(Outcome {
                 token: holding.token,

@@ -23,7 +23,7 @@ use super::look;
 /// `ListAttempts`.
 pub(crate) fn list(
     desk: &mut Desk,
-    caller: Caller,
+    caller: &Caller,
     bytes: &[u8],
 ) -> Result<Box<dyn Job>, ApiError> {
     let decoded = desk.with_context(&caller.principal, |context| {
@@ -109,13 +109,12 @@ fn answer(
         });
     }
     if !page.is_full && found.range.len() < list.page_size {
-        match living {
-            Some(living) => page.extend(list.after, running(living)),
-            None => {
-                let ending = ending_of(birth, found.row(&ENDING, &Key::Number(birth)));
-                let ending = ending.map_err(|what| broken(&what))?;
-                page.extend(list.after, ending.as_ref().and_then(last));
-            }
+        if let Some(living) = living {
+            page.extend(list.after, running(living));
+        } else {
+            let ending = ending_of(birth, found.row(&ENDING, &Key::Number(birth)));
+            let ending = ending.map_err(|what| broken(&what))?;
+            page.extend(list.after, ending.as_ref().and_then(last));
         }
     } else {
         page.is_full = true;

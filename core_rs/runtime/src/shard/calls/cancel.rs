@@ -17,7 +17,7 @@ use crate::shard::show;
 /// `Cancel`.
 pub(crate) fn cancel(
     desk: &mut Desk,
-    caller: Caller,
+    caller: &Caller,
     bytes: &[u8],
 ) -> Result<Box<dyn Job>, ApiError> {
     let decoded = desk.with_context(&caller.principal, |context| decode_cancel(bytes, context));

@@ -119,7 +119,7 @@ fn answer_batch(room: &mut Room, ticket: Ticket, made: &[Made], whole: bool) {
 /// One message of an `EnqueueStream`. Its items are independent, and the outcomes come in order.
 pub(crate) fn frame(
     desk: &mut Desk,
-    caller: Caller,
+    caller: &Caller,
     bytes: &[u8],
 ) -> Result<Box<dyn Job>, ApiError> {
     let items = desk.with_context(&caller.principal, |context| {

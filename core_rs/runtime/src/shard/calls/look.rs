@@ -22,7 +22,11 @@ use crate::shard::show::{self, Fetch, MAX_REPLY_BYTES, Shown};
 const PAGE_LOOKS: usize = 100_000;
 
 /// `Get`.
-pub(crate) fn get(desk: &mut Desk, caller: Caller, bytes: &[u8]) -> Result<Box<dyn Job>, ApiError> {
+pub(crate) fn get(
+    desk: &mut Desk,
+    caller: &Caller,
+    bytes: &[u8],
+) -> Result<Box<dyn Job>, ApiError> {
     let get = desk.with_context(&caller.principal, |context| decode_get(bytes, context))?;
     let ticket = caller.ticket;
     Ok(Box::new(Getting { ticket, get }))
@@ -71,7 +75,7 @@ pub(super) fn find(
 /// `List`.
 pub(crate) fn list(
     desk: &mut Desk,
-    caller: Caller,
+    caller: &Caller,
     bytes: &[u8],
 ) -> Result<Box<dyn Job>, ApiError> {
     let list = desk.with_context(&caller.principal, |context| decode_list(bytes, context))?;
@@ -146,7 +150,7 @@ fn send_page(
     looked_to: Option<Birth>,
 ) {
     shown.sort_unstable_by_key(|shown| std::cmp::Reverse(shown.birth));
-    let (mut total, mut records, mut last) = (0, Vec::new(), None);
+    let (mut total, mut records, mut end) = (0, Vec::new(), None);
     // Beyond the place where the look stopped, finished executions could hide unfinished ones.
     let seen = |shown: &&Shown| looked_to.is_none_or(|to| shown.birth > to);
     for one in shown.iter().filter(seen).take(list.page_size) {
@@ -157,14 +161,14 @@ fn send_page(
         if total > MAX_REPLY_BYTES && !records.is_empty() {
             break;
         }
-        last = Some(one.birth);
+        end = Some(one.birth);
         records.push(record);
     }
     let shown_last = shown.last().map(|shown| shown.birth);
     // A full page, or one that was cut early, may have a next one; an empty next page is harmless.
-    let more = shown.len() >= list.page_size || last != shown_last;
-    let last = last.filter(|_| more).or(looked_to.map(|to| to + 1));
-    let next = last.map(|last| page_token(&list.tenant, list.status, last));
+    let more = shown.len() >= list.page_size || end != shown_last;
+    let after = end.filter(|_| more).or(looked_to.map(|to| to + 1));
+    let next = after.map(|after| page_token(&list.tenant, list.status, after));
     let bytes = reply::list_response(&records, next.as_deref());
     room.desk.reply(ticket, bytes);
 }
@@ -185,7 +189,7 @@ fn listed(desk: &mut Desk, shown: &Shown, view: View) -> Option<Vec<u8>> {
 /// `Peek`.
 pub(crate) fn peek(
     desk: &mut Desk,
-    caller: Caller,
+    caller: &Caller,
     bytes: &[u8],
 ) -> Result<Box<dyn Job>, ApiError> {
     let peek = desk.with_context(&caller.principal, |context| decode_peek(bytes, context))?;
@@ -227,7 +231,7 @@ impl Job for Peeking {
 /// `GetQueueStats`.
 pub(crate) fn queue_stats(
     desk: &mut Desk,
-    caller: Caller,
+    caller: &Caller,
     bytes: &[u8],
 ) -> Result<Box<dyn Job>, ApiError> {
     let tenant = desk.with_context(&caller.principal, |context| {
