@@ -1,7 +1,8 @@
-//! What an enqueue, a lease and a completion cost at different depths, and what a queued
-//! execution weighs.
+//! Time of an enqueue, a lease and a completion at different queue depths, and memory per queued
+//! execution.
 //!
-//! Owns the figures quoted of the engine. Refuses to judge them.
+//! Owns the measurements that the documentation quotes about the engine. Refuses to judge the
+//! results.
 //!
 //! `cargo bench -p backlane-engine`
 
@@ -12,7 +13,7 @@
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
-// The clock is the benchmark's own, not the engine's.
+// The benchmark reads a clock; the engine never does.
 #[expect(clippy::disallowed_types, reason = "measuring takes a clock")]
 use std::time::Instant;
 
@@ -29,7 +30,7 @@ use backlane_engine::state::State;
 use backlane_engine::time::Now;
 
 const LIVES: u64 = 200_000;
-// Facts are taken this often, as a runtime would at each commit.
+// Facts are taken after this many commands, as a runtime takes them at each commit.
 const PER_COMMIT: u64 = 64;
 const NOW: Now = Now {
     wall_ms: 1_800_000_000_000,
@@ -58,7 +59,7 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// How a benchmark's executions are spread.
+/// How the executions of a benchmark are spread over tenants and callables.
 struct Load {
     name: &'static str,
     depth: u64,

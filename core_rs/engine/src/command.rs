@@ -1,6 +1,6 @@
-//! Commands: the questions and orders that the engine takes.
+//! Commands: the requests that the engine decides.
 //!
-//! Owns the shape of validated commands. Refuses to know the messages they came in.
+//! Owns the shape of validated commands. Refuses to know the messages that carry them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -12,65 +12,66 @@ use crate::rules::id::{Birth, ExecutionId, LeaseToken};
 use crate::rules::retry::Category;
 use crate::rules::status::Status;
 
-/// One execution to make. The wire checked the field rules.
+/// One execution to enqueue. The wire crate has checked the field rules.
 #[derive(Debug, Clone, PartialEq)]
 pub struct NewExecution {
     /// The tenant of the execution.
     pub tenant: VisibleTenant,
     /// Name of the callable to run.
     pub callable: Arc<str>,
-    /// Higher priorities run sooner.
+    /// Priority, 0 to 255. A higher priority runs sooner.
     pub priority: u8,
-    /// The part of the config that decisions rest on.
+    /// The part of the config that decisions use.
     pub policy: Policy,
-    /// No worker gets the execution before this time.
+    /// No worker gets the execution before this time, in milliseconds since the epoch.
     pub not_before_ms: Option<u64>,
-    /// The execution times out if no worker has it by this time.
+    /// The execution times out if no worker has leased it by this time, in milliseconds since the
+    /// epoch.
     pub start_deadline_ms: Option<u64>,
-    /// The execution times out if it is not finished by this time.
+    /// The execution times out if it is not finished by this time, in milliseconds since the epoch.
     pub deadline_ms: Option<u64>,
-    /// The request id that came with the execution.
+    /// The request id that the client sent with the execution.
     pub request: Option<Request>,
-    /// At most one living execution of a tenant has this key.
+    /// The dedup key: at most one unfinished execution of a tenant has this key.
     pub dedup_key: Option<Box<str>>,
-    /// What happens if a living execution has the key already.
+    /// What happens if an unfinished execution has the dedup key already.
     pub dedup_policy: DedupPolicy,
-    /// Everything that the engine keeps for readers and does not look at.
+    /// The data that the engine keeps for readers without looking at it.
     pub payload: Payload,
     /// The caller's identity.
     pub actor: Actor,
-    /// The random part of the new id: randomness is an input.
+    /// The random part of the new id. Randomness is an input of the engine.
     pub random: IdRandom,
 }
 
 /// The random part of an id.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct IdRandom {
-    /// See [`ExecutionId::salt`].
+    /// The random bytes in front of the id: see [`ExecutionId::salt`].
     pub salt: u16,
-    /// See [`ExecutionId::random`].
+    /// The random bytes at the end of the id: see [`ExecutionId::random`].
     pub random: u64,
 }
 
-/// A request id as it was sent, and hashed.
+/// A request id, as sent and as hashed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request {
-    /// The text, for messages.
+    /// The text of the request id, for error messages.
     pub id: Box<str>,
-    /// The hashes, for look-ups.
+    /// The hashes of request id and body, for look-ups.
     pub key: RequestKey,
 }
 
-/// What happens when a living execution has the same dedup key.
+/// What happens when an unfinished execution has the same dedup key.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[repr(u8)]
 pub enum DedupPolicy {
-    /// Answer it.
+    /// The reply shows the unfinished execution, and no new execution is enqueued.
     #[default]
     ReturnExisting = 1,
-    /// Refuse.
+    /// The enqueue is refused.
     Reject = 2,
-    /// End it as replaced; if it is leased, answer it.
+    /// The unfinished execution ends as replaced. If a worker holds it, the reply shows it instead.
     ReplaceQueued = 3,
 }
 
@@ -78,7 +79,7 @@ impl DedupPolicy {
     /// Every policy.
     pub const ALL: [Self; 3] = [Self::ReturnExisting, Self::Reject, Self::ReplaceQueued];
 
-    /// The policy of that number on the wire.
+    /// The policy with this number in the API; `None` for any other number.
     #[must_use]
     pub fn from_number(number: u32) -> Option<Self> {
         Self::ALL
@@ -87,17 +88,17 @@ impl DedupPolicy {
     }
 }
 
-/// The callables a worker offers, and the tenants it serves.
+/// The callables that a worker offers, and the tenants that it serves.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct OfferSpec {
-    /// Exact names, `prefix.*`, or `*`.
+    /// The callables, each an exact name, `prefix.*` or `*`.
     pub callables: BTreeSet<Box<str>>,
-    /// Whom it serves.
+    /// The tenants that the worker serves.
     pub tenants: TenantScope,
 }
 
 impl OfferSpec {
-    /// Whether an execution of that tenant and callable is offered.
+    /// Whether the offer covers an execution of this tenant and callable.
     #[must_use]
     pub fn matches(&self, tenant: &str, callable: &str) -> bool {
         self.tenants.includes(tenant) && self.offers(callable)
@@ -113,48 +114,48 @@ impl OfferSpec {
     }
 }
 
-/// Names an offer the engine knows.
+/// The number of an offer within one process.
 pub type OfferKey = u32;
-/// Names a worker's stream.
+/// The number of a worker's stream within one process.
 pub type StreamKey = u64;
 
-/// A worker that could take executions now.
+/// A worker that can take executions now.
 #[derive(Debug, Clone)]
 pub struct Taker {
-    /// Who.
+    /// The worker's id.
     pub worker: Arc<str>,
-    /// What it offers.
+    /// The offer of the worker.
     pub offer: OfferKey,
-    /// The lease period, milliseconds.
+    /// The lease period, in milliseconds.
     pub duration_ms: u64,
     /// Name of the principal that takes the leases; empty where no identity is configured.
     pub principal: Arc<str>,
-    /// The stream that the leases go over; `None` for a unary call.
+    /// The stream on which the worker receives the leases; `None` for a unary call.
     pub stream: Option<StreamKey>,
 }
 
-/// One execution and the token its holder shows.
+/// An execution, and the lease token that the worker shows for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Held {
-    /// Which.
+    /// Id of the execution.
     pub id: ExecutionId,
-    /// `None` for a text that is no token: it is stale.
+    /// The lease token; `None` where the text was not a token, which is treated as a stale token.
     pub token: Option<LeaseToken>,
 }
 
-/// What the holder of a lease reports.
+/// The worker's report that ends a lease.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Report {
-    /// A result, opaque.
+    /// The output, in encoded form.
     Completed(Bytes),
-    /// An error.
+    /// The error of the attempt.
     Failed(Box<Failure>),
-    /// Nothing: it gives the execution back.
+    /// No result: the worker gives the execution back.
     Released,
 }
 
 impl Report {
-    /// What kind of report.
+    /// The kind of the report.
     #[must_use]
     pub const fn kind(&self) -> OutcomeKind {
         match self {
@@ -165,48 +166,48 @@ impl Report {
     }
 }
 
-/// An error as a worker reports it.
+/// An error that a worker reports.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Failure {
-    /// What kind of trouble.
+    /// The category of the error.
     pub category: Category,
-    /// For people.
+    /// A message for people.
     pub message: Box<str>,
     /// A short name for programs.
     pub code: Option<Box<str>>,
-    /// What else was reported, opaque.
+    /// The other fields of the error, in encoded form.
     pub extra: Box<[u8]>,
-    /// False where the error itself forbids a retry.
+    /// Whether another attempt may follow. False forbids a retry.
     pub retryable: bool,
-    /// Takes the place of the computed delay.
+    /// Delay before the next attempt, in milliseconds, instead of the computed delay.
     pub retry_after_ms: Option<u64>,
-    /// Spend nothing.
+    /// Whether the worker asks for a later retry that does not count as a spent attempt.
     pub throttled: bool,
 }
 
-/// Somebody's wish to stop an execution.
+/// A request to stop an execution.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cancel {
     /// The tenant of the execution.
     pub tenant: VisibleTenant,
-    /// Which.
+    /// Id of the execution.
     pub id: ExecutionId,
-    /// Who asks.
+    /// The caller who asks for the cancellation.
     pub actor: Actor,
 }
 
-/// The outcome of looking for a row that is not in memory.
+/// The result of looking for a row that is not in memory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Read<T> {
-    /// The row is there.
+    /// The row exists.
     Found(T),
-    /// There is no such row.
+    /// No such row exists.
     Absent,
     /// The row is damaged; the text names the row and the damage.
     Damaged(Box<str>),
 }
 
-/// What a decision rests on besides memory: read by the runtime, passed in.
+/// What a decision needs besides the state in memory. The runtime reads it and passes it in.
 #[derive(Debug, Clone, Default)]
 pub struct Known {
     /// Executions that are not in memory.
@@ -215,39 +216,39 @@ pub struct Known {
     pub requests: BTreeMap<[u8; 16], Read<KnownRequest>>,
 }
 
-/// What a decision needs of a finished execution. It never changes again.
+/// The part of a finished execution that decisions need. It never changes again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finished {
-    /// Its id.
+    /// Id of the execution.
     pub id: ExecutionId,
     /// The tenant's name.
     pub tenant: Arc<str>,
-    /// How it ended.
+    /// The final status of the execution.
     pub status: Status,
-    /// What the newest reporting holder reported.
+    /// The newest report of a worker about the execution.
     pub outcome: Option<Outcome>,
 }
 
-/// A request id from the store.
+/// A request id that was read from the store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KnownRequest {
-    /// Hash of the body it came with.
+    /// Hash of the body that came with the request id.
     pub body: [u8; 16],
-    /// What it made or met.
+    /// The executions that the request enqueued or found.
     pub births: Births,
 }
 
-/// What must be read before a command can be decided.
+/// What the runtime must read before a command can be decided.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Needs {
-    /// Executions that are not in memory: finished, or never were.
+    /// Executions that are not in memory: they have finished or never existed.
     pub finished: Vec<Birth>,
-    /// Request ids that may be in the store.
+    /// Hashed request ids that may be in the store.
     pub requests: Vec<[u8; 16]>,
 }
 
 impl Needs {
-    /// Whether memory is enough.
+    /// Whether the command can be decided without reading.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.finished.is_empty() && self.requests.is_empty()

@@ -1,7 +1,7 @@
-//! Decisions: each family of commands turned into facts, or refused.
+//! Decisions: every command becomes facts or a refusal.
 //!
-//! Owns every rule of what may happen when. Refuses to change the state itself: it calls the one
-//! place that applies a fact.
+//! Owns the rules about which commands and timers change what. Refuses to change the state itself:
+//! it calls the one place that applies facts.
 
 mod admission;
 mod cancel;

@@ -1,7 +1,7 @@
-//! The engine as one piece: state, soft state, and the decisions on their way out.
+//! The whole engine: durable state, soft state, and the decisions that wait for the log.
 //!
-//! Owns the one place where a decision is applied. Refuses to hold rules: they are in `decide`
-//! and `rules`.
+//! Owns the one place where a decision is applied. Refuses to hold rules: those are in `decide` and
+//! `rules`.
 
 mod decision;
 mod round;
@@ -21,19 +21,19 @@ use crate::time::Now;
 use decision::rows_of;
 use round::Round;
 
-/// A fact that was decided and applied, and its rows. They become durable together.
+/// A fact that was decided and applied, with its rows. Fact and rows become durable in one commit.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Decided {
-    /// The fact.
+    /// The decided fact.
     pub fact: Fact,
-    /// The rows that are written or removed with it, in order.
+    /// The rows that the commit writes or removes, in order.
     pub rows: Vec<Row>,
 }
 
 /// Decides commands for one shard.
 ///
-/// A method that returns an error changed nothing. Everything else that it decided waits in
-/// [`Self::take_decided`]; no reply may leave before that is durable.
+/// A method that returns an error has changed nothing. All other decisions wait in
+/// [`Self::take_decided`]. No reply may leave before these are durable.
 #[derive(Debug)]
 pub struct Engine {
     pub(crate) state: State,
@@ -47,7 +47,7 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// An engine over a folded state, which holds the shard under `epoch`.
+    /// Starts an engine on the state that the log led to. The engine holds the shard under `epoch`.
     #[must_use]
     pub fn start(state: State, epoch: u64, limits: Limits, now: Now) -> Self {
         let soft = Soft::rebuild(&state, now);
@@ -63,68 +63,69 @@ impl Engine {
         }
     }
 
-    /// The state that is durable, or about to be.
+    /// The durable state, including decisions that are not on disk yet.
     #[must_use]
     pub const fn state(&self) -> &State {
         &self.state
     }
 
-    /// The state that a restart forgets.
+    /// The soft state, which a restart rebuilds.
     #[must_use]
     pub const fn soft(&self) -> &Soft {
         &self.soft
     }
 
-    /// The limits that decisions keep to.
+    /// The limits that decisions obey.
     #[must_use]
     pub const fn limits(&self) -> &Limits {
         &self.limits
     }
 
-    /// Everything that was decided since the last call, in order.
+    /// Takes every decision since the last call, in order.
     pub fn take_decided(&mut self) -> Vec<Decided> {
         std::mem::take(&mut self.decided)
     }
 
-    /// The notices for streams, to be sent once the decisions are durable.
+    /// Takes the notices for streams. They may be sent once the decisions are durable.
     pub fn take_told(&mut self) -> Vec<Told> {
         std::mem::take(&mut self.soft.told)
     }
 
-    /// Tells whether the store still has room for new executions.
+    /// Sets whether the store is too full for new executions.
     pub const fn set_store_is_full(&mut self, full: bool) {
         self.store_is_full = full;
     }
 
-    /// The index of request ids, to be told what is durable.
+    /// The index of request ids, for telling it which ids are durable.
     pub const fn requests_mut(&mut self) -> &mut crate::state::RequestIndex {
         self.state.requests_mut()
     }
 
-    /// Registers an offer; [`Self::release_offer`] gives it back.
+    /// Registers a use of an offer; [`Self::release_offer`] ends it.
     pub fn acquire_offer(&mut self, spec: OfferSpec) -> OfferKey {
         self.soft.offers.acquire(spec, self.state.tenants())
     }
 
-    /// Gives an offer back.
+    /// Ends one use of an offer.
     pub fn release_offer(&mut self, key: OfferKey) {
         self.soft.offers.release(key);
     }
 
-    /// A message came on a worker's stream.
+    /// Notes that a message arrived on a worker's stream.
     pub fn stream_frame(&mut self, stream: StreamKey, now: Now) {
         self.soft.holds.frame(stream, now);
     }
 
-    /// A worker's stream ended: its leases wait for the worker to come back, for a grace period.
+    /// Ends a worker's stream. Its leases stay live for a grace period, so that the worker can
+    /// reconnect.
     pub fn stream_ended(&mut self, stream: StreamKey, now: Now) {
         for birth in self.soft.holds.stream_ended(stream, now) {
             self.soft.rearm(Entity::Execution(birth));
         }
     }
 
-    /// An execution that is over: as it was read, or as it was decided since the decisions were
-    /// taken last, of which no reader can know.
+    /// A finished execution: as read from the store, or as ended by a decision that was not yet
+    /// taken and that no reader can see.
     pub(crate) fn finished(
         &self,
         id: &ExecutionId,
@@ -143,7 +144,7 @@ impl Engine {
         Ok(found.filter(|done| done.id == *id))
     }
 
-    /// The ending of an execution that ended since the decisions were taken last.
+    /// The ending of an execution that ended since decisions were last taken.
     pub(crate) fn just_ended(&self, birth: Birth) -> Option<&EndingRow> {
         let rows = self.decided.iter().rev().flat_map(|decided| &decided.rows);
         let endings = rows.filter_map(Row::as_ending);
@@ -153,9 +154,10 @@ impl Engine {
     /// Applies a decision and queues it for the log.
     ///
     /// # Errors
-    /// [`Refusal::SetAside`] where the decision cannot follow the state; nothing changed. A
-    /// decision looks at this very state, so that is a defect. The execution is set aside, since
-    /// ending the process would make one bad execution a crash loop.
+    /// [`Refusal::SetAside`] where the decision contradicts the state; then nothing has changed.
+    /// Every decision is made from this same state, so a contradiction is a defect of the program.
+    /// The execution is set aside: ending the process would let one bad execution crash the server
+    /// again after every restart.
     pub(crate) fn commit(&mut self, decision: Decision, now: Now) -> Result<(), Refusal> {
         let Decision {
             actor,
@@ -246,10 +248,10 @@ impl From<&EndingRow> for Finished {
     }
 }
 
-/// Folds a log.
+/// Applies a fact of the log.
 ///
 /// # Errors
-/// [`Impossible`] where a fact cannot follow what came before: the log is damaged.
+/// [`Impossible`] where a fact contradicts the facts before it: the log is damaged.
 pub fn fold(state: &mut State, fact: &Fact) -> Result<(), Impossible> {
     state.apply(fact).map(drop)
 }

@@ -1,6 +1,6 @@
-//! What the engine answers when it refuses.
+//! Refusals: the errors of the engine.
 //!
-//! Owns the variants with their named fields. Refuses to know their codes on the wire.
+//! Owns the kinds of refusals with their named fields. Refuses to know their codes in the API.
 
 use thiserror::Error;
 
@@ -13,12 +13,12 @@ use crate::rules::status::Status;
 pub struct Invalid {
     /// Path of the field in the request, such as `items[3].config.priority`.
     pub field: String,
-    /// The rule it breaks, as a sentence that continues its name.
+    /// The rule that the field breaks, worded to follow the field's name.
     pub rule: String,
 }
 
 impl Invalid {
-    /// Names the field and the rule.
+    /// A refusal of a field for breaking a rule.
     pub fn new(field: impl Into<String>, rule: impl Into<String>) -> Self {
         Self {
             field: field.into(),
@@ -27,66 +27,66 @@ impl Invalid {
     }
 }
 
-/// Why a command was refused. It changed nothing.
+/// Why a command was refused. A refused command has changed nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum Refusal {
     /// A field breaks its rule.
     #[error(transparent)]
     Invalid(#[from] Invalid),
-    /// No such execution, or another tenant's.
-    #[error("no execution {execution_id} in tenant {tenant}")]
+    /// The execution does not exist, or belongs to another tenant.
+    #[error("tenant {tenant} has no execution {execution_id}")]
     ExecutionNotFound {
-        /// As it was asked for.
+        /// Id of the execution, as the client sent it.
         execution_id: String,
-        /// As it was asked for.
+        /// The tenant, as the client sent it.
         tenant: String,
     },
-    /// The request id is known, but its execution was removed by retention.
-    #[error("the execution of request id {request_id} was removed")]
+    /// The request id was used, and retention has removed its execution.
+    #[error("request id {request_id} was used before, and its execution has been deleted")]
     ExecutionDeleted {
-        /// As it was sent.
+        /// The request id, as the client sent it.
         request_id: String,
     },
-    /// The request id came with another body before.
-    #[error("request id {request_id} was used with another body")]
+    /// The request id was used before with another body.
+    #[error("request id {request_id} was used before with another body: use a new request id")]
     RequestIdReused {
-        /// As it was sent.
+        /// The request id, as the client sent it.
         request_id: String,
     },
-    /// A living execution holds the dedup key.
-    #[error("dedup key {dedup_key} is held by {execution_id}")]
+    /// An unfinished execution holds the dedup key.
+    #[error("execution {execution_id} is unfinished and has the dedup key {dedup_key}")]
     AlreadyExists {
-        /// As it was sent.
+        /// The dedup key, as the client sent it.
         dedup_key: String,
-        /// The living one.
+        /// Id of the unfinished execution.
         execution_id: String,
     },
-    /// The status machine has no such transition.
-    #[error("{execution_id} is {}: it cannot be {event}", status.name())]
+    /// The status of the execution does not allow this change.
+    #[error("execution {execution_id} is {} and cannot be {event}", status.name())]
     TransitionNotAllowed {
-        /// Whose.
+        /// Id of the execution.
         execution_id: String,
-        /// Where it stands.
+        /// Current status of the execution.
         status: Status,
-        /// What was asked, such as `cancelled`.
+        /// The change that was asked for, such as `cancelled`.
         event: &'static str,
     },
-    /// The token is not the live one.
-    #[error("the lease of {execution_id} is no longer held with this token")]
+    /// The lease token is not the live one of the execution.
+    #[error("this lease token of execution {execution_id} is no longer valid")]
     LeaseLost {
-        /// Whose.
+        /// Id of the execution.
         execution_id: String,
     },
-    /// The tenant holds as many unfinished executions as it may.
-    #[error("tenant {tenant} has {limit} unfinished executions, the most it may")]
+    /// The tenant has as many unfinished executions as its limit allows.
+    #[error("tenant {tenant} has reached its limit of {limit} unfinished executions")]
     QueueFull {
-        /// Whose queue.
+        /// The tenant's name.
         tenant: String,
-        /// How many it may hold.
+        /// The limit on unfinished executions of the tenant.
         limit: u64,
     },
-    /// The store has room for ends only.
-    #[error("the store is almost full: no new executions are taken")]
+    /// The store is almost full and accepts only what ends executions.
+    #[error("the disk of the server is almost full: new executions are refused")]
     DiskFull,
     /// The server is about to stop.
     #[error("the server is about to stop")]
@@ -94,31 +94,31 @@ pub enum Refusal {
     /// The principal may not act for this tenant.
     #[error("{principal} may not act for tenant {tenant}")]
     PermissionDenied {
-        /// Who asked.
+        /// Name of the principal.
         principal: String,
-        /// The tenant that the call was for.
+        /// The tenant that the call names.
         tenant: String,
     },
-    /// The principal may not make this kind of call.
-    #[error("{principal} is a {}: this call needs a {}", role.name(), needed.name())]
+    /// The principal's role does not allow this call.
+    #[error("{principal} has the role {}; this call needs the role {}", role.name(), needed.name())]
     RoleDenied {
         /// Name of the principal.
         principal: String,
-        /// Its role.
+        /// The role of the principal.
         role: Role,
         /// The role that the call needs.
         needed: Role,
     },
-    /// A decision about this execution could not be applied: its state is inconsistent. The
-    /// execution is set aside until the next restart, and everything else goes on.
-    #[error("{execution_id} is set aside: {why}")]
+    /// A decision about this execution could not be applied, because its state contradicts itself.
+    /// The execution is set aside until the next restart; all other executions continue.
+    #[error("execution {execution_id} is set aside until the next restart: {why}")]
     SetAside {
         /// Id of the execution.
         execution_id: String,
         /// The contradiction.
         why: String,
     },
-    /// A row that the answer rests on is damaged on the disk.
+    /// A row that the reply needs is damaged on the disk.
     #[error("the data of {subject} is damaged on the disk: {what}")]
     DataDamaged {
         /// The execution or the request id that the row belongs to.

@@ -1,9 +1,9 @@
-//! Facts: everything that the engine ever decides, and everything that a fold of the log needs.
+//! Facts: all decisions of the engine, and all that the log must hold.
 //!
-//! Owns the envelope of a fact and the list of entities that facts are about. Each entity has a
-//! module of its own for its kinds of facts. Refuses to know how facts are written to disk;
-//! `backlane-wire` does. A fact carries everything that was decided (ids, tokens, delays,
-//! instants), so that replaying the fact decides nothing again.
+//! Owns the fields that all facts share and the list of entities that facts change. Each entity has
+//! a module of its own for its kinds of facts. Refuses to know how facts are written to disk;
+//! `backlane-wire` does. A fact carries every value that was decided (ids, tokens, delays, times),
+//! so that a replay of the log decides nothing again.
 
 mod execution;
 mod log;
@@ -21,16 +21,16 @@ pub use tenant::TenantFact;
 use crate::rules::id::Birth;
 use crate::rules::status::ActorKind;
 
-/// One decided fact: an envelope around a kind.
+/// One decided fact: the fields that all facts share, and the change.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Fact {
     /// Time of the decision, milliseconds since the epoch. The times of a log never decrease.
     pub at_ms: u64,
-    /// The party that brought the fact about.
+    /// The party that caused the fact.
     pub actor: Actor,
-    /// The entity whose change led to this fact, where another entity's change did.
+    /// The entity whose change led to this fact, where it was another entity.
     pub cause: Option<Entity>,
-    /// The change itself.
+    /// The change that the fact records.
     pub kind: FactKind,
 }
 
@@ -43,11 +43,11 @@ pub enum FactKind {
     Tenant(TenantFact),
     /// A request id was used.
     Request(RequestFact),
-    /// The log itself: rounds of carrying.
+    /// The log itself changed: a round began.
     Log(LogFact),
 }
 
-/// Something that has a state of its own, and may have a timer.
+/// An object with a state of its own, which may have a timer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Entity {
     /// An execution, by its birth number.
@@ -70,7 +70,7 @@ impl FactKind {
         }
     }
 
-    /// The change of an execution, if the fact is one.
+    /// The change of an execution; `None` if the fact is about something else.
     #[must_use]
     pub const fn as_execution(&self) -> Option<&ExecutionFact> {
         match self {
@@ -80,13 +80,13 @@ impl FactKind {
     }
 }
 
-/// A party that brings a fact about.
+/// A party that causes a fact.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Actor {
     /// The kind of party.
     pub kind: ActorKind,
-    /// A principal's name. Empty for the clock and the engine, where no identity is configured,
-    /// and for the holder of a lease, whom the lease names.
+    /// The principal's name. Empty for the clock and the engine, for a worker, whom the lease
+    /// names, and where no identity is configured.
     pub id: Box<str>,
 }
 
@@ -100,25 +100,25 @@ impl Actor {
         }
     }
 
-    /// A deadline or a timeout.
+    /// The clock: a deadline or a timeout.
     #[must_use]
     pub fn clock() -> Self {
         Self::of(ActorKind::Clock)
     }
 
-    /// A consequence that the engine draws by itself.
+    /// The engine, as the cause of a consequence that nobody asked for.
     #[must_use]
     pub fn engine() -> Self {
         Self::of(ActorKind::Engine)
     }
 
-    /// The holder of the lease that the fact is about.
+    /// The worker that holds the lease which the fact is about.
     #[must_use]
     pub fn holder() -> Self {
         Self::of(ActorKind::Worker)
     }
 
-    /// A party with an identity.
+    /// A party with a name.
     #[must_use]
     pub fn named(kind: ActorKind, id: &str) -> Self {
         Self {

@@ -1,10 +1,10 @@
-//! The engine: decides everything, and is pure.
+//! The engine makes every decision, and is pure.
 //!
-//! Owns order, status, leases, retries, limits and fairness. It has no clock, no I/O, no thread,
-//! no randomness but its inputs, no protobuf and no Python. A command comes with the time it is
-//! decided at; what is decided leaves as facts; applying a fact is the only mutation of
-//! [`state::State`], live and on replay alike. What need not survive a restart (virtual time,
-//! offers, liveness of workers) is [`soft::Soft`].
+//! Owns order, status, leases, retries, limits and fairness. The engine has no clock, no I/O, no
+//! threads, no protobuf and no Python; randomness is an input. Each command comes with its time.
+//! Decisions leave the engine as facts. Applying a fact is the only change of [`state::State`], in
+//! a running server as in a replay. State that need not survive a restart (virtual time, offers,
+//! liveness of workers) is [`soft::Soft`].
 
 pub mod command;
 pub mod decide;

@@ -1,50 +1,50 @@
-//! What the engine answers.
+//! Replies: the results of commands.
 //!
-//! Owns the shape of outcomes. Refuses to know the messages they leave in.
+//! Owns the shape of results. Refuses to know the messages that carry them.
 
 use crate::fact::Holding;
 use crate::rules::id::Birth;
 use crate::rules::status::Status;
 
-/// What an enqueue came to.
+/// The result of an enqueue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Made {
-    /// The execution that was made or met.
+    /// The execution that was enqueued or found.
     pub birth: Birth,
-    /// True where it was met.
+    /// Whether the execution existed before.
     pub existing: bool,
 }
 
-/// A lease that was decided.
+/// A lease that was given to a worker.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Granted {
-    /// Which.
+    /// Birth number of the execution.
     pub birth: Birth,
     /// The lease.
     pub holding: Holding,
     /// Ordinal of the attempt.
     pub attempt: u32,
-    /// Wall time at which it is lost unless renewed.
+    /// Wall time at which the lease is lost unless renewed, in milliseconds since the epoch.
     pub expires_at_ms: u64,
-    /// Wall time at which the attempt times out.
+    /// Wall time at which the attempt times out, in milliseconds since the epoch.
     pub attempt_deadline_ms: u64,
-    /// Encoded size of what the execution was made with.
+    /// Encoded size of the payload, in bytes.
     pub payload_bytes: u32,
 }
 
-/// What a worker's command on a lease came to.
+/// The result of a worker's command about a lease.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Settled {
-    /// Where the execution stands now.
+    /// Status of the execution after the command.
     pub status: Status,
-    /// After a renewal: wall time at which the lease is lost.
+    /// After a renewal: wall time at which the lease is lost, in milliseconds since the epoch.
     pub expires_at_ms: Option<u64>,
-    /// The holder is asked to stop.
+    /// Whether the worker is asked to stop the execution.
     pub cancel_requested: bool,
 }
 
 impl Settled {
-    /// An outcome with nothing to add.
+    /// A result with only a status.
     #[must_use]
     pub const fn at(status: Status) -> Self {
         Self {
@@ -55,24 +55,24 @@ impl Settled {
     }
 }
 
-/// What a holder must be told at once.
+/// A message that a worker must get at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Notice {
-    /// Please stop.
+    /// The worker should stop the execution.
     Cancel,
-    /// The lease is no longer yours.
+    /// The worker has lost the lease.
     Lost,
 }
 
-/// Unfinished executions by where they stand.
+/// Numbers of unfinished executions by phase.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// Due, waiting for a worker.
+    /// Executions that are due and wait for a worker.
     pub ready: u64,
-    /// Not due.
+    /// Executions that are scheduled for later.
     pub pending: u64,
-    /// Backing off.
+    /// Executions that back off before the next attempt.
     pub retrying: u64,
-    /// Under a lease.
+    /// Executions that are leased.
     pub running: u64,
 }

@@ -1,8 +1,8 @@
-//! Rows: what is kept beside the log, as values.
+//! Rows: data that is kept beside the log.
 //!
-//! Owns the rows that decisions bring with them. What a fold needs is in the fact; what only
-//! readers need is in a row. Refuses to know encodings and tables: `backlane-wire` encodes rows,
-//! and the store declares their families.
+//! Owns the rows that decisions write. Data that a replay of the log needs is in the fact; data
+//! that only readers need is in a row. Refuses to know encodings and tables: `backlane-wire`
+//! encodes rows, and the store declares their families.
 
 use std::sync::Arc;
 
@@ -13,12 +13,12 @@ use crate::rules::status::{EndReason, Status};
 /// Opaque bytes, shared instead of copied.
 pub type Bytes = Arc<[u8]>;
 
-/// Rows of attempts that are kept for one execution; the oldest go first.
+/// Largest number of attempt rows that are kept for one execution. The oldest are removed first.
 pub const KEPT_ATTEMPTS: u32 = 100;
-/// Most bytes that the id and the time of an execution add to its payload.
+/// Most bytes that the id and the enqueue time add to a payload.
 const STAMP_BYTES: usize = 32;
 
-/// One row that is written, or removed, in the same commit as its fact.
+/// One row that is written or removed in the same commit as its fact.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Row {
     /// A new execution's payload.
@@ -27,7 +27,7 @@ pub enum Row {
     Ending(Box<EndingRow>),
     /// A lease that did not end its execution.
     Attempt(Box<AttemptRow>),
-    /// The row of an attempt goes: the execution has too many.
+    /// The row of an attempt is removed: the execution has too many attempts.
     AttemptDropped {
         /// Birth number of the execution.
         birth: Birth,
@@ -39,7 +39,7 @@ pub enum Row {
 }
 
 impl Row {
-    /// The end of an execution, if the row is one.
+    /// The ending; `None` if the row is of another kind.
     #[must_use]
     pub const fn as_ending(&self) -> Option<&EndingRow> {
         match self {
@@ -52,7 +52,7 @@ impl Row {
     }
 }
 
-/// What a client gave for an execution, opaque.
+/// The data that a client gave for an execution, in encoded form.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Payload {
     /// Names, config and metadata: the part that every view reads.
@@ -62,7 +62,7 @@ pub struct Payload {
 }
 
 impl Payload {
-    /// Bytes of the payload's row at most.
+    /// The largest possible size of the payload's row, in bytes.
     #[must_use]
     pub fn row_bytes(&self) -> u32 {
         let body = self.body.as_ref().map_or(0, Vec::len);
@@ -70,14 +70,14 @@ impl Payload {
     }
 }
 
-/// The payload with what the engine decided about it.
+/// A payload with the id and time that the engine decided.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PayloadRow {
     /// The id of the execution.
     pub id: ExecutionId,
-    /// Time of the enqueue, milliseconds since the epoch.
+    /// Time of the enqueue, in milliseconds since the epoch.
     pub queued_at_ms: u64,
-    /// What the client gave.
+    /// The data that the client gave.
     pub payload: Payload,
 }
 
@@ -88,21 +88,21 @@ pub struct EndingRow {
     pub id: ExecutionId,
     /// The tenant's name.
     pub tenant: Arc<str>,
-    /// One of the four ends.
+    /// The final status: completed, failed, cancelled or timed out.
     pub status: Status,
-    /// The reason.
+    /// The reason of the end.
     pub reason: EndReason,
-    /// The party that brought the end about.
+    /// The party that caused the end.
     pub actor: Actor,
-    /// Time of the end, milliseconds since the epoch.
+    /// Time of the end, in milliseconds since the epoch.
     pub ended_at_ms: u64,
-    /// Whether the end was the end of a lease: then the last attempt is part of this row.
+    /// Whether a lease ended with the execution; if so, the last attempt is part of this row.
     pub ended_lease: bool,
-    /// The encoded result; present exactly where the execution completed.
+    /// The encoded output; present only where the execution completed.
     pub output: Option<Bytes>,
-    /// Present exactly where the execution failed or timed out.
+    /// The error; present only where the execution failed or timed out.
     pub error: Option<Box<ErrorRecord>>,
-    /// The state in which the execution ended.
+    /// The last state of the execution.
     pub progress: Progress,
 }
 
@@ -113,13 +113,13 @@ pub struct AttemptRow {
     pub birth: Birth,
     /// Ordinal of the lease, from 1.
     pub ordinal: u32,
-    /// Ordinal of the attempt. Leases of one attempt follow one another where it was suspended.
+    /// Ordinal of the attempt. An attempt that is suspended has several leases.
     pub attempt: u32,
-    /// The holder's id.
+    /// The worker's id.
     pub worker: Arc<str>,
-    /// Begin of the lease, milliseconds since the epoch.
+    /// Begin of the lease, in milliseconds since the epoch.
     pub started_at_ms: u64,
-    /// End of the lease, milliseconds since the epoch.
+    /// End of the lease, in milliseconds since the epoch.
     pub ended_at_ms: u64,
     /// The reason for which the lease ended.
     pub cause: RequeueCause,
@@ -127,23 +127,23 @@ pub struct AttemptRow {
     pub error: Option<Box<ErrorRecord>>,
 }
 
-/// What became of an attempt, as users see it.
+/// The outcome of an attempt, as users see it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum AttemptOutcome {
     /// The lease is live.
     Running = 1,
-    /// The result was accepted.
+    /// The output was accepted.
     Completed = 2,
-    /// The holder reported an error.
+    /// The worker reported an error.
     Failed = 3,
-    /// The holder asked to be called again later.
+    /// The worker asked for a later retry.
     Throttled = 4,
-    /// The attempt, or the whole execution, took too long.
+    /// The attempt ran into its timeout, or the execution into its deadline.
     TimedOut = 5,
-    /// The holder fell silent.
+    /// The worker fell silent.
     LeaseLost = 6,
-    /// The holder gave the execution back.
+    /// The worker released the execution.
     Released = 7,
     /// The lease never arrived at a worker.
     Undelivered = 8,
@@ -165,7 +165,7 @@ impl AttemptOutcome {
         Self::Cancelled,
     ];
 
-    /// The outcome of an attempt after which the execution went on.
+    /// The outcome of an attempt whose execution was queued again.
     #[must_use]
     pub const fn of_requeue(cause: RequeueCause) -> Self {
         match cause {
@@ -178,7 +178,7 @@ impl AttemptOutcome {
         }
     }
 
-    /// The outcome of the attempt whose end was the execution's end.
+    /// The outcome of an attempt that ended together with its execution.
     #[must_use]
     pub const fn of_end(status: Status, reason: EndReason) -> Self {
         match (status, reason) {
@@ -192,13 +192,13 @@ impl AttemptOutcome {
     }
 }
 
-/// A used request id and the executions that answered it.
+/// A request id that was used, and the executions of its reply.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RequestRow {
-    /// Time of use, milliseconds since the epoch.
+    /// Time of the use, in milliseconds since the epoch.
     pub at_ms: u64,
-    /// The id and its body.
+    /// The hashes of the request id and of its body.
     pub request: RequestKey,
-    /// The executions of the answer, in order.
+    /// The executions of the reply, in order.
     pub births: Births,
 }

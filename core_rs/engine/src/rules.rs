@@ -1,4 +1,4 @@
-//! The rules of the domain, each a pure function or type of its own.
+//! The rules of the domain, each in a pure function or type.
 
 pub mod access;
 pub mod id;

@@ -1,8 +1,8 @@
-//! Soft state: what need not survive a restart.
+//! Soft state: data that need not survive a restart.
 //!
 //! Owns liveness of leases, backoffs on the monotonic clock, pauses after a release, offers,
-//! virtual time, and the entities that are set aside. Refuses to be the truth of anything: soft
-//! state is rebuilt from [`State`] at a start, and forgetting it loses no execution.
+//! virtual time, and the entities that are set aside. Refuses to be the only source of anything:
+//! soft state is rebuilt from [`State`] at each start, and no execution is lost with it.
 
 mod execution;
 mod fair;
@@ -27,39 +27,39 @@ use crate::rules::status::Phase;
 use crate::state::{QueueKey, State};
 use crate::time::Now;
 
-/// A notice for a stream's worker, to be sent once the facts are durable.
+/// A notice for the worker of a stream, to be sent once the facts are durable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Told {
-    /// The stream.
+    /// The stream of the worker.
     pub stream: StreamKey,
     /// Id of the execution.
     pub id: ExecutionId,
     /// Token of the lease.
     pub token: LeaseToken,
-    /// The notice.
+    /// The message for the worker.
     pub notice: Notice,
 }
 
-/// Everything that the engine knows and that is not durable.
+/// All data of the engine that is not durable.
 #[derive(Debug, Default)]
 pub struct Soft {
     /// Liveness of leases and streams.
     pub holds: Holds,
-    /// The offers of workers, and what is next for each.
+    /// The offers of workers, and the next executions for each offer.
     pub offers: Offers,
-    /// Virtual time between tenants.
+    /// Virtual time, which shares workers fairly between tenants.
     pub fair: Fair,
-    /// When to look at an entity again, on the monotonic clock.
+    /// Times on the monotonic clock at which entities must be looked at again.
     pub wakes: Wakes,
     /// Notices for streams.
     pub told: Vec<Told>,
     backoffs: BTreeMap<Birth, u64>,
     pauses: BTreeMap<Birth, Vec<(Arc<str>, u64)>>,
-    // Entities whose state contradicts itself, with the contradiction.
+    // Entities whose state contradicts itself, each with the contradiction.
     aside: BTreeMap<Entity, Box<str>>,
 }
 
-/// The execution that a fact is about, as it stood before the fact.
+/// The execution that a fact changed, as it was before the fact.
 #[derive(Debug, Clone, Copy)]
 pub struct About {
     /// Birth number of the execution.
@@ -68,12 +68,13 @@ pub struct About {
     pub queue: QueueKey,
     /// Id of the execution.
     pub id: ExecutionId,
-    /// Whether the execution was under a lease.
+    /// Whether a worker held the execution.
     pub held: bool,
 }
 
 impl Soft {
-    /// The soft state after a start: every lease gets one more period, every clock runs on.
+    /// The soft state after a start: every live lease gets one more period, and every delay
+    /// continues.
     #[must_use]
     pub fn rebuild(state: &State, now: Now) -> Self {
         let mut soft = Self::default();
@@ -106,13 +107,13 @@ impl Soft {
         soft
     }
 
-    /// When a backoff is over, on the monotonic clock.
+    /// End of the execution's backoff, on the monotonic clock.
     #[must_use]
     pub fn backoff(&self, birth: Birth) -> Option<u64> {
         self.backoffs.get(&birth).copied()
     }
 
-    /// Until when an execution is kept from a worker that gave it back.
+    /// Time until which an execution is withheld from a worker that released it.
     #[must_use]
     pub fn paused_until(&self, birth: Birth, worker: &str, now: Now) -> Option<u64> {
         let pauses = self.pauses.get(&birth)?;
@@ -123,24 +124,24 @@ impl Soft {
             .max()
     }
 
-    /// Sets an entity aside until the next restart: nothing more is decided about it.
+    /// Sets an entity aside until the next restart: no more decisions are made about it.
     pub fn set_aside(&mut self, entity: Entity, why: &str) {
         self.aside.insert(entity, why.into());
         self.wakes.set(entity, None);
     }
 
-    /// The contradiction for which an entity was set aside, if the entity was.
+    /// The contradiction for which an entity was set aside; `None` if it was not.
     #[must_use]
     pub fn set_aside_why(&self, entity: Entity) -> Option<&str> {
         self.aside.get(&entity).map(AsRef::as_ref)
     }
 
-    /// Every entity that was set aside, with the contradiction.
+    /// Every entity that was set aside, each with the contradiction.
     pub fn all_set_aside(&self) -> impl Iterator<Item = (Entity, &str)> + '_ {
         self.aside.iter().map(|(entity, why)| (*entity, &**why))
     }
 
-    /// Sets the one wake of an entity to the earliest of the reasons to look at it.
+    /// Sets the wake of an entity to the earliest time at which it must be looked at.
     pub fn rearm(&mut self, entity: Entity) {
         let wake = match entity {
             Entity::Execution(birth) => self.next_wake(birth),
@@ -157,7 +158,7 @@ impl Soft {
         [hold, backoff, pause].into_iter().flatten().min()
     }
 
-    /// Follows a fact that was just applied. `about` is the execution that the fact is about.
+    /// Follows a fact that was just applied. `about` is the execution that the fact changed.
     pub fn follow(&mut self, state: &State, kind: &FactKind, about: Option<About>, now: Now) {
         match kind {
             FactKind::Execution(fact) => self.follow_execution(state, fact, about, now),
@@ -186,7 +187,7 @@ impl Soft {
         self.offers.pass_changed(tenant, &self.fair);
     }
 
-    /// Whether an execution stands where a wake or a timer could be right: for audits.
+    /// Whether the soft state agrees with the durable state; tests call this after every step.
     #[must_use]
     pub fn is_consistent(&self, state: &State) -> bool {
         let held = state

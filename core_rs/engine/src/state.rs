@@ -1,7 +1,7 @@
-//! The durable state: a fold of the facts.
+//! The durable state: the result of applying all facts of the log.
 //!
-//! Owns what is true of every unfinished execution, and how a fact changes it. Refuses to decide
-//! anything, and to hold anything that a replay would not bring back.
+//! Owns the data of every unfinished execution, and how a fact changes it. Refuses to decide
+//! anything, and to hold data that a replay of the log would not restore.
 
 mod apply;
 mod extras;
@@ -25,27 +25,29 @@ use crate::reply::Counts;
 use crate::rules::access::VisibleTenant;
 use crate::rules::id::{Birth, ExecutionId};
 
-/// Names a limit within one process: a tenant's own, or one of its queues'.
+/// The number of a limit within one process: a tenant's own limit, or the limit of one of its
+/// queues.
 pub type LimitKey = (TenantKey, Option<QueueKey>);
 
-/// Everything durable that the engine knows of one shard.
+/// All durable data of one shard that the engine needs.
 #[derive(Debug, Default)]
 pub struct State {
     shard: u16,
     next_birth: Birth,
     last_at_ms: u64,
-    // Facts about executions below it are passed over while nothing is known of those.
+    // After a trim, the log may hold facts about executions that it does not introduce. Facts about
+    // executions with a lower birth number are skipped while the execution is unknown.
     unseen_below: Birth,
     slots: Slots,
     extras: BTreeMap<Birth, Box<Extras>>,
     holdings: BTreeMap<Birth, Holding>,
     policies: Policies,
     tenants: Tenants,
-    // Instants of the wall clock at which something is due: at most one for each entity.
+    // Times of the wall clock at which changes are due: at most one for each entity.
     timers: BTreeSet<(u64, Entity)>,
     dedup: BTreeMap<(TenantKey, Box<str>), Birth>,
     requests: RequestIndex,
-    // The limits that are set, of tenants and of their queues.
+    // The limits that are set, for tenants and for queues.
     limits: BTreeSet<LimitKey>,
 }
 
@@ -56,25 +58,25 @@ impl State {
         Self {
             shard,
             next_birth: 1,
-            // Until the log shows where it begins.
+            // Facts about unknown executions are skipped until the log shows where it begins.
             unseen_below: Birth::MAX,
             ..Self::default()
         }
     }
 
-    /// The shard this is.
+    /// The number of the shard.
     #[must_use]
     pub const fn shard(&self) -> u16 {
         self.shard
     }
 
-    /// The birth number of the next execution.
+    /// The birth number that the next execution will get.
     #[must_use]
     pub const fn next_birth(&self) -> Birth {
         self.next_birth
     }
 
-    /// Time of the newest fact: logged time never decreases.
+    /// Time of the newest fact. The times of facts never decrease.
     #[must_use]
     pub const fn last_at_ms(&self) -> u64 {
         self.last_at_ms
@@ -92,7 +94,7 @@ impl State {
         &self.slots
     }
 
-    /// What only some executions have.
+    /// The fields that only some executions have.
     #[must_use]
     pub fn extras(&self, birth: Birth) -> Option<&Extras> {
         self.extras.get(&birth).map(AsRef::as_ref)
@@ -104,7 +106,7 @@ impl State {
         self.holdings.get(&birth)
     }
 
-    /// Every live lease. Permits are derived from these and nothing else.
+    /// Every live lease. The counts of running executions are derived from these alone.
     #[must_use]
     pub const fn holdings(&self) -> &BTreeMap<Birth, Holding> {
         &self.holdings
@@ -116,32 +118,32 @@ impl State {
         &self.tenants
     }
 
-    /// The policy of a slot.
+    /// The policy that a slot refers to.
     #[must_use]
     pub fn policy(&self, slot: &Slot) -> &Policy {
         self.policies.get(slot.policy)
     }
 
-    /// The instants at which something is due, earliest first, with the entity of each.
+    /// The times at which changes are due, earliest first, each with its entity.
     pub fn timers(&self) -> impl Iterator<Item = (u64, Entity)> + '_ {
         self.timers.iter().copied()
     }
 
-    /// The living execution that holds a dedup key.
+    /// The unfinished execution that has a dedup key.
     #[must_use]
     pub fn dedup(&self, tenant: TenantKey, key: &str) -> Option<Birth> {
-        // A borrowed pair cannot be looked up in a map of owned pairs.
+        // A map of owned pairs has no look-up by a borrowed pair.
         self.dedup.get(&(tenant, key.into())).copied()
     }
 
-    /// Request ids still in memory.
+    /// The request ids that are in memory.
     #[must_use]
     pub const fn requests(&self) -> &RequestIndex {
         &self.requests
     }
 
-    /// The same, to be told what became durable and what the store holds. Not a mutation of the
-    /// fold: the index is a cache of the store's tables.
+    /// The index of request ids, for telling it which ids are durable or in the store. Changing the
+    /// index does not change the durable state: the index is a cache of the store's tables.
     pub const fn requests_mut(&mut self) -> &mut RequestIndex {
         &mut self.requests
     }
@@ -158,28 +160,28 @@ impl State {
         })
     }
 
-    /// The slot that an id stands for, if the execution is that tenant's and unfinished.
+    /// The slot of an id, if the execution is unfinished and belongs to the tenant.
     #[must_use]
     pub fn find(&self, tenant: &VisibleTenant, id: &ExecutionId) -> Option<&Slot> {
         let slot = self.find_any(id)?;
         (**self.tenant_name(slot) == **tenant).then_some(slot)
     }
 
-    /// The name of the tenant whose execution a slot is.
+    /// The name of the tenant that a slot belongs to.
     #[must_use]
     pub fn tenant_name(&self, slot: &Slot) -> &Arc<str> {
         let tenant = self.tenants.queue(slot.queue).tenant;
         &self.tenants.tenant(tenant).name
     }
 
-    /// The slot an id stands for, whoever's, if it is unfinished.
+    /// The slot of an id, if the execution is unfinished, for any tenant.
     #[must_use]
     pub fn find_any(&self, id: &ExecutionId) -> Option<&Slot> {
         let slot = self.slots.get(id.birth)?;
         (self.id(id.birth) == Some(*id)).then_some(slot)
     }
 
-    /// All that is kept of an unfinished execution, in one piece.
+    /// All data of an unfinished execution, as one value.
     #[must_use]
     pub fn living(&self, birth: Birth) -> Option<Living> {
         let slot = self.slots.get(birth)?;
@@ -221,14 +223,14 @@ impl State {
         }
     }
 
-    /// Whether somebody asked it to stop.
+    /// Whether the execution was asked to stop.
     #[must_use]
     pub fn is_cancel_requested(&self, birth: Birth) -> bool {
         self.extras(birth)
             .is_some_and(|extras| extras.cancel.is_some())
     }
 
-    /// A tenant's unfinished executions by where they stand.
+    /// The numbers of a tenant's unfinished executions by phase.
     #[must_use]
     pub fn counts(&self, tenant: TenantKey) -> Counts {
         let queues = self.tenants.queues_of(tenant);
@@ -243,7 +245,7 @@ impl State {
         })
     }
 
-    /// When the oldest execution that is still queued was enqueued.
+    /// Enqueue time of the oldest queued execution.
     #[must_use]
     pub fn oldest_queued_at_ms(&self, tenant: TenantKey) -> Option<u64> {
         let mut living = self.tenants.tenant(tenant).living.iter();
@@ -253,7 +255,7 @@ impl State {
         })
     }
 
-    /// The limits that are set, as the facts that set them, from after one of them.
+    /// The facts that would set the current limits again, starting after one of the limits.
     pub fn limits_after(
         &self,
         after: Option<LimitKey>,
@@ -274,8 +276,8 @@ impl State {
         }
     }
 
-    /// How far the counts of running executions are from the live leases, summed over queues and
-    /// tenants. The leases are the truth; anything but 0 is a defect.
+    /// The difference between the counts of running executions and the live leases, summed over
+    /// queues and tenants. The leases are right; any difference is a defect of the program.
     #[must_use]
     pub fn permit_drift(&self) -> u64 {
         let (mut by_queue, mut by_tenant) = (BTreeMap::new(), BTreeMap::new());

@@ -1,6 +1,7 @@
-//! What the wire costs an execution: the parts of an enqueued batch and of a lease.
+//! Time that the wire crate adds to each execution: the parts of an enqueued batch and of a lease.
 //!
-//! Owns the measurement: nanoseconds an execution, best of many rounds. Refuses to judge them.
+//! Owns the measurement: nanoseconds per execution, best of many rounds. Refuses to judge the
+//! results.
 //!
 //! `cargo bench -p backlane-wire`
 
@@ -125,7 +126,8 @@ fn taken(engine: &mut Engine) -> (Vec<Fact>, Vec<Row>) {
     (facts, rows.into_iter().flatten().collect())
 }
 
-/// Nanoseconds an item: the best round counts, since noise only adds.
+/// Prints the nanoseconds per item of the fastest round. Noise only adds time, so the fastest round
+/// is the closest to the truth.
 fn measure<T>(what: &str, mut round: impl FnMut() -> T) {
     let time = |round: &mut dyn FnMut() -> T| {
         let begin = Instant::now();

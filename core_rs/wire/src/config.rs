@@ -1,6 +1,7 @@
 //! The config of an execution.
 //!
-//! Owns its field rules and defaults. Refuses to know the execution around it.
+//! Owns the field rules and the defaults of a config. Refuses to know the other fields of the
+//! request.
 
 use backlane_engine::fact::Policy;
 use backlane_engine::rules::limits::{
@@ -12,7 +13,7 @@ use backlane_engine::rules::status::Mode;
 use crate::fields::{Checked, broken, choice, must, within};
 use crate::generated::backlane::v1;
 
-/// A config with every default in its place.
+/// A config whose absent fields have been replaced by their defaults.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Config {
     pub(crate) mode: Mode,
@@ -20,7 +21,8 @@ pub(crate) struct Config {
     pub(crate) policy: Policy,
 }
 
-/// Checks a config; what is not given takes its default, and the mode that of the call.
+/// Checks a config. Each absent field takes its default; an absent mode takes `default_mode`, which
+/// depends on the call.
 pub(crate) fn check(
     given: Option<&v1::BackgroundExecutionConfig>,
     max_worker_losses: Option<u32>,
@@ -85,7 +87,8 @@ fn check_retry(given: &v1::RetryConfig) -> Checked<Retry> {
         max_attempts,
         strategy: strategy.unwrap_or_default(),
         initial_delay_ms: given.initial_delay_ms.unwrap_or(default.initial_delay_ms),
-        // Not −0.0: what is kept is equal to what is written and read again.
+        // Adding 0.0 turns −0.0 into 0.0, so that the value kept equals the value read back from
+        // disk.
         backoff_multiplier: multiplier + 0.0,
         max_delay_ms: given.max_delay_ms.unwrap_or(default.max_delay_ms),
         jitter: given.jitter.unwrap_or(default.jitter),

@@ -1,31 +1,31 @@
-//! What the check of a request rests on besides the message.
+//! The inputs, besides the message, that the check of a request needs.
 //!
-//! Owns the context of a check and the views that answers have. Refuses to know any request.
+//! Owns the context of a check and the views of a record. Refuses to know any single request.
 
 use backlane_engine::rules::access::Principal;
 use backlane_engine::rules::limits::Limits;
 
-/// What the check of a request rests on besides the message.
+/// The inputs, besides the message, that the check of a request needs.
 pub struct Context<'a> {
     /// The server's limits.
     pub limits: &'a Limits,
-    /// The caller.
+    /// The caller, with the tenants and the role that the caller may use.
     pub principal: &'a Principal,
-    /// The source of what makes new ids unguessable.
+    /// The source of random numbers that make new ids unguessable.
     pub random: &'a mut dyn FnMut() -> u64,
 }
 
-/// How much of a record an answer carries.
+/// Which fields of a record a reply carries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum View {
-    /// Everything but input, context, metadata and output.
+    /// All fields except input, context, metadata and output.
     Basic = 1,
-    /// Everything.
+    /// All fields.
     Full = 2,
 }
 
 impl View {
-    /// The view of a number on the wire.
+    /// The view with this number in the API; `None` for any other number.
     pub(crate) fn from_number(number: u32) -> Option<Self> {
         [Self::Basic, Self::Full]
             .into_iter()

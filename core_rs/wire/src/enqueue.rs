@@ -1,7 +1,7 @@
-//! Requests that make executions.
+//! Requests that create executions.
 //!
-//! Owns their field rules and the form in which payloads are kept. Refuses to know what becomes of
-//! the executions.
+//! Owns the field rules of these requests and the form in which payloads are kept on disk. Refuses
+//! to know how the executions go on.
 
 use std::sync::Arc;
 
@@ -24,28 +24,29 @@ use crate::{put, request, trace};
 
 const MAX_DEDUP_KEY_BYTES: usize = 256;
 
-/// Executions to make, all or none.
+/// A batch of executions that are created together or not at all.
 #[derive(Debug, Clone, PartialEq)]
 pub struct EnqueueBatch {
-    /// Executions of one tenant. None of them has a request of its own.
+    /// The executions, all of one tenant. None of them has a request id of its own.
     pub items: Vec<NewExecution>,
-    /// The request id of the batch.
+    /// The request id of the batch, where the client gave one.
     pub request: Option<Request>,
 }
 
-/// One execution to make, and the wait for its end.
+/// One execution to create, and the time to wait for its end.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Run {
-    /// The execution to make.
+    /// The execution to create.
     pub new: NewExecution,
-    /// The longest wait, milliseconds.
+    /// Longest wait for the end of the execution, in milliseconds.
     pub timeout_ms: u64,
 }
 
-/// Reads and checks one message up an `EnqueueStream`. Its items are independent.
+/// Reads and checks one message that a client sent on an `EnqueueStream`. Each item of the message
+/// is accepted or refused on its own.
 ///
 /// # Errors
-/// [`ApiError`] where the message as a whole is refused, which ends the stream.
+/// [`ApiError`] where the whole message is refused, which ends the stream.
 pub fn decode_enqueue_stream(
     bytes: &[u8],
     context: &mut Context<'_>,
@@ -66,7 +67,7 @@ pub fn decode_enqueue_stream(
 /// Reads and checks an `EnqueueRequest`.
 ///
 /// # Errors
-/// [`ApiError`] naming the field, or that the caller may not ask.
+/// [`ApiError`] naming the broken field, or saying that the caller lacks permission.
 pub fn decode_enqueue(bytes: &[u8], context: &mut Context<'_>) -> Result<NewExecution, ApiError> {
     let message = fields::message(bytes, context.limits)?;
     let new = independent(&message, Mode::default(), &mut Names::default(), context)?;
@@ -107,7 +108,7 @@ pub fn decode_batch(bytes: &[u8], context: &mut Context<'_>) -> Result<EnqueueBa
     Ok(EnqueueBatch { items, request })
 }
 
-// An item with a tenant and a request id of its own.
+// Checks an item that names its own tenant and may have its own request id.
 fn independent(
     message: &v1::EnqueueRequest,
     default_mode: Mode,
@@ -187,7 +188,7 @@ fn id_random(context: &mut Context<'_>) -> IdRandom {
     }
 }
 
-// The fields of `log.v1.PayloadHead` that the client decides; the engine decides the others.
+// The fields of `log.v1.PayloadHead` that the client decides. The engine decides the other fields.
 fn head(
     message: &v1::EnqueueRequest,
     tenant: &str,
@@ -212,7 +213,8 @@ fn head(
     Ok(out)
 }
 
-// The API's fields 15 of a BackgroundExecution, as a record will carry them.
+// The metadata, encoded as field 15 of the API's BackgroundExecution, so that a record can copy the
+// bytes.
 fn metadata(message: &v1::EnqueueRequest, limits: &Limits) -> Checked<Vec<u8>> {
     let mut out = Vec::new();
     for (key, value) in &message.metadata {
@@ -225,7 +227,8 @@ fn metadata(message: &v1::EnqueueRequest, limits: &Limits) -> Checked<Vec<u8>> {
     Ok(out)
 }
 
-// The API's fields 4 and 5 of a BackgroundExecution, as a record will carry them.
+// Input and context, encoded as fields 4 and 5 of the API's BackgroundExecution, so that a record
+// can copy the bytes.
 fn body(message: &v1::EnqueueRequest, limits: &Limits) -> Checked<Option<Vec<u8>>> {
     let input = message.input.as_deref();
     if input.is_none() && message.context.is_empty() {
@@ -256,7 +259,7 @@ fn check_sizes(message: &v1::EnqueueRequest, limits: &Limits) -> Checked<()> {
     Ok(())
 }
 
-// Enough of a key to know it by: an error is no place for 64 KiB of it.
+// The first characters of a key, for an error message: a key may be 64 KiB long.
 fn start_of(key: &str) -> String {
     const MOST: usize = 32;
     let mut start: String = key.chars().take(MOST).collect();
@@ -266,7 +269,7 @@ fn start_of(key: &str) -> String {
     start
 }
 
-/// The instants of a request, in milliseconds since the epoch.
+/// The three times that a request may set, in milliseconds since the epoch.
 struct Instants {
     not_before: Option<u64>,
     start_deadline: Option<u64>,
@@ -274,7 +277,7 @@ struct Instants {
 }
 
 impl Instants {
-    // Instants that have passed are taken: such an execution is ready, or times out, at once.
+    // Times in the past are accepted: such an execution is ready, or times out, at once.
     fn check(message: &v1::EnqueueRequest) -> Checked<Self> {
         let not_before = instant("not_before", message.not_before)?;
         let later = |field, at| {
@@ -290,7 +293,8 @@ impl Instants {
     }
 }
 
-/// The names seen last: neighbours share them, and then share one allocation and one check.
+/// The tenant and callable checked last. Neighbouring items often repeat these names; a repeated
+/// name is checked once and shares one allocation.
 #[derive(Default)]
 struct Names {
     tenant: Option<VisibleTenant>,

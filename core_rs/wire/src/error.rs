@@ -1,44 +1,45 @@
 //! The API's errors.
 //!
-//! Owns every reason with its code, and what each error says of itself. Refuses to know how an
-//! error is encoded: `status.rs` does.
+//! Owns every reason with its status code, and the message and variables of each error. Refuses to
+//! know how an error is encoded: `rpc_status.rs` does that.
 
 use std::collections::BTreeMap;
 use std::fmt;
 
 use backlane_engine::error::{Invalid, Refusal};
 
-/// How long to wait after a refusal for lack of room, milliseconds.
+/// How long a client should wait after a refusal for lack of room, in milliseconds.
 const RETRY_FULL_MS: u64 = 1_000;
-/// How long to wait for a server that is about to stop or lost its store, milliseconds.
+/// How long a client should wait for a server that is about to stop or lost its store, in
+/// milliseconds.
 const RETRY_UNAVAILABLE_MS: u64 = 500;
 
-/// Why a call failed, for programs.
+/// Why a call failed, as a code for programs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Reason {
     /// A field breaks its rule.
     InvalidArgument,
-    /// No such execution that the caller could see.
+    /// The caller can see no execution with this id.
     ExecutionNotFound,
-    /// It was there, and was removed.
+    /// The execution existed and has been removed.
     ExecutionDeleted,
-    /// The request id came with another body before.
+    /// The request id was used before with another body.
     RequestIdReused,
-    /// A living execution holds the dedup key.
+    /// An unfinished execution holds the dedup key.
     AlreadyExists,
-    /// The status machine has no such transition.
+    /// The execution's status does not allow this change.
     TransitionNotAllowed,
-    /// The token is not the live one.
+    /// The lease token is not the current one of the execution.
     LeaseLost,
     /// The tenant's queue is full.
     QueueFull,
     /// A quota is used up.
     QuotaExceeded,
-    /// Too much at once.
+    /// Too many calls, streams or bytes at once.
     RateLimited,
-    /// Over a limit on sizes. Never a sign of load.
+    /// A field or message is over a size limit. Never a sign of load.
     TooLarge,
-    /// The store has room for ends only.
+    /// The disk is almost full: the store accepts only what ends executions.
     DiskFull,
     /// The server is about to stop.
     Draining,
@@ -46,16 +47,16 @@ pub enum Reason {
     StoreUnavailable,
     /// The credential is missing or wrong.
     Unauthenticated,
-    /// The caller may not do this for this tenant.
+    /// The caller may not do this for this tenant, or lacks the role.
     PermissionDenied,
-    /// Data that the answer rests on is damaged on the disk.
+    /// Data that the reply needs is damaged on the disk.
     DataDamaged,
-    /// Something went wrong inside.
+    /// A fault of the server.
     Internal,
 }
 
 impl Reason {
-    /// Every reason.
+    /// Every reason, once.
     pub const ALL: [Self; 18] = [
         Self::InvalidArgument,
         Self::ExecutionNotFound,
@@ -77,7 +78,7 @@ impl Reason {
         Self::Internal,
     ];
 
-    /// `ErrorInfo.reason`.
+    /// The name of the reason, as `ErrorInfo.reason` carries it.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -102,7 +103,7 @@ impl Reason {
         }
     }
 
-    /// The gRPC status code, as a number.
+    /// The gRPC status code of the reason, as a number.
     #[must_use]
     pub const fn code(self) -> i32 {
         match self {
@@ -120,8 +121,8 @@ impl Reason {
         }
     }
 
-    /// How long to wait before the same call may succeed, where waiting can help.
-    /// Milliseconds.
+    /// How long to wait before the same call may succeed, in milliseconds; `None` where waiting
+    /// does not help.
     #[must_use]
     pub const fn retry_after_ms(self) -> Option<u64> {
         match self {
@@ -134,20 +135,20 @@ impl Reason {
     }
 }
 
-/// An error as a caller sees it. The call, or the item it stands for, changed nothing.
+/// An error as a client sees it. The refused call or item changed nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ApiError {
     pub(crate) reason: Reason,
     pub(crate) message: String,
-    // Every variable of the message.
+    // Every variable of the message, by name.
     pub(crate) metadata: BTreeMap<&'static str, String>,
-    // The fields that were refused.
+    // The fields that were refused, with the rule of each.
     pub(crate) violations: Vec<Invalid>,
     pub(crate) retry_after_ms: Option<u64>,
 }
 
 impl ApiError {
-    /// An error without variables.
+    /// An error whose message has no variables.
     #[must_use]
     pub fn new(reason: Reason, message: impl Into<String>) -> Self {
         Self {
@@ -159,21 +160,21 @@ impl ApiError {
         }
     }
 
-    /// Adds a variable of the message.
+    /// Adds a variable of the message to the error's metadata.
     #[must_use]
     pub fn with(mut self, key: &'static str, value: &dyn fmt::Display) -> Self {
         self.metadata.insert(key, value.to_string());
         self
     }
 
-    /// Says when to come back, in place of the reason's usual delay. Milliseconds.
+    /// Replaces the reason's usual delay before a retry. The delay is in milliseconds.
     #[must_use]
     pub const fn retry_after(mut self, ms: u64) -> Self {
         self.retry_after_ms = Some(ms);
         self
     }
 
-    /// A size over its limit, both in bytes.
+    /// A refusal of a field whose size is over its limit. Both numbers are bytes.
     #[must_use]
     pub fn too_large(field: &str, limit: usize, size: usize) -> Self {
         let rule = format!("is {size} bytes long, which is over the limit of {limit}");
@@ -185,20 +186,21 @@ impl ApiError {
         error
     }
 
-    /// Something went wrong inside; the server's log has it under the correlation id.
+    /// A fault of the server. The server's log has the details under the correlation id.
     #[must_use]
     pub fn internal(correlation_id: &str) -> Self {
         let message = format!("internal error; correlation id {correlation_id}");
         Self::new(Reason::Internal, message).with("correlation_id", &correlation_id)
     }
 
-    /// The store does not answer.
+    /// The refusal of a call that needs the store while the store does not answer.
     #[must_use]
     pub fn store_unavailable() -> Self {
         Self::new(Reason::StoreUnavailable, "the store does not answer")
     }
 
-    /// Too much at once: `what` names the limit, such as `calls in flight`.
+    /// The refusal of a call over a limit on load. `what` names the limit, such as `calls in
+    /// flight`.
     #[must_use]
     pub fn rate_limited(what: &'static str, limit: usize) -> Self {
         let message = format!("more than {limit} {what}");
@@ -207,7 +209,7 @@ impl ApiError {
             .with("limit", &limit)
     }
 
-    /// The credential is missing or wrong.
+    /// The refusal of a caller without a valid credential.
     #[must_use]
     pub fn unauthenticated() -> Self {
         Self::new(
@@ -216,19 +218,19 @@ impl ApiError {
         )
     }
 
-    /// Why, for programs.
+    /// Why the call failed, for programs.
     #[must_use]
     pub const fn reason(&self) -> Reason {
         self.reason
     }
 
-    /// Why, for people.
+    /// Why the call failed, for people.
     #[must_use]
     pub fn message(&self) -> &str {
         &self.message
     }
 
-    /// A variable of the message.
+    /// The value of a variable of the message.
     #[must_use]
     pub fn metadata(&self, key: &str) -> Option<&str> {
         self.metadata.get(key).map(String::as_str)
@@ -301,7 +303,7 @@ impl From<Refusal> for ApiError {
                 .with("principal", &principal)
                 .with("role", &role.name())
                 .with("needed", &needed.name()),
-            // The contradiction is for the server's log.
+            // The details of the contradiction go to the server's log, not to the client.
             Refusal::SetAside { execution_id, .. } => Self::internal(&execution_id),
             Refusal::DataDamaged { subject, what } => of(Reason::DataDamaged)
                 .with("subject", &subject)

@@ -1,6 +1,7 @@
-//! What holds for every kind of request.
+//! Tests that hold for every kind of request.
 //!
-//! Owns the list of kinds and tests over all of them. Refuses to know the rules of single fields.
+//! Owns the list of kinds and the tests over all of them. Refuses to know the rules of single
+//! fields.
 
 use backlane_engine::rules::access::Principal;
 use proptest::prelude::*;
@@ -41,7 +42,7 @@ fn every_call_of_the_contract_has_a_decoder_here() {
 }
 
 #[test]
-fn what_is_no_message_is_refused() {
+fn bytes_that_are_no_message_are_refused() {
     for decode in EVERY {
         let refused = named(call_as(&Principal::default(), decode, &[0xFF]));
         assert_eq!("INVALID_ARGUMENT request", refused);
@@ -49,7 +50,7 @@ fn what_is_no_message_is_refused() {
 }
 
 #[test]
-fn absurdly_many_items_are_refused_before_they_take_memory() {
+fn far_too_many_items_are_refused_before_they_take_memory() {
     let items = [0x12, 0x00].repeat(1 << 20);
     let releases = [0x0A, 0x00].repeat(1 << 20);
     let principal = Principal::default();
@@ -57,7 +58,7 @@ fn absurdly_many_items_are_refused_before_they_take_memory() {
     assert_eq!("INVALID_ARGUMENT request", refused);
     let refused = named(call_as(&principal, decode_release, &releases));
     assert_eq!("INVALID_ARGUMENT request", refused);
-    // Nor does a group in front hide them.
+    // A group in front does not hide the items either.
     let hidden = [&[0x7B, 0x7C][..], &items].concat();
     let refused = named(call_as(&principal, decode_batch, &hidden));
     assert_eq!("INVALID_ARGUMENT request", refused);
@@ -69,7 +70,7 @@ fn absurdly_many_items_are_refused_before_they_take_memory() {
 
 proptest! {
     #[test]
-    fn broken_requests_are_refused_or_mean_something(place: usize, byte: u8) {
+    fn broken_requests_are_read_or_refused_without_a_panic(place: usize, byte: u8) {
         let principal = Principal::default();
         let enqueue = crate::record::tests::rich().encode_to_vec();
         let fail = crate::failure::tests::rich().encode_to_vec();
@@ -82,7 +83,7 @@ proptest! {
     }
 
     #[test]
-    fn any_bytes_are_a_request_or_refused(bytes: Vec<u8>) {
+    fn any_bytes_are_read_or_refused_without_a_panic(bytes: Vec<u8>) {
         for decode in EVERY {
             let _ = call_as(&Principal::default(), decode, &bytes);
         }

@@ -1,7 +1,7 @@
-//! Errors as workers report them.
+//! Errors that workers report.
 //!
-//! Owns their field rules and which of their fields the record keeps natively. Refuses to know
-//! what follows from an error: the engine's verdict does.
+//! Owns the field rules of an error and the choice of fields that an `ErrorRecord` names. Refuses
+//! to know what an error leads to: the engine decides that.
 
 use backlane_engine::command::Failure;
 use backlane_engine::rules::limits::{Limits, MAX_RETRY_AFTER_MS};
@@ -11,10 +11,10 @@ use prost::Message as _;
 use crate::fields::{self, Checked, broken, choice, must, within};
 use crate::generated::backlane::v1;
 
-/// What stands at the end of a message that was cut.
+/// The text at the end of a message that was cut.
 const CUT: &str = "…[cut]";
 
-/// Checks one item of a `FailRequest`, its lease aside.
+/// Checks one item of a `FailRequest`, without its lease.
 pub(crate) fn check(failure: v1::Failure, limits: &Limits) -> Checked<Failure> {
     let Some(error) = failure.error else {
         return broken("error", "must be given");
@@ -67,7 +67,7 @@ fn check_error(error: &v1::ExecutionError, limits: &Limits) -> Checked<Category>
     Ok(category)
 }
 
-// The fields that an `ErrorRecord` has no place of its own for.
+// The fields of the error that `ErrorRecord` has no named field for, in encoded form.
 fn extra(error: &v1::ExecutionError) -> Box<[u8]> {
     let extra = v1::ExecutionError {
         retry_policy: error.retry_policy,
@@ -80,7 +80,7 @@ fn extra(error: &v1::ExecutionError) -> Box<[u8]> {
     extra.encode_to_vec().into()
 }
 
-// At most so many bytes, the mark included, and never half a character.
+// Cuts a message to at most `most` bytes, including the mark, and only between characters.
 fn cut(mut message: String, most: usize) -> Box<str> {
     if message.len() > most {
         let mut kept = most.saturating_sub(CUT.len());
@@ -136,14 +136,14 @@ pub(crate) mod tests {
         }
     }
 
-    /// A request of one item that sets every field.
+    /// A request with one item that sets every field.
     pub(crate) fn rich() -> v1::FailRequest {
         v1::FailRequest {
             failures: vec![failure(full())],
         }
     }
 
-    // Checks an item that has one before it.
+    // Checks an item that follows another item, so that its index is 1.
     fn reported(item: v1::Failure) -> Result<Failure, ApiError> {
         let failures = vec![failure(error()), item];
         let mut items = call(decode_fail, &v1::FailRequest { failures })?;
@@ -168,7 +168,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn what_a_record_has_no_place_for_is_kept_as_extra() {
+    fn fields_that_an_error_record_does_not_name_are_kept_as_extra() {
         let sent = full();
         let failure = reported(failure(sent.clone())).unwrap();
         assert!(!failure.retryable);

@@ -1,7 +1,7 @@
 //! The checks that single fields share.
 //!
-//! Owns what a broken rule is called and how its path grows from the field outwards. Refuses to
-//! know which message a field is in.
+//! Owns the kinds of faults and how a field's path grows from the field outwards. Refuses to know
+//! which message a field belongs to.
 
 use std::ops::RangeInclusive;
 
@@ -15,9 +15,9 @@ use crate::error::ApiError;
 use crate::scan::{Fields, Malformed};
 use crate::value::RawValue;
 
-/// The last second of the year 9999, where Timestamps end.
+/// The last second of the year 9999, the latest that a Timestamp can hold.
 const LAST_SECOND: i64 = 253_402_300_799;
-/// Fields that a request may have besides the items of a batch: entries of maps, mostly.
+/// Fields that a request may have in addition to the items of a batch: mostly entries of maps.
 const SPARE_FIELDS: usize = 32_768;
 const NANOS: RangeInclusive<i32> = 0..=999_999_999;
 
@@ -26,21 +26,21 @@ const NANOS: RangeInclusive<i32> = 0..=999_999_999;
 pub(crate) enum Fault {
     /// A field breaks its rule.
     Broken(Invalid),
-    /// A field is over a limit on sizes, in bytes.
+    /// A field is over a size limit. Both numbers are bytes.
     Large {
         field: String,
         limit: usize,
         size: usize,
     },
-    /// It is not the caller's to ask.
+    /// The caller may not ask for this.
     Refused(Refusal),
 }
 
-/// What is left of a field after its check.
+/// The checked value of a field, or the fault that refuses it.
 pub(crate) type Checked<T> = Result<T, Fault>;
 
 impl Fault {
-    /// The same, seen from a message that holds this one as its field `outer`.
+    /// Adds `outer` in front of the field's path: `outer` is the field that holds this message.
     pub(crate) fn within(mut self, outer: &str) -> Self {
         match &mut self {
             Self::Broken(Invalid { field, .. }) | Self::Large { field, .. } => {
@@ -52,7 +52,8 @@ impl Fault {
         self
     }
 
-    /// The same, seen from a message that holds this one as an item of its field `list`.
+    /// Adds `list[index]` in front of the field's path: `list` is the repeated field that holds
+    /// this message.
     pub(crate) fn in_item(self, list: &str, index: usize) -> Self {
         self.within(&format!("{list}[{index}]"))
     }
@@ -80,19 +81,19 @@ impl From<Fault> for ApiError {
     }
 }
 
-/// Refuses a field for breaking a rule.
+/// Refuses a field for breaking `rule`.
 pub(crate) fn broken<T>(field: &str, rule: impl Into<String>) -> Checked<T> {
     Err(Invalid::new(field, rule).into())
 }
 
-/// Reads a request.
+/// Reads a request, after a check of its number of fields.
 pub(crate) fn message<M: Message + Default>(bytes: &[u8], limits: &Limits) -> Checked<M> {
     few(fields_in(bytes)?, limits)?;
     M::decode(bytes).or_else(|error| broken("request", error.to_string()))
 }
 
-/// Refuses a request of absurdly many fields before it is read: an empty item takes two bytes of
-/// a message, and hundreds of memory.
+/// Refuses a request with far too many fields before it is decoded: an empty item takes two bytes
+/// of a message, and hundreds of bytes of memory.
 pub(crate) fn few(fields: usize, limits: &Limits) -> Checked<()> {
     let most = limits.max_batch_items.saturating_add(SPARE_FIELDS);
     if fields <= most {
@@ -101,20 +102,20 @@ pub(crate) fn few(fields: usize, limits: &Limits) -> Checked<()> {
     broken("request", format!("must hold at most {most} fields"))
 }
 
-/// How many fields a message has, those within them not counted.
+/// Counts the fields of a message, without the fields of nested messages.
 pub(crate) fn fields_in(message: &[u8]) -> Checked<usize> {
-    // Groups, which a decoder would skip, are refused with all else that is not understood.
+    // Groups are refused: a decoder would skip them, and they could hide fields from the count.
     let count = |count, field: Result<_, Malformed>| field.map(|_| count + 1);
     let counted = Fields::of(message).try_fold(0, count);
     counted.or_else(|problem| broken("request", format!("is {problem}")))
 }
 
-/// Unless `holds`, refuses a field for breaking a rule.
+/// Refuses a field for breaking `rule`, unless `holds` is true.
 pub(crate) fn must(holds: bool, field: &str, rule: &str) -> Checked<()> {
     if holds { Ok(()) } else { broken(field, rule) }
 }
 
-/// Refuses more bytes than the limit.
+/// Refuses a field of more than `limit` bytes.
 pub(crate) fn size(field: &str, size: usize, limit: usize) -> Checked<()> {
     if size <= limit {
         return Ok(());
@@ -126,7 +127,7 @@ pub(crate) fn size(field: &str, size: usize, limit: usize) -> Checked<()> {
     })
 }
 
-/// Refuses a number out of its range.
+/// Refuses a number outside of its range.
 pub(crate) fn within<N>(field: &str, number: N, range: &RangeInclusive<N>) -> Checked<N>
 where
     N: PartialOrd + std::fmt::Display,
@@ -140,7 +141,7 @@ where
     )
 }
 
-/// A count that stands for `default` where it is 0, and is at most `most`.
+/// A count. Zero means `default`; more than `most` is refused.
 pub(crate) fn count(field: &str, asked: u32, default: usize, most: usize) -> Checked<usize> {
     match usize::try_from(asked).unwrap_or(usize::MAX) {
         0 => Ok(default),
@@ -156,7 +157,7 @@ pub(crate) fn filled<T>(field: &str, list: &[T], most: usize) -> Checked<()> {
     broken(field, format!("must hold 1 to {most} items"))
 }
 
-/// An enum's value; `None` where it is unspecified.
+/// The value of an enum; `None` where the value is unspecified.
 pub(crate) fn choice<T>(
     field: &str,
     number: i32,
@@ -171,7 +172,8 @@ pub(crate) fn choice<T>(
     }
 }
 
-/// Milliseconds since the epoch. Parts of a millisecond count as one: nothing happens early.
+/// A time in milliseconds since the epoch. Parts of a millisecond round up, so that nothing happens
+/// early.
 pub(crate) fn instant(field: &str, at: Option<Timestamp>) -> Checked<Option<u64>> {
     let Some(Timestamp { seconds, nanos }) = at else {
         return Ok(None);
@@ -182,7 +184,7 @@ pub(crate) fn instant(field: &str, at: Option<Timestamp>) -> Checked<Option<u64>
     Ok(milliseconds(seconds, nanos))
 }
 
-/// How long to wait, in milliseconds: `most` where nothing is asked for.
+/// A wait in milliseconds. An absent duration means the longest wait, `most`.
 pub(crate) fn wait(field: &str, asked: Option<Duration>, most: u64) -> Checked<u64> {
     let Some(Duration { seconds, nanos }) = asked else {
         return Ok(most);
@@ -205,7 +207,7 @@ fn milliseconds(seconds: i64, nanos: i32) -> Option<u64> {
         .checked_add(nanos.div_ceil(1_000_000))
 }
 
-/// Refuses what is no JSON, too long or too deep.
+/// Refuses a value that is not JSON, is over `limit` bytes, or nests deeper than `depth`.
 pub(crate) fn json(field: &str, value: &RawValue, limit: usize, depth: usize) -> Checked<()> {
     size(field, value.as_bytes().len(), limit)?;
     value
@@ -213,13 +215,13 @@ pub(crate) fn json(field: &str, value: &RawValue, limit: usize, depth: usize) ->
         .or_else(|problem| broken(field, problem.to_string()))
 }
 
-/// Refuses text that is longer than a short name may be.
+/// Refuses text that is longer than a short text may be.
 pub(crate) fn short(field: &str, text: Option<&str>) -> Checked<()> {
     const MOST: usize = 256;
     size(field, text.map_or(0, str::len), MOST)
 }
 
-/// A request id or dedup key; empty is none.
+/// A request id or dedup key; `None` where the key is empty.
 pub(crate) fn some_key(field: &str, key: &str, most: usize) -> Checked<Option<Box<str>>> {
     if key.is_empty() {
         return Ok(None);

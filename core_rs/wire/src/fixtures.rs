@@ -1,6 +1,6 @@
-//! Values for tests: arbitrary facts, and the world that a request is checked in.
+//! Values for tests: arbitrary facts and rows, and the context that a request is checked in.
 //!
-//! Owns their strategies. Refuses to be compiled for anything but tests.
+//! Owns the strategies that make them. Refuses to be compiled outside of tests.
 
 use std::sync::Arc;
 
@@ -30,7 +30,7 @@ pub(crate) const ID: ExecutionId = ExecutionId {
     random: 0x0123_4567_89AB_CDEF,
 };
 
-/// Someone who may act for `acme` alone.
+/// A caller who may act for the tenant `acme` only.
 pub(crate) fn acme_only() -> Principal {
     let tenants = TenantScope::Only(["acme".into()].into());
     Principal {
@@ -40,7 +40,7 @@ pub(crate) fn acme_only() -> Principal {
     }
 }
 
-/// A tenant that everybody sees.
+/// A tenant, seen by a caller who may act for every tenant.
 pub(crate) fn visible(tenant: &str) -> VisibleTenant {
     Principal::default().sees(tenant).unwrap()
 }
@@ -48,12 +48,12 @@ pub(crate) fn visible(tenant: &str) -> VisibleTenant {
 /// A function that reads and checks one kind of request.
 pub(crate) type Decode<T> = fn(&[u8], &mut Context<'_>) -> Result<T, ApiError>;
 
-/// Checks a request as anybody's, within the usual limits.
+/// Checks a request of a caller with every permission, within the default limits.
 pub(crate) fn call<T>(decode: Decode<T>, message: &impl prost::Message) -> Result<T, ApiError> {
     call_as(&Principal::default(), decode, &message.encode_to_vec())
 }
 
-/// Checks an encoded request as someone's, within the usual limits.
+/// Checks an encoded request of the given caller, within the default limits.
 pub(crate) fn call_as<T>(
     principal: &Principal,
     decode: Decode<T>,
@@ -62,7 +62,7 @@ pub(crate) fn call_as<T>(
     with_context(principal, |context| decode(bytes, context))
 }
 
-/// Hands over a context with the usual limits.
+/// Calls `run` with a context of the default limits.
 pub(crate) fn with_context<T>(principal: &Principal, run: impl FnOnce(&mut Context<'_>) -> T) -> T {
     let mut random = || 5;
     let limits = Limits::default();
@@ -73,7 +73,7 @@ pub(crate) fn with_context<T>(principal: &Principal, run: impl FnOnce(&mut Conte
     })
 }
 
-/// What an error names, as `REASON field`.
+/// The reason and the first refused field of an error, as `REASON field`.
 pub(crate) fn named<T: std::fmt::Debug>(result: Result<T, ApiError>) -> String {
     let error = result.unwrap_err();
     let field = error.metadata("field").unwrap_or_default();
@@ -329,7 +329,7 @@ pub(crate) fn fact() -> impl Strategy<Value = Fact> {
     })
 }
 
-/// A JSON value of few levels.
+/// A JSON value that nests a few levels deep.
 pub(crate) fn json() -> impl Strategy<Value = prost_types::Value> {
     use prost_types::value::Kind;
     let leaf = prop_oneof![

@@ -1,6 +1,7 @@
-//! The messages, as `build.rs` makes them from the .proto files.
+//! The protobuf messages, as `build.rs` generates them from the .proto files.
 //!
-//! Owns nothing. Refuses to be seen outside this crate: it shows engine values and bytes.
+//! Owns no code of its own. Refuses to be visible outside of this crate: the crate's interface has
+//! engine values and bytes.
 
 #![allow(
     clippy::all,
@@ -9,7 +10,7 @@
     missing_docs,
     unreachable_pub,
     unused_qualifications,
-    reason = "generated; much of what a server sends is written by hand, and read by tests alone"
+    reason = "generated; the server writes many messages by hand, and only tests read them"
 )]
 
 include!(concat!(env!("OUT_DIR"), "/all.rs"));

@@ -8,7 +8,7 @@ use std::hash::Hasher as _;
 
 use siphasher::sip128::{Hasher128 as _, SipHasher13};
 
-// Arbitrary, and fixed for ever.
+// Chosen arbitrarily. The seeds must never change.
 const KEY_SEEDS: (u64, u64) = (0x6261_636B_6C61_6E65, 0x7265_7175_6573_7431);
 const BODY_SEEDS: (u64, u64) = (0x6261_636B_6C61_6E65, 0x626F_6479_0000_0001);
 
@@ -19,9 +19,9 @@ const BODY_VERSION: u8 = 1;
 /// The kinds of requests whose ids are apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// One execution, however its end is waited for.
+    /// A request for one execution, whichever call sent it: `Enqueue`, `EnqueueStream` or `Run`.
     Enqueue = 1,
-    /// A batch as a whole.
+    /// A request for a whole batch.
     Batch = 2,
 }
 
@@ -30,7 +30,7 @@ pub(crate) fn key(kind: Kind, tenant: &str, id: &str) -> [u8; 16] {
     let mut hasher = SipHasher13::new_with_keys(KEY_SEEDS.0, KEY_SEEDS.1);
     hasher.write(&[kind as u8]);
     hasher.write(tenant.as_bytes());
-    // No tenant holds a zero byte, so the tenant ends where the zero is.
+    // No tenant's name holds a zero byte, so the zero marks the end of the tenant.
     hasher.write(&[0]);
     hasher.write(id.as_bytes());
     u128::from(hasher.finish128()).to_le_bytes()
@@ -47,13 +47,13 @@ impl Body {
         Self(hasher)
     }
 
-    /// A field that is always there.
+    /// Adds a field that is always present.
     pub(crate) fn field(&mut self, value: &[u8]) {
         self.0.write(&(value.len() as u64).to_le_bytes());
         self.0.write(value);
     }
 
-    /// A field that may be absent. Absent is another body than empty.
+    /// Adds a field that may be absent. An absent field hashes differently from an empty one.
     pub(crate) fn optional(&mut self, value: Option<&[u8]>) {
         self.count(usize::from(value.is_some()));
         if let Some(value) = value {
@@ -61,7 +61,7 @@ impl Body {
         }
     }
 
-    /// The number of the items that follow.
+    /// Adds the number of the items that follow.
     pub(crate) fn count(&mut self, items: usize) {
         self.0.write(&(items as u64).to_le_bytes());
     }
@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn fields_that_are_cut_otherwise_make_another_body() {
+    fn fields_with_other_boundaries_make_another_body() {
         let of = |fields: &[&[u8]]| {
             let mut body = Body::new();
             for field in fields {

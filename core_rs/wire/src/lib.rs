@@ -1,4 +1,4 @@
-//! Backlane's wire: protobuf messages to engine values and back. No other crate knows protobuf.
+//! Translates between protobuf messages and engine values. No other crate knows protobuf.
 //!
 //! Owns the field rules of every request, the form of every reply and error, and the form of facts
 //! and rows on disk. Refuses to decide anything about an execution.
@@ -28,8 +28,8 @@ mod record;
 pub mod reply;
 mod request;
 pub mod row;
+mod rpc_status;
 mod scan;
-mod status;
 mod trace;
 mod value;
 pub mod work;

@@ -1,7 +1,8 @@
-//! Facts on disk.
+//! Facts in the log on disk.
 //!
-//! Owns the envelope `log.v1.Fact`, both ways, and the refusal of what this version does not
-//! know: a fold of facts that are half understood would be another state. Each entity with many
+//! Owns the encoding and decoding of `log.v1.Fact`, and the refusal of facts that this version does
+//! not know: applying a fact that is only half understood would lead to a wrong state. Each entity
+//! with many kinds of facts has a module of its own. Refuses to know frames, sequences and files.
 //! kinds of facts has a module of its own. Refuses to know frames, sequences and files.
 
 mod execution;
@@ -18,7 +19,7 @@ use crate::generated::backlane::log::v1;
 use crate::scan::{Fields, Wire};
 use crate::{DecodeError, put};
 
-/// The version of facts that this program writes, and the newest that it reads.
+/// The version of facts that this program writes, and the newest version that it reads.
 const VERSION: u64 = 1;
 
 const AT_MS: u32 = 1;
@@ -30,7 +31,7 @@ const TENANT: u32 = 9;
 const REQUEST: u32 = 10;
 const LOG: u32 = 11;
 
-/// Appends an encoded `log.v1.Fact` with its length in front.
+/// Appends an encoded `log.v1.Fact`, preceded by its length.
 pub fn encode_fact(fact: &Fact, out: &mut Vec<u8>) {
     put::prefixed(out, |out| {
         put::uint(out, AT_MS, fact.at_ms);
@@ -68,10 +69,11 @@ fn put_tenant(out: &mut Vec<u8>, fact: &TenantFact) {
     }
 }
 
-/// Hands over every fact of a frame in order.
+/// Passes every fact of a frame to `each`, in order.
 ///
 /// # Errors
-/// A [`DecodeError`] naming what is malformed, missing or unknown; whatever `each` returns.
+/// A [`DecodeError`] naming the malformed, missing or unknown part, or the error that `each`
+/// returned.
 pub fn decode_facts<E: From<DecodeError>>(
     frame: &[u8],
     each: &mut dyn FnMut(Fact) -> Result<(), E>,

@@ -1,20 +1,20 @@
 //! The calls of the API, by name.
 //!
-//! Owns the one table of calls: path, kind, role and tenant scope of each. Refuses to know their
-//! messages.
+//! Owns the one table of calls: path, kind, role and tenant scope of each. Refuses to know the
+//! calls' messages.
 
 use backlane_engine::rules::role::Role;
 
 /// A call of the API.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Method {
-    /// Makes one execution.
+    /// Creates one execution.
     Enqueue,
-    /// Makes all executions of a batch or none.
+    /// Creates all executions of a batch or none of them.
     EnqueueBatch,
-    /// Makes executions over a stream, pipelined.
+    /// Creates executions over a stream, without a round trip for each.
     EnqueueStream,
-    /// Makes one execution and waits for its end.
+    /// Creates one execution and waits for its end.
     Run,
     /// Reads one execution.
     Get,
@@ -22,51 +22,52 @@ pub enum Method {
     List,
     /// Lists the attempts of one execution.
     ListAttempts,
-    /// Waits for ends.
+    /// Waits for executions to end.
     Wait,
-    /// Ends an execution, or asks its holder to stop.
+    /// Ends an execution, or asks the worker that holds it to stop.
     Cancel,
-    /// Shows the next executions.
+    /// Shows the executions that would be leased next.
     Peek,
     /// Counts unfinished executions.
     GetQueueStats,
-    /// Takes executions.
+    /// Leases executions to a worker.
     Lease,
-    /// Starts lease periods anew.
+    /// Restarts the lease periods of leases.
     RenewLeases,
-    /// Hands in results.
+    /// Completes executions with their outputs.
     Complete,
-    /// Reports errors.
+    /// Reports errors of attempts.
     Fail,
-    /// Gives executions back.
+    /// Releases leases: gives the executions back to the queue.
     Release,
-    /// Does everything that a worker does, over one stream.
+    /// Does the work of all worker calls over one stream.
     Work,
 }
 
-/// How a call's tenant is decided.
+/// How the server decides which tenants a call touches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scope {
     /// The request names a tenant, which must be in the caller's scope.
     Tenant,
-    /// The request offers to serve tenants, narrowed to the caller's scope.
+    /// The request offers to serve tenants. The server ignores tenants outside of the caller's
+    /// scope.
     Offer,
-    /// The request shows lease tokens, of executions in the caller's scope.
+    /// The request shows lease tokens of executions, whose tenants must be in the caller's scope.
     Token,
 }
 
-/// What is known of a call besides its messages.
+/// The properties of a call, without its messages.
 #[derive(Debug, Clone, Copy)]
 pub struct Entry {
-    /// The call.
+    /// The call that this entry describes.
     pub method: Method,
     /// The path of the call on HTTP/2.
     pub path: &'static str,
     /// Whether both sides send many messages. Every other call is one request and one reply.
     pub is_stream: bool,
-    /// The role that the call needs.
+    /// The role that the caller needs.
     pub role: Role,
-    /// How the tenant is decided.
+    /// How the server decides which tenants the call touches.
     pub scope: Scope,
 }
 
@@ -110,13 +111,13 @@ pub static METHODS: [Entry; 17] = [
 ];
 
 impl Method {
-    /// What is known of the call besides its messages.
+    /// The properties of the call.
     #[must_use]
     pub fn entry(self) -> &'static Entry {
         &METHODS[self.index()]
     }
 
-    /// The place of the call in [`METHODS`].
+    /// The position of the call in [`METHODS`].
     #[must_use]
     pub const fn index(self) -> usize {
         self as usize
@@ -174,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn an_index_is_the_place_in_the_table() {
+    fn the_index_of_a_call_is_its_position_in_the_table() {
         for (index, entry) in METHODS.iter().enumerate() {
             assert_eq!(index, entry.method.index());
         }

@@ -1,6 +1,7 @@
-//! The numbers that engine and contract share.
+//! The enum numbers that the engine and the API share.
 //!
-//! Owns the test that they are equal: everything else casts. Refuses to translate any.
+//! Owns the tests that the numbers are equal, which lets the other modules cast. Refuses to
+//! translate any number.
 
 use backlane_engine::command::DedupPolicy;
 use backlane_engine::row::AttemptOutcome;
@@ -10,7 +11,7 @@ use backlane_engine::rules::status::{ActorKind, EndReason, Mode, Status};
 use crate::View;
 use crate::generated::backlane::v1;
 
-// The names of an enum's numbers from 1 on, without the prefix they share.
+// The names of an enum's numbers from 1 upwards, without their common prefix.
 fn names(prefix: &str, name: impl Fn(i32) -> Option<&'static str>) -> Vec<String> {
     let plain = |name: &str| name.strip_prefix(prefix).unwrap_or(name).replace('_', "");
     (1..)
@@ -43,7 +44,7 @@ macro_rules! assert_same {
 }
 
 #[test]
-fn every_enum_of_the_engine_is_the_contracts() {
+fn every_enum_of_the_engine_has_the_numbers_of_the_contract() {
     assert_same!(
         Status,
         v1::BackgroundExecutionStatus,
@@ -62,7 +63,7 @@ fn every_enum_of_the_engine_is_the_contracts() {
 }
 
 #[test]
-fn categories_are_the_contracts_by_shorter_names() {
+fn categories_have_the_numbers_of_the_contract_and_shorter_names() {
     let theirs = |number| {
         v1::ErrorCategory::try_from(number)
             .ok()
@@ -78,7 +79,7 @@ fn categories_are_the_contracts_by_shorter_names() {
 }
 
 #[test]
-fn views_are_the_contracts() {
+fn views_have_the_numbers_of_the_contract() {
     assert_eq!(v1::View::Basic as i32, View::Basic as i32);
     assert_eq!(v1::View::Full as i32, View::Full as i32);
 }

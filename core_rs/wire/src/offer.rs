@@ -1,7 +1,7 @@
-//! Offers: what a worker names when it asks for leases.
+//! Offers: the callables and tenants that a worker names when it asks for leases.
 //!
-//! Owns the rules of worker ids, lease periods, callables and tenants, which unary leases, streams
-//! and Peek share. Refuses to know which executions match.
+//! Owns the rules of worker ids, lease periods, callables and tenants, which `Lease`, `Work` and
+//! `Peek` share. Refuses to know which executions match an offer.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -13,16 +13,16 @@ use backlane_engine::rules::limits::{MAX_LEASE_MS, MIN_LEASE_MS};
 
 use crate::fields::{self, Checked, broken, within};
 
-/// Most callables or tenants of one offer.
+/// Most callables, and most tenants, of one offer.
 const MAX_OFFERED: usize = 1_000;
 
-/// A worker's id.
+/// Checks the id of a worker.
 pub(crate) fn worker(id: &str) -> Checked<Arc<str>> {
     check_name("worker_id", id)?;
     Ok(id.into())
 }
 
-/// A lease period in milliseconds; `None` where none is asked for.
+/// Checks a lease period in milliseconds; `None` where the request sets none.
 pub(crate) fn duration(asked: u64) -> Checked<Option<u64>> {
     match asked {
         0 => Ok(None),
@@ -30,7 +30,7 @@ pub(crate) fn duration(asked: u64) -> Checked<Option<u64>> {
     }
 }
 
-/// What a worker offers, narrowed to the tenants that its caller may act for.
+/// The offer of a worker, limited to the tenants that the caller may act for.
 pub(crate) fn offer(
     callables: Vec<String>,
     tenants: Vec<String>,
@@ -55,7 +55,7 @@ pub(crate) fn offer(
     })
 }
 
-/// Exact names, `prefix.*`, or `*`.
+/// Checks the callables of an offer: exact names, `prefix.*`, or `*`.
 pub(crate) fn patterns(callables: Vec<String>) -> Checked<BTreeSet<Box<str>>> {
     fields::filled("callables", &callables, MAX_OFFERED)?;
     for (index, pattern) in callables.iter().enumerate() {

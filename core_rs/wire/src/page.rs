@@ -1,6 +1,6 @@
-//! Page tokens: where a list goes on.
+//! Page tokens: the position where the next page of a list begins.
 //!
-//! Owns their text and what binds them to one list. Refuses to know lists.
+//! Owns the text of page tokens and what ties a token to one list. Refuses to know the lists.
 
 use std::hash::Hasher as _;
 
@@ -11,22 +11,29 @@ use siphasher::sip::SipHasher13;
 
 const DIGITS: usize = 16;
 
-/// The token of the page after the execution `last`, in the list of that tenant and status.
+/// The token of the page that follows the execution `last` in the list of this tenant and status.
 #[must_use]
 pub fn page_token(tenant: &str, status: Option<Status>, last: Birth) -> String {
     format!("{last:016x}{:016x}", binding(tenant, status, last))
 }
 
-/// The execution after which the list of that tenant and status goes on.
+/// The last execution before the page that `token` stands for, in the list of this tenant and
+/// status.
 pub(crate) fn parse(tenant: &str, status: Option<Status>, token: &str) -> Result<Birth, Invalid> {
     token
         .get(..DIGITS)
         .and_then(|digits| u64::from_str_radix(digits, 16).ok())
         .filter(|last| page_token(tenant, status, *last) == token)
-        .ok_or_else(|| Invalid::new("page_token", "must be from an answer to the same list"))
+        .ok_or_else(|| {
+            Invalid::new(
+                "page_token",
+                "must be the next_page_token of a reply to the same list",
+            )
+        })
 }
 
-// No secret: it keeps a token of one list from being taken for another's by mistake.
+// A checksum over the list and the position. No protection against forgery: the checksum only
+// catches a token of one list that is used for another by mistake.
 fn binding(tenant: &str, status: Option<Status>, last: Birth) -> u64 {
     let mut hasher = SipHasher13::new();
     hasher.write(&last.to_le_bytes());
@@ -60,7 +67,7 @@ mod tests {
         }
 
         #[test]
-        fn every_token_leads_back(last: u64) {
+        fn every_token_reads_back_as_the_execution_it_was_made_for(last: u64) {
             prop_assert_eq!(Ok(last), parse("a", None, &page_token("a", None, last)));
         }
     }

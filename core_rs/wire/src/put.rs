@@ -1,9 +1,10 @@
 //! Writing protobuf by hand, in one pass.
 //!
-//! Owns the encoding of single fields. Refuses to know any message. Fields of plain proto3 are
-//! left out where they hold their default; `some_*` writes whatever is there.
+//! Owns the encoding of single fields. Refuses to know any message. A field that holds the default
+//! of proto3 is left out; the functions `some_*` write every value that is present.
 
-/// Milliseconds of the last instant a Timestamp can name: the end of the year 9999.
+/// Milliseconds since the epoch of the last instant that a Timestamp can hold: the end of the year
+/// 9999.
 const LAST_MS: u64 = 253_402_300_799_999;
 
 const VARINT: u32 = 0;
@@ -11,15 +12,15 @@ const FIXED64: u32 = 1;
 const LENGTH: u32 = 2;
 const FIXED32: u32 = 5;
 
-/// An integer without a key.
+/// Writes an integer without a field key.
 pub(crate) fn varint(out: &mut Vec<u8>, value: u64) {
     let mut digits = [0; 10];
     let count = varint_digits(value, &mut digits);
     out.extend_from_slice(&digits[..count]);
 }
 
-// Seven bits a byte, the lowest first; all but the last byte have their highest bit set. Returns
-// how many there are.
+// Splits a number into groups of seven bits, the lowest first. All bytes but the last have their
+// highest bit set. Returns the number of bytes.
 fn varint_digits(mut value: u64, digits: &mut [u8; 10]) -> usize {
     let mut count = 0;
     while value >= 0x80 {
@@ -35,7 +36,7 @@ fn key(out: &mut Vec<u8>, tag: u32, kind: u32) {
     varint(out, u64::from(tag << 3 | kind));
 }
 
-/// An integer, left out where it is 0.
+/// Writes an integer, unless it is 0.
 pub(crate) fn uint(out: &mut Vec<u8>, tag: u32, value: impl Into<u64>) {
     let value = value.into();
     if value != 0 {
@@ -43,7 +44,7 @@ pub(crate) fn uint(out: &mut Vec<u8>, tag: u32, value: impl Into<u64>) {
     }
 }
 
-/// An integer that may be 0, where there is one.
+/// Writes an integer that is present, even if it is 0.
 pub(crate) fn some_uint(out: &mut Vec<u8>, tag: u32, value: Option<impl Into<u64>>) {
     if let Some(value) = value {
         key(out, tag, VARINT);
@@ -51,13 +52,13 @@ pub(crate) fn some_uint(out: &mut Vec<u8>, tag: u32, value: Option<impl Into<u64
     }
 }
 
-/// A number of eight bytes, always written.
+/// Writes a number of eight bytes, even if it is 0.
 pub(crate) fn fixed64(out: &mut Vec<u8>, tag: u32, value: u64) {
     key(out, tag, FIXED64);
     out.extend_from_slice(&value.to_le_bytes());
 }
 
-/// A number of four bytes, left out where the number is 0.
+/// Writes a number of four bytes, unless it is 0.
 pub(crate) fn fixed32(out: &mut Vec<u8>, tag: u32, value: u32) {
     if value != 0 {
         key(out, tag, FIXED32);
@@ -65,40 +66,42 @@ pub(crate) fn fixed32(out: &mut Vec<u8>, tag: u32, value: u32) {
     }
 }
 
-/// Bytes or text, always written.
+/// Writes bytes or text, even if empty.
 pub(crate) fn bytes(out: &mut Vec<u8>, tag: u32, value: &[u8]) {
     key(out, tag, LENGTH);
     varint(out, value.len() as u64);
     out.extend_from_slice(value);
 }
 
-/// Bytes, left out where they are empty.
+/// Writes bytes, unless they are empty.
 pub(crate) fn filled(out: &mut Vec<u8>, tag: u32, value: &[u8]) {
     if !value.is_empty() {
         bytes(out, tag, value);
     }
 }
 
-/// Text, left out where it is empty.
+/// Writes text, unless it is empty.
 pub(crate) fn text(out: &mut Vec<u8>, tag: u32, value: &str) {
     filled(out, tag, value.as_bytes());
 }
 
-/// Text that may be empty, where there is one.
+/// Writes text that is present, even if it is empty.
 pub(crate) fn some_text(out: &mut Vec<u8>, tag: u32, value: Option<&str>) {
     if let Some(value) = value {
         bytes(out, tag, value.as_bytes());
     }
 }
 
-/// A message whose fields `write` writes. Its length is known afterwards: one byte is kept for
-/// it, which is enough for most, and what was written moves where it is not.
+/// Writes a message whose fields `write` adds. The length is known only afterwards: one byte is
+/// reserved for the length, which suffices for most messages; a longer message is moved to make
+/// room.
 pub(crate) fn message(out: &mut Vec<u8>, tag: u32, write: impl FnOnce(&mut Vec<u8>)) {
     key(out, tag, LENGTH);
     prefixed(out, write);
 }
 
-/// The same without a key: the form in which facts follow one another.
+/// Writes a message without a field key, preceded by its length: the form in which facts follow one
+/// another.
 pub(crate) fn prefixed(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
     let place = out.len();
     out.push(0);
@@ -112,7 +115,8 @@ pub(crate) fn prefixed(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
     out[place..place + digits].copy_from_slice(&length[..digits]);
 }
 
-/// A google.protobuf.Timestamp; instants after the year 9999 become its last.
+/// Writes a google.protobuf.Timestamp. Instants after the year 9999 become the last instant of that
+/// year.
 pub(crate) fn timestamp(out: &mut Vec<u8>, tag: u32, at_ms: u64) {
     let at_ms = at_ms.min(LAST_MS);
     message(out, tag, |out| {
@@ -121,7 +125,7 @@ pub(crate) fn timestamp(out: &mut Vec<u8>, tag: u32, at_ms: u64) {
     });
 }
 
-/// A google.protobuf.Timestamp, where there is one.
+/// Writes a google.protobuf.Timestamp that is present.
 pub(crate) fn some_timestamp(out: &mut Vec<u8>, tag: u32, at_ms: Option<u64>) {
     if let Some(at_ms) = at_ms {
         timestamp(out, tag, at_ms);
@@ -137,7 +141,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_instant_beyond_the_calendar_is_its_last() {
+    fn an_instant_after_the_year_9999_becomes_the_last_instant_of_that_year() {
         let mut out = Vec::new();
         prefixed(&mut out, |out| timestamp(out, 1, u64::MAX));
         let stamp = Timestamp::decode(&out[3..]).unwrap();
@@ -155,7 +159,7 @@ mod tests {
         }
 
         #[test]
-        fn varints_are_those_of_protobuf(value: u64) {
+        fn varints_are_encoded_as_by_prost(value: u64) {
             let (mut ours, mut theirs) = (Vec::new(), Vec::new());
             varint(&mut ours, value);
             prost::encoding::encode_varint(value, &mut theirs);

@@ -1,7 +1,8 @@
-//! Requests that look at executions, wait for them or cancel them.
+//! Requests that read executions, wait for them or cancel them.
 //!
-//! Owns their field rules. A tenant out of the caller's scope is refused here, or its things are
-//! not found. Refuses to know where executions are.
+//! Owns the field rules of these requests, and the check of the tenant: for a tenant outside of the
+//! caller's scope a request is refused, or its executions count as not found. Refuses to know where
+//! executions are kept.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -25,7 +26,7 @@ const MAX_WAIT_IDS: usize = 1_000;
 /// One execution of a tenant, as a request names it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Named {
-    /// The tenant of the execution.
+    /// The tenant that the request names.
     pub tenant: VisibleTenant,
     /// Id of the execution.
     pub id: ExecutionId,
@@ -36,7 +37,7 @@ pub struct Named {
 pub struct Get {
     /// The execution.
     pub named: Named,
-    /// The view of the record.
+    /// The fields that the record carries.
     pub view: View,
 }
 
@@ -45,37 +46,38 @@ pub struct Get {
 pub struct List {
     /// The tenant of the executions.
     pub tenant: VisibleTenant,
-    /// The status of the executions; `None` for all.
+    /// The status that listed executions must have; `None` for every status.
     pub status: Option<Status>,
-    /// Most records of a page.
+    /// Most records on a page.
     pub page_size: usize,
-    /// Only executions that were born before; `None` for the newest.
+    /// Lists only executions with a lower birth number; `None` starts at the newest execution.
     pub before: Option<Birth>,
-    /// The view of the records.
+    /// The fields that the records carry.
     pub view: View,
 }
 
-/// Waits for some of a set of executions to end.
+/// Waits until enough of the named executions have ended.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Wait {
-    /// The tenant of the executions; `None` where the caller sees nothing of it.
+    /// The tenant of the executions; `None` where the tenant is outside of the caller's scope.
     pub tenant: Option<VisibleTenant>,
-    /// The executions. An error stands for an id that cannot be waited for, and counts as ended.
+    /// The executions to wait for. An error stands for an id that cannot be waited for, and counts
+    /// as ended.
     pub ids: Vec<Result<ExecutionId, ApiError>>,
     /// Number of executions that must have ended.
     pub needed: usize,
-    /// The longest wait, milliseconds.
+    /// Longest wait, in milliseconds.
     pub timeout_ms: u64,
 }
 
-/// Shows the next executions of a tenant.
+/// Shows the executions of a tenant that would be leased next.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Peek {
-    /// The tenant of the executions.
+    /// The tenant whose executions are shown.
     pub tenant: VisibleTenant,
     /// Most executions to show.
     pub limit: usize,
-    /// The callables, of that tenant alone.
+    /// The callables to look at, limited to that tenant.
     pub offer: OfferSpec,
 }
 
@@ -84,9 +86,9 @@ pub struct Peek {
 pub struct ListAttempts {
     /// The execution.
     pub named: Named,
-    /// Most attempts of a page.
+    /// Most attempts on a page.
     pub page_size: usize,
-    /// Only leases after this ordinal.
+    /// Lists only attempts whose lease has a higher ordinal.
     pub after: u32,
 }
 
@@ -115,7 +117,7 @@ pub fn decode_list_attempts(
 /// Reads and checks a `GetRequest`.
 ///
 /// # Errors
-/// [`ApiError`] naming the field, or that the caller sees no such execution.
+/// [`ApiError`] naming the broken field, or saying that the caller can see no such execution.
 pub fn decode_get(bytes: &[u8], context: &mut Context<'_>) -> Result<Get, ApiError> {
     let message: v1::GetRequest = fields::message(bytes, context.limits)?;
     let view = choice("view", message.view, View::from_number)?.unwrap_or(View::Full);
@@ -133,7 +135,8 @@ pub fn decode_cancel(bytes: &[u8], context: &mut Context<'_>) -> Result<Named, A
     Ok(visible(tenant, id, context.principal)?)
 }
 
-// An execution of a tenant that the caller sees; an execution of another tenant is not found.
+// The execution that a request names. An execution of a tenant outside of the caller's scope counts
+// as not found.
 fn visible(tenant: &str, id: &str, principal: &Principal) -> Checked<Named> {
     check_name("tenant_id", tenant)?;
     let parsed = ExecutionId::parse("execution_id", id)?;
@@ -149,7 +152,7 @@ fn not_found(tenant: &str, id: &str) -> Refusal {
     }
 }
 
-// A tenant whose executions the caller may list and count.
+// The tenant that a request names; refused unless the caller may list and count its executions.
 fn listable(tenant: &str, context: &Context<'_>) -> Checked<VisibleTenant> {
     check_name("tenant_id", tenant)?;
     Ok(context.principal.may_act_for(tenant)?)
@@ -158,7 +161,7 @@ fn listable(tenant: &str, context: &Context<'_>) -> Checked<VisibleTenant> {
 /// Reads and checks a `ListRequest`.
 ///
 /// # Errors
-/// [`ApiError`] naming the field, or that the caller may not act for the tenant.
+/// [`ApiError`] naming the broken field, or saying that the caller may not act for the tenant.
 pub fn decode_list(bytes: &[u8], context: &mut Context<'_>) -> Result<List, ApiError> {
     let message: v1::ListRequest = fields::message(bytes, context.limits)?;
     let tenant = listable(&message.tenant_id, context)?;
@@ -209,10 +212,11 @@ pub fn decode_queue_stats(
     Ok(listable(&message.tenant_id, context)?)
 }
 
-/// Reads and checks a `WaitRequest`. An id that is wrong by itself is an outcome of its own.
+/// Reads and checks a `WaitRequest`. An id that cannot be read becomes an error in the reply and
+/// does not refuse the request.
 ///
 /// # Errors
-/// [`ApiError`] naming the field.
+/// [`ApiError`] naming the broken field.
 pub fn decode_wait(bytes: &[u8], context: &mut Context<'_>) -> Result<Wait, ApiError> {
     let message: v1::WaitRequest = fields::message(bytes, context.limits)?;
     check_name("tenant_id", &message.tenant_id)?;
@@ -264,7 +268,7 @@ fn needed(message: &v1::WaitRequest) -> Checked<usize> {
     must(
         count == 0,
         "count",
-        "must be given with WAIT_FOR_COUNT alone",
+        "must be given with WAIT_FOR_COUNT, and only then",
     )?;
     Ok(if wait_for == v1::WaitFor::Any {
         1

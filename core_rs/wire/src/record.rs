@@ -1,8 +1,9 @@
-//! The record of an execution, as every answer shows it.
+//! The record of an execution, as every reply shows it.
 //!
-//! Owns the encoding of `v1.BackgroundExecution` from the rows of an execution and where the
-//! execution stands. Refuses to decide any of it. Written by hand: a record is made for every
-//! lease and every reply, mostly by copying what the payload holds in encoded form already.
+//! Owns the encoding of `v1.BackgroundExecution` from the rows of an execution and its current
+//! state. Refuses to decide any value. The encoding is written by hand for speed: every lease and
+//! every reply needs a record, and most of a record is copied from the payload, which is stored in
+//! encoded form.
 
 use backlane_engine::fact::{ErrorRecord, Living, Progress};
 use backlane_engine::row::EndingRow;
@@ -15,17 +16,17 @@ use crate::row::payload::HeadView;
 use crate::scan::{Fields, Malformed, Wire};
 use crate::{DecodeError, put};
 
-/// `CASCADE_CANCEL`, the one policy this version has.
+/// `CASCADE_CANCEL`, the only policy that this version knows.
 const CASCADE_CANCEL: u32 = 1;
-/// Most bytes that a record adds to what its parts hold.
+/// Most bytes that a record adds to the bytes of its parts.
 const FRAME_BYTES: usize = 256;
 
-/// Where an execution stands.
+/// Where an execution stands: unfinished or ended.
 #[derive(Debug, Clone, Copy)]
 pub enum Standing<'a> {
     /// The execution is unfinished.
     Living(&'a Living),
-    /// The execution is over.
+    /// The execution has ended.
     Ended(&'a EndingRow),
 }
 
@@ -52,22 +53,22 @@ impl<'a> Standing<'a> {
     }
 }
 
-/// Everything that a record is made of.
+/// The parts that a record is made of.
 #[derive(Debug, Clone, Copy)]
 pub struct Parts<'a> {
     /// Birth number of the execution.
     pub birth: Birth,
-    /// Head of the payload.
+    /// Head of the payload: the small fields of the request and the id.
     pub head: &'a [u8],
-    /// Body of the payload: input and context. BASIC views need none.
+    /// Body of the payload: input and context. A BASIC view does not need the body.
     pub body: Option<&'a [u8]>,
     /// Where the execution stands.
     pub standing: Standing<'a>,
-    /// The error of the newest attempt that failed and was followed by another.
+    /// The error of the newest failed attempt that was followed by another attempt.
     pub last_error: Option<&'a ErrorRecord>,
 }
 
-/// The encoded `v1.BackgroundExecution` of an execution.
+/// Encodes the `v1.BackgroundExecution` of an execution.
 ///
 /// # Errors
 /// [`DecodeError`] where the payload is malformed.
@@ -105,16 +106,16 @@ pub fn record(parts: &Parts<'_>, view: View) -> Result<Vec<u8>, DecodeError> {
     Ok(out)
 }
 
-/// An execution by its id and status: what a reply shows of those it has no room for.
+/// Encodes a record of only id and status, for replies that have no room for more.
 ///
 /// # Errors
-/// [`DecodeError`] where the payload is not one that was written here.
+/// [`DecodeError`] where the head of the payload is malformed.
 pub fn brief(parts: &Parts<'_>) -> Result<Vec<u8>, DecodeError> {
     let id = HeadView::of(parts.head)?.id(parts.birth)?;
     Ok(brief_record(&id, Some(parts.standing.status())))
 }
 
-/// An execution by its id, and by its status where that is known.
+/// Encodes a record of only id and status; without the status where that is not known.
 #[must_use]
 pub fn brief_record(id: &ExecutionId, status: Option<Status>) -> Vec<u8> {
     let mut out = Vec::new();
@@ -136,8 +137,8 @@ fn field<'a>(
     field.map_err(|error| DecodeError::malformed(what, &error))
 }
 
-// The config with its defaults in place. Returns the limit on worker losses, which is kept with
-// it but shown beside it.
+// Writes the config with its defaults filled in. Returns the limit on worker losses: the payload
+// keeps the limit in the config, but a record shows it outside of the config.
 fn put_config(out: &mut Vec<u8>, made: &HeadView<'_>) -> Result<u64, DecodeError> {
     let (mut timeout_ms, mut losses, mut retry) = (0, 0, None);
     for given in Fields::of(made.policy) {
@@ -160,8 +161,8 @@ fn put_config(out: &mut Vec<u8>, made: &HeadView<'_>) -> Result<u64, DecodeError
     problem.map(|()| losses)
 }
 
-// From the log's `Retry` to the API's `RetryConfig`: alike but for defaults, which the API wants
-// written, and for the set of categories.
+// Translates the log's `Retry` to the API's `RetryConfig`. The two differ in defaults, which the
+// API spells out, and in the set of categories.
 fn put_retry(out: &mut Vec<u8>, retry: &[u8]) -> Result<(), DecodeError> {
     let mut values = [0; 8];
     for given in Fields::of(retry) {
@@ -235,7 +236,8 @@ fn put_ending(out: &mut Vec<u8>, ending: &EndingRow) {
     parts::put_actor(out, 30, &ending.actor);
 }
 
-/// The API's `ExecutionError`. `extra` is fields of that message in encoded form.
+/// Writes the API's `ExecutionError` as the field `tag`. `extra` holds further fields of that
+/// message in encoded form.
 pub(crate) fn put_error(out: &mut Vec<u8>, tag: u32, error: &ErrorRecord) {
     put::message(out, tag, |out| {
         put::uint(out, 1, error.category as u32);

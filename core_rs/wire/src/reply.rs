@@ -1,7 +1,7 @@
-//! Replies, encoded.
+//! Encoded replies.
 //!
-//! Owns the messages that answer calls and streams. Refuses to know what the records in them
-//! say: those come encoded from [`crate::record`].
+//! Owns the messages that answer calls and streams. Refuses to know the contents of records:
+//! [`crate::record`] encodes those.
 
 mod producer;
 mod worker;
@@ -11,7 +11,7 @@ pub use worker::*;
 
 use crate::put;
 
-// A reply that repeats one encoded message, with room for what may follow.
+// A reply that repeats one encoded message, with spare capacity for further fields.
 fn repeated(tag: u32, messages: &[Vec<u8>]) -> Vec<u8> {
     let bytes: usize = messages.iter().map(|message| message.len() + 6).sum();
     let mut out = Vec::with_capacity(bytes + 64);
@@ -21,7 +21,7 @@ fn repeated(tag: u32, messages: &[Vec<u8>]) -> Vec<u8> {
     out
 }
 
-// A reply that is one encoded record and perhaps a flag.
+// A reply of one encoded record and the flag `existing`.
 fn record_and_existing(record: &[u8], existing: bool) -> Vec<u8> {
     let mut out = Vec::with_capacity(record.len() + 8);
     put::bytes(&mut out, 1, record);

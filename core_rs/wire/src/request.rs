@@ -1,8 +1,8 @@
-//! Request ids.
+//! Request ids and the hash of a request's body.
 //!
-//! Owns which fields of a request are its body. A request id that comes again with the same body
-//! is a repetition; with another body the request is refused. Refuses to know what a request was
-//! answered with: the engine does.
+//! Owns which fields of a request are its body. A request id that comes again with the same body is
+//! a repetition; with another body the request is refused. Refuses to know the reply to the first
+//! request: the engine keeps that.
 //!
 //! The body is tenant, callable, input, context, dependencies and dedup key: what the execution is
 //! about. How the execution runs (priority, timeout, times, retry rule, metadata) is not in the
@@ -18,7 +18,7 @@ use crate::hash::{Body, Kind, key};
 
 const MAX_REQUEST_ID_BYTES: usize = 128;
 
-/// The request id of one execution, if there is one.
+/// The request id of a request for one execution, where the client gave one.
 pub(crate) fn of_one(message: &v1::EnqueueRequest) -> Checked<Option<Request>> {
     of(
         Kind::Enqueue,
@@ -30,7 +30,7 @@ pub(crate) fn of_one(message: &v1::EnqueueRequest) -> Checked<Option<Request>> {
     )
 }
 
-/// The request id of a batch, if there is one.
+/// The request id of a batch, where the client gave one.
 pub(crate) fn of_batch(message: &v1::EnqueueBatchRequest) -> Checked<Option<Request>> {
     of(
         Kind::Batch,
@@ -67,7 +67,7 @@ fn put_item(body: &mut Body, item: &v1::EnqueueRequest) {
         body.field(key.as_bytes());
         body.field(value.as_bytes());
     }
-    // Dependencies: this version of the contract has none.
+    // The number of dependencies, always 0: this version of the API has no dependencies.
     body.count(0);
     body.field(item.dedup_key.as_bytes());
 }
@@ -95,7 +95,7 @@ mod tests {
     type Change = fn(&mut v1::EnqueueRequest);
 
     #[test]
-    fn what_an_execution_is_about_makes_another_body() {
+    fn another_tenant_callable_input_context_or_dedup_key_makes_another_body() {
         let changes: [Change; 5] = [
             |it| it.callable_name.push('x'),
             |it| it.input = Some(String::new()),
@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn how_an_execution_runs_does_not() {
+    fn fields_that_say_how_an_execution_runs_do_not_change_the_body() {
         let changes: [Change; 7] = [
             |it| it.config = Some(v1::BackgroundExecutionConfig::default()),
             |it| it.metadata = [("k".into(), RawValue::default())].into(),

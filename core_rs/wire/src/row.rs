@@ -1,7 +1,7 @@
 //! Rows on disk: one module for each family.
 //!
-//! Owns how the engine's rows become a head and a body, and how they are read again. Refuses to
-//! know tables and keys: the runtime and the store do.
+//! Owns how the engine's rows are encoded as a head and a body, and decoded again. Refuses to know
+//! tables and keys: the runtime and the store do.
 
 pub mod attempt;
 pub mod ending;

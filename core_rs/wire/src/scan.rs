@@ -1,22 +1,23 @@
-//! Reading protobuf without copying: the fields of a message, one after the other.
+//! Reads the fields of a protobuf message one by one, without copying.
 //!
-//! Owns the wire format. Refuses to know any message, and groups, which nobody writes.
+//! Owns the protobuf wire format. Refuses to know any message. Groups are refused, since no current
+//! encoder writes them.
 
-/// What a field holds.
+/// The value of a field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Wire<'a> {
-    /// An integer, flag or enum value.
+    /// An integer, a flag or an enum value.
     Varint(u64),
-    /// Eight bytes.
+    /// A number of eight bytes.
     Fixed64(u64),
-    /// Text, bytes or a message.
+    /// Text, bytes or an encoded message.
     Bytes(&'a [u8]),
-    /// Four bytes.
+    /// A number of four bytes.
     Fixed32(u32),
 }
 
 impl<'a> Wire<'a> {
-    /// The integer in it; 0 for what is none.
+    /// The integer value; 0 for text, bytes and messages.
     pub(crate) const fn uint(self) -> u64 {
         match self {
             Self::Varint(value) | Self::Fixed64(value) => value,
@@ -25,7 +26,7 @@ impl<'a> Wire<'a> {
         }
     }
 
-    /// The bytes in it; none for what has none.
+    /// The bytes of text, bytes or a message; empty for numbers.
     pub(crate) const fn bytes(self) -> &'a [u8] {
         match self {
             Self::Bytes(value) => value,
@@ -34,7 +35,7 @@ impl<'a> Wire<'a> {
     }
 }
 
-/// The bytes are no message.
+/// The bytes are not a protobuf message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Malformed;
 
@@ -44,14 +45,15 @@ impl std::fmt::Display for Malformed {
     }
 }
 
-/// The fields of a message in the order they were written; stops after what is no field.
+/// The fields of a message in the order they were written. The iteration stops after the first
+/// malformed field.
 #[derive(Debug, Clone)]
 pub(crate) struct Fields<'a> {
     rest: &'a [u8],
 }
 
 impl<'a> Fields<'a> {
-    /// The fields of an encoded message.
+    /// Starts at the first field of an encoded message.
     pub(crate) const fn of(message: &'a [u8]) -> Self {
         Self { rest: message }
     }
@@ -68,14 +70,14 @@ impl<'a> Fields<'a> {
         (key >> 3 != 0).then_some((key >> 3, wire))
     }
 
-    /// An integer, without a key.
+    /// Reads an integer without a field key.
     pub(crate) fn varint(&mut self) -> Option<u64> {
         let mut value = 0;
         for shift in (0..64).step_by(7) {
             let (byte, rest) = self.rest.split_first()?;
             self.rest = rest;
             let bits = u64::from(byte & 0x7F);
-            // The tenth byte has room for one bit.
+            // The tenth byte of a varint has room for one bit.
             if shift == 63 && bits > 1 {
                 return None;
             }
@@ -87,7 +89,7 @@ impl<'a> Fields<'a> {
         None
     }
 
-    /// A length and so many bytes, without a key.
+    /// Reads a length and as many bytes, without a field key.
     pub(crate) fn length_delimited(&mut self) -> Option<&'a [u8]> {
         let length = usize::try_from(self.varint()?).ok()?;
         let (bytes, rest) = self.rest.split_at_checked(length)?;
@@ -95,7 +97,7 @@ impl<'a> Fields<'a> {
         Some(bytes)
     }
 
-    /// What was not read yet.
+    /// The bytes that have not been read yet.
     pub(crate) const fn rest(&self) -> &'a [u8] {
         self.rest
     }
@@ -144,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_field_ends_the_reading() {
+    fn a_malformed_field_ends_the_reading() {
         for bytes in [
             &[0x08][..],
             &[0x0B],
@@ -161,7 +163,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_bytes_are_read_to_an_end(bytes: Vec<u8>) {
+        fn the_reading_of_any_bytes_ends(bytes: Vec<u8>) {
             prop_assert!(Fields::of(&bytes).count() <= bytes.len());
         }
     }

@@ -1,11 +1,12 @@
-//! Trace context.
+//! Trace context of an execution.
 //!
-//! Owns the syntax of a `traceparent`. Refuses to know traces: it is kept and shown.
+//! Owns the syntax of a `traceparent`. Refuses to interpret traces: a `traceparent` is only kept
+//! and shown.
 
 use crate::fields::{self, Checked, must};
 
-/// Checks a W3C `traceparent` (Trace Context, §3.2): version, trace id, parent id and flags;
-/// versions after 00 may go on.
+/// Checks a W3C `traceparent` (Trace Context, §3.2): version, trace id, parent id and flags.
+/// Versions after 00 may append further parts.
 pub(crate) fn check(traceparent: &str) -> Checked<()> {
     const RULE: &str = "must be a W3C traceparent";
     if traceparent.is_empty() {
@@ -42,7 +43,7 @@ mod tests {
     const KNOWN: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
     #[test]
-    fn the_example_of_the_standard_and_its_futures_are_taken() {
+    fn the_example_of_the_standard_and_later_versions_are_accepted() {
         for taken in [
             "",
             KNOWN,
@@ -54,7 +55,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_standard_calls_invalid_is_refused() {
+    fn values_that_the_standard_calls_invalid_are_refused() {
         let refused = [
             KNOWN.to_uppercase(),
             KNOWN.replacen("00", "ff", 1),

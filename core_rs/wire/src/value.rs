@@ -1,7 +1,8 @@
-//! JSON values, carried as they came.
+//! JSON values, kept in the encoded form in which they came.
 //!
-//! Owns the check that bytes are a `google.protobuf.Value` which stands for JSON, and how deep
-//! it nests. Refuses to take it apart: what was sent is what is stored and given back.
+//! Owns the check that bytes are a `google.protobuf.Value` which stands for JSON, and of the
+//! nesting depth. Refuses to decode the value: the server stores and returns the bytes that were
+//! sent.
 
 use prost::bytes::{Buf, BufMut};
 use prost::encoding::{DecodeContext, WireType, decode_varint, encode_key, encode_varint};
@@ -10,26 +11,26 @@ use thiserror::Error;
 
 use crate::scan::{Fields, Malformed, Wire};
 
-/// An encoded `google.protobuf.Value`, byte for byte as it came.
+/// An encoded `google.protobuf.Value`, with exactly the bytes that were sent.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct RawValue(Vec<u8>);
 
-/// Why bytes are no JSON value.
+/// Why bytes are not an acceptable JSON value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub(crate) enum NotJson {
-    /// Not a message of that kind.
+    /// The bytes are not a `google.protobuf.Value`.
     #[error("must be a google.protobuf.Value")]
     Malformed,
-    /// No kind of value is set, or more than one.
+    /// A value sets no kind, or more than one.
     #[error("must set exactly one kind of value, at every level")]
     Kind,
-    /// JSON has no such numbers.
+    /// A number is infinite or NaN, which JSON cannot write.
     #[error("must hold finite numbers only")]
     Number,
-    /// JSON is text.
+    /// A text is not UTF-8.
     #[error("must hold UTF-8 text only")]
     Text,
-    /// Arrays and objects within each other.
+    /// Arrays and objects nest too deeply.
     #[error("must nest no deeper than the server's limit")]
     Depth,
 }
@@ -41,22 +42,23 @@ impl From<Malformed> for NotJson {
 }
 
 impl RawValue {
-    /// JSON null.
+    /// The encoding of JSON null.
     pub(crate) const NULL: [u8; 2] = [0x08, 0x00];
 
-    /// The encoded message.
+    /// The encoded message, borrowed.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }
 
-    /// The encoded message.
+    /// The encoded message, owned.
     #[must_use]
     pub fn into_bytes(self) -> Vec<u8> {
         self.0
     }
 
-    /// Checks that this is a JSON value of at most `depth` arrays and objects within each other.
+    /// Checks that the bytes are a JSON value whose arrays and objects nest at most `depth` levels
+    /// deep.
     pub(crate) fn check(&self, depth: usize) -> Result<(), NotJson> {
         check_value(&self.0, depth)
     }
@@ -68,7 +70,7 @@ impl From<Vec<u8>> for RawValue {
     }
 }
 
-// Recursion goes no deeper than `depth`, which the caller chose.
+// The recursion goes at most `depth` levels deep, which the server's limits bound.
 fn check_value(value: &[u8], depth: usize) -> Result<(), NotJson> {
     let mut fields = Fields::of(value);
     let field = fields.next().ok_or(NotJson::Kind)??;
@@ -135,8 +137,8 @@ fn check_entry(entry: &[u8], depth: usize) -> Result<(), NotJson> {
     }
 }
 
-// Merging two encodings of a message is joining their bytes. Keys and outermost lengths are
-// written anew, in the one form that every encoder writes.
+// Joining the bytes of two encodings merges the messages. Keys and outermost lengths are written
+// anew, in the one form that every encoder uses.
 impl Message for RawValue {
     fn encode_raw(&self, out: &mut impl BufMut) {
         out.put_slice(&self.0);
@@ -162,11 +164,12 @@ impl Message for RawValue {
                 encode_varint(length, &mut self.0);
                 usize::try_from(length).unwrap_or(usize::MAX)
             }
-            // No value has groups: an empty key is refused by the check.
+            // No field of a Value is a group. The length makes an invalid key, which the check
+            // refuses.
             WireType::StartGroup | WireType::EndGroup => usize::MAX,
         };
         if length > from.remaining() {
-            // The library's own error for it: there is no public way to make one.
+            // This call returns the error of the library: prost has no public constructor for one.
             return decode_varint(&mut &[][..]).map(|_| ());
         }
         self.0.put(from.take(length));
@@ -226,10 +229,10 @@ mod tests {
     }
 
     #[test]
-    fn nesting_far_beyond_the_limit_is_refused_without_following_it() {
+    fn nesting_far_beyond_the_limit_is_refused_without_deep_recursion() {
         let mut bytes = RawValue::NULL.to_vec();
         for _ in 0..10_000 {
-            // A list's item, and the list as a value.
+            // The keys of an item in a list, and of the list in a value.
             for key in [0x0A, 0x32] {
                 let mut outer = vec![key];
                 encode_varint(bytes.len() as u64, &mut outer);
@@ -241,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn what_json_cannot_say_is_refused() {
+    fn values_that_json_cannot_express_are_refused() {
         let number = |number| raw(&of(Kind::NumberValue(number)));
         let two_kinds = [&RawValue::NULL[..], &[0x20, 0x01]].concat();
         let empty_in_list = of(Kind::ListValue(ListValue {
@@ -268,9 +271,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_json_is_taken_and_kept_to_the_byte(value in json()) {
+        fn any_json_is_accepted_and_kept_to_the_byte(value in json()) {
             let sent = value.encode_to_vec();
-            // The same message with the value's own type, as a client builds it.
+            // The same message, built as a client builds it.
             let mut message = vec![0x1A];
             encode_varint(sent.len() as u64, &mut message);
             message.extend(&sent);
@@ -282,13 +285,13 @@ mod tests {
         }
 
         #[test]
-        fn any_bytes_are_judged(bytes: Vec<u8>) {
+        fn any_bytes_are_checked_without_a_panic(bytes: Vec<u8>) {
             let _ = RawValue(bytes.clone()).check(24);
             let _ = CompleteResult::decode(&bytes[..]);
         }
 
         #[test]
-        fn broken_json_is_judged(value in json(), place: usize, byte: u8) {
+        fn broken_json_is_checked_without_a_panic(value in json(), place: usize, byte: u8) {
             let mut bytes = value.encode_to_vec();
             let place = place % bytes.len();
             bytes[place] = byte;

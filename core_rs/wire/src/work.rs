@@ -1,7 +1,7 @@
-//! Messages up a `Work` stream.
+//! Messages that workers send on a `Work` stream.
 //!
-//! Owns their field rules. Refuses to know the stream: which message may come when is its
-//! keeper's to say.
+//! Owns the field rules of these messages. Refuses to know the stream and the order of its
+//! messages: the runtime does.
 
 use std::ops::RangeInclusive;
 use std::sync::Arc;
@@ -18,44 +18,45 @@ use crate::offer;
 use crate::scan::Fields;
 use crate::worker::{self, Reports};
 
-/// Tags of the messages that a `WorkRequest` can be.
+/// Field numbers of the messages in the oneof of a `WorkRequest`.
 const MESSAGES: RangeInclusive<u32> = 1..=8;
 
-/// One message up a `Work` stream, its fields checked. Any of them renews all leases.
+/// One checked message of a worker on a `Work` stream. Every message renews all leases of the
+/// stream.
 #[derive(Debug, Clone, PartialEq)]
 pub enum WorkFrame {
-    /// The first, and only the first.
+    /// The first message of every stream. A stream has exactly one hello.
     Hello {
-        /// Who.
+        /// The worker's id.
         worker: Arc<str>,
-        /// What it offers, narrowed to what its caller may.
+        /// The worker's offer, limited to the tenants that the caller may act for.
         offer: OfferSpec,
-        /// Silence that loses the leases.
+        /// Time without a message after which the worker loses its leases, in milliseconds.
         duration_ms: u64,
-        /// Leases that it still holds from an earlier stream.
+        /// Leases that the worker still holds from an earlier stream.
         held: Vec<Held>,
     },
-    /// Room for more leases, added to what is left.
+    /// Room for more leases, added to the room that is left.
     Credit {
-        /// So many.
+        /// Number of further executions that the worker can take.
         executions: u32,
-        /// So many encoded bytes; `None` for any.
+        /// Encoded bytes that the worker can take; `None` for no limit.
         bytes: Option<u64>,
     },
-    /// These leases arrived.
+    /// The worker confirms that these leases have arrived.
     Acknowledge(Vec<Held>),
-    /// A sign of life.
+    /// A message without content, which renews the leases.
     Heartbeat,
-    /// What became of leases. An error stands for an item that could not be read.
+    /// Results of leases. An error stands for an item that could not be read.
     Report(Reports),
-    /// No further leases.
+    /// The worker asks for no further leases.
     Drain,
 }
 
 /// Reads and checks one message up a `Work` stream.
 ///
 /// # Errors
-/// [`ApiError`] where the message as a whole is not taken, which ends the stream.
+/// [`ApiError`] where the whole message is refused, which ends the stream.
 pub fn decode_work(bytes: &[u8], context: &mut Context<'_>) -> Result<WorkFrame, ApiError> {
     decode(bytes, context).map_err(ApiError::from)
 }
@@ -98,7 +99,7 @@ fn decode(bytes: &[u8], context: &Context<'_>) -> Checked<WorkFrame> {
 
 fn hello(message: v1::WorkHello, context: &Context<'_>) -> Checked<WorkFrame> {
     let worker = offer::worker(&message.worker_id)?;
-    // A worker may hold more leases than one call may take.
+    // A worker may hold more leases than one call may return.
     let most = context.limits.max_batch_items;
     Ok(WorkFrame::Hello {
         worker,
@@ -153,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hello_says_who_offers_what_and_holds_what() {
+    fn a_hello_names_the_worker_its_offer_and_its_leases() {
         let token = Some(LeaseToken {
             shard: 0,
             epoch: 1,
@@ -229,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn the_smallest_messages_are_told_apart() {
+    fn messages_without_content_are_told_apart() {
         assert_eq!(
             Ok(WorkFrame::Heartbeat),
             frame(Message::Heartbeat(v1::WorkHeartbeat {}))
@@ -248,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn reports_come_as_in_the_unary_calls() {
+    fn reports_are_read_as_in_the_unary_calls() {
         let releases = hello().held;
         let Ok(WorkFrame::Report(items)) = frame(Message::Release(v1::ReleaseRequest { releases }))
         else {

@@ -1,6 +1,6 @@
-//! Requests of workers.
+//! Requests of the unary calls of workers.
 //!
-//! Owns their field rules. Refuses to know which leases are alive.
+//! Owns the field rules of these requests. Refuses to know which leases are live.
 
 use std::sync::Arc;
 
@@ -15,37 +15,37 @@ use crate::generated::backlane::v1;
 use crate::value::RawValue;
 use crate::{failure, offer};
 
-/// What became of leases. An error stands for an item that could not be read.
+/// Results of leases. An error stands for an item that could not be read.
 pub type Reports = Vec<Result<(Held, Report), ApiError>>;
 
-/// Takes the best executions on offer.
+/// Leases the best executions that match the worker's offer.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Lease {
     /// Id of the worker.
     pub worker: Arc<str>,
-    /// The offer, narrowed to what the caller may.
+    /// The offer, limited to the tenants that the caller may act for.
     pub offer: OfferSpec,
     /// Most executions to lease.
     pub max: usize,
-    /// The lease period, milliseconds.
+    /// The lease period, in milliseconds.
     pub duration_ms: u64,
-    /// The longest wait for the first execution, milliseconds.
+    /// Longest wait for the first execution, in milliseconds.
     pub wait_ms: u64,
 }
 
-/// Starts lease periods anew.
+/// Restarts the periods of leases.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Renew {
-    /// The leases. An error stands for an item that could not be read.
+    /// The leases to renew. An error stands for an item that could not be read.
     pub items: Vec<Result<Held, ApiError>>,
-    /// The new lease period, milliseconds; `None` keeps the period of each lease.
+    /// The new lease period, in milliseconds; `None` keeps the period of each lease.
     pub duration_ms: Option<u64>,
 }
 
 /// Reads and checks a `LeaseRequest`.
 ///
 /// # Errors
-/// [`ApiError`] naming the field, or that the caller may not act for a tenant.
+/// [`ApiError`] naming the broken field, or saying that the caller may not act for a tenant.
 pub fn decode_lease(bytes: &[u8], context: &mut Context<'_>) -> Result<Lease, ApiError> {
     let message: v1::LeaseRequest = fields::message(bytes, context.limits)?;
     let worker = offer::worker(&message.worker_id)?;
@@ -62,7 +62,7 @@ pub fn decode_lease(bytes: &[u8], context: &mut Context<'_>) -> Result<Lease, Ap
 /// Reads and checks a `RenewLeasesRequest`.
 ///
 /// # Errors
-/// [`ApiError`] naming the field.
+/// [`ApiError`] naming the broken field.
 pub fn decode_renew(bytes: &[u8], context: &mut Context<'_>) -> Result<Renew, ApiError> {
     let message: v1::RenewLeasesRequest = fields::message(bytes, context.limits)?;
     fields::filled("leases", &message.leases, context.limits.max_lease_items)?;
@@ -76,7 +76,7 @@ pub fn decode_renew(bytes: &[u8], context: &mut Context<'_>) -> Result<Renew, Ap
 /// Reads and checks a `CompleteRequest`.
 ///
 /// # Errors
-/// [`ApiError`] naming the field.
+/// [`ApiError`] naming the broken field.
 pub fn decode_complete(bytes: &[u8], context: &mut Context<'_>) -> Result<Reports, ApiError> {
     let message = fields::message(bytes, context.limits)?;
     Ok(completions(message, context.limits)?)
@@ -85,7 +85,7 @@ pub fn decode_complete(bytes: &[u8], context: &mut Context<'_>) -> Result<Report
 /// Reads and checks a `FailRequest`.
 ///
 /// # Errors
-/// [`ApiError`] naming the field.
+/// [`ApiError`] naming the broken field.
 pub fn decode_fail(bytes: &[u8], context: &mut Context<'_>) -> Result<Reports, ApiError> {
     let message = fields::message(bytes, context.limits)?;
     Ok(failures(message, context.limits)?)
@@ -94,13 +94,13 @@ pub fn decode_fail(bytes: &[u8], context: &mut Context<'_>) -> Result<Reports, A
 /// Reads and checks a `ReleaseRequest`.
 ///
 /// # Errors
-/// [`ApiError`] naming the field.
+/// [`ApiError`] naming the broken field.
 pub fn decode_release(bytes: &[u8], context: &mut Context<'_>) -> Result<Reports, ApiError> {
     let message = fields::message(bytes, context.limits)?;
     Ok(releases(message, context.limits)?)
 }
 
-/// The results of a `CompleteRequest`.
+/// The items of a `CompleteRequest`, checked.
 pub(crate) fn completions(message: v1::CompleteRequest, limits: &Limits) -> Checked<Reports> {
     fields::filled("results", &message.results, limits.max_lease_items)?;
     Ok(each("results", message.results, |result| {
@@ -109,7 +109,7 @@ pub(crate) fn completions(message: v1::CompleteRequest, limits: &Limits) -> Chec
     }))
 }
 
-/// The errors of a `FailRequest`.
+/// The items of a `FailRequest`, checked.
 pub(crate) fn failures(message: v1::FailRequest, limits: &Limits) -> Checked<Reports> {
     fields::filled("failures", &message.failures, limits.max_lease_items)?;
     Ok(each("failures", message.failures, |failure| {
@@ -121,7 +121,7 @@ pub(crate) fn failures(message: v1::FailRequest, limits: &Limits) -> Checked<Rep
     }))
 }
 
-/// The leases of a `ReleaseRequest`.
+/// The items of a `ReleaseRequest`, checked.
 pub(crate) fn releases(message: v1::ReleaseRequest, limits: &Limits) -> Checked<Reports> {
     fields::filled("releases", &message.releases, limits.max_lease_items)?;
     Ok(each("releases", message.releases, |lease| {
@@ -154,7 +154,7 @@ fn each<I, T>(
     checked.collect()
 }
 
-/// Every lease of a list, or the fault of the first that cannot be read.
+/// Every lease of a list, or the fault of the first lease that cannot be read.
 pub(crate) fn all_held(field: &str, leases: &[v1::LeaseRef], most: usize) -> Checked<Vec<Held>> {
     if leases.len() > most {
         return broken(field, format!("must hold at most {most} items"));

@@ -1,7 +1,7 @@
-//! Admission: why an execution is not leased now, if there is a reason.
+//! Admission: the reason why an execution cannot be leased now.
 //!
-//! Owns the one function that dispatch, Peek and every explanation share, so that they cannot
-//! disagree. Refuses to know who would get it.
+//! Owns the one function that dispatch, Peek and every explanation share, so that their answers
+//! agree. Refuses to know which worker would get the execution.
 
 use crate::fact::Entity;
 use crate::rules::id::Birth;
@@ -10,31 +10,32 @@ use crate::soft::Soft;
 use crate::state::{QueueKey, State, Tenants};
 use crate::time::Now;
 
-/// Why an execution is not leased now.
+/// A reason why an execution cannot be leased now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Blocker {
-    /// There is no such unfinished execution.
+    /// No unfinished execution has this birth number.
     Gone,
-    /// Its time has not come.
+    /// The execution is scheduled for later.
     NotDue,
-    /// It backs off after a spent or throttled attempt.
+    /// The execution backs off after a failed or throttled attempt.
     BackingOff,
-    /// A worker holds it.
+    /// A worker holds the execution.
     Leased,
-    /// Its tenant runs as many as it may.
+    /// The tenant is at its limit on running executions.
     TenantFull,
-    /// Its callable runs as many as it may.
+    /// The callable is at its limit on running executions.
     CallableFull,
-    /// The state of the execution contradicts itself; nothing is decided about it.
+    /// The state of the execution contradicts itself, so nothing is decided about the execution.
     SetAside,
-    /// This worker gave it back a moment ago.
+    /// This worker released the execution a moment ago.
     PausedForWorker {
-        /// Monotonic milliseconds.
+        /// End of the pause, in monotonic milliseconds.
         until_ms: u64,
     },
 }
 
-/// The first reason why an execution is not leased now; to `worker`, where one is named.
+/// The first reason why an execution cannot be leased now: by `worker`, where one is named,
+/// otherwise by any worker.
 #[must_use]
 pub fn blocker(
     state: &State,
@@ -60,7 +61,7 @@ pub fn blocker(
     }
 }
 
-/// Why nothing of a queue is leased now, whatever it is.
+/// The reason why no execution of a queue can be leased now.
 #[must_use]
 pub(super) fn queue_blocker(tenants: &Tenants, queue: QueueKey) -> Option<Blocker> {
     let queue = tenants.queue(queue);

@@ -1,6 +1,7 @@
-//! Cancel: a queued execution ends, and the holder of a running one is asked to stop.
+//! Cancel: a queued execution ends; the worker that holds a running one is asked to stop.
 //!
-//! Owns the two outcomes of a cancel. Refuses to wait for the holder: the clock does.
+//! Owns the two outcomes of a cancel. Refuses to wait for the worker: a timer ends the execution
+//! after a grace period.
 
 use crate::command::{Cancel, Finished, Known};
 use crate::engine::{Decision, Engine};
@@ -12,10 +13,11 @@ use crate::time::Now;
 use super::tick::ends;
 
 impl Engine {
-    /// Cancels an execution. Asking again is answered the same.
+    /// Cancels an execution. Cancelling it again gives the same reply.
     ///
     /// # Errors
-    /// [`Refusal::TransitionNotAllowed`] once it is finished, [`Refusal::ExecutionNotFound`].
+    /// [`Refusal::TransitionNotAllowed`] where the execution has finished;
+    /// [`Refusal::ExecutionNotFound`].
     pub fn cancel(&mut self, cancel: &Cancel, known: &Known, now: Now) -> Result<(), Refusal> {
         let birth = cancel.id.birth;
         if self.state.find(&cancel.tenant, &cancel.id).is_some() {

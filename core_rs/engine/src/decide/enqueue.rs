@@ -1,6 +1,6 @@
-//! Enqueue: makes executions, or answers those that a request id or a dedup key leads to.
+//! Enqueue: creates executions, or finds those that a request id or a dedup key stands for.
 //!
-//! Owns idempotency and the limits on new executions. Refuses to know what is in a payload.
+//! Owns idempotency and the limits on new executions. Refuses to know the contents of a payload.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,12 +18,12 @@ use crate::time::Now;
 
 use super::tick::ends;
 
-/// A request id that was used before: the hash of its body, and the executions of its answer.
+/// A request id that was used before: the hash of its body, and the executions of its reply.
 type Used = ([u8; 16], Births);
 
 impl Engine {
-    /// What must be read before requests can be decided. Ask again with what was read until
-    /// nothing more is needed.
+    /// What the runtime must read before these requests can be decided. Call it again with the rows
+    /// that were read, until nothing more is needed.
     #[must_use]
     pub fn needs_for_requests<'a>(
         &self,
@@ -49,12 +49,12 @@ impl Engine {
         needs
     }
 
-    /// Whether memory knows an execution: it lives, or it ended just now.
+    /// Whether memory has an execution: the execution is unfinished, or it ended just now.
     fn is_known(&self, birth: Birth) -> bool {
         self.state.slot(birth).is_some() || self.just_ended(birth).is_some()
     }
 
-    /// What is known of a request id. `Absent`: only the store can tell.
+    /// What is known about a request id. `Absent` means that only the store can tell.
     fn find_request(&self, key: [u8; 16], known: &Known, now: Now) -> Read<Option<Used>> {
         match self.state.requests().look_up(key, self.at_ms(now)) {
             Lookup::Used(body, births) => Read::Found(Some((body, births))),
@@ -68,7 +68,7 @@ impl Engine {
         }
     }
 
-    /// The executions that a request id led to before, if it was used.
+    /// The executions of the earlier request with this id, where the id was used before.
     fn repeated(
         &self,
         request: Option<&Request>,
@@ -100,10 +100,10 @@ impl Engine {
         Ok(Some(births))
     }
 
-    /// Makes one execution, or answers the one that its request id or dedup key leads to.
+    /// Enqueues one execution, or finds the one that its request id or dedup key stands for.
     ///
     /// # Errors
-    /// A [`Refusal`]; nothing changed.
+    /// A [`Refusal`]; then nothing has changed.
     pub fn enqueue(&mut self, new: NewExecution, known: &Known, now: Now) -> Result<Made, Refusal> {
         if let Some(births) = self.repeated(new.request.as_ref(), known, now)? {
             let birth = births.to_vec().first().copied().unwrap_or(0);
@@ -117,7 +117,8 @@ impl Engine {
         let (request, actor) = (new.request.clone(), new.actor.clone());
         let made = self.make(new, now)?;
         if let Some(request) = request.filter(|_| made.existing) {
-            // No birth carries this request's id, and a repeat must not make a new execution.
+            // The execution was found by its dedup key, so no fact of its birth holds this request
+            // id. The id must be kept, or a repetition could enqueue a new execution.
             self.keep_request(&request, actor, &[made.birth], now)?;
         }
         Ok(made)
@@ -135,10 +136,10 @@ impl Engine {
         self.commit(Decision::of(actor, FactKind::Request(fact)), now)
     }
 
-    /// Makes all of the executions or none. `request` stands for the batch as a whole.
+    /// Enqueues all executions of a batch or none. `request` is the request id of the batch.
     ///
     /// # Errors
-    /// A [`Refusal`]; nothing changed.
+    /// A [`Refusal`]; then nothing has changed.
     pub fn enqueue_batch(
         &mut self,
         items: Vec<NewExecution>,
@@ -180,7 +181,7 @@ impl Engine {
         self.state.dedup(tenant, new.dedup_key.as_deref()?)
     }
 
-    /// Whether [`Self::make`] will succeed for every item in turn.
+    /// Checks that [`Self::make`] will succeed for every item in turn.
     fn may_take(&self, items: &[NewExecution]) -> Result<(), Refusal> {
         if self.store_is_full {
             return Err(Refusal::DiskFull);
@@ -226,7 +227,7 @@ impl Engine {
         Ok(())
     }
 
-    /// A holder that is to be replaced must be one about which decisions are taken.
+    /// Refuses to replace an execution that was set aside.
     fn refuse_replacing(&self, new: &NewExecution, holder: Option<Birth>) -> Result<(), Refusal> {
         match holder.filter(|_| new.dedup_policy == DedupPolicy::ReplaceQueued) {
             Some(birth) => self.refuse_set_aside(Entity::Execution(birth)),

@@ -1,6 +1,7 @@
-//! Lease: the best admissible execution for a worker.
+//! Lease: chooses the best admissible execution for a worker.
 //!
-//! Owns the choice between executions. Refuses to know who waits for work: the runtime does.
+//! Owns the choice between executions. Refuses to know which workers wait for executions: the
+//! runtime does.
 
 use crate::command::Taker;
 use crate::engine::{Decision, Engine};
@@ -14,15 +15,15 @@ use crate::time::Now;
 use super::admission::blocker;
 
 impl Engine {
-    /// Whether a taker of that offer might get something now.
+    /// Whether a worker with this offer might get an execution now.
     #[must_use]
     pub fn has_work(&self, offer: crate::command::OfferKey) -> bool {
         self.soft.offers.has_work(offer)
     }
 
-    /// Leases the best execution admissible to a taker: of the tenant that is furthest behind,
-    /// the execution of highest priority, and of those the oldest. `random` makes the token
-    /// unguessable.
+    /// Leases the best execution that is admissible for a worker: of the tenant that is furthest
+    /// behind its share, the execution of highest priority, and of those the oldest. `random` makes
+    /// the lease token unguessable.
     pub fn lease(&mut self, taker: &Taker, random: u64, now: Now) -> Option<Granted> {
         loop {
             let birth = self.pick(taker, now)?;
@@ -42,8 +43,9 @@ impl Engine {
             .map(Rank::birth)
     }
 
-    /// The best of a tenant's executions for a taker. The heads come best first; only where one
-    /// is kept from this worker must others of its queue be compared with the later heads.
+    /// The best of a tenant's executions for a worker. The heads of the tenant's queues come best
+    /// first. Where a head is withheld from this worker, the next execution of that queue has to be
+    /// compared with the later heads.
     fn best_of(&self, tenant: TenantKey, taker: &Taker, now: Now) -> Option<Rank> {
         let free = |rank: &Rank| {
             let worker = Some(&*taker.worker);

@@ -1,6 +1,6 @@
-//! Limits on running executions, of a tenant or of one of its callables.
+//! Limits on the running executions of a tenant or of one of its callables.
 //!
-//! Owns that decision. Refuses to count: the counts follow the live leases.
+//! Owns the change of a limit. Refuses to count: the counts follow the live leases.
 
 use std::sync::Arc;
 
@@ -10,11 +10,11 @@ use crate::fact::{Actor, FactKind, TenantFact};
 use crate::time::Now;
 
 impl Engine {
-    /// Sets the most executions that may be under a lease at once, or lifts the limit (`None`).
-    /// Running executions run on.
+    /// Sets the largest number of executions that may be leased at once; `None` lifts the limit.
+    /// Executions that run already continue.
     ///
     /// # Errors
-    /// None today: every state can follow.
+    /// None today: a limit can be set in every state.
     pub fn set_limit(
         &mut self,
         actor: Actor,

@@ -1,4 +1,4 @@
-//! Peek: the next executions of a tenant, in the order they would be leased.
+//! Peek: the next executions of a tenant, in the order in which they would be leased.
 
 use std::collections::BTreeSet;
 
@@ -12,7 +12,8 @@ use crate::time::Now;
 use super::admission::{blocker, queue_blocker};
 
 impl Engine {
-    /// At most `most` executions of a tenant that could be leased now under an offer, best first.
+    /// The executions of a tenant that could be leased now under an offer, best first, at most
+    /// `most`.
     #[must_use]
     pub fn peek(
         &self,
@@ -25,7 +26,7 @@ impl Engine {
         let Some(key) = tenants.by_name(tenant) else {
             return Vec::new();
         };
-        // What is full is passed over as a whole: its executions may be millions.
+        // Queues at their limit are skipped as a whole: they may hold millions of executions.
         let open = |queue: &u32| {
             let offered = offer.matches(tenant, &tenants.queue(*queue).callable);
             offered && queue_blocker(tenants, *queue).is_none()
@@ -35,7 +36,7 @@ impl Engine {
             .filter(open)
             .map(|queue| tenants.queue(queue).ready.iter().copied())
             .collect();
-        // A merge of ordered queues: each step takes the smallest head and moves its queue on.
+        // Merges the ordered queues: each step takes the best head and advances that queue.
         let mut heads: BTreeSet<(Rank, usize)> = BTreeSet::new();
         heads.extend(
             queues

@@ -1,4 +1,4 @@
-//! Reports: what holders of leases say, and what follows from it.
+//! Reports: what workers report about their leases, and the decisions that follow.
 
 use crate::command::{Failure, Held, Known, Needs, Report, StreamKey};
 use crate::engine::{Contents, Decision, Engine};
@@ -16,17 +16,17 @@ use crate::time::Now;
 
 use super::tick::{ends, requeued};
 
-/// Who may be spoken for, and what was read for them.
+/// The caller of a report, and the rows that were read for the decision.
 #[derive(Debug, Clone, Copy)]
 pub struct Speaker<'a> {
-    /// Who calls.
+    /// The caller.
     pub principal: &'a Principal,
-    /// Finished executions the calls name.
+    /// Finished executions that the reports name.
     pub known: &'a Known,
 }
 
 impl Engine {
-    /// What must be read before reports on those executions can be decided.
+    /// What the runtime must read before reports on those executions can be decided.
     #[must_use]
     pub fn needs_for<'a>(
         &self,
@@ -43,11 +43,11 @@ impl Engine {
         }
     }
 
-    /// Takes a holder's report.
+    /// Decides a worker's report.
     ///
     /// # Errors
-    /// [`Refusal::LeaseLost`] for a token that is not the live one, unless it repeats its own
-    /// outcome; [`Refusal::ExecutionNotFound`]. Nothing changed by them.
+    /// [`Refusal::LeaseLost`] for a token that is not the live one, unless it repeats the report
+    /// that ended its lease; [`Refusal::ExecutionNotFound`]. Then nothing has changed.
     pub fn report(
         &mut self,
         held: &Held,
@@ -68,10 +68,10 @@ impl Engine {
         }
     }
 
-    /// Starts a lease's period anew.
+    /// Restarts the period of a lease.
     ///
     /// # Errors
-    /// As [`Self::report`].
+    /// The same as [`Self::report`].
     pub fn renew(
         &mut self,
         held: &Held,
@@ -106,22 +106,23 @@ impl Engine {
         })
     }
 
-    /// Those leases arrived at their worker. Tokens that are not live are passed over.
+    /// Notes that a lease has arrived at its worker. A token that is not live is ignored.
     pub fn acknowledge(&mut self, held: &Held) {
         if self.holds_with(held) {
             self.soft.holds.acknowledge(held.id.birth);
         }
     }
 
-    /// A lease never left the server: its execution is queued again at its place, and nothing is
-    /// spent.
+    /// Takes back a lease that never left the server: the execution is queued again at its old
+    /// position, and no attempt is spent.
     pub fn undeliver(&mut self, held: &Held, now: Now) {
         if self.holds_with(held) {
             let birth = held.id.birth;
             let decision = self.cancelled_by_flag(birth, None).unwrap_or_else(|| {
                 requeued(Actor::engine(), birth, RequeueCause::Undelivered, None)
             });
-            // Where the decision cannot follow, the execution is set aside; nobody waits for it.
+            // A refusal means that the execution has been set aside. No caller waits for this
+            // decision.
             let _ = self.commit(decision, now);
         }
     }
@@ -131,7 +132,8 @@ impl Engine {
         live.is_some() && live == held.token && self.state.find_any(&held.id).is_some()
     }
 
-    /// Long runs are charged as they go, so that their tenant does not jump the queue meanwhile.
+    /// Charges a long attempt while it runs, so that its tenant does not get ahead of others
+    /// meanwhile.
     pub(crate) fn charge_so_far(&mut self, birth: Birth, now: Now) {
         let hold = self.soft.holds.get(birth).copied();
         if let (Some(mut hold), Some(slot)) = (hold, self.state.slot(birth)) {
@@ -143,7 +145,7 @@ impl Engine {
         }
     }
 
-    /// Applies what is due, unless the caller could not see the execution.
+    /// Applies what is due for the execution, if the caller may see it.
     fn catch_up_visible(&mut self, held: &Held, speaker: Speaker<'_>, now: Now) {
         let slot = self.state.find_any(&held.id);
         if slot.is_some_and(|slot| speaker.principal.may_see(self.state.tenant_name(slot))) {
@@ -214,8 +216,8 @@ impl Engine {
         }
     }
 
-    /// The end of an execution that somebody asked to stop: whatever ends its lease but a result
-    /// ends the execution.
+    /// The end of an execution whose cancellation was requested: every end of its lease, except
+    /// with an output, ends the execution as well.
     pub(crate) fn cancelled_by_flag(
         &self,
         birth: Birth,
@@ -258,7 +260,7 @@ impl Engine {
         decision.with_error(error)
     }
 
-    /// Whether another attempt follows one that went wrong like this.
+    /// Decides whether another attempt follows an attempt that failed like this.
     pub(crate) fn judge(&self, birth: Birth, failure: &Failure) -> Verdict {
         let living: Option<Living> = self.state.living(birth);
         let Some(living) = living else {
@@ -276,7 +278,7 @@ impl Engine {
     }
 }
 
-/// Where an execution stands after a decision about its lease.
+/// The status of the execution after a decision about its lease.
 fn status_after(decision: &Decision) -> Status {
     let change = decision.kind.as_execution().map(|fact| &fact.change);
     match change {

@@ -1,8 +1,9 @@
-//! Tick: what the clocks bring about.
+//! Tick: the changes that time brings about.
 //!
-//! One function says what is due for an execution; a timer or wake is only a hint of when to
-//! ask. Before a command touches an execution, what is due for that one is applied, so that the
-//! order of time holds even while a mass of others is worked off in bounded chunks.
+//! One function says what is due for an execution. A timer or wake only hints when to ask that
+//! function. Before a command touches an execution, the changes due for that execution are applied:
+//! so the order of time holds even while a large number of other due changes is worked off in
+//! bounded chunks.
 
 use crate::command::Failure;
 use crate::engine::{Decision, Engine};
@@ -15,7 +16,8 @@ use crate::rules::status::{EndReason, Phase, Status};
 use crate::time::Now;
 
 impl Engine {
-    /// Applies what is due, with at most so many looks. Returns whether more is due already.
+    /// Applies due changes, looking at no more than `most` entities. Returns whether more changes
+    /// are due.
     pub fn tick(&mut self, most: usize, now: Now) -> bool {
         for _ in 0..most {
             let Some(entity) = self.next_look(now) else {
@@ -28,7 +30,7 @@ impl Engine {
         self.next_look(now).is_some()
     }
 
-    /// When to tick next: wall and monotonic milliseconds, whichever comes first.
+    /// The times of the next tick, in wall and monotonic milliseconds; the earlier one counts.
     #[must_use]
     pub fn next_tick(&self) -> (Option<u64>, Option<u64>) {
         (
@@ -42,7 +44,7 @@ impl Engine {
         open.map(|(at_ms, _)| at_ms)
     }
 
-    /// Whether decisions about an entity are taken: it was not set aside.
+    /// Whether decisions about an entity are possible: false once the entity was set aside.
     fn is_open(&self, entity: Entity) -> bool {
         self.soft.set_aside_why(entity).is_none()
     }
@@ -69,12 +71,12 @@ impl Engine {
         self.soft.rearm(Entity::Execution(birth));
     }
 
-    /// Applies what is due for one execution. Returns whether anything was.
+    /// Applies the changes that are due for one execution. Returns whether any change was due.
     pub(crate) fn catch_up(&mut self, birth: Birth, now: Now) -> bool {
         let mut any = false;
         while let Some(decision) = self.due(birth, now) {
             if self.commit(decision, now).is_err() {
-                // The execution is set aside now: nothing is due for it any more.
+                // The execution is set aside now, so nothing more is due for it.
                 return true;
             }
             any = true;
@@ -158,7 +160,8 @@ impl Engine {
         let hold = self.soft.holds.get(birth);
         let acknowledged = hold.is_none_or(|hold| hold.acknowledged);
         let cause = match self.state.slot(birth) {
-            // At most once: the worker may have the lease, whatever was acknowledged.
+            // Such an execution may run at most once, and the worker may have received the lease
+            // even though it acknowledged nothing.
             Some(slot)
                 if self.state.policy(slot).max_worker_losses > 1
                     && !acknowledged
@@ -196,10 +199,10 @@ impl Engine {
         ends(Actor::clock(), birth, ended).with_error(self.clock_error(birth, reason, now))
     }
 
-    /// Ends an execution whose payload is damaged on the disk: no worker can be given it.
+    /// Ends an execution whose payload is damaged on the disk: no worker can run it.
     ///
     /// # Errors
-    /// [`Refusal::SetAside`].
+    /// [`Refusal::SetAside`] where the execution was set aside.
     pub fn end_damaged(&mut self, birth: Birth, what: &str, now: Now) -> Result<(), Refusal> {
         if self.state.slot(birth).is_none() {
             return Ok(());
@@ -275,13 +278,13 @@ fn due_now(birth: Birth) -> Decision {
     Decision::of(Actor::clock(), kind)
 }
 
-/// The end of an execution.
+/// A decision that ends an execution.
 pub(super) fn ends(actor: Actor, birth: Birth, ended: Ended) -> Decision {
     let kind = FactKind::execution(birth, ExecutionChange::Ended(ended));
     Decision::of(actor, kind)
 }
 
-/// The end of a lease whose execution goes on.
+/// A decision that ends a lease and queues its execution again.
 pub(super) fn requeued(
     actor: Actor,
     birth: Birth,

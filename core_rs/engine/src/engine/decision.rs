@@ -1,6 +1,6 @@
-//! Decisions: a fact before it is applied, with what its rows need.
+//! Decisions: a fact that is not applied yet, with the contents of its rows.
 //!
-//! Owns the way from a decision to rows. Refuses to decide anything and to apply anything.
+//! Owns how a decision leads to rows. Refuses to decide or apply anything.
 
 use crate::fact::{
     Actor, Births, Entity, ErrorRecord, ExecutionChange, ExecutionFact, Fact, FactKind, Living,
@@ -11,7 +11,7 @@ use crate::row::{
 };
 use crate::state::State;
 
-/// A fact that was decided, and what its rows hold besides.
+/// A decided fact, and the further contents of its rows.
 #[derive(Debug)]
 pub(crate) struct Decision {
     pub(crate) actor: Actor,
@@ -20,7 +20,7 @@ pub(crate) struct Decision {
     pub(crate) contents: Contents,
 }
 
-/// What goes into rows and not into the fact.
+/// Data that goes into rows only, not into the fact.
 #[derive(Debug, Default)]
 pub(crate) struct Contents {
     pub(crate) payload: Option<Payload>,
@@ -29,7 +29,7 @@ pub(crate) struct Contents {
 }
 
 impl Decision {
-    /// A fact that brings no contents for rows.
+    /// A decision without contents for rows.
     pub(crate) fn of(actor: Actor, kind: FactKind) -> Self {
         Self {
             actor,
@@ -39,18 +39,18 @@ impl Decision {
         }
     }
 
-    /// The same decision, as a consequence of another entity's change.
+    /// The same decision, caused by the change of another entity.
     pub(crate) fn because_of(self, cause: Entity) -> Self {
         let cause = Some(cause);
         Self { cause, ..self }
     }
 
-    /// The same decision with contents for its rows.
+    /// The same decision, with contents for its rows.
     pub(crate) fn with(self, contents: Contents) -> Self {
         Self { contents, ..self }
     }
 
-    /// The same decision with an error for its row.
+    /// The same decision, with an error for its row.
     pub(crate) fn with_error(self, error: impl Into<Box<ErrorRecord>>) -> Self {
         let error = Some(error.into());
         self.with(Contents {
@@ -60,8 +60,8 @@ impl Decision {
     }
 }
 
-/// The rows of a fact that was just applied. `held` says whether the execution was under a lease
-/// before, and `last` is the last state of an execution that the fact ended.
+/// The rows of a fact that was just applied. `held` says whether the execution was leased before
+/// the fact; `last` is the last state of an execution that the fact ended.
 pub(crate) fn rows_of(
     state: &State,
     fact: &Fact,
@@ -115,7 +115,8 @@ fn of_execution(
     }
 }
 
-/// Readers of an ending see the holder by the worker's id; the fact leaves that to the lease.
+/// The actor that the ending names. The fact names the worker only by the lease; readers of the
+/// ending see the worker's id.
 fn actor_of_end(actor: &Actor, holder: Option<&str>) -> Actor {
     if *actor == Actor::holder() {
         return Actor::named(actor.kind, holder.unwrap_or_default());
@@ -162,7 +163,7 @@ fn of_attempt(
     let worker = state
         .extras(birth)
         .and_then(|extras| extras.last_worker.clone());
-    // Every lease begins an attempt of its own, until executions can be suspended.
+    // Every lease begins a new attempt: this version cannot suspend executions.
     let ordinal = slot.attempt;
     let mut rows = vec![Row::Attempt(Box::new(AttemptRow {
         birth,

@@ -1,7 +1,8 @@
-//! Rounds: a walk over everything that lives, so that the log before the walk can be trimmed.
+//! Rounds: a walk that writes all unfinished executions and limits to the log again, so that the
+//! log before the walk can be trimmed.
 //!
-//! Owns where the walk stands. Each entity is a column of the walk: tenants' limits first, then
-//! executions. Refuses to know when a round is due: the runtime does.
+//! Owns the position of the walk. The limits of tenants come first, then the executions. Refuses to
+//! know when a round is due: the runtime does.
 
 use crate::engine::{Decided, Engine};
 use crate::fact::{Actor, ExecutionChange, Fact, FactKind, LogFact};
@@ -9,26 +10,26 @@ use crate::rules::id::Birth;
 use crate::state::LimitKey;
 use crate::time::Now;
 
-/// Where a walk stands: what was carried last, or the beginning of a column.
+/// The position of a walk: after one entity, or at the beginning of a kind of entities.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Walk {
-    /// Among the limits of tenants.
+    /// Among the limits of tenants: the limit that was carried last.
     Limits(Option<LimitKey>),
-    /// Among the executions: the next to carry has at least this birth number.
+    /// Among the executions: the next execution to carry has at least this birth number.
     Executions(Birth),
 }
 
-/// A round that is under way.
+/// A round in progress.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Round {
     walk: Walk,
-    // Executions that were born later are in the log after the round's beginning.
+    // Executions with this birth number or a higher one are in the log after the beginning of the
+    // round.
     born_before: Birth,
 }
 
 impl Engine {
-    /// Begins a walk over everything that lives. Once the walk is over, the log before this call
-    /// may be trimmed.
+    /// Begins a round. Once the round is over, the log before this call may be trimmed.
     pub fn begin_round(&mut self, now: Now) {
         let next_birth = self.state.next_birth();
         self.round = Some(Round {
@@ -38,7 +39,7 @@ impl Engine {
         self.carry_fact(FactKind::Log(LogFact::RoundBegan { next_birth }), now);
     }
 
-    /// Carries at most so many entities. Returns whether the round is over.
+    /// Carries at most `most` entities. Returns whether the round is over.
     pub fn carry(&mut self, most: usize, now: Now) -> bool {
         let mut left = most;
         while let Some(round) = self.round.filter(|_| left > 0) {
@@ -90,7 +91,7 @@ impl Engine {
         births.len()
     }
 
-    /// Logs what the state says already. Only the time of the state goes on.
+    /// Logs a fact that repeats the state. Only the time of the state changes.
     fn carry_fact(&mut self, kind: FactKind, now: Now) {
         let at_ms = self.at_ms(now);
         self.state.pass_time(at_ms);

@@ -58,7 +58,7 @@ fn taker(engine: &mut Engine) -> Taker {
     }
 }
 
-/// No execution that is queued can lose a lease.
+/// A decision that contradicts the state: a queued execution cannot lose a lease.
 fn impossible(birth: Birth) -> Decision {
     let change = ExecutionChange::Requeued {
         cause: RequeueCause::LeaseLost,
@@ -84,7 +84,7 @@ fn with_one_aside() -> (Engine, Birth, Birth) {
 }
 
 #[test]
-fn an_execution_that_is_set_aside_is_passed_over_and_the_others_go_on() {
+fn an_execution_that_is_set_aside_is_skipped_and_the_others_go_on() {
     let (mut engine, first, second) = with_one_aside();
     let taker = taker(&mut engine);
     let granted = engine.lease(&taker, 7, NOW).map(|granted| granted.birth);
@@ -116,7 +116,7 @@ fn a_command_on_an_execution_that_is_set_aside_is_refused() {
 }
 
 #[test]
-fn the_timers_of_an_execution_that_is_set_aside_do_not_come_due_for_ever() {
+fn the_timers_of_an_execution_that_is_set_aside_never_come_due() {
     let (mut engine, first, second) = with_one_aside();
     let later = Now {
         wall_ms: NOW.wall_ms + 3_600_000,
@@ -129,11 +129,11 @@ fn the_timers_of_an_execution_that_is_set_aside_do_not_come_due_for_ever() {
 }
 
 #[test]
-fn a_restart_takes_an_execution_up_again_that_was_set_aside() {
+fn an_execution_that_was_set_aside_continues_after_a_restart() {
     let (engine, first, _) = with_one_aside();
     let mut state = State::new(0);
     for decided in &engine.decided {
-        fold(&mut state, &decided.fact).expect("what was logged folds");
+        fold(&mut state, &decided.fact).expect("the logged facts apply");
     }
     let again = Engine::start(state, 2, Limits::default(), NOW);
     assert_eq!(0, again.soft().all_set_aside().count());

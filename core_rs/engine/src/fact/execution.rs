@@ -1,8 +1,7 @@
 //! Facts about executions.
 //!
-//! Owns the life of an execution: everything that is kept of an unfinished one, and every change
-//! that can befall it. Refuses to hold what only rows need: inputs, outputs and errors are in
-//! [`crate::row`].
+//! Owns the data of an unfinished execution and every change of an execution. Refuses to hold data
+//! that only rows need: inputs, outputs and errors are in [`crate::row`].
 
 use std::sync::Arc;
 
@@ -16,39 +15,40 @@ use crate::rules::status::{EndReason, Phase, Status};
 pub struct ExecutionFact {
     /// Birth number of the execution.
     pub birth: Birth,
-    /// The change.
+    /// The change of the execution.
     pub change: ExecutionChange,
 }
 
-/// What can befall an execution.
+/// The changes of an execution.
 #[derive(Debug, Clone, PartialEq)]
 pub enum ExecutionChange {
-    /// The execution was made.
+    /// The execution was enqueued.
     Enqueued(Box<Living>),
-    /// A walk over the living wrote the execution again; nothing changed.
+    /// A round wrote the execution to the log again; nothing changed.
     Carried(Box<Living>),
-    /// The time of the execution came, or its backoff is over: ready from now on.
+    /// The scheduled time or the end of the backoff was reached: the execution is ready from now
+    /// on.
     Due,
-    /// A worker holds the execution.
+    /// A worker leased the execution.
     Leased {
-        /// The lease.
+        /// The new lease.
         holding: Holding,
         /// Ordinal of the attempt.
         attempt: u32,
     },
     /// The lease ended, and the execution is queued again.
     Requeued {
-        /// The reason.
+        /// The reason for which the lease ended.
         cause: RequeueCause,
-        /// While the execution backs off: the end of the backoff.
+        /// End of the backoff, while the execution backs off.
         next_attempt_at_ms: Option<u64>,
     },
-    /// The holder is asked to stop. The envelope says who asks, and when.
+    /// The worker that holds the execution is asked to stop. The fact says who asks, and when.
     CancelRequested {
-        /// The reason.
+        /// The reason for the request to stop.
         reason: EndReason,
     },
-    /// The execution is over.
+    /// The execution ended.
     Ended(Ended),
 }
 
@@ -60,55 +60,55 @@ pub struct Living {
     pub id: ExecutionId,
     /// The tenant's name.
     pub tenant: Arc<str>,
-    /// Name of the callable that runs.
+    /// Name of the callable to run.
     pub callable: Arc<str>,
-    /// Higher priorities run sooner.
+    /// Priority, 0 to 255. A higher priority runs sooner.
     pub priority: u8,
     /// Time of the enqueue.
     pub queued_at_ms: u64,
-    /// The part of the config that decisions rest on.
+    /// The part of the config that decisions use.
     pub policy: Policy,
     /// No worker gets the execution before this time.
     pub not_before_ms: Option<u64>,
-    /// The execution times out if no worker has it by this time.
+    /// The execution times out if no worker has leased it by this time.
     pub start_deadline_ms: Option<u64>,
     /// The execution times out if it is not finished by this time.
     pub deadline_ms: Option<u64>,
-    /// At most one living execution of a tenant has this key.
+    /// The dedup key: at most one unfinished execution of a tenant has this key.
     pub dedup_key: Option<Box<str>>,
-    /// The request that made the execution. Present in the fact of the birth alone.
+    /// The request that created the execution. Present only in the fact of the birth.
     pub request: Option<RequestKey>,
-    /// Encoded size of the payload, bytes.
+    /// Encoded size of the payload, in bytes.
     pub payload_bytes: u32,
-    /// Everything that changed since the birth.
+    /// All data that changes after the birth.
     pub progress: Progress,
 }
 
-/// The part of a config that decisions rest on.
+/// The part of a config that decisions use.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Policy {
-    /// Longest run of one attempt, milliseconds.
+    /// Longest run of one attempt, in milliseconds.
     pub timeout_ms: u64,
     /// Number of lost leases that ends the execution.
     pub max_worker_losses: u32,
-    /// The retry rule; `None` means that nothing is retried.
+    /// The retry rule; `None` means that no attempt is retried.
     pub retry: Option<Retry>,
 }
 
-/// Everything that changes over an execution's life.
+/// The data of an execution that changes over its life.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Progress {
-    /// The one state. Status, task state and run state are derived from it.
+    /// The phase. Status, task state and run state are derived from the phase.
     pub phase: Phase,
     /// Ordinal of the newest attempt, 0 before the first.
     pub attempt: u32,
     /// Attempts that failed or timed out.
     pub spent: u32,
-    /// Leases whose worker fell silent.
+    /// Leases that were lost because their worker fell silent.
     pub losses: u8,
     /// Leases that no worker ever acknowledged.
     pub undelivered: u8,
-    /// 1 at birth, and one more for each change.
+    /// Version of the execution: 1 at birth, and one more for each change.
     pub version: u32,
     /// Time of the newest change.
     pub updated_at_ms: u64,
@@ -123,9 +123,9 @@ pub struct Progress {
     /// Ordinal of the newest attempt that went wrong with an error and was followed by another.
     /// The row of that attempt has the error.
     pub last_failed: Option<u32>,
-    /// The request to stop, once somebody asked.
+    /// The request to stop, where one was made.
     pub cancel: Option<CancelAsked>,
-    /// The newest report of a holder.
+    /// The newest report of a worker.
     pub outcome: Option<Outcome>,
 }
 
@@ -152,37 +152,37 @@ impl Progress {
     }
 }
 
-/// A live lease.
+/// A live lease: a worker holds the execution.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Holding {
-    /// The proof that the holder shows with every command.
+    /// The lease token, which the worker shows with every command about the lease.
     pub token: LeaseToken,
-    /// The holder's id.
+    /// The worker's id.
     pub worker: Arc<str>,
     /// Name of the principal that took the lease; empty where no identity is configured.
     pub principal: Arc<str>,
-    /// The lease period, milliseconds.
+    /// The lease period, in milliseconds.
     pub duration_ms: u64,
 }
 
-/// A holder's report, kept so that its repetition is recognised.
+/// A worker's report, kept so that its repetition is recognised.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Outcome {
     /// Token of the lease that the report ended.
     pub token: LeaseToken,
-    /// The kind of report.
+    /// The kind of the report.
     pub kind: OutcomeKind,
 }
 
-/// The kinds of reports.
+/// The kinds of reports of workers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum OutcomeKind {
-    /// A result.
+    /// The worker completed the execution with an output.
     Completed = 1,
-    /// An error.
+    /// The worker reported an error.
     Failed = 2,
-    /// The execution was given back.
+    /// The worker released the execution.
     Released = 3,
 }
 
@@ -190,7 +190,7 @@ impl OutcomeKind {
     /// Every kind.
     pub const ALL: [Self; 3] = [Self::Completed, Self::Failed, Self::Released];
 
-    /// The kind of a number on disk.
+    /// The kind with this number on disk; `None` for any other number.
     #[must_use]
     pub fn from_number(number: u32) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| *kind as u32 == number)
@@ -201,15 +201,15 @@ impl OutcomeKind {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum RequeueCause {
-    /// The holder reported an error. Spends an attempt.
+    /// The worker reported an error. Spends an attempt.
     Failed = 1,
-    /// The holder asked to be called again later. Spends nothing.
+    /// The worker asked for a later retry. Spends no attempt.
     Throttled = 2,
-    /// The attempt ran too long. Spends an attempt.
+    /// The attempt ran longer than its timeout. Spends an attempt.
     AttemptTimeout = 3,
-    /// The holder fell silent. Counts as a worker loss.
+    /// The worker fell silent. Counts as a worker loss.
     LeaseLost = 4,
-    /// The holder gave the execution back.
+    /// The worker released the execution.
     Released = 5,
     /// The lease never arrived at a worker.
     Undelivered = 6,
@@ -226,13 +226,13 @@ impl RequeueCause {
         Self::Undelivered,
     ];
 
-    /// The cause of a number on disk.
+    /// The cause with this number on disk; `None` for any other number.
     #[must_use]
     pub fn from_number(number: u32) -> Option<Self> {
         Self::ALL.into_iter().find(|cause| *cause as u32 == number)
     }
 
-    /// The holder's report, where a report ended the lease.
+    /// The kind of report that ended the lease; `None` where no report did.
     #[must_use]
     pub const fn outcome(self) -> Option<OutcomeKind> {
         match self {
@@ -242,7 +242,7 @@ impl RequeueCause {
         }
     }
 
-    /// Whether the attempt ended with an error, which the attempt's row keeps.
+    /// Whether the attempt ended with an error, which the row of the attempt keeps.
     #[must_use]
     pub const fn has_error(self) -> bool {
         match self {
@@ -252,41 +252,41 @@ impl RequeueCause {
     }
 }
 
-/// A request that a running execution stop.
+/// A request that a running execution stops.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CancelAsked {
     /// Time of the request.
     pub at_ms: u64,
-    /// The reason.
+    /// The reason for the request.
     pub reason: EndReason,
     /// The party that asked.
     pub actor: Actor,
 }
 
-/// The end of an execution. The envelope says who brought it about.
+/// The end of an execution. The fact says who caused it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ended {
-    /// One of the four ends.
+    /// The final status: completed, failed, cancelled or timed out.
     pub status: Status,
-    /// The reason.
+    /// The reason of the end.
     pub reason: EndReason,
-    /// The holder's report, where a report ended the execution.
+    /// The kind of report that ended the execution; `None` where no report did.
     pub outcome: Option<OutcomeKind>,
 }
 
 /// An error as it is kept in rows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ErrorRecord {
-    /// The kind of trouble.
+    /// The category of the error.
     pub category: Category,
     /// A message for people.
     pub message: Box<str>,
     /// A short name for programs.
     pub code: Option<Box<str>>,
-    /// Ordinal of the attempt that went wrong; 0 where no attempt ever started.
+    /// Ordinal of the attempt that failed; 0 where no attempt ever started.
     pub attempt: u32,
     /// Time at which the error was accepted.
     pub occurred_at_ms: u64,
-    /// Everything else that the worker reported, opaque.
+    /// The other fields of the worker's error, in encoded form.
     pub extra: Box<[u8]>,
 }

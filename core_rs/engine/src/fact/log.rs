@@ -8,7 +8,8 @@ use crate::rules::id::Birth;
 /// A change of the log itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogFact {
-    /// Everything that lives and was born before `next_birth` is carried after this fact.
+    /// A round began: everything unfinished that was born before `next_birth` is written again
+    /// after this fact.
     RoundBegan {
         /// Birth number of the next execution.
         next_birth: Birth,

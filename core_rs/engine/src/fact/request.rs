@@ -1,18 +1,18 @@
 //! Facts about request ids.
 //!
-//! Owns the two hashes of a request and the births that answered it. Refuses to know how
-//! requests are hashed: `backlane-wire` does.
+//! Owns the two hashes of a request and the executions of its reply. Refuses to know how requests
+//! are hashed: `backlane-wire` does.
 
 use crate::rules::id::Birth;
 
 /// A request id was answered with these executions. The request id of a single new execution is
-/// part of its birth and needs no such fact; this one stands for batches, and for requests that
-/// met a living execution.
+/// part of the fact of its birth and needs no such fact. This fact is for batches, and for requests
+/// that found an unfinished execution by its dedup key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RequestFact {
-    /// The id and its body.
+    /// The hashes of the request id and of its body.
     pub request: RequestKey,
-    /// The executions of the answer, in order.
+    /// The executions of the reply, in order.
     pub births: Births,
 }
 
@@ -25,12 +25,12 @@ pub struct RequestKey {
     pub body: [u8; 16],
 }
 
-/// The executions that a request made or met, in order.
+/// The executions that a request enqueued or found, in order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Births {
-    /// Neighbours: all of them were new.
+    /// Executions with consecutive birth numbers, all of them new.
     Run {
-        /// Birth number of the first.
+        /// Birth number of the first execution.
         first: Birth,
         /// Number of executions.
         count: u32,
@@ -40,7 +40,7 @@ pub enum Births {
 }
 
 impl Births {
-    /// The shortest form of these births.
+    /// Stores birth numbers in the shortest form.
     #[must_use]
     pub fn of(births: &[Birth]) -> Self {
         let first = births.first().copied().unwrap_or(0);
@@ -54,7 +54,7 @@ impl Births {
         }
     }
 
-    /// Every birth, in order.
+    /// Every birth number, in order.
     #[must_use]
     pub fn to_vec(&self) -> Vec<Birth> {
         match self {

@@ -1,7 +1,7 @@
 //! Facts about tenants.
 //!
-//! Owns the settings of a tenant that must survive a restart. Refuses to know what follows from
-//! them for executions.
+//! Owns the settings of a tenant that must survive a restart. Refuses to know what the settings
+//! mean for executions.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ pub enum TenantFact {
         tenant: Arc<str>,
         /// The callable that is limited; `None` limits the tenant as a whole.
         callable: Option<Arc<str>>,
-        /// Most executions under a lease at once; `None` lifts the limit.
+        /// Largest number of leased executions at once; `None` lifts the limit.
         max_running: Option<u32>,
     },
 }

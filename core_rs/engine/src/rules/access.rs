@@ -1,7 +1,6 @@
-//! Access: who may act for which tenant.
+//! Access: the tenants that a caller may act for.
 //!
-//! Owns the principal and its scope. Refuses to know credentials: the server's identity
-//! does.
+//! Owns the principal and its tenant scope. Refuses to know credentials: the server checks those.
 
 use std::collections::BTreeSet;
 use std::ops::Deref;
@@ -10,13 +9,13 @@ use std::sync::Arc;
 use crate::error::Refusal;
 use crate::rules::role::Role;
 
-/// The tenants that somebody may act for.
+/// The tenants that a principal may act for, or that a worker serves.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum TenantScope {
     /// Every tenant.
     #[default]
     Any,
-    /// These tenants alone.
+    /// Only these tenants.
     Only(BTreeSet<Box<str>>),
 }
 
@@ -31,13 +30,13 @@ impl TenantScope {
     }
 }
 
-/// A tenant that one caller may act for. Only a [`Principal`] makes one, so that code which holds
-/// this type cannot have skipped the check.
+/// A tenant that one caller may act for. Only a [`Principal`] creates this type, so code that holds
+/// a value cannot have skipped the check.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct VisibleTenant(Arc<str>);
 
 impl VisibleTenant {
-    /// The tenant's name, shared.
+    /// The tenant's name, as a shared string.
     #[must_use]
     pub fn shared(&self) -> Arc<str> {
         self.0.clone()
@@ -52,11 +51,11 @@ impl Deref for VisibleTenant {
     }
 }
 
-/// The caller of a command. The default is the caller of a server with no identity configured: it
-/// may make every call, and a request's tenant is taken at its word.
+/// The caller of a command. The default principal is the caller of a server without configured
+/// identities: it may make every call, for every tenant that a request names.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Principal {
-    /// The principal's name, for the record; empty where no identity is configured.
+    /// The principal's name, as kept in records; empty where no identity is configured.
     pub name: Arc<str>,
     /// The tenants that the principal may act for.
     pub tenants: TenantScope,
@@ -65,10 +64,10 @@ pub struct Principal {
 }
 
 impl Principal {
-    /// The tenant to create something for, or to list.
+    /// Checks that the principal may act for a tenant, before a call creates or lists executions.
     ///
     /// # Errors
-    /// [`Refusal::PermissionDenied`] where the tenant is out of scope.
+    /// [`Refusal::PermissionDenied`] where the tenant is outside of the principal's scope.
     pub fn may_act_for(&self, tenant: &str) -> Result<VisibleTenant, Refusal> {
         self.sees(tenant).ok_or_else(|| Refusal::PermissionDenied {
             principal: self.name.to_string(),
@@ -76,15 +75,15 @@ impl Principal {
         })
     }
 
-    /// The tenant whose things are to be looked at; `None` where the tenant is out of scope, and
-    /// so its things are not found.
+    /// The tenant, for reading its executions; `None` where the tenant is outside of the scope, so
+    /// that its executions count as not found.
     #[must_use]
     pub fn sees(&self, tenant: &str) -> Option<VisibleTenant> {
         let visible = self.tenants.includes(tenant);
         visible.then(|| VisibleTenant(tenant.into()))
     }
 
-    /// Whether the tenant of something that exists already is in scope.
+    /// Whether the tenant of an existing execution is in scope.
     #[must_use]
     pub fn may_see(&self, tenant: &str) -> bool {
         self.tenants.includes(tenant)
@@ -93,7 +92,7 @@ impl Principal {
     /// Refuses a call that needs another role.
     ///
     /// # Errors
-    /// [`Refusal::RoleDenied`].
+    /// [`Refusal::RoleDenied`] where the principal's role does not allow the call.
     pub fn may_call(&self, needed: Role) -> Result<(), Refusal> {
         if self.role == Role::Admin || self.role == needed {
             return Ok(());
@@ -118,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn an_admin_may_make_every_call_and_the_others_their_own() {
+    fn an_admin_may_make_every_call_and_other_roles_their_own_calls() {
         let roles = [Role::Admin, Role::Producer, Role::Worker];
         let allowed = roles.map(|role| roles.map(|needed| of_role(role).may_call(needed).is_ok()));
         let expected = [
@@ -130,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tenant_out_of_scope_is_denied_or_not_seen() {
+    fn a_tenant_out_of_scope_is_denied_or_not_found() {
         let acme = Principal {
             tenants: TenantScope::Only(["acme".into()].into()),
             ..Principal::default()

@@ -1,10 +1,10 @@
-//! Ids and names: how they are made, read and refused.
+//! Ids and names: how they are created, read and refused.
 //!
-//! Owns the KSUID form of an execution's id, the text of a lease token and the character rules of
-//! caller-chosen names. Refuses to know the things that are named.
+//! Owns the KSUID form of execution ids, the text of lease tokens and the allowed characters of
+//! names that callers choose. Refuses to know the objects that have these names.
 //!
-//! The base62 form is written here and not taken from a KSUID crate: those crates bring a source
-//! of randomness and a calendar with them, and the engine must have neither.
+//! The base62 form is written here instead of taken from a KSUID crate: those crates bring a source
+//! of randomness and a calendar, and the engine must have neither.
 
 use std::fmt;
 
@@ -12,7 +12,7 @@ use crate::error::Invalid;
 
 /// Seconds between the Unix epoch and the KSUID epoch.
 pub const KSUID_EPOCH_SECONDS: u64 = 1_400_000_000;
-/// Longest tenant, worker or other caller-chosen name, in bytes.
+/// Longest name of a tenant, worker or other object that callers name, in bytes.
 pub const MAX_NAME_BYTES: usize = 128;
 /// Longest callable name, in bytes.
 pub const MAX_CALLABLE_BYTES: usize = 256;
@@ -22,22 +22,23 @@ const BASE62: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnop
 const TEXT_DIGITS: usize = 27;
 const BIRTH_BITS: u32 = 48;
 
-/// The number of an execution within its store: dense, growing, never reused; below 2^48.
+/// The birth number of an execution: unique within its store, counted up from 1, never reused,
+/// below 2^48.
 pub type Birth = u64;
 
 /// The id of an execution: a KSUID whose 16 bytes are salt (2), birth number (6) and random (8).
 ///
-/// The birth number finds the execution without a map, and the random bytes keep the id
-/// unguessable. An id does not tell its shard: calls are routed by their tenant.
+/// The birth number finds the execution without a map, and the random bytes make the id
+/// unguessable. The id does not name the shard: calls are routed by their tenant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ExecutionId {
     /// Seconds since the KSUID epoch.
     pub seconds: u32,
-    /// Random, like `random`.
+    /// Random bytes in front of the birth number.
     pub salt: u16,
-    /// The execution's number in its store.
+    /// The birth number of the execution.
     pub birth: Birth,
-    /// Random. Compared on every use of the id.
+    /// Random bytes, compared on every use of the id.
     pub random: u64,
 }
 
@@ -53,7 +54,7 @@ impl ExecutionId {
         bytes
     }
 
-    /// The id that these 20 bytes stand for.
+    /// The id that 20 bytes of a KSUID stand for.
     #[must_use]
     pub fn from_bytes(bytes: [u8; 20]) -> Self {
         let wide = bytes.map(u64::from);
@@ -68,10 +69,10 @@ impl ExecutionId {
         }
     }
 
-    /// Reads `exec_` and 27 base62 characters.
+    /// Reads an id from its text: `exec_` and 27 base62 characters.
     ///
     /// # Errors
-    /// [`Invalid`] naming `field` where the text is anything else.
+    /// [`Invalid`] naming `field` where the text has any other form.
     pub fn parse(field: &str, text: &str) -> Result<Self, Invalid> {
         text.strip_prefix(PREFIX)
             .and_then(decode_base62)
@@ -79,7 +80,7 @@ impl ExecutionId {
             .ok_or_else(|| Invalid::new(field, "must be `exec_` followed by a 27-character KSUID"))
     }
 
-    /// Whether a birth number still fits.
+    /// Whether a birth number fits in an id.
     #[must_use]
     pub const fn birth_fits(birth: Birth) -> bool {
         birth >> BIRTH_BITS == 0
@@ -94,8 +95,8 @@ impl fmt::Display for ExecutionId {
     }
 }
 
-// 160 bits are divided in five 32-bit limbs, five digits at a time: KSUID's own way, without a
-// big-number crate, and a third of the time of one digit at a time.
+// The 160 bits are divided as five limbs of 32 bits, five digits at a time, as KSUID's own code
+// does. This needs no big-number crate, and a third of the time of one digit at a time.
 fn encode_base62(bytes: [u8; 20]) -> [u8; TEXT_DIGITS] {
     let mut limbs = [0_u64; 5];
     for (limb, chunk) in limbs.iter_mut().zip(bytes.chunks_exact(4)) {
@@ -151,24 +152,26 @@ fn base62_value(byte: u8) -> Option<u64> {
     }
 }
 
-/// The right to report on one lease. No two leases have the same token, over restarts, nodes and
-/// restored backups.
+/// The right to report on one lease. No two leases have the same token, even across restarts, nodes
+/// and restored backups.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LeaseToken {
-    /// The shard that gave the lease: a worker's commands are routed by it.
+    /// The shard that gave the lease. Workers' commands are routed by this number.
     pub shard: u16,
-    /// Grows durably whenever a shard is taken.
+    /// The epoch of the shard: it grows, durably, whenever a process takes the shard.
     pub epoch: u64,
-    /// Grows with every lease of an epoch.
+    /// Number of the lease within its epoch.
     pub counter: u64,
-    /// Random. Tells apart the leases of two stores that were restored from one backup.
+    /// A random number. It distinguishes the leases of two stores that were restored from one
+    /// backup.
     pub random: u64,
 }
 
 const TOKEN_PREFIX: &str = "lt_";
 
 impl LeaseToken {
-    /// Reads a token's text. `None` for a text that no server wrote: such a token is stale.
+    /// Reads a lease token from its text; `None` for a text that no server wrote, which is treated
+    /// as a stale token.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let mut parts = text.strip_prefix(TOKEN_PREFIX)?.split('_');
@@ -179,7 +182,7 @@ impl LeaseToken {
             counter: hex()?,
             random: hex()?,
         };
-        // A token has one text: "+1", "01", "A" and a fifth part are refused.
+        // A token has exactly one text: "+1", "01", "A" and a fifth part are refused.
         (token.to_string() == text).then_some(token)
     }
 }
@@ -199,18 +202,18 @@ impl fmt::Display for LeaseToken {
     }
 }
 
-/// Checks a tenant's, worker's or other caller-chosen name.
+/// Checks the name of a tenant, a worker or another object that callers name.
 ///
 /// # Errors
-/// [`Invalid`] naming `field`.
+/// [`Invalid`] naming `field` where the name breaks a rule.
 pub fn check_name(field: &str, name: &str) -> Result<(), Invalid> {
     check_text(field, name, MAX_NAME_BYTES)
 }
 
-/// Checks a callable's name.
+/// Checks the name of a callable.
 ///
 /// # Errors
-/// [`Invalid`] naming `field`.
+/// [`Invalid`] naming `field` where the name breaks a rule.
 pub fn check_callable(field: &str, name: &str) -> Result<(), Invalid> {
     check_text(field, name, MAX_CALLABLE_BYTES)
 }
@@ -229,7 +232,7 @@ fn check_text(field: &str, name: &str, most: usize) -> Result<(), Invalid> {
     if !name.bytes().all(legal) {
         return Err(Invalid::new(
             field,
-            "may hold letters, digits and . _ : @ / - only",
+            "may contain only letters, digits and . _ : @ / -",
         ));
     }
     Ok(())
@@ -238,7 +241,7 @@ fn check_text(field: &str, name: &str, most: usize) -> Result<(), Invalid> {
 /// Checks a request id or dedup key: 1 to `most` printable ASCII characters.
 ///
 /// # Errors
-/// [`Invalid`] naming `field`.
+/// [`Invalid`] naming `field` where the key breaks a rule.
 pub fn check_key(field: &str, key: &str, most: usize) -> Result<(), Invalid> {
     if key.is_empty() || key.len() > most || !key.bytes().all(|byte| (0x20..0x7F).contains(&byte)) {
         let rule = format!("must be 1 to {most} printable ASCII characters");
@@ -260,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn texts_that_are_no_id_are_refused_by_field() {
+    fn texts_that_are_no_id_are_refused_with_the_name_of_the_field() {
         for text in [
             "",
             "exec_",
@@ -275,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_written_form_of_a_token_is_read() {
+    fn only_the_exact_text_of_a_token_is_read() {
         let token = LeaseToken {
             shard: 0,
             epoch: 1,
@@ -299,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn names_keep_to_their_alphabet_and_length() {
+    fn names_have_allowed_characters_and_a_maximum_length() {
         assert!(check_name("tenant_id", "acme.eu:prod/a-b@c_1").is_ok());
         assert!(check_name("tenant_id", &"a".repeat(128)).is_ok());
         for bad in ["", "a b", "ä", &"a".repeat(129)] {
@@ -311,7 +314,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_id_survives_its_text(bytes in any::<[u8; 20]>()) {
+        fn every_id_reads_back_from_its_text(bytes in any::<[u8; 20]>()) {
             let id = ExecutionId::from_bytes(bytes);
             prop_assert_eq!(bytes, id.to_bytes());
             prop_assert_eq!(Ok(id), ExecutionId::parse("id", &id.to_string()));
@@ -324,7 +327,7 @@ mod tests {
         }
 
         #[test]
-        fn every_token_survives_its_text(shard: u16, epoch: u64, counter: u64, random: u64) {
+        fn every_token_reads_back_from_its_text(shard: u16, epoch: u64, counter: u64, random: u64) {
             let token = LeaseToken { shard, epoch, counter, random };
             prop_assert_eq!(Some(token), LeaseToken::parse(&token.to_string()));
         }

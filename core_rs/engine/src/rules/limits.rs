@@ -1,34 +1,34 @@
-//! The limits on everything that can be sent or kept.
+//! The limits on all data that clients send and the server keeps.
 //!
-//! Owns the numbers. Refuses to know where they are checked: sizes by the wire, counts by
-//! `decide`.
+//! Owns the numbers. Refuses to know where they are checked: the wire crate checks sizes, and
+//! `decide` checks counts.
 
-/// Every limit, each configurable. Sizes are bytes of the encoded form.
+/// The configurable limits. Sizes are bytes of the encoded form.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Longest input.
+    /// Largest input, in bytes.
     pub max_input_bytes: usize,
-    /// Longest output.
+    /// Largest output, in bytes.
     pub max_output_bytes: usize,
-    /// Largest context.
+    /// Largest context, in bytes.
     pub max_context_bytes: usize,
-    /// Largest metadata.
+    /// Largest metadata, in bytes.
     pub max_metadata_bytes: usize,
-    /// Longer error messages are cut, with a mark.
+    /// Longest error message, in bytes. A longer message is cut, and a mark is added.
     pub max_error_message_bytes: usize,
-    /// Largest details of an error.
+    /// Largest details of an error, in bytes.
     pub max_details_bytes: usize,
-    /// Deepest JSON.
+    /// Deepest nesting of arrays and objects in a JSON value.
     pub max_json_depth: usize,
     /// Most items of a batch.
     pub max_batch_items: usize,
-    /// Largest batch.
+    /// Largest batch, in bytes.
     pub max_batch_bytes: usize,
-    /// Most items of a worker's call.
+    /// Most items of one call of a worker.
     pub max_lease_items: usize,
     /// Most unfinished executions of a tenant.
     pub max_queue_per_tenant: u64,
-    /// Largest page.
+    /// Most records on a page of a list.
     pub max_page: usize,
 }
 
@@ -51,33 +51,33 @@ impl Default for Limits {
     }
 }
 
-/// Shortest lease, milliseconds.
+/// Shortest lease period, in milliseconds.
 pub const MIN_LEASE_MS: u64 = 1_000;
-/// Longest lease, milliseconds.
+/// Longest lease period, in milliseconds.
 pub const MAX_LEASE_MS: u64 = 3_600_000;
-/// A lease's length where none is asked for, milliseconds.
+/// Lease period where the worker asks for none, in milliseconds.
 pub const DEFAULT_LEASE_MS: u64 = 30_000;
-/// Longest long poll, milliseconds.
+/// Longest wait of a `Lease` call, in milliseconds.
 pub const MAX_POLL_MS: u64 = 60_000;
-/// Longest and default wait, milliseconds.
+/// Longest wait for the end of executions, and the default, in milliseconds.
 pub const MAX_WAIT_MS: u64 = 3_600_000;
-/// Longest `retry_after_ms`.
+/// Largest `retry_after_ms` that a worker may report.
 pub const MAX_RETRY_AFTER_MS: u64 = 86_400_000;
-/// How long the holder of a cancelled execution may go on, milliseconds.
+/// How long a worker may continue an execution after it was asked to stop, in milliseconds.
 pub const CANCEL_GRACE_MS: u64 = 10_000;
-/// How long the leases of a broken stream wait for their worker, milliseconds.
+/// How long the leases of a broken stream stay live, in milliseconds.
 pub const STREAM_GRACE_MS: u64 = 5_000;
-/// How long a released execution is kept from the worker that gave it back, milliseconds.
+/// How long a released execution is withheld from the worker that released it, in milliseconds.
 pub const RELEASE_PAUSE_MS: u64 = 5_000;
-/// Leases that may vanish unacknowledged before they count as worker losses.
+/// Leases that may be lost without acknowledgement before further ones count as worker losses.
 pub const MAX_UNDELIVERED: u8 = 10;
-/// Longest run of one attempt where none is given, milliseconds.
+/// Default of the longest run of one attempt, in milliseconds.
 pub const DEFAULT_TIMEOUT_MS: u64 = 300_000;
-/// Priority where none is given.
+/// Default priority.
 pub const DEFAULT_PRIORITY: u8 = 50;
-/// Lost leases that end an execution where no number is given.
+/// Default number of lost leases that ends an execution.
 pub const DEFAULT_MAX_WORKER_LOSSES: u32 = 3;
-/// Most lost leases that can be asked for.
+/// Largest number of lost leases that a client may allow.
 pub const MAX_WORKER_LOSSES: u32 = 100;
-/// Hours a request id is kept.
+/// How long a request id is kept, in hours.
 pub const REQUEST_HOURS: u64 = 24;

@@ -1,28 +1,28 @@
-//! Retries: whether another attempt follows, and when.
+//! Retries: whether another attempt follows, and after which delay.
 //!
-//! Owns the decision and the delay. Refuses to know clocks and timers: it answers milliseconds.
+//! Owns the decision and the delay. Refuses to know clocks and timers: it returns milliseconds.
 
 use std::hash::Hasher as _;
 
-/// What kind of trouble an error is.
+/// The category of an error: the part of the system that failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum Category {
-    /// A model's provider.
+    /// The provider of a language model failed.
     Llm = 1,
-    /// A tool.
+    /// A tool failed.
     Tool = 2,
-    /// The network.
+    /// The network failed.
     Network = 3,
-    /// A clock.
+    /// A time limit was exceeded.
     Timeout = 4,
-    /// A policy forbids it.
+    /// A policy forbids the execution.
     PolicyViolation = 5,
     /// A quota is used up.
     QuotaExceeded = 6,
-    /// The service itself.
+    /// Backlane itself failed.
     KernelInternal = 7,
-    /// The input is wrong.
+    /// The input is invalid.
     Validation = 8,
 }
 
@@ -39,7 +39,7 @@ impl Category {
         Self::Validation,
     ];
 
-    /// Whether trying again cannot help.
+    /// Whether a retry cannot help.
     #[must_use]
     pub const fn is_fatal(self) -> bool {
         matches!(
@@ -48,7 +48,7 @@ impl Category {
         )
     }
 
-    /// The category of that number on the wire and on disk.
+    /// The category with this number in the API and on disk; `None` for any other number.
     #[must_use]
     pub fn from_number(number: u32) -> Option<Self> {
         Self::ALL
@@ -57,15 +57,16 @@ impl Category {
     }
 }
 
-/// How the delay grows.
+/// How the delay grows with the number of spent attempts `n`, from the initial delay `d` and the
+/// multiplier `m`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum Strategy {
-    /// `d`
+    /// A constant delay: `d`.
     Fixed = 1,
-    /// `d·n`
+    /// A delay that grows by `d` each time: `d·n`.
     Linear = 2,
-    /// `d·m^(n−1)`
+    /// A delay that is multiplied each time: `d·m^(n−1)`.
     #[default]
     Exponential = 3,
 }
@@ -74,7 +75,7 @@ impl Strategy {
     /// Every strategy.
     pub const ALL: [Self; 3] = [Self::Fixed, Self::Linear, Self::Exponential];
 
-    /// The strategy of that number on the wire and on disk.
+    /// The strategy with this number in the API and on disk; `None` for any other number.
     #[must_use]
     pub fn from_number(number: u32) -> Option<Self> {
         Self::ALL
@@ -86,19 +87,20 @@ impl Strategy {
 /// The retry rule of an execution.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Retry {
-    /// Attempts that may be spent, the first included; ≥ 1.
+    /// Attempts that may be spent, including the first; at least 1.
     pub max_attempts: u32,
-    /// How the delay grows.
+    /// How the delay grows from attempt to attempt.
     pub strategy: Strategy,
-    /// Milliseconds.
+    /// Delay after the first spent attempt, in milliseconds.
     pub initial_delay_ms: u64,
-    /// Finite, ≥ 0.
+    /// Factor of the exponential strategy; finite and at least 0.
     pub backoff_multiplier: f64,
-    /// Milliseconds; no delay is above it.
+    /// Longest delay, in milliseconds.
     pub max_delay_ms: u64,
-    /// Spread within ±25 %.
+    /// Whether delays are spread randomly by up to 25 % in both directions.
     pub jitter: bool,
-    /// Bit n stands for category n; 0 means every category that is not fatal.
+    /// Categories that are retried: bit n stands for category n. 0 means every category that is not
+    /// fatal.
     pub retry_on: u32,
 }
 
@@ -117,14 +119,14 @@ impl Default for Retry {
 }
 
 impl Retry {
-    /// Whether errors of this category are retried at all.
+    /// Whether errors of this category are retried.
     #[must_use]
     pub fn covers(&self, category: Category) -> bool {
         !category.is_fatal() && (self.retry_on == 0 || self.retry_on & (1 << category as u32) != 0)
     }
 
-    /// Milliseconds until the attempt after the `spent`-th spent one. `seed` makes the jitter
-    /// reproducible: the same seed gives the same delay.
+    /// Delay in milliseconds before the next attempt, after `spent` spent attempts. `seed` decides
+    /// the jitter: the same seed gives the same delay.
     #[must_use]
     pub fn delay_ms(&self, spent: u32, seed: u64) -> u64 {
         let n = spent.max(1);
@@ -137,7 +139,8 @@ impl Retry {
                 initial * self.backoff_multiplier.powi(exponent)
             }
         };
-        // 0 × ∞ is NaN: no initial delay stays none, whatever the multiplier grew to.
+        // 0 × ∞ is NaN: an initial delay of zero stays zero, however large the multiplier has
+        // grown.
         let raw = if raw.is_nan() { 0.0 } else { raw };
         let capped = as_whole(raw).min(self.max_delay_ms);
         if self.jitter {
@@ -148,7 +151,7 @@ impl Retry {
     }
 }
 
-/// A seed from an execution's id and its attempt.
+/// The seed of the jitter, from the execution's id and its attempt.
 #[must_use]
 pub fn jitter_seed(id: &[u8; 20], attempt: u32) -> u64 {
     let mut hasher = siphasher::sip::SipHasher13::new();
@@ -157,7 +160,7 @@ pub fn jitter_seed(id: &[u8; 20], attempt: u32) -> u64 {
     hasher.finish()
 }
 
-// Within ±25 %: the seed picks one of 2^53 points from 0.75 to 1.25.
+// Spreads a delay by up to 25 %: the seed picks one of 2^53 factors from 0.75 to 1.25.
 fn spread(delay_ms: u64, seed: u64) -> u64 {
     let unit = as_float(seed >> 11) / as_float(1 << 53);
     as_whole(as_float(delay_ms) * (0.75 + unit / 2.0))
@@ -180,43 +183,43 @@ fn as_whole(float: f64) -> u64 {
     float.round() as u64
 }
 
-/// What follows a reported error or a timed-out attempt.
+/// The decision about an execution after a reported error or a timed-out attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
-    /// Nothing: it ends.
+    /// The execution ends.
     End,
-    /// Another attempt after so many milliseconds; this one is spent.
+    /// Another attempt follows; this attempt is spent.
     Retry {
-        /// Milliseconds.
+        /// Delay before the next attempt, in milliseconds.
         delay_ms: u64,
     },
-    /// Another attempt after so many milliseconds; nothing is spent.
+    /// Another attempt follows; no attempt is spent.
     Throttled {
-        /// Milliseconds.
+        /// Delay before the next attempt, in milliseconds.
         delay_ms: u64,
     },
 }
 
-/// What a verdict rests on.
+/// The inputs of a verdict.
 #[derive(Debug, Clone, Copy)]
 pub struct Trouble<'a> {
-    /// The rule, if there is one.
+    /// The retry rule of the execution, where it has one.
     pub retry: Option<&'a Retry>,
-    /// What kind of error.
+    /// The category of the error.
     pub category: Category,
-    /// False where the error itself forbids a retry.
+    /// Whether another attempt may follow. False forbids a retry.
     pub retryable: bool,
-    /// Wants to be tried again without spending.
+    /// Whether the worker asks for a later retry that spends no attempt.
     pub throttled: bool,
-    /// Takes the place of the computed delay. Milliseconds.
+    /// Delay that the worker asks for, in milliseconds, instead of the computed delay.
     pub retry_after_ms: Option<u64>,
-    /// Attempts spent, this one included.
+    /// Number of spent attempts, including this one.
     pub spent: u32,
-    /// From [`jitter_seed`].
+    /// The seed of the jitter, from [`jitter_seed`].
     pub seed: u64,
 }
 
-/// Decides, in the specified order: fatal or forbidden, throttled, no rule, rule.
+/// Decides, in this order: fatal category or forbidden retry, throttled, no retry rule, retry rule.
 #[must_use]
 pub fn verdict(trouble: &Trouble<'_>) -> Verdict {
     if trouble.category.is_fatal() || !trouble.retryable {
@@ -286,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fatal_category_ends_before_anything_else_is_asked() {
+    fn a_fatal_category_ends_an_execution_whatever_else_is_reported() {
         let retry = Retry {
             retry_on: u32::MAX,
             ..Retry::default()
@@ -310,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn throttling_needs_no_rule() {
+    fn throttling_needs_no_retry_rule() {
         let asked = Trouble {
             throttled: true,
             retry_after_ms: Some(7),
@@ -320,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rule_retries_what_it_covers_until_it_is_spent() {
+    fn a_rule_retries_its_categories_until_the_attempts_are_spent() {
         let retry = Retry {
             retry_on: 1 << Category::Tool as u32,
             ..plain(Strategy::Fixed)

@@ -1,21 +1,22 @@
-//! Roles: the kinds of calls that somebody may make.
+//! Roles: the kinds of calls that a principal may make.
 //!
-//! Owns their names. Refuses to know which call needs which role: the wire's table of calls does.
+//! Owns the names of the roles. Refuses to know which call needs which role: the table of calls in
+//! the wire crate does.
 
-/// The kinds of calls that somebody may make.
+/// The kinds of calls that a principal may make.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Role {
-    /// Every call.
+    /// May make every call.
     #[default]
     Admin,
-    /// The calls of producers: enqueue, look, wait, cancel.
+    /// May make the calls of producers: enqueue, read, wait, cancel.
     Producer,
-    /// The calls of workers: lease, renew, report.
+    /// May make the calls of workers: lease, renew, report.
     Worker,
 }
 
 impl Role {
-    /// The role of that name.
+    /// The role with this name; `None` for any other name.
     #[must_use]
     pub fn named(name: &str) -> Option<Self> {
         match name {
@@ -42,7 +43,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_role_has_a_name_that_leads_back() {
+    fn every_role_is_found_by_its_name() {
         for role in [Role::Admin, Role::Producer, Role::Worker] {
             assert_eq!(Some(role), Role::named(role.name()));
         }

@@ -1,15 +1,17 @@
-//! The status machine: modes, statuses, the engine's own phase, and the views derived from it.
+//! Status of an execution: modes, statuses, the engine's own phase, and the task states derived
+//! from the phase.
 //!
-//! Owns which state may follow which. Refuses to know what moves them: that is `decide`'s.
+//! Owns which state may follow which. Refuses to know what causes a change of state: that is in
+//! `decide`.
 
-/// Who waits for an execution and what is streamed of it.
+/// Whether a caller waits for an execution, and whether its events are streamed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Mode {
-    /// Nobody waits; no streamed events.
+    /// No caller waits; no events are streamed.
     #[default]
     FireAndForget = 1,
-    /// A caller waits; no streamed events.
+    /// A caller waits; no events are streamed.
     Silent = 2,
     /// Queued for later; events are streamed.
     Deferred = 3,
@@ -19,41 +21,41 @@ impl Mode {
     /// Every mode.
     pub const ALL: [Self; 3] = [Self::FireAndForget, Self::Silent, Self::Deferred];
 
-    /// Whether watchers see nothing of it.
+    /// Whether no events are streamed.
     #[must_use]
     pub const fn is_silent(self) -> bool {
         matches!(self, Self::FireAndForget | Self::Silent)
     }
 
-    /// Whether somebody needs the result.
+    /// Whether a caller needs the output.
     #[must_use]
     pub const fn requires_result(self) -> bool {
         matches!(self, Self::Silent)
     }
 
-    /// The mode of that number on the wire and on disk.
+    /// The mode with this number in the API and on disk; `None` for any other number.
     #[must_use]
     pub fn from_number(number: u32) -> Option<Self> {
         Self::ALL.into_iter().find(|mode| *mode as u32 == number)
     }
 }
 
-/// Where an execution stands, as users see it.
+/// The status of an execution, as users see it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum Status {
-    /// Waits for its time or for a worker.
+    /// The execution waits for its time or for a worker.
     #[default]
     Queued = 1,
-    /// Held under a lease.
+    /// A worker holds the execution.
     Running = 2,
-    /// A result was accepted.
+    /// The execution ended with an output.
     Completed = 3,
-    /// Failed for good.
+    /// The execution ended with an error.
     Failed = 4,
-    /// Ended on request.
+    /// The execution ended on request.
     Cancelled = 5,
-    /// Ended by a clock.
+    /// The execution ended because its time was over.
     Timeout = 6,
 }
 
@@ -68,19 +70,19 @@ impl Status {
         Self::Timeout,
     ];
 
-    /// Whether nothing follows it.
+    /// Whether the status is final.
     #[must_use]
     pub const fn is_finished(self) -> bool {
         !matches!(self, Self::Queued | Self::Running)
     }
 
-    /// Whether it is the one good end.
+    /// Whether the status is the successful end.
     #[must_use]
     pub const fn is_success(self) -> bool {
         matches!(self, Self::Completed)
     }
 
-    /// The schema's word for it.
+    /// The name of the status in the API.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -93,7 +95,7 @@ impl Status {
         }
     }
 
-    /// The status of that number on the wire and on disk.
+    /// The status with this number in the API and on disk; `None` for any other number.
     #[must_use]
     pub fn from_number(number: u32) -> Option<Self> {
         Self::ALL
@@ -102,17 +104,17 @@ impl Status {
     }
 }
 
-/// The engine's one state of an unfinished execution; every view is derived from it.
+/// The state of an unfinished execution in the engine. All other states are derived from it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Phase {
-    /// Not due. The clock moves it on.
+    /// Scheduled for later. The clock ends this phase.
     Pending = 1,
-    /// Due. A worker moves it on.
+    /// Due. A worker's lease ends this phase.
     Ready = 2,
-    /// Backing off. The clock moves it on.
+    /// Backing off. The clock ends this phase.
     Retrying = 3,
-    /// Under a lease. Its holder or the clock moves it on.
+    /// Leased. The worker or the clock ends this phase.
     Running = 4,
 }
 
@@ -120,7 +122,7 @@ impl Phase {
     /// Every phase.
     pub const ALL: [Self; 4] = [Self::Pending, Self::Ready, Self::Retrying, Self::Running];
 
-    /// What users see of it.
+    /// The status that users see in this phase.
     #[must_use]
     pub const fn status(self) -> Status {
         match self {
@@ -129,7 +131,7 @@ impl Phase {
         }
     }
 
-    /// The unit of durability's state.
+    /// The task state in this phase.
     #[must_use]
     pub const fn task_state(self) -> TaskState {
         match self {
@@ -140,7 +142,7 @@ impl Phase {
         }
     }
 
-    /// The phase of that number on disk.
+    /// The phase with this number on disk; `None` for any other number.
     #[must_use]
     pub fn from_number(number: u32) -> Option<Self> {
         Self::ALL.into_iter().find(|phase| *phase as u32 == number)
@@ -150,23 +152,23 @@ impl Phase {
 /// The state of a `TaskRecord`, the durable unit behind an execution.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TaskState {
-    /// Waits for its time or a dependency.
+    /// Waits for its time or for a dependency.
     Pending,
-    /// May be leased.
+    /// Can be leased.
     Ready,
-    /// Under a lease.
+    /// A worker holds the lease.
     Running,
-    /// Backs off.
+    /// Backs off before the next attempt.
     Retrying,
-    /// Ended well.
+    /// Ended with an output.
     Completed,
-    /// Failed for good; always on its way to `DeadLettered` in the same commit.
+    /// Failed for good. The same commit moves it on to `DeadLettered`.
     Failed,
     /// Ended on request.
     Cancelled,
-    /// A dependency ended otherwise than completed.
+    /// Not run, because a dependency did not complete.
     Skipped,
-    /// Kept for a person to look at.
+    /// Failed, and kept for a person to look at.
     DeadLettered,
 }
 
@@ -184,7 +186,7 @@ impl TaskState {
         Self::DeadLettered,
     ];
 
-    /// The only authority on what may follow what. No state follows itself.
+    /// Whether `next` may follow. This function alone decides that. No state follows itself.
     #[must_use]
     pub const fn can_transition_to(self, next: Self) -> bool {
         use TaskState as T;
@@ -204,7 +206,7 @@ impl TaskState {
         }
     }
 
-    /// Whether nothing follows it.
+    /// Whether no state may follow.
     #[must_use]
     pub const fn is_terminal(self) -> bool {
         matches!(
@@ -213,8 +215,8 @@ impl TaskState {
         )
     }
 
-    /// The state an ended execution's record stands in. A failure passes through `Failed` on the
-    /// way, within the same commit.
+    /// The task state of an execution that ended with `status`. A failure passes through `Failed`
+    /// to the dead letters within the same commit.
     #[must_use]
     pub const fn of_end(status: Status) -> Self {
         match status {
@@ -225,29 +227,29 @@ impl TaskState {
     }
 }
 
-/// Why an execution ended, or was asked to.
+/// Why an execution ended, or was asked to stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum EndReason {
-    /// The holder's result was accepted.
+    /// The worker's output was accepted.
     Completed = 1,
-    /// The holder's error, no retry due.
+    /// The worker reported an error, and no retry followed.
     Failed = 2,
-    /// An attempt ran too long, no retry due.
+    /// An attempt ran longer than its timeout, and no retry followed.
     AttemptTimeout = 3,
-    /// Its lease was lost too often.
+    /// The lease was lost too often.
     WorkerLost = 4,
     /// `start_deadline` passed before the first lease.
     StartDeadline = 5,
-    /// `deadline` passed.
+    /// `deadline` passed before the execution finished.
     Deadline = 6,
-    /// A client asked for it.
+    /// A client cancelled the execution.
     CancelRequested = 7,
-    /// An ancestor ended and cascades.
+    /// An ancestor ended, and its end cascades.
     Cascade = 8,
-    /// Another of the same dedup key took its place.
+    /// Another execution with the same dedup key replaced it.
     Replaced = 9,
-    /// A dependency ended otherwise than completed.
+    /// A dependency did not complete.
     DependencyFailed = 10,
     /// The payload is damaged on the disk.
     DataDamaged = 11,
@@ -269,7 +271,7 @@ impl EndReason {
         Self::DataDamaged,
     ];
 
-    /// The reason of that number on the wire and on disk.
+    /// The reason with this number in the API and on disk; `None` for any other number.
     #[must_use]
     pub fn from_number(number: u32) -> Option<Self> {
         Self::ALL
@@ -278,19 +280,19 @@ impl EndReason {
     }
 }
 
-/// What kind of party did something.
+/// The kinds of parties that cause changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum ActorKind {
     /// A producer.
     Client = 1,
-    /// The holder of a lease.
+    /// A worker that holds a lease.
     Worker = 2,
-    /// A deadline or timeout.
+    /// The clock: a deadline or timeout.
     Clock = 3,
-    /// A consequence of something else.
+    /// The engine, as a consequence of another change.
     Engine = 4,
-    /// A person at the controls.
+    /// A person who operates the server.
     Operator = 5,
 }
 
@@ -304,14 +306,14 @@ impl ActorKind {
         Self::Operator,
     ];
 
-    /// The kind of that number on the wire and on disk.
+    /// The kind with this number in the API and on disk; `None` for any other number.
     #[must_use]
     pub fn from_number(number: u32) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| *kind as u32 == number)
     }
 }
 
-/// `completed − started`, absent unless both are set, never negative. Milliseconds.
+/// The time from start to end, in milliseconds; absent unless both are known, and never negative.
 #[must_use]
 pub fn duration_ms(started_ms: Option<u64>, completed_ms: Option<u64>) -> Option<u64> {
     Some(completed_ms?.saturating_sub(started_ms?))
@@ -322,7 +324,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_mode_table_is_the_schemas() {
+    fn modes_behave_as_the_schema_says() {
         let table = Mode::ALL.map(|mode| (mode.is_silent(), mode.requires_result()));
         assert_eq!([(true, false), (true, true), (false, false)], table);
         assert_eq!(Mode::FireAndForget, Mode::default());
@@ -338,7 +340,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_follows_itself_or_a_terminal_state() {
+    fn no_state_follows_itself_or_a_terminal_state() {
         for from in TaskState::ALL {
             assert!(!from.can_transition_to(from), "{from:?}");
             let followed = TaskState::ALL

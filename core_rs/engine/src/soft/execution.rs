@@ -1,6 +1,6 @@
-//! Soft state of executions: what follows a fact about one, beyond the fold.
+//! Soft state of executions: the effects of their facts outside of the durable state.
 //!
-//! Owns how holds, backoffs, pauses, charges and notices follow the facts. Refuses to decide
+//! Owns how leases, backoffs, pauses, charges and notices follow the facts. Refuses to decide
 //! facts.
 
 use crate::command::StreamKey;
@@ -38,7 +38,7 @@ impl Soft {
                 self.pauses.remove(&birth);
                 self.wakes.set(Entity::Execution(birth), None);
             }
-            // A lease begins in [`Self::leased`], which knows the taker.
+            // A lease begins in [`Self::leased`], which knows the worker.
             ExecutionChange::Enqueued(_)
             | ExecutionChange::Carried(_)
             | ExecutionChange::Leased { .. } => {}
@@ -48,7 +48,7 @@ impl Soft {
         }
     }
 
-    /// A lease was decided for a taker: its hold begins, its tenant is charged.
+    /// Follows a new lease: its liveness is tracked from now on, and its tenant is charged.
     pub fn leased(&mut self, state: &State, birth: Birth, stream: Option<StreamKey>, now: Now) {
         let (Some(slot), Some(holding)) = (state.slot(birth), state.holding(birth)) else {
             return;
@@ -86,8 +86,8 @@ impl Soft {
         self.rearm(Entity::Execution(birth));
     }
 
-    /// The hold ends: the tenant's charge becomes what it really used, and a holder that did not
-    /// end it itself is told.
+    /// Follows the end of a lease: the tenant's charge becomes the time really used, and a worker
+    /// that did not end the lease itself is told.
     fn drop_hold(&mut self, birth: Birth, about: Option<About>, tell: bool, now: Now) {
         let Some(hold) = self.holds.remove(birth) else {
             return;
@@ -123,7 +123,7 @@ impl Soft {
         self.rearm(Entity::Execution(birth));
     }
 
-    /// Lifts the pauses that are over; answers whether any was.
+    /// Lifts the pauses that are over. Returns whether there were any.
     pub fn lift_pauses(&mut self, birth: Birth, now: Now) -> bool {
         let Some(pauses) = self.pauses.get_mut(&birth) else {
             return false;

@@ -1,24 +1,26 @@
-//! Virtual time: fairness between tenants by worker-seconds.
+//! Virtual time: shares worker time fairly between tenants.
 //!
-//! Owns each tenant's pass and each queue's estimate. Refuses to know what is ready: the offers
-//! keep that, ordered by the pass.
+//! Owns each tenant's pass (the worker time it was charged) and each queue's estimate. Refuses to
+//! know which executions are ready: the offers keep that, ordered by the pass.
 //!
-//! Start-time fair queueing: the tenant with the smallest pass goes next; a lease charges the
-//! estimated worker time at once, the end corrects it to what was used. A tenant that comes back
-//! begins at the present virtual time, so idleness earns no credit.
+//! The method is start-time fair queueing. The tenant with the smallest pass is served next. A
+//! lease charges the estimated worker time at once; its end corrects the charge to the time really
+//! used. A tenant that comes back after idling begins at the current virtual time, so idling earns
+//! no credit.
 
 use crate::state::{QueueKey, TenantKey, Tenants};
 
 const FIRST_ESTIMATE_US: u64 = 100_000;
-// Even the shortest execution costs a worker something: without a floor, tenants of no-ops would
-// never advance and never take turns.
+// The smallest charge of a lease, in microseconds. Without it, tenants of very short executions
+// would never advance and never take turns.
 const LEAST_CHARGE_US: u64 = 1_000;
 
-/// Passes of tenants and estimates of queues, in worker-microseconds.
+/// Passes of tenants and estimates of queues, in microseconds of worker time.
 #[derive(Debug, Default)]
 pub struct Fair {
     passes: Vec<u64>,
-    // The virtual time at which each tenant came back last: no refund leads below.
+    // The virtual time at which each tenant came back last. No refund takes a pass below this
+    // floor.
     floors: Vec<u64>,
     estimates: Vec<u64>,
     queue_tenants: Vec<TenantKey>,
@@ -26,7 +28,7 @@ pub struct Fair {
 }
 
 impl Fair {
-    /// Grows with the tenants and queues there are.
+    /// Makes room for the tenants and queues that exist.
     pub fn make_room(&mut self, tenants: &Tenants) {
         while self.passes.len() < tenants.len() {
             self.passes.push(self.virtual_us);
@@ -39,7 +41,7 @@ impl Fair {
         }
     }
 
-    /// How far a tenant has come.
+    /// The pass of a tenant: the worker time it was charged.
     #[must_use]
     pub fn pass(&self, tenant: TenantKey) -> u64 {
         self.passes
@@ -48,14 +50,14 @@ impl Fair {
             .unwrap_or(self.virtual_us)
     }
 
-    /// A tenant has something admissible again.
+    /// Notes that a tenant has an admissible execution again, after it had none.
     pub fn came_back(&mut self, tenant: TenantKey) {
         let pass = &mut self.passes[tenant as usize];
         *pass = (*pass).max(self.virtual_us);
         self.floors[tenant as usize] = self.virtual_us;
     }
 
-    /// Charges a lease ahead; answers how much.
+    /// Charges the estimated time of a lease to its tenant. Returns the charge.
     pub fn charge_estimate(&mut self, tenant: TenantKey, queue: QueueKey) -> u64 {
         let charge = self.estimates[queue as usize].max(LEAST_CHARGE_US);
         let pass = &mut self.passes[tenant as usize];
@@ -64,7 +66,8 @@ impl Fair {
         charge
     }
 
-    /// A lease ended: the charge becomes what was used, and the estimate learns.
+    /// Follows the end of a lease: the charge becomes the time used, which also corrects the
+    /// queue's estimate.
     pub fn settle(&mut self, queue: QueueKey, charged_us: u64, used_us: u64) {
         let used = used_us.max(LEAST_CHARGE_US);
         let tenant = self.queue_tenants[queue as usize] as usize;
@@ -74,7 +77,8 @@ impl Fair {
         *estimate = *estimate - *estimate / 8 + used / 8;
     }
 
-    /// A lease goes on beyond what was charged: charges the difference. Answers the new charge.
+    /// Charges the difference for a lease that already ran longer than was charged. Returns the new
+    /// charge.
     pub fn charge_more(&mut self, queue: QueueKey, charged_us: u64, used_us: u64) -> u64 {
         let tenant = self.queue_tenants[queue as usize] as usize;
         self.passes[tenant] += used_us.saturating_sub(charged_us);
@@ -97,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lease_is_charged_ahead_and_settled_to_what_was_used() {
+    fn a_lease_is_charged_in_advance_and_corrected_to_the_time_used() {
         let mut fair = two_tenants();
         let charged = fair.charge_estimate(1, 1);
         assert_eq!(FIRST_ESTIMATE_US, fair.pass(1));
@@ -106,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refund_for_what_was_charged_before_an_absence_earns_no_credit() {
+    fn a_refund_of_charges_from_before_an_idle_time_earns_no_credit() {
         let mut fair = two_tenants();
         let charged = [fair.charge_estimate(0, 0), fair.charge_estimate(0, 0)];
         fair.passes[1] = 200_000_000;
@@ -120,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refund_while_there_is_work_is_paid_in_full() {
+    fn a_refund_is_paid_in_full_while_the_tenant_has_work() {
         let mut fair = two_tenants();
         let charged_us = fair.charge_estimate(0, 0);
         fair.passes[1] = 40_000_000;

@@ -1,10 +1,10 @@
-//! Holds: whether the worker behind a lease is alive.
+//! Holds: whether the worker of a lease is alive.
 //!
-//! Owns expiry, acknowledgement and the streams leases live on. Refuses to end a lease: it says
-//! when one has run out, and `decide` does the rest.
+//! Owns expiry and acknowledgement of leases, and the streams that keep them live. Refuses to end a
+//! lease: it says when a lease has run out, and `decide` ends it.
 //!
-//! A lease taken over a stream lives as long as frames come on that stream, so a frame costs the
-//! same however many leases it keeps alive.
+//! A lease taken over a stream lives as long as messages arrive on that stream. So a message costs
+//! the same, however many leases it keeps live.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,28 +16,28 @@ use crate::time::Now;
 /// The liveness of one lease. Times are monotonic milliseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Hold {
-    /// When it is lost; on a stream, unless frames come.
+    /// Time at which the lease is lost; on a stream, only if no message arrives before.
     pub expires_ms: u64,
-    /// The lease period.
+    /// The lease period, in milliseconds.
     pub duration_ms: u64,
-    /// When the attempt times out.
+    /// Time at which the attempt times out.
     pub attempt_ms: u64,
-    /// When a holder that was asked to stop must have stopped.
+    /// Time at which the worker must have stopped, once it was asked to stop.
     pub grace_ms: Option<u64>,
-    /// When it was leased.
+    /// Time at which the lease began.
     pub leased_ms: u64,
-    /// What its tenant was charged, worker-microseconds.
+    /// Worker time that the tenant was charged for the lease, in microseconds.
     pub charged_us: u64,
-    /// The stream it lives on.
+    /// The stream that keeps the lease live.
     pub stream: Option<StreamKey>,
-    /// What the holder shows; unknown for a lease from before a restart until it is used.
+    /// The lease token; unknown for a lease from before a restart, until the worker uses it.
     pub token: Option<LeaseToken>,
-    /// Whether the worker is known to have got it.
+    /// Whether the lease is known to have arrived at the worker.
     pub acknowledged: bool,
 }
 
 impl Hold {
-    /// A hold that begins now.
+    /// The hold of a lease that begins now.
     #[must_use]
     pub const fn new(
         duration_ms: u64,
@@ -59,16 +59,16 @@ impl Hold {
     }
 }
 
-/// The life of one worker's stream.
+/// The state of one worker's stream.
 #[derive(Debug, Default)]
 pub struct StreamLife {
-    /// Monotonic milliseconds of its newest frame.
+    /// Arrival of the newest message on the stream, in monotonic milliseconds.
     pub last_frame_ms: u64,
-    /// The leases that live on it.
+    /// The executions whose leases the stream keeps live.
     pub held: BTreeSet<Birth>,
 }
 
-/// Every live lease's liveness.
+/// The liveness of every live lease.
 #[derive(Debug, Default)]
 pub struct Holds {
     holds: BTreeMap<Birth, Hold>,
@@ -82,19 +82,19 @@ impl Holds {
         self.holds.get(&birth)
     }
 
-    /// How many there are.
+    /// Number of live leases.
     #[must_use]
     pub fn len(&self) -> usize {
         self.holds.len()
     }
 
-    /// Whether there are none.
+    /// Whether no lease is live.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.holds.is_empty()
     }
 
-    /// A lease began.
+    /// Adds the hold of a new lease.
     pub fn insert(&mut self, birth: Birth, hold: Hold) {
         if let Some(stream) = hold.stream {
             self.streams.entry(stream).or_default().held.insert(birth);
@@ -102,14 +102,14 @@ impl Holds {
         self.holds.insert(birth, hold);
     }
 
-    /// A lease ended.
+    /// Removes the hold of a lease that ended.
     pub fn remove(&mut self, birth: Birth) -> Option<Hold> {
         let hold = self.holds.remove(&birth)?;
         self.leave_stream(birth, &hold);
         Some(hold)
     }
 
-    /// Something of a lease changed.
+    /// Replaces the hold of a lease that changed.
     pub fn replace(&mut self, birth: Birth, hold: Hold) {
         if self.remove(birth).is_some() {
             self.insert(birth, hold);
@@ -122,7 +122,7 @@ impl Holds {
         }
     }
 
-    /// When a lease is lost if nothing more is heard.
+    /// Time at which a lease is lost if the worker stays silent.
     #[must_use]
     pub fn expiry(&self, hold: &Hold) -> u64 {
         let life = hold.stream.and_then(|stream| self.streams.get(&stream));
@@ -130,20 +130,20 @@ impl Holds {
         heard.map_or(hold.expires_ms, |until| until.max(hold.expires_ms))
     }
 
-    /// When a lease must be looked at again.
+    /// Time at which a lease must be looked at again.
     #[must_use]
     pub fn next_look(&self, hold: &Hold) -> u64 {
         let first = self.expiry(hold).min(hold.attempt_ms);
         hold.grace_ms.map_or(first, |grace| first.min(grace))
     }
 
-    /// A frame came on a stream: all its leases begin their period anew.
+    /// Notes a message on a stream: the periods of all its leases restart.
     pub fn frame(&mut self, stream: StreamKey, now: Now) {
         let life = self.streams.entry(stream).or_default();
         life.last_frame_ms = life.last_frame_ms.max(now.mono_ms);
     }
 
-    /// The leases that live on a stream.
+    /// The executions whose leases a stream keeps live.
     #[must_use]
     pub fn on_stream(&self, stream: StreamKey) -> Vec<Birth> {
         let life = self.streams.get(&stream);
@@ -151,7 +151,7 @@ impl Holds {
             .unwrap_or_default()
     }
 
-    /// A stream ended: its leases wait a grace for their worker. Answers which.
+    /// Ends a stream: its leases stay live for a grace period. Returns their executions.
     pub fn stream_ended(&mut self, stream: StreamKey, now: Now) -> Vec<Birth> {
         let held = self
             .streams
@@ -167,14 +167,14 @@ impl Holds {
         held.into_iter().collect()
     }
 
-    /// The worker is known to have got it.
+    /// Notes that a lease has arrived at its worker.
     pub fn acknowledge(&mut self, birth: Birth) {
         if let Some(hold) = self.holds.get_mut(&birth) {
             hold.acknowledged = true;
         }
     }
 
-    /// A worker showed a lease's token: it has it, and it is alive.
+    /// Notes that a worker showed a lease token: the lease has arrived, and the worker is alive.
     pub fn heard(&mut self, birth: Birth, renewal: Renewal, now: Now) {
         let Some(mut hold) = self.holds.get(&birth).copied() else {
             return;
@@ -188,13 +188,13 @@ impl Holds {
     }
 }
 
-/// How a lease is kept.
+/// How a lease is renewed.
 #[derive(Debug, Clone, Copy)]
 pub struct Renewal {
-    /// What the holder showed.
+    /// The lease token that the worker showed.
     pub token: LeaseToken,
-    /// A new period; `None` keeps the old.
+    /// The new lease period, in milliseconds; `None` keeps the old one.
     pub duration_ms: Option<u64>,
-    /// The stream it lives on from now on; `None` leaves it where it is.
+    /// The stream that keeps the lease live from now on; `None` changes nothing.
     pub stream: Option<StreamKey>,
 }

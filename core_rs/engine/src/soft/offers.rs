@@ -1,8 +1,9 @@
-//! Offers: what workers can run, and what would be next for each distinct offer.
+//! Offers: the callables that workers can run, and the next execution for each distinct offer.
 //!
-//! Owns, for each offer, the tenants with something admissible by their pass, and each such
-//! tenant's queues by their best rank. Refuses to decide a lease. Touched only when a queue's
-//! head or a tenant's or queue's admissibility changes.
+//! Owns, for each offer, the tenants with admissible executions, ordered by their pass, and for
+//! each of these tenants the queues, ordered by their best execution. Refuses to decide a lease. An
+//! offer changes only when the head of a queue changes, or when a tenant or queue becomes
+//! admissible or stops being so.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -10,7 +11,7 @@ use crate::command::{OfferKey, OfferSpec};
 use crate::soft::Fair;
 use crate::state::{QueueKey, Rank, TenantKey, Tenants};
 
-// Unary calls come and go; an offer that was just used is likely to be used again.
+// Unary calls come and go: an offer that was just used is likely to be used again.
 const IDLE_KEPT: usize = 64;
 
 type Heads = BTreeSet<(Rank, QueueKey)>;
@@ -31,7 +32,8 @@ struct Published {
 
 #[derive(Debug, Default)]
 struct TenantView {
-    // The pass under which offers have it; `None` while nothing of it is admissible.
+    // The pass under which the offers list the tenant; `None` while the tenant has no admissible
+    // execution.
     listed: Option<u64>,
     admissible_queues: usize,
     offers: BTreeSet<OfferKey>,
@@ -49,7 +51,7 @@ pub struct Offers {
 }
 
 impl Offers {
-    /// The offer of that content; used once more.
+    /// Registers a use of an offer, and adds the offer if it is new.
     pub fn acquire(&mut self, spec: OfferSpec, tenants: &Tenants) -> OfferKey {
         if let Some(key) = self.by_spec.get(&spec).copied() {
             if let Some(offer) = self.by_key.get_mut(&key) {
@@ -84,7 +86,7 @@ impl Offers {
         }
     }
 
-    /// The offer is used once less; unused ones are kept for a while.
+    /// Ends a use of an offer. Offers without a use are kept for a while.
     pub fn release(&mut self, key: OfferKey) {
         let Some(offer) = self.by_key.get_mut(&key) else {
             return;
@@ -115,7 +117,7 @@ impl Offers {
         }
     }
 
-    /// Whether something could be leased under an offer, pauses aside.
+    /// Whether an execution could be leased under an offer, apart from pauses.
     #[must_use]
     pub fn has_work(&self, key: OfferKey) -> bool {
         self.by_key
@@ -123,7 +125,8 @@ impl Offers {
             .is_some_and(|offer| !offer.by_pass.is_empty())
     }
 
-    /// The tenants with something admissible under an offer, the one to serve next first.
+    /// The tenants with admissible executions under an offer, in the order in which they are
+    /// served.
     pub fn tenants_by_pass(&self, key: OfferKey) -> impl Iterator<Item = TenantKey> + '_ {
         let offer = self.by_key.get(&key);
         offer
@@ -131,7 +134,7 @@ impl Offers {
             .flat_map(|offer| offer.by_pass.iter().map(|(_, tenant)| *tenant))
     }
 
-    /// The heads of a tenant's queues under an offer, the best first.
+    /// The heads of a tenant's queues under an offer, best first.
     pub fn heads(
         &self,
         key: OfferKey,
@@ -144,8 +147,8 @@ impl Offers {
         heads.into_iter().flatten().copied()
     }
 
-    /// Takes a queue's head and limits as they are now. Answers whether its tenant had nothing
-    /// admissible before and has now.
+    /// Updates the head and limits of a queue. Returns whether its tenant now has an admissible
+    /// execution and had none before.
     pub fn publish(&mut self, tenants: &Tenants, key: QueueKey, fair: &Fair) -> bool {
         self.make_room(tenants);
         let queue = tenants.queue(key);
@@ -180,7 +183,8 @@ impl Offers {
         }
     }
 
-    /// Wildcards and tenant scopes are resolved here, once for each queue and offer.
+    /// Adds a queue to an offer, if the offer covers it. Wildcards and tenant scopes are resolved
+    /// here, once for each queue and offer.
     fn join(&mut self, offer: OfferKey, key: QueueKey, tenants: &Tenants) -> bool {
         let queue = tenants.queue(key);
         let tenant = &tenants.tenant(queue.tenant).name;
@@ -221,7 +225,7 @@ impl Offers {
         }
     }
 
-    /// A tenant is listed while something of it is admissible and it is below its own limit.
+    /// Lists a tenant while it has an admissible execution and is below its own limit.
     fn list_tenant(&mut self, tenants: &Tenants, key: TenantKey, fair: &Fair) -> bool {
         let view = &self.tenants[key as usize];
         let admissible = view.admissible_queues > 0 && !tenants.tenant(key).is_full();
@@ -233,7 +237,7 @@ impl Offers {
         admissible
     }
 
-    /// A tenant's pass changed.
+    /// Follows a change of a tenant's pass.
     pub fn pass_changed(&mut self, key: TenantKey, fair: &Fair) {
         let listed = self.tenants.get(key as usize).and_then(|view| view.listed);
         if listed.is_some_and(|pass| pass != fair.pass(key)) {

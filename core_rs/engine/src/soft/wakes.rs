@@ -1,12 +1,12 @@
-//! Wakes: when to look at an entity again, on the monotonic clock, at most one for each entity.
+//! Wakes: the times on the monotonic clock at which entities must be looked at again.
 //!
-//! Owns the order of the wakes. Refuses to know the reasons: the look decides what is due.
+//! Owns the order of the wakes. Refuses to know their reasons: the look decides what is due.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::fact::Entity;
 
-/// At most one wake for each entity.
+/// The wakes, at most one for each entity.
 #[derive(Debug, Default)]
 pub struct Wakes {
     at: BTreeMap<Entity, u64>,
@@ -30,7 +30,7 @@ impl Wakes {
         }
     }
 
-    /// The wakes in order of time: monotonic milliseconds, with the entity of each.
+    /// The wakes in order of time: each is a time in monotonic milliseconds and an entity.
     pub fn in_order(&self) -> impl Iterator<Item = (u64, Entity)> + '_ {
         self.order.iter().copied()
     }

@@ -1,8 +1,8 @@
-//! Applying facts: the only mutation of the state, live and on replay alike.
+//! Applies facts. This is the only change of the durable state, in a running server as in a replay.
 //!
 //! Owns the order of checking and changing: a fact is checked against the state first, and a fact
-//! that cannot follow changes nothing. Each entity has a module of its own for what its facts
-//! change. Refuses to judge why a fact was decided.
+//! that contradicts the state changes nothing. Each entity has a module of its own for the changes
+//! of its facts. Refuses to know why a fact was decided.
 
 mod execution;
 mod tenant;
@@ -14,36 +14,38 @@ use crate::rules::id::Birth;
 use crate::rules::status::Phase;
 use crate::state::State;
 
-/// A fact that cannot follow what was folded before it.
+/// A fact that contradicts the facts before it.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum Impossible {
-    /// The fact changes an execution that is not there.
-    #[error("a fact changes execution number {birth}, which is not there")]
+    /// The fact changes an execution that does not exist.
+    #[error("a fact changes execution number {birth}, which does not exist")]
     Unknown {
         /// Birth number of the execution.
         birth: Birth,
     },
-    /// A carried execution differs from the folded one.
-    #[error("execution number {birth} was carried with another state than the log gave it")]
+    /// A round wrote an execution again with other data than the facts before it had led to.
+    #[error(
+        "execution number {birth} was written again with a state that contradicts the earlier facts"
+    )]
     CarriedDiffers {
         /// Birth number of the execution.
         birth: Birth,
     },
-    /// The execution is in a phase that the fact cannot follow.
-    #[error("a fact cannot follow for execution number {birth}, whose phase is {phase:?}")]
+    /// The phase of the execution does not allow this fact.
+    #[error("a fact is impossible for execution number {birth} in phase {phase:?}")]
     NotAllowed {
         /// Birth number of the execution.
         birth: Birth,
-        /// The phase of the execution, if it is there.
+        /// The phase of the execution, if the execution exists.
         phase: Option<Phase>,
     },
 }
 
 impl State {
-    /// Folds one fact in. Returns the last state of an execution that the fact ended.
+    /// Applies one fact. Returns the last state of an execution that the fact ended.
     ///
     /// # Errors
-    /// [`Impossible`] where the fact cannot follow; then nothing changed.
+    /// [`Impossible`] where the fact contradicts the state; then nothing has changed.
     pub fn apply(&mut self, fact: &Fact) -> Result<Option<Box<Living>>, Impossible> {
         if self.is_unseen(&fact.kind) {
             self.pass_time(fact.at_ms);
@@ -64,9 +66,9 @@ impl State {
         Ok(None)
     }
 
-    /// Whether a fact says nothing to this fold. A trimmed log begins somewhere before a whole
-    /// round. Facts about an execution mean nothing until that round carries the execution, or
-    /// if the execution ended before.
+    /// Whether a fact is to be skipped. A trimmed log begins somewhere before a complete round.
+    /// Facts about an execution are skipped until that round carries the execution; they are all
+    /// skipped if the execution ended before.
     fn is_unseen(&self, kind: &FactKind) -> bool {
         use crate::fact::ExecutionChange as Change;
         let Some(fact) = kind.as_execution() else {
@@ -91,7 +93,7 @@ impl State {
         }
     }
 
-    /// Time went on: later facts have no earlier time.
+    /// Advances the time of the state: later facts have no earlier time.
     pub(crate) const fn pass_time(&mut self, at_ms: u64) {
         if at_ms > self.last_at_ms {
             self.last_at_ms = at_ms;

@@ -1,36 +1,38 @@
-//! Extras: what only some executions have, kept apart so that the others do not pay for it.
+//! Extras: fields that only some executions have, kept apart so that the others need no memory for
+//! them.
 //!
-//! Owns those fields. Refuses to know who sets them.
+//! Owns those fields. Refuses to know which decisions set them.
 
 use std::sync::Arc;
 
 use crate::fact::{CancelAsked, Outcome};
 
-/// What only some executions have.
+/// The fields that only some executions have.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Extras {
-    /// Not leased before.
+    /// No worker gets the execution before this time, in milliseconds since the epoch.
     pub not_before_ms: Option<u64>,
-    /// Must be leased before.
+    /// The execution times out if no worker has leased it by this time, in milliseconds since the
+    /// epoch.
     pub start_deadline_ms: Option<u64>,
-    /// Must be finished before.
+    /// The execution times out if it is not finished by this time, in milliseconds since the epoch.
     pub deadline_ms: Option<u64>,
-    /// One living execution per tenant and key.
+    /// The dedup key: at most one unfinished execution of a tenant has this key.
     pub dedup_key: Option<Box<str>>,
-    /// While it backs off: until when.
+    /// End of the backoff, while the execution backs off, in milliseconds since the epoch.
     pub next_attempt_at_ms: Option<u64>,
-    /// The worker that held it last.
+    /// The worker that held the newest ended lease.
     pub last_worker: Option<Arc<str>>,
     /// Ordinal of the newest attempt that went wrong with an error and was followed by another.
     pub last_failed: Option<u32>,
-    /// Somebody asked it to stop.
+    /// The request to stop, where one was made.
     pub cancel: Option<CancelAsked>,
-    /// What the newest reporting holder reported.
+    /// The newest report of a worker.
     pub outcome: Option<Outcome>,
 }
 
 impl Extras {
-    /// Whether there is nothing to keep.
+    /// Whether all fields are empty, so that nothing needs to be kept.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         *self == Self::default()

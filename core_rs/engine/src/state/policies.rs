@@ -1,12 +1,12 @@
-//! Interned policies: executions mostly share a few, so each slot holds a number.
+//! Interned policies: most executions share a few policies, so each slot holds only a number.
 //!
-//! Owns the table and its reference counts. Refuses to know what a policy rules.
+//! Owns the table of policies and its reference counts. Refuses to know what a policy means.
 
 use std::collections::BTreeMap;
 
 use crate::fact::Policy;
 
-// A float has no order; its bits do, and equal bits are the equality interning needs.
+// Floats have no total order, but their bits do. Equal bits are the equality that interning needs.
 type PolicyBits = (u64, u32, Option<(u32, u32, u64, u64, u64, bool, u32)>);
 
 fn bits(policy: &Policy) -> PolicyBits {

@@ -1,10 +1,12 @@
-//! Request ids: the newest in memory, a filter for those that only the store holds.
+//! Request ids: the newest are in memory; filters stand for those that only the store has.
 //!
-//! Owns the answer to «could this id have been used?». Refuses to know the store: a `Maybe` is
-//! resolved by whoever can read it.
+//! Owns the question whether a request id may have been used. Refuses to know the store: for a
+//! `Maybe`, the runtime has to read.
 //!
-//! An id may leave memory only when the store has it durably. The filters are Bloom filters, one
-//! chain per hour, each link twice the one before; 14 bits and 7 probes a key make about 2 false
+//! An id may leave memory only once the store has it durably. The filters are Bloom filters, one
+//! chain for each hour, each link twice as large as the one before. 14 bits and 7 probes per key
+//! lead to about 2 needless look-ups in 1 000 per link. The filters cost 2 bytes per id, for 24
+//! hours.
 //! look-ups in 1 000 per link. They cost 2 bytes an id, for 24 hours.
 
 use std::collections::{BTreeMap, VecDeque};
@@ -18,12 +20,12 @@ const BITS_PER_KEY: usize = 14;
 const PROBES: u64 = 7;
 const HOUR_MS: u64 = 3_600_000;
 
-/// What memory knows of a request id.
+/// What memory knows about a request id.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Lookup {
-    /// It was used: this is its body's hash and what it made.
+    /// The id was used: the hash of its body, and the executions of its reply.
     Used([u8; 16], Births),
-    /// It was not used within its time.
+    /// The id was not used in the last 24 hours.
     Unused,
     /// Only the store can tell.
     Maybe,
@@ -45,7 +47,7 @@ impl Filter {
     }
 
     fn bits(&self, key: [u8; 16]) -> impl Iterator<Item = (usize, u64)> + use<> {
-        // The key is a hash already: its halves drive the double hashing.
+        // The key is a hash, so its two halves serve as the two hashes of double hashing.
         let wide = u128::from_le_bytes(key);
         let low = u64::try_from(wide & u128::from(u64::MAX)).unwrap_or(0);
         let high = u64::try_from(wide >> 64).unwrap_or(0) | 1;
@@ -73,30 +75,30 @@ impl Filter {
 #[derive(Debug, Default)]
 pub struct RequestIndex {
     recent: BTreeMap<[u8; 16], ([u8; 16], Births, u64)>,
-    // In order of use: hour, key, and whether it is durable by `durable` marks.
+    // Ids in order of use, each with its hour. The first `durable` of them are durable.
     order: VecDeque<(u32, [u8; 16])>,
     durable: usize,
-    // How many left `order` so far: a mark outlives them.
+    // Number of ids that have left `order`. A mark counts them too.
     gone: usize,
     filters: BTreeMap<u32, Vec<Filter>>,
-    // Hours whose ids are in the store and not yet in a filter: every look-up is a `Maybe`.
+    // Hours whose ids are in the store and not yet in a filter: every look-up answers `Maybe`.
     unread: Vec<u32>,
 }
 
-/// The hour an instant falls in.
+/// The hour that a time falls in.
 #[must_use]
 pub fn hour_of(at_ms: u64) -> u32 {
     u32::try_from(at_ms / HOUR_MS).unwrap_or(u32::MAX)
 }
 
-/// The oldest hour whose request ids still count.
+/// The oldest hour whose request ids are still kept.
 #[must_use]
 pub fn oldest_hour(at_ms: u64) -> u32 {
     hour_of(at_ms.saturating_sub(REQUEST_HOURS * HOUR_MS))
 }
 
 impl RequestIndex {
-    /// What memory knows of an id at a time.
+    /// What memory knows about a request id at a time.
     #[must_use]
     pub fn look_up(&self, key: [u8; 16], now_ms: u64) -> Lookup {
         if let Some((body, births, at_ms)) = self.recent.get(&key)
@@ -122,13 +124,14 @@ impl RequestIndex {
         self.order.push_back((hour_of(at_ms), request.key));
     }
 
-    /// How many ids memory holds: what [`Self::durable_up_to`] counts in.
+    /// A mark for [`Self::durable_up_to`]: it covers the ids that memory has received so far.
     #[must_use]
     pub fn mark(&self) -> usize {
         self.gone + self.order.len()
     }
 
-    /// The oldest so many ids in memory are durable; those beyond the newest move to the filter.
+    /// Tells that all ids up to a mark are durable. The oldest of them move to the filters where
+    /// memory holds too many.
     pub fn durable_up_to(&mut self, mark: usize) {
         let durable = mark.saturating_sub(self.gone).min(self.order.len());
         self.durable = self.durable.max(durable);
@@ -139,7 +142,8 @@ impl RequestIndex {
         }
     }
 
-    /// The oldest leaves memory, unless it was used anew since: then only its place goes.
+    /// Removes the oldest id from memory. If the id was used again since, only its old place is
+    /// removed.
     fn leave(&mut self) -> Option<(u32, [u8; 16])> {
         let (hour, key) = self.order.pop_front()?;
         self.durable -= 1;
@@ -154,12 +158,13 @@ impl RequestIndex {
         Some((hour, key))
     }
 
-    /// Ids of those hours are in the store; until they were learned, look-ups answer `Maybe`.
+    /// Tells that the store has ids of these hours. Until they are learned, look-ups answer
+    /// `Maybe`.
     pub fn expect(&mut self, hours: impl IntoIterator<Item = u32>) {
         self.unread.extend(hours);
     }
 
-    /// An id that the store holds.
+    /// Adds an id that the store has.
     pub fn learn(&mut self, hour: u32, key: [u8; 16]) {
         let filters = self.filters.entry(hour).or_default();
         if filters.last().is_none_or(|filter| filter.room == 0) {
@@ -171,12 +176,12 @@ impl RequestIndex {
         }
     }
 
-    /// All ids of that hour were learned.
+    /// Tells that all ids of an hour were learned.
     pub fn learned(&mut self, hour: u32) {
         self.unread.retain(|unread| *unread != hour);
     }
 
-    /// Forgets hours that no longer count.
+    /// Forgets the hours that are no longer kept.
     pub fn expire(&mut self, now_ms: u64) {
         let oldest = oldest_hour(now_ms);
         self.filters = self.filters.split_off(&oldest);
@@ -225,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_durable_stays_in_memory() {
+    fn ids_that_are_not_durable_stay_in_memory() {
         let mut index = filled(70_000);
         index.durable_up_to(0);
         assert_eq!(used(0), index.look_up(request(0).key, HOUR_MS));
@@ -262,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mark_counts_no_more_than_what_was_there_when_it_was_made() {
+    fn a_mark_covers_only_ids_that_came_before_it() {
         let mut index = filled(10);
         let mark = index.mark();
         index.durable_up_to(mark);
@@ -271,11 +276,11 @@ mod tests {
         index.insert(request(99), births, 30 * HOUR_MS);
         index.durable_up_to(mark);
         index.expire(60 * HOUR_MS);
-        assert_eq!(1, index.order.len(), "what is not durable stays");
+        assert_eq!(1, index.order.len(), "an id that is not durable stays");
     }
 
     #[test]
-    fn hours_not_yet_read_can_hold_anything() {
+    fn hours_that_were_not_read_yet_may_hold_any_id() {
         let mut index = RequestIndex::default();
         index.expect([5]);
         assert_eq!(Lookup::Maybe, index.look_up(request(1).key, 5 * HOUR_MS));

@@ -1,9 +1,9 @@
-//! Slots: the 64 bytes each unfinished execution costs, in fixed pages found by birth number.
+//! Slots: the 64 bytes of memory per unfinished execution, in fixed pages found by birth number.
 //!
-//! Owns their layout and where they are. Refuses to know what the numbers mean together.
+//! Owns the layout and place of slots. Refuses to know how their fields depend on each other.
 //!
-//! Births are dense, so a page of neighbours needs no index of its own: finding a slot is one
-//! look into an ordered map that holds one entry per page. A page goes when its last slot went.
+//! Birth numbers are dense, so a page of neighbours needs no index of its own: finding a slot is
+//! one look-up in an ordered map with one entry per page. A page is freed with its last slot.
 
 use std::collections::BTreeMap;
 
@@ -13,40 +13,40 @@ use crate::state::QueueKey;
 
 const PAGE_SLOTS: u64 = 128;
 
-/// What every unfinished execution needs in memory.
+/// The data that every unfinished execution needs in memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Slot {
-    /// The id's unguessable part.
+    /// The random bytes at the end of the id.
     pub random: u64,
-    /// Milliseconds since the epoch.
+    /// Time of the enqueue, in milliseconds since the epoch.
     pub queued_at_ms: u64,
-    /// Milliseconds since the epoch, of the newest change.
+    /// Time of the newest change, in milliseconds since the epoch.
     pub updated_at_ms: u64,
-    /// Milliseconds since the epoch, of the newest attempt; 0 before the first.
+    /// Start of the newest attempt, in milliseconds since the epoch; 0 before the first.
     pub started_at_ms: u64,
-    /// Where it queues.
+    /// The queue of the execution.
     pub queue: QueueKey,
-    /// Which interned policy.
+    /// The number of the interned policy.
     pub policy: u32,
-    /// The id's seconds.
+    /// The seconds of the id, since the KSUID epoch.
     pub seconds: u32,
-    /// 1 at birth and one more per change.
+    /// Version of the execution: 1 at birth, and one more for each change.
     pub version: u32,
     /// Ordinal of the newest attempt.
     pub attempt: u32,
-    /// Encoded size of what it was made with.
+    /// Encoded size of the payload, in bytes.
     pub payload_bytes: u32,
-    /// The id's other random part.
+    /// The random bytes in front of the id.
     pub salt: u16,
     /// Attempts that failed or timed out.
     pub spent: u16,
-    /// Leases lost.
+    /// Leases that were lost because their worker fell silent.
     pub losses: u8,
-    /// Leases never acknowledged.
+    /// Leases that no worker ever acknowledged.
     pub undelivered: u8,
-    /// Higher runs sooner.
+    /// Priority, 0 to 255. A higher priority runs sooner.
     pub priority: u8,
-    /// Where it stands.
+    /// The phase of the execution.
     pub phase: Phase,
 }
 
@@ -54,7 +54,7 @@ const _: () = assert!(size_of::<Option<Slot>>() <= 64);
 
 type Page = [Option<Slot>];
 
-/// Every unfinished execution's slot.
+/// The slots of all unfinished executions.
 #[derive(Debug, Default)]
 pub struct Slots {
     pages: BTreeMap<u64, (u32, Box<Page>)>,
@@ -67,7 +67,7 @@ fn place(birth: Birth) -> (u64, usize) {
 }
 
 impl Slots {
-    /// The slot of a birth number, if that execution is unfinished.
+    /// The slot of the execution with this birth number, if the execution is unfinished.
     #[must_use]
     pub fn get(&self, birth: Birth) -> Option<&Slot> {
         let (page, index) = place(birth);
@@ -106,19 +106,19 @@ impl Slots {
         Some(slot)
     }
 
-    /// How many there are.
+    /// Number of unfinished executions.
     #[must_use]
     pub const fn len(&self) -> usize {
         self.len
     }
 
-    /// Whether there are none.
+    /// Whether there are no unfinished executions.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.len == 0
     }
 
-    /// The births at or after one, in order.
+    /// The birth numbers of unfinished executions from `first` on, in order.
     pub fn births_from(&self, first: Birth) -> impl Iterator<Item = Birth> + '_ {
         let (first_page, _) = place(first);
         let pages = self.pages.range(first_page..);

@@ -1,7 +1,7 @@
-//! Tenants and their queues: the ready order.
+//! Tenants and their queues, with the order in which executions are ready.
 //!
-//! Owns which executions are ready, in which order, and how many stand where. Refuses to know
-//! which tenant or callable a worker gets next: that is the soft state's business.
+//! Owns which executions are ready, in which order, and the counts by phase. Refuses to know which
+//! tenant or callable is served next: the soft state does.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -10,12 +10,12 @@ use crate::reply::Counts;
 use crate::rules::id::Birth;
 use crate::rules::status::Phase;
 
-/// Names a tenant within one process; not durable.
+/// The number of a tenant within one process; not durable.
 pub type TenantKey = u32;
-/// Names a (tenant, callable) within one process; not durable.
+/// The number of a queue (a tenant and a callable) within one process; not durable.
 pub type QueueKey = u32;
 
-/// The place in the ready order: 255 − priority, then birth number. Smaller runs sooner.
+/// The position in the ready order: 255 − priority, then birth number. A smaller rank runs sooner.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Rank(u64);
 
@@ -26,23 +26,23 @@ impl Rank {
         Self((u64::from(u8::MAX - priority) << 48) | birth)
     }
 
-    /// The execution that has it.
+    /// The birth number of the execution with this rank.
     #[must_use]
     pub const fn birth(self) -> Birth {
         self.0 & ((1 << 48) - 1)
     }
 }
 
-/// One tenant.
+/// A tenant and its unfinished executions.
 #[derive(Debug)]
 pub struct Tenant {
-    /// Its name.
+    /// The tenant's name.
     pub name: Arc<str>,
-    /// Its unfinished executions.
+    /// Birth numbers of the tenant's unfinished executions.
     pub living: BTreeSet<Birth>,
-    /// How many of them are under a lease.
+    /// Number of the tenant's executions that are leased.
     pub running: u64,
-    /// The most that may be; `None` for no limit.
+    /// Largest number of leased executions; `None` for no limit.
     pub max_running: Option<u32>,
     queues: BTreeMap<Arc<str>, QueueKey>,
 }
@@ -50,13 +50,13 @@ pub struct Tenant {
 /// The executions of one callable of one tenant.
 #[derive(Debug)]
 pub struct Queue {
-    /// Whose.
+    /// The tenant of the queue.
     pub tenant: TenantKey,
-    /// What runs.
+    /// Name of the callable.
     pub callable: Arc<str>,
-    /// Those that may be leased, best first.
+    /// The executions that can be leased, best first.
     pub ready: BTreeSet<Rank>,
-    /// The most that may be under a lease; `None` for no limit.
+    /// Largest number of leased executions; `None` for no limit.
     pub max_running: Option<u32>,
     pending: u64,
     retrying: u64,
@@ -68,7 +68,7 @@ fn is_full(running: u64, most: Option<u32>) -> bool {
 }
 
 impl Tenant {
-    /// Whether no further execution of it may be leased.
+    /// Whether the tenant is at its limit on leased executions.
     #[must_use]
     pub fn is_full(&self) -> bool {
         is_full(self.running, self.max_running)
@@ -76,13 +76,13 @@ impl Tenant {
 }
 
 impl Queue {
-    /// Whether no further execution of it may be leased.
+    /// Whether the queue is at its limit on leased executions.
     #[must_use]
     pub fn is_full(&self) -> bool {
         is_full(self.running, self.max_running)
     }
 
-    /// Its executions by where they stand.
+    /// The numbers of the queue's executions by phase.
     #[must_use]
     pub fn counts(&self) -> Counts {
         Counts {
@@ -94,7 +94,7 @@ impl Queue {
     }
 }
 
-/// Every tenant and queue.
+/// All tenants and queues of the shard.
 #[derive(Debug, Default)]
 pub struct Tenants {
     all: Vec<Tenant>,
@@ -115,13 +115,13 @@ impl Tenants {
         &self.queues[key as usize]
     }
 
-    /// How many queues there are: keys are below it.
+    /// Number of queues. All keys of queues are below this number.
     #[must_use]
     pub fn queues_len(&self) -> usize {
         self.queues.len()
     }
 
-    /// How many tenants there are: keys are below it.
+    /// Number of tenants. All keys of tenants are below this number.
     #[must_use]
     pub fn len(&self) -> usize {
         self.all.len()
@@ -133,13 +133,13 @@ impl Tenants {
         self.all.is_empty()
     }
 
-    /// A tenant by its name, if it was ever seen.
+    /// The tenant with this name, if it was ever seen.
     #[must_use]
     pub fn by_name(&self, name: &str) -> Option<TenantKey> {
         self.by_name.get(name).copied()
     }
 
-    /// The queues of a tenant, by callable name.
+    /// The queues of a tenant, sorted by callable.
     pub fn queues_of(&self, tenant: TenantKey) -> impl Iterator<Item = QueueKey> + '_ {
         self.tenant(tenant).queues.values().copied()
     }
@@ -186,7 +186,7 @@ impl Tenants {
         key
     }
 
-    /// An execution stands in a phase from now on.
+    /// Notes that an execution enters a phase.
     pub(super) fn enter(&mut self, key: QueueKey, phase: Phase, rank: Rank) {
         let queue = self.queue_mut(key);
         match phase {
@@ -203,7 +203,7 @@ impl Tenants {
         }
     }
 
-    /// An execution no longer stands in a phase.
+    /// Notes that an execution leaves a phase.
     pub(super) fn leave(&mut self, key: QueueKey, phase: Phase, rank: Rank) {
         let queue = self.queue_mut(key);
         match phase {

@@ -1,7 +1,7 @@
-//! The audit: what must hold after every step, whatever the step was.
+//! The audit: the invariants that must hold after every step.
 //!
-//! Owns a second fold of the same log, the ends that were decided, and the checks between them
-//! and the engine. Refuses to drive the engine.
+//! Owns a second state built from the same log, the ends that were decided, and the comparison of
+//! both with the engine. Refuses to drive the engine.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -40,8 +40,8 @@ impl Audit {
         }
     }
 
-    /// Follows a decision: its fact must fit the second fold, move nothing illegally and end
-    /// nothing twice, and its rows must be those that the fact calls for.
+    /// Follows a decision: the second state must allow its fact, the fact must make a legal
+    /// transition and end no execution twice, and the rows must be those that the fact needs.
     pub(crate) fn follow(&mut self, decided: Decided) {
         let fact = &decided.fact;
         assert!(
@@ -50,16 +50,19 @@ impl Audit {
         );
         let change = fact.kind.as_execution();
         let before = change.and_then(|change| self.shadow.living(change.birth));
-        let last = self.shadow.apply(fact).expect("a decided fact folds");
+        let last = self.shadow.apply(fact).expect("a decided fact applies");
         if let Some(change) = change {
             assert!(
                 !self.ends.contains_key(&change.birth),
-                "something followed an end: {fact:?}"
+                "a fact followed the end of its execution: {fact:?}"
             );
             let after = self.shadow.living(change.birth);
             check_move(&change.change, before.as_ref(), after.as_ref());
             if let ExecutionChange::Leased { holding, .. } = &change.change {
-                assert!(self.tokens.insert(holding.token), "a token came twice");
+                assert!(
+                    self.tokens.insert(holding.token),
+                    "a lease token was used twice"
+                );
             }
         }
         check_rows(&decided, before.as_ref(), last.as_deref());
@@ -89,24 +92,25 @@ impl Audit {
         }
     }
 
-    /// Memory is a fold of the log, permits are live leases, and soft state follows both.
+    /// Checks that the state equals the applied log, that the counts equal the live leases, and
+    /// that the soft state agrees with both.
     pub(crate) fn check(&self, engine: &Engine) {
         assert_same(&self.shadow, engine.state());
         check_permits(engine.state());
         assert!(
             engine.soft().is_consistent(engine.state()),
-            "soft state left the durable one"
+            "the soft state contradicts the durable state"
         );
         if engine.state().slots().is_empty() {
             assert_eq!(
                 (None, None),
                 engine.next_tick(),
-                "nothing lives: nothing is to be done"
+                "without unfinished executions nothing is due"
             );
         }
     }
 
-    /// The state as a restart would fold it.
+    /// The state that a restart would build from the log.
     pub(crate) fn refold(&self) -> State {
         refold(&self.log)
     }
@@ -124,7 +128,7 @@ pub(crate) fn births(state: &State) -> Vec<Birth> {
     state.slots().births_from(0).collect()
 }
 
-/// Whether two states hold the same, whatever names they have for tenants and queues inside.
+/// Asserts that two states hold the same data, whatever numbers tenants and queues have inside.
 pub(crate) fn assert_same(expected: &State, actual: &State) {
     assert_eq!(births(expected), births(actual));
     for birth in births(expected) {
@@ -184,7 +188,7 @@ fn check_move(change: &ExecutionChange, before: Option<&Living>, after: Option<&
     }
 }
 
-/// The rows of a decision are those that its fact calls for, and no others.
+/// Checks that a decision has exactly the rows that its fact needs.
 fn check_rows(decided: &Decided, before: Option<&Living>, last: Option<&Living>) {
     let rows = &decided.rows;
     match &decided.fact.kind {
@@ -226,7 +230,8 @@ fn check_attempt(row: &AttemptRow, before: &Living) {
     assert_eq!(row.cause.has_error(), row.error.is_some());
 }
 
-/// A failure passes through `Failed` on its way to the dead letters.
+/// Whether an execution in `from` may end in `end`. A failure passes through `Failed` to the dead
+/// letters.
 fn may_end(from: TaskState, end: TaskState) -> bool {
     let by_failure = from.can_transition_to(TaskState::Failed) && end == TaskState::DeadLettered;
     by_failure || from.can_transition_to(end)
@@ -234,7 +239,11 @@ fn may_end(from: TaskState, end: TaskState) -> bool {
 
 fn check_change(before: &Living, after: &Living) {
     let (before, after) = (&before.progress, &after.progress);
-    assert_eq!(before.version + 1, after.version, "one more per change");
+    assert_eq!(
+        before.version + 1,
+        after.version,
+        "every change increases the version by one"
+    );
     assert!(
         after.attempt >= before.attempt,
         "an ordinal never decreases"
@@ -267,7 +276,7 @@ fn check_end(row: &EndingRow, before: Option<&Living>, last: &Living) {
     assert!(row.progress.holding.is_none(), "an end ends the lease");
 }
 
-/// Every count is what the slots and leases say.
+/// Checks that every count equals the number of slots or leases that it counts.
 fn check_permits(state: &State) {
     assert_eq!(0, state.permit_drift());
     let tenants = state.tenants();
@@ -308,7 +317,7 @@ fn check_permits(state: &State) {
     }
 }
 
-/// What a store would read of an execution that is over.
+/// The data of a finished execution, as a store would read it.
 pub(crate) fn finished(end: &EndingRow) -> Finished {
     Finished {
         id: end.id,

@@ -1,6 +1,7 @@
-//! Fairness between tenants: a fleet of workers on a clock, and who got how much of it.
+//! Fairness between tenants: a simulated fleet of workers, and the worker time that each tenant
+//! got.
 //!
-//! Owns the simulation. Refuses to look inside the engine: shares are what workers measured.
+//! Owns the simulation. Refuses to look inside the engine: shares are measured at the workers.
 
 use std::collections::BTreeMap;
 
@@ -22,7 +23,7 @@ struct Busy {
     until_ms: u64,
 }
 
-/// Workers that run each tenant's executions for as long as that tenant's take.
+/// Workers that run each tenant's executions for that tenant's run time.
 struct Fleet {
     engine: Engine,
     offer: OfferKey,
@@ -62,7 +63,7 @@ impl Fleet {
         self.engine.take_decided();
     }
 
-    /// Worker time by tenant over so many milliseconds.
+    /// Runs the fleet for `ms` milliseconds. Returns the worker time of each tenant.
     fn run(&mut self, ms: u64) -> BTreeMap<String, u64> {
         self.shares.clear();
         let until_ms = self.now.mono_ms + ms;
@@ -175,13 +176,13 @@ fn long_and_short_executions_share_worker_seconds_not_turns() {
     let mut fleet = Fleet::new(4, &[("long", 1_000), ("short", 100)]);
     fleet.enqueue("long", 1_000);
     fleet.enqueue("short", 10_000);
-    // The estimates have to learn first.
+    // The estimates have to adapt first.
     fleet.run(20_000);
     assert_near(50, percent(&fleet.run(100_000), "long"), 3);
 }
 
 #[test]
-fn whoever_was_idle_gets_no_credit_for_it() {
+fn a_tenant_that_was_idle_gets_no_credit_for_it() {
     let mut fleet = Fleet::new(2, &[("busy", 100), ("back", 100)]);
     fleet.enqueue("busy", 5_000);
     fleet.enqueue("back", 1);
@@ -191,7 +192,7 @@ fn whoever_was_idle_gets_no_credit_for_it() {
 }
 
 #[test]
-fn no_worker_idles_while_anybody_has_work() {
+fn no_worker_idles_while_any_tenant_has_work() {
     let mut fleet = Fleet::new(3, &[("a", 100), ("limited", 100)]);
     fleet
         .engine
@@ -209,7 +210,8 @@ fn a_long_run_is_charged_while_it_lasts() {
     let mut fleet = Fleet::new(2, &[("endless", 3_000_000), ("other", 100)]);
     fleet.enqueue("endless", 2);
     fleet.run(1);
-    // The first lease of both looked short; nothing of "endless" has ended yet to correct that.
+    // The first lease of both tenants was estimated as short, and no execution of "endless" has
+    // ended yet, which would correct the estimate.
     fleet.enqueue("other", 10);
     fleet.now.mono_ms += 250_000;
     fleet.now.wall_ms += 250_000;
@@ -219,7 +221,7 @@ fn a_long_run_is_charged_while_it_lasts() {
     let worker_us = 250_000 * 1_000;
     assert!(
         fleet.engine.soft().fair.pass(key) < worker_us,
-        "not looked at yet"
+        "the wake has not come yet"
     );
     for busy in fleet.busy.iter().flatten() {
         let id = fleet
@@ -245,7 +247,7 @@ fn a_long_run_is_charged_while_it_lasts() {
 }
 
 #[test]
-fn one_tenant_alone_is_served_in_plain_order() {
+fn a_single_tenant_is_served_in_the_order_of_enqueue() {
     let mut fleet = Fleet::new(1, &[("a", 10)]);
     fleet.enqueue("a", 50);
     let births: Vec<_> = (0..50).map_while(|at| fleet.lease(at)).collect();

@@ -1,6 +1,6 @@
-//! Liveness: leases on streams, leases that never arrive, and what streams are told.
+//! Liveness: leases on streams, leases that never arrive, and notices to streams.
 //!
-//! Owns what no scenario can say, for it needs streams.
+//! Owns the tests that no scenario can express, because they need streams.
 
 use backlane_engine::command::{Held, Known, StreamKey, Taker};
 use backlane_engine::decide::Speaker;
@@ -59,7 +59,7 @@ fn causes(world: &World) -> Vec<RequeueCause> {
 }
 
 #[test]
-fn any_frame_of_a_stream_keeps_all_its_leases() {
+fn any_message_on_a_stream_keeps_all_its_leases() {
     let mut world = world_with_one();
     world.make(&new_execution("acme", "mail"));
     let leases = [
@@ -118,7 +118,7 @@ fn a_worker_that_reconnects_in_time_keeps_its_leases() {
 }
 
 #[test]
-fn a_lease_that_never_arrived_counts_no_loss_ten_times_at_most() {
+fn leases_that_never_arrived_count_as_losses_only_after_the_tenth() {
     let mut world = world_with_one();
     for _ in 0..10 {
         world
@@ -135,7 +135,7 @@ fn a_lease_that_never_arrived_counts_no_loss_ten_times_at_most() {
 }
 
 #[test]
-fn at_most_once_counts_even_what_may_never_have_arrived() {
+fn an_execution_that_may_run_once_counts_even_an_unacknowledged_lease() {
     let mut world = World::new(Limits::default());
     let mut new = new_execution("acme", "mail");
     new.policy.max_worker_losses = 1;
@@ -148,20 +148,20 @@ fn at_most_once_counts_even_what_may_never_have_arrived() {
 }
 
 #[test]
-fn a_lease_whose_answer_never_left_is_taken_back_at_once() {
+fn a_lease_whose_reply_was_never_sent_is_taken_back_at_once() {
     let mut world = world_with_one();
     let granted = world
         .lease_unacknowledged("w1", offer(&["*"]), 30_000)
         .expect("it is ready");
     let lease = held(&world, &granted);
     world.engine.undeliver(&lease, world.now);
-    // Once is enough: the token is spent.
+    // A second call changes nothing: the lease token is no longer live.
     world.engine.undeliver(&lease, world.now);
     world.settle();
     assert_eq!(vec![RequeueCause::Undelivered], causes(&world));
     let again = world
         .lease("w1", offer(&["*"]))
-        .expect("and it is no release: no pause");
+        .expect("no pause follows, since it was not released");
     assert_eq!((granted.birth, 2), (again.birth, again.attempt));
 }
 
@@ -185,7 +185,7 @@ fn a_stream_is_told_of_cancels_and_lost_leases() {
 }
 
 #[test]
-fn who_ends_a_lease_is_not_told_of_it() {
+fn a_worker_that_ends_its_lease_gets_no_notice() {
     let mut world = world_with_one();
     let granted = lease_on_stream(&mut world, 60_000);
     let lease = held(&world, &granted);
@@ -201,7 +201,7 @@ fn a_stall_of_the_whole_server_extends_leases_by_its_length() {
     let granted = world
         .lease_for("w1", offer(&["*"]), 10_000)
         .expect("it is ready");
-    // Only the wall clock went on.
+    // Only the wall clock advanced.
     world.now.wall_ms += 3_600_000;
     world.tick();
     assert_eq!(Some(Phase::Running), phase(&world, granted.birth));
@@ -210,7 +210,7 @@ fn a_stall_of_the_whole_server_extends_leases_by_its_length() {
 }
 
 #[test]
-fn a_timeout_without_end_survives_a_restart() {
+fn the_longest_possible_timeout_survives_a_restart() {
     let mut world = World::new(Limits::default());
     let mut new = new_execution("acme", "mail");
     new.policy.timeout_ms = u64::MAX;
@@ -222,7 +222,7 @@ fn a_timeout_without_end_survives_a_restart() {
 }
 
 #[test]
-fn logged_time_never_decreases_though_the_wall_clock_does() {
+fn logged_time_never_decreases_even_if_the_wall_clock_does() {
     let mut world = world_with_one();
     let before_ms = world.now.wall_ms;
     world.now.wall_ms -= 3_600_000;

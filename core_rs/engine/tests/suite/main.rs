@@ -1,7 +1,8 @@
-//! The engine from outside: scenarios, models, fairness, offers and rounds.
+//! Tests of the whole engine: scenarios, models, fairness, offers and rounds.
 //!
-//! Owns the proofs that need more than one part of the engine. Every one of them runs in a
-//! [`world::World`], which folds the log anew and audits the invariants after each step.
+//! Owns the tests that need more than one part of the engine. Every test runs in a
+//! [`world::World`], which rebuilds the state from the log and audits the invariants after each
+//! step.
 
 mod audit;
 mod fairness;

@@ -1,7 +1,7 @@
-//! Random lives against a model that is too simple to be wrong.
+//! Random histories, compared with a model that is too simple to be wrong.
 //!
-//! Owns what each random step must come to, recomputed by brute force over everything
-//! that lives. Refuses to be fast.
+//! Owns the expected result of each random step, computed by brute force over all unfinished
+//! executions. Refuses to be fast.
 
 use std::collections::BTreeMap;
 
@@ -132,7 +132,8 @@ impl Model {
         below(None) && below(Some(callable))
     }
 
-    /// The best admissible execution of each tenant, found by looking at all that live.
+    /// The best admissible execution of each tenant, found by looking at every unfinished
+    /// execution.
     fn best(&self, worker: &str, spec: &OfferSpec) -> BTreeMap<String, Birth> {
         let mut best: BTreeMap<String, Rank> = BTreeMap::new();
         for one in self.living() {
@@ -162,7 +163,7 @@ impl Model {
                 assert_eq!(
                     Some(&granted.birth),
                     best.get(&*tenant),
-                    "a better one was admissible"
+                    "a better execution was admissible"
                 );
                 self.tokens.push((granted.birth, granted.holding.token));
             }
@@ -268,7 +269,7 @@ impl Model {
         };
     }
 
-    /// Goes on with a walk over the living. When it is over, the log before it can go.
+    /// Continues a round. When the round is over, the log before it can be trimmed.
     fn carry(&mut self, most: usize) {
         let now = self.world.now;
         if self.round_from.is_none() {
@@ -283,7 +284,7 @@ impl Model {
         }
     }
 
-    /// A log that begins anywhere up to a whole round leads to the same state.
+    /// Checks that a log which begins at any fact up to a complete round leads to the same state.
     fn check_trimmed(&self, from: usize) {
         let log = &self.world.audit.log;
         let begins = &log[from].kind;
@@ -308,7 +309,7 @@ fn offers(spec: &OfferSpec, tenant: &str, callable: &str) -> bool {
             .any(|name| names.contains(&name.to_string()))
 }
 
-/// Where a report of a live lease leads.
+/// The status that a report about a live lease leads to.
 fn expected_status(before: &Living, kind: OutcomeKind) -> Status {
     let retried = before.policy.retry.is_some() && before.progress.spent == 0;
     match kind {
@@ -321,13 +322,13 @@ fn expected_status(before: &Living, kind: OutcomeKind) -> Status {
 
 proptest! {
     #[test]
-    fn random_lives_keep_every_promise(steps in prop::collection::vec(a_step(), 1..80)) {
+    fn random_histories_keep_every_promise(steps in prop::collection::vec(a_step(), 1..80)) {
         let mut model = Model::new();
         for step in &steps {
             model.take(step);
         }
         assert_same(&model.world.audit.refold(), model.world.engine.state());
-        // When faults stop, every admissible execution ends.
+        // Once faults stop, every admissible execution ends.
         model.finish();
     }
 }
@@ -349,6 +350,6 @@ impl Model {
             }
             self.world.advance(1_000);
         }
-        panic!("something never ends: {:?}", self.living());
+        panic!("an execution never ends: {:?}", self.living());
     }
 }

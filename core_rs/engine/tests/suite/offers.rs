@@ -1,6 +1,7 @@
-//! Offers: who could take what, after everything that can change it.
+//! Offers: which worker could lease which execution, after every change that matters.
 //!
-//! Owns the proofs that the kept heads never go stale. Refuses to look at them: it leases.
+//! Owns the tests that the heads kept for offers are never stale. Refuses to look at the heads: it
+//! takes leases.
 
 use backlane_engine::command::{OfferSpec, Taker};
 use backlane_engine::rules::access::TenantScope;
@@ -26,7 +27,7 @@ fn leased(world: &mut World, offer: u32) -> Option<u64> {
 }
 
 #[test]
-fn a_wildcard_meets_a_callable_that_appears_later() {
+fn a_wildcard_covers_a_callable_that_appears_later() {
     let mut world = world();
     let family = world.engine.acquire_offer(offer(&["img.*"]));
     let all = world.engine.acquire_offer(offer(&["*"]));
@@ -47,7 +48,7 @@ fn a_star_within_a_name_is_no_wildcard() {
 }
 
 #[test]
-fn an_offer_made_later_sees_what_is_there() {
+fn a_new_offer_covers_executions_that_are_already_queued() {
     let mut world = world();
     let first = world.make(&new_execution("acme", "mail"));
     let held_back = world.make(&new_execution("acme", "slow"));
@@ -60,7 +61,7 @@ fn an_offer_made_later_sees_what_is_there() {
 }
 
 #[test]
-fn equal_offers_are_one_and_unused_ones_can_be_taken_again() {
+fn equal_offers_share_a_key_and_unused_offers_can_be_used_again() {
     let mut world = world();
     let key = world.engine.acquire_offer(offer(&["mail"]));
     assert_eq!(key, world.engine.acquire_offer(offer(&["mail"])));
@@ -72,7 +73,7 @@ fn equal_offers_are_one_and_unused_ones_can_be_taken_again() {
 }
 
 #[test]
-fn offers_that_fell_out_of_use_are_forgotten_and_built_anew() {
+fn unused_offers_are_forgotten_and_built_again() {
     let mut world = world();
     let kept = world.engine.acquire_offer(offer(&["mail"]));
     for number in 0..1_000 {
@@ -93,7 +94,7 @@ fn offers_that_fell_out_of_use_are_forgotten_and_built_anew() {
 fn an_offer_in_use_is_never_forgotten() {
     let mut world = world();
     let kept = world.engine.acquire_offer(offer(&["mail"]));
-    // Released and taken again, it once stood among the unused ones.
+    // This offer was unused for a moment, between its release and its next use.
     world.engine.release_offer(kept);
     let kept = world.engine.acquire_offer(offer(&["mail"]));
     for number in 0..200 {
@@ -137,7 +138,7 @@ fn a_callable_at_its_limit_is_parked_and_comes_back() {
 }
 
 #[test]
-fn an_offer_for_some_tenants_sees_no_other() {
+fn an_offer_for_some_tenants_covers_no_other_tenant() {
     let mut world = world();
     let tenants = TenantScope::Only(["blue".into()].into());
     let spec = OfferSpec {
@@ -152,7 +153,7 @@ fn an_offer_for_some_tenants_sees_no_other() {
 }
 
 #[test]
-fn whoever_gave_the_best_away_gets_the_second_best_of_another_callable() {
+fn a_worker_that_released_the_best_execution_gets_the_next_of_another_callable() {
     let mut world = world();
     let best = world.make(&new_execution("acme", "one"));
     let second = world.make(&new_execution("acme", "two"));

@@ -1,5 +1,5 @@
-//! Refusals where timing or secrecy makes them hard: commands that meet their own deadline, calls
-//! that name one execution twice, ids that were guessed.
+//! Refusals that are hard because of timing or secrecy: commands at the very deadline, calls that
+//! name one execution twice, and guessed ids.
 
 use backlane_engine::command::{Cancel, Held, Known, Report};
 use backlane_engine::decide::Speaker;
@@ -31,7 +31,7 @@ fn is_not_found<T>(answer: &Result<T, Refusal>) -> bool {
     matches!(answer, Err(Refusal::ExecutionNotFound { .. }))
 }
 
-/// A world in which an execution was leased whose deadline passes unnoticed.
+/// A world with a leased execution whose deadline has passed without a tick.
 fn overdue() -> (World, Held) {
     let mut world = World::new(Limits::default());
     let mut new = new_execution("acme", "mail");
@@ -74,7 +74,7 @@ fn report_as(
 }
 
 #[test]
-fn a_cancel_that_comes_with_the_deadline_meets_a_timeout() {
+fn a_cancel_at_the_deadline_finds_a_timed_out_execution() {
     let (mut world, lease) = overdue();
     let refused = Refusal::TransitionNotAllowed {
         execution_id: lease.id.to_string(),
@@ -85,7 +85,7 @@ fn a_cancel_that_comes_with_the_deadline_meets_a_timeout() {
 }
 
 #[test]
-fn a_result_that_comes_with_the_deadline_is_too_late() {
+fn a_completion_at_the_deadline_is_too_late() {
     let (mut world, lease) = overdue();
     assert_eq!(
         Err(lost(lease.id)),
@@ -94,7 +94,7 @@ fn a_result_that_comes_with_the_deadline_is_too_late() {
 }
 
 #[test]
-fn whoever_may_not_see_it_cannot_tell_that_it_just_ended() {
+fn a_caller_without_access_cannot_tell_that_an_execution_just_ended() {
     let (mut world, lease) = overdue();
     let blue = principal("blue");
     assert!(is_not_found(&report_as(
@@ -104,7 +104,11 @@ fn whoever_may_not_see_it_cannot_tell_that_it_just_ended() {
         &completed()
     )));
     assert!(is_not_found(&cancel(&mut world, "blue", lease.id)));
-    assert_eq!(0, world.engine.take_decided().len(), "nor did it touch it");
+    assert_eq!(
+        0,
+        world.engine.take_decided().len(),
+        "the call decided nothing"
+    );
 }
 
 #[test]
@@ -124,7 +128,7 @@ fn a_guessed_id_is_not_found() {
 }
 
 #[test]
-fn one_call_that_names_an_execution_twice_gets_the_same_answer_twice() {
+fn a_call_that_names_an_execution_twice_gets_the_same_reply_twice() {
     let mut world = World::new(Limits::default());
     world.make(&new_execution("acme", "mail"));
     world.make(&new_execution("acme", "mail"));

@@ -1,5 +1,5 @@
-//! Request ids that only the store knows: what the engine asks to be read, and what it makes of
-//! the answers.
+//! Request ids that only the store has: what the engine asks to read, and what it decides with the
+//! rows.
 
 use backlane_engine::command::{Known, KnownRequest, Needs, NewExecution, Read, Request};
 use backlane_engine::error::Refusal;
@@ -30,7 +30,7 @@ fn new() -> NewExecution {
     }
 }
 
-/// A world whose store holds request ids of this hour that nobody learned yet.
+/// A world whose store holds request ids of this hour that the engine has not learned.
 fn forgetful() -> World {
     let mut world = World::new(Limits::default());
     world.engine.requests_mut().expect([hour_of(START_MS)]);
@@ -46,7 +46,7 @@ fn known(births: Births) -> Known {
 }
 
 #[test]
-fn what_only_the_store_can_tell_is_asked_for_step_by_step() {
+fn rows_that_only_the_store_has_are_requested_step_by_step() {
     let world = forgetful();
     let needs = |known: &Known| {
         world
@@ -71,7 +71,7 @@ fn what_only_the_store_can_tell_is_asked_for_step_by_step() {
 }
 
 #[test]
-fn an_id_whose_execution_was_removed_says_so() {
+fn a_request_id_whose_execution_was_removed_is_refused_as_deleted() {
     let mut world = forgetful();
     let mut known = known(Births::Run {
         first: 41,
@@ -88,7 +88,7 @@ fn an_id_whose_execution_was_removed_says_so() {
 }
 
 #[test]
-fn an_id_the_store_does_not_know_is_new() {
+fn a_request_id_that_the_store_does_not_have_is_new() {
     let mut world = forgetful();
     let known = Known {
         requests: [(KEY, Read::Absent)].into(),
@@ -99,7 +99,7 @@ fn an_id_the_store_does_not_know_is_new() {
 }
 
 #[test]
-fn a_second_day_makes_a_second_execution_and_keeps_its_id() {
+fn a_request_id_makes_a_second_execution_a_day_later_and_is_kept_again() {
     let mut world = World::new(Limits::default());
     let first = world.make(&new());
     let mark = world.engine.requests_mut().mark();

@@ -1,4 +1,4 @@
-//! Rounds: the living are carried, and the log before may go.
+//! Rounds: unfinished executions are written again, and the log before the round can be trimmed.
 
 use backlane_engine::fact::{ExecutionChange, FactKind};
 use backlane_engine::fold;
@@ -8,7 +8,7 @@ use backlane_engine::state::{Impossible, State};
 use crate::audit::{SHARD, assert_same, refold};
 use crate::world::{World, completed, held, new_execution, offer};
 
-/// A round with much going on between its facts; answers where in the log it begins.
+/// A round with many other facts in between. Returns where in the log the round begins.
 fn busy_round(world: &mut World) -> usize {
     let mut last = 0;
     for number in 0..6 {
@@ -22,7 +22,7 @@ fn busy_round(world: &mut World) -> usize {
     let from = world.audit.log.len();
     world.engine.begin_round(world.now);
     world.settle();
-    // These are not carried yet.
+    // The round has not carried these executions yet.
     let lease = held(world, &before);
     world.report(&lease, &completed()).expect("its own lease");
     world.lease("w1", offer(&["mail"])).expect("some are left");
@@ -42,7 +42,7 @@ fn a_log_that_begins_with_a_round_leads_to_the_same_state() {
     let from = busy_round(&mut world);
     let log = world.audit.log.clone();
     assert_same(world.engine.state(), &refold(&log[from..]));
-    // Frames hold many facts: a few from before the round may still be there.
+    // A frame holds many facts, so a few facts from before the round may still be in the log.
     for first in 0..from {
         assert_same(world.engine.state(), &refold(&log[first..]));
     }
@@ -59,7 +59,7 @@ fn a_dedup_key_is_still_held_after_the_log_was_trimmed() {
 }
 
 #[test]
-fn a_round_that_a_restart_broke_off_needs_the_log_before_it() {
+fn a_round_that_a_restart_interrupted_needs_the_log_before_it() {
     let mut world = World::new(Limits::default());
     let whole = busy_round(&mut world);
     world.engine.begin_round(world.now);
@@ -73,7 +73,7 @@ fn a_round_that_a_restart_broke_off_needs_the_log_before_it() {
 }
 
 #[test]
-fn an_empty_shard_is_carried_at_once() {
+fn a_round_of_an_empty_shard_ends_at_once() {
     let mut world = World::new(Limits::default());
     world.engine.begin_round(world.now);
     assert!(world.engine.carry(10, world.now));
@@ -82,7 +82,7 @@ fn an_empty_shard_is_carried_at_once() {
 }
 
 #[test]
-fn birth_numbers_go_on_though_nobody_lives_to_show_them() {
+fn birth_numbers_continue_even_if_every_execution_has_ended() {
     let mut world = World::new(Limits::default());
     let birth = world.make(&new_execution("acme", "mail"));
     world.cancel("acme", world.id(birth)).expect("it is queued");
@@ -94,7 +94,7 @@ fn birth_numbers_go_on_though_nobody_lives_to_show_them() {
 }
 
 #[test]
-fn what_a_whole_log_never_made_is_damage() {
+fn a_fact_about_an_execution_that_a_complete_log_never_made_is_damage() {
     let mut world = World::new(Limits::default());
     world.make(&new_execution("acme", "mail"));
     world.make(&new_execution("acme", "mail"));
@@ -107,7 +107,7 @@ fn what_a_whole_log_never_made_is_damage() {
 }
 
 #[test]
-fn what_was_carried_otherwise_than_the_log_made_it_is_damage() {
+fn an_execution_carried_with_another_state_is_damage() {
     let mut world = World::new(Limits::default());
     world.make(&new_execution("acme", "mail"));
     world.engine.begin_round(world.now);

@@ -1,7 +1,7 @@
 //! The language of scenarios: lines of words.
 //!
-//! Owns the text alone: `verb words... -> expected words...`. Refuses to know what a verb does.
-//! The language is described in `tests/conformance/README.md`.
+//! Owns only the text of scenarios: `verb words... -> expected words...`. Refuses to know what a
+//! verb does. The language is described in `tests/conformance/README.md`.
 
 /// One command of a scenario.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,7 +25,7 @@ impl Line {
         find(&self.words, key)
     }
 
-    /// The word without a key at a place.
+    /// The word without a key at position `at`.
     pub(crate) fn plain(&self, at: usize) -> &str {
         let mut plain = self.words.iter().filter(|word| word.key.is_none());
         plain
@@ -73,7 +73,7 @@ fn parse_line(number: usize, line: &str) -> Line {
     }
 }
 
-/// Splits at spaces, but not within quotes or brackets.
+/// Splits a line at spaces, except within quotes or brackets.
 fn split(line: &str) -> Vec<String> {
     let (mut words, mut word, mut depth, mut quoted) = (Vec::new(), String::new(), 0, false);
     for letter in line.chars() {
@@ -113,7 +113,7 @@ fn parse_word(word: &str) -> Word {
     }
 }
 
-/// The text of a value: without its quotes, if it has any.
+/// The text of a value, without quotes if it has any.
 pub(crate) fn text(value: &str) -> &str {
     value
         .strip_prefix('"')
@@ -121,7 +121,7 @@ pub(crate) fn text(value: &str) -> &str {
         .unwrap_or(value)
 }
 
-/// A length of time, such as `500ms`, `5s`, `2m` or `1h`, in milliseconds.
+/// A duration, such as `500ms`, `5s`, `2m` or `1h`, in milliseconds.
 pub(crate) fn duration(value: &str) -> u64 {
     let digits = value
         .find(|letter: char| !letter.is_ascii_digit())
@@ -137,13 +137,13 @@ pub(crate) fn duration(value: &str) -> u64 {
     number.parse::<u64>().expect("digits") * scale
 }
 
-/// An instant relative to now, such as `+5s` or `-1s`, as signed milliseconds.
+/// A time relative to now, such as `+5s` or `-1s`, as signed milliseconds.
 pub(crate) fn relative(value: &str) -> i64 {
     let sign = if value.starts_with('-') { -1 } else { 1 };
     sign * i64::try_from(duration(value.trim_start_matches(['+', '-']))).expect("not so far")
 }
 
-/// An instant relative to now, in milliseconds since the epoch.
+/// A time relative to now, in milliseconds since the epoch.
 pub(crate) fn instant(value: &str, now_ms: u64) -> u64 {
     now_ms.saturating_add_signed(relative(value))
 }

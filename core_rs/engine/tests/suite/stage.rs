@@ -1,7 +1,7 @@
-//! The stage: a scenario's lines played on an engine.
+//! The stage: plays the lines of a scenario on an engine.
 //!
-//! Owns what each verb does and what it answers, in words. Refuses to compare the answers with
-//! what a scenario expects beyond the words: `scenarios` does.
+//! Owns what each verb does and the words of its reply. Refuses to compare replies with the
+//! expectations of a scenario: `scenarios` does.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -36,7 +36,7 @@ impl Stage {
         }
     }
 
-    /// Plays one line, then folds the whole log from scratch and compares.
+    /// Plays one line, then builds the state from the whole log again and compares.
     pub(crate) fn play(&mut self, line: &Line) -> Answer {
         let answer = match &*line.verb {
             "needs" => Answer::default(),
@@ -101,7 +101,7 @@ impl Stage {
         }
     }
 
-    /// Binds a name to what an enqueue came to, and tells what that was.
+    /// Binds a name to the execution of an enqueue, and says whether it is new.
     fn met(&mut self, name: &str, made: Made) -> String {
         let known = self.names.iter().find(|(_, birth)| **birth == made.birth);
         let known = known.map(|(known, _)| known.clone());

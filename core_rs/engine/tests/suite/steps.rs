@@ -1,6 +1,6 @@
-//! Random steps: what can be done to a shard, over a few names.
+//! Random steps: commands and events on a shard, with a few names.
 //!
-//! Owns how likely each is. Refuses to know what comes of them: the model does.
+//! Owns how likely each step is. Refuses to know the result of a step: the model does.
 
 use backlane_engine::command::{DedupPolicy, NewExecution, OfferSpec};
 use backlane_engine::fact::OutcomeKind;
@@ -73,7 +73,7 @@ fn an_execution() -> impl Strategy<Value = NewExecution> {
             max_attempts: 2,
             ..retries(Delay::Fixed)
         });
-        // Offsets, made instants when the step is taken.
+        // These are offsets; they become times when the step is taken.
         new.not_before_ms = Some(instants.0.cast_unsigned());
         new.start_deadline_ms = Some(instants.1.cast_unsigned());
         new.deadline_ms = Some(instants.2.cast_unsigned());
@@ -110,7 +110,7 @@ pub(crate) fn a_step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// The offer of that number, for everybody or for the first few tenants.
+/// The offer with this number, for every tenant or for the first few.
 pub(crate) fn a_spec(offer: usize, scope: usize) -> OfferSpec {
     let callables = OFFERS[offer].iter().map(|name| (*name).into()).collect();
     let tenants = match scope {

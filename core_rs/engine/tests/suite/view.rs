@@ -1,6 +1,7 @@
-//! The view: an execution as the API would show it, field by field, in a scenario's words.
+//! The view: an execution as the API would show it, field by field, in the words of scenarios.
 //!
-//! Owns the words. Refuses to know the messages: it reads what the engine keeps.
+//! Owns the words of the fields. Refuses to know the messages of the API: it reads the engine's
+//! data.
 
 use backlane_engine::fact::{Actor, Living};
 use backlane_engine::row::EndingRow;
@@ -92,7 +93,7 @@ fn worker(living: &Living) -> Option<String> {
         .map(ToString::to_string)
 }
 
-/// An instant seen from another one.
+/// A time relative to another time.
 pub(crate) fn relative(at_ms: u64, from_ms: u64) -> String {
     let sign = if at_ms < from_ms { '-' } else { '+' };
     format!("{sign}{}ms", at_ms.abs_diff(from_ms))
@@ -156,7 +157,7 @@ fn category_name(category: Category) -> &'static str {
     }
 }
 
-/// The category of that name.
+/// The category with this name.
 pub(crate) fn category(name: &str) -> Category {
     let mut named = Category::ALL
         .into_iter()

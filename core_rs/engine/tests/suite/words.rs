@@ -1,4 +1,4 @@
-//! Words: what a scenario's words mean to the engine, and the engine's refusals in words.
+//! Words: translates the words of scenarios to engine values, and refusals to words.
 //!
 //! Owns that translation. Refuses to know the state of a scenario.
 
@@ -14,7 +14,7 @@ use crate::script::{Line, Word, duration, text};
 use crate::view::category;
 use crate::world::failed;
 
-/// What a line answered.
+/// The reply to a line.
 #[derive(Debug, Default)]
 pub(crate) struct Answer {
     pub(crate) words: Vec<String>,
@@ -79,9 +79,10 @@ pub(crate) fn failure(line: &Line) -> Failure {
     }
 }
 
-/// The body is all that was said but the name and the id itself.
+/// A request id. The body is made of the words that say what the execution is about.
 pub(crate) fn request(scope: &str, id: &str, words: &[Word]) -> Request {
-    // What an execution is about is the body of its request; how it runs is not.
+    // The words that say what an execution is about are the body of its request; the words that say
+    // how it runs are not.
     let about = ["tenant", "callable", "input", "dedup_key"];
     let plain = |word: &&Word| word.key.as_deref().is_some_and(|key| about.contains(&key));
     let body: Vec<_> = words

@@ -1,7 +1,7 @@
-//! A world for one engine: a clock that is moved by hand, a log, and what a runtime would do.
+//! A world for one engine: a clock that tests move, a log, and the duties of a runtime.
 //!
-//! Owns the loop around the engine: due timers first, then the command, then the audit. Refuses
-//! to judge what a command answered: the tests do.
+//! Owns the loop around the engine: due changes first, then the command, then the audit. Refuses to
+//! judge the results of commands: the tests do.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -57,7 +57,7 @@ impl World {
         }
     }
 
-    /// Ends a step: takes what was decided into the log and audits everything.
+    /// Ends a step: appends the decisions to the log and audits everything.
     pub(crate) fn settle(&mut self) {
         for decided in self.engine.take_decided() {
             self.audit.follow(decided);
@@ -67,11 +67,11 @@ impl World {
 
     pub(crate) fn tick(&mut self) {
         let looks = (0..10_000).take_while(|_| self.engine.tick(4, self.now));
-        assert!(looks.count() < 10_000, "something is due for ever");
+        assert!(looks.count() < 10_000, "the same change stays due forever");
         self.settle();
     }
 
-    /// Moves both clocks on, stopping wherever something is due.
+    /// Advances both clocks, with a stop at every time at which a change is due.
     pub(crate) fn advance(&mut self, ms: u64) {
         let until = self.now.mono_ms + ms;
         loop {
@@ -90,7 +90,7 @@ impl World {
         }
     }
 
-    /// The process ends and comes back: only the log survives, and the wall clock went on.
+    /// Ends the process and starts it again: only the log survives, and the wall clock advances.
     pub(crate) fn restart(&mut self, downtime_ms: u64) {
         self.settle();
         self.now = Now {
@@ -103,7 +103,7 @@ impl World {
         self.tick();
     }
 
-    /// What a store would have read for a command.
+    /// The rows that a store would have read for a command.
     fn known(&self) -> Known {
         let finished = self.audit.ends.iter();
         let finished = finished.map(|(birth, end)| (*birth, Read::Found(finished_of(end))));
@@ -137,7 +137,7 @@ impl World {
         made
     }
 
-    /// Leases one as a unary call does: what was answered counts as arrived.
+    /// Leases one execution as a unary call does: the reply counts as arrived.
     pub(crate) fn lease(&mut self, worker: &str, offer: OfferSpec) -> Option<Granted> {
         self.lease_for(worker, offer, LEASE_MS)
     }
@@ -234,7 +234,7 @@ impl World {
         self.settle();
     }
 
-    /// Whether a worker gave it back a moment ago.
+    /// Whether the worker released the execution a moment ago.
     pub(crate) fn is_paused(&self, birth: Birth, worker: &str) -> bool {
         let until_ms = self.pauses.get(&(birth, worker.into()));
         until_ms.is_some_and(|until_ms| *until_ms > self.now.mono_ms)
@@ -250,7 +250,7 @@ impl World {
     }
 }
 
-/// A tenant as a caller without an identity sees it.
+/// A tenant, seen by a caller who may act for every tenant.
 pub(crate) fn visible(tenant: &str) -> VisibleTenant {
     Principal::default()
         .sees(tenant)

@@ -1,6 +1,7 @@
-//! Every field rule of what makes executions, by the name of the field.
+//! Every field rule of the requests that create executions.
 //!
-//! Owns the examples. Refuses to look at bytes on disk: `record.rs` shows what became of them.
+//! Owns one example per rule. Refuses to look at bytes on disk: `record/tests.rs` shows how the
+//! fields come back.
 
 mod batch;
 
@@ -50,7 +51,7 @@ fn json(kind: Kind) -> RawValue {
 }
 
 #[test]
-fn the_smallest_request_means_the_defaults() {
+fn the_smallest_request_takes_every_default() {
     let new = enqueued(&plain());
     let policy = Policy {
         timeout_ms: 300_000,
@@ -85,7 +86,7 @@ fn an_explicit_zero_priority_is_not_the_default() {
 }
 
 #[test]
-fn an_empty_retry_means_its_defaults_and_a_full_one_itself() {
+fn an_empty_retry_takes_every_default_and_a_full_one_is_kept() {
     let retry = |message| enqueued(&message).policy.retry;
     assert_eq!(
         Some(Retry::default()),
@@ -113,7 +114,7 @@ fn an_empty_retry_means_its_defaults_and_a_full_one_itself() {
 }
 
 #[test]
-fn instants_are_milliseconds_and_nothing_happens_early() {
+fn times_are_rounded_up_to_milliseconds_so_that_nothing_happens_early() {
     let at = Some(Timestamp {
         seconds: 10,
         nanos: 1,
@@ -226,7 +227,7 @@ fn every_broken_rule_names_its_field() {
 }
 
 #[test]
-fn what_is_too_large_is_told_apart_from_what_is_wrong() {
+fn a_field_that_is_too_large_is_refused_with_a_reason_of_its_own() {
     let large: [(&str, Change); 3] = [
         ("input", |it| it.input = Some("x".repeat((1 << 20) + 1))),
         ("context", |it| {
@@ -253,7 +254,7 @@ fn what_is_too_large_is_told_apart_from_what_is_wrong() {
 }
 
 #[test]
-fn a_run_is_silent_unless_told_otherwise_and_shares_request_ids_with_enqueue() {
+fn a_run_is_silent_by_default_and_shares_request_ids_with_enqueue() {
     let message = v1::EnqueueRequest {
         request_id: "r".into(),
         ..plain()
@@ -302,7 +303,7 @@ fn a_run_waits_an_hour_at_most() {
 }
 
 #[test]
-fn making_for_a_tenant_out_of_scope_is_denied() {
+fn an_enqueue_for_a_tenant_out_of_scope_is_denied() {
     let message = v1::EnqueueRequest {
         tenant_id: "other".into(),
         ..plain()

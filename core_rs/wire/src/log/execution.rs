@@ -1,6 +1,6 @@
-//! Facts about executions, both ways.
+//! Facts about executions: encoding and decoding.
 //!
-//! Owns the encoding of `ExecutionFact`. Refuses to know the envelope.
+//! Owns the encoding of `ExecutionFact`. Refuses to know the enclosing `Fact`.
 
 use backlane_engine::fact::{
     Ended, ExecutionChange, ExecutionFact, Living, OutcomeKind, RequeueCause,
@@ -12,7 +12,7 @@ use super::parts;
 use crate::generated::backlane::log::v1;
 use crate::{DecodeError, put};
 
-/// The fields of an `ExecutionFact`.
+/// Writes the fields of an `ExecutionFact`.
 pub(super) fn put_fact(out: &mut Vec<u8>, fact: &ExecutionFact) {
     put::uint(out, 1, fact.birth);
     match &fact.change {
@@ -59,7 +59,7 @@ fn put_living(out: &mut Vec<u8>, living: &Living) {
     put::uint(out, 15, living.payload_bytes);
 }
 
-/// A fact from its message.
+/// The engine's fact for a decoded message.
 pub(super) fn fact(from: v1::ExecutionFact) -> Result<ExecutionFact, DecodeError> {
     use v1::execution_fact::Change;
     let birth = from.birth;

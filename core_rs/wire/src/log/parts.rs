@@ -1,4 +1,4 @@
-//! Parts that facts and rows share, both ways.
+//! Parts that facts and rows share: encoding and decoding.
 //!
 //! Owns the encoding of actors, leases, policies, progress and errors. Each part is written by
 //! hand and read with prost; tests compare the two. Refuses to know facts and rows.
@@ -17,7 +17,7 @@ use prost::Message;
 use crate::generated::backlane::log::v1;
 use crate::{DecodeError, put};
 
-/// Reads a message.
+/// Decodes a message; `what` names it in the error.
 pub(crate) fn read<M: Message + Default>(
     what: &'static str,
     bytes: &[u8],
@@ -25,17 +25,17 @@ pub(crate) fn read<M: Message + Default>(
     M::decode(bytes).map_err(|error| DecodeError::malformed(what, &error))
 }
 
-/// A field that must be there.
+/// The value of a required field.
 pub(crate) fn present<T>(what: &'static str, value: Option<T>) -> Result<T, DecodeError> {
     value.ok_or(DecodeError::Missing { what })
 }
 
-/// The change in a fact. A change that this version does not know reads as none.
+/// The change in a fact. prost reads a change that this version does not know as absent.
 pub(crate) fn change<T>(what: &'static str, change: Option<T>) -> Result<T, DecodeError> {
     change.ok_or(DecodeError::UnknownChange { what })
 }
 
-/// The value of an enum's number.
+/// The enum value that a number stands for.
 pub(crate) fn known<T>(
     what: &'static str,
     number: u32,
@@ -48,7 +48,7 @@ pub(crate) fn known<T>(
     from_number(number).ok_or(unknown)
 }
 
-/// A number that must fit a narrower type.
+/// A number that must fit in a narrower type.
 pub(crate) fn narrow<T: TryFrom<u64>>(
     what: &'static str,
     number: impl Into<u64>,
@@ -57,14 +57,14 @@ pub(crate) fn narrow<T: TryFrom<u64>>(
     T::try_from(number).map_err(|_| DecodeError::UnknownNumber { what, number })
 }
 
-/// The fields 1 to 3 of a row or a fact: what an id has besides the birth number.
+/// Writes fields 1 to 3 of a row or a fact: the parts of an execution id besides the birth number.
 pub(crate) fn put_id(out: &mut Vec<u8>, id: &ExecutionId) {
     put::uint(out, 1, id.seconds);
     put::fixed64(out, 2, id.random);
     put::fixed32(out, 3, id.salt.into());
 }
 
-/// The id that those fields stand for.
+/// The execution id that fields 1 to 3 and the birth number stand for.
 pub(crate) fn id(
     birth: u64,
     seconds: u32,
@@ -79,7 +79,7 @@ pub(crate) fn id(
     })
 }
 
-/// An `Actor`, whose numbers are also the API's.
+/// Writes an `Actor`. The API uses the same field numbers.
 pub(crate) fn put_actor(out: &mut Vec<u8>, tag: u32, actor: &Actor) {
     put::message(out, tag, |out| {
         put::uint(out, 1, actor.kind as u32);
@@ -87,7 +87,7 @@ pub(crate) fn put_actor(out: &mut Vec<u8>, tag: u32, actor: &Actor) {
     });
 }
 
-/// An actor from its message.
+/// The actor in a decoded message.
 pub(crate) fn actor(from: v1::Actor) -> Result<Actor, DecodeError> {
     let kind = known("Actor.kind", from.kind, ActorKind::from_number)?;
     Ok(Actor {
@@ -96,7 +96,7 @@ pub(crate) fn actor(from: v1::Actor) -> Result<Actor, DecodeError> {
     })
 }
 
-/// The fields of a `Policy`.
+/// Writes the fields of a `Policy`.
 pub(crate) fn put_policy(out: &mut Vec<u8>, policy: &Policy) {
     put::uint(out, 1, policy.timeout_ms);
     put::uint(out, 2, policy.max_worker_losses);
@@ -115,7 +115,7 @@ fn put_retry(out: &mut Vec<u8>, retry: &Retry) {
     put::uint(out, 7, retry.retry_on);
 }
 
-/// A policy from its message.
+/// The policy in a decoded message.
 pub(crate) fn policy(from: v1::Policy) -> Result<Policy, DecodeError> {
     Ok(Policy {
         timeout_ms: from.timeout_ms,
@@ -136,7 +136,7 @@ fn retry(from: v1::Retry) -> Result<Retry, DecodeError> {
     })
 }
 
-/// The fields of a `Progress`.
+/// Writes the fields of a `Progress`.
 pub(crate) fn put_progress(out: &mut Vec<u8>, progress: &Progress) {
     put::uint(out, 1, progress.phase as u32);
     put::uint(out, 2, progress.attempt);
@@ -167,7 +167,7 @@ pub(crate) fn put_progress(out: &mut Vec<u8>, progress: &Progress) {
     put::some_uint(out, 14, progress.last_failed);
 }
 
-/// A progress from its message.
+/// The progress in a decoded message.
 pub(crate) fn progress(from: v1::Progress) -> Result<Progress, DecodeError> {
     Ok(Progress {
         phase: known("Progress.phase", from.phase, Phase::from_number)?,
@@ -202,7 +202,7 @@ fn outcome(from: v1::Outcome) -> Result<Outcome, DecodeError> {
     })
 }
 
-/// A `Holding`.
+/// Writes a `Holding` as the field `tag`.
 pub(crate) fn put_holding(out: &mut Vec<u8>, tag: u32, holding: &Holding) {
     put::message(out, tag, |out| {
         put_token(out, 1, holding.token);
@@ -212,7 +212,7 @@ pub(crate) fn put_holding(out: &mut Vec<u8>, tag: u32, holding: &Holding) {
     });
 }
 
-/// A holding from its message.
+/// The holding in a decoded message.
 pub(crate) fn holding(from: v1::Holding) -> Result<Holding, DecodeError> {
     Ok(Holding {
         token: token(present("Holding.token", from.token)?)?,
@@ -240,7 +240,7 @@ fn token(from: v1::Token) -> Result<LeaseToken, DecodeError> {
     })
 }
 
-/// An `ErrorRecord`.
+/// Writes an `ErrorRecord` as the field `tag`.
 pub(crate) fn put_error(out: &mut Vec<u8>, tag: u32, error: &ErrorRecord) {
     put::message(out, tag, |out| {
         put::uint(out, 1, error.category as u32);
@@ -252,7 +252,7 @@ pub(crate) fn put_error(out: &mut Vec<u8>, tag: u32, error: &ErrorRecord) {
     });
 }
 
-/// An error from its message.
+/// The error in a decoded message.
 pub(crate) fn error(from: v1::ErrorRecord) -> Result<ErrorRecord, DecodeError> {
     Ok(ErrorRecord {
         category: known("ErrorRecord.category", from.category, Category::from_number)?,
@@ -264,7 +264,7 @@ pub(crate) fn error(from: v1::ErrorRecord) -> Result<ErrorRecord, DecodeError> {
     })
 }
 
-/// A `Request`.
+/// Writes a `Request` as the field `tag`.
 pub(crate) fn put_request(out: &mut Vec<u8>, tag: u32, request: &RequestKey) {
     put::message(out, tag, |out| {
         put::bytes(out, 1, &request.key);
@@ -272,7 +272,7 @@ pub(crate) fn put_request(out: &mut Vec<u8>, tag: u32, request: &RequestKey) {
     });
 }
 
-/// A request from its message.
+/// The request key in a decoded message.
 pub(crate) fn request(from: &v1::Request) -> Result<RequestKey, DecodeError> {
     Ok(RequestKey {
         key: hash("Request.key", &from.key)?,
@@ -280,13 +280,13 @@ pub(crate) fn request(from: &v1::Request) -> Result<RequestKey, DecodeError> {
     })
 }
 
-/// A hash of 16 bytes.
+/// A hash, which must have 16 bytes.
 pub(crate) fn hash(what: &'static str, bytes: &[u8]) -> Result<[u8; 16], DecodeError> {
-    let wrong = |_| DecodeError::malformed(what, &"it is not of 16 bytes");
+    let wrong = |_| DecodeError::malformed(what, &"it must have 16 bytes");
     bytes.try_into().map_err(wrong)
 }
 
-/// The fields 2 to 4 of a message: the executions of an answer.
+/// Writes fields 2 to 4 of a message: the executions that a request was answered with.
 pub(crate) fn put_births(out: &mut Vec<u8>, births: &Births) {
     match births {
         Births::Run { first, count } => {
@@ -299,7 +299,7 @@ pub(crate) fn put_births(out: &mut Vec<u8>, births: &Births) {
     }
 }
 
-/// The executions that those fields stand for.
+/// The executions that fields 2 to 4 stand for.
 pub(crate) fn births(first: u64, count: u32, listed: Vec<u64>) -> Births {
     if listed.is_empty() {
         return Births::Run { first, count };

@@ -1,6 +1,7 @@
-//! Facts there and back.
+//! Facts survive encoding and decoding.
 //!
-//! Owns the promise that a fact read is the fact written. Refuses to know what facts do.
+//! Owns the promise that a fact read from disk equals the fact written. Refuses to know the effects
+//! of facts.
 
 use backlane_engine::fact::{Actor, ExecutionChange, Fact, FactKind};
 use proptest::collection::vec;
@@ -31,7 +32,7 @@ fn frame(facts: &[Fact]) -> Vec<u8> {
 
 #[test]
 fn an_unknown_kind_is_named() {
-    // At 5 ms, kind 99 with an empty message.
+    // A fact at 5 ms, of kind 99, with an empty message.
     let frame = [5, 0x08, 5, 0x9A, 0x06, 0];
     assert_eq!(
         Err(DecodeError::UnknownKind { number: 99 }),
@@ -94,7 +95,7 @@ fn a_newer_version_of_facts_is_refused() {
 
 #[test]
 fn an_unknown_change_of_an_execution_is_refused() {
-    // By a client, an ExecutionFact of birth 1 whose field 99 is an empty message.
+    // A fact by a client: an ExecutionFact of birth number 1 whose field 99 is an empty message.
     let frame = [11, 0x1A, 2, 0x08, 1, 0x42, 5, 0x08, 1, 0x9A, 0x06, 0];
     let refused = DecodeError::UnknownChange {
         what: "ExecutionFact",
@@ -112,7 +113,7 @@ fn due(birth: u64) -> Fact {
 }
 
 #[test]
-fn a_fact_without_a_kind_and_one_cut_off_are_refused() {
+fn a_fact_without_a_kind_and_a_truncated_fact_are_refused() {
     assert_eq!(
         Err(DecodeError::Missing { what: "Fact.kind" }),
         decoded(&[4, 0x1A, 2, 0x08, 1])
@@ -127,7 +128,7 @@ fn a_fact_without_a_kind_and_one_cut_off_are_refused() {
 }
 
 #[test]
-fn what_the_reader_of_facts_refuses_ends_the_reading() {
+fn an_error_of_the_receiver_ends_the_reading_of_facts() {
     let frame = frame(&[1, 2, 3].map(due));
     let mut seen = 0;
     let stopped = decode_facts(&frame, &mut |_| {
@@ -157,12 +158,12 @@ proptest! {
     }
 
     #[test]
-    fn any_bytes_are_read_or_refused(bytes: Vec<u8>) {
+    fn any_bytes_are_read_or_refused_without_a_panic(bytes: Vec<u8>) {
         let _ = decoded(&bytes);
     }
 
     #[test]
-    fn broken_facts_are_read_or_refused(fact in fact(), place: usize, byte: u8) {
+    fn broken_facts_are_read_or_refused_without_a_panic(fact in fact(), place: usize, byte: u8) {
         let mut bytes = frame(&[fact]);
         let place = place % bytes.len();
         bytes[place] = byte;

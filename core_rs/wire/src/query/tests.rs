@@ -1,4 +1,4 @@
-//! What may be asked, whose, and how much of it.
+//! The field rules of requests that read executions, wait for them or cancel them.
 //!
 //! Owns an example for every rule. Refuses to look executions up.
 
@@ -42,7 +42,7 @@ fn waiting(message: &v1::WaitRequest) -> Wait {
 }
 
 #[test]
-fn a_get_is_full_and_a_list_is_basic_unless_told_otherwise() {
+fn a_get_is_full_and_a_list_is_basic_by_default() {
     let get = |view| call(decode_get, &get(view));
     let expected = |view| {
         let named = Named {
@@ -109,7 +109,7 @@ fn broken_rules_name_their_field() {
 }
 
 #[test]
-fn a_list_goes_on_where_its_token_says() {
+fn a_list_continues_after_the_execution_of_its_page_token() {
     let before = |token: String, status| {
         let message = v1::ListRequest {
             page_token: token,
@@ -210,7 +210,7 @@ fn another_tenants_lists_are_denied() {
 }
 
 #[test]
-fn a_wait_needs_all_any_or_so_many() {
+fn a_wait_is_for_all_for_any_or_for_a_count() {
     let needed = |wait_for, count| {
         waiting(&v1::WaitRequest {
             wait_for,
@@ -271,7 +271,7 @@ fn a_wait_is_for_distinct_ids_and_an_hour_at_most() {
 }
 
 #[test]
-fn an_id_that_cannot_be_read_spoils_no_other() {
+fn an_id_that_cannot_be_read_does_not_affect_other_ids() {
     let message = v1::WaitRequest {
         execution_ids: vec!["x".into(), id()],
         ..wait()

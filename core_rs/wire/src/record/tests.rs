@@ -1,7 +1,7 @@
-//! Records as a client reads them.
+//! Records as clients read them.
 //!
-//! Owns the promise that a record shows what was sent and what became of it. Refuses to know
-//! how it got there.
+//! Owns the promise that a record shows the request and the outcome. Refuses to know how the
+//! execution got there.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -25,7 +25,7 @@ use crate::row::{self, payload};
 
 const BORN_MS: u64 = 1_790_000_000_123;
 
-/// An execution as it is born of a request.
+/// An execution that was just created from a request.
 fn born(new: &NewExecution) -> Living {
     Living {
         id: ExecutionId {
@@ -77,7 +77,7 @@ fn read_with(
     v1::BackgroundExecution::decode(&bytes[..]).unwrap()
 }
 
-/// The FULL record of what was just made.
+/// The FULL record of an execution that was just created.
 pub(crate) fn shown(new: &NewExecution) -> v1::BackgroundExecution {
     read(new, Standing::Living(&born(new)), View::Full)
 }
@@ -120,7 +120,7 @@ pub(crate) fn rich() -> v1::EnqueueRequest {
 }
 
 #[test]
-fn a_record_shows_all_that_was_sent_and_the_defaults_in_place() {
+fn a_record_shows_every_field_that_was_sent_and_the_defaults_of_the_others() {
     let (sent, item) = (rich(), made(&rich()));
     let expected = v1::BackgroundExecution {
         execution_id: born(&item).id.to_string(),
@@ -158,7 +158,7 @@ fn a_record_shows_all_that_was_sent_and_the_defaults_in_place() {
 }
 
 #[test]
-fn what_was_not_sent_is_absent() {
+fn optional_fields_that_were_not_sent_are_absent() {
     let smallest = v1::EnqueueRequest {
         tenant_id: "acme".into(),
         callable_name: "f".into(),
@@ -187,7 +187,7 @@ fn what_was_not_sent_is_absent() {
 }
 
 #[test]
-fn a_basic_view_leaves_out_what_is_large() {
+fn a_basic_view_leaves_out_the_large_fields() {
     let item = made(&rich());
     let living = born(&item);
     let ending = ending(&living, Some(RawValue::NULL.into()), None);
@@ -238,7 +238,7 @@ fn held(living: Living) -> Living {
     Living { progress, ..living }
 }
 
-// Ended as the engine leaves it: held by nobody, and one version further.
+// The execution as the engine leaves it at its end: without a holder, and one version later.
 fn last(living: &Living) -> Living {
     let progress = living.progress.clone();
     let holding = progress.holding.as_ref();
@@ -338,7 +338,7 @@ fn a_finished_record_shows_its_end() {
 }
 
 #[test]
-fn a_record_shows_the_newest_error_and_what_was_spent() {
+fn a_record_shows_the_newest_error_and_the_spent_attempts() {
     let item = made(&rich());
     let mut living = born(&item);
     (living.progress.spent, living.progress.losses) = (2, 1);
@@ -357,12 +357,12 @@ fn a_record_shows_the_newest_error_and_what_was_spent() {
     assert_eq!(("down", 2), (&*shown.message, shown.attempt));
     assert_eq!(
         None, record.error,
-        "an error is shown as the end's at the end alone"
+        "an unfinished execution must not show an error of its end"
     );
 }
 
 #[test]
-fn what_a_decision_needs_of_an_end_is_in_the_head_of_its_ending() {
+fn the_head_of_an_ending_holds_all_that_a_decision_needs() {
     let living = held(born(&made(&rich())));
     let ending = ending(&living, Some(RawValue::NULL.into()), None);
     let head = row::ending::head(&ending);
@@ -395,14 +395,14 @@ fn a_brief_record_is_its_id_and_status() {
 }
 
 #[test]
-fn the_announced_size_is_no_less_than_the_size_that_is_kept() {
+fn the_announced_size_is_at_least_the_stored_size() {
     let item = made(&rich());
     let body = item.payload.body.as_ref().map_or(0, Vec::len);
     let kept = head(&item, &born(&item)).len() + body;
     let announced = usize::try_from(item.payload.row_bytes()).unwrap();
     assert!(
         (kept..kept + 16).contains(&announced),
-        "{kept} and {announced}"
+        "{kept} bytes stored, {announced} bytes announced"
     );
 }
 
@@ -458,7 +458,7 @@ proptest! {
     }
 
     #[test]
-    fn any_bytes_are_a_row_or_refused(head: Vec<u8>, living in living()) {
+    fn any_bytes_are_read_as_a_row_or_refused_without_a_panic(head: Vec<u8>, living in living()) {
         let parts = Parts {
             birth: 1,
             head: &head,

@@ -1,4 +1,4 @@
-//! What producers are answered.
+//! Replies to producers.
 //!
 //! Owns the replies of `ExecutionService`. Refuses to know workers.
 
@@ -13,31 +13,32 @@ use super::{record_and_existing, repeated};
 use crate::record::put_error;
 use crate::{ApiError, put};
 
-/// An `EnqueueResponse` of a FULL record.
+/// Encodes an `EnqueueResponse` from a FULL record.
 #[must_use]
 pub fn enqueue_response(record: &[u8], existing: bool) -> Vec<u8> {
     record_and_existing(record, existing)
 }
 
-/// A `RunResponse` of a FULL record.
+/// Encodes a `RunResponse` from a FULL record.
 #[must_use]
 pub fn run_response(record: &[u8], existing: bool) -> Vec<u8> {
     record_and_existing(record, existing)
 }
 
-/// A `GetResponse`.
+/// Encodes a `GetResponse` from a record.
 #[must_use]
 pub fn get_response(record: &[u8]) -> Vec<u8> {
     record_and_existing(record, false)
 }
 
-/// A `CancelResponse` of a FULL record.
+/// Encodes a `CancelResponse` from a FULL record.
 #[must_use]
 pub fn cancel_response(record: &[u8]) -> Vec<u8> {
     record_and_existing(record, false)
 }
 
-/// An `EnqueueBatchResponse`: BASIC records, and which of them were there before.
+/// Encodes an `EnqueueBatchResponse` from BASIC records; the flag of a result says that the
+/// execution existed before.
 #[must_use]
 pub fn enqueue_batch_response(results: &[(Vec<u8>, bool)], existing: bool) -> Vec<u8> {
     let bytes: usize = results.iter().map(|(record, _)| record.len() + 12).sum();
@@ -52,8 +53,8 @@ pub fn enqueue_batch_response(results: &[(Vec<u8>, bool)], existing: bool) -> Ve
     out
 }
 
-/// As few `EnqueueStreamResponse`s as hold these outcomes in at most `most` bytes each: ids, and
-/// which of them were there before.
+/// Encodes outcomes as the fewest `EnqueueStreamResponse`s of at most `most` bytes each. An outcome
+/// is an id and whether the execution existed before, or an error.
 #[must_use]
 pub fn enqueue_stream_responses(
     outcomes: &[Result<(ExecutionId, bool), ApiError>],
@@ -79,7 +80,7 @@ pub fn enqueue_stream_responses(
     full
 }
 
-/// A `ListResponse`; `next` is a [`crate::page_token`].
+/// Encodes a `ListResponse`; `next` is a [`crate::page_token`].
 #[must_use]
 pub fn list_response(records: &[Vec<u8>], next: Option<&str>) -> Vec<u8> {
     let mut out = repeated(1, records);
@@ -94,19 +95,19 @@ pub struct AttemptShown<'a> {
     pub ordinal: u32,
     /// Ordinal of the attempt.
     pub attempt: u32,
-    /// The worker's id.
+    /// The id of the worker that held the lease.
     pub worker: &'a str,
-    /// Begin of the lease, milliseconds since the epoch.
+    /// Begin of the lease, in milliseconds since the epoch.
     pub started_at_ms: u64,
-    /// End of the lease; `None` while the lease is live.
+    /// End of the lease, in milliseconds since the epoch; `None` while the lease is live.
     pub ended_at_ms: Option<u64>,
-    /// What became of the attempt.
+    /// How the attempt ended, or that it is still running.
     pub outcome: AttemptOutcome,
     /// The error, where the attempt ended with one.
     pub error: Option<&'a ErrorRecord>,
 }
 
-/// An encoded `Attempt`.
+/// Encodes an `Attempt`.
 #[must_use]
 pub fn attempt(shown: &AttemptShown<'_>) -> Vec<u8> {
     let mut out = Vec::new();
@@ -122,13 +123,14 @@ pub fn attempt(shown: &AttemptShown<'_>) -> Vec<u8> {
     out
 }
 
-/// A `ListAttemptsResponse`; `next` is a [`crate::page_token`].
+/// Encodes a `ListAttemptsResponse`; `next` is a [`crate::page_token`].
 #[must_use]
 pub fn list_attempts_response(attempts: &[Vec<u8>], next: Option<&str>) -> Vec<u8> {
     list_response(attempts, next)
 }
 
-/// A `WaitResponse` of BASIC records.
+/// Encodes a `WaitResponse` from BASIC records; `satisfied` says whether enough executions have
+/// ended.
 #[must_use]
 pub fn wait_response(outcomes: &[Result<Vec<u8>, ApiError>], satisfied: bool) -> Vec<u8> {
     let mut out = Vec::new();
@@ -142,13 +144,13 @@ pub fn wait_response(outcomes: &[Result<Vec<u8>, ApiError>], satisfied: bool) ->
     out
 }
 
-/// A `PeekResponse` of BASIC records.
+/// Encodes a `PeekResponse` from BASIC records.
 #[must_use]
 pub fn peek_response(records: &[Vec<u8>]) -> Vec<u8> {
     repeated(1, records)
 }
 
-/// A `GetQueueStatsResponse`; callables come by name.
+/// Encodes a `GetQueueStatsResponse`; callables are sorted by name.
 #[must_use]
 pub fn queue_stats_response(
     counts: Counts,

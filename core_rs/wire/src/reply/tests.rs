@@ -1,6 +1,7 @@
 //! Replies as clients read them.
 //!
-//! Owns the promise that each is the message its name says. Refuses to know when it is sent.
+//! Owns the promise that every reply decodes as the message it is named after. Refuses to know when
+//! a reply is sent.
 
 use std::sync::Arc;
 
@@ -48,7 +49,7 @@ fn at(seconds: i64) -> Timestamp {
 }
 
 #[test]
-fn answers_of_one_record() {
+fn replies_with_one_record_decode() {
     let record = encoded("a");
     let execution = Some(execution("a"));
     let expected = v1::EnqueueResponse {
@@ -72,7 +73,7 @@ fn answers_of_one_record() {
 }
 
 #[test]
-fn answers_of_many_records() {
+fn replies_with_many_records_decode() {
     let records = [encoded("a"), encoded("b")];
     let executions = vec![execution("a"), execution("b")];
     let token = page_token("acme", None, 7);
@@ -89,7 +90,7 @@ fn answers_of_many_records() {
 }
 
 #[test]
-fn an_answer_to_a_batch_tells_new_from_existing() {
+fn a_reply_to_a_batch_tells_new_executions_from_existing_ones() {
     let result = |id, existing| v1::EnqueueResponse {
         execution: Some(execution(id)),
         existing,
@@ -103,7 +104,7 @@ fn an_answer_to_a_batch_tells_new_from_existing() {
 }
 
 #[test]
-fn outcomes_that_are_too_large_for_one_message_go_into_more() {
+fn outcomes_that_are_too_large_for_one_message_are_split() {
     let outcomes = vec![Err(ApiError::unauthenticated()); 10];
     let count = |most| -> Vec<usize> {
         let messages = enqueue_stream_responses(&outcomes, most);
@@ -160,7 +161,7 @@ fn outcomes_of_a_wait_are_records_or_statuses() {
 }
 
 #[test]
-fn queue_stats_count_in_all_and_by_callable() {
+fn queue_stats_count_in_total_and_by_callable() {
     let counts = Counts {
         ready: 1,
         pending: 2,
@@ -225,7 +226,7 @@ fn a_lease_is_a_record_with_a_token_and_two_deadlines() {
 }
 
 #[test]
-fn outcomes_of_a_worker_are_the_same_by_call_and_by_stream() {
+fn outcomes_are_the_same_in_a_unary_reply_and_on_a_stream() {
     let settled = Settled {
         status: Status::Running,
         expires_at_ms: Some(5_000),
@@ -266,7 +267,7 @@ fn outcomes_of_a_worker_are_the_same_by_call_and_by_stream() {
 }
 
 #[test]
-fn a_worker_is_told_what_it_holds_what_to_stop_and_what_it_lost() {
+fn a_worker_is_told_its_leases_its_cancellations_and_its_losses() {
     let lease = v1::LeaseRef {
         execution_id: ID.to_string(),
         lease_token: "lt_0_1_ab_3".into(),

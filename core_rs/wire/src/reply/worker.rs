@@ -1,7 +1,7 @@
-//! What workers are answered and told.
+//! Replies and messages to workers.
 //!
-//! Owns the replies of `WorkerService` and the messages down a `Work` stream. Refuses to know
-//! when which is sent.
+//! Owns the replies of `WorkerService` and the messages that the server sends on a `Work` stream.
+//! Refuses to know when each message is sent.
 
 use backlane_engine::reply::{Granted, Settled};
 use backlane_engine::rules::id::{ExecutionId, LeaseToken};
@@ -9,10 +9,10 @@ use backlane_engine::rules::id::{ExecutionId, LeaseToken};
 use super::repeated;
 use crate::{ApiError, put};
 
-/// What became of one item of a worker's command.
+/// The result of one item of a worker's complete, fail, release or renewal.
 type Outcome = Result<(ExecutionId, Settled), ApiError>;
 
-/// A `Lease` of a FULL record.
+/// Encodes a `Lease` from a FULL record.
 #[must_use]
 pub fn lease(record: &[u8], granted: &Granted) -> Vec<u8> {
     let mut out = Vec::with_capacity(record.len() + 80);
@@ -24,14 +24,14 @@ pub fn lease(record: &[u8], granted: &Granted) -> Vec<u8> {
     out
 }
 
-/// A `LeaseResponse`.
+/// Encodes a `LeaseResponse` from encoded leases.
 #[must_use]
 pub fn lease_response(leases: &[Vec<u8>]) -> Vec<u8> {
     repeated(1, leases)
 }
 
-/// A `RenewLeasesResponse`, `CompleteResponse`, `FailResponse` or `ReleaseResponse`: they are
-/// alike.
+/// Encodes a `RenewLeasesResponse`, `CompleteResponse`, `FailResponse` or `ReleaseResponse`, which
+/// have the same fields.
 #[must_use]
 pub fn outcomes_response(outcomes: &[Outcome]) -> Vec<u8> {
     let mut out = Vec::with_capacity(outcomes.len() * 44);
@@ -53,7 +53,7 @@ fn put_outcome(out: &mut Vec<u8>, outcome: &Outcome) {
     });
 }
 
-/// Answers hello: the leases that are still the worker's, and the server's version.
+/// Encodes the reply to a hello: the leases that the worker still holds, and the server's version.
 #[must_use]
 pub fn work_welcome(
     held: &[(ExecutionId, LeaseToken)],
@@ -67,7 +67,7 @@ pub fn work_welcome(
     })
 }
 
-/// New leases.
+/// Encodes a message with new leases.
 #[must_use]
 pub fn work_leases(leases: &[Vec<u8>]) -> Vec<u8> {
     down(2, |out| {
@@ -77,7 +77,7 @@ pub fn work_leases(leases: &[Vec<u8>]) -> Vec<u8> {
     })
 }
 
-/// Answers complete, fail or release.
+/// Encodes the reply to a complete, fail or release on the stream.
 #[must_use]
 pub fn work_outcomes(outcomes: &[Outcome]) -> Vec<u8> {
     down(3, |out| {
@@ -87,25 +87,25 @@ pub fn work_outcomes(outcomes: &[Outcome]) -> Vec<u8> {
     })
 }
 
-/// The holder is asked to stop these.
+/// Encodes a message that asks the worker to stop the executions of these leases.
 #[must_use]
 pub fn work_cancels(leases: &[(ExecutionId, LeaseToken)]) -> Vec<u8> {
     down(4, |out| put_leases(out, leases))
 }
 
-/// These leases are no longer the worker's.
+/// Encodes a message that the worker has lost these leases.
 #[must_use]
 pub fn work_lost(leases: &[(ExecutionId, LeaseToken)]) -> Vec<u8> {
     down(5, |out| put_leases(out, leases))
 }
 
-/// The server is about to stop.
+/// Encodes a message that the server is about to stop.
 #[must_use]
 pub fn work_drain() -> Vec<u8> {
     down(6, |_| ())
 }
 
-// One message of the oneof that a `WorkResponse` is.
+// Encodes a `WorkResponse` whose oneof holds the field `tag`.
 fn down(tag: u32, write: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
     let mut out = Vec::new();
     put::message(&mut out, tag, write);

@@ -11,7 +11,7 @@ use crate::generated::backlane::log::v1;
 use crate::log::parts;
 use crate::{DecodeError, put};
 
-/// The encoded `log.v1.AttemptHead`.
+/// Encodes the `log.v1.AttemptHead` of an attempt.
 #[must_use]
 pub fn head(row: &AttemptRow) -> Vec<u8> {
     let mut out = Vec::with_capacity(64);
@@ -29,7 +29,7 @@ pub fn head(row: &AttemptRow) -> Vec<u8> {
 /// Reads an attempt from its key and its head.
 ///
 /// # Errors
-/// [`DecodeError`] naming what is malformed, missing or unknown.
+/// [`DecodeError`] naming the malformed, missing or unknown part.
 pub fn read(birth: Birth, ordinal: u32, head: &[u8]) -> Result<AttemptRow, DecodeError> {
     let from: v1::AttemptHead = parts::read("AttemptHead", head)?;
     Ok(AttemptRow {

@@ -14,7 +14,7 @@ use crate::generated::backlane::log::v1;
 use crate::log::parts;
 use crate::{DecodeError, put};
 
-/// The encoded `log.v1.EndingHead`.
+/// Encodes the `log.v1.EndingHead` of an ending.
 #[must_use]
 pub fn head(row: &EndingRow) -> Vec<u8> {
     let mut out = Vec::with_capacity(96);
@@ -31,11 +31,11 @@ pub fn head(row: &EndingRow) -> Vec<u8> {
     out
 }
 
-/// Reads an ending from its key, its listing, its head and, where the body was read as well, its
+/// Reads an ending from its key, its listing, its head and, where the body was read too, its
 /// output.
 ///
 /// # Errors
-/// [`DecodeError`] naming what is malformed, missing or unknown.
+/// [`DecodeError`] naming the malformed, missing or unknown part.
 pub fn read(
     birth: Birth,
     tenant: &str,
@@ -57,10 +57,10 @@ pub fn read(
     })
 }
 
-/// What a decision needs of an execution that is over.
+/// The part of an ending that decisions need, read from the head.
 ///
 /// # Errors
-/// [`DecodeError`] naming what is malformed, missing or unknown.
+/// [`DecodeError`] naming the malformed, missing or unknown part.
 pub fn finished(birth: Birth, tenant: &str, head: &[u8]) -> Result<Finished, DecodeError> {
     Ok(Finished::from(&read(birth, tenant, head, None)?))
 }

@@ -1,7 +1,7 @@
-//! Payloads: what executions were made with.
+//! Payloads: the requests that executions were created from.
 //!
 //! Owns the encoding of `log.v1.PayloadHead` and of the body, and a view of the head that copies
-//! nothing. Refuses to know where an execution stands.
+//! nothing. Refuses to know the state of an execution.
 
 use backlane_engine::row::PayloadRow;
 use backlane_engine::rules::id::{Birth, ExecutionId};
@@ -12,7 +12,7 @@ use crate::{DecodeError, put};
 
 const QUEUED_AT_MS: u32 = 4;
 
-/// The encoded `log.v1.PayloadHead` of a new execution.
+/// Encodes the `log.v1.PayloadHead` of a new execution.
 #[must_use]
 pub fn head(row: &PayloadRow) -> Vec<u8> {
     let given = &row.payload.head;
@@ -23,7 +23,7 @@ pub fn head(row: &PayloadRow) -> Vec<u8> {
     out
 }
 
-/// The fields of a head in place. A field that is absent is empty or zero.
+/// The fields of an encoded head, without copies. An absent field is empty or zero.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct HeadView<'a> {
     seconds: u32,
@@ -44,7 +44,7 @@ pub(crate) struct HeadView<'a> {
 }
 
 impl<'a> HeadView<'a> {
-    /// The fields of an encoded `log.v1.PayloadHead`.
+    /// Reads the fields of an encoded `log.v1.PayloadHead`.
     pub(crate) fn of(head: &'a [u8]) -> Result<Self, DecodeError> {
         let mut view = Self::default();
         for field in Fields::of(head) {
@@ -72,7 +72,7 @@ impl<'a> HeadView<'a> {
         Ok(view)
     }
 
-    /// The id: the head holds everything of it but the birth number.
+    /// The id of the execution. The head holds every part of the id except the birth number.
     pub(crate) fn id(&self, birth: Birth) -> Result<ExecutionId, DecodeError> {
         parts::id(birth, self.seconds, self.random, self.salt)
     }

@@ -1,4 +1,4 @@
-//! Requests: request ids that were used, and the executions of their answers.
+//! Requests: request ids that were used, and the executions that their requests created.
 //!
 //! Owns the encoding of `log.v1.RequestHead`. Refuses to know how ids are hashed.
 
@@ -9,7 +9,7 @@ use crate::generated::backlane::log::v1;
 use crate::log::parts;
 use crate::{DecodeError, put};
 
-/// The encoded `log.v1.RequestHead`.
+/// Encodes the `log.v1.RequestHead` of a used request id.
 #[must_use]
 pub fn head(row: &RequestRow) -> Vec<u8> {
     let mut out = Vec::with_capacity(32);
@@ -18,10 +18,10 @@ pub fn head(row: &RequestRow) -> Vec<u8> {
     out
 }
 
-/// What a decision needs of a used request id, from the head of its row.
+/// The part of a used request id that decisions need, read from the head of its row.
 ///
 /// # Errors
-/// [`DecodeError`] naming what is malformed.
+/// [`DecodeError`] naming the malformed part.
 pub fn known(head: &[u8]) -> Result<KnownRequest, DecodeError> {
     let from: v1::RequestHead = parts::read("RequestHead", head)?;
     Ok(KnownRequest {

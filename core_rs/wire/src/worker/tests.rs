@@ -1,6 +1,6 @@
-//! What workers may ask and report.
+//! The field rules of the unary calls of workers.
 //!
-//! Owns an example for every rule. Refuses to know which leases are alive.
+//! Owns an example for every rule. Refuses to know which leases are live.
 
 use prost::Message;
 
@@ -67,7 +67,7 @@ fn every_broken_rule_of_a_lease_names_its_field() {
 }
 
 #[test]
-fn an_offer_is_narrowed_to_what_its_caller_may() {
+fn an_offer_is_limited_to_the_tenants_of_its_caller() {
     let only = TenantScope::Only(["acme".into()].into());
     assert_eq!(only, leasing(&acme_only(), &lease()).unwrap().offer.tenants);
     let own = v1::LeaseRequest {
@@ -88,7 +88,7 @@ fn an_offer_is_narrowed_to_what_its_caller_may() {
 }
 
 #[test]
-fn a_text_that_is_no_token_is_stale_and_one_that_is_no_id_is_refused_alone() {
+fn a_malformed_token_is_stale_and_a_malformed_id_refuses_only_its_item() {
     let unreadable = v1::LeaseRef {
         execution_id: "x".into(),
         ..held_by("lt_0_1_2_3")
@@ -152,7 +152,7 @@ fn result(output: Option<RawValue>) -> v1::CompleteResult {
 }
 
 #[test]
-fn a_result_is_kept_to_the_byte_and_none_is_null() {
+fn an_output_is_kept_to_the_byte_and_an_absent_output_is_null() {
     let sent = vec![0x1A, 0x02, b'o', b'k'];
     let results = vec![result(None), result(Some(sent.clone().into()))];
     let outputs = call(decode_complete, &v1::CompleteRequest { results })
@@ -164,7 +164,7 @@ fn a_result_is_kept_to_the_byte_and_none_is_null() {
 }
 
 #[test]
-fn a_result_that_is_not_taken_spoils_no_other() {
+fn a_refused_output_does_not_affect_the_other_items() {
     let text = |length: usize| {
         let kind = Some(prost_types::value::Kind::StringValue("x".repeat(length)));
         RawValue::from(prost_types::Value { kind }.encode_to_vec())
@@ -204,7 +204,7 @@ fn reports_are_neither_empty_nor_too_many() {
 }
 
 #[test]
-fn a_release_reports_nothing() {
+fn a_release_has_no_result() {
     let message = v1::ReleaseRequest {
         releases: vec![held_by("lt_0_1_2_3")],
     };

@@ -1,8 +1,8 @@
-//! Applying facts about executions.
+//! Applies facts about executions.
 //!
-//! Owns how an execution's slot, lease, queue and timer follow a fact. Every fact is checked
-//! before anything changes: [`State::check_execution`] says whether the fact can follow, and the
-//! functions below it only change. Refuses to judge why a fact was decided.
+//! Owns how a fact changes an execution's slot, lease, queue and timer. Every fact is checked
+//! before anything changes: [`State::check_execution`] says whether the state allows the fact, and
+//! the other functions only change the state. Refuses to know why a fact was decided.
 
 use crate::fact::Births;
 use crate::fact::{
@@ -15,7 +15,7 @@ use crate::rules::status::Phase;
 use crate::state::{Extras, Impossible, Rank, Slot, State};
 
 impl State {
-    /// Whether the fact can follow what was folded before. Changes nothing.
+    /// Checks whether the state allows the fact. Changes nothing.
     pub(super) fn check_execution(&self, fact: &ExecutionFact) -> Result<(), Impossible> {
         let birth = fact.birth;
         let phase = self.slots.get(birth).map(|slot| slot.phase);
@@ -48,7 +48,7 @@ impl State {
         }
     }
 
-    /// Follows a fact that was checked. Returns the last state of an execution that it ended.
+    /// Applies a fact that was checked. Returns the last state of an execution that the fact ended.
     pub(super) fn apply_execution(
         &mut self,
         fact: &ExecutionFact,
@@ -81,7 +81,7 @@ impl State {
 
     fn enqueued(&mut self, living: &Living, at_ms: u64) {
         if living.id.birth == 1 {
-            // The log is whole: every execution of which it speaks is in it.
+            // The log is complete: every execution that it mentions is in it.
             self.unseen_below = 0;
         }
         if let Some(request) = living.request {
@@ -125,7 +125,7 @@ impl State {
         }
     }
 
-    /// The next instant of the wall clock at which something is due for an execution.
+    /// The next time of the wall clock at which a change is due for an execution.
     fn next_instant(&self, birth: Birth) -> Option<u64> {
         let slot = self.slots.get(birth)?;
         let extras = self.extras.get(&birth)?;
@@ -151,7 +151,7 @@ impl State {
         }
     }
 
-    /// Counts a change.
+    /// Counts a change: increases the version and sets its time.
     fn change(&mut self, birth: Birth, at_ms: u64) {
         if let Some(slot) = self.slots.get_mut(birth) {
             slot.version += 1;
@@ -159,7 +159,7 @@ impl State {
         }
     }
 
-    /// Moves an execution to another phase, after `edit` changed its slot.
+    /// Moves an execution to another phase, after `edit` has changed its slot.
     fn move_to(&mut self, birth: Birth, phase: Phase, at_ms: u64, edit: impl FnOnce(&mut Slot)) {
         let before = self.next_instant(birth);
         self.change(birth, at_ms);
@@ -213,7 +213,7 @@ impl State {
         if cause.has_error() {
             extras.last_failed = Some(attempt);
         } else {
-            // The row of an attempt goes when so many others followed it.
+            // The row with the last error is removed once enough other attempts have followed.
             let is_kept = |failed: &u32| failed + KEPT_ATTEMPTS > attempt;
             extras.last_failed = extras.last_failed.filter(is_kept);
         }
@@ -313,7 +313,7 @@ const fn count(slot: &mut Slot, cause: RequeueCause) {
     }
 }
 
-/// The last state of an execution keeps its last holder and what that one reported.
+/// Fills the last state of an execution: the worker that held it, and that worker's report.
 fn close(progress: &mut Progress, outcome: Option<OutcomeKind>) {
     if let Some(holding) = progress.holding.take() {
         if let Some(kind) = outcome {

@@ -1,7 +1,7 @@
-//! Applying facts about tenants.
+//! Applies facts about tenants.
 //!
-//! Owns where a tenant's limits are kept. Refuses to know who is stopped by them: the soft state
-//! does.
+//! Owns where a tenant's limits are kept. Refuses to know which executions a limit holds back: the
+//! soft state does.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use crate::fact::TenantFact;
 use crate::state::State;
 
 impl State {
-    /// Follows a fact about a tenant. Every such fact can follow every state.
+    /// Applies a fact about a tenant. Every state allows every such fact.
     pub(super) fn apply_tenant(&mut self, fact: &TenantFact) {
         match fact {
             TenantFact::LimitSet {

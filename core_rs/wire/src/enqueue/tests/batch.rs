@@ -1,6 +1,7 @@
 //! Many executions in one request.
 //!
-//! Owns the rules that items have among each other. Refuses to repeat those of a single one.
+//! Owns the rules that concern several items of one request. Refuses to repeat the rules of a
+//! single item.
 
 use super::*;
 
@@ -17,7 +18,7 @@ fn batch_of(items: Vec<v1::EnqueueRequest>) -> v1::EnqueueBatchRequest {
 }
 
 #[test]
-fn an_item_of_a_batch_names_its_tenant_again_or_not_at_all() {
+fn an_item_of_a_batch_names_the_tenant_of_the_batch_or_none() {
     let unnamed = v1::EnqueueRequest {
         tenant_id: String::new(),
         ..plain()

@@ -1,6 +1,6 @@
 //! Errors on the wire: `google.rpc.Status` and its details.
 //!
-//! Owns which details go with which error. Refuses to know why anything failed.
+//! Owns which details go with which error. Refuses to know why a call failed.
 
 use prost::Message;
 use prost_types::{Any, Duration};
@@ -14,7 +14,8 @@ const DOMAIN: &str = "backlane";
 const RESOURCE_EXHAUSTED: i32 = 8;
 
 impl ApiError {
-    /// The encoded `google.rpc.Status`: exactly one `ErrorInfo`, and what else helps.
+    /// Encodes the `google.rpc.Status`: exactly one `ErrorInfo`, and the other details that help
+    /// the caller.
     #[must_use]
     pub fn to_status(&self) -> Vec<u8> {
         let details = [
@@ -157,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn every_reason_has_an_example_here() {
+    fn every_reason_has_an_example() {
         let mut reasons: Vec<Reason> = errors().iter().map(ApiError::reason).collect();
         reasons.sort_unstable();
         reasons.dedup();
@@ -202,14 +203,14 @@ mod tests {
             ] {
                 assert!(
                     !rest.contains(variable),
-                    "{error}: {variable} is in no metadata"
+                    "{error}: the metadata lacks {variable}"
                 );
             }
         }
     }
 
     #[test]
-    fn the_code_of_most_reasons_is_named_like_it() {
+    fn the_status_code_of_most_reasons_is_named_like_the_reason() {
         for reason in Reason::ALL {
             let code = Code::try_from(reason.code()).unwrap().as_str_name();
             let alike = match reason {
@@ -230,13 +231,14 @@ mod tests {
     }
 
     #[test]
-    fn details_follow_the_code() {
+    fn the_status_code_decides_the_details() {
         for error in errors() {
             let code = error.reason().code();
             let fields = detail::<BadRequest>(&error, "BadRequest").len();
             let quotas = detail::<QuotaFailure>(&error, "QuotaFailure").len();
             let retries = detail::<RetryInfo>(&error, "RetryInfo").len();
-            // INVALID_ARGUMENT and OUT_OF_RANGE; RESOURCE_EXHAUSTED; that and UNAVAILABLE.
+            // Codes 3 and 11 are INVALID_ARGUMENT and OUT_OF_RANGE; 8 is RESOURCE_EXHAUSTED; 14 is
+            // UNAVAILABLE.
             assert_eq!(usize::from(code == 3 || code == 11), fields, "{error}");
             assert_eq!(usize::from(code == 8), quotas, "{error}");
             assert_eq!(usize::from(code == 8 || code == 14), retries, "{error}");
