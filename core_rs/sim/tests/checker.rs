@@ -13,7 +13,7 @@ use backlane_engine::rules::access::TenantScope;
 use backlane_engine::rules::id::{ExecutionId, LeaseToken};
 use backlane_engine::rules::status::Phase;
 use backlane_sim::check::LogCheck;
-use backlane_store::{Bytes, Change, Commit, Key, PAYLOAD, Put, Row};
+use backlane_store::{ATTEMPT, Bytes, Change, Commit, Family, Key, PAYLOAD, Put, Row};
 use backlane_wire::encode_fact;
 
 fn born(birth: u64, priority: u8) -> FactKind {
@@ -76,19 +76,40 @@ fn limit(most: u32) -> FactKind {
     })
 }
 
-fn payload(birth: u64) -> Row {
+fn row(family: &'static Family, key: Key) -> Row {
+    let head = Bytes::from([0]);
+    let put = Put {
+        head,
+        ..Put::default()
+    };
+    let change = Change::Put(put);
     Row {
-        family: &PAYLOAD,
-        key: Key::Number(birth),
-        change: Change::Put(Put {
-            head: Bytes::from([0]),
-            ..Put::default()
-        }),
+        family,
+        key,
+        change,
+    }
+}
+
+/// The row that a fact calls for.
+fn row_of(kind: &FactKind) -> Option<Row> {
+    let FactKind::Execution(fact) = kind else {
+        return None;
+    };
+    match fact.change {
+        ExecutionChange::Enqueued(_) => Some(row(&PAYLOAD, Key::Number(fact.birth))),
+        ExecutionChange::Requeued { .. } => Some(row(&ATTEMPT, Key::Ordinal(fact.birth, 1))),
+        _ => None,
     }
 }
 
 /// The invariant that a log breaks, if it does.
 fn broken(kinds: Vec<FactKind>) -> Option<&'static str> {
+    let rows = kinds.iter().filter_map(row_of).collect();
+    broken_with(kinds, rows)
+}
+
+/// The invariant that a log with these rows breaks, if it does.
+fn broken_with(kinds: Vec<FactKind>, rows: Vec<Row>) -> Option<&'static str> {
     let mut log = LogCheck::new(0, 3);
     let callables = ["*".into()].into();
     let tenants = TenantScope::Any;
@@ -96,14 +117,10 @@ fn broken(kinds: Vec<FactKind>) -> Option<&'static str> {
         .insert(Arc::from("w"), OfferSpec { callables, tenants });
     let mut commit = Commit {
         first_sequence: 1,
+        rows,
         ..Commit::default()
     };
     for kind in kinds {
-        if let FactKind::Execution(fact) = &kind
-            && matches!(fact.change, ExecutionChange::Enqueued(_))
-        {
-            commit.rows.push(payload(fact.birth));
-        }
         let fact = Fact {
             at_ms: 1,
             actor: Actor::engine(),
@@ -120,6 +137,16 @@ fn broken(kinds: Vec<FactKind>) -> Option<&'static str> {
 fn a_sound_log_is_sound() {
     let log = vec![born(1, 50), leased(1, 1, 1), lost(1), leased(1, 2, 2)];
     assert_eq!(None, broken(log));
+}
+
+#[test]
+fn a_lease_that_ends_without_the_row_of_its_attempt_is_seen() {
+    let log = vec![born(1, 50), leased(1, 1, 1), lost(1)];
+    let rows = vec![row(&PAYLOAD, Key::Number(1))];
+    assert_eq!(
+        Some("nothing acknowledged is ever lost"),
+        broken_with(log, rows)
+    );
 }
 
 #[test]
