@@ -170,6 +170,8 @@ FAILED_JSON = {
     "attempt": 1,
     "dependsOn": [],
     "maxWorkerLosses": 0,
+    "spentAttempts": 0,
+    "workerLosses": 0,
     "version": 4,
     "cancelRequested": False,
     "reason": "worker_lost",

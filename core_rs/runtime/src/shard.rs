@@ -9,6 +9,7 @@ mod calls;
 mod desk;
 mod dispatch;
 mod journal;
+mod piece;
 mod pump;
 mod room;
 mod rows;

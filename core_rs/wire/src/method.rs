@@ -71,43 +71,54 @@ pub struct Entry {
     pub scope: Scope,
 }
 
-const fn unary(method: Method, path: &'static str, role: Role, scope: Scope) -> Entry {
+/// A unary call of producers, about one tenant.
+const fn producer(method: Method, path: &'static str) -> Entry {
     Entry {
         method,
         path,
         is_stream: false,
-        role,
-        scope,
+        role: Role::Producer,
+        scope: Scope::Tenant,
     }
 }
 
-const fn stream(method: Method, path: &'static str, role: Role, scope: Scope) -> Entry {
+/// A unary call of workers.
+const fn worker(method: Method, path: &'static str, scope: Scope) -> Entry {
+    Entry {
+        role: Role::Worker,
+        scope,
+        ..producer(method, path)
+    }
+}
+
+/// The same call as a stream.
+const fn stream(entry: Entry) -> Entry {
     Entry {
         is_stream: true,
-        ..unary(method, path, role, scope)
+        ..entry
     }
 }
 
 /// Every call, in the order of [`Method::index`].
 #[rustfmt::skip]
 pub static METHODS: [Entry; 17] = [
-    unary(Method::Enqueue, "/backlane.v1.ExecutionService/Enqueue", Role::Producer, Scope::Tenant),
-    unary(Method::EnqueueBatch, "/backlane.v1.ExecutionService/EnqueueBatch", Role::Producer, Scope::Tenant),
-    stream(Method::EnqueueStream, "/backlane.v1.ExecutionService/EnqueueStream", Role::Producer, Scope::Tenant),
-    unary(Method::Run, "/backlane.v1.ExecutionService/Run", Role::Producer, Scope::Tenant),
-    unary(Method::Get, "/backlane.v1.ExecutionService/Get", Role::Producer, Scope::Tenant),
-    unary(Method::List, "/backlane.v1.ExecutionService/List", Role::Producer, Scope::Tenant),
-    unary(Method::ListAttempts, "/backlane.v1.ExecutionService/ListAttempts", Role::Producer, Scope::Tenant),
-    unary(Method::Wait, "/backlane.v1.ExecutionService/Wait", Role::Producer, Scope::Tenant),
-    unary(Method::Cancel, "/backlane.v1.ExecutionService/Cancel", Role::Producer, Scope::Tenant),
-    unary(Method::Peek, "/backlane.v1.ExecutionService/Peek", Role::Producer, Scope::Tenant),
-    unary(Method::GetQueueStats, "/backlane.v1.ExecutionService/GetQueueStats", Role::Producer, Scope::Tenant),
-    unary(Method::Lease, "/backlane.v1.WorkerService/Lease", Role::Worker, Scope::Offer),
-    unary(Method::RenewLeases, "/backlane.v1.WorkerService/RenewLeases", Role::Worker, Scope::Token),
-    unary(Method::Complete, "/backlane.v1.WorkerService/Complete", Role::Worker, Scope::Token),
-    unary(Method::Fail, "/backlane.v1.WorkerService/Fail", Role::Worker, Scope::Token),
-    unary(Method::Release, "/backlane.v1.WorkerService/Release", Role::Worker, Scope::Token),
-    stream(Method::Work, "/backlane.v1.WorkerService/Work", Role::Worker, Scope::Offer),
+    producer(Method::Enqueue, "/backlane.v1.ExecutionService/Enqueue"),
+    producer(Method::EnqueueBatch, "/backlane.v1.ExecutionService/EnqueueBatch"),
+    stream(producer(Method::EnqueueStream, "/backlane.v1.ExecutionService/EnqueueStream")),
+    producer(Method::Run, "/backlane.v1.ExecutionService/Run"),
+    producer(Method::Get, "/backlane.v1.ExecutionService/Get"),
+    producer(Method::List, "/backlane.v1.ExecutionService/List"),
+    producer(Method::ListAttempts, "/backlane.v1.ExecutionService/ListAttempts"),
+    producer(Method::Wait, "/backlane.v1.ExecutionService/Wait"),
+    producer(Method::Cancel, "/backlane.v1.ExecutionService/Cancel"),
+    producer(Method::Peek, "/backlane.v1.ExecutionService/Peek"),
+    producer(Method::GetQueueStats, "/backlane.v1.ExecutionService/GetQueueStats"),
+    worker(Method::Lease, "/backlane.v1.WorkerService/Lease", Scope::Offer),
+    worker(Method::RenewLeases, "/backlane.v1.WorkerService/RenewLeases", Scope::Token),
+    worker(Method::Complete, "/backlane.v1.WorkerService/Complete", Scope::Token),
+    worker(Method::Fail, "/backlane.v1.WorkerService/Fail", Scope::Token),
+    worker(Method::Release, "/backlane.v1.WorkerService/Release", Scope::Token),
+    stream(worker(Method::Work, "/backlane.v1.WorkerService/Work", Scope::Offer)),
 ];
 
 impl Method {

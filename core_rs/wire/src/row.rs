@@ -7,3 +7,6 @@ pub mod attempt;
 pub mod ending;
 pub mod payload;
 pub mod request;
+
+#[cfg(test)]
+mod tests;

@@ -138,7 +138,7 @@ class Attempt:
 
     @property
     def outcome(self) -> str:
-        """What became of the attempt, such as `failed` or `lease_lost`; `running` before the end."""
+        """The end of the attempt, such as `failed` or `lease_lost`; `running` before the end."""
         text = schema_json.enum_text(records.AttemptOutcome.DESCRIPTOR, self.proto.outcome)
         return text or "unspecified"
 

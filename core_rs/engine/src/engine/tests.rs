@@ -1,3 +1,5 @@
+//! Tests of the engine: decisions, their facts, and what contradictory facts lead to.
+
 use super::*;
 use crate::command::{Cancel, DedupPolicy, Held, IdRandom, NewExecution, Taker};
 use crate::decide::Blocker;

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use backlane_engine::fact::{ErrorRecord, Living};
 use backlane_engine::row::{AttemptRow, EndingRow};
 use backlane_engine::rules::id::{Birth, ExecutionId};
-use backlane_store::{ATTEMPT, ENDING, Family, Key, Lookup, PAYLOAD, Part, Stored};
+use backlane_store::{ATTEMPT, ENDING, Family, Key, PAYLOAD, Part, Stored};
 use backlane_wire::{
     ApiError, DecodeError, Parts, Standing, View, brief, brief_record, record, row,
 };
@@ -16,6 +16,7 @@ use backlane_wire::{
 use crate::message::{Found, ListQuery, Query, Ticket, Wanted};
 
 use super::desk::Desk;
+use super::piece::{Piece, read_attempt, read_ending};
 use super::room::Room;
 
 /// gRPC clients take 4 MiB unless they are told otherwise; every reply stays below.
@@ -35,79 +36,6 @@ pub(super) struct Shown {
     /// The newest attempt that went wrong and was followed by another.
     attempt: Piece<Box<AttemptRow>>,
     attempt_ordinal: Option<u32>,
-}
-
-/// A row of an answer.
-#[derive(Debug)]
-enum Piece<T> {
-    /// The row is not needed.
-    Unneeded,
-    /// The row is to be read.
-    Unread,
-    /// The row.
-    Read(T),
-    /// There is no such row.
-    Absent,
-    /// The row is damaged.
-    Damaged(Box<str>),
-}
-
-impl<T> Piece<T> {
-    /// A row that is needed, from memory if it is there.
-    fn of(
-        desk: &Desk,
-        family: &'static Family,
-        key: Key,
-        read: impl FnOnce(&Stored) -> Result<T, DecodeError>,
-    ) -> Self {
-        let stored = desk.cache.get(family, key);
-        stored.map_or(Self::Unread, |stored| Self::from_stored(stored, read))
-    }
-
-    fn from_stored(stored: &Stored, read: impl FnOnce(&Stored) -> Result<T, DecodeError>) -> Self {
-        match read(stored) {
-            Ok(row) => Self::Read(row),
-            Err(error) => Self::Damaged(error.to_string().into()),
-        }
-    }
-
-    fn fill(
-        &mut self,
-        lookup: Option<&Lookup>,
-        read: impl FnOnce(&Stored) -> Result<T, DecodeError>,
-    ) {
-        if matches!(self, Self::Unread) {
-            *self = match lookup {
-                Some(Lookup::Found(stored)) => Self::from_stored(stored, read),
-                Some(Lookup::Damaged(damage)) => Self::Damaged(damage.to_string().into()),
-                Some(Lookup::Absent) | None => Self::Absent,
-            };
-        }
-    }
-
-    const fn is_unread(&self) -> bool {
-        matches!(self, Self::Unread)
-    }
-}
-
-fn read_ending(birth: Birth, stored: &Stored) -> Result<Box<EndingRow>, DecodeError> {
-    let tenant = stored.listing.as_ref().map(|listing| &*listing.tenant);
-    let (tenant, output) = (tenant.unwrap_or_default(), stored.body.clone());
-    row::ending::read(birth, tenant, &stored.head, output).map(Box::new)
-}
-
-/// The ending of an execution, if there is one, or the damage that hides it.
-pub(super) fn ending_of(
-    birth: Birth,
-    lookup: Option<&Lookup>,
-) -> Result<Option<EndingRow>, Box<str>> {
-    let mut piece = Piece::Unread;
-    piece.fill(lookup, |stored| read_ending(birth, stored));
-    match piece {
-        Piece::Read(ending) => Ok(Some(*ending)),
-        Piece::Damaged(what) => Err(what),
-        Piece::Unneeded | Piece::Unread | Piece::Absent => Ok(None),
-    }
 }
 
 /// Why a record cannot be shown.
@@ -217,17 +145,7 @@ impl Shown {
         let unread = pieces.into_iter().filter(|(unread, ..)| *unread);
         rows.extend(unread.map(|(_, family, key)| Wanted { family, key, part }));
     }
-}
 
-fn read_attempt(
-    birth: Birth,
-    ordinal: u32,
-    stored: &Stored,
-) -> Result<Box<AttemptRow>, DecodeError> {
-    row::attempt::read(birth, ordinal, &stored.head).map(Box::new)
-}
-
-impl Shown {
     /// The record of the execution.
     pub(super) fn encode(&self, desk: &Desk, view: View) -> Result<Vec<u8>, Unshown> {
         self.encode_as(desk, |parts| record(parts, view))

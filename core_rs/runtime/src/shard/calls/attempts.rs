@@ -15,8 +15,9 @@ use backlane_wire::{ApiError, page_token, row};
 
 use crate::message::{Found, Query, RangeQuery, Ticket, Wanted};
 use crate::shard::desk::Desk;
+use crate::shard::piece::ending_of;
 use crate::shard::room::{Caller, Job, Room};
-use crate::shard::show::{MAX_REPLY_BYTES, damaged, ending_of};
+use crate::shard::show::{MAX_REPLY_BYTES, damaged};
 
 use super::look;
 

@@ -1,0 +1,94 @@
+//! Pieces of a record: the rows that it is made of, from memory or from the store.
+//!
+//! Owns what became of each row that a record needs. Refuses to know which rows a record needs.
+
+use backlane_engine::row::{AttemptRow, EndingRow};
+use backlane_engine::rules::id::Birth;
+use backlane_store::{Family, Key, Lookup, Stored};
+use backlane_wire::{DecodeError, row};
+
+use super::desk::Desk;
+
+/// A row of an answer.
+#[derive(Debug)]
+pub(super) enum Piece<T> {
+    /// The row is not needed.
+    Unneeded,
+    /// The row is to be read.
+    Unread,
+    /// The row.
+    Read(T),
+    /// There is no such row.
+    Absent,
+    /// The row is damaged.
+    Damaged(Box<str>),
+}
+
+impl<T> Piece<T> {
+    /// A row that is needed, from memory if it is there.
+    pub(super) fn of(
+        desk: &Desk,
+        family: &'static Family,
+        key: Key,
+        read: impl FnOnce(&Stored) -> Result<T, DecodeError>,
+    ) -> Self {
+        let stored = desk.cache.get(family, key);
+        stored.map_or(Self::Unread, |stored| Self::from_stored(stored, read))
+    }
+
+    pub(super) fn from_stored(
+        stored: &Stored,
+        read: impl FnOnce(&Stored) -> Result<T, DecodeError>,
+    ) -> Self {
+        match read(stored) {
+            Ok(row) => Self::Read(row),
+            Err(error) => Self::Damaged(error.to_string().into()),
+        }
+    }
+
+    pub(super) fn fill(
+        &mut self,
+        lookup: Option<&Lookup>,
+        read: impl FnOnce(&Stored) -> Result<T, DecodeError>,
+    ) {
+        if matches!(self, Self::Unread) {
+            *self = match lookup {
+                Some(Lookup::Found(stored)) => Self::from_stored(stored, read),
+                Some(Lookup::Damaged(damage)) => Self::Damaged(damage.to_string().into()),
+                Some(Lookup::Absent) | None => Self::Absent,
+            };
+        }
+    }
+
+    pub(super) const fn is_unread(&self) -> bool {
+        matches!(self, Self::Unread)
+    }
+}
+
+pub(super) fn read_ending(birth: Birth, stored: &Stored) -> Result<Box<EndingRow>, DecodeError> {
+    let tenant = stored.listing.as_ref().map(|listing| &*listing.tenant);
+    let (tenant, output) = (tenant.unwrap_or_default(), stored.body.clone());
+    row::ending::read(birth, tenant, &stored.head, output).map(Box::new)
+}
+
+pub(super) fn read_attempt(
+    birth: Birth,
+    ordinal: u32,
+    stored: &Stored,
+) -> Result<Box<AttemptRow>, DecodeError> {
+    row::attempt::read(birth, ordinal, &stored.head).map(Box::new)
+}
+
+/// The ending of an execution, if there is one, or the damage that hides it.
+pub(super) fn ending_of(
+    birth: Birth,
+    lookup: Option<&Lookup>,
+) -> Result<Option<EndingRow>, Box<str>> {
+    let mut piece = Piece::Unread;
+    piece.fill(lookup, |stored| read_ending(birth, stored));
+    match piece {
+        Piece::Read(ending) => Ok(Some(*ending)),
+        Piece::Damaged(what) => Err(what),
+        Piece::Unneeded | Piece::Unread | Piece::Absent => Ok(None),
+    }
+}
