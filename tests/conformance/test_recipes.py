@@ -84,7 +84,7 @@ def test_grpcurl_plays_the_examples_of_the_protocol_page(shell: Shell) -> None:
         for lease in answer.get("leases", []):
             shell.know("$TOKEN", lease["leaseToken"])
 
-    assert len(answers) == 16
+    assert len(answers) == 17
     [completed] = answers[-1]["outcomes"]
     assert completed["result"]["status"] == "BACKGROUND_EXECUTION_STATUS_COMPLETED"
 

@@ -14,8 +14,20 @@ EXAMPLES = ROOT / "tests" / "conformance" / "examples.json"
 def test_the_examples_are_those_that_the_conformance_suite_sends() -> None:
     shown = re.findall(r"(?m)^grpcurl -plaintext -d '(.*)' 127\.0\.0\.1:7433 (\S+)$", PAGE)
     sent = json.loads(EXAMPLES.read_text(encoding="utf-8"))
+    # A variable stands outside of the quotes around it, so that a shell fills it in.
+    requests = [json.loads(re.sub(r"'(\$[A-Z]+)'", r"\1", request)) for request, _ in shown]
 
-    assert sent == [{"call": call, "request": json.loads(request)} for request, call in shown]
+    assert sent == [
+        {"call": call, "request": request}
+        for request, (_, call) in zip(requests, shown, strict=True)
+    ]
+
+
+def test_a_shell_fills_in_the_variables_of_the_examples() -> None:
+    lines = re.findall(r"(?m)^grpcurl .*$", PAGE)
+
+    assert [line for line in lines if re.search(r"(?<!')\$[A-Z]+|\$[A-Z]+\b(?!')", line)] == []
+    assert sum("'$EXECUTION'" in line for line in lines) > 0
 
 
 def test_the_table_of_errors_has_every_reason_with_its_code() -> None:
