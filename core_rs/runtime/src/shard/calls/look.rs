@@ -1,6 +1,6 @@
-//! Looking: calls that change nothing.
+//! Calls that read and change nothing.
 //!
-//! Owns their pages and their answers. Refuses to decide anything.
+//! Owns the pages and replies of these calls. Refuses to decide anything.
 
 use backlane_engine::command::{Known, Needs, Read};
 use backlane_engine::error::Refusal;
@@ -18,10 +18,11 @@ use crate::shard::desk::Desk;
 use crate::shard::room::{Caller, Job, Room};
 use crate::shard::show::{self, Fetch, MAX_REPLY_BYTES, Shown};
 
-/// Executions that a page of unfinished ones looks at. A page may be shorter and have a next one.
+/// Most unfinished executions that one page looks at. A page that stops there may be shorter and
+/// still have a next page.
 const PAGE_LOOKS: usize = 100_000;
 
-/// `Get`.
+/// Prepares a `Get` call.
 pub(crate) fn get(desk: &mut Desk, caller: Caller, bytes: &[u8]) -> Result<Box<dyn Job>, ApiError> {
     let get = desk.with_context(&caller.principal, |context| decode_get(bytes, context))?;
     let ticket = caller.ticket;
@@ -68,7 +69,7 @@ pub(super) fn find(
     }
 }
 
-/// `List`.
+/// Prepares a `List` call.
 pub(crate) fn list(
     desk: &mut Desk,
     caller: Caller,
@@ -98,7 +99,7 @@ impl Job for Listing {
         let fetch = Fetch {
             shown: shown.collect(),
             view: list.view,
-            // The store shows executions that just ended only once that is durable.
+            // The store lists executions that just ended only once their ends are durable.
             list: wanted.then(|| ListQuery {
                 tenant: (*list.tenant).into(),
                 status: list.status,
@@ -114,8 +115,8 @@ impl Job for Listing {
     }
 }
 
-/// A tenant's unfinished executions, newest first, and how far back the look went where it stopped
-/// early.
+/// A tenant's unfinished executions, newest first; and the birth number at which the look stopped,
+/// if it stopped early.
 fn living_page(desk: &Desk, list: &List, before: Birth) -> (Vec<Birth>, Option<Birth>) {
     let state = desk.engine.state();
     let Some(key) = state.tenants().by_name(&list.tenant) else {
@@ -147,7 +148,8 @@ fn send_page(
 ) {
     shown.sort_unstable_by_key(|shown| std::cmp::Reverse(shown.birth));
     let (mut total, mut records, mut last) = (0, Vec::new(), None);
-    // Beyond the place where the look stopped, finished executions could hide unfinished ones.
+    // Finished executions older than the stop are left out: unfinished executions may be missing
+    // between them.
     let seen = |shown: &&Shown| looked_to.is_none_or(|to| shown.birth > to);
     for one in shown.iter().filter(seen).take(list.page_size) {
         let Some(record) = listed(&mut room.desk, one, list.view) else {
@@ -161,7 +163,7 @@ fn send_page(
         records.push(record);
     }
     let shown_last = shown.last().map(|shown| shown.birth);
-    // A full page, or one that was cut early, may have a next one; an empty next page is harmless.
+    // A full page, or one that stopped early, may have a next page. An empty next page is harmless.
     let more = shown.len() >= list.page_size || last != shown_last;
     let last = last.filter(|_| more).or(looked_to.map(|to| to + 1));
     let next = last.map(|last| page_token(&list.tenant, list.status, last));
@@ -169,8 +171,8 @@ fn send_page(
     room.desk.reply(ticket, bytes);
 }
 
-/// The record of an execution on a page. One that is damaged is shown by its id and status as far
-/// as they can be read, and logged.
+/// The record of an execution on a page. A damaged execution is logged, and shown with its id and
+/// status as far as these can be read.
 fn listed(desk: &mut Desk, shown: &Shown, view: View) -> Option<Vec<u8>> {
     match shown.encode(desk, view) {
         Ok(record) => Some(record),
@@ -182,7 +184,7 @@ fn listed(desk: &mut Desk, shown: &Shown, view: View) -> Option<Vec<u8>> {
     }
 }
 
-/// `Peek`.
+/// Prepares a `Peek` call.
 pub(crate) fn peek(
     desk: &mut Desk,
     caller: Caller,
@@ -224,7 +226,7 @@ impl Job for Peeking {
     }
 }
 
-/// `GetQueueStats`.
+/// Prepares a `GetQueueStats` call.
 pub(crate) fn queue_stats(
     desk: &mut Desk,
     caller: Caller,
