@@ -1,4 +1,4 @@
-//! The checker itself: facts and answers that no shard should give are named.
+//! Tests of the checker: facts that no shard should decide are reported.
 //!
 //! Owns broken logs, written by hand. Refuses to run a shard.
 
@@ -87,7 +87,7 @@ fn payload(birth: u64) -> Row {
     }
 }
 
-/// The invariant that a log breaks, if it does.
+/// The invariant that a log violates, if it violates one.
 fn broken(kinds: Vec<FactKind>) -> Option<&'static str> {
     let mut log = LogCheck::new(0, 3);
     let callables = ["*".into()].into();
@@ -117,20 +117,20 @@ fn broken(kinds: Vec<FactKind>) -> Option<&'static str> {
 }
 
 #[test]
-fn a_sound_log_is_sound() {
+fn a_correct_log_violates_no_invariant() {
     let log = vec![born(1, 50), leased(1, 1, 1), lost(1), leased(1, 2, 2)];
     assert_eq!(None, broken(log));
 }
 
 #[test]
-fn a_token_that_comes_twice_is_seen() {
+fn a_lease_token_that_is_used_twice_is_reported() {
     let log = vec![born(1, 50), leased(1, 1, 1), lost(1), leased(1, 1, 2)];
     assert_eq!(Some("lease tokens are never reused"), broken(log));
 }
 
 #[test]
-fn a_worse_execution_leased_first_is_seen() {
-    let expected = Some("nobody gets an execution while a better one was admissible");
+fn a_worse_execution_that_is_leased_first_is_reported() {
+    let expected = Some("no worker gets an execution while a better one was admissible");
     assert_eq!(
         expected,
         broken(vec![born(1, 50), born(2, 50), leased(2, 1, 1)])
@@ -146,7 +146,7 @@ fn a_worse_execution_leased_first_is_seen() {
 }
 
 #[test]
-fn a_lease_beyond_a_limit_is_seen() {
+fn a_lease_beyond_a_limit_is_reported() {
     let log = vec![
         limit(1),
         born(1, 50),
@@ -158,13 +158,13 @@ fn a_lease_beyond_a_limit_is_seen() {
 }
 
 #[test]
-fn a_queue_beyond_its_limit_is_seen() {
+fn a_queue_beyond_its_limit_is_reported() {
     let log = (1..=4).map(|birth| born(birth, 50)).collect();
     assert_eq!(Some("no limit is exceeded"), broken(log));
 }
 
 #[test]
-fn a_lease_of_what_is_leased_is_seen() {
+fn a_second_lease_of_a_leased_execution_is_reported() {
     let log = vec![born(1, 50), leased(1, 1, 1), leased(1, 2, 2)];
     assert_eq!(Some("only legal transitions happen"), broken(log));
 }
