@@ -334,7 +334,7 @@ impl Server {
         );
         let hangs_on = dice.chance(300);
         if let Some(flight) = flight.as_ref().filter(|_| !hangs_on && dice.chance(500)) {
-            // The result does not matter here: the check of the log below notices a write.
+            // The last write of the old process may succeed or fail.
             let _ = old.append(before, &flight.commit);
         }
         let shard = recover(
