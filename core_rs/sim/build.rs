@@ -1,7 +1,8 @@
-//! Compiles the API's .proto files to Rust: the simulator's clients speak as strangers do.
+//! Compiles the API's .proto files to Rust for the simulated clients, which know only the public
+//! API.
 //!
-//! Owns how they are compiled. Refuses to share what the wire crate makes of them: a mistake
-//! made on both sides alike would never be seen.
+//! Owns how the files are compiled. Refuses to share the code that the wire crate generates: a
+//! mistake in shared code would hide itself.
 
 use std::env;
 use std::error::Error;
@@ -14,12 +15,13 @@ const FILES: [&str; 3] = [
 ];
 
 fn main() -> Result<(), Box<dyn Error>> {
-    // Asked when it runs: a built script may be used for another folder of the same name.
+    // The variable is read at run time, because a compiled build script may be reused for another
+    // checkout.
     let root = Path::new(&env::var("CARGO_MANIFEST_DIR")?).join("../../proto");
     println!("cargo:rerun-if-changed={}", root.display());
     let descriptors = protox::compile(FILES, [&root])?;
     prost_build::Config::new()
-        // Maps in key order: the same seed is always the same bytes.
+        // Maps are sorted by key, so that the same seed gives the same bytes.
         .btree_map(["."])
         .disable_comments(["."])
         .include_file("all.rs")

@@ -1,7 +1,7 @@
-//! The core as Python sees it: bytes in, completions out.
+//! The core as Python sees it: encoded requests in, completions out.
 //!
-//! Owns the translation of calls and completions. Refuses to hold a rule, and to make a Rust
-//! thread wait for the GIL: completions are fetched, never pushed.
+//! Owns the translation of calls and completions. Refuses to hold a rule, and to make a Rust thread
+//! wait for the GIL: Python fetches completions; they are never pushed.
 
 use std::collections::BTreeMap;
 use std::os::fd::RawFd;
@@ -25,7 +25,7 @@ const RESUME: i32 = -2;
 const NOTICE: i32 = -3;
 const INTERNAL: i32 = 13;
 
-/// An engine on its store, with the threads that drive it.
+/// A running core: an engine, its store, and the threads that drive them.
 #[pyclass(frozen, module = "backlane._core")]
 pub(crate) struct Core {
     runtime: Runtime,
@@ -35,7 +35,7 @@ pub(crate) struct Core {
 }
 
 fn method(number: usize) -> PyResult<Method> {
-    let unknown = || PyIndexError::new_err(format!("there is no method number {number}"));
+    let unknown = || PyIndexError::new_err(format!("unknown method number {number}"));
     let entry = METHODS.get(number).ok_or_else(unknown)?;
     Ok(entry.method)
 }
@@ -45,7 +45,7 @@ impl Core {
     #[new]
     #[expect(
         clippy::too_many_arguments,
-        reason = "one for each setting, all of them named in Python"
+        reason = "one argument per setting, all of them named in Python"
     )]
     #[pyo3(signature = (
         *, data, node="local", limits=None, accept_loss=false, retention_ms=604_800_000,
@@ -98,7 +98,7 @@ impl Core {
 
     #[expect(
         clippy::unused_self,
-        reason = "a method in Python: it may differ by core one day"
+        reason = "a method in Python, since the result may depend on the core one day"
     )]
     fn methods(&self) -> Vec<(&'static str, bool)> {
         let methods = METHODS.iter().map(|entry| (entry.path, entry.is_stream));
@@ -194,7 +194,7 @@ impl Core {
         ])
     }
 
-    /// Moves the clock of a core that was made with `manual_clock_ms` or `clock_ahead_ms`.
+    /// Moves the clock of a core that was created with `manual_clock_ms` or `clock_ahead_ms`.
     fn advance(&self, ms: u64) -> PyResult<()> {
         let unmovable = || CoreError::new_err("this core runs on the machine's clock");
         let clock = self.clock.as_ref().ok_or_else(unmovable)?;

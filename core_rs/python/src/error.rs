@@ -1,4 +1,4 @@
-//! The bindings' exceptions: all of them in one file.
+//! The exceptions of the bindings, all in one file.
 
 use backlane_runtime::OpenError;
 use pyo3::exceptions::PyException;
@@ -23,7 +23,7 @@ create_exception!(
     "The core refuses to start on this data."
 );
 
-/// The exception an open refusal becomes.
+/// The Python exception for a core that could not be opened.
 pub(crate) fn from_open(error: &OpenError) -> PyErr {
     let message = error.to_string();
     if error.is_in_use() {

@@ -1,4 +1,5 @@
-//! Backlane's Python bindings: thin classes over the runtime. No rule of the domain lives here.
+//! Backlane's Python bindings: thin classes over the runtime. The bindings hold no rule of the
+//! domain.
 
 mod core;
 mod error;
@@ -18,7 +19,7 @@ mod _core {
 
     use pyo3::prelude::*;
 
-    /// Return every `ErrorInfo.reason` the core sends, with its gRPC status code.
+    /// Return every `ErrorInfo.reason` that the core sends, with its gRPC status code.
     #[pyfunction]
     fn reasons() -> Vec<(&'static str, i32)> {
         backlane_runtime::Reason::ALL

@@ -1,4 +1,4 @@
-//! The caller of a call, as Python's identity decided.
+//! The caller of a call, as the Python server identified it.
 
 use std::sync::Arc;
 

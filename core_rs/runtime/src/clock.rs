@@ -1,7 +1,7 @@
 //! The clock: the one place where time is read.
 //!
-//! Owns the wall and the monotonic clock, and how far tests moved them on. Refuses to know what
-//! is due.
+//! Owns the wall clock and the monotonic clock, and how far tests have moved them ahead. Refuses to
+//! know what is due.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,15 +10,17 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use backlane_engine::time::Now;
 use thiserror::Error;
 
-/// Longer than this between two looks, and the whole server stood still: the scheduler, a
-/// suspended machine, a stopped process. The shard looks at least every [`LOOK_EVERY_MS`].
+/// If more time than this passes between two looks at the clock, the whole server stood still: the
+/// scheduler, a suspended machine, or a stopped process. The shard looks at least every
+/// [`LOOK_EVERY_MS`].
 const STALL_MS: u64 = 1_000;
-/// The longest a shard sleeps between looks.
+/// Longest sleep of a shard between two looks at the clock, in milliseconds.
 pub(crate) const LOOK_EVERY_MS: u64 = 200;
-/// A clock goes no further ahead: 50 years, so that ids still have room for the time.
+/// Tests can move a clock at most this far ahead, in milliseconds: 50 years, so that the time still
+/// fits in ids.
 const MOST_AHEAD_MS: u64 = 50 * 365 * 86_400_000;
 
-/// Reads the time, ahead of its source by what tests moved it.
+/// Reads the time of a source and adds what tests have moved the clock ahead.
 #[derive(Debug)]
 pub struct Clock {
     source: Source,
@@ -28,36 +30,36 @@ pub struct Clock {
 #[derive(Debug)]
 enum Source {
     Machine {
-        /// When the process began.
+        /// Start of the process.
         began: Instant,
         /// Monotonic milliseconds of the newest look.
         last_ms: u64,
-        /// Milliseconds that were stalls: leases do not age in them.
+        /// Milliseconds that were stalls. Leases do not age during a stall.
         stalled_ms: u64,
     },
-    /// Stands at that instant, milliseconds since the epoch.
+    /// A clock that stands still at a time, in milliseconds since the epoch.
     Standing(u64),
 }
 
-/// How far a clock is ahead of its source: the hand that moves it.
+/// How far a clock is ahead of its source. Tests move the clock with this handle.
 #[derive(Debug, Default)]
 pub struct Ahead {
     ms: AtomicU64,
 }
 
-/// A clock cannot be moved that far.
+/// A clock cannot be moved as far as was asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error("a clock goes at most 50 years ahead, and this one is {ahead_ms} ms ahead already")]
 pub struct TooFarAhead {
-    /// Where it stays.
+    /// How far ahead the clock is, and remains, in milliseconds.
     pub ahead_ms: u64,
 }
 
 impl Ahead {
-    /// Moves the clock on, both the wall and the monotonic one, as if that time had passed.
+    /// Moves the wall clock and the monotonic clock ahead, as if the time had passed.
     ///
     /// # Errors
-    /// [`TooFarAhead`]; then nothing moved.
+    /// [`TooFarAhead`]; then the clock was not moved.
     pub fn advance(&self, ms: u64) -> Result<(), TooFarAhead> {
         let further = |ahead_ms: u64| {
             ahead_ms
@@ -76,7 +78,7 @@ impl Ahead {
 }
 
 impl Clock {
-    /// The machine's clocks.
+    /// A clock that reads the machine's clocks.
     #[must_use]
     pub fn real() -> Self {
         Self::of(Source::Machine {
@@ -86,7 +88,7 @@ impl Clock {
         })
     }
 
-    /// A clock that stands at that instant, milliseconds since the epoch, until it is moved.
+    /// A clock that stands still at a time, in milliseconds since the epoch, until it is moved.
     #[must_use]
     pub fn standing_at(start_ms: u64) -> Self {
         Self::of(Source::Standing(start_ms))
@@ -99,13 +101,13 @@ impl Clock {
         }
     }
 
-    /// The hand that moves it.
+    /// The handle that moves this clock ahead.
     #[must_use]
     pub fn ahead(&self) -> Arc<Ahead> {
         self.ahead.clone()
     }
 
-    /// The time now.
+    /// Reads the current time.
     pub fn now(&mut self) -> Now {
         let ahead_ms = self.ahead.ms();
         let Now { wall_ms, mono_ms } = self.source.now();
@@ -154,11 +156,12 @@ mod tests {
     use super::*;
 
     const HOUR_MS: u64 = 3_600_000;
-    /// What a test may take between two looks at the machine's clocks.
+    /// Longest time that a test may take between two looks at the machine's clocks, in
+    /// milliseconds.
     const PATIENCE_MS: u64 = 60_000;
 
     #[test]
-    fn a_standing_clock_moves_only_when_told() {
+    fn a_standing_clock_moves_only_when_it_is_moved() {
         let mut clock = Clock::standing_at(1_800_000_000_000);
         let start = clock.now();
         assert_eq!(start, clock.now());
@@ -172,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn moving_the_machine_clocks_moves_both_and_is_no_stall() {
+    fn moving_a_machine_clock_moves_both_clocks_and_is_no_stall() {
         let mut clock = Clock::real();
         let before = clock.now();
         assert_eq!(Ok(()), clock.ahead().advance(HOUR_MS));
@@ -194,10 +197,10 @@ mod tests {
     }
 
     #[test]
-    fn a_stall_of_the_process_still_ages_no_lease() {
+    fn a_stall_of_the_process_does_not_age_leases() {
         let mut clock = Clock::real();
         assert_eq!(Ok(()), clock.ahead().advance(HOUR_MS));
-        // As if the process had begun an hour ago and not looked since.
+        // As if the process had started an hour ago and had not looked at the clock since.
         if let Source::Machine { began, .. } = &mut clock.source {
             *began = began
                 .checked_sub(std::time::Duration::from_millis(HOUR_MS))
@@ -208,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_refuses_to_go_too_far_and_stays_where_it_is() {
+    fn a_clock_that_is_moved_too_far_refuses_and_stays_in_place() {
         let mut clock = Clock::standing_at(0);
         let ahead = clock.ahead();
         assert_eq!(Ok(()), ahead.advance(MOST_AHEAD_MS));

@@ -1,7 +1,8 @@
-//! Flow: how many bytes came in that are not decided and durable yet.
+//! Flow: counts the bytes that came in and are not yet decided and durable.
 //!
-//! Owns the bounds on them: of one stream, whose reading pauses, and of all together, beyond
-//! which calls are refused. Refuses to know what the bytes are.
+//! Owns the limits on these bytes: beyond the limit of a stream its reading pauses; beyond the
+//! limit of all streams and calls together, calls are refused. Refuses to know the contents of the
+//! bytes.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -10,9 +11,9 @@ use parking_lot::Mutex;
 
 use crate::message::Ticket;
 
-/// Bytes of one stream before its reading pauses.
+/// Bytes of one stream beyond which its reading pauses.
 const PAUSE_BYTES: usize = 1 << 20;
-/// Bytes of everything before unary calls are refused.
+/// Bytes of all calls and streams beyond which unary calls are refused.
 pub(crate) const MOST_BYTES: usize = 256 << 20;
 
 #[derive(Default)]
@@ -21,7 +22,7 @@ struct Stream {
     paused: bool,
 }
 
-/// What came in and is not decided and durable yet.
+/// The bytes that came in and are not yet decided and durable.
 #[derive(Default)]
 pub(crate) struct Flow {
     streams: Mutex<BTreeMap<Ticket, Stream>>,
@@ -29,10 +30,10 @@ pub(crate) struct Flow {
 }
 
 impl Flow {
-    /// A call came in. False: there is no room for it.
+    /// Counts a unary call that came in. Returns false if there is no room for the call.
     pub(crate) fn call(&self, size: usize) -> bool {
         let before = self.total.fetch_add(size, Ordering::Relaxed);
-        // A lone call always has room, whatever its size.
+        // A call without others before it always has room, whatever its size.
         let fits = before == 0 || before + size <= MOST_BYTES;
         if !fits {
             self.total.fetch_sub(size, Ordering::Relaxed);
@@ -40,7 +41,8 @@ impl Flow {
         fits
     }
 
-    /// A message of a stream came in. False: its reading pauses until [`Self::decided`] says so.
+    /// Counts a message of a stream. Returns false if the reading of the stream must pause until
+    /// [`Self::decided`] returns true.
     pub(crate) fn message(&self, stream: Ticket, size: usize) -> bool {
         self.total.fetch_add(size, Ordering::Relaxed);
         let mut streams = self.streams.lock();
@@ -50,8 +52,8 @@ impl Flow {
         !stream.paused
     }
 
-    /// So many bytes are decided and durable, or nobody waits for them any more. True: the
-    /// stream they came on may be read again.
+    /// Subtracts bytes that are decided and durable, or that no caller waits for any more. Returns
+    /// true if the stream of these bytes may be read again.
     pub(crate) fn decided(&self, ticket: Ticket, size: usize) -> bool {
         self.total.fetch_sub(size, Ordering::Relaxed);
         let mut streams = self.streams.lock();
@@ -64,7 +66,7 @@ impl Flow {
         resumes
     }
 
-    /// A stream is gone.
+    /// Forgets a stream that has ended.
     pub(crate) fn close(&self, stream: Ticket) {
         self.streams.lock().remove(&stream);
     }

@@ -1,7 +1,8 @@
-//! The runtime: feeds the engine, makes its facts durable, and only then lets anything out.
+//! The runtime: feeds the engine, makes its facts durable, and sends replies only after that.
 //!
-//! Owns the shard (without I/O), and the threads, clock, reader and writer around it. Refuses to
-//! know Python and gRPC: completions are taken by whoever holds the [`Runtime`].
+//! Owns the shard (which does no I/O), and the threads, clock, readers and writer around it.
+//! Refuses to know Python and gRPC: the owner of the [`Runtime`] collects the completions and sends
+//! them.
 
 mod clock;
 mod flow;
@@ -20,7 +21,7 @@ pub use recover::{RecoverError, machine_random, recover, request_hours};
 pub use runtime::Runtime;
 pub use shard::{Random, Settings, Shard};
 
-// What the bindings need of the floors below: they see this crate alone.
+// The types of the lower crates that the bindings need: the bindings depend on this crate only.
 pub use backlane_engine::rules::access::{Principal, TenantScope};
 pub use backlane_engine::rules::role::Role;
 pub use backlane_wire::{METHODS, Method, Reason};

@@ -1,7 +1,7 @@
 //! Messages: the inputs of a shard and its outputs.
 //!
-//! Owns the shape of both. Refuses to know the carrier: threads in the server, a loop in the
-//! simulator.
+//! Owns the form of inputs and outputs. Refuses to know how they are carried: by threads in the
+//! server, by a loop in the simulator.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,91 +12,94 @@ use backlane_engine::rules::status::Status;
 use backlane_store::{Commit, Damage, Family, Key, Lookup, Maintenance, Part};
 use backlane_wire::{ApiError, Method};
 
-/// Names a call or a stream of one process. 0 is nobody's: what it carries concerns the server.
+/// The number of a call or a stream within one process. 0 belongs to no call: a completion with it
+/// is about the server.
 pub type Ticket = u64;
-/// Names a read under way.
+/// The number of a read in progress.
 pub type ReadId = u64;
 
-/// What a shard is told.
+/// An input of a shard.
 #[derive(Debug)]
 pub enum Input {
     /// A unary call came in.
     Call(UnaryCall),
-    /// The caller is gone: nothing more reaches it, and what it was given did not either.
+    /// The caller of a unary call is gone: no reply can reach the caller, and leases of an earlier
+    /// reply did not arrive.
     Abandon(Ticket),
     /// A stream began.
     Open {
-        /// Whom its messages go to.
+        /// The ticket of the stream.
         ticket: Ticket,
-        /// Which call.
+        /// The method that opened the stream.
         method: Method,
-        /// Who calls.
+        /// The caller.
         principal: Arc<Principal>,
     },
-    /// A message came on a stream.
+    /// A message arrived on a stream.
     Frame(Ticket, Vec<u8>),
-    /// The client sends nothing more on a stream.
+    /// The client will send no more messages on a stream.
     HalfClose(Ticket),
-    /// The stream is gone.
+    /// A stream has ended.
     Close(Ticket),
-    /// So many bytes of a stream's messages, or a unary reply, left for the network.
+    /// This many bytes of a stream's messages, or a unary reply, were handed to the network.
     Written(Ticket, usize),
-    /// Everything below this sequence is durable.
+    /// All facts with a lower sequence number are durable.
     Committed(u64),
-    /// A read is done.
+    /// A read has finished.
     Read(ReadId, Found),
-    /// Whether the store has no room for new executions.
+    /// Whether the store is too full for new executions.
     StoreIsFull(bool),
-    /// Request ids the store holds of an hour; the last portion says so.
+    /// Hashed request ids of one hour that the store has. The last portion of an hour has a flag.
     Requests {
-        /// Hours since the epoch.
+        /// The hour, counted since the epoch.
         hour: u32,
-        /// Their hashes.
+        /// The hashed request ids.
         keys: Vec<[u8; 16]>,
-        /// Whether the hour is complete now.
+        /// Whether this is the last portion of the hour.
         last: bool,
     },
-    /// No further leases; workers are told, parked calls are answered.
+    /// The server is about to stop: the shard gives no more leases, tells the workers, and answers
+    /// waiting calls.
     Drain,
 }
 
 /// A unary call.
 #[derive(Debug)]
 pub struct UnaryCall {
-    /// Whom the reply goes to.
+    /// The ticket that the reply goes to.
     pub ticket: Ticket,
-    /// Which call.
+    /// The method of the call.
     pub method: Method,
-    /// Who calls.
+    /// The caller.
     pub principal: Arc<Principal>,
-    /// The caller waits no longer than so many milliseconds.
+    /// Longest time that the caller waits, in milliseconds.
     pub timeout_ms: Option<u64>,
     /// The encoded request.
     pub bytes: Vec<u8>,
 }
 
-/// What a shard wants done.
+/// A request of a shard to its surroundings.
 #[derive(Debug)]
 pub enum Output {
-    /// Make this durable, then say [`Input::Committed`]. Never more than one at a time.
+    /// Make this commit durable, then send [`Input::Committed`]. At most one commit is in progress.
     Append(Commit),
-    /// Read this, then say [`Input::Read`].
+    /// Run this query, then send [`Input::Read`].
     Read(ReadId, Query),
-    /// Forget this, in bounded chunks, when there is time.
+    /// Remove these rows and facts, in bounded chunks, when there is time.
     Maintain(Maintenance),
-    /// Give this to the transport.
+    /// Pass this to the transport.
     Complete(Completion),
-    /// So many bytes of a call or a stream are decided, and that is durable; or nobody waits for
-    /// them any more.
+    /// This many bytes of a call or a stream are decided and durable, or no caller waits for them
+    /// any more.
     Decided(Ticket, usize),
 }
 
-/// Something for a caller.
+/// A reply or message for a caller.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Completion {
-    /// Whom.
+    /// The ticket of the call or stream.
     pub ticket: Ticket,
-    /// What it is.
+    /// The reply, message or error.
     pub kind: CompletionKind,
 }
 
@@ -105,13 +108,13 @@ pub struct Completion {
 pub enum CompletionKind {
     /// The reply of a unary call.
     Reply(Vec<u8>),
-    /// A message of a stream.
+    /// A message on a stream.
     Message(Vec<u8>),
     /// A stream whose reading was paused may be read again.
     Resume,
-    /// A stream ends well.
+    /// A stream ends without an error.
     End,
-    /// A call or a stream ends badly.
+    /// A call or a stream ends with an error.
     Error {
         /// The gRPC status code.
         code: i32,
@@ -120,27 +123,27 @@ pub enum CompletionKind {
         /// The encoded `google.rpc.Status`.
         status: Vec<u8>,
     },
-    /// A line for the server's log, under the ticket 0.
+    /// A line for the server's log. Its ticket is 0.
     Notice(String),
 }
 
-/// What is to be read from the store.
+/// A query for the store.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Query {
-    /// Rows by their keys.
+    /// Rows to read by their keys.
     pub rows: Vec<Wanted>,
-    /// Request ids, by hash.
+    /// Request ids to look up, hashed.
     pub requests: Vec<[u8; 16]>,
-    /// The oldest hour whose request ids count.
+    /// The oldest hour of request ids to look at.
     pub since_hour: u32,
-    /// A page of finished executions. Their endings and payloads are found as well.
+    /// A page of finished executions to read, with their endings and payloads.
     pub list: Option<ListQuery>,
-    /// Rows of one entity.
+    /// Rows of one entity to read.
     pub range: Option<RangeQuery>,
 }
 
 impl Query {
-    /// Whether there is nothing to read.
+    /// Whether the query asks for nothing.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         let no_rows = self.rows.is_empty() && self.requests.is_empty();
@@ -155,7 +158,7 @@ pub struct Wanted {
     pub family: &'static Family,
     /// The key of the row.
     pub key: Key,
-    /// The part to read.
+    /// The part of the row to read.
     pub part: Part,
 }
 
@@ -164,48 +167,48 @@ pub struct Wanted {
 pub struct ListQuery {
     /// The tenant's name.
     pub tenant: Box<str>,
-    /// Only executions that ended so.
+    /// The status that listed executions must have; `None` for every status.
     pub status: Option<Status>,
-    /// Only executions that were born before.
+    /// Lists only executions with a lower birth number.
     pub before: Birth,
-    /// Most executions of the page.
+    /// Most executions on the page.
     pub limit: usize,
     /// The part of each row to read.
     pub part: Part,
 }
 
-/// Rows of one entity in a family with ordinals, ascending.
+/// Rows of one entity in a family whose keys have ordinals, in ascending order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RangeQuery {
-    /// The family.
+    /// The family of the rows.
     pub family: &'static Family,
-    /// Number of the entity.
+    /// The number of the entity.
     pub number: u64,
-    /// The first ordinal.
+    /// The lowest ordinal to read.
     pub from: u32,
-    /// Most rows.
+    /// Most rows to read.
     pub limit: usize,
 }
 
-/// What a read found. A row that is missing here is not in the store.
+/// The results of a query. A row that is missing here does not exist in the store.
 #[derive(Debug, Clone, Default)]
 pub struct Found {
     /// The rows, by the number of their family and their key.
     pub rows: BTreeMap<(u16, Key), Lookup>,
-    /// The request ids.
+    /// The request ids that were looked up.
     pub requests: BTreeMap<[u8; 16], Lookup>,
-    /// The page, newest first.
+    /// The executions on the page, newest first.
     pub listed: Vec<Birth>,
-    /// Why the page could not be read.
+    /// The damage that made the page unreadable.
     pub list_damage: Option<Damage>,
     /// The rows of one entity, by ordinal.
     pub range: Vec<(u32, Lookup)>,
-    /// Why the rows of one entity could not be read.
+    /// The damage that made the rows of the entity unreadable.
     pub range_damage: Option<Damage>,
 }
 
 impl Found {
-    /// The outcome of looking for a row.
+    /// The result of reading a row; `None` where the row was not found.
     #[must_use]
     pub fn row(&self, family: &'static Family, key: &Key) -> Option<&Lookup> {
         self.rows.get(&(family.number, key.clone()))

@@ -1,6 +1,7 @@
-//! Opening: from settings by name to a running shard.
+//! Opens a server's core: from settings by name to a running shard.
 //!
-//! Owns the choice of store and the names of limits. Refuses to know where settings come from.
+//! Owns the choice of the store and the names of limits. Refuses to know where the settings come
+//! from.
 
 use std::path::PathBuf;
 
@@ -13,47 +14,47 @@ use crate::recover::{RecoverError, machine_random};
 use crate::runtime::Runtime;
 use crate::shard::Settings;
 
-/// What a server is opened with.
+/// The settings that a server is opened with.
 #[derive(Debug, Default)]
 pub struct OpenOptions {
     /// The data directory; `None` keeps everything in memory.
     pub data: Option<PathBuf>,
-    /// This node's name.
+    /// The name of this node.
     pub node: String,
-    /// Limits other than the defaults, by name.
+    /// The limits that differ from their defaults, by name.
     pub limits: Vec<(String, u64)>,
-    /// Start although the end of the log is missing.
+    /// Whether to start even if the end of the log is missing.
     pub accept_loss: bool,
-    /// How long finished executions can be read, milliseconds; `None` for the default.
+    /// How long finished executions can be read, in milliseconds; `None` for the default.
     pub retention_ms: Option<u64>,
-    /// The clock; `None` for the machine's.
+    /// The clock; `None` for the machine's clock.
     pub clock: Option<Clock>,
 }
 
 /// Why a server cannot be opened.
 #[derive(Debug, Error)]
 pub enum OpenError {
-    /// There is no limit of that name.
-    #[error("there is no limit called {name}")]
+    /// No limit has this name.
+    #[error("unknown limit {name}")]
     UnknownLimit {
-        /// As it was given.
+        /// The name that was given.
         name: String,
     },
-    /// A limit is zero or does not fit.
-    #[error("the limit {name} cannot be {value}")]
+    /// A limit is zero or too large.
+    #[error("limit {name} is {value}: it must be at least 1")]
     BadLimit {
-        /// Which.
+        /// The name of the limit.
         name: String,
-        /// As it was given.
+        /// The value that was given.
         value: u64,
     },
-    /// The store or its log refuses.
+    /// The store or its log cannot be used.
     #[error(transparent)]
     Recover(#[from] RecoverError),
 }
 
 impl OpenError {
-    /// Whether another process has the data directory.
+    /// Whether another process uses the data directory.
     #[must_use]
     pub const fn is_in_use(&self) -> bool {
         matches!(
@@ -62,7 +63,7 @@ impl OpenError {
         )
     }
 
-    /// Whether the data is damaged, incomplete or of a newer version.
+    /// Whether the data is damaged, incomplete or written by a newer version.
     #[must_use]
     pub const fn is_corrupt(&self) -> bool {
         matches!(
@@ -80,10 +81,10 @@ impl From<StoreError> for OpenError {
     }
 }
 
-/// Opens the store, recovers, and answers once calls can be taken.
+/// Opens the store and recovers the shard. Returns once the server can take calls.
 ///
 /// # Errors
-/// [`OpenError`], as one clear line.
+/// [`OpenError`], whose text is a single line.
 pub fn open(options: OpenOptions) -> Result<Runtime, OpenError> {
     let mut settings = Settings::default();
     for (name, value) in &options.limits {

@@ -1,8 +1,7 @@
 //! Readers: answers to queries from a read-only view of the store.
 //!
-//! Owns the way from a [`Query`] to what was found. A row that cannot be read is an outcome of its
-//! own: damage never fails the rest of a query, and never ends the process. Refuses to know what
-//! the bytes mean.
+//! Owns how a [`Query`] is answered. A damaged row is a result of its own: damage never fails the
+//! rest of a query and never ends the process. Refuses to know what the bytes of rows mean.
 
 use backlane_engine::rules::id::Birth;
 use backlane_store::{
@@ -11,12 +10,13 @@ use backlane_store::{
 
 use crate::message::{Found, ListQuery, Query, Wanted};
 
-/// Bytes of rows that one page reads at most, but for the last few rows.
+/// Bytes of rows after which a page reads no further rows. A page may exceed this by its last few
+/// rows.
 const PAGE_BYTES: usize = 4 << 20;
-/// Executions of a page whose rows are read at a time.
+/// Number of executions on a page whose rows are read together.
 const PAGE_STEP: usize = 32;
 
-/// Answers a query.
+/// Runs a query.
 #[must_use]
 pub fn answer(reader: &mut dyn Reader, query: &Query) -> Found {
     let mut found = Found::default();
@@ -42,7 +42,8 @@ pub fn answer(reader: &mut dyn Reader, query: &Query) -> Found {
     found
 }
 
-/// A read that failed as a whole says nothing about the row: the row counts as damaged.
+/// A row whose read failed as a whole counts as damaged, since the failure says nothing about the
+/// row.
 fn failed(family: &'static Family, key: &str, error: &StoreError) -> Lookup {
     Lookup::Damaged(Damage {
         family: family.name,
@@ -62,7 +63,7 @@ fn damage_of(family: &'static Family, key: String, error: StoreError) -> Damage 
     }
 }
 
-/// Neighbours of one family and one part are read in one call.
+/// Reads rows. Neighbouring keys of one family and one part are read in one call.
 fn read_rows(reader: &mut dyn Reader, rows: &[Wanted], found: &mut Found) {
     let alike = |a: &Wanted, b: &Wanted| a.family == b.family && a.part == b.part;
     for rows in rows.chunk_by(alike) {

@@ -1,6 +1,7 @@
-//! Recovery: taking a shard and folding its log.
+//! Recovery: takes a shard and applies its log.
 //!
-//! Owns the way from a store to a [`Shard`]. Refuses to start on anything it cannot read whole.
+//! Owns the way from a store to a [`Shard`]. Refuses to start if any part of the log cannot be
+//! read.
 
 use backlane_engine::fold;
 use backlane_engine::state::{Impossible, State, hour_of, oldest_hour};
@@ -11,18 +12,18 @@ use thiserror::Error;
 
 use crate::shard::{Position, Random, Settings, Shard};
 
-/// The one shard of an embedded server.
+/// The number of the only shard of a server.
 pub(crate) const SHARD: u16 = 0;
 
 /// Why a shard cannot start.
 #[derive(Debug, Error)]
 pub enum RecoverError {
-    /// The store refuses.
+    /// The store cannot be used.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
-/// Why a fact of the log cannot be followed.
+/// Why a fact of the log cannot be applied.
 #[derive(Debug, Error)]
 enum Unfollowable {
     #[error(transparent)]
@@ -31,10 +32,10 @@ enum Unfollowable {
     Impossible(#[from] Impossible),
 }
 
-/// Takes the shard, folds its log and answers it, ready to be stepped.
+/// Takes the shard, applies its log and returns it, ready for its first step.
 ///
 /// # Errors
-/// [`RecoverError`], naming what is damaged or missing.
+/// [`RecoverError`], naming the damaged or missing part.
 pub fn recover(
     store: &mut dyn Store,
     node: &str,
@@ -53,7 +54,7 @@ pub fn recover(
             Ok(())
         })
         .map_err(|why: Unfollowable| StoreError::Corrupt {
-            what: format!("fact {sequence} of the log cannot be followed: {why}"),
+            what: format!("fact {sequence} of the log cannot be applied: {why}"),
         })?;
         facts_in_log += u64::from(frame.count);
         Ok(())
@@ -69,21 +70,21 @@ pub fn recover(
     Ok(shard)
 }
 
-/// The hours whose request ids still count. Logged time leads where the wall clock was set back:
-/// the newest ids are in its hour.
+/// The hours whose request ids are still kept. If the wall clock was set back, the newest logged
+/// time counts instead, because the newest request ids belong to its hour.
 #[must_use]
 pub fn request_hours(shard: &Shard, now: Now) -> std::ops::RangeInclusive<u32> {
     let newest_ms = now.wall_ms.max(shard.engine().state().last_at_ms());
     oldest_hour(newest_ms)..=hour_of(newest_ms)
 }
 
-/// The machine's randomness.
+/// A source of the machine's randomness.
 ///
 /// # Panics
-/// Where the machine gives none: ids could be guessed, so it is better to stop than to go on.
+/// If the machine gives no randomness. Ids could be guessed then, so it is safer to stop.
 #[must_use]
 pub fn machine_random() -> Random {
-    // Read in blocks: one system call for many ids.
+    // Randomness is read in blocks: one system call serves many ids.
     let mut block = [0_u8; 512];
     let mut used = block.len();
     Box::new(move || {

@@ -1,7 +1,7 @@
 //! The runtime: the threads around one shard.
 //!
-//! Owns the inbox, the outbox, and the threads that step the shard, write and read. Refuses to
-//! wait for whoever takes the completions: it raises an eventfd and goes on.
+//! Owns the inbox, the outbox, and the threads that step the shard, write and read. Refuses to wait
+//! for the consumer of completions: the runtime signals an eventfd and continues.
 
 use std::fs::File;
 use std::io::{Read as _, Write as _};
@@ -25,7 +25,7 @@ use crate::shard::{Random, Settings, Shard};
 use crate::writer::{Work, Writer, WriterDoor};
 
 const READERS: usize = 2;
-/// Request ids read in one portion when a server starts.
+/// Number of request ids that are read in one portion when a server starts.
 const REQUEST_PORTION: usize = 10_000;
 
 struct Shared {
@@ -46,7 +46,7 @@ impl Shared {
         self.came.notify_one();
     }
 
-    /// Leaves something for the shard without waking it.
+    /// Puts an input in the inbox without waking the shard.
     fn put(&self, input: Input) {
         self.inbox.lock().push(input);
     }
@@ -65,11 +65,12 @@ impl Shared {
     }
 
     fn ring(&self) {
-        // The counter is far from full; a bell that rings already needs no second ring.
+        // The counter cannot overflow in practice, and a write that fails means that the eventfd is
+        // readable already.
         let _ = (&self.bell).write(&1_u64.to_ne_bytes());
     }
 
-    /// Nothing may be acknowledged any more.
+    /// Records a failure, after which no reply may leave.
     fn fail(&self, why: &str) {
         self.failure.lock().get_or_insert_with(|| why.to_owned());
         self.stopping.store(true, Ordering::SeqCst);
@@ -78,7 +79,7 @@ impl Shared {
     }
 }
 
-/// One shard with its threads.
+/// One shard and its threads.
 pub struct Runtime {
     shared: Arc<Shared>,
     next_ticket: AtomicU64,
@@ -89,7 +90,7 @@ impl Runtime {
     /// Takes the shard of a store, recovers it and starts its threads.
     ///
     /// # Errors
-    /// [`RecoverError`], naming what is damaged or missing.
+    /// [`RecoverError`], naming the damaged or missing part.
     pub fn start(
         mut store: Box<dyn Store>,
         node: &str,
@@ -138,19 +139,19 @@ impl Runtime {
         })
     }
 
-    /// A new ticket for a call or a stream.
+    /// Returns a new ticket for a call or a stream.
     #[must_use]
     pub fn ticket(&self) -> Ticket {
         self.next_ticket.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Tells the shard something. Never blocks.
+    /// Sends an input to the shard. Never blocks.
     pub fn tell(&self, input: Input) {
         self.shared.tell(input);
     }
 
-    /// Takes a unary call, for [`Self::wake`] to have it decided. Where too much is undecided
-    /// already, it is refused at once.
+    /// Accepts a unary call, which the shard decides after [`Self::wake`]. The call is refused at
+    /// once if too many bytes are undecided.
     pub fn call(&self, call: UnaryCall) {
         let ticket = call.ticket;
         if self.shared.flow.call(call.bytes.len()) {
@@ -161,7 +162,8 @@ impl Runtime {
         self.shared.publish(vec![Completion { ticket, kind }]);
     }
 
-    /// Takes a message of a stream. False: stop reading it until [`CompletionKind::Resume`].
+    /// Accepts a message of a stream. Returns false if the stream must not be read further until
+    /// [`CompletionKind::Resume`].
     #[must_use]
     pub fn frame(&self, stream: Ticket, bytes: Vec<u8>) -> bool {
         let goes_on = self.shared.flow.message(stream, bytes.len());
@@ -169,66 +171,67 @@ impl Runtime {
         goes_on
     }
 
-    /// A stream is gone.
+    /// Ends a stream.
     pub fn close(&self, stream: Ticket) {
         self.shared.flow.close(stream);
         self.tell(Input::Close(stream));
     }
 
-    /// Wakes the shard for the calls taken since the last wake: one wake for many calls makes one
-    /// commit of them.
+    /// Wakes the shard for the calls accepted since the last wake. One wake for many calls puts
+    /// them into one commit.
     pub fn wake(&self) {
         self.shared.came.notify_one();
     }
 
-    /// Has the shard look at its clock again, which was moved.
+    /// Makes the shard look at its clock, which was moved.
     pub fn look(&self) {
-        // Under the lock, so that it comes before the shard reads the clock or while it sleeps.
+        // The lock orders this signal: the shard either has not read the clock yet or is asleep.
         let inbox = self.shared.inbox.lock();
         self.shared.came.notify_one();
         drop(inbox);
     }
 
-    /// Readable when completions wait.
+    /// The file descriptor that is readable while completions wait.
     #[must_use]
     pub fn bell(&self) -> RawFd {
         self.shared.bell.as_raw_fd()
     }
 
-    /// Everything that finished since the last call.
+    /// Takes all completions since the last call.
     #[must_use]
     pub fn drain(&self) -> Vec<Completion> {
         let mut count = [0; 8];
-        // Empty when somebody else took the ring: what it rang for is taken below all the same.
+        // The read fails if another caller has reset the eventfd already; the completions are taken
+        // below in any case.
         let _ = (&self.shared.bell).read(&mut count);
         std::mem::take(&mut *self.shared.outbox.lock())
     }
 
-    /// Why nothing may be acknowledged any more, if so.
+    /// The failure after which no reply may leave, if there was one.
     #[must_use]
     pub fn failure(&self) -> Option<String> {
         self.shared.failure.lock().clone()
     }
 
-    /// Steps of the shard so far.
+    /// Number of steps that the shard has taken.
     #[must_use]
     pub fn steps(&self) -> u64 {
         self.shared.steps.load(Ordering::Relaxed)
     }
 
-    /// How far the counts of running executions were from the live leases at the newest audit:
-    /// 0, or there is a defect.
+    /// The difference between the counts of running executions and the live leases at the newest
+    /// audit. Any number but 0 is a defect of the program.
     #[must_use]
     pub fn permit_drift(&self) -> u64 {
         self.shared.permit_drift.load(Ordering::Relaxed)
     }
 
-    /// Decides and makes durable what was told so far, then ends all threads.
+    /// Decides all inputs so far and makes them durable, then ends all threads.
     pub fn stop(&self) {
         self.shared.stopping.store(true, Ordering::SeqCst);
         self.shared.came.notify_one();
         for thread in std::mem::take(&mut *self.threads.lock()) {
-            // A thread that panicked has told so itself.
+            // A thread that panicked has already recorded its failure.
             let _ = thread.join();
         }
     }
@@ -254,8 +257,8 @@ fn named(name: &str) -> Builder {
     Builder::new().name(format!("backlane-{name}"))
 }
 
-/// Starts a thread without which the server cannot go on: a panic of the thread is a failure of
-/// the server, which ends and recovers by its next start.
+/// Starts a thread that the server needs. If the thread panics, the server fails: it ends, and
+/// recovers at its next start.
 fn spawn(shared: &Arc<Shared>, name: &str, body: impl FnOnce() + Send + 'static) -> JoinHandle<()> {
     let watch = Watch {
         shared: shared.clone(),
@@ -265,7 +268,7 @@ fn spawn(shared: &Arc<Shared>, name: &str, body: impl FnOnce() + Send + 'static)
         let _watch = watch;
         body();
     };
-    // Without its threads there is no server: nothing is left to do where none can be started.
+    // The server cannot work without this thread, so a failed start ends it.
     named(name).spawn(watched).expect("a thread can be started")
 }
 
@@ -292,7 +295,8 @@ fn start_learner(
     spawn(shared, "learner", move || {
         for hour in hours {
             if learn_hour(&told, &mut *reader, hour).is_err() {
-                // Look-ups of what was not learned go to the store, which says what is wrong.
+                // Request ids that were not learned are looked up in the store, which then reports
+                // the error.
                 return;
             }
         }
@@ -324,7 +328,7 @@ fn start_reader(
     let told = shared.clone();
     spawn(shared, "reader", move || {
         for (id, query) in queries {
-            // Damage is an outcome of the row that it is found in: it never ends the process.
+            // Damage is a result of the damaged row and never ends the process.
             let found = reader::answer(&mut *reader, &query);
             told.tell(Input::Read(id, found));
         }
@@ -358,7 +362,8 @@ fn start_writer(
 }
 
 struct Stepper {
-    // Ends the readers and the writer by going: it holds the only doors to them.
+    // Dropping the shard's loop ends the readers and the writer, because it holds the only senders
+    // to them.
     shard: Shard,
     clock: Clock,
     readers: Vec<Sender<(ReadId, Query)>>,
@@ -391,7 +396,7 @@ impl Stepper {
         }
     }
 
-    /// Waits for inputs, or for the time the shard asked to be stepped at.
+    /// Waits for inputs, or for the time at which the shard asked for its next step.
     fn gather(&mut self, shared: &Shared) -> Vec<Input> {
         let mut inbox = shared.inbox.lock();
         if inbox.is_empty() {
@@ -408,7 +413,7 @@ impl Stepper {
     fn carry_out(&mut self, shared: &Shared, outputs: Vec<Output>) {
         let mut completions = Vec::new();
         for output in outputs {
-            // A thread that is gone has said why: the failure ends this one as well.
+            // A thread that is gone has recorded its failure, which ends this thread too.
             match output {
                 Output::Append(commit) => {
                     let _ = self.writer.send(Work::Append(commit));

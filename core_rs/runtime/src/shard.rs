@@ -1,8 +1,8 @@
-//! The shard: one engine with everything that waits for it, without I/O.
+//! The shard: one engine and everything that waits for it, without I/O.
 //!
-//! Owns the order of one step: due timers, inputs, leases, answers, upkeep, the commit. Refuses to
-//! know threads, clocks and stores: [`Shard::step`] takes inputs and a time, and says what it wants
-//! done. The server's threads and the simulator drive the same code.
+//! Owns the order of one step: due timers, inputs, leases, replies, upkeep, the commit. Refuses to
+//! know threads, clocks and stores: [`Shard::step`] takes inputs and a time, and returns what is to
+//! be done outside. The server's threads and the simulator drive the same code.
 
 mod cache;
 mod calls;
@@ -37,7 +37,8 @@ use journal::Journal;
 use room::{Caller, Room};
 use tally::Tally;
 
-/// Looks at due timers in one step. What is due beyond is worked off in the next steps.
+/// Most entities that one step looks at because their timers are due. The next steps look at the
+/// others.
 const TICK_LOOKS: usize = 4_096;
 
 /// One shard.
@@ -47,7 +48,7 @@ pub struct Shard {
 }
 
 impl Shard {
-    /// A shard over a folded state.
+    /// A shard that starts on the state its log led to.
     #[must_use]
     pub fn start(
         state: State,
@@ -78,41 +79,42 @@ impl Shard {
         }
     }
 
-    /// The engine, to look at.
+    /// The engine, for reading.
     #[must_use]
     pub const fn engine(&self) -> &Engine {
         &self.room.desk.engine
     }
 
-    /// The engine, for what no call of the API reaches yet.
+    /// The engine, for commands that no call of the API gives yet.
     pub const fn engine_mut(&mut self) -> &mut Engine {
         &mut self.room.desk.engine
     }
 
-    /// The epoch that appends carry.
+    /// The epoch that appends to the log carry.
     #[must_use]
     pub const fn epoch(&self) -> u64 {
         self.epoch
     }
 
-    /// How far the counts of running executions were from the live leases at the newest audit.
+    /// The difference between the counts of running executions and the live leases at the newest
+    /// audit.
     #[must_use]
     pub const fn permit_drift(&self) -> u64 {
         self.room.desk.tally.permit_drift
     }
 
-    /// Whether everything that was decided is durable and nothing waits for the store.
+    /// Whether all decisions are durable and nothing waits for the store.
     #[must_use]
     pub fn is_settled(&self) -> bool {
         self.room.desk.journal.is_empty() && self.room.has_read_all()
     }
 
-    /// Hours whose request ids will come in [`Input::Requests`].
+    /// Announces the hours whose request ids will come in [`Input::Requests`].
     pub fn expect_requests(&mut self, hours: impl IntoIterator<Item = u32>) {
         self.room.desk.engine.requests_mut().expect(hours);
     }
 
-    /// Takes inputs in order at one time, and returns what the shard wants done.
+    /// Processes inputs in order, at one time. Returns what is to be done outside.
     pub fn step(&mut self, inputs: impl IntoIterator<Item = Input>, now: Now) -> Vec<Output> {
         let room = &mut self.room;
         room.desk.now = now;
@@ -132,7 +134,7 @@ impl Shard {
         std::mem::take(&mut room.desk.out)
     }
 
-    /// Milliseconds until the shard wants to be stepped again though nothing came in.
+    /// Milliseconds until the shard needs its next step even if no input comes.
     #[must_use]
     pub fn wake_in_ms(&self, now: Now) -> Option<u64> {
         let room = &self.room;
@@ -155,7 +157,7 @@ fn take(room: &mut Room, input: Input) {
     match input {
         Input::Call(unary) => call(room, unary),
         Input::Abandon(ticket) => {
-            // The caller is gone: it waits for nothing, and leases it was given did not arrive.
+            // The caller is gone: its wait ends, and leases of its reply did not arrive.
             room.waits.remove(ticket);
             calls::lease::take_back(room, ticket);
         }

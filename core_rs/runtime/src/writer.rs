@@ -1,8 +1,8 @@
 //! The writer: one thread that owns the store.
 //!
-//! Owns making commits durable, forgetting in bounded chunks, and saying how full the store is.
-//! Refuses to retry a commit that failed: whether it is durable is unknown then, so nothing more
-//! is acknowledged and the process starts anew from what the store holds.
+//! Owns making commits durable, removing old data in bounded chunks, and reporting how full the
+//! store is. Refuses to retry a commit that failed: it is unknown whether that commit is durable,
+//! so no reply may leave any more, and the process must start again from the data in the store.
 
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::time::Duration;
@@ -13,12 +13,12 @@ use crate::message::Input;
 
 /// How often an idle writer looks after the store.
 const IDLE: Duration = Duration::from_millis(250);
-/// Commits between two looks at how full the store is.
+/// Number of commits between two looks at how full the store is.
 const HEADROOM_EVERY: u32 = 256;
-/// Below this many free bytes no new executions are taken, so that ends still can be.
+/// With fewer free bytes than this, new executions are refused, so that running ones can still end.
 const RESERVE_BYTES: u64 = 64 << 20;
 
-/// What the writer is asked.
+/// A request to the writer.
 #[derive(Debug)]
 pub(crate) enum Work {
     Append(Commit),
@@ -30,7 +30,7 @@ pub(crate) struct Writer {
     epoch: u64,
     tell: Box<dyn Fn(Input) + Send>,
     goal: Maintenance,
-    // More is to be forgotten than was so far.
+    // Whether more data is to be removed than was removed so far.
     behind: bool,
     commits: u32,
     full: bool,
@@ -50,10 +50,10 @@ impl Writer {
         }
     }
 
-    /// Works until nobody is left to ask for more.
+    /// Serves requests until all senders are gone.
     ///
     /// # Errors
-    /// The first thing the store refused: nothing after it was written.
+    /// The first error of the store. Nothing after it was written.
     pub(crate) fn run(&mut self, work: &Receiver<Work>) -> Result<(), StoreError> {
         self.look_at_headroom()?;
         loop {
@@ -72,7 +72,7 @@ impl Writer {
         self.commits += 1;
         if self.commits.is_multiple_of(HEADROOM_EVERY) {
             self.look_at_headroom()?;
-            // A share of forgetting even where no moment is idle.
+            // Removes a share of old data even if the writer is never idle.
             self.forget()?;
         }
         Ok(())
@@ -112,5 +112,5 @@ impl Writer {
     }
 }
 
-/// A handle to the writer's inbox.
+/// The sender of requests to the writer.
 pub(crate) type WriterDoor = Sender<Work>;

@@ -1,19 +1,19 @@
 //! The API as a client sees it: messages and errors.
 //!
-//! Owns reading an error and a time. Refuses to know the server's own types for either.
+//! Owns reading errors and times. Refuses to know the server's own types for them.
 
 use prost::Message as _;
 
 pub use crate::generated::backlane::v1;
 pub use crate::generated::google::rpc;
 
-/// What an encoded `google.rpc.Status` says: its `ErrorInfo.reason`, or the code in words.
+/// The reason in an encoded `google.rpc.Status`: its `ErrorInfo.reason`, or the status code.
 #[must_use]
 pub fn reason(status: &[u8]) -> String {
     rpc::Status::decode(status).map_or_else(|error| error.to_string(), |status| reason_of(&status))
 }
 
-/// What a `google.rpc.Status` says: its `ErrorInfo.reason`, or the code in words.
+/// The reason in a `google.rpc.Status`: its `ErrorInfo.reason`, or the status code.
 #[must_use]
 pub fn reason_of(status: &rpc::Status) -> String {
     let infos = status
@@ -26,14 +26,14 @@ pub fn reason_of(status: &rpc::Status) -> String {
         .map_or_else(|| format!("code {}", status.code), |info| info.reason)
 }
 
-/// Milliseconds since the epoch.
+/// The milliseconds since the epoch of a timestamp.
 #[must_use]
 pub fn millis(at: &prost_types::Timestamp) -> u64 {
     let seconds = u64::try_from(at.seconds).unwrap_or(0);
     seconds * 1_000 + u64::try_from(at.nanos).unwrap_or(0) / 1_000_000
 }
 
-/// The timestamp of so many milliseconds since the epoch.
+/// The timestamp of a time in milliseconds since the epoch.
 #[must_use]
 pub fn timestamp(at_ms: u64) -> prost_types::Timestamp {
     prost_types::Timestamp {
@@ -42,7 +42,7 @@ pub fn timestamp(at_ms: u64) -> prost_types::Timestamp {
     }
 }
 
-/// The duration of so many milliseconds.
+/// The duration of a number of milliseconds.
 #[must_use]
 pub fn span(ms: u64) -> prost_types::Duration {
     prost_types::Duration {
@@ -51,7 +51,7 @@ pub fn span(ms: u64) -> prost_types::Duration {
     }
 }
 
-/// The JSON text of that value.
+/// A JSON value that holds this text.
 #[must_use]
 pub fn json_text(text: &str) -> prost_types::Value {
     prost_types::Value {

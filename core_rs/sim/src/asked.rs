@@ -1,6 +1,6 @@
-//! What clients ask, as the checker needs it to judge the answer.
+//! The requests of clients, as the judge needs them.
 //!
-//! Owns the requests that are under way, with their method and bytes. Refuses to judge.
+//! Owns the requests in progress, with their method and bytes. Refuses to judge replies.
 
 use prost::Message as _;
 
@@ -8,41 +8,41 @@ use backlane_runtime::Method;
 
 use crate::api::v1;
 
-/// A unary call.
+/// The request of a unary call.
 #[derive(Debug, Clone)]
 pub enum Asked {
-    /// Make one.
+    /// Enqueues one execution.
     Enqueue(v1::EnqueueRequest),
-    /// Make all or none.
+    /// Enqueues all executions of a batch or none.
     Batch(v1::EnqueueBatchRequest),
-    /// Make one and wait.
+    /// Enqueues one execution and waits for its end.
     Run(v1::RunRequest),
-    /// Read one.
+    /// Reads one execution.
     Get(v1::GetRequest),
-    /// Read many.
+    /// Lists executions.
     List(v1::ListRequest),
-    /// Wait for ends.
+    /// Waits for executions to end.
     Wait(v1::WaitRequest),
-    /// Stop one.
+    /// Cancels one execution.
     Cancel(v1::CancelRequest),
-    /// Look at the queue.
+    /// Shows the next executions of the queue.
     Peek(v1::PeekRequest),
-    /// Count.
+    /// Counts unfinished executions.
     Stats(v1::GetQueueStatsRequest),
-    /// Take some.
+    /// Leases executions.
     Lease(v1::LeaseRequest),
-    /// Keep some.
+    /// Renews leases.
     Renew(v1::RenewLeasesRequest),
-    /// Hand results in.
+    /// Completes executions.
     Complete(v1::CompleteRequest),
-    /// Report errors.
+    /// Reports errors.
     Fail(v1::FailRequest),
-    /// Give some back.
+    /// Releases leases.
     Release(v1::ReleaseRequest),
 }
 
 impl Asked {
-    /// The call and its encoded request.
+    /// The method and the encoded request.
     #[must_use]
     pub fn encode(&self) -> (Method, Vec<u8>) {
         match self {
@@ -63,7 +63,7 @@ impl Asked {
         }
     }
 
-    /// The leases that a worker's command speaks of.
+    /// The leases that a worker's request names.
     #[must_use]
     pub fn leases(&self) -> Vec<v1::LeaseRef> {
         match self {
@@ -85,7 +85,7 @@ impl Asked {
     }
 }
 
-/// A lease by its id and token.
+/// A lease, named by the execution's id and the lease token.
 #[must_use]
 pub fn lease(id: &str, token: &str) -> v1::LeaseRef {
     v1::LeaseRef {

@@ -1,7 +1,8 @@
-//! The invariant checker: what must hold of a log and of every answer, whoever drives the shard.
+//! The invariant checker: what must hold for the log and for every reply, however the shard is
+//! driven.
 //!
-//! Owns the invariants. Refuses to drive anything: it is told what was written, what became
-//! durable and what was answered, and says what is wrong about it.
+//! Owns the invariants. Refuses to drive anything: the checker is told which facts were written,
+//! which became durable and which replies were sent, and reports violations.
 
 mod durable;
 mod ledger;
@@ -22,12 +23,12 @@ pub use order::better_one;
 pub(crate) use record::birth_of;
 pub use state::{same_state, sound};
 
-/// An invariant that does not hold.
+/// A violation of an invariant.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Violation {
-    /// Which.
+    /// The invariant, in words.
     pub invariant: &'static str,
-    /// What is wrong.
+    /// The details of the violation.
     pub detail: String,
 }
 
@@ -37,10 +38,10 @@ impl fmt::Display for Violation {
     }
 }
 
-/// Whether something holds.
+/// The result of a check.
 pub type Checked = Result<(), Violation>;
 
-/// Holds, or says what is wrong.
+/// Checks a condition; if it is false, reports a violation of `invariant`.
 pub(crate) fn must(
     holds: bool,
     invariant: &'static str,
@@ -56,7 +57,7 @@ pub(crate) fn must(
     }
 }
 
-/// A failure of the harness or of the store's promises, said as a violation.
+/// A failure of the simulator or of the store, reported as a violation.
 pub(crate) fn broken(invariant: &'static str, detail: impl fmt::Display) -> Violation {
     Violation {
         invariant,

@@ -1,6 +1,6 @@
-//! The API's messages, as `build.rs` makes them from the .proto files.
+//! The API's messages, as `build.rs` generates them from the .proto files.
 //!
-//! Owns nothing. Refuses to be edited.
+//! Owns no code of its own. Refuses manual edits.
 
 #![allow(
     clippy::all,

@@ -1,6 +1,6 @@
-//! The judge: holds every answer against what was asked.
+//! The judge: compares every reply with its request.
 //!
-//! Owns which invariant an answer of each kind is about. Refuses to know how it travelled.
+//! Owns which invariants each kind of reply must satisfy. Refuses to know how the reply travelled.
 
 use std::collections::{BTreeSet, VecDeque};
 
@@ -12,23 +12,23 @@ use crate::api::{reason, reason_of, v1};
 use crate::asked::Asked;
 use crate::check::{Checked, Ledger, LogCheck, Reported, Violation, broken, must};
 
-const ANSWERED: &str = "an answer is what was asked for";
+const ANSWERED: &str = "a reply answers its request";
 const TENANTS: &str = "no call reads or writes across tenants";
-/// What gRPC clients take by default, with some room.
+/// The size that gRPC clients accept by default, rounded down.
 const MOST_BYTES: usize = 4_000_000;
 
-/// What the judge rests on.
+/// The data that the judge needs.
 pub struct Judge<'a> {
-    /// What was answered before.
+    /// The earlier replies.
     pub ledger: &'a mut Ledger,
-    /// The log.
+    /// The log and its states.
     pub log: &'a LogCheck,
-    /// Whether retention may remove a record between a decision and its answer.
+    /// Whether retention may remove a record between a decision and its reply.
     pub forgets: bool,
 }
 
 fn decoded<M: Message + Default>(bytes: &[u8]) -> Result<M, Violation> {
-    must(bytes.len() < MOST_BYTES, "answers stay below 4 MB", || {
+    must(bytes.len() < MOST_BYTES, "replies stay below 4 MB", || {
         bytes.len().to_string()
     })?;
     M::decode(bytes).map_err(|error| broken(ANSWERED, error))
@@ -39,10 +39,10 @@ fn some<T>(given: Option<T>) -> Result<T, Violation> {
 }
 
 impl Judge<'_> {
-    /// A unary call was answered. An `intruder` asked for what is another tenant's.
+    /// Judges the reply to a unary call. An `intruder` asked for another tenant's execution.
     ///
     /// # Errors
-    /// The invariant that the answer breaks.
+    /// The invariant that the reply violates.
     pub fn unary(&mut self, asked: &Asked, intruder: bool, kind: &CompletionKind) -> Checked {
         match kind {
             CompletionKind::Reply(bytes) if intruder => Self::intruder(asked, bytes),
@@ -59,7 +59,7 @@ impl Judge<'_> {
         let reason = reason(status);
         must(
             self.forgets || reason != "INTERNAL",
-            "no answer is an internal error",
+            "no reply is an internal error",
             || format!("{:?}", String::from_utf8_lossy(status)),
         )
     }
@@ -244,10 +244,10 @@ impl Judge<'_> {
         both.try_for_each(|(lease, one)| self.ledger.settled(reported, lease, one, self.log))
     }
 
-    /// A message came down an enqueue stream; `sent` are the items not yet answered.
+    /// Judges a message on an enqueue stream. `sent` holds the items that were not answered yet.
     ///
     /// # Errors
-    /// The invariant that it breaks.
+    /// The invariant that the message violates.
     pub fn enqueue_stream(
         &mut self,
         sent: &mut VecDeque<v1::EnqueueRequest>,
@@ -281,10 +281,10 @@ impl Judge<'_> {
         Ok(self.log.durable().slot(birth).map(|slot| slot.queued_at_ms))
     }
 
-    /// A message came down a Work stream.
+    /// Judges a message on a `Work` stream.
     ///
     /// # Errors
-    /// The invariant that it breaks.
+    /// The invariant that the message violates.
     pub fn work_stream(&mut self, stream: &mut WorkAsked, bytes: &[u8]) -> Checked {
         use v1::work_response::Message as Down;
         let message = some(decoded::<v1::WorkResponse>(bytes)?.message)?;
@@ -301,9 +301,11 @@ impl Judge<'_> {
             }
             Down::Leases(leases) => {
                 stream.leased += leases.leases.len() as u64;
-                must(stream.leased <= stream.credit, "credits are kept", || {
-                    format!("{} leases for {} credits", stream.leased, stream.credit)
-                })?;
+                must(
+                    stream.leased <= stream.credit,
+                    "leases stay within the credit",
+                    || format!("{} leases for {} credits", stream.leased, stream.credit),
+                )?;
                 let mut leases = leases.leases.iter();
                 leases.try_for_each(|lease| self.ledger.leased(lease, self.log))
             }
@@ -318,15 +320,15 @@ impl Judge<'_> {
     }
 }
 
-/// What a worker sent up its stream, as far as answers are judged by it.
+/// The messages that a worker sent on its stream, as far as replies depend on them.
 #[derive(Debug, Default)]
 pub struct WorkAsked {
-    /// Leases held from before.
+    /// Leases held from an earlier stream.
     pub held: Vec<v1::LeaseRef>,
-    /// Leases that may come, in all.
+    /// Total number of leases that the worker has allowed.
     pub credit: u64,
-    /// Leases that came, in all.
+    /// Total number of leases that the worker has received.
     pub leased: u64,
-    /// Reports not yet answered.
+    /// Reports that were not answered yet.
     pub reports: VecDeque<(Reported, Vec<v1::LeaseRef>)>,
 }

@@ -1,8 +1,8 @@
-//! Backlane's simulator: a whole server and its clients on one thread, without a clock.
+//! Backlane's simulator: a whole server and its clients on one thread, without a real clock.
 //!
-//! Owns the runs: each is decided by its seed alone, with crashes, faults, lost messages and
-//! jumping clocks, and every answer and fact of it is held against the invariants. Refuses to
-//! look into the shard for answers: clients speak encoded messages, as real ones do.
+//! Owns the runs. Each run is decided by its seed alone, with crashes, faults, lost messages and
+//! jumping clocks; every reply and every fact is checked against the invariants. Refuses to look
+//! into the shard for replies: clients use encoded messages, as real clients do.
 
 pub mod api;
 pub mod asked;

@@ -1,6 +1,6 @@
-//! The command that runs the simulator over seeds.
+//! The command that runs the simulator with a range of seeds.
 //!
-//! Owns its arguments. Refuses to do anything that the library does not.
+//! Owns the arguments of the command. Refuses to do anything that the library does not do.
 
 use std::ops::Range;
 use std::process::ExitCode;
@@ -67,6 +67,6 @@ fn main() -> ExitCode {
             }
         }
     }
-    println!("{many} seeds held: {executions} executions, {lives} processes");
+    println!("{many} seeds without a violation: {executions} executions, {lives} server processes");
     ExitCode::SUCCESS
 }

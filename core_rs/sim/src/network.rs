@@ -1,6 +1,6 @@
-//! The network: delays, losses and the order of streams.
+//! The network: delays, losses and the order of messages.
 //!
-//! Owns what is on its way between clients and the server. Refuses to know what is said.
+//! Owns the messages between clients and the server. Refuses to know their contents.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use crate::judge::WorkAsked;
 use crate::world::{Call, Packet, Stream, World};
 
 impl World {
-    /// Hands something to the network; what is lost is a caller that is gone.
+    /// Sends a completion to a client. The loss of a reply looks like a caller that is gone.
     pub(crate) fn send_down(&mut self, completion: Completion) {
         let ticket = completion.ticket;
         let delay = 1 + self.dice.below(self.plan.delay + 1);
@@ -69,7 +69,7 @@ impl World {
         self.packets.insert((due, self.sent), Packet::Up(input));
     }
 
-    /// Something that is nobody's call.
+    /// Sends an input that belongs to no call.
     pub(crate) fn send_to_server(&mut self, input: Input) {
         self.up_at(self.step + 1, input);
     }
@@ -79,7 +79,7 @@ impl World {
         self.last_ticket
     }
 
-    /// Sends a unary call for a tenant, or for anybody.
+    /// Sends a unary call for a tenant, or for every tenant.
     pub(crate) fn call(
         &mut self,
         asked: Asked,
@@ -151,7 +151,7 @@ impl World {
         ticket
     }
 
-    /// Sends something up a stream, in its order.
+    /// Sends a message on a stream, in the stream's order.
     pub(crate) fn on_stream(&mut self, ticket: Ticket, input: Input) {
         let delay = 1 + self.dice.below(self.plan.delay + 1);
         let Some(stream) = self.streams.get_mut(&ticket) else {

@@ -1,37 +1,38 @@
-//! The plan of a run: how rough it is, drawn from its seed.
+//! The plan of a run: the number of faults and other events, drawn from its seed.
 //!
-//! Owns the knobs. Refuses to act.
+//! Owns the parameters of a run. Refuses to act.
 
 use backlane_engine::rules::limits::Limits;
 use backlane_runtime::Settings;
 
 use crate::dice::Dice;
 
-/// How rough a run is. Chances are in a thousand, a step.
+/// The parameters of a run. Probabilities are per step, in a thousand.
 #[derive(Debug, Clone)]
 pub(crate) struct Plan {
-    /// The shard's settings.
+    /// The settings of the shard.
     pub(crate) settings: Settings,
-    /// Actions of clients in a step, at most.
+    /// Most actions of clients per step.
     pub(crate) actions: u64,
-    /// Crashes.
+    /// Probability of a crash.
     pub(crate) crash: u64,
-    /// Planned faults of the store.
+    /// Probability of a fault of the store.
     pub(crate) fault: u64,
-    /// Messages that are lost.
+    /// Probability that a message is lost.
     pub(crate) drop: u64,
-    /// Steps that a message may take.
+    /// Most steps that a message takes.
     pub(crate) delay: u64,
-    /// Long pauses.
+    /// Probability of a long pause.
     pub(crate) leap: u64,
-    /// Jumps of the wall clock alone.
+    /// Probability of a jump of the wall clock alone.
     pub(crate) jump: u64,
-    /// Limits set or lifted, the store full or not, drains.
+    /// Probability that a limit is set or lifted, that the store becomes full or has room again, or
+    /// that the server drains.
     pub(crate) meddle: u64,
 }
 
 impl Plan {
-    /// The plan of a run.
+    /// Draws the plan of a run.
     #[must_use]
     pub(crate) fn draw(dice: &mut Dice) -> Self {
         let max_queue_per_tenant = if dice.chance(200) {
@@ -62,7 +63,7 @@ impl Plan {
         }
     }
 
-    /// Whether retention may remove what a run still speaks of.
+    /// Whether retention may remove executions that clients of the run still use.
     #[must_use]
     pub(crate) const fn forgets(&self) -> bool {
         self.settings.retention_ms < 24 * 3_600_000

@@ -1,6 +1,7 @@
-//! Producers: they enqueue, look, wait and cancel, and repeat what was not answered.
+//! Producers: enqueue, read, wait and cancel, and repeat calls that were not answered.
 //!
-//! Owns what they do and remember. Refuses to judge answers: that was done when they left.
+//! Owns the actions and the memory of producers. Refuses to judge replies: the judge did so when
+//! the server sent them.
 
 use backlane_runtime::{Input, Method, Principal};
 use prost::Message as _;
@@ -13,7 +14,7 @@ use crate::world::{Call, World, only};
 const REMEMBERED: usize = 300;
 
 impl World {
-    /// One producer does one thing.
+    /// Does one action of a producer.
     pub(crate) fn produce(&mut self) {
         match self.dice.below(100) {
             0..40 => self.enqueue_one(),
@@ -30,7 +31,7 @@ impl World {
         }
     }
 
-    /// Producers that had no answer ask again, with the same request id.
+    /// Repeats calls without a reply, with the same request ids.
     pub(crate) fn repeat(&mut self) {
         for call in self.impatient(60) {
             let again = match &call.asked {
@@ -46,7 +47,7 @@ impl World {
     }
 
     fn request_id(&mut self) -> String {
-        // Some are used again on purpose, with whatever body comes.
+        // Some request ids are reused on purpose, with any body.
         match self.dice.below(10) {
             0..3 => String::new(),
             3 => format!("again_{}", self.dice.below(30)),
@@ -173,7 +174,7 @@ impl World {
         };
         let mut execution_ids = vec![first];
         for _ in 0..self.dice.below(4) {
-            // Another tenant's ids are not found, which counts as ended.
+            // Another tenant's ids are not found, and count as ended.
             if let Some((_, id)) = self.some_known()
                 && !execution_ids.contains(&id)
             {
@@ -223,7 +224,7 @@ impl World {
         self.call(Asked::Stats(request), Principal::default(), None);
     }
 
-    /// Somebody asks for what is another tenant's.
+    /// Asks for another tenant's execution.
     fn intrude(&mut self) {
         let Some((owner, execution_id)) = self.some_known() else {
             return;
@@ -264,7 +265,7 @@ impl World {
         self.call_as(asked, principal, None, true);
     }
 
-    /// An answer arrived.
+    /// Handles a reply that arrived.
     pub(crate) fn heard(&mut self, call: &Call, bytes: &[u8]) {
         match &call.asked {
             Asked::Enqueue(_) | Asked::Run(_) => {

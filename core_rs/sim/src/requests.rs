@@ -1,16 +1,16 @@
-//! Requests as clients of all kinds send them.
+//! Random requests of all kinds of clients.
 //!
-//! Owns what is drawn for each field. Refuses to send anything.
+//! Owns the values drawn for each field. Refuses to send requests.
 
 use crate::api::{json_text, timestamp, v1};
 use crate::dice::Dice;
 
-/// Tenants there are.
+/// The tenants of every run.
 pub(crate) const TENANTS: [&str; 3] = ["acme", "globex", "initech"];
-/// Callables there are.
+/// The callables of every run.
 pub(crate) const CALLABLES: [&str; 4] = ["mail.send", "mail.bulk", "llm.chat", "report"];
 
-/// An execution to make.
+/// A random execution to enqueue.
 pub(crate) fn enqueue(dice: &mut Dice, wall_ms: u64) -> v1::EnqueueRequest {
     let mut request = v1::EnqueueRequest {
         tenant_id: (*dice.pick(&TENANTS)).to_owned(),
@@ -87,7 +87,7 @@ fn retry(dice: &mut Dice) -> v1::RetryConfig {
     }
 }
 
-/// An error that a worker reports.
+/// A random error that a worker reports.
 pub(crate) fn failure(lease: &v1::LeaseRef, dice: &mut Dice) -> v1::Failure {
     let throttled = dice.chance(200);
     let after = throttled || dice.chance(200);
@@ -111,7 +111,7 @@ pub(crate) fn failure(lease: &v1::LeaseRef, dice: &mut Dice) -> v1::Failure {
     }
 }
 
-/// A result that a worker hands in.
+/// A random output of a worker.
 pub(crate) fn result(lease: &v1::LeaseRef, dice: &mut Dice) -> v1::CompleteResult {
     v1::CompleteResult {
         execution_id: lease.execution_id.clone(),

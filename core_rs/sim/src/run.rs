@@ -1,6 +1,6 @@
-//! A run: some rough steps, then peace, in which everything must come to its end.
+//! A run: steps with faults, then a phase without faults in which every execution must end.
 //!
-//! Owns the course of a run and what a failing one says. Refuses to know what clients do.
+//! Owns the course of a run and the report of a failed one. Refuses to know the actions of clients.
 
 use std::fmt;
 
@@ -15,28 +15,28 @@ use crate::sabotage::Sabotage;
 use crate::workers::worker;
 use crate::world::World;
 
-/// Steps of a run where no number is given.
+/// Default number of steps with faults.
 pub const STEPS: u64 = 600;
-/// Steps in which everything must come to its end once faults stop.
+/// Most steps without faults in which every execution must end.
 const PEACE: u64 = 40_000;
 /// Steps between two comparisons of memory with the whole log.
 const CHECKPOINT: u64 = 97;
 
-/// What a run is to do.
+/// The parameters of a run.
 #[derive(Debug, Clone, Copy)]
 pub struct Run {
-    /// Decides everything.
+    /// The seed, which decides everything in the run.
     pub seed: u64,
-    /// Rough steps.
+    /// Number of steps with faults.
     pub steps: u64,
-    /// A mistake to be seen.
+    /// A mistake that the checker must notice.
     pub sabotage: Sabotage,
-    /// Prints every event.
+    /// Whether every event is printed.
     pub aloud: bool,
 }
 
 impl Run {
-    /// A plain run of a seed.
+    /// A run of a seed with default parameters.
     #[must_use]
     pub const fn of(seed: u64) -> Self {
         Self {
@@ -48,23 +48,23 @@ impl Run {
     }
 }
 
-/// What a run that held came to.
+/// The result of a run in which every invariant held.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Course {
-    /// Hash of everything that happened.
+    /// Hash of all events.
     pub trace: u64,
-    /// Executions that were made.
+    /// Number of executions that were enqueued.
     pub executions: u64,
-    /// Processes of the server.
+    /// Number of server processes.
     pub lives: u64,
 }
 
-/// A run that did not hold.
+/// A run in which an invariant was violated.
 #[derive(Debug)]
 pub struct Failure {
     run: Run,
     step: u64,
-    /// What did not hold.
+    /// The violation.
     pub violation: Violation,
     last: Vec<String>,
 }
@@ -83,10 +83,10 @@ impl fmt::Display for Failure {
     }
 }
 
-/// Does a run.
+/// Runs the simulator once.
 ///
 /// # Errors
-/// The first invariant that does not hold, and what led to it.
+/// The first violation, and the events before it.
 pub fn run(run: Run) -> Result<Course, Box<Failure>> {
     let failed = |step, violation, last| {
         Box::new(Failure {
@@ -218,7 +218,7 @@ impl World {
         self.note(&format!("limit of {tenant} {callable:?}: {most:?}"));
         let engine = self.server.shard().engine_mut();
         let (tenant, callable) = (tenant.into(), callable.map(Into::into));
-        // Every state can follow a limit.
+        // A limit can be set in every state.
         let _ = engine.set_limit(
             backlane_engine::fact::Actor::engine(),
             tenant,
@@ -228,14 +228,15 @@ impl World {
         );
     }
 
-    /// Faults stop, and healthy workers take everything.
+    /// Ends all faults, and lets healthy workers complete all executions.
     fn peace(&mut self) -> Checked {
         self.note("peace");
         self.plan.drop = 0;
         self.plan.delay = 0;
         self.server.disk.plan(FaultPlan::default());
         self.server.disk.set_full(false);
-        // Logged time must not stand still for hours.
+        // Moves the clock ahead to the newest logged time; logged time would otherwise stand still
+        // for hours.
         self.now.wall_ms = self.now.wall_ms.max(self.latest_wall_ms);
         if self.draining {
             self.crash()?;
@@ -271,7 +272,7 @@ impl World {
         let calls = self.calls.values().find(|call| !call.lost);
         Err(broken(
             "when faults stop, every admissible execution ends",
-            format!("{living:?} lives on; {calls:?} waits"),
+            format!("unfinished: {living:?}; waiting calls: {calls:?}"),
         ))
     }
 
@@ -282,7 +283,7 @@ impl World {
             && self.server.is_quiet()
     }
 
-    /// What the healthy worker does in a step: it completes all it holds.
+    /// Does the step of the healthy worker, which completes all its leases.
     fn serve(&mut self) {
         let at = self.workers.len() - 1;
         let Some(ticket) = self.workers[at].stream else {
@@ -311,7 +312,7 @@ impl World {
         let living = self.log.most_living as u64;
         let most = 3 * (self.plan.settings.round_after_facts + 4 * living) + 500;
         must(kept <= most, "the log stays bounded", || {
-            format!("{kept} facts are kept, {most} would be enough for {living} living")
+            format!("{kept} facts are kept; {living} unfinished executions allow at most {most}")
         })
     }
 }

@@ -1,27 +1,27 @@
-//! Sabotage: mistakes made on purpose, to prove that the checker sees them.
+//! Sabotage: deliberate mistakes, to prove that the checker notices them.
 //!
-//! Owns what each mistake does to a commit on its way to the store. Refuses to be subtle.
+//! Owns the effect of each mistake on a commit. Refuses to hide a mistake well.
 
 use backlane_store::{Change, Commit, ENDING, PAYLOAD};
 
-/// A mistake that a driver or a store could make, to prove that the checker sees it.
+/// A mistake of a driver or a store.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Sabotage {
-    /// None.
+    /// No mistake.
     #[default]
     None,
-    /// Says that a commit is durable before it is.
+    /// The driver says that a commit is durable before it is.
     AcknowledgeEarly,
-    /// A store that keeps the newest commit in memory and says it is durable.
+    /// The store keeps the newest commit in memory and says that it is durable.
     LoseTail,
-    /// A store that changes what executions are made with.
+    /// The store changes the payloads of executions.
     ChangePayload,
-    /// A store that drops how executions ended.
+    /// The store drops the endings of executions.
     DropEnding,
 }
 
 impl Sabotage {
-    /// What is written instead of a commit, if anything is.
+    /// The commit to write instead of this one; `None` to write nothing.
     pub(crate) fn spoil(self, commit: &Commit, held_back: &mut Option<Commit>) -> Option<Commit> {
         match self {
             Self::LoseTail => held_back.replace(commit.clone()),

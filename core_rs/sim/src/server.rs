@@ -1,7 +1,7 @@
-//! The server: one shard over a store in memory, and the driver that does what it asks.
+//! The server: one shard over a store in memory, and the driver that does what the shard asks for.
 //!
-//! Owns when a commit is written and acknowledged, when a read is answered, and what a crash
-//! leaves behind. Refuses to know clients.
+//! Owns when a commit is written and acknowledged, when a read is answered, and what remains after
+//! a crash. Refuses to know clients.
 
 use backlane_engine::time::Now;
 use backlane_runtime::message::{Query, ReadId};
@@ -29,7 +29,7 @@ struct Reading {
 
 /// A server that can crash.
 pub(crate) struct Server {
-    /// What survives a crash.
+    /// The disk, which survives a crash.
     pub(crate) disk: MemoryDisk,
     store: Box<dyn Store>,
     reader: Box<dyn Reader>,
@@ -45,11 +45,11 @@ pub(crate) struct Server {
     all_emitted: bool,
 }
 
-/// What became of a moment of the driver's work.
+/// The result of one turn of the driver.
 pub(crate) enum Driven {
-    /// These are for the shard.
+    /// Inputs for the shard.
     Inputs(Vec<Input>),
-    /// The store failed: the process ends.
+    /// The store failed, so the process ends.
     Died(StoreError),
 }
 
@@ -66,7 +66,7 @@ impl Server {
     /// Starts on an empty disk.
     ///
     /// # Errors
-    /// Where even that fails.
+    /// The violation, if even an empty disk cannot be opened.
     pub(crate) fn start(
         settings: Settings,
         sabotage: Sabotage,
@@ -97,7 +97,7 @@ impl Server {
         Ok(server)
     }
 
-    /// The shard, to look at and for what no call reaches.
+    /// The shard, for reading and for commands that no call gives.
     pub(crate) const fn shard(&mut self) -> &mut Shard {
         &mut self.shard
     }
@@ -107,7 +107,7 @@ impl Server {
         &mut *self.reader
     }
 
-    /// Whether nothing is under way between shard and store.
+    /// Whether nothing is in progress between shard and store.
     #[must_use]
     pub(crate) fn is_quiet(&self) -> bool {
         let idle = self.flight.is_none() && self.reads.is_empty() && self.hours.is_empty();
@@ -119,10 +119,10 @@ impl Server {
         self.hours = hours.map(|hour| (hour, 0)).collect();
     }
 
-    /// Does some of what the shard asked for.
+    /// Does some of the work that the shard asked for.
     ///
     /// # Errors
-    /// Where the store breaks a promise.
+    /// The violation, if the store breaks a promise.
     pub(crate) fn drive(
         &mut self,
         dice: &mut Dice,
@@ -178,7 +178,7 @@ impl Server {
     }
 
     fn read(&mut self, dice: &mut Dice, inputs: &mut Vec<Input>) {
-        // Each is answered when the reader comes to it and heard of later, in any order.
+        // Each read is answered when the reader reaches it. The results arrive in any order.
         for reading in self
             .reads
             .iter_mut()
@@ -226,10 +226,10 @@ impl Server {
         Ok(())
     }
 
-    /// Forgets all that may be forgotten.
+    /// Removes all data that may be removed.
     ///
     /// # Errors
-    /// Where the store breaks a promise.
+    /// The violation, if the store breaks a promise.
     pub(crate) fn forget_all(&mut self) -> Result<(), Violation> {
         while self.behind {
             self.forget()?;
@@ -237,10 +237,10 @@ impl Server {
         Ok(())
     }
 
-    /// Steps the shard and takes what it wants done; answers what is for clients.
+    /// Steps the shard and takes its outputs. Returns the completions for clients.
     ///
     /// # Errors
-    /// Where a fact breaks an invariant.
+    /// The invariant that a fact violates.
     pub(crate) fn step(
         &mut self,
         inputs: Vec<Input>,
@@ -304,7 +304,7 @@ impl Server {
         self.behind = true;
     }
 
-    /// Compares memory with the log, where all that was decided was handed out.
+    /// Compares memory with the log, if all decisions were handed over.
     ///
     /// # Errors
     /// The first difference.
@@ -316,11 +316,11 @@ impl Server {
         log.refold(&mut *self.store)
     }
 
-    /// The process ends and another takes its place. What was under way is lost, or was written
-    /// although nobody heard of it; a writer that hangs on is fenced.
+    /// Ends the process and starts another. Work in progress is lost, or was done without anyone
+    /// noticing. An old writer that continues must be refused.
     ///
     /// # Errors
-    /// Where something durable is missing, or the fence does not hold.
+    /// The violation, if durable data is missing or the old writer is not refused.
     pub(crate) fn crash(
         &mut self,
         dice: &mut Dice,
@@ -334,7 +334,7 @@ impl Server {
         );
         let hangs_on = dice.chance(300);
         if let Some(flight) = flight.as_ref().filter(|_| !hangs_on && dice.chance(500)) {
-            // Whether it gets through is the store's to say.
+            // The last write of the old process may succeed or fail.
             let _ = old.append(before, &flight.commit);
         }
         let shard = recover(
@@ -366,10 +366,10 @@ impl Server {
         same_state(log.emitted(), self.shard.engine().state())
     }
 
-    /// Facts the store keeps.
+    /// The number of facts in the store.
     ///
     /// # Errors
-    /// Where the log cannot be read.
+    /// The violation, if the log cannot be read.
     pub(crate) fn facts_kept(&mut self) -> Result<u64, Violation> {
         let mut kept = 0;
         let counted = self.store.replay(&mut |frame| {

@@ -1,12 +1,13 @@
-//! The trace: what happened, as a hash of everything and the last events in words.
+//! The trace: the events of a run, as a hash of all and the text of the last ones.
 //!
-//! Owns both. Refuses to influence a run: it is written to and never read by one.
+//! Owns the hash and the texts. Refuses to influence a run: a run writes to the trace and never
+//! reads it.
 
 use std::collections::VecDeque;
 
 const KEPT: usize = 60;
 
-/// What happened in a run.
+/// The events of a run.
 #[derive(Debug, Default)]
 pub(crate) struct Trace {
     hash: u64,
@@ -15,7 +16,7 @@ pub(crate) struct Trace {
 }
 
 impl Trace {
-    /// An empty trace; `aloud` prints each event as it comes.
+    /// An empty trace; `aloud` prints each event at once.
     #[must_use]
     pub(crate) fn new(aloud: bool) -> Self {
         Self {
@@ -28,7 +29,7 @@ impl Trace {
     /// Notes an event.
     pub(crate) fn note(&mut self, step: u64, event: &str) {
         let line = format!("{step:>6}  {event}");
-        // FNV-1a: stable over platforms and versions.
+        // FNV-1a gives the same hash on all platforms and versions.
         for byte in line.bytes() {
             self.hash = (self.hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3);
         }
@@ -47,7 +48,7 @@ impl Trace {
         self.hash
     }
 
-    /// The last events, oldest first.
+    /// The texts of the last events, oldest first.
     pub(crate) fn last(&self) -> impl Iterator<Item = &str> {
         self.last.iter().map(String::as_str)
     }

@@ -1,6 +1,7 @@
-//! Workers: they lease, run, report, stall, die and come back.
+//! Workers: lease, run, report, stall, die and come back.
 //!
-//! Owns what they do and hold. Refuses to judge answers: that was done when they left.
+//! Owns the actions of workers and their leases. Refuses to judge replies: the judge did so when
+//! the server sent them.
 
 use backlane_engine::command::OfferSpec;
 use backlane_engine::fact::OutcomeKind;
@@ -18,7 +19,7 @@ use crate::world::World;
 
 const REMEMBERED: usize = 500;
 
-/// A worker.
+/// A simulated worker and its leases.
 #[derive(Debug, Default)]
 pub(crate) struct Worker {
     pub(crate) name: String,
@@ -30,7 +31,7 @@ pub(crate) struct Worker {
     asleep_until: u64,
 }
 
-/// Some workers, with what they offer.
+/// A few workers, each with a random offer.
 pub(crate) fn hire(dice: &mut Dice, offers: &mut Offers) -> Vec<Worker> {
     let kinds: [(&[&str], &[&str]); 6] = [
         (&["*"], &[]),
@@ -54,7 +55,7 @@ pub(crate) fn hire(dice: &mut Dice, offers: &mut Offers) -> Vec<Worker> {
     workers.collect()
 }
 
-/// A worker of that name and offer.
+/// A worker with this name and offer.
 pub(crate) fn worker(
     name: &str,
     callables: &[&str],
@@ -85,14 +86,14 @@ pub(crate) fn worker(
 }
 
 impl World {
-    /// One worker does one thing.
+    /// Does one action of a worker.
     pub(crate) fn work(&mut self) {
         let at = self.dice.index(self.workers.len());
         if self.workers[at].asleep_until > self.step {
             return;
         }
         match self.dice.below(1_000) {
-            // It dies, and somebody of its name starts afresh.
+            // The worker dies, and a new one with the same name starts.
             0..10 => self.die(at),
             10..25 => self.workers[at].asleep_until = self.step + self.dice.between(5, 300),
             25..60 => self.report_stale(at),
@@ -136,7 +137,7 @@ impl World {
         }
     }
 
-    /// Something to say about some of what a worker holds.
+    /// A report about some of a worker's leases.
     fn report(&mut self, at: usize) -> Option<Asked> {
         let many = self
             .dice
@@ -176,7 +177,7 @@ impl World {
         }
     }
 
-    /// A worker speaks of leases that may long be over, or of none at all.
+    /// Reports about leases that may have ended long ago, or that never existed.
     fn report_stale(&mut self, at: usize) {
         let many = self.tokens.len();
         if many == 0 {
@@ -212,7 +213,7 @@ impl World {
         }
     }
 
-    /// Opens a worker's stream, with what it still holds.
+    /// Opens a worker's stream, with the leases that the worker still holds.
     pub(crate) fn greet(&mut self, at: usize) {
         let held = self.workers[at].held.clone();
         let asked = WorkAsked {
@@ -287,7 +288,7 @@ impl World {
         self.on_stream(ticket, Input::Frame(ticket, bytes));
     }
 
-    /// A message arrived on a stream.
+    /// Handles a message that arrived on a stream.
     pub(crate) fn heard_on_stream(&mut self, ticket: Ticket, bytes: &[u8]) {
         let work = self
             .streams

@@ -1,6 +1,6 @@
-//! The world: the server, the network to it, time, and everybody who calls.
+//! The world: the server, the network, the clocks, and all clients.
 //!
-//! Owns one step of a run. Refuses to choose what clients do: `producers` and `workers` do.
+//! Owns one step of a run. Refuses to choose the actions of clients: `producers` and `workers` do.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -20,29 +20,29 @@ use crate::server::{Driven, Server};
 use crate::trace::Trace;
 use crate::workers::Worker;
 
-/// When every run begins, milliseconds since the epoch.
+/// The start time of every run, in milliseconds since the epoch.
 const START_MS: u64 = 1_800_000_000_000;
 
-/// A unary call under way.
+/// A unary call in progress.
 #[derive(Debug)]
 pub(crate) struct Call {
     pub(crate) asked: Asked,
     pub(crate) intruder: bool,
-    /// The worker that asked, by its place.
+    /// The worker that made the call, by its index.
     pub(crate) worker: Option<usize>,
     pub(crate) sent_step: u64,
-    /// The server never hears of it.
+    /// Whether the request was lost, so that the server never receives it.
     pub(crate) lost: bool,
     pub(crate) answered: bool,
 }
 
-/// A stream, open or not.
+/// A stream, open or closed.
 #[derive(Debug)]
 pub(crate) struct Stream {
     pub(crate) open: bool,
     pub(crate) enqueues: VecDeque<v1::EnqueueRequest>,
     pub(crate) work: Option<(usize, WorkAsked)>,
-    /// Messages keep their order: none arrives before this step.
+    /// The step before which no further message may arrive, so that messages keep their order.
     pub(crate) last_up: u64,
     pub(crate) last_down: u64,
 }
@@ -53,7 +53,7 @@ pub(crate) enum Packet {
     Down(Completion),
 }
 
-/// One run.
+/// The whole state of one run.
 pub(crate) struct World {
     pub(crate) dice: Dice,
     pub(crate) plan: Plan,
@@ -66,12 +66,12 @@ pub(crate) struct World {
     pub(crate) calls: BTreeMap<Ticket, Call>,
     pub(crate) streams: BTreeMap<Ticket, Stream>,
     pub(crate) workers: Vec<Worker>,
-    /// Executions that clients know.
+    /// Executions that clients know, each with its tenant.
     pub(crate) known: Vec<(String, String)>,
-    /// Leases that were handed out at any time.
+    /// All leases that were ever given.
     pub(crate) tokens: Vec<v1::LeaseRef>,
     pub(crate) draining: bool,
-    /// Steps of the server's lives so far.
+    /// Number of server processes so far.
     pub(crate) lives: u64,
     pub(crate) latest_wall_ms: u64,
     pub(crate) packets: BTreeMap<(u64, u64), Packet>,
@@ -117,7 +117,7 @@ impl World {
         self.trace.note(self.step, event);
     }
 
-    /// A step of the server and the network.
+    /// Does one step of the server and the network.
     pub(crate) fn turn(&mut self) -> Checked {
         self.step += 1;
         let mut inputs = match self.server.drive(&mut self.dice, &mut self.log)? {
@@ -203,7 +203,7 @@ impl World {
         }
     }
 
-    /// The server's process ends and another begins.
+    /// Ends the server's process and starts another.
     pub(crate) fn crash(&mut self) -> Checked {
         self.note("crash");
         self.lives += 1;
@@ -235,7 +235,7 @@ impl World {
         survives(&self.ledger, &self.log, self.server.reader(), expired)
     }
 
-    /// Gives up on calls that have no answer; `after` steps is patience enough.
+    /// Gives up calls that have waited longer than `after` steps. Returns these calls.
     pub(crate) fn impatient(&mut self, after: u64) -> Vec<Call> {
         let late = self
             .calls
@@ -255,7 +255,7 @@ impl World {
     }
 }
 
-/// Somebody who may act for one tenant alone.
+/// A caller who may act for one tenant only.
 pub(crate) fn only(tenant: &str) -> Principal {
     Principal {
         name: format!("{tenant}'s").into(),

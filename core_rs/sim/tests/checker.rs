@@ -1,4 +1,4 @@
-//! The checker itself: facts and answers that no shard should give are named.
+//! Tests of the checker: facts that no shard should decide are reported.
 //!
 //! Owns broken logs, written by hand. Refuses to run a shard.
 
@@ -102,13 +102,13 @@ fn row_of(kind: &FactKind) -> Option<Row> {
     }
 }
 
-/// The invariant that a log breaks, if it does.
+/// The invariant that a log violates, if it violates one.
 fn broken(kinds: Vec<FactKind>) -> Option<&'static str> {
     let rows = kinds.iter().filter_map(row_of).collect();
     broken_with(kinds, rows)
 }
 
-/// The invariant that a log with these rows breaks, if it does.
+/// The invariant that a log with these rows violates, if it violates one.
 fn broken_with(kinds: Vec<FactKind>, rows: Vec<Row>) -> Option<&'static str> {
     let mut log = LogCheck::new(0, 3);
     let callables = ["*".into()].into();
@@ -134,13 +134,13 @@ fn broken_with(kinds: Vec<FactKind>, rows: Vec<Row>) -> Option<&'static str> {
 }
 
 #[test]
-fn a_sound_log_is_sound() {
+fn a_correct_log_violates_no_invariant() {
     let log = vec![born(1, 50), leased(1, 1, 1), lost(1), leased(1, 2, 2)];
     assert_eq!(None, broken(log));
 }
 
 #[test]
-fn a_lease_that_ends_without_the_row_of_its_attempt_is_seen() {
+fn a_lease_that_ends_without_the_row_of_its_attempt_is_reported() {
     let log = vec![born(1, 50), leased(1, 1, 1), lost(1)];
     let rows = vec![row(&PAYLOAD, Key::Number(1))];
     assert_eq!(
@@ -150,14 +150,14 @@ fn a_lease_that_ends_without_the_row_of_its_attempt_is_seen() {
 }
 
 #[test]
-fn a_token_that_comes_twice_is_seen() {
+fn a_lease_token_that_is_used_twice_is_reported() {
     let log = vec![born(1, 50), leased(1, 1, 1), lost(1), leased(1, 1, 2)];
     assert_eq!(Some("lease tokens are never reused"), broken(log));
 }
 
 #[test]
-fn a_worse_execution_leased_first_is_seen() {
-    let expected = Some("nobody gets an execution while a better one was admissible");
+fn a_worse_execution_that_is_leased_first_is_reported() {
+    let expected = Some("no worker gets an execution while a better one was admissible");
     assert_eq!(
         expected,
         broken(vec![born(1, 50), born(2, 50), leased(2, 1, 1)])
@@ -173,7 +173,7 @@ fn a_worse_execution_leased_first_is_seen() {
 }
 
 #[test]
-fn a_lease_beyond_a_limit_is_seen() {
+fn a_lease_beyond_a_limit_is_reported() {
     let log = vec![
         limit(1),
         born(1, 50),
@@ -185,13 +185,13 @@ fn a_lease_beyond_a_limit_is_seen() {
 }
 
 #[test]
-fn a_queue_beyond_its_limit_is_seen() {
+fn a_queue_beyond_its_limit_is_reported() {
     let log = (1..=4).map(|birth| born(birth, 50)).collect();
     assert_eq!(Some("no limit is exceeded"), broken(log));
 }
 
 #[test]
-fn a_lease_of_what_is_leased_is_seen() {
+fn a_second_lease_of_a_leased_execution_is_reported() {
     let log = vec![born(1, 50), leased(1, 1, 1), leased(1, 2, 2)];
     assert_eq!(Some("only legal transitions happen"), broken(log));
 }

@@ -1,10 +1,11 @@
-//! Seeds: two hundred runs hold, one seed is one run, and the checker sees what it must.
+//! Seeds: two hundred runs violate no invariant, a seed always gives the same run, and the checker
+//! notices deliberate mistakes.
 //!
 //! Owns the proof that the simulator can fail. Refuses to hold invariants of its own.
 
 use backlane_sim::{Run, Sabotage, run};
 
-/// The invariants that runs with a mistake break, over some seeds.
+/// The invariants that runs with a deliberate mistake violate, over some seeds.
 fn broken_by(sabotage: Sabotage) -> Vec<&'static str> {
     let runs = (0..12).map(|seed| Run {
         steps: 300,
@@ -36,7 +37,7 @@ fn the_second_hundred_seeds_hold() {
 }
 
 #[test]
-fn one_seed_is_one_run() {
+fn the_same_seed_gives_the_same_run() {
     for seed in [3, 14] {
         let courses = [run(Run::of(seed)), run(Run::of(seed))];
         let [first, second] = courses.map(|course| course.expect("the seed holds"));
@@ -45,22 +46,22 @@ fn one_seed_is_one_run() {
 }
 
 #[test]
-fn another_seed_is_another_run() {
+fn another_seed_gives_another_run() {
     let traces = [1, 2].map(|seed| run(Run::of(seed)).expect("the seed holds").trace);
     assert_ne!(traces[0], traces[1]);
 }
 
 #[test]
-fn an_answer_before_its_commit_is_seen() {
+fn a_reply_before_its_commit_is_reported() {
     let broken = broken_by(Sabotage::AcknowledgeEarly);
     assert!(
-        broken.contains(&"no answer rests on what is not durable"),
+        broken.contains(&"a reply shows only durable data"),
         "{broken:?}"
     );
 }
 
 #[test]
-fn a_store_that_loses_what_it_took_is_seen() {
+fn a_store_that_loses_a_commit_is_reported() {
     let broken = broken_by(Sabotage::LoseTail);
     assert!(
         broken.contains(&"nothing acknowledged is ever lost"),
@@ -69,16 +70,16 @@ fn a_store_that_loses_what_it_took_is_seen() {
 }
 
 #[test]
-fn a_store_that_changes_what_it_took_is_seen() {
+fn a_store_that_changes_a_payload_is_reported() {
     let broken = broken_by(Sabotage::ChangePayload);
     assert!(
-        broken.contains(&"an acknowledged enqueue exists, byte-identical"),
+        broken.contains(&"an acknowledged execution exists, byte for byte"),
         "{broken:?}"
     );
 }
 
 #[test]
-fn a_store_that_drops_endings_is_seen() {
+fn a_store_that_drops_endings_is_reported() {
     let broken = broken_by(Sabotage::DropEnding);
     assert_eq!(12, broken.len(), "{broken:?}");
 }

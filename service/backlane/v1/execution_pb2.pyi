@@ -30,21 +30,21 @@ class _BackgroundExecutionModeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrappe
     BACKGROUND_EXECUTION_MODE_UNSPECIFIED: _BackgroundExecutionMode.ValueType  # 0
     """Means the default, FIRE_AND_FORGET."""
     BACKGROUND_EXECUTION_MODE_FIRE_AND_FORGET: _BackgroundExecutionMode.ValueType  # 1
-    """Nobody waits; no streamed events."""
+    """No caller waits; no events are streamed."""
     BACKGROUND_EXECUTION_MODE_SILENT: _BackgroundExecutionMode.ValueType  # 2
-    """A caller waits for the result; no streamed events."""
+    """A caller waits for the output; no events are streamed."""
     BACKGROUND_EXECUTION_MODE_DEFERRED: _BackgroundExecutionMode.ValueType  # 3
     """Queued for later; events are streamed."""
 
 class BackgroundExecutionMode(_BackgroundExecutionMode, metaclass=_BackgroundExecutionModeEnumTypeWrapper):
-    """Who waits for an execution and what is streamed of it."""
+    """Whether a caller waits for an execution, and whether its events are streamed."""
 
 BACKGROUND_EXECUTION_MODE_UNSPECIFIED: BackgroundExecutionMode.ValueType  # 0
 """Means the default, FIRE_AND_FORGET."""
 BACKGROUND_EXECUTION_MODE_FIRE_AND_FORGET: BackgroundExecutionMode.ValueType  # 1
-"""Nobody waits; no streamed events."""
+"""No caller waits; no events are streamed."""
 BACKGROUND_EXECUTION_MODE_SILENT: BackgroundExecutionMode.ValueType  # 2
-"""A caller waits for the result; no streamed events."""
+"""A caller waits for the output; no events are streamed."""
 BACKGROUND_EXECUTION_MODE_DEFERRED: BackgroundExecutionMode.ValueType  # 3
 """Queued for later; events are streamed."""
 Global___BackgroundExecutionMode: _TypeAlias = BackgroundExecutionMode  # noqa: Y015
@@ -57,34 +57,34 @@ class _BackgroundExecutionStatusEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrap
     DESCRIPTOR: _descriptor.EnumDescriptor
     BACKGROUND_EXECUTION_STATUS_UNSPECIFIED: _BackgroundExecutionStatus.ValueType  # 0
     BACKGROUND_EXECUTION_STATUS_QUEUED: _BackgroundExecutionStatus.ValueType  # 1
-    """Waits: for its time, for a retry, or for a worker. A worker or the clock moves it on."""
+    """The execution waits for its time, for a retry, or for a worker."""
     BACKGROUND_EXECUTION_STATUS_RUNNING: _BackgroundExecutionStatus.ValueType  # 2
-    """Held by a worker under a lease. The worker or the clock moves it on."""
+    """A worker holds the execution under a lease."""
     BACKGROUND_EXECUTION_STATUS_COMPLETED: _BackgroundExecutionStatus.ValueType  # 3
-    """The one success: a result was accepted."""
+    """The execution ended successfully: an output was accepted."""
     BACKGROUND_EXECUTION_STATUS_FAILED: _BackgroundExecutionStatus.ValueType  # 4
-    """Failed and no retry is left."""
+    """The execution ended with an error, and no retry was left."""
     BACKGROUND_EXECUTION_STATUS_CANCELLED: _BackgroundExecutionStatus.ValueType  # 5
-    """Ended on request; the record's reason and actor tell whose."""
+    """The execution ended on request. The record's reason and actor say whose request."""
     BACKGROUND_EXECUTION_STATUS_TIMEOUT: _BackgroundExecutionStatus.ValueType  # 6
-    """Ended by a clock: an attempt's timeout, start_deadline or deadline."""
+    """The execution ended because its time was over: timeout_ms, start_deadline or deadline."""
 
 class BackgroundExecutionStatus(_BackgroundExecutionStatus, metaclass=_BackgroundExecutionStatusEnumTypeWrapper):
-    """Where an execution stands. The last four are final."""
+    """The status of an execution. The last four are final."""
 
 BACKGROUND_EXECUTION_STATUS_UNSPECIFIED: BackgroundExecutionStatus.ValueType  # 0
 BACKGROUND_EXECUTION_STATUS_QUEUED: BackgroundExecutionStatus.ValueType  # 1
-"""Waits: for its time, for a retry, or for a worker. A worker or the clock moves it on."""
+"""The execution waits for its time, for a retry, or for a worker."""
 BACKGROUND_EXECUTION_STATUS_RUNNING: BackgroundExecutionStatus.ValueType  # 2
-"""Held by a worker under a lease. The worker or the clock moves it on."""
+"""A worker holds the execution under a lease."""
 BACKGROUND_EXECUTION_STATUS_COMPLETED: BackgroundExecutionStatus.ValueType  # 3
-"""The one success: a result was accepted."""
+"""The execution ended successfully: an output was accepted."""
 BACKGROUND_EXECUTION_STATUS_FAILED: BackgroundExecutionStatus.ValueType  # 4
-"""Failed and no retry is left."""
+"""The execution ended with an error, and no retry was left."""
 BACKGROUND_EXECUTION_STATUS_CANCELLED: BackgroundExecutionStatus.ValueType  # 5
-"""Ended on request; the record's reason and actor tell whose."""
+"""The execution ended on request. The record's reason and actor say whose request."""
 BACKGROUND_EXECUTION_STATUS_TIMEOUT: BackgroundExecutionStatus.ValueType  # 6
-"""Ended by a clock: an attempt's timeout, start_deadline or deadline."""
+"""The execution ended because its time was over: timeout_ms, start_deadline or deadline."""
 Global___BackgroundExecutionStatus: _TypeAlias = BackgroundExecutionStatus  # noqa: Y015
 
 class _RetryStrategy:
@@ -96,11 +96,11 @@ class _RetryStrategyEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_RetrySt
     RETRY_STRATEGY_UNSPECIFIED: _RetryStrategy.ValueType  # 0
     """Means the default, EXPONENTIAL."""
     RETRY_STRATEGY_FIXED: _RetryStrategy.ValueType  # 1
-    """initial_delay_ms each time."""
+    """The delay is always initial_delay_ms."""
     RETRY_STRATEGY_LINEAR: _RetryStrategy.ValueType  # 2
-    """initial_delay_ms × n after the n-th spent attempt."""
+    """The delay after the n-th spent attempt is initial_delay_ms × n."""
     RETRY_STRATEGY_EXPONENTIAL: _RetryStrategy.ValueType  # 3
-    """initial_delay_ms × backoff_multiplier^(n−1) after the n-th spent attempt."""
+    """The delay after the n-th spent attempt is initial_delay_ms × backoff_multiplier^(n−1)."""
 
 class RetryStrategy(_RetryStrategy, metaclass=_RetryStrategyEnumTypeWrapper):
     """How the delay grows from one spent attempt to the next."""
@@ -108,11 +108,11 @@ class RetryStrategy(_RetryStrategy, metaclass=_RetryStrategyEnumTypeWrapper):
 RETRY_STRATEGY_UNSPECIFIED: RetryStrategy.ValueType  # 0
 """Means the default, EXPONENTIAL."""
 RETRY_STRATEGY_FIXED: RetryStrategy.ValueType  # 1
-"""initial_delay_ms each time."""
+"""The delay is always initial_delay_ms."""
 RETRY_STRATEGY_LINEAR: RetryStrategy.ValueType  # 2
-"""initial_delay_ms × n after the n-th spent attempt."""
+"""The delay after the n-th spent attempt is initial_delay_ms × n."""
 RETRY_STRATEGY_EXPONENTIAL: RetryStrategy.ValueType  # 3
-"""initial_delay_ms × backoff_multiplier^(n−1) after the n-th spent attempt."""
+"""The delay after the n-th spent attempt is initial_delay_ms × backoff_multiplier^(n−1)."""
 Global___RetryStrategy: _TypeAlias = RetryStrategy  # noqa: Y015
 
 class _ErrorCategory:
@@ -132,7 +132,7 @@ class _ErrorCategoryEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorCa
     ERROR_CATEGORY_VALIDATION_ERROR: _ErrorCategory.ValueType  # 8
 
 class ErrorCategory(_ErrorCategory, metaclass=_ErrorCategoryEnumTypeWrapper):
-    """What kind of trouble an error is. The last four are fatal: never retried."""
+    """The category of an error. The last four are fatal: they are never retried."""
 
 ERROR_CATEGORY_UNSPECIFIED: ErrorCategory.ValueType  # 0
 ERROR_CATEGORY_LLM_ERROR: ErrorCategory.ValueType  # 1
@@ -160,7 +160,7 @@ class _ParentTypeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ParentType
     PARENT_TYPE_SCHEDULE: _ParentType.ValueType  # 6
 
 class ParentType(_ParentType, metaclass=_ParentTypeEnumTypeWrapper):
-    """What kind of thing caused an execution."""
+    """The kind of object that caused an execution."""
 
 PARENT_TYPE_UNSPECIFIED: ParentType.ValueType  # 0
 PARENT_TYPE_USER_MESSAGE: ParentType.ValueType  # 1
@@ -184,7 +184,7 @@ class _CancellationPolicyEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Ca
     CANCELLATION_POLICY_DETACH: _CancellationPolicy.ValueType  # 3
 
 class CancellationPolicy(_CancellationPolicy, metaclass=_CancellationPolicyEnumTypeWrapper):
-    """What happens to the living children of an execution that ends otherwise than completed."""
+    """What happens to the unfinished children of an execution that ends with any status but COMPLETED."""
 
 CANCELLATION_POLICY_UNSPECIFIED: CancellationPolicy.ValueType  # 0
 """Means the default, CASCADE_CANCEL."""
@@ -201,52 +201,52 @@ class _EndReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_EndReason.V
     DESCRIPTOR: _descriptor.EnumDescriptor
     END_REASON_UNSPECIFIED: _EndReason.ValueType  # 0
     END_REASON_COMPLETED: _EndReason.ValueType  # 1
-    """The holder's result was accepted."""
+    """The worker's output was accepted."""
     END_REASON_FAILED: _EndReason.ValueType  # 2
-    """The holder reported an error and no retry was due."""
+    """The worker reported an error, and no retry followed."""
     END_REASON_ATTEMPT_TIMEOUT: _EndReason.ValueType  # 3
-    """An attempt ran longer than timeout_ms and no retry was due."""
+    """An attempt ran longer than timeout_ms, and no retry followed."""
     END_REASON_WORKER_LOST: _EndReason.ValueType  # 4
     """The lease was lost max_worker_losses times."""
     END_REASON_START_DEADLINE: _EndReason.ValueType  # 5
     """start_deadline passed before the first lease."""
     END_REASON_DEADLINE: _EndReason.ValueType  # 6
-    """deadline passed."""
+    """deadline passed before the execution finished."""
     END_REASON_CANCEL_REQUESTED: _EndReason.ValueType  # 7
-    """A client asked for it."""
+    """A client cancelled the execution."""
     END_REASON_CASCADE: _EndReason.ValueType  # 8
-    """An ancestor ended and its policy cascades."""
+    """An ancestor ended, and its cancellation policy cascades."""
     END_REASON_REPLACED: _EndReason.ValueType  # 9
-    """Another enqueue of the same dedup_key took its place."""
+    """Another enqueue with the same dedup_key replaced the execution."""
     END_REASON_DEPENDENCY_FAILED: _EndReason.ValueType  # 10
-    """A dependency ended otherwise than completed."""
+    """A dependency ended with any status but COMPLETED."""
     END_REASON_DATA_DAMAGED: _EndReason.ValueType  # 11
     """The stored payload is damaged on the disk."""
 
 class EndReason(_EndReason, metaclass=_EndReasonEnumTypeWrapper):
-    """Why an execution ended, or was asked to."""
+    """Why an execution ended, or was asked to stop."""
 
 END_REASON_UNSPECIFIED: EndReason.ValueType  # 0
 END_REASON_COMPLETED: EndReason.ValueType  # 1
-"""The holder's result was accepted."""
+"""The worker's output was accepted."""
 END_REASON_FAILED: EndReason.ValueType  # 2
-"""The holder reported an error and no retry was due."""
+"""The worker reported an error, and no retry followed."""
 END_REASON_ATTEMPT_TIMEOUT: EndReason.ValueType  # 3
-"""An attempt ran longer than timeout_ms and no retry was due."""
+"""An attempt ran longer than timeout_ms, and no retry followed."""
 END_REASON_WORKER_LOST: EndReason.ValueType  # 4
 """The lease was lost max_worker_losses times."""
 END_REASON_START_DEADLINE: EndReason.ValueType  # 5
 """start_deadline passed before the first lease."""
 END_REASON_DEADLINE: EndReason.ValueType  # 6
-"""deadline passed."""
+"""deadline passed before the execution finished."""
 END_REASON_CANCEL_REQUESTED: EndReason.ValueType  # 7
-"""A client asked for it."""
+"""A client cancelled the execution."""
 END_REASON_CASCADE: EndReason.ValueType  # 8
-"""An ancestor ended and its policy cascades."""
+"""An ancestor ended, and its cancellation policy cascades."""
 END_REASON_REPLACED: EndReason.ValueType  # 9
-"""Another enqueue of the same dedup_key took its place."""
+"""Another enqueue with the same dedup_key replaced the execution."""
 END_REASON_DEPENDENCY_FAILED: EndReason.ValueType  # 10
-"""A dependency ended otherwise than completed."""
+"""A dependency ended with any status but COMPLETED."""
 END_REASON_DATA_DAMAGED: EndReason.ValueType  # 11
 """The stored payload is damaged on the disk."""
 Global___EndReason: _TypeAlias = EndReason  # noqa: Y015
@@ -265,7 +265,7 @@ class _ActorKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ActorKind.V
     ACTOR_KIND_OPERATOR: _ActorKind.ValueType  # 5
 
 class ActorKind(_ActorKind, metaclass=_ActorKindEnumTypeWrapper):
-    """What kind of party did something."""
+    """The kind of party that caused a change."""
 
 ACTOR_KIND_UNSPECIFIED: ActorKind.ValueType  # 0
 ACTOR_KIND_CLIENT: ActorKind.ValueType  # 1
@@ -285,40 +285,40 @@ class _AttemptOutcomeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Attemp
     ATTEMPT_OUTCOME_RUNNING: _AttemptOutcome.ValueType  # 1
     """The lease is live."""
     ATTEMPT_OUTCOME_COMPLETED: _AttemptOutcome.ValueType  # 2
-    """The result was accepted."""
+    """The output was accepted."""
     ATTEMPT_OUTCOME_FAILED: _AttemptOutcome.ValueType  # 3
-    """The holder reported an error."""
+    """The worker reported an error."""
     ATTEMPT_OUTCOME_THROTTLED: _AttemptOutcome.ValueType  # 4
-    """The holder asked to be called again later. Spends no attempt."""
+    """The worker asked for a later retry. Spends no attempt."""
     ATTEMPT_OUTCOME_TIMED_OUT: _AttemptOutcome.ValueType  # 5
-    """The attempt, or the whole execution, took too long."""
+    """The attempt ran into its timeout, or the execution into its deadline."""
     ATTEMPT_OUTCOME_LEASE_LOST: _AttemptOutcome.ValueType  # 6
-    """The holder fell silent. Spends no attempt, but counts as a worker loss."""
+    """The worker fell silent. Spends no attempt, but counts as a worker loss."""
     ATTEMPT_OUTCOME_RELEASED: _AttemptOutcome.ValueType  # 7
-    """The holder gave the execution back. Spends no attempt."""
+    """The worker released the execution. Spends no attempt."""
     ATTEMPT_OUTCOME_UNDELIVERED: _AttemptOutcome.ValueType  # 8
     """The lease never arrived at a worker. Spends no attempt."""
     ATTEMPT_OUTCOME_CANCELLED: _AttemptOutcome.ValueType  # 9
     """The execution was cancelled while the attempt ran."""
 
 class AttemptOutcome(_AttemptOutcome, metaclass=_AttemptOutcomeEnumTypeWrapper):
-    """What became of an attempt."""
+    """The outcome of an attempt."""
 
 ATTEMPT_OUTCOME_UNSPECIFIED: AttemptOutcome.ValueType  # 0
 ATTEMPT_OUTCOME_RUNNING: AttemptOutcome.ValueType  # 1
 """The lease is live."""
 ATTEMPT_OUTCOME_COMPLETED: AttemptOutcome.ValueType  # 2
-"""The result was accepted."""
+"""The output was accepted."""
 ATTEMPT_OUTCOME_FAILED: AttemptOutcome.ValueType  # 3
-"""The holder reported an error."""
+"""The worker reported an error."""
 ATTEMPT_OUTCOME_THROTTLED: AttemptOutcome.ValueType  # 4
-"""The holder asked to be called again later. Spends no attempt."""
+"""The worker asked for a later retry. Spends no attempt."""
 ATTEMPT_OUTCOME_TIMED_OUT: AttemptOutcome.ValueType  # 5
-"""The attempt, or the whole execution, took too long."""
+"""The attempt ran into its timeout, or the execution into its deadline."""
 ATTEMPT_OUTCOME_LEASE_LOST: AttemptOutcome.ValueType  # 6
-"""The holder fell silent. Spends no attempt, but counts as a worker loss."""
+"""The worker fell silent. Spends no attempt, but counts as a worker loss."""
 ATTEMPT_OUTCOME_RELEASED: AttemptOutcome.ValueType  # 7
-"""The holder gave the execution back. Spends no attempt."""
+"""The worker released the execution. Spends no attempt."""
 ATTEMPT_OUTCOME_UNDELIVERED: AttemptOutcome.ValueType  # 8
 """The lease never arrived at a worker. Spends no attempt."""
 ATTEMPT_OUTCOME_CANCELLED: AttemptOutcome.ValueType  # 9
@@ -332,24 +332,26 @@ class _View:
 class _ViewEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_View.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     VIEW_UNSPECIFIED: _View.ValueType  # 0
-    """Means the default of the call that takes it."""
+    """Means the default of the call."""
     VIEW_BASIC: _View.ValueType  # 1
-    """Without input, context, metadata and output."""
+    """All fields except input, context, metadata and output."""
     VIEW_FULL: _View.ValueType  # 2
 
 class View(_View, metaclass=_ViewEnumTypeWrapper):
-    """How much of a record an answer carries."""
+    """Which fields of a record a reply carries."""
 
 VIEW_UNSPECIFIED: View.ValueType  # 0
-"""Means the default of the call that takes it."""
+"""Means the default of the call."""
 VIEW_BASIC: View.ValueType  # 1
-"""Without input, context, metadata and output."""
+"""All fields except input, context, metadata and output."""
 VIEW_FULL: View.ValueType  # 2
 Global___View: _TypeAlias = View  # noqa: Y015
 
 @_typing.final
 class RetryConfig(_message.Message):
-    """The engine's retry rule. Its presence switches retries on; an empty one means the defaults."""
+    """The retry rule of an execution. Its presence switches retries on; an empty rule means the
+    defaults.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -361,19 +363,21 @@ class RetryConfig(_message.Message):
     JITTER_FIELD_NUMBER: _builtins.int
     RETRY_ON_FIELD_NUMBER: _builtins.int
     max_attempts: _builtins.int
-    """Attempts that may be spent (failed or timed out), the first included; ≥ 1, default 3."""
+    """Most attempts that may be spent (fail or time out), including the first; at least 1, default 3."""
     strategy: Global___RetryStrategy.ValueType
     initial_delay_ms: _builtins.int
-    """Milliseconds, default 1000."""
+    """Delay after the first spent attempt, in milliseconds; default 1000."""
     backoff_multiplier: _builtins.float
-    """Finite and ≥ 0, default 2.0. Used by EXPONENTIAL alone."""
+    """Factor of the EXPONENTIAL strategy; finite, at least 0, default 2.0. Other strategies ignore
+    it.
+    """
     max_delay_ms: _builtins.int
-    """Milliseconds, default 60000; no delay, jittered or not, is above it."""
+    """Longest delay in milliseconds, with jitter or without; default 60000."""
     jitter: _builtins.bool
-    """Spreads a delay within ±25 %, reproducibly; default true."""
+    """Whether delays are spread by up to 25 % in both directions, reproducibly; default true."""
     @_builtins.property
     def retry_on(self) -> _containers.RepeatedScalarFieldContainer[Global___ErrorCategory.ValueType]:
-        """Categories that are retried; empty means all that are not fatal."""
+        """Categories that are retried; empty means all categories that are not fatal."""
 
     def __init__(
         self,
@@ -415,8 +419,8 @@ Global___RetryConfig: _TypeAlias = RetryConfig  # noqa: Y015
 
 @_typing.final
 class TargetBindingConfig(_message.Message):
-    """Where the result of an execution is written. Reserved for the target store: a server
-    without it refuses a config that carries one.
+    """The place where the output of an execution is written. Reserved for the target store: a server
+    without one refuses a config with this message.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -482,7 +486,7 @@ Global___TargetBindingConfig: _TypeAlias = TargetBindingConfig  # noqa: Y015
 
 @_typing.final
 class BackgroundExecutionConfig(_message.Message):
-    """How an execution runs. Empty is valid and means the defaults."""
+    """How an execution runs. An empty config is valid and means the defaults."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -494,18 +498,20 @@ class BackgroundExecutionConfig(_message.Message):
     RETRY_FIELD_NUMBER: _builtins.int
     mode: Global___BackgroundExecutionMode.ValueType
     priority: _builtins.int
-    """0–255, higher runs sooner, default 50. An explicit 0 is not the default."""
+    """Priority, 0 to 255; default 50. A higher priority runs sooner. An explicit 0 is not the
+    default.
+    """
     timeout_ms: _builtins.int
-    """Longest run of one attempt in milliseconds, ≥ 1, default 300000."""
+    """Longest run of one attempt in milliseconds; at least 1, default 300000."""
     callback_url: _builtins.str
-    """Where the finished record is posted. Reserved for callback delivery: a server without it
-    refuses a config that carries one.
+    """The URL to which the finished record is posted. Reserved for callback delivery: a server
+    without it refuses a config with this field.
     """
     @_builtins.property
     def target_binding(self) -> Global___TargetBindingConfig: ...
     @_builtins.property
     def retry(self) -> Global___RetryConfig:
-        """Absent means no retry."""
+        """The retry rule; absent means no retries."""
 
     def __init__(
         self,
@@ -546,7 +552,7 @@ Global___BackgroundExecutionConfig: _TypeAlias = BackgroundExecutionConfig  # no
 
 @_typing.final
 class RetryPolicy(_message.Message):
-    """Advice for retries inside an attempt. The engine honours `retryable = false`."""
+    """Advice for retries inside an attempt. The engine obeys `retryable = false`."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -560,9 +566,9 @@ class RetryPolicy(_message.Message):
     max_retries: _builtins.int
     backoff_strategy: Global___RetryStrategy.ValueType
     base_delay_ms: _builtins.int
-    """Milliseconds."""
+    """Delay before the first retry, in milliseconds."""
     max_delay_ms: _builtins.int
-    """Milliseconds."""
+    """Longest delay, in milliseconds."""
     requires_idempotency_key: _builtins.bool
     def __init__(
         self,
@@ -584,7 +590,7 @@ Global___RetryPolicy: _TypeAlias = RetryPolicy  # noqa: Y015
 
 @_typing.final
 class ExecutionError(_message.Message):
-    """Why an attempt or an execution went wrong."""
+    """Why an attempt or an execution failed."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -599,23 +605,27 @@ class ExecutionError(_message.Message):
     DETAILS_FIELD_NUMBER: _builtins.int
     OCCURRED_AT_MS_FIELD_NUMBER: _builtins.int
     category: Global___ErrorCategory.ValueType
-    """Required in what a worker reports."""
+    """Required in an error that a worker reports."""
     message: _builtins.str
-    """At most 8 KiB of UTF-8; longer ones are cut with a mark."""
+    """At most 8 KiB of UTF-8. The server cuts a longer message and adds a mark."""
     code: _builtins.str
-    """A short name such as WORKER_LOST, DEADLINE or rate_limit."""
+    """A short name for programs, such as WORKER_LOST, DEADLINE or rate_limit."""
     attempt: _builtins.int
-    """The attempt it happened in, from 1; the server sets it. 0 where no attempt ever started."""
+    """Ordinal of the attempt that failed, from 1; 0 where no attempt ever started. The server sets
+    it.
+    """
     step_id: _builtins.str
     provider: _builtins.str
     http_status: _builtins.int
     occurred_at_ms: _builtins.int
-    """When it was accepted, set by the server. Milliseconds since the epoch."""
+    """Time at which the server accepted the error, in milliseconds since the epoch. The server sets
+    it.
+    """
     @_builtins.property
     def retry_policy(self) -> Global___RetryPolicy: ...
     @_builtins.property
     def details(self) -> _struct_pb2.Value:
-        """Any JSON, at most 64 KiB encoded and 24 levels deep."""
+        """Any JSON value, at most 64 KiB encoded and nested at most 24 levels deep."""
 
     def __init__(
         self,
@@ -664,7 +674,7 @@ Global___ExecutionError: _TypeAlias = ExecutionError  # noqa: Y015
 
 @_typing.final
 class ParentLink(_message.Message):
-    """What an execution was spawned by."""
+    """The object that caused an execution."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -688,7 +698,7 @@ Global___ParentLink: _TypeAlias = ParentLink  # noqa: Y015
 
 @_typing.final
 class Actor(_message.Message):
-    """Who brought an execution to its end."""
+    """The party that ended an execution."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -696,7 +706,7 @@ class Actor(_message.Message):
     ID_FIELD_NUMBER: _builtins.int
     kind: Global___ActorKind.ValueType
     id: _builtins.str
-    """A worker's id, a principal's name; empty for the clock and the engine."""
+    """A worker's id or a principal's name; empty for the clock and the engine."""
     def __init__(
         self,
         *,
@@ -713,7 +723,7 @@ Global___Actor: _TypeAlias = Actor  # noqa: Y015
 
 @_typing.final
 class BackgroundExecution(_message.Message):
-    """One background execution. Numbers 1–15 are the domain schema's own, in its order."""
+    """The record of one execution. Fields 1 to 15 are those of the domain schema, in its order."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -797,11 +807,11 @@ class BackgroundExecution(_message.Message):
     WORKER_LOSSES_FIELD_NUMBER: _builtins.int
     SPENT_ATTEMPTS_FIELD_NUMBER: _builtins.int
     execution_id: _builtins.str
-    """`exec_` and 27 base62 characters."""
+    """`exec_` followed by 27 base62 characters."""
     tenant_id: _builtins.str
     callable_name: _builtins.str
     input: _builtins.str
-    """What the callable is given; opaque to the server, often JSON. Absent in BASIC views."""
+    """The input of the callable, often JSON; the server does not read it. Absent in BASIC views."""
     status: Global___BackgroundExecutionStatus.ValueType
     target_binding_applied: _builtins.bool
     trigger_id: _builtins.str
@@ -809,28 +819,32 @@ class BackgroundExecution(_message.Message):
     """Ordinal of the newest attempt, 0 before the first lease. Never decreases."""
     cancellation_policy: Global___CancellationPolicy.ValueType
     concurrency_key: _builtins.str
-    """Reserved: it shapes the ready order of a later version."""
+    """Reserved for the ready order of a later version."""
     max_worker_losses: _builtins.int
-    """Lost leases that end it, default 3; 1 means at most once."""
+    """Number of lost leases that ends the execution; default 3. With 1, the execution runs at most
+    once.
+    """
     version: _builtins.int
-    """1 at birth and one more per change."""
+    """1 at birth, and one more for each change."""
     cancel_requested: _builtins.bool
-    """A cancel was asked for while it ran."""
+    """Whether a cancel was requested while the execution was running."""
     reason: Global___EndReason.ValueType
-    """Set by every end."""
+    """Why the execution ended; set in every final status."""
     worker_id: _builtins.str
-    """The worker that holds it, or held it last."""
+    """The worker that holds the execution, or held it last."""
     retried_from: _builtins.str
     """Reserved for redrives."""
     dedup_key: _builtins.str
     traceparent: _builtins.str
     worker_losses: _builtins.int
-    """Leases whose worker fell silent; max_worker_losses of them end the execution."""
+    """Leases that were lost because their worker fell silent. The execution ends at
+    max_worker_losses.
+    """
     spent_attempts: _builtins.int
-    """Attempts that failed or timed out; config.retry.max_attempts is compared with them."""
+    """Attempts that failed or timed out. No retry follows once config.retry.max_attempts are spent."""
     @_builtins.property
     def context(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """Absent in BASIC views."""
+        """Key-value pairs for the callable. Absent in BASIC views."""
 
     @_builtins.property
     def config(self) -> Global___BackgroundExecutionConfig: ...
@@ -842,25 +856,27 @@ class BackgroundExecution(_message.Message):
 
     @_builtins.property
     def completed_at(self) -> _timestamp_pb2.Timestamp:
-        """Set by every end, whatever its status."""
+        """Time of the end; set in every final status."""
 
     @_builtins.property
     def output(self) -> _struct_pb2.Value:
-        """Present exactly on COMPLETED; JSON null where the worker gave none. Absent in BASIC views."""
+        """Present only if status is COMPLETED; JSON null where the worker gave no output. Absent in BASIC
+        views.
+        """
 
     @_builtins.property
     def error(self) -> Global___ExecutionError:
-        """Present exactly on FAILED and TIMEOUT."""
+        """Present only if status is FAILED or TIMEOUT."""
 
     @_builtins.property
     def metadata(self) -> _containers.MessageMap[_builtins.str, _struct_pb2.Value]:
-        """Absent in BASIC views."""
+        """Key-value pairs for people and tools. Absent in BASIC views."""
 
     @_builtins.property
     def not_before(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
     def next_attempt_at(self) -> _timestamp_pb2.Timestamp:
-        """While it backs off: when it becomes ready again."""
+        """End of the backoff, while the execution backs off."""
 
     @_builtins.property
     def start_deadline(self) -> _timestamp_pb2.Timestamp: ...
@@ -874,7 +890,7 @@ class BackgroundExecution(_message.Message):
     def updated_at(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
     def actor(self) -> Global___Actor:
-        """Set by every end."""
+        """The party that ended the execution; set in every final status."""
 
     @_builtins.property
     def progress(self) -> _struct_pb2.Value:
@@ -882,7 +898,7 @@ class BackgroundExecution(_message.Message):
 
     @_builtins.property
     def last_error(self) -> Global___ExecutionError:
-        """The error of the newest attempt that failed, also while the execution backs off."""
+        """The error of the newest failed attempt, even while the execution backs off."""
 
     def __init__(
         self,
@@ -1025,7 +1041,7 @@ class Attempt(_message.Message):
     ordinal: _builtins.int
     """Ordinal of the lease, from 1."""
     attempt: _builtins.int
-    """Ordinal of the attempt, as BackgroundExecution.attempt counts."""
+    """Ordinal of the attempt, counted like BackgroundExecution.attempt."""
     worker_id: _builtins.str
     """The worker that held the lease."""
     outcome: Global___AttemptOutcome.ValueType

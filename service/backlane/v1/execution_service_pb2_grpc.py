@@ -26,11 +26,11 @@ if _version_not_supported:
 
 
 class ExecutionServiceStub(object):
-    """The producers' door.
+    """The service for producers.
 
-    Every request names its tenant. Errors carry one google.rpc.ErrorInfo of domain `backlane`;
-    see proto/README.md for the table. A call that answers an error changed nothing. A call that
-    answers OK is durable.
+    Every request names its tenant. An error carries one google.rpc.ErrorInfo of the domain
+    `backlane`; proto/README.md has the table of reasons. A call that returns an error has changed
+    nothing. The effects of a call that returns OK are durable.
     """
 
     def __init__(self, channel):
@@ -97,37 +97,38 @@ class ExecutionServiceStub(object):
 
 
 class ExecutionServiceServicer(object):
-    """The producers' door.
+    """The service for producers.
 
-    Every request names its tenant. Errors carry one google.rpc.ErrorInfo of domain `backlane`;
-    see proto/README.md for the table. A call that answers an error changed nothing. A call that
-    answers OK is durable.
+    Every request names its tenant. An error carries one google.rpc.ErrorInfo of the domain
+    `backlane`; proto/README.md has the table of reasons. A call that returns an error has changed
+    nothing. The effects of a call that returns OK are durable.
     """
 
     def Enqueue(self, request, context):
-        """Makes one execution. With a request_id it is safe to repeat for 24 hours.
+        """Enqueues one execution. With a request_id, the call can be repeated safely for 24 hours.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def EnqueueBatch(self, request, context):
-        """Makes all of its items or none.
+        """Enqueues all executions of a batch, or none.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def EnqueueStream(self, request_iterator, context):
-        """Pipelined enqueues: items are independent, each gets one outcome, in the order sent.
+        """Enqueues executions without a round trip for each. Items are independent; each gets one
+        outcome, in the order sent.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Run(self, request, context):
-        """Enqueues and waits for the end, in mode SILENT unless told otherwise. Losing the caller
-        cancels nothing; calling again with the same request_id waits on.
+        """Enqueues one execution and waits for its end; the default mode is SILENT. A caller that is gone
+        cancels nothing; a new call with the same request_id continues to wait.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -155,28 +156,30 @@ class ExecutionServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def Wait(self, request, context):
-        """Waits until any, all or n of a set have ended. A timeout answers OK with the states so far.
+        """Waits until all, any or a number of the given executions have ended. A wait that runs out
+        returns OK with the current records.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Cancel(self, request, context):
-        """Ends a queued execution, or asks the holder of a running one to stop (10 s grace).
+        """Ends a queued execution, or asks the worker of a running one to stop within 10 seconds.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Peek(self, request, context):
-        """Shows the next executions of a tenant in the order they would be leased, leasing none.
+        """Shows the next executions of a tenant in the order in which they would be leased, without
+        leasing them.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetQueueStats(self, request, context):
-        """Counts of a tenant's unfinished executions.
+        """Counts a tenant's unfinished executions.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -249,11 +252,11 @@ def add_ExecutionServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class ExecutionService(object):
-    """The producers' door.
+    """The service for producers.
 
-    Every request names its tenant. Errors carry one google.rpc.ErrorInfo of domain `backlane`;
-    see proto/README.md for the table. A call that answers an error changed nothing. A call that
-    answers OK is durable.
+    Every request names its tenant. An error carries one google.rpc.ErrorInfo of the domain
+    `backlane`; proto/README.md has the table of reasons. A call that returns an error has changed
+    nothing. The effects of a call that returns OK are durable.
     """
 
     @staticmethod

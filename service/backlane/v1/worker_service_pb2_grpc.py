@@ -26,11 +26,11 @@ if _version_not_supported:
 
 
 class WorkerServiceStub(object):
-    """The workers' door. `Lease` and `Work` drain one and the same order.
+    """The service for workers. `Lease` and `Work` give leases in one common order.
 
-    Every command on a lease carries its lease_token. A token that is no longer the live one
-    answers LEASE_LOST and changes nothing; one that repeats the outcome it already had is
-    answered OK.
+    Every command about a lease carries its lease_token. A token that is no longer the live one fails
+    with LEASE_LOST and changes nothing. A command that repeats the report which ended its lease
+    returns OK.
     """
 
     def __init__(self, channel):
@@ -72,51 +72,52 @@ class WorkerServiceStub(object):
 
 
 class WorkerServiceServicer(object):
-    """The workers' door. `Lease` and `Work` drain one and the same order.
+    """The service for workers. `Lease` and `Work` give leases in one common order.
 
-    Every command on a lease carries its lease_token. A token that is no longer the live one
-    answers LEASE_LOST and changes nothing; one that repeats the outcome it already had is
-    answered OK.
+    Every command about a lease carries its lease_token. A token that is no longer the live one fails
+    with LEASE_LOST and changes nothing. A command that repeats the report which ended its lease
+    returns OK.
     """
 
     def Lease(self, request, context):
-        """Takes the best executions the worker is offered; waits up to wait_ms for the first.
+        """Leases the best executions that match the worker's offer; waits up to wait_ms for the first.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def RenewLeases(self, request, context):
-        """Starts the lease period of each lease anew.
+        """Restarts the period of each lease.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Complete(self, request, context):
-        """Hands in results.
+        """Completes executions with their outputs.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Fail(self, request, context):
-        """Reports errors; the engine decides whether an attempt follows.
+        """Reports errors. The engine decides whether another attempt follows.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Release(self, request, context):
-        """Gives executions back untouched; they keep their place and no attempt is spent.
+        """Releases executions: they are queued again at their old positions, and no attempt is spent.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Work(self, request_iterator, context):
-        """The same over one stream: leases down as credit allows, results up, cancels and lost
-        leases told at once. The first request carries hello; liveness is the stream itself.
+        """Does all of this over one stream: the server sends leases as credit allows, and cancels and
+        lost leases at once; the worker sends results. The first request carries hello. Messages on the
+        stream keep the leases live.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -164,11 +165,11 @@ def add_WorkerServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class WorkerService(object):
-    """The workers' door. `Lease` and `Work` drain one and the same order.
+    """The service for workers. `Lease` and `Work` give leases in one common order.
 
-    Every command on a lease carries its lease_token. A token that is no longer the live one
-    answers LEASE_LOST and changes nothing; one that repeats the outcome it already had is
-    answered OK.
+    Every command about a lease carries its lease_token. A token that is no longer the live one fails
+    with LEASE_LOST and changes nothing. A command that repeats the report which ended its lease
+    returns OK.
     """
 
     @staticmethod

@@ -232,7 +232,7 @@ fn check_text(field: &str, name: &str, most: usize) -> Result<(), Invalid> {
     if !name.bytes().all(legal) {
         return Err(Invalid::new(
             field,
-            "may contain only letters, digits and . _ : @ / -",
+            "may hold letters, digits and . _ : @ / - only",
         ));
     }
     Ok(())

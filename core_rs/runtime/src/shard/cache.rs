@@ -1,21 +1,22 @@
 //! The cache: rows kept in memory.
 //!
-//! Owns the choice of rows that stay. Refuses to read rows: what is missing is read from the
-//! store. A row that is not durable yet never leaves the cache, so every row is here or in the
-//! store.
+//! Owns the choice of the rows that stay in memory. Refuses to read rows: the others are read from
+//! the store. A row that is not durable yet never leaves the cache, so every row is in the cache or
+//! in the store.
 
 use std::collections::{BTreeMap, VecDeque};
 
 use backlane_store::{Change, Family, Key, Put, Row, Stored};
 
-/// What an entry costs besides its bytes: reference counts, a map entry, a place in the order.
+/// Bytes that an entry costs besides its row: reference counts, a map entry, a position in the
+/// order.
 const ENTRY_BYTES: usize = 128;
 
 /// The rows in memory, of all families.
 #[derive(Debug, Default)]
 pub(super) struct Cache {
     rows: BTreeMap<(u16, Key), Stored>,
-    // In order of their facts' sequence numbers.
+    // The rows in the order of their facts' sequence numbers.
     order: VecDeque<(u64, (u16, Key))>,
     bytes: usize,
     most_bytes: usize,
@@ -29,7 +30,7 @@ impl Cache {
         }
     }
 
-    /// A row that is written, or removed, with the fact of that sequence number.
+    /// Notes a row that the fact with this sequence number writes or removes.
     pub(super) fn follow(&mut self, row: &Row, sequence: u64) {
         let key = (row.family.number, row.key.clone());
         match &row.change {
@@ -48,7 +49,7 @@ impl Cache {
         self.rows.get(&(family.number, key))
     }
 
-    /// Lets the oldest durable rows go, down to the size allowed.
+    /// Drops the oldest durable rows until the cache has its allowed size.
     pub(super) fn evict(&mut self, durable: u64) {
         while self.bytes > self.most_bytes {
             let oldest = self
@@ -108,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn the_oldest_rows_go_but_none_that_is_not_durable() {
+    fn the_oldest_rows_are_dropped_but_only_if_they_are_durable() {
         let mut cache = Cache::new(0);
         for birth in 1..=3 {
             cache.follow(&payload(birth), birth);
@@ -118,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn a_removed_row_is_gone_and_costs_nothing() {
+    fn a_removed_row_is_absent_and_uses_no_memory() {
         let mut cache = Cache::new(0);
         cache.follow(&payload(1), 1);
         let removed = Row {

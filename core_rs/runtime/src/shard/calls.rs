@@ -1,7 +1,7 @@
-//! The families of calls. Each family says what a call needs read, decides the call and answers
-//! it, in one place.
+//! The families of calls. For each call, one module says what must be read first, decides the call
+//! and replies.
 //!
-//! Owns the table from methods to families. Refuses to know more of a call than its family.
+//! Owns the table from methods to families. Refuses to know anything else about a call.
 
 pub(super) mod attempts;
 pub(super) mod cancel;
@@ -16,7 +16,7 @@ use backlane_wire::{ApiError, Method};
 use super::desk::Desk;
 use super::room::{Caller, Job};
 
-/// The job that a unary request asks for.
+/// The job of a unary request.
 pub(super) fn job(
     method: Method,
     desk: &mut Desk,

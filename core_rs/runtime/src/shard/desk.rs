@@ -1,7 +1,7 @@
 //! The desk: one engine, the commit that is being filled, and the rows in memory.
 //!
-//! Owns the way of a decision into the pending commit, and of a completion to the outbox once the
-//! commit is durable. Refuses to know any call, and who waits for what.
+//! Owns how a decision gets into the pending commit, and how a completion gets out once the commit
+//! is durable. Refuses to know any call, and which callers wait for what.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -21,10 +21,10 @@ use super::journal::Journal;
 use super::settings::{Random, Settings};
 use super::tally::Tally;
 
-/// Lines about damaged rows that are logged; the lines after them repeat nothing new.
+/// Most lines about damaged rows that are logged. Later lines are dropped.
 const MOST_NOTICES: usize = 1_000;
 
-/// One engine and everything around its decisions.
+/// One engine, and the data that its decisions need and change.
 pub(super) struct Desk {
     pub(super) engine: Engine,
     pub(super) journal: Journal,
@@ -35,14 +35,14 @@ pub(super) struct Desk {
     pub(super) draining: bool,
     pub(super) now: Now,
     pub(super) out: Vec<Output>,
-    /// Executions that ended since waits were looked at last.
+    /// Executions that ended since the waits were last looked at.
     pub(super) ended: Vec<Birth>,
     /// Lines that were logged already.
     pub(super) noticed: BTreeSet<String>,
 }
 
 impl Desk {
-    /// What the check of a request rests on, for the time of one check.
+    /// Calls `run` with the context that the check of a request needs.
     pub(super) fn with_context<T>(
         &mut self,
         principal: &Arc<Principal>,
@@ -55,24 +55,24 @@ impl Desk {
         })
     }
 
-    /// Parks a completion until everything that was decided so far is durable. Errors and reads
-    /// are parked as well: they may rest on what is not durable yet.
+    /// Holds a completion back until all decisions so far are durable. This includes errors and
+    /// reads, because they may depend on decisions that are not durable yet.
     pub(super) fn complete(&mut self, ticket: Ticket, kind: CompletionKind) {
         self.journal
             .park(Output::Complete(Completion { ticket, kind }));
     }
 
-    /// Parks the reply of a unary call.
+    /// Holds back the reply of a unary call.
     pub(super) fn reply(&mut self, ticket: Ticket, bytes: Vec<u8>) {
         self.complete(ticket, CompletionKind::Reply(bytes));
     }
 
-    /// Parks the error of a call or a stream.
+    /// Holds back the error of a call or a stream.
     pub(super) fn refuse(&mut self, ticket: Ticket, error: &ApiError) {
         self.complete(ticket, CompletionKind::from(error));
     }
 
-    /// Logs a line about a defect or damage, once.
+    /// Logs a line about a defect or damage, but only once.
     pub(super) fn notice(&mut self, line: String) {
         if self.noticed.len() < MOST_NOTICES && self.noticed.insert(line.clone()) {
             self.complete(0, CompletionKind::Notice(line));
@@ -84,7 +84,7 @@ impl Desk {
         self.engine.state().slot(birth).is_some()
     }
 
-    /// A lease as its holder names it.
+    /// A lease in the form in which its worker names it.
     pub(super) fn held(&self, granted: &Granted) -> Option<Held> {
         let id = self.engine.state().id(granted.birth)?;
         Some(Held {

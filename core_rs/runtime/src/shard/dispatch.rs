@@ -1,7 +1,7 @@
-//! Dispatch: leases for everybody who waits for them. Unary calls and streams drain one order.
+//! Dispatch: gives leases to all waiting workers. Unary calls and streams are served in one order.
 //!
-//! Owns the turns of takers and the delivery of leases. Refuses to choose an execution: the engine
-//! does.
+//! Owns the turns of the waiting workers and the delivery of leases. Refuses to choose an
+//! execution: the engine does.
 
 use backlane_engine::command::Taker;
 use backlane_engine::reply::Granted;
@@ -13,15 +13,16 @@ use super::desk::Desk;
 use super::room::Room;
 use super::show::{self, Fetch, MAX_REPLY_BYTES, Shown, Unshown};
 
-/// Leases that a taker gets in one turn before the next taker of the same offer has one: enough
-/// for a busy worker's batch, and little enough that one worker does not empty the queue for all.
+/// Most leases that a worker gets before the next waiting worker with the same offer has its turn:
+/// enough for one batch of a busy worker, and few enough that one worker does not empty the queue.
 const TURN: usize = 256;
 /// Bytes that a lease adds to its execution's payload.
 const LEASE_BYTES: usize = 512;
-/// Bytes of a record beside input, context and metadata: names, ids, instants.
+/// Bytes of a record without input, context and metadata: names, ids, times.
 const NAMES_BYTES: usize = 4_096;
 
-/// Gives out what can be given. Offers take turns; within an offer, whoever waits longest is next.
+/// Gives all possible leases. Offers take turns; within an offer, the longest waiting call or
+/// stream is next.
 pub(super) fn give_out(room: &mut Room) {
     if room.desk.draining {
         return;
@@ -33,7 +34,8 @@ pub(super) fn give_out(room: &mut Room) {
 }
 
 fn serve(room: &mut Room, offer: u32) {
-    // One look at each taker in line; one that could take more goes to the end for another turn.
+    // Looks at each waiting call or stream once. One that can take more goes to the end of the line
+    // for another turn.
     let mut idle = 0;
     while room.desk.engine.has_work(offer) {
         let Some(line) = room.takers.by_offer.get_mut(&offer) else {
@@ -50,7 +52,7 @@ fn serve(room: &mut Room, offer: u32) {
     }
 }
 
-/// One taker's turn. Returns whether it took anything.
+/// The turn of one call or stream. Returns whether it got a lease.
 fn give(room: &mut Room, ticket: Ticket) -> bool {
     let Some(waiting) = room.takers.calls.get(&ticket) else {
         return give_to_stream(room, ticket);
@@ -91,7 +93,7 @@ fn give_to_stream(room: &mut Room, ticket: Ticket) -> bool {
     took
 }
 
-/// Leases the best executions for a taker: as many as fit, and always the first.
+/// Leases the best executions for a worker: as many as fit, and always at least the first.
 fn grant(desk: &mut Desk, taker: &Taker, max: usize, credit_bytes: u64) -> Vec<Granted> {
     let mut granted: Vec<Granted> = Vec::new();
     let (mut bytes, mut credit) = (0, credit_bytes);
@@ -110,13 +112,13 @@ fn grant(desk: &mut Desk, taker: &Taker, max: usize, credit_bytes: u64) -> Vec<G
     granted
 }
 
-/// Bytes of the largest lease that the limits allow, and thus of any lease that comes next.
+/// Bytes of the largest lease that the limits allow.
 const fn largest_lease(desk: &Desk) -> usize {
     let limits = &desk.settings.limits;
     limits.max_input_bytes + limits.max_context_bytes + limits.max_metadata_bytes + NAMES_BYTES
 }
 
-/// About as many bytes as these leases come to.
+/// The approximate size of these leases, in bytes.
 fn lease_bytes(granted: &[Granted]) -> usize {
     let bytes = |lease: &Granted| usize::try_from(lease.payload_bytes).unwrap_or(usize::MAX);
     granted
@@ -125,12 +127,12 @@ fn lease_bytes(granted: &[Granted]) -> usize {
         .sum()
 }
 
-/// The way that leases go.
+/// How leases are sent.
 #[derive(Clone, Copy)]
 enum Door {
-    /// A unary reply.
+    /// In a unary reply.
     Call,
-    /// A message down a `Work` stream.
+    /// In a message on a `Work` stream.
     Stream,
 }
 
@@ -144,7 +146,7 @@ fn deliver(room: &mut Room, ticket: Ticket, granted: Vec<Granted>, door: Door) {
         list: None,
     };
     show::fetch(room, fetch, move |room, shown| {
-        // Without a page there is no damage of a page.
+        // Without a page, no damage of a page is possible.
         let leases = encode(&mut room.desk, &granted, shown.unwrap_or_default());
         match door {
             Door::Call => send_to_call(&mut room.desk, ticket, &granted, &leases),
@@ -153,7 +155,7 @@ fn deliver(room: &mut Room, ticket: Ticket, granted: Vec<Granted>, door: Door) {
     });
 }
 
-/// The leases that are still held: an execution may have ended while its payload was read.
+/// Encodes the leases that are still live: an execution may have ended while its payload was read.
 fn encode(desk: &mut Desk, granted: &[Granted], shown: Vec<Shown>) -> Vec<Vec<u8>> {
     let mut leases = Vec::with_capacity(granted.len());
     for (granted, mut shown) in granted.iter().zip(shown) {
@@ -162,7 +164,7 @@ fn encode(desk: &mut Desk, granted: &[Granted], shown: Vec<Shown>) -> Vec<Vec<u8
         if holding.is_none_or(|holding| holding.token != granted.holding.token) {
             continue;
         }
-        // What happened while the payload was read, such as a cancel, belongs into the lease.
+        // The lease shows changes since the decision, such as a request to cancel.
         shown.living = state.living(granted.birth).map(Box::new);
         match shown.encode(desk, View::Full) {
             Ok(record) => leases.push(reply::lease(&record, granted)),
@@ -174,7 +176,7 @@ fn encode(desk: &mut Desk, granted: &[Granted], shown: Vec<Shown>) -> Vec<Vec<u8
     leases
 }
 
-/// No worker can be given an execution whose payload is damaged: the execution ends.
+/// Ends an execution whose payload is damaged: no worker can run it.
 fn end_damaged(desk: &mut Desk, birth: u64, what: &str) {
     let id = desk.engine.state().id(birth);
     let id = id.map_or_else(|| format!("number {birth}"), |id| id.to_string());
@@ -203,7 +205,7 @@ fn send_to_stream(room: &mut Room, ticket: Ticket, granted: &[Granted], leases: 
     room.streams.unblocked.push(ticket);
 }
 
-/// Puts a stream that can take leases into its offer's line.
+/// Puts a stream that can take leases into the line of its offer.
 pub(super) fn line_up(room: &mut Room, ticket: Ticket) {
     if let Some((taker, ..)) = room.streams.room(ticket) {
         room.takers.line_up(taker.offer, ticket);

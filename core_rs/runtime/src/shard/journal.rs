@@ -1,7 +1,8 @@
-//! The journal: the commit that is being filled, and the answers that wait for it.
+//! The journal: the commit that is being filled, and the outputs that wait for it.
 //!
-//! Owns «nothing leaves before what it rests on is durable». Refuses to know what the facts or
-//! the answers say. One commit is under way at a time; what gathers meanwhile is the next.
+//! Owns the rule that no reply leaves before the facts it depends on are durable. Refuses to know
+//! the contents of facts and replies. One commit is in progress at a time; later facts go into the
+//! next.
 
 use std::collections::VecDeque;
 
@@ -11,7 +12,7 @@ use crate::message::Output;
 
 #[derive(Debug)]
 pub(super) struct Journal {
-    /// The commit being filled.
+    /// The commit that is being filled.
     pub(super) pending: Commit,
     next_sequence: u64,
     durable: u64,
@@ -30,28 +31,28 @@ impl Journal {
         }
     }
 
-    /// Sequence of the next fact.
+    /// Sequence number of the next fact.
     pub(super) const fn next_sequence(&self) -> u64 {
         self.next_sequence
     }
 
-    /// Everything below it is durable.
+    /// All facts with a lower sequence number are durable.
     pub(super) const fn durable(&self) -> u64 {
         self.durable
     }
 
-    /// A fact was added to the pending frame.
+    /// Counts a fact that was added to the pending commit.
     pub(super) const fn count_fact(&mut self) {
         self.pending.count += 1;
         self.next_sequence += 1;
     }
 
-    /// Holds something back until all facts so far are durable.
+    /// Holds an output back until all facts so far are durable.
     pub(super) fn park(&mut self, output: Output) {
         self.parked.push_back((self.next_sequence, output));
     }
 
-    /// What may leave now, in the order it was parked.
+    /// Releases the outputs whose facts are durable, in the order in which they were held back.
     pub(super) fn release(&mut self, out: &mut Vec<Output>) {
         while self
             .parked
@@ -62,8 +63,8 @@ impl Journal {
         }
     }
 
-    /// The pending commit, if there is one and none is under way. `request_mark` counts the
-    /// request ids in memory up to now.
+    /// Takes the pending commit, if it has facts and no commit is in progress. `request_mark`
+    /// covers the request ids that are in memory now.
     pub(super) fn seal(&mut self, request_mark: usize) -> Option<Commit> {
         if self.in_flight.is_some() || self.pending.count == 0 {
             return None;
@@ -74,12 +75,12 @@ impl Journal {
         Some(commit)
     }
 
-    /// Whether nothing waits to become durable.
+    /// Whether no fact and no output waits to become durable.
     pub(super) fn is_empty(&self) -> bool {
         self.in_flight.is_none() && self.pending.count == 0 && self.parked.is_empty()
     }
 
-    /// The commit under way is durable. Answers its request mark.
+    /// Notes that the commit in progress is durable. Returns its request mark.
     pub(super) fn committed(&mut self, durable: u64) -> Option<usize> {
         self.durable = self.durable.max(durable);
         self.in_flight.take()
@@ -103,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_leaves_once_the_facts_before_it_are_durable() {
+    fn an_output_is_released_once_the_facts_before_it_are_durable() {
         let mut journal = Journal::new(1);
         journal.park(anything());
         assert_eq!(1, released(&mut journal));
@@ -120,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn what_gathers_during_a_commit_is_the_next() {
+    fn facts_decided_during_a_commit_form_the_next_commit() {
         let mut journal = Journal::new(5);
         journal.count_fact();
         assert!(journal.seal(0).is_some());

@@ -1,6 +1,7 @@
 //! Pieces of a record: the rows that it is made of, from memory or from the store.
 //!
-//! Owns what became of each row that a record needs. Refuses to know which rows a record needs.
+//! Owns the state of each row that a record needs: unread, read, absent or damaged. Refuses
+//! to know which rows a record needs.
 
 use backlane_engine::row::{AttemptRow, EndingRow};
 use backlane_engine::rules::id::Birth;
@@ -9,23 +10,23 @@ use backlane_wire::{DecodeError, row};
 
 use super::desk::Desk;
 
-/// A row of an answer.
+/// A row that a reply may need.
 #[derive(Debug)]
 pub(super) enum Piece<T> {
     /// The row is not needed.
     Unneeded,
-    /// The row is to be read.
+    /// The row must be read.
     Unread,
-    /// The row.
+    /// The row was read.
     Read(T),
-    /// There is no such row.
+    /// The row does not exist.
     Absent,
-    /// The row is damaged.
+    /// The row is damaged. The text names the damage.
     Damaged(Box<str>),
 }
 
 impl<T> Piece<T> {
-    /// A row that is needed, from memory if it is there.
+    /// A row that is needed, taken from memory if it is there.
     pub(super) fn of(
         desk: &Desk,
         family: &'static Family,
@@ -79,7 +80,7 @@ pub(super) fn read_attempt(
     row::attempt::read(birth, ordinal, &stored.head).map(Box::new)
 }
 
-/// The ending of an execution, if there is one, or the damage that hides it.
+/// The ending of an execution, or the damage that makes it unreadable.
 pub(super) fn ending_of(
     birth: Birth,
     lookup: Option<&Lookup>,

@@ -1,7 +1,7 @@
-//! The pump: messages of streams, decided in order until one has to wait.
+//! The pump: decides the messages of streams in order, until a message has to wait.
 //!
-//! Owns the begin and the end of a stream, and which message is next. Refuses to know the meaning
-//! of messages.
+//! Owns the begin and the end of a stream, and the choice of the next message. Refuses to know the
+//! meaning of messages.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use super::room::{Caller, Room};
 use super::stream::{Stream, Work};
 use super::{dispatch, work};
 
-/// A stream began.
+/// Starts a stream.
 pub(super) fn open(room: &mut Room, ticket: Ticket, method: Method, principal: Arc<Principal>) {
     if let Err(refusal) = principal.may_call(method.entry().role) {
         return room.desk.refuse(ticket, &refusal.into());
@@ -26,7 +26,7 @@ pub(super) fn open(room: &mut Room, ticket: Ticket, method: Method, principal: A
     room.streams.by_ticket.insert(ticket, stream);
 }
 
-/// A message came on a stream.
+/// Takes a message that arrived on a stream.
 pub(super) fn frame(room: &mut Room, ticket: Ticket, bytes: Vec<u8>) {
     let Some(stream) = room.streams.get_mut(ticket) else {
         return room.desk.journal.park(Output::Decided(ticket, bytes.len()));
@@ -38,7 +38,7 @@ pub(super) fn frame(room: &mut Room, ticket: Ticket, bytes: Vec<u8>) {
     next(room, ticket);
 }
 
-/// Goes on with every stream whose backlog may go on.
+/// Continues with every stream whose messages no longer have to wait.
 pub(super) fn go_on(room: &mut Room) {
     while let Some(ticket) = room.streams.unblocked.pop() {
         next(room, ticket);
@@ -87,7 +87,7 @@ fn enqueue_frame(
     Ok(())
 }
 
-/// Ends a stream from this side, well or with an error.
+/// Ends a stream from the server's side, with or without an error.
 fn end(room: &mut Room, ticket: Ticket, error: Option<&ApiError>) {
     close(room, ticket);
     match error {
@@ -96,7 +96,7 @@ fn end(room: &mut Room, ticket: Ticket, error: Option<&ApiError>) {
     }
 }
 
-/// The client sends nothing more on a stream.
+/// Notes that the client will send no more messages on a stream.
 pub(super) fn half_close(room: &mut Room, ticket: Ticket) {
     if let Some(stream) = room.streams.get_mut(ticket) {
         stream.half_closed = true;
@@ -104,14 +104,14 @@ pub(super) fn half_close(room: &mut Room, ticket: Ticket) {
     }
 }
 
-/// A stream is gone.
+/// Forgets a stream that has ended.
 pub(super) fn close(room: &mut Room, ticket: Ticket) {
     if let Some(work) = room.streams.remove(&mut room.desk, ticket) {
         work::ended(room, ticket, work);
     }
 }
 
-/// So many bytes of a stream's messages, or a unary reply, left for the network.
+/// Notes that this many bytes of a stream's messages, or a unary reply, were handed to the network.
 pub(super) fn written(room: &mut Room, ticket: Ticket, size: usize) {
     match room.streams.written(ticket, size) {
         None => room.takers.delivered(ticket),

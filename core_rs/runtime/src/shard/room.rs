@@ -1,7 +1,7 @@
-//! The room: the desk and everybody who waits at it.
+//! The room: the desk, and all calls and streams that wait.
 //!
-//! Owns the way of a job: what the decision rests on is read first, then the job is decided. Also
-//! owns the reads that are under way. Refuses to know any call: each family of calls implements
+//! Owns the way of a job: the rows that the decision needs are read first, then the job is decided.
+//! Also owns the reads in progress. Refuses to know any call: each family of calls implements
 //! [`Job`].
 
 use std::collections::BTreeMap;
@@ -20,7 +20,7 @@ use super::stream::Streams;
 use super::takers::Takers;
 use super::waits::Waits;
 
-/// The desk and everybody who waits at it.
+/// The desk, and all calls and streams that wait.
 pub(super) struct Room {
     pub(super) desk: Desk,
     pub(super) takers: Takers,
@@ -29,7 +29,7 @@ pub(super) struct Room {
     reads: Reads,
 }
 
-/// A caller who waits for a reply.
+/// The caller of a unary call that waits for its reply.
 #[derive(Debug, Clone)]
 pub(super) struct Caller {
     pub(super) ticket: Ticket,
@@ -37,19 +37,19 @@ pub(super) struct Caller {
     pub(super) timeout_ms: Option<u64>,
 }
 
-/// A checked request that may have to wait for a read before it is decided.
+/// A checked request that may need a read before it is decided.
 pub(super) trait Job: Send {
-    /// What must be read before the decision. The question is asked again with what was read,
-    /// until nothing more is needed.
+    /// The rows that must be read before the decision. The runtime calls this again with the rows
+    /// that were read, until nothing more is needed.
     fn needs(&self, _desk: &Desk, _known: &Known) -> Needs {
         Needs::default()
     }
 
-    /// Decides, and answers or has the answer fetched.
+    /// Decides the request, then replies or starts the read that the reply needs.
     fn decide(self: Box<Self>, room: &mut Room, known: &Known);
 }
 
-/// What goes on once a read is done.
+/// The continuation of a read.
 pub(super) type Then = Box<dyn FnOnce(&mut Room, Found) + Send>;
 
 #[derive(Default)]
@@ -69,12 +69,12 @@ impl Room {
         }
     }
 
-    /// Whether no read is under way.
+    /// Whether no read is in progress.
     pub(super) fn has_read_all(&self) -> bool {
         self.reads.waiting.is_empty()
     }
 
-    /// Decides a job, or first reads what its decision rests on.
+    /// Decides a job, after reading the rows that it needs.
     pub(super) fn run(&mut self, job: Box<dyn Job>, known: Known) {
         let needs = job.needs(&self.desk, &known);
         if needs.is_empty() {
@@ -93,7 +93,7 @@ impl Room {
         self.read(query, false, then);
     }
 
-    /// The part of the needs that is not in memory. What is in memory becomes known.
+    /// The part of the needs that must be read. Rows in memory are added to `known`.
     fn missing(&self, needs: Needs, known: &mut Known) -> Query {
         let since_hour = backlane_engine::state::oldest_hour(self.desk.now.wall_ms);
         let mut query = Query {
@@ -117,7 +117,8 @@ impl Room {
         query
     }
 
-    /// Reads, then goes on. With `parked`, reads only after what was decided so far is durable.
+    /// Reads, then calls `then`. With `parked`, the read waits until all decisions so far are
+    /// durable.
     pub(super) fn read(&mut self, query: Query, parked: bool, then: Then) {
         self.reads.last += 1;
         let id = self.reads.last;
@@ -130,7 +131,7 @@ impl Room {
         }
     }
 
-    /// A read is done.
+    /// Continues after a read has finished.
     pub(super) fn read_done(&mut self, id: ReadId, found: Found) {
         if let Some(then) = self.reads.waiting.remove(&id) {
             then(self, found);

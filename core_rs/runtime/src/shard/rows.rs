@@ -1,7 +1,7 @@
 //! Rows: from the engine's values to the store's families.
 //!
-//! Owns which row goes into which family under which key. Refuses to know the encodings: the wire
-//! does. What is decided becomes part of the pending commit here, and nowhere else.
+//! Owns which row goes into which family under which key, and is the only place where decisions
+//! enter the pending commit. Refuses to know the encodings: the wire crate does.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use backlane_wire::{encode_fact, row};
 use super::desk::Desk;
 
 impl Desk {
-    /// Takes what the engine decided into the pending commit.
+    /// Adds the engine's decisions to the pending commit.
     pub(super) fn absorb(&mut self) {
         for Decided { fact, rows } in self.engine.take_decided() {
             let sequence = self.journal.next_sequence();
@@ -28,7 +28,8 @@ impl Desk {
                     self.ended.push(ending.id.birth);
                 }
                 let row = stored(decided);
-                // Request ids are looked up in the engine's index, and beyond it in the store.
+                // Request ids are looked up in the engine's index and then in the store, so the
+                // cache does not keep them.
                 if row.family != &REQUEST {
                     self.cache.follow(&row, sequence);
                 }

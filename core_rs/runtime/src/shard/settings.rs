@@ -1,22 +1,22 @@
-//! Settings of a shard, and the other values that a shard is started with.
+//! Settings of a shard, and the other values that a shard starts with.
 //!
-//! Owns their shape and their defaults. Refuses to know where settings come from.
+//! Owns the fields and their defaults. Refuses to know where the settings come from.
 
 use backlane_engine::rules::limits::Limits;
 
 /// Settings of a shard.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// The limits on everything.
+    /// The limits on requests and executions.
     pub limits: Limits,
     /// Bytes of rows that are kept in memory.
     pub cache_bytes: usize,
-    /// The time for which finished executions can be read, milliseconds.
+    /// How long finished executions can be read, in milliseconds.
     pub retention_ms: u64,
-    /// Facts between two rounds of carrying, after which the log before can be trimmed: this many
-    /// and as many as there are unfinished executions.
+    /// Number of facts between two rounds, in addition to the number of unfinished executions.
+    /// After a round, the log before it can be trimmed.
     pub round_after_facts: u64,
-    /// The version that workers are told on their streams.
+    /// The server's version, which workers are told on their streams.
     pub server_version: &'static str,
 }
 
@@ -32,14 +32,14 @@ impl Default for Settings {
     }
 }
 
-/// The place at which a shard's log goes on.
+/// The position at which a shard's log continues.
 #[derive(Debug, Clone, Copy)]
 pub struct Position {
-    /// The epoch the shard was taken under.
+    /// The epoch under which the process holds the shard.
     pub epoch: u64,
-    /// Sequence of the next fact.
+    /// Sequence number of the next fact.
     pub next_sequence: u64,
-    /// Facts in the log since its start.
+    /// Number of facts in the log.
     pub facts_in_log: u64,
 }
 

@@ -1,7 +1,7 @@
-//! Records for answers: what is in memory goes in at once, the rest is read.
+//! Records for replies: rows in memory are used at once, the others are read.
 //!
-//! Owns the way from executions, as they stood when the answer was decided, to encoded records.
-//! Refuses to decide which executions an answer shows.
+//! Owns the way from executions, as they were when the reply was decided, to encoded records.
+//! Refuses to decide which executions a reply shows.
 
 use std::collections::BTreeSet;
 
@@ -19,21 +19,21 @@ use super::desk::Desk;
 use super::piece::{Piece, read_attempt, read_ending};
 use super::room::Room;
 
-/// gRPC clients take 4 MiB unless they are told otherwise; every reply stays below.
+/// Largest reply, in bytes. gRPC clients accept 4 MiB by default.
 pub(super) const MAX_REPLY_BYTES: usize = 3_900_000;
-/// An id and a status with what frames them in a reply.
+/// Bytes of an id and a status in a reply, with their framing.
 const BRIEF_BYTES: usize = 64;
 
-/// One execution of an answer.
+/// One execution of a reply.
 #[derive(Debug)]
 pub(super) struct Shown {
     pub(super) birth: Birth,
-    /// The execution as it stood; `None` if it is finished, or if it is looked at anew once
-    /// everything was read.
+    /// The execution as it was when the reply was decided; `None` if it is finished, or if its
+    /// state is taken only after all rows were read.
     pub(super) living: Option<Box<Living>>,
     payload: Piece<Stored>,
     ending: Piece<Box<EndingRow>>,
-    /// The newest attempt that went wrong and was followed by another.
+    /// The newest failed attempt that was followed by another attempt.
     attempt: Piece<Box<AttemptRow>>,
     attempt_ordinal: Option<u32>,
 }
@@ -41,7 +41,7 @@ pub(super) struct Shown {
 /// Why a record cannot be shown.
 #[derive(Debug)]
 pub(super) enum Unshown {
-    /// Retention removed the execution between the decision and the answer.
+    /// Retention removed the execution between the decision and the reply.
     Removed,
     /// A row of the execution is damaged.
     Damaged(Box<str>),
@@ -54,7 +54,7 @@ impl From<DecodeError> for Unshown {
 }
 
 impl Shown {
-    /// An execution as it stands now.
+    /// An execution in its current state.
     pub(super) fn now(desk: &Desk, birth: Birth) -> Self {
         let living = desk.engine.state().living(birth).map(Box::new);
         let mut shown = Self::listed(birth);
@@ -69,7 +69,7 @@ impl Shown {
         Self { living, ..shown }
     }
 
-    /// An execution that is under a lease and is looked at once its payload was read.
+    /// A leased execution, whose state is taken after its payload was read.
     pub(super) fn leased(desk: &Desk, birth: Birth) -> Self {
         let mut shown = Self::listed(birth);
         shown.payload = Piece::of(desk, &PAYLOAD, Key::Number(birth), |it| Ok(it.clone()));
@@ -98,7 +98,7 @@ impl Shown {
         }
     }
 
-    /// An ending without an error of its own may say that an attempt before had one.
+    /// If the ending has no error, the error of an earlier attempt may have to be read.
     fn follow_ending(&mut self) {
         if let Piece::Read(ending) = &self.ending
             && ending.error.is_none()
@@ -117,7 +117,7 @@ impl Shown {
             .fill(found.row(&PAYLOAD, &key), |it| Ok(it.clone()));
         self.ending
             .fill(found.row(&ENDING, &key), |it| read_ending(birth, it));
-        // Absent is an outcome as well: only a row that was asked for is filled.
+        // An absent row is a result as well, so only rows that were asked for are filled.
         if let Some(lookup) = found.row(&ATTEMPT, &self.attempt_key()) {
             let ordinal = self.attempt_ordinal.unwrap_or(0);
             self.attempt
@@ -125,7 +125,7 @@ impl Shown {
         }
     }
 
-    /// Names the rows that are still to be read. Attempts that are in memory are taken from there.
+    /// Adds the rows that must still be read. Attempts in memory are taken from there.
     fn want(&mut self, desk: &Desk, part: Part, rows: &mut Vec<Wanted>) {
         self.follow_ending();
         let key = self.attempt_key();
@@ -146,18 +146,17 @@ impl Shown {
         rows.extend(unread.map(|(_, family, key)| Wanted { family, key, part }));
     }
 
-    /// The record of the execution.
+    /// Encodes the record of the execution.
     pub(super) fn encode(&self, desk: &Desk, view: View) -> Result<Vec<u8>, Unshown> {
         self.encode_as(desk, |parts| record(parts, view))
     }
 
-    /// The execution by its id and status. The parts of a damaged execution that are whole are
-    /// enough for that.
+    /// Encodes a record of only id and status. For a damaged execution, the readable rows suffice.
     pub(super) fn brief(&self, desk: &Desk) -> Result<Vec<u8>, Unshown> {
         self.encode_as(desk, brief)
     }
 
-    /// An execution of which a row is damaged, by its id and status as far as they can be read.
+    /// Encodes the id, and the status if it can be read, of an execution with a damaged row.
     pub(super) fn brief_of_damaged(&self) -> Option<Vec<u8>> {
         let ending = self.ending().ok();
         let from_payload = match &self.payload {
@@ -198,8 +197,8 @@ impl Shown {
         }
     }
 
-    /// The error of the newest attempt that failed. A row that is not there hides nothing: formats
-    /// before 3 kept no attempts.
+    /// The error of the newest failed attempt. A missing row is no damage: formats before 3 kept no
+    /// attempts.
     fn last_error(&self) -> Result<Option<&ErrorRecord>, Unshown> {
         match &self.attempt {
             Piece::Read(attempt) => Ok(attempt.error.as_deref()),
@@ -208,7 +207,7 @@ impl Shown {
         }
     }
 
-    /// The payload. An execution that retention has not removed must have one.
+    /// The payload. An execution that retention has not removed must have a payload.
     fn payload(&self, desk: &Desk, standing: Standing<'_>) -> Result<&Stored, Unshown> {
         match &self.payload {
             Piece::Read(stored) => Ok(stored),
@@ -230,7 +229,7 @@ impl Shown {
 }
 
 impl Unshown {
-    /// The error of an answer that shows this one execution. The damage is logged.
+    /// The error of a reply that shows only this execution. Damage is logged.
     pub(super) fn error(self, desk: &mut Desk, birth: Birth) -> ApiError {
         match self {
             Self::Removed => ApiError::internal("a record was removed"),
@@ -242,8 +241,8 @@ impl Unshown {
     }
 }
 
-/// Records in order. Executions that would make a reply too large are shown by id and status; room
-/// for those of all that follow is kept.
+/// Encodes records in order. Executions that would make the reply too large are shown with only id
+/// and status; room for these is reserved.
 pub(super) fn capped(
     desk: &mut Desk,
     shown: &[Shown],
@@ -265,15 +264,15 @@ pub(super) fn capped(
     records
 }
 
-/// Executions to show, and how.
+/// Executions to show, and the form in which a reply shows them.
 pub(super) struct Fetch {
     pub(super) shown: Vec<Shown>,
     pub(super) view: View,
-    /// A page of finished executions to add. It is read once what was decided is durable.
+    /// A page of finished executions to add. It is read once all decisions so far are durable.
     pub(super) list: Option<ListQuery>,
 }
 
-/// The part of a row that a view reads.
+/// The part of a row that a view needs.
 pub(super) const fn part_of(view: View) -> Part {
     match view {
         View::Basic => Part::Head,
@@ -281,7 +280,8 @@ pub(super) const fn part_of(view: View) -> Part {
     }
 }
 
-/// Reads what is missing, then answers. Damage of the page's index is the error of the answer.
+/// Reads the missing rows, then replies. If the index of the page is damaged, the reply is an
+/// error.
 pub(super) fn fetch(
     room: &mut Room,
     fetch: Fetch,
@@ -314,18 +314,18 @@ pub(super) fn fetch(
         for one in &mut shown {
             one.fill(&found);
         }
-        // An ending may name an attempt that is to be read as well.
+        // An ending may name an attempt that must be read as well.
         let list = None;
         fetch_boxed(room, Fetch { shown, view, list }, Box::new(answer));
     };
     room.read(query, parked, Box::new(then));
 }
 
-/// An answer that waits for rows.
+/// A reply that waits for rows.
 type Answer = Box<dyn FnOnce(&mut Room, Result<Vec<Shown>, ApiError>) + Send>;
 
-/// The same as [`fetch`] for an answer that has waited already: a type that contains itself must
-/// be boxed somewhere.
+/// The same as [`fetch`], for a reply that has waited before. The box ends the recursion of the
+/// types.
 fn fetch_boxed(room: &mut Room, more: Fetch, answer: Answer) {
     let mut missing = Vec::new();
     let mut more = more;
@@ -338,15 +338,15 @@ fn fetch_boxed(room: &mut Room, more: Fetch, answer: Answer) {
     fetch(room, more, answer);
 }
 
-/// Adds a page to what is shown. An execution that ended since it was looked at is on the page as
-/// well; it is shown as it stood.
+/// Adds a page of finished executions. An execution that ended meanwhile may be on the page too; it
+/// is shown once, as it was before.
 fn add_listed(shown: &mut Vec<Shown>, listed: &[Birth]) {
     let known: BTreeSet<Birth> = shown.iter().map(|one| one.birth).collect();
     let new = listed.iter().filter(|birth| !known.contains(birth));
     shown.extend(new.map(|birth| Shown::listed(*birth)));
 }
 
-/// Answers with one execution as it stands.
+/// Replies with one execution in its current state.
 pub(super) fn one(
     room: &mut Room,
     ticket: Ticket,
@@ -379,7 +379,7 @@ pub(super) fn id_in_memory(desk: &Desk, birth: Birth) -> Option<ExecutionId> {
     finished.ok().map(|done| done.id)
 }
 
-/// The error of an answer that rests on damaged data.
+/// The error of a reply that needs damaged data.
 pub(super) fn damaged(subject: &str, what: &str) -> ApiError {
     ApiError::from(backlane_engine::error::Refusal::DataDamaged {
         subject: subject.to_owned(),

@@ -1,7 +1,7 @@
 //! Streams: messages in order, as many at a time as both sides can take.
 //!
-//! Owns the backlog of a stream, the bytes that are on their way on it, and when its reading
-//! pauses. Refuses to know the meaning of messages: `calls/enqueue.rs` and `work.rs` do.
+//! Owns the backlog of a stream, the bytes that are being sent on it, and when its reading pauses.
+//! Refuses to know the meaning of messages: `calls/enqueue.rs` and `work.rs` do.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -13,20 +13,20 @@ use crate::message::{CompletionKind, Output, Ticket};
 
 use super::desk::Desk;
 
-/// Unwritten bytes above which a stream gets no further leases.
+/// Bytes not yet handed to the network, above which a stream gets no further leases.
 const FULL_BYTES: usize = 4 << 20;
 
 /// One open stream.
 #[derive(Debug)]
 pub(super) struct Stream {
     pub(super) principal: Arc<Principal>,
-    /// The state of a `Work` stream; `None` on an enqueue stream.
+    /// The state of a `Work` stream; `None` on an `EnqueueStream`.
     pub(super) work: Option<Work>,
     pub(super) backlog: VecDeque<Vec<u8>>,
     unwritten_bytes: usize,
-    /// Bytes of leases that were decided and whose payloads are being read.
+    /// Bytes of leases that were decided and whose payloads are still being read.
     promised_bytes: usize,
-    /// Bytes of the message that is being decided; the decision may wait for a read.
+    /// Bytes of the message that is being decided. The decision may wait for a read.
     pub(super) deciding: Option<usize>,
     pub(super) half_closed: bool,
 }
@@ -36,12 +36,12 @@ pub(super) struct Stream {
 pub(super) struct Work {
     pub(super) hello: Option<Hello>,
     pub(super) credit: u64,
-    /// `None`: the bytes are unbounded.
+    /// Bytes of leases that the worker can still take; `None` for no limit.
     pub(super) credit_bytes: Option<u64>,
     pub(super) draining: bool,
 }
 
-/// What a worker said in its first message.
+/// The contents of a worker's first message.
 #[derive(Debug)]
 pub(super) struct Hello {
     pub(super) worker: Arc<str>,
@@ -67,14 +67,14 @@ impl Stream {
         self.half_closed || self.unwritten_bytes + self.promised_bytes > FULL_BYTES
     }
 
-    /// Whether both sides are done. Leases whose payloads are being read are still to come: the
-    /// worker hears of them before the end, and gives them back or reconnects for them.
+    /// Whether both sides are done. Leases whose payloads are being read are still sent before the
+    /// end: the worker releases them, or reconnects to keep them.
     pub(super) const fn is_over(&self) -> bool {
         self.half_closed && self.promised_bytes == 0
     }
 
-    /// Whether messages have to wait until the client takes what was answered. A worker has room
-    /// for answers beside its leases.
+    /// Whether messages must wait until the client has received earlier replies. A `Work` stream
+    /// has extra room for replies in addition to its leases.
     pub(super) const fn is_held_back(&self) -> bool {
         let room = if self.work.is_some() {
             2 * FULL_BYTES
@@ -84,7 +84,7 @@ impl Stream {
         self.unwritten_bytes > room
     }
 
-    /// Bytes that came in and are not decided.
+    /// Bytes that came in and are not decided yet.
     fn undecided_bytes(&self) -> usize {
         let backlog: usize = self.backlog.iter().map(Vec::len).sum();
         backlog + self.deciding.unwrap_or(0)
@@ -95,7 +95,7 @@ impl Stream {
 #[derive(Debug, Default)]
 pub(super) struct Streams {
     pub(super) by_ticket: BTreeMap<Ticket, Stream>,
-    /// Streams whose backlog may go on.
+    /// Streams whose messages no longer have to wait.
     pub(super) unblocked: Vec<Ticket>,
 }
 
@@ -112,7 +112,7 @@ impl Streams {
         self.by_ticket.get_mut(&ticket)?.work.as_mut()
     }
 
-    /// Sends a message down a stream.
+    /// Sends a message on a stream.
     pub(super) fn send(&mut self, desk: &mut Desk, ticket: Ticket, bytes: Vec<u8>) {
         if let Some(stream) = self.by_ticket.get_mut(&ticket) {
             stream.unwritten_bytes += bytes.len();
@@ -120,7 +120,7 @@ impl Streams {
         }
     }
 
-    /// The message that was being decided is decided: the next one may be.
+    /// Notes that the message in progress was decided, so that the next message can be.
     pub(super) fn decided(&mut self, desk: &mut Desk, ticket: Ticket) {
         let stream = self.by_ticket.get_mut(&ticket);
         if let Some(size) = stream.and_then(|stream| stream.deciding.take()) {
@@ -129,22 +129,23 @@ impl Streams {
         self.unblocked.push(ticket);
     }
 
-    /// Leases of so many bytes will be sent once their payloads were read.
+    /// Reserves room for leases that will be sent once their payloads were read.
     pub(super) fn promise(&mut self, ticket: Ticket, bytes: usize) {
         if let Some(stream) = self.by_ticket.get_mut(&ticket) {
             stream.promised_bytes += bytes;
         }
     }
 
-    /// The payloads were read: what is sent of the leases counts from now on.
+    /// Releases the reserved room: the payloads were read, and the bytes that are really sent count
+    /// from now on.
     pub(super) fn keep_promise(&mut self, ticket: Ticket, bytes: usize) {
         if let Some(stream) = self.by_ticket.get_mut(&ticket) {
             stream.promised_bytes = stream.promised_bytes.saturating_sub(bytes);
         }
     }
 
-    /// So many bytes left for the network. Returns whether there is such a stream, and whether it
-    /// has room for leases again.
+    /// Notes bytes that were handed to the network. Returns `None` if there is no such stream, and
+    /// otherwise whether the stream has room for leases again.
     pub(super) fn written(&mut self, ticket: Ticket, size: usize) -> Option<bool> {
         let stream = self.by_ticket.get_mut(&ticket)?;
         let (was_full, was_held_back) = (stream.is_full(), stream.is_held_back());
@@ -156,7 +157,8 @@ impl Streams {
         Some(has_room)
     }
 
-    /// What a stream can take now: the taker, executions and bytes; `None` for nothing.
+    /// The leases that a stream can take now, as worker, number and bytes; `None` if it can take
+    /// none.
     pub(super) fn room(&self, ticket: Ticket) -> Option<(Taker, usize, u64)> {
         let stream = self.by_ticket.get(&ticket)?;
         let work = stream.work.as_ref()?;
@@ -176,7 +178,7 @@ impl Streams {
         Some((taker, most, bytes))
     }
 
-    /// Forgets a stream. Returns its state as a `Work` stream.
+    /// Forgets a stream. Returns the state of a `Work` stream.
     pub(super) fn remove(&mut self, desk: &mut Desk, ticket: Ticket) -> Option<Work> {
         let stream = self.by_ticket.remove(&ticket)?;
         let undecided = stream.undecided_bytes();

@@ -1,7 +1,7 @@
 //! Takers: calls and streams that wait for leases.
 //!
-//! Owns the line of each offer, and the leases of unary replies that may not have left. Refuses to
-//! choose an execution: the engine does.
+//! Owns the line of each offer, and the leases of unary replies that may not have been sent.
+//! Refuses to choose an execution: the engine does.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -9,10 +9,11 @@ use backlane_engine::command::{Held, OfferKey, Taker};
 
 use crate::message::Ticket;
 
-/// Unary replies of which the transport may yet say that they never left.
+/// Number of unary replies whose leases are remembered, in case the transport reports that a reply
+/// was never sent.
 const REMEMBERED: usize = 4_096;
 
-/// A unary call that takes leases.
+/// A unary call that waits for leases.
 #[derive(Debug)]
 pub(super) struct LeaseWaiting {
     pub(super) taker: Taker,
@@ -37,7 +38,7 @@ impl Takers {
         self.calls.insert(ticket, waiting);
     }
 
-    /// Puts a call or a stream at the end of its offer's line, once.
+    /// Puts a call or a stream at the end of its offer's line, unless it is in the line.
     pub(super) fn line_up(&mut self, offer: OfferKey, ticket: Ticket) {
         let line = self.by_offer.entry(offer).or_default();
         if !line.contains(&ticket) {
@@ -61,17 +62,17 @@ impl Takers {
         Some(waiting)
     }
 
-    /// The long poll that runs out first, with the monotonic milliseconds of that time.
+    /// The waiting `Lease` call that runs out first, with the monotonic milliseconds of that time.
     pub(super) fn first_expiry(&self) -> Option<(u64, Ticket)> {
         self.by_expiry.first().copied()
     }
 
-    /// A unary reply left: nobody will say that it did not.
+    /// Forgets the leases of a unary reply that was sent.
     pub(super) fn delivered(&mut self, ticket: Ticket) {
         self.given.remove(&ticket);
     }
 
-    /// Remembers the leases of a unary reply until the reply has left.
+    /// Remembers the leases of a unary reply until the reply was sent.
     pub(super) fn remember(&mut self, ticket: Ticket, held: Vec<Held>) {
         self.given.insert(ticket, held);
         self.given_order.push_back(ticket);

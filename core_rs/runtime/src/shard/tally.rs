@@ -1,19 +1,20 @@
-//! The tally: what upkeep counts from step to step.
+//! The tally: counters that upkeep keeps from step to step.
 //!
 //! Owns the counters of rounds and audits. Refuses to act on them: `upkeep.rs` does.
 
-/// What upkeep counts from step to step.
+/// Counters that upkeep keeps from step to step.
 #[derive(Debug)]
 pub(super) struct Tally {
-    /// More timers were due than one step looks at.
+    /// Whether more timers were due than one step looks at.
     pub(super) overdue: bool,
     pub(super) facts_since_round: u64,
     pub(super) facts_in_step: usize,
-    /// Sequence number of the fact that began the round under way.
+    /// Sequence number of the fact that began the current round.
     pub(super) round_began: Option<u64>,
-    /// Monotonic milliseconds of the next audit.
+    /// Time of the next audit, in monotonic milliseconds.
     pub(super) audit_at_ms: u64,
-    /// How far the counts of running executions were from the live leases at the newest audit.
+    /// The difference between the counts of running executions and the live leases at the newest
+    /// audit.
     pub(super) permit_drift: u64,
 }
 

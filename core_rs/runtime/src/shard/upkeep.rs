@@ -1,7 +1,7 @@
-//! Upkeep: sealing commits, carrying, trimming, retention.
+//! Upkeep: hands over commits, continues rounds, trims the log, and applies retention.
 //!
-//! Owns when a round of carrying begins and what the store may forget. Refuses to stop for any of
-//! it: each step does a bounded share.
+//! Owns when a round begins and what the store may remove. Refuses to delay calls for upkeep: each
+//! step does a bounded share.
 
 use backlane_store::{Class, Maintenance};
 
@@ -9,18 +9,20 @@ use crate::message::Output;
 
 use super::desk::Desk;
 
-/// The living carried in a step of a round, at least.
+/// Smallest number of unfinished executions that one step of a round carries.
 const CARRY_AT_LEAST: usize = 8;
-/// Facts decided for each of the living carried. One for each would write nearly every fact
-/// twice while many are living; one for two keeps up to 7 facts for each of them in the log.
+/// Number of decided facts per carried execution. With one fact per carried execution, nearly every
+/// fact would be written twice while many executions are unfinished. With two, the log keeps up to
+/// 7 facts per unfinished execution.
 const FACTS_A_CARRY: usize = 2;
-/// Rows the store forgets in one go.
+/// Most rows that the store removes in one go.
 const FORGET_ROWS: usize = 512;
-/// How often retention is looked at and permits are audited, milliseconds.
+/// Milliseconds between two audits of the counts and two looks at retention.
 const AUDIT_EVERY_MS: u64 = 10_000;
 
 impl Desk {
-    /// Hands the pending commit over if none is under way, and lets out what may leave.
+    /// Hands over the pending commit if no commit is in progress, and releases outputs whose facts
+    /// are durable.
     pub(super) fn seal(&mut self) {
         let mark = self.engine.requests_mut().mark();
         let commit = self.journal.seal(mark);
@@ -28,7 +30,7 @@ impl Desk {
         self.journal.release(&mut self.out);
     }
 
-    /// Everything below a sequence number is durable.
+    /// Notes that all facts below a sequence number are durable.
     pub(super) fn committed(&mut self, durable: u64) {
         let now_ms = self.now.wall_ms;
         if let Some(mark) = self.journal.committed(durable) {
@@ -39,7 +41,7 @@ impl Desk {
         self.cache.evict(self.journal.durable());
     }
 
-    /// A bounded share of what keeps the log short.
+    /// Does a bounded share of the work that keeps the log short.
     pub(super) fn maintain(&mut self) {
         let decided = std::mem::take(&mut self.tally.facts_in_step);
         self.go_on_with_round(decided);
@@ -70,7 +72,8 @@ impl Desk {
         }
     }
 
-    /// Compares permits with live leases, reports contradictions, and lets retention go on.
+    /// Compares the counts of running executions with the live leases, reports contradictions, and
+    /// continues retention.
     fn audit(&mut self) {
         self.tally.permit_drift = self.engine.state().permit_drift();
         let aside = self.engine.soft().all_set_aside();

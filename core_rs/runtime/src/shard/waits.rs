@@ -13,11 +13,11 @@ use crate::message::Ticket;
 #[derive(Debug)]
 pub(super) struct Waiting {
     pub(super) ids: Vec<Result<Birth, ApiError>>,
-    /// Number of executions that must yet end.
+    /// Number of executions that must still end.
     pub(super) missing: usize,
-    /// Monotonic milliseconds at which the wait runs out.
+    /// End of the wait, in monotonic milliseconds.
     pub(super) until_ms: u64,
-    /// For a `Run`: whether its execution was there before.
+    /// For a `Run` call: whether its execution existed before.
     pub(super) run: Option<bool>,
 }
 
@@ -27,7 +27,7 @@ pub(super) struct Waits {
     by_ticket: BTreeMap<Ticket, Waiting>,
     by_birth: BTreeSet<(Birth, Ticket)>,
     by_expiry: BTreeSet<(u64, Ticket)>,
-    // Calls for which nothing is missing any more.
+    // Calls whose executions have ended.
     satisfied: Vec<Ticket>,
 }
 
@@ -53,12 +53,12 @@ impl Waits {
         self.by_expiry.first().copied()
     }
 
-    /// All calls that wait.
+    /// The tickets of all calls that wait.
     pub(super) fn tickets(&self) -> Vec<Ticket> {
         self.by_ticket.keys().copied().collect()
     }
 
-    /// Follows the ends of executions.
+    /// Counts the executions that ended.
     pub(super) fn follow(&mut self, ended: &mut Vec<Birth>) {
         for birth in ended.drain(..) {
             let range = (birth, 0)..=(birth, Ticket::MAX);
@@ -76,7 +76,7 @@ impl Waits {
         }
     }
 
-    /// The calls for which nothing is missing any more.
+    /// Takes the calls whose executions have ended.
     pub(super) fn take_satisfied(&mut self) -> Vec<Ticket> {
         std::mem::take(&mut self.satisfied)
     }

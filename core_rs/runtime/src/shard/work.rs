@@ -1,7 +1,7 @@
-//! Work streams: leases down as credit allows, results up.
+//! Work streams: leases to the worker as its credit allows, results from the worker.
 //!
-//! Owns what each message of a worker does, and what streams are told. Refuses to choose leases or
-//! to judge results.
+//! Owns the effect of each message of a worker, and the notices to workers. Refuses to choose
+//! leases or to judge results.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -24,7 +24,7 @@ use super::dispatch;
 use super::room::Room;
 use super::stream::{Hello, Streams, Work};
 
-/// Decides one message up a stream.
+/// Decides one message that a worker sent on a stream.
 ///
 /// # Errors
 /// An [`ApiError`], which ends the stream.
@@ -42,7 +42,7 @@ pub(super) fn frame(
     match frame {
         WorkFrame::Report(reports) => {
             let job = report::on_stream(ticket, principal.clone(), reports);
-            // The job itself says when the message is decided.
+            // The job itself notes when the message is decided.
             room.run(job, Known::default());
             return Ok(());
         }
@@ -69,11 +69,11 @@ pub(super) fn frame(
     Ok(())
 }
 
-/// Hello comes first, and once.
+/// Checks that hello is the first message, and comes only once.
 fn in_order(work: Option<&Work>, frame: &WorkFrame) -> Result<(), ApiError> {
     let greeted = work.is_some_and(|work| work.hello.is_some());
     match (greeted, matches!(frame, WorkFrame::Hello { .. })) {
-        (true, true) => Err(Invalid::new("hello", "must be sent once").into()),
+        (true, true) => Err(Invalid::new("hello", "must be sent only once").into()),
         (false, false) => Err(Invalid::new("hello", "must be the first message").into()),
         (true, false) | (false, true) => Ok(()),
     }
@@ -103,7 +103,7 @@ fn hello(
         ticket,
         reply::work_welcome(&kept, duration_ms, version),
     );
-    // A cancel may have been asked for while the worker was away.
+    // A cancel may have been requested while the worker was away.
     for (id, token) in kept {
         if desk.engine.state().is_cancel_requested(id.birth) {
             streams.send(desk, ticket, reply::work_cancels(&[(id, token)]));
@@ -114,7 +114,7 @@ fn hello(
     }
 }
 
-/// Moves the leases that a worker still holds to its new stream. Returns those that are live.
+/// Moves the leases that a worker still holds to its new stream. Returns the live ones.
 fn take_over(
     desk: &mut Desk,
     ticket: Ticket,
@@ -146,7 +146,7 @@ fn credit(room: &mut Room, ticket: Ticket, executions: u32, bytes: Option<u64>) 
     dispatch::line_up(room, ticket);
 }
 
-/// Tells streams what befell their leases.
+/// Sends notices about their leases to workers with streams.
 pub(super) fn tell(room: &mut Room) {
     let mut cancels: BTreeMap<Ticket, Vec<_>> = BTreeMap::new();
     let mut lost: BTreeMap<Ticket, Vec<_>> = BTreeMap::new();
@@ -173,7 +173,7 @@ pub(super) fn tell(room: &mut Room) {
     }
 }
 
-/// A `Work` stream is gone: its leases wait for the worker, for a grace period.
+/// Ends a `Work` stream: its leases stay live for a grace period, so that the worker can reconnect.
 pub(super) fn ended(room: &mut Room, ticket: Ticket, work: Work) {
     if let Some(hello) = work.hello {
         room.takers.leave(hello.offer, ticket);

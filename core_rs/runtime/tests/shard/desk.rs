@@ -1,6 +1,6 @@
-//! The desk: one shard, its store, and hands that do what it asks, one thing at a time.
+//! The desk of the tests: one shard and its store, with commits and reads done one at a time.
 //!
-//! Owns when commits and reads happen: tests say so. Refuses to know what is tested.
+//! Owns when commits and reads happen: each test decides. Refuses to know what is tested.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -71,7 +71,7 @@ impl Desk {
         desk
     }
 
-    /// The process ends and another begins, over what is durable. Request ids are not learned.
+    /// Ends the process and starts another on the durable data. Request ids are not learned.
     pub(crate) fn restart(&mut self) {
         let (store, shard) = opened(&self.disk, &self.settings, self.now);
         (self.store, self.shard) = (store, shard);
@@ -80,7 +80,7 @@ impl Desk {
         self.out.clear();
     }
 
-    /// The request ids in the store are told.
+    /// Tells the shard the request ids in the store.
     pub(crate) fn learn_requests(&mut self) {
         let mut reader = self.store.reader().expect("a reader");
         for hour in request_hours(&self.shard, self.now) {
@@ -91,7 +91,7 @@ impl Desk {
         }
     }
 
-    /// One step with one input; nothing that it asks for is done.
+    /// Takes one step with one input. Does nothing that the shard asks for.
     pub(crate) fn send(&mut self, input: Input) {
         self.step([input]);
     }
@@ -110,7 +110,7 @@ impl Desk {
         }
     }
 
-    /// Makes the commit under way durable, and says so.
+    /// Makes the commit in progress durable, and tells the shard.
     pub(crate) fn commit(&mut self) {
         let commit = self.appends.pop_front().expect("a commit is under way");
         let appended = self.store.append(self.shard.epoch(), &commit);
@@ -126,7 +126,7 @@ impl Desk {
         self.send(Input::Read(id, found));
     }
 
-    /// Does all that is asked for, until nothing is.
+    /// Does everything that the shard asks for, until it asks for nothing more.
     pub(crate) fn settle(&mut self) {
         self.step([]);
         while !self.appends.is_empty() || !self.reads.is_empty() {
@@ -138,7 +138,7 @@ impl Desk {
         }
     }
 
-    /// Forgets what may be forgotten.
+    /// Removes the data that may be removed.
     pub(crate) fn forget(&mut self) {
         for goal in std::mem::take(&mut self.maintains) {
             while self
@@ -161,7 +161,7 @@ impl Desk {
         self.last_ticket
     }
 
-    /// Sends a call and does nothing more.
+    /// Sends a call, and does nothing that the shard asks for.
     pub(crate) fn call(&mut self, method: Method, request: &impl Message) -> Ticket {
         self.call_within(method, request, None)
     }
@@ -183,7 +183,7 @@ impl Desk {
         ticket
     }
 
-    /// Sends a call, does all that is asked for, and reads the reply.
+    /// Sends a call, does everything that the shard asks for, and returns the reply.
     pub(crate) fn ask<R: Message + Default>(
         &mut self,
         method: Method,
@@ -194,7 +194,7 @@ impl Desk {
         self.reply(ticket)
     }
 
-    /// The reply of a call; there must be one.
+    /// The reply of a call, which must be there.
     pub(crate) fn reply<R: Message + Default>(&mut self, ticket: Ticket) -> R {
         match self.next(ticket) {
             Some(CompletionKind::Reply(bytes)) => {
@@ -205,7 +205,7 @@ impl Desk {
         }
     }
 
-    /// The reason a call or a stream was refused; it must have been.
+    /// The reason of a call's or stream's refusal, which must be there.
     pub(crate) fn refusal(&mut self, ticket: Ticket) -> String {
         match self.next(ticket) {
             Some(CompletionKind::Error { status, .. }) => api::reason(&status),
@@ -213,7 +213,7 @@ impl Desk {
         }
     }
 
-    /// What came for a ticket next, if anything did.
+    /// The next completion of a ticket, if there is one.
     pub(crate) fn next(&mut self, ticket: Ticket) -> Option<CompletionKind> {
         self.out.get_mut(&ticket)?.pop_front()
     }
@@ -237,7 +237,7 @@ impl Desk {
         self.send(Input::Frame(ticket, message.encode_to_vec()));
     }
 
-    /// The next message down a stream; there must be one.
+    /// The next message on a stream, which must be there.
     pub(crate) fn message<R: Message + Default>(&mut self, ticket: Ticket) -> R {
         match self.next(ticket) {
             Some(CompletionKind::Message(bytes)) => {
@@ -248,13 +248,13 @@ impl Desk {
         }
     }
 
-    /// Makes an execution, durably, and answers its id.
+    /// Enqueues an execution, durably, and returns its id.
     pub(crate) fn make(&mut self, request: &v1::EnqueueRequest) -> String {
         let made: v1::EnqueueResponse = self.ask(Method::Enqueue, request);
         made.execution.expect("its record").execution_id
     }
 
-    /// Leases at most so many, durably.
+    /// Leases at most `most` executions, durably.
     pub(crate) fn lease(&mut self, worker: &str, most: u32) -> Vec<v1::Lease> {
         let leases: v1::LeaseResponse = self.ask(Method::Lease, &lease_request(worker, most));
         leases.leases
@@ -267,7 +267,7 @@ impl Desk {
         reply.outcomes[0].clone()
     }
 
-    /// Makes an execution and completes it.
+    /// Enqueues an execution and completes it.
     pub(crate) fn finish(&mut self, request: &v1::EnqueueRequest) -> String {
         let id = self.make(request);
         let lease = self.lease("finisher", 1).remove(0);

@@ -1,4 +1,4 @@
-//! Drain: no further work, and nobody left waiting.
+//! Drain: no more leases, and no call is left waiting.
 
 use backlane_runtime::{Input, Method};
 use backlane_sim::api::{span, v1};
@@ -7,7 +7,7 @@ use crate::desk::{Desk, lease_request, outcome, request};
 use crate::work::{Up, down, hello, up};
 
 #[test]
-fn parked_calls_are_answered_and_workers_told() {
+fn waiting_calls_are_answered_and_workers_are_told() {
     let mut desk = Desk::new();
     let id = desk.make(&request("a"));
     let wait = v1::WaitRequest {
@@ -37,7 +37,7 @@ fn parked_calls_are_answered_and_workers_told() {
 }
 
 #[test]
-fn what_makes_executions_is_refused() {
+fn calls_that_create_executions_are_refused() {
     let mut desk = Desk::new();
     desk.send(Input::Drain);
     let run = v1::RunRequest {
@@ -64,7 +64,7 @@ fn what_makes_executions_is_refused() {
 }
 
 #[test]
-fn nothing_is_leased_but_what_runs_is_finished() {
+fn nothing_is_leased_but_running_executions_can_complete() {
     let mut desk = Desk::new();
     desk.make(&request("a"));
     desk.make(&request("b"));
@@ -92,7 +92,7 @@ fn nothing_is_leased_but_what_runs_is_finished() {
 }
 
 #[test]
-fn whoever_greets_a_draining_server_is_told() {
+fn a_worker_that_connects_to_a_draining_server_is_told() {
     let mut desk = Desk::new();
     desk.send(Input::Drain);
     let stream = desk.open(Method::Work);

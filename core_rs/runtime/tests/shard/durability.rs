@@ -1,4 +1,4 @@
-//! Nothing leaves before what it rests on is durable.
+//! No reply leaves before the facts that it depends on are durable.
 
 use backlane_runtime::Method;
 use backlane_sim::api::v1;
@@ -16,7 +16,7 @@ fn a_reply_leaves_after_its_commit() {
 }
 
 #[test]
-fn an_error_and_a_read_leave_after_the_commit_they_may_rest_on() {
+fn errors_and_reads_leave_after_the_commit_that_they_may_depend_on() {
     let mut desk = Desk::new();
     let made = desk.call(Method::Enqueue, &request("a"));
     let refused = desk.call(Method::Enqueue, &v1::EnqueueRequest::default());
@@ -42,7 +42,7 @@ fn an_error_with_nothing_before_it_leaves_at_once() {
 }
 
 #[test]
-fn one_commit_is_under_way_and_what_gathers_is_the_next() {
+fn one_commit_is_in_progress_and_later_facts_form_the_next() {
     let mut desk = Desk::new();
     let tickets: Vec<_> = (0..4)
         .map(|one| desk.call(Method::Enqueue, &request(&one.to_string())))
@@ -73,7 +73,7 @@ fn leases_leave_after_their_commit() {
 }
 
 #[test]
-fn what_was_answered_survives_a_crash_and_the_rest_does_not_matter() {
+fn acknowledged_executions_survive_a_crash() {
     let mut desk = Desk::new();
     let id = desk.make(&request("kept"));
     desk.call(Method::Enqueue, &request("lost"));

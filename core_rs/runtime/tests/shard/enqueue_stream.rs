@@ -1,4 +1,4 @@
-//! Enqueue streams: one outcome an item, in the order sent.
+//! Enqueue streams: one outcome per item, in the order of the items.
 
 use backlane_runtime::{CompletionKind, Input, Method, Ticket};
 use backlane_sim::api::{reason_of, v1};
@@ -46,9 +46,9 @@ fn each_item_has_its_own_outcome() {
 }
 
 #[test]
-fn a_message_that_waits_for_a_read_holds_those_after_it_back() {
+fn a_message_that_waits_for_a_read_holds_back_later_messages() {
     let mut desk = Desk::new();
-    // Request ids of before are not read yet: only the store can tell.
+    // The shard has not read the earlier request ids: only the store can tell.
     desk.restart();
     let stream = desk.open(Method::EnqueueStream);
     send(
@@ -68,7 +68,7 @@ fn a_message_that_waits_for_a_read_holds_those_after_it_back() {
 }
 
 #[test]
-fn what_was_decided_is_told_once_it_is_durable() {
+fn outcomes_are_sent_once_they_are_durable() {
     let mut desk = Desk::new();
     let stream = desk.open(Method::EnqueueStream);
     send(&mut desk, stream, vec![request("a")]);
@@ -100,7 +100,7 @@ fn a_draining_server_refuses_each_item() {
 }
 
 #[test]
-fn what_is_no_message_ends_the_stream() {
+fn bytes_that_are_no_message_end_the_stream() {
     let mut desk = Desk::new();
     let stream = desk.open(Method::EnqueueStream);
     desk.send(Input::Frame(stream, vec![0xFF]));

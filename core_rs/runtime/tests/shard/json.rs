@@ -1,9 +1,9 @@
-//! JSON as scenarios write it, and as the API carries it.
+//! JSON as scenarios write it and as the API carries it.
 
 use prost_types::value::Kind;
 use prost_types::{ListValue, Struct, Value};
 
-/// The value that a text stands for.
+/// The value that a JSON text stands for.
 pub(crate) fn read(text: &str) -> Value {
     let mut rest = text;
     value(&mut rest)
@@ -63,7 +63,7 @@ fn plain(rest: &mut &str) -> Kind {
     }
 }
 
-/// The text of a value.
+/// The JSON text of a value.
 pub(crate) fn write(value: &Value) -> String {
     let joined = |words: Vec<String>| words.join(",");
     match value.kind.as_ref().expect("a kind") {

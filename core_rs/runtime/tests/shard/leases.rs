@@ -1,4 +1,4 @@
-//! Unary leases: long polls, and replies that never left.
+//! Unary leases: calls that wait, and replies that were never sent.
 
 use backlane_runtime::{Input, Method};
 use backlane_sim::api::v1;
@@ -13,7 +13,7 @@ fn poll(wait_ms: u64) -> v1::LeaseRequest {
 }
 
 #[test]
-fn a_long_poll_that_finds_nothing_answers_an_empty_list() {
+fn a_lease_call_that_finds_nothing_replies_with_an_empty_list() {
     let mut desk = Desk::new();
     let ticket = desk.call(Method::Lease, &poll(5_000));
     desk.advance(4_999);
@@ -23,7 +23,7 @@ fn a_long_poll_that_finds_nothing_answers_an_empty_list() {
 }
 
 #[test]
-fn a_long_poll_takes_what_comes_meanwhile() {
+fn a_waiting_lease_call_gets_an_execution_that_is_enqueued_meanwhile() {
     let mut desk = Desk::new();
     let ticket = desk.call(Method::Lease, &poll(5_000));
     desk.make(&request("late"));
@@ -32,14 +32,14 @@ fn a_long_poll_takes_what_comes_meanwhile() {
 }
 
 #[test]
-fn a_poll_of_no_time_answers_at_once() {
+fn a_lease_call_without_waiting_time_replies_at_once() {
     let mut desk = Desk::new();
     let reply: v1::LeaseResponse = desk.ask(Method::Lease, &poll(0));
     assert!(reply.leases.is_empty());
 }
 
 #[test]
-fn whoever_left_a_long_poll_takes_nothing() {
+fn an_abandoned_lease_call_gets_no_execution() {
     let mut desk = Desk::new();
     let gone = desk.call(Method::Lease, &poll(5_000));
     desk.send(Input::Abandon(gone));
@@ -49,7 +49,7 @@ fn whoever_left_a_long_poll_takes_nothing() {
 }
 
 #[test]
-fn a_lease_whose_reply_never_left_is_given_back_uncounted() {
+fn a_lease_whose_reply_was_never_sent_is_taken_back_and_not_counted() {
     let mut desk = Desk::new();
     let id = desk.make(&request("a"));
     let ticket = desk.call(Method::Lease, &poll(0));
@@ -67,7 +67,7 @@ fn a_lease_whose_reply_never_left_is_given_back_uncounted() {
 }
 
 #[test]
-fn a_lease_abandoned_before_its_commit_is_given_back_as_well() {
+fn a_lease_abandoned_before_its_commit_is_taken_back_as_well() {
     let mut desk = Desk::new();
     let id = desk.make(&request("a"));
     let ticket = desk.call(Method::Lease, &poll(0));
@@ -80,7 +80,7 @@ fn a_lease_abandoned_before_its_commit_is_given_back_as_well() {
 }
 
 #[test]
-fn a_lease_whose_reply_left_is_kept() {
+fn a_lease_whose_reply_was_sent_is_kept() {
     let mut desk = Desk::new();
     let id = desk.make(&request("a"));
     let ticket = desk.call(Method::Lease, &poll(0));
@@ -95,7 +95,7 @@ fn a_lease_whose_reply_left_is_kept() {
 }
 
 #[test]
-fn a_repeated_report_is_answered_alike_and_another_is_not() {
+fn a_repeated_report_gets_the_same_reply_and_a_different_report_is_refused() {
     let mut desk = Desk::new();
     desk.make(&request("a"));
     let lease = desk.lease("w", 1).remove(0);

@@ -33,7 +33,7 @@ fn walk(desk: &mut Desk, status: v1::BackgroundExecutionStatus) -> Vec<String> {
     }
 }
 
-/// Seven executions, of which the even ones are finished.
+/// Seven executions, of which those with even numbers are finished.
 fn seven() -> Desk {
     let mut desk = Desk::new();
     for one in 0..7 {
@@ -60,7 +60,7 @@ fn pages_merge_unfinished_and_finished_newest_first() {
 }
 
 #[test]
-fn a_status_is_all_that_is_listed() {
+fn a_list_of_one_status_shows_no_other_status() {
     let mut desk = seven();
     let queued = walk(&mut desk, v1::BackgroundExecutionStatus::Queued);
     assert_eq!(vec!["5", "3", "1"], queued);
@@ -84,7 +84,7 @@ fn a_token_is_bound_to_its_tenant_and_status() {
 }
 
 #[test]
-fn what_just_ended_is_listed_once() {
+fn an_execution_that_just_ended_is_listed_once() {
     let mut desk = seven();
     let stats = v1::BackgroundExecutionStatus::Unspecified;
     let lease = desk.lease("w", 1).remove(0);

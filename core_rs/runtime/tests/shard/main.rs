@@ -1,7 +1,8 @@
-//! The shard from outside: encoded calls in, encoded answers out, and a store done by hand.
+//! Tests of the shard from outside: encoded calls in, encoded replies out, and a store driven by
+//! hand.
 //!
-//! Owns the proofs of what scenarios do not reach (what waits for what, streams, drain, sizes),
-//! and plays the scenarios as well. Refuses to look inside the shard.
+//! Owns the tests that scenarios cannot express (the order of commits and replies, streams, drain,
+//! sizes), and plays the scenarios as well. Refuses to look inside the shard.
 
 mod attempts;
 mod desk;

@@ -21,7 +21,7 @@ fn again(desk: &mut Desk, id: &str) -> (String, bool) {
 }
 
 #[test]
-fn a_repeat_answers_the_same_execution() {
+fn a_repeated_request_is_answered_with_the_same_execution() {
     let mut desk = Desk::new();
     let first = desk.make(&named("one", "a"));
     assert_eq!((first, true), again(&mut desk, "one"));
@@ -36,7 +36,7 @@ fn another_body_is_refused() {
 }
 
 #[test]
-fn after_a_restart_the_log_still_knows_it() {
+fn after_a_restart_the_request_id_is_known_from_the_log() {
     let mut desk = Desk::new();
     let first = desk.make(&named("one", "a"));
     desk.restart();
@@ -44,7 +44,7 @@ fn after_a_restart_the_log_still_knows_it() {
     assert_eq!((first, true), again(&mut desk, "one"));
 }
 
-/// A desk whose log was trimmed: only the store's rows know the request id.
+/// A desk whose log was trimmed: only the rows in the store hold the request id.
 fn trimmed() -> (Desk, String) {
     let mut desk = Desk::with(Settings {
         round_after_facts: 20,
@@ -62,7 +62,7 @@ fn trimmed() -> (Desk, String) {
 }
 
 #[test]
-fn what_the_log_no_longer_knows_is_found_in_the_store() {
+fn a_request_id_that_left_the_log_is_found_in_the_store() {
     let (mut desk, first) = trimmed();
     desk.learn_requests();
     let ticket = desk.call(Method::Enqueue, &named("one", "a"));
@@ -79,7 +79,7 @@ fn what_the_log_no_longer_knows_is_found_in_the_store() {
 }
 
 #[test]
-fn while_hours_are_unread_every_request_id_is_looked_up() {
+fn every_request_id_is_looked_up_while_hours_are_unread() {
     let (mut desk, first) = trimmed();
     let unknown = desk.call(Method::Enqueue, &named("two", "a"));
     assert_eq!(1, desk.reads.len());
@@ -90,7 +90,7 @@ fn while_hours_are_unread_every_request_id_is_looked_up() {
 }
 
 #[test]
-fn once_all_hours_are_read_unknown_ids_need_no_look_up() {
+fn unknown_ids_need_no_look_up_once_all_hours_are_read() {
     let (mut desk, _) = trimmed();
     desk.learn_requests();
     desk.call(Method::Enqueue, &named("two", "a"));
@@ -118,7 +118,7 @@ fn a_day_later_the_id_is_new_again() {
 }
 
 #[test]
-fn an_id_whose_execution_was_removed_says_so() {
+fn a_request_id_whose_execution_was_removed_is_refused_as_deleted() {
     let mut desk = Desk::with(Settings {
         retention_ms: 60_000,
         ..Settings::default()
@@ -135,7 +135,7 @@ fn an_id_whose_execution_was_removed_says_so() {
 }
 
 #[test]
-fn a_repeated_batch_answers_the_same_even_where_it_met_others() {
+fn a_repeated_batch_gets_the_same_reply_even_if_it_found_existing_executions() {
     let mut desk = Desk::new();
     let keyed = v1::EnqueueRequest {
         dedup_key: "key".into(),
@@ -167,7 +167,7 @@ fn ids(reply: &v1::EnqueueBatchResponse) -> Vec<&str> {
 }
 
 #[test]
-fn a_full_store_refuses_new_executions_and_takes_ends() {
+fn a_full_store_refuses_new_executions_and_accepts_completions() {
     let mut desk = Desk::new();
     desk.make(&request("a"));
     let lease = desk.lease("w", 1).remove(0);

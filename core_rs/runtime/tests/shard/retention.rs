@@ -1,4 +1,4 @@
-//! Retention and trimming: what may be forgotten is, and nothing else.
+//! Retention and trimming: old data is removed, and nothing else.
 
 use backlane_runtime::{Method, Settings};
 use backlane_sim::api::v1;
@@ -6,7 +6,7 @@ use backlane_sim::api::v1;
 use crate::desk::{Desk, get, request};
 
 #[test]
-fn finished_executions_can_be_read_for_so_long() {
+fn finished_executions_can_be_read_until_retention_removes_them() {
     let mut desk = Desk::with(Settings {
         retention_ms: 60_000,
         cache_bytes: 0,
@@ -26,7 +26,7 @@ fn finished_executions_can_be_read_for_so_long() {
 }
 
 #[test]
-fn living_executions_stay_however_old() {
+fn unfinished_executions_stay_however_old_they_are() {
     let mut desk = Desk::with(Settings {
         retention_ms: 60_000,
         cache_bytes: 0,
@@ -41,7 +41,7 @@ fn living_executions_stay_however_old() {
 }
 
 #[test]
-fn the_log_is_trimmed_and_still_folds_to_the_same() {
+fn the_trimmed_log_leads_to_the_same_state() {
     let mut desk = Desk::with(Settings {
         round_after_facts: 50,
         ..Settings::default()
@@ -64,7 +64,7 @@ fn the_log_is_trimmed_and_still_folds_to_the_same() {
 }
 
 #[test]
-fn what_is_removed_while_it_is_read_takes_nobody_elses_place() {
+fn an_execution_removed_during_a_read_does_not_displace_others() {
     let mut desk = Desk::with(Settings {
         retention_ms: 60_000,
         cache_bytes: 0,

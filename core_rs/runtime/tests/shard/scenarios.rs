@@ -1,6 +1,7 @@
-//! Every scenario of the conformance suite, through encoded calls to a shard.
+//! Runs every scenario of the conformance suite through encoded calls to a shard.
 //!
-//! Owns the comparison of answers with what a scenario expects. Refuses to know what verbs do.
+//! Owns the comparison of replies with the expectations of a scenario. Refuses to know the effects
+//! of verbs.
 
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -58,7 +59,7 @@ fn check(line: &Line, answer: &Answer) {
     }
 }
 
-/// Times in milliseconds, texts without quotes; JSON stays as it is.
+/// The normal form of a value: times in milliseconds, texts without quotes; JSON stays as it is.
 fn normal(key: &str, value: &str) -> String {
     let digits = value.trim_start_matches(['+', '-']);
     let is_time = digits.starts_with(|letter: char| letter.is_ascii_digit())

@@ -1,4 +1,4 @@
-//! Replies stay below what any client takes.
+//! Replies stay below the size that every client accepts.
 
 use backlane_runtime::Method;
 use backlane_sim::api::v1;
@@ -6,7 +6,7 @@ use backlane_sim::api::v1;
 use crate::desk::{Desk, lease_ref, request};
 
 #[test]
-fn a_batch_of_ten_thousand_is_answered_item_by_item() {
+fn a_reply_to_a_batch_of_ten_thousand_shows_every_item() {
     let mut desk = Desk::new();
     let long = "c".repeat(256);
     let item = v1::EnqueueRequest {
@@ -32,7 +32,7 @@ fn a_batch_of_ten_thousand_is_answered_item_by_item() {
 }
 
 #[test]
-fn a_wait_for_a_thousand_large_errors_answers_each() {
+fn a_reply_to_a_wait_for_a_thousand_large_errors_shows_every_execution() {
     let mut desk = Desk::new();
     let batch = v1::EnqueueBatchRequest {
         tenant_id: "acme".into(),
@@ -95,7 +95,7 @@ fn large_leases_come_in_several_messages() {
 }
 
 #[test]
-fn a_page_of_large_records_is_cut_early_and_goes_on() {
+fn a_page_of_large_records_ends_early_and_has_a_next_page() {
     let mut desk = Desk::new();
     let large = "x".repeat(1_000_000);
     (0..6).for_each(|_| drop(desk.make(&request(&large))));

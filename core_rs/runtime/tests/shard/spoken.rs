@@ -1,10 +1,10 @@
-//! What a scenario's words ask of the API: the requests they stand for.
+//! The requests of the API that the words of a scenario stand for.
 
 use backlane_sim::api::{timestamp, v1};
 
 use crate::script::{Line, Word, duration, instant, text};
 
-/// The execution that a line's words describe.
+/// The execution that the words of a line describe.
 pub(crate) fn enqueue(words: &[Word], now_ms: u64) -> v1::EnqueueRequest {
     let mut request = v1::EnqueueRequest {
         tenant_id: "acme".into(),
@@ -71,7 +71,7 @@ fn category(name: &str) -> i32 {
     number(v1::ErrorCategory::from_str_name(&name))
 }
 
-/// The lease call that a line describes. It never waits.
+/// The `Lease` call that a line describes. It never waits.
 pub(crate) fn lease(line: &Line) -> v1::LeaseRequest {
     let list = |key: &str| {
         line.get(key)
@@ -110,7 +110,7 @@ pub(crate) fn failure(line: &Line, held: v1::LeaseRef) -> v1::Failure {
     }
 }
 
-/// The cancel that a line describes.
+/// The `Cancel` call that a line describes.
 pub(crate) fn cancel(line: &Line, execution_id: String) -> v1::CancelRequest {
     v1::CancelRequest {
         tenant_id: line.get("tenant").unwrap_or("acme").into(),

@@ -1,6 +1,7 @@
-//! The stage: a scenario's lines played on a shard, each verb as a call.
+//! The stage: plays the lines of a scenario on a shard, each verb as a call.
 //!
-//! Owns what each verb does and answers, in words. Refuses to compare.
+//! Owns what each verb does and the words of its reply. Refuses to compare replies with
+//! expectations.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +16,7 @@ use crate::script::{Line, Word, duration, find};
 use crate::spoken::{cancel, enqueue, failure, lease};
 use crate::view::{seen, show, status};
 
-/// What a line answered.
+/// The reply to a line.
 #[derive(Debug, Default)]
 pub(crate) struct Answer {
     pub(crate) words: Vec<String>,
@@ -41,7 +42,7 @@ impl Answer {
     }
 }
 
-/// An error, with what it says of itself.
+/// An error, in words: its reason and its variables.
 fn refused(error: &rpc::Status) -> Answer {
     let mut answer = Answer::words(vec!["error".into(), backlane_sim::api::reason_of(error)]);
     for detail in &error.details {
@@ -153,7 +154,7 @@ impl Stage {
         }
     }
 
-    /// Binds a name to what an enqueue came to, and tells what that was.
+    /// Binds a name to the execution of an enqueue, and says whether it is new.
     fn met(&mut self, name: &str, made: v1::EnqueueResponse) -> String {
         let record = made.execution.expect("its record");
         let known = self.name_of(&record.execution_id);
@@ -307,7 +308,7 @@ impl Stage {
         Answer::default()
     }
 
-    /// Moves the clocks on, stopping wherever something is due.
+    /// Advances the clocks, with a stop at every time at which a change is due.
     fn advance(&mut self, ms: u64) -> Answer {
         let mut left = ms;
         while left > 0 {

@@ -1,4 +1,4 @@
-//! The view: a record of the API field by field, in a scenario's words.
+//! The view: a record of the API, field by field, in the words of scenarios.
 
 use backlane_sim::api::{millis, v1};
 
@@ -6,7 +6,7 @@ use crate::json;
 
 const NONE: &str = "none";
 
-/// The value of a field, `none` where it is absent; instants are seen from `now_ms`.
+/// The value of a field, or `none` if it is absent. Times are relative to `now_ms`.
 pub(crate) fn show(record: &v1::BackgroundExecution, key: &str, now_ms: u64) -> String {
     let at = |at: &Option<prost_types::Timestamp>| at.as_ref().map(|at| seen(millis(at), now_ms));
     let error = record.error.as_ref();
@@ -42,7 +42,7 @@ pub(crate) fn show(record: &v1::BackgroundExecution, key: &str, now_ms: u64) -> 
         .unwrap_or_else(|| NONE.to_owned())
 }
 
-/// An instant seen from another one.
+/// A time relative to another time.
 pub(crate) fn seen(at_ms: u64, from_ms: u64) -> String {
     let sign = if at_ms < from_ms { '-' } else { '+' };
     format!("{sign}{}ms", at_ms.abs_diff(from_ms))

@@ -1,4 +1,4 @@
-//! Wait and Run: callers that hear of ends.
+//! Wait and Run: calls that wait for executions to end.
 
 use backlane_runtime::Method;
 use backlane_sim::api::{reason_of, span, v1};
@@ -33,7 +33,7 @@ fn finish_next(desk: &mut Desk) {
 }
 
 #[test]
-fn all_any_and_count_are_satisfied_when_so_many_ended() {
+fn a_wait_for_all_any_or_a_count_ends_when_enough_executions_have_ended() {
     let mut desk = Desk::new();
     let ids: Vec<_> = (0..3)
         .map(|one| desk.make(&request(&one.to_string())))
@@ -60,7 +60,7 @@ fn all_any_and_count_are_satisfied_when_so_many_ended() {
 }
 
 #[test]
-fn a_wait_hears_of_an_end_after_its_commit() {
+fn a_wait_is_answered_after_the_commit_of_the_end() {
     let mut desk = Desk::new();
     let id = desk.make(&request("a"));
     let ticket = desk.call(Method::Wait, &wait(&[&id], v1::WaitFor::All, 0, 60_000));
@@ -87,7 +87,7 @@ fn unknown_ids_count_as_ended() {
 }
 
 #[test]
-fn a_timeout_answers_with_the_states_so_far() {
+fn a_wait_that_runs_out_replies_with_the_current_records() {
     let mut desk = Desk::new();
     let id = desk.make(&request("a"));
     let ticket = desk.call(Method::Wait, &wait(&[&id], v1::WaitFor::All, 0, 5_000));
@@ -101,7 +101,7 @@ fn a_timeout_answers_with_the_states_so_far() {
 }
 
 #[test]
-fn the_calls_own_deadline_ends_a_wait_sooner() {
+fn the_deadline_of_the_call_ends_a_wait_sooner() {
     let mut desk = Desk::new();
     let id = desk.make(&request("a"));
     let asked = wait(&[&id], v1::WaitFor::All, 0, 60_000);
@@ -111,7 +111,7 @@ fn the_calls_own_deadline_ends_a_wait_sooner() {
 }
 
 #[test]
-fn a_wait_of_no_time_answers_at_once() {
+fn a_wait_without_waiting_time_replies_at_once() {
     let mut desk = Desk::new();
     let id = desk.make(&request("a"));
     let asked = wait(&[&id], v1::WaitFor::All, 0, 0);
@@ -120,7 +120,7 @@ fn a_wait_of_no_time_answers_at_once() {
 }
 
 #[test]
-fn what_ended_before_satisfies_at_once_even_after_a_restart() {
+fn earlier_ends_satisfy_a_wait_at_once_even_after_a_restart() {
     let mut desk = Desk::new();
     let id = desk.finish(&request("a"));
     let asked = wait(&[&id], v1::WaitFor::All, 0, 60_000);
@@ -144,7 +144,7 @@ fn run(input: &str, ms: u64) -> v1::RunRequest {
 }
 
 #[test]
-fn run_answers_with_the_end() {
+fn run_replies_with_the_finished_execution() {
     let mut desk = Desk::new();
     let ticket = desk.call(Method::Run, &run("a", 60_000));
     desk.settle();
@@ -159,7 +159,7 @@ fn run_answers_with_the_end() {
 }
 
 #[test]
-fn run_again_waits_on() {
+fn a_repeated_run_continues_to_wait() {
     let mut desk = Desk::new();
     let first = desk.call(Method::Run, &run("a", 1_000));
     desk.settle();

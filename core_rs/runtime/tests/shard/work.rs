@@ -1,4 +1,4 @@
-//! What a worker says and hears on its stream.
+//! Messages of a worker and of the server on a `Work` stream.
 
 use backlane_runtime::Ticket;
 use backlane_sim::api::v1;
@@ -13,13 +13,13 @@ pub(crate) fn up(desk: &mut Desk, stream: Ticket, message: Up) {
     desk.frame(stream, &v1::WorkRequest { message });
 }
 
-/// The next message down; there must be one.
+/// The next message to the worker, which must be there.
 pub(crate) fn down(desk: &mut Desk, stream: Ticket) -> Down {
     let message: v1::WorkResponse = desk.message(stream);
     message.message.expect("something")
 }
 
-/// The leases that come next.
+/// The leases of the next message, which must have leases.
 pub(crate) fn leases(desk: &mut Desk, stream: Ticket) -> Vec<v1::Lease> {
     match down(desk, stream) {
         Down::Leases(leases) => leases.leases,
@@ -40,7 +40,7 @@ pub(crate) fn credit(executions: u32, bytes: u64) -> Up {
     Up::Credit(v1::WorkCredit { executions, bytes })
 }
 
-/// A stream that was greeted and may be sent so many leases.
+/// A stream after its hello, with credit for `executions` leases.
 pub(crate) fn greeted(desk: &mut Desk, executions: u32) -> Ticket {
     let stream = desk.open(backlane_runtime::Method::Work);
     up(desk, stream, hello(&[]));

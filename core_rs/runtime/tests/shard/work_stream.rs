@@ -30,7 +30,7 @@ fn hello_comes_first_and_once() {
 }
 
 #[test]
-fn no_more_leases_come_than_credits_went() {
+fn the_server_sends_no_more_leases_than_the_credit_allows() {
     let mut desk = Desk::new();
     (0..5).for_each(|one| drop(desk.make(&request(&one.to_string()))));
     let stream = greeted(&mut desk, 2);
@@ -53,7 +53,7 @@ fn leases_on_a_stream_leave_after_their_commit() {
 }
 
 #[test]
-fn the_best_is_sent_even_where_it_is_larger_than_the_credit_left() {
+fn the_best_execution_is_sent_even_if_it_exceeds_the_credit_in_bytes() {
     let mut desk = Desk::new();
     let large = "x".repeat(10_000);
     let urgent = v1::EnqueueRequest {
@@ -97,7 +97,7 @@ fn reports_are_answered_in_order_after_their_commit() {
 }
 
 #[test]
-fn the_holder_is_told_of_a_cancel_at_once() {
+fn the_worker_is_told_of_a_cancel_at_once() {
     let mut desk = Desk::new();
     let id = desk.make(&request("a"));
     let stream = greeted(&mut desk, 1);
@@ -112,7 +112,7 @@ fn the_holder_is_told_of_a_cancel_at_once() {
 }
 
 #[test]
-fn a_silent_worker_is_told_what_it_lost() {
+fn a_silent_worker_is_told_which_leases_it_lost() {
     let mut desk = Desk::new();
     desk.make(&request("a"));
     let stream = greeted(&mut desk, 1);
@@ -127,7 +127,7 @@ fn a_silent_worker_is_told_what_it_lost() {
 }
 
 #[test]
-fn any_frame_keeps_all_leases_of_a_stream() {
+fn any_message_keeps_all_leases_of_a_stream() {
     let mut desk = Desk::new();
     desk.make(&request("a"));
     let stream = greeted(&mut desk, 1);
@@ -163,7 +163,7 @@ fn a_worker_that_comes_back_in_time_keeps_its_leases() {
 }
 
 #[test]
-fn a_cancel_while_the_worker_was_away_is_told_when_it_comes_back() {
+fn a_cancel_while_the_worker_was_away_is_told_when_it_reconnects() {
     let mut desk = Desk::new();
     let id = desk.make(&request("a"));
     let first = greeted(&mut desk, 1);
@@ -178,7 +178,7 @@ fn a_cancel_while_the_worker_was_away_is_told_when_it_comes_back() {
 }
 
 #[test]
-fn stale_leases_are_not_welcomed() {
+fn stale_leases_are_not_confirmed_by_the_welcome() {
     let mut desk = Desk::new();
     desk.make(&request("a"));
     let lease = desk.lease("w", 1).remove(0);
@@ -192,7 +192,7 @@ fn stale_leases_are_not_welcomed() {
 }
 
 #[test]
-fn an_unacknowledged_lease_of_a_dead_stream_expires_uncounted() {
+fn an_unacknowledged_lease_of_a_dead_stream_expires_without_counting() {
     let mut desk = Desk::new();
     let once = v1::EnqueueRequest {
         max_worker_losses: Some(2),
@@ -233,7 +233,7 @@ fn acknowledged_leases_of_dead_streams_count_as_losses() {
 }
 
 #[test]
-fn a_half_closed_stream_answers_what_was_sent_and_ends() {
+fn a_half_closed_stream_answers_all_messages_and_ends() {
     let mut desk = Desk::new();
     desk.make(&request("a"));
     let stream = greeted(&mut desk, 1);
@@ -250,7 +250,7 @@ fn a_half_closed_stream_answers_what_was_sent_and_ends() {
 }
 
 #[test]
-fn leases_on_their_way_leave_before_a_half_closed_stream_ends() {
+fn decided_leases_are_sent_before_a_half_closed_stream_ends() {
     let mut desk = Desk::new();
     let id = desk.make(&request("a"));
     desk.restart();
@@ -275,7 +275,7 @@ fn a_draining_worker_gets_no_more_leases() {
 }
 
 #[test]
-fn a_stream_that_nobody_reads_gets_no_more_leases_until_it_is_read() {
+fn a_stream_whose_client_does_not_read_gets_no_more_leases_until_it_reads() {
     let mut desk = Desk::new();
     let large = "x".repeat(1_000_000);
     (0..9).for_each(|_| drop(desk.make(&request(&large))));
@@ -284,7 +284,10 @@ fn a_stream_that_nobody_reads_gets_no_more_leases_until_it_is_read() {
     while desk.is_answered(stream) {
         unread += leases(&mut desk, stream).len();
     }
-    assert!((4..9).contains(&unread), "{unread} leases wait to be read");
+    assert!(
+        (4..9).contains(&unread),
+        "{unread} leases were not read yet"
+    );
     desk.send(Input::Written(stream, unread * 1_000_100));
     desk.settle();
     assert_eq!(9 - unread, leases(&mut desk, stream).len());

@@ -1,4 +1,4 @@
-//! The threads around a shard, where one of them fails.
+//! Failures of the threads around a shard.
 
 use std::sync::mpsc::channel;
 use std::thread;
@@ -10,7 +10,7 @@ use backlane_store::{
     Part, Reader, Store, StoreError, Taken,
 };
 
-/// A store that writes well and whose lists cannot be read.
+/// A store that writes normally and whose lists cannot be read.
 struct Unreadable(MemoryStore);
 
 impl Store for Unreadable {
@@ -138,7 +138,7 @@ fn list(runtime: &Runtime) -> CompletionKind {
 }
 
 #[test]
-fn what_a_reader_cannot_read_is_one_answers_error_and_the_server_goes_on() {
+fn a_failed_read_is_the_error_of_one_reply_and_the_server_continues() {
     let (told, answers) = channel();
     thread::spawn(move || {
         let runtime = started(Box::new(Unreadable(MemoryDisk::new().store())));
@@ -197,7 +197,7 @@ impl Store for Panicking {
 }
 
 #[test]
-fn a_panic_of_a_core_thread_is_a_failure_of_the_server() {
+fn a_panic_of_a_core_thread_fails_the_server() {
     let (told, end) = channel();
     thread::spawn(move || {
         let runtime = started(Box::new(Panicking(MemoryDisk::new().store())));

@@ -1,4 +1,4 @@
-//! After a crash: every acknowledged execution is there, to the byte.
+//! After a crash, every acknowledged execution exists, byte for byte.
 
 use backlane_engine::row::AttemptRow;
 use backlane_store::{ATTEMPT, ENDING, Family, Key, Lookup, PAYLOAD, Part, Reader, Stored};
@@ -10,13 +10,13 @@ use crate::api::v1;
 use super::record::{check_identical, parsed};
 use super::{Checked, Ledger, LogCheck, Violation, broken};
 
-const EXISTS: &str = "an acknowledged enqueue exists, byte-identical";
+const EXISTS: &str = "an acknowledged execution exists, byte for byte";
 
-/// Checks every acknowledged enqueue against the store, but those that retention may have
-/// removed: what ended before `expired_before_ms`.
+/// Checks every acknowledged execution against the store, except those that retention may have
+/// removed because they ended before `expired_before_ms`.
 ///
 /// # Errors
-/// The first that is not as it was made.
+/// The first execution that differs from its request.
 pub fn survives(
     ledger: &Ledger,
     log: &LogCheck,
@@ -99,7 +99,7 @@ fn whole(
     }
 }
 
-/// The attempt that a record names must be there.
+/// The row of an attempt that a record names, which must exist.
 fn attempt(reader: &mut dyn Reader, birth: u64, ordinal: u32) -> Result<AttemptRow, Violation> {
     let key = Key::Ordinal(birth, ordinal);
     let missing = || broken(EXISTS, format!("attempt {birth}/{ordinal} is gone"));

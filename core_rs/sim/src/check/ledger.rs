@@ -1,7 +1,7 @@
-//! The ledger: what was answered, and must stay true.
+//! The ledger: the replies so far, which must remain true.
 //!
-//! Owns every acknowledged fact as clients know it. Refuses to know what was only decided: an
-//! answer is judged by the log as the store has it.
+//! Owns all acknowledged facts as clients know them. Refuses to know decisions that were not
+//! acknowledged: a reply is judged by the log in the store.
 
 use std::collections::BTreeMap;
 
@@ -21,12 +21,12 @@ const TOKENS: &str = "lease tokens are never reused";
 const TENANTS: &str = "no call reads or writes across tenants";
 const DAY_MS: u64 = 24 * 3_600_000;
 
-/// What a worker reported of leases.
+/// The kinds of commands about leases.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reported {
-    /// A sign of life.
+    /// A renewal.
     Renewed,
-    /// Something that ends a lease.
+    /// A report that ends a lease.
     Ended(OutcomeKind),
 }
 
@@ -39,7 +39,7 @@ struct Seen {
     completed_by: Option<LeaseToken>,
 }
 
-/// Everything that was answered.
+/// The contents of all replies.
 #[derive(Debug, Default)]
 pub struct Ledger {
     seen: BTreeMap<String, Seen>,
@@ -49,22 +49,22 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    /// The acknowledged executions, with what they were made with.
+    /// The ids of the acknowledged executions, each with its request.
     pub fn acknowledged(&self) -> impl Iterator<Item = (&String, &v1::EnqueueRequest)> {
         self.seen
             .iter()
             .filter_map(|(id, seen)| Some((id, seen.made_with.as_ref()?)))
     }
 
-    /// Ids that answers showed.
+    /// The ids that replies have shown.
     pub fn ids(&self) -> impl Iterator<Item = &String> {
         self.seen.keys()
     }
 
-    /// An enqueue was answered with this id.
+    /// Notes a reply to an enqueue.
     ///
     /// # Errors
-    /// Where the answer breaks an invariant.
+    /// The invariant that the reply violates.
     pub fn enqueued(
         &mut self,
         asked: &v1::EnqueueRequest,
@@ -75,7 +75,7 @@ impl Ledger {
         let birth = parsed(id)?.birth;
         must(
             birth < log.durable().next_birth(),
-            "no answer rests on what is not durable",
+            "a reply shows only durable data",
             || format!("{id} of {asked:?}"),
         )?;
         let seen = self.seen.entry(id.to_owned()).or_default();
@@ -92,10 +92,10 @@ impl Ledger {
         Ok(())
     }
 
-    /// A request id was answered with these executions.
+    /// Notes the executions that a request id was answered with.
     ///
     /// # Errors
-    /// Where it was answered with others within a day.
+    /// The violation, if the request id was answered with other executions within a day.
     pub fn same_request(&mut self, scope: &str, id: &str, ids: Vec<String>, at_ms: u64) -> Checked {
         if id.is_empty() {
             return Ok(());
@@ -112,10 +112,10 @@ impl Ledger {
         Ok(())
     }
 
-    /// An answer showed a record of a tenant.
+    /// Notes a record that a reply has shown to a tenant.
     ///
     /// # Errors
-    /// Where it breaks an invariant.
+    /// The invariant that the record violates.
     pub fn shown(
         &mut self,
         tenant: Option<&str>,
@@ -147,10 +147,10 @@ impl Ledger {
         self.check_end(record)
     }
 
-    /// Whether a record agrees with the end that was shown of it before, if one was.
+    /// Checks that a record agrees with the end that earlier replies have shown, if any has.
     ///
     /// # Errors
-    /// Where it does not.
+    /// The violation, if the record differs.
     pub fn check_end(&self, record: &v1::BackgroundExecution) -> Checked {
         let Some(seen) = self.seen.get(&record.execution_id) else {
             return Ok(());
@@ -177,10 +177,10 @@ impl Ledger {
         })
     }
 
-    /// A lease was handed out. Answers nothing; it must be new.
+    /// Notes a new lease.
     ///
     /// # Errors
-    /// Where its token was seen before, or it breaks another invariant.
+    /// The violation, if the lease token was used before or another invariant is violated.
     pub fn leased(&mut self, lease: &v1::Lease, log: &LogCheck) -> Checked {
         let Some(record) = &lease.execution else {
             return Err(broken(TOKENS, format!("a lease of nothing: {lease:?}")));
@@ -201,10 +201,10 @@ impl Ledger {
         })
     }
 
-    /// A worker's report of one lease was answered.
+    /// Notes the reply to a worker's report about one lease.
     ///
     /// # Errors
-    /// Where a stale token was taken, or a second result.
+    /// The violation, if a stale token or a second output was accepted.
     pub fn settled(
         &mut self,
         reported: Reported,
@@ -260,7 +260,7 @@ impl Ledger {
     }
 }
 
-/// When an execution that an answer shows was enqueued.
+/// The enqueue time in a record, in milliseconds since the epoch.
 pub(crate) fn queued_ms(record: &v1::BackgroundExecution) -> u64 {
     record.queued_at.as_ref().map_or(0, millis)
 }

@@ -1,7 +1,7 @@
-//! The log: every fact follows from those before it, and what was durable is still there.
+//! The log: every fact must be possible after the facts before it, and durable facts must remain.
 //!
-//! Owns two folds of the same facts: of all that was handed to the store, and of all that the
-//! store took. Refuses to look at answers: the ledger does.
+//! Owns two states built from the same facts: from all facts handed to the store, and from all
+//! facts the store has made durable. Refuses to look at replies: the ledger does.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -24,24 +24,25 @@ const ACKNOWLEDGED: &str = "nothing acknowledged is ever lost";
 const TERMINAL: &str = "nothing follows a terminal status";
 const TOKENS: &str = "lease tokens are never reused";
 const LIMITS: &str = "no limit is exceeded";
-const ORDER: &str = "nobody gets an execution while a better one was admissible";
+const ORDER: &str = "no worker gets an execution while a better one was admissible";
 const LEGAL: &str = "only legal transitions happen";
-const FOLD: &str = "folding the log gives the memory";
+const FOLD: &str = "applying the log leads to the state in memory";
 
-/// How long a worker may be kept from what it gave back; a little more than it is.
+/// Longest time that an execution may be withheld from the worker that released it, in
+/// milliseconds.
 const PAUSE_MS: u64 = 5_000;
 
-/// What each worker offers, by name.
+/// The offer of each worker, by name.
 pub type Offers = BTreeMap<Arc<str>, OfferSpec>;
 
-/// What a fact is remembered by, until a crash undoes it.
+/// The position of a fact in the log. A crash may undo the fact.
 #[derive(Debug, Clone, Copy)]
 struct At {
     sequence: u64,
     at_ms: u64,
 }
 
-/// Follows a log.
+/// The check that follows a log.
 #[derive(Debug)]
 pub struct LogCheck {
     shard: u16,
@@ -55,16 +56,16 @@ pub struct LogCheck {
     ended: BTreeMap<Birth, (At, Status)>,
     released: BTreeMap<(Birth, Arc<str>), u64>,
     jumped_at_ms: u64,
-    /// What each worker offers.
+    /// The offer of each worker.
     pub offers: Offers,
-    /// Most executions of a tenant.
+    /// The limit on a tenant's unfinished executions.
     pub max_queue: u64,
-    /// Most that lived at once.
+    /// The largest number of unfinished executions at any time.
     pub most_living: usize,
 }
 
 impl LogCheck {
-    /// The check of a log that is empty.
+    /// The check of an empty log.
     #[must_use]
     pub fn new(shard: u16, max_queue: u64) -> Self {
         Self {
@@ -85,19 +86,19 @@ impl LogCheck {
         }
     }
 
-    /// The fold of all that was handed to the store.
+    /// The state after all facts that were handed to the store.
     #[must_use]
     pub const fn emitted(&self) -> &State {
         &self.emitted
     }
 
-    /// The fold of all that the store took.
+    /// The state after all facts that the store has made durable.
     #[must_use]
     pub const fn durable(&self) -> &State {
         &self.durable
     }
 
-    /// When and how an execution ended, if it did.
+    /// The time and status of an execution's end, if it has ended.
     #[must_use]
     pub fn end_of(&self, birth: Birth) -> Option<(u64, Status)> {
         self.ended
@@ -105,7 +106,7 @@ impl LogCheck {
             .map(|(at, status)| (at.at_ms, *status))
     }
 
-    /// What the holder of a lease reported, where its report was taken.
+    /// The kind of report that a lease token's worker gave, if the report was accepted.
     #[must_use]
     pub fn report_of(&self, birth: Birth, token: LeaseToken) -> Option<OutcomeKind> {
         let own = self.tokens.get(&token) == Some(&birth);
@@ -115,17 +116,17 @@ impl LogCheck {
             .map(|(_, kind)| *kind)
     }
 
-    /// The wall clock jumped: pauses cannot be told from logged times around it.
+    /// Notes a jump of the wall clock, around which logged times say nothing about pauses.
     pub const fn clock_jumped(&mut self, wall_ms: u64) {
         if wall_ms > self.jumped_at_ms {
             self.jumped_at_ms = wall_ms;
         }
     }
 
-    /// A commit was handed to the store.
+    /// Checks a commit that was handed to the store.
     ///
     /// # Errors
-    /// The first fact that breaks an invariant.
+    /// The first invariant that a fact violates.
     pub fn emit(&mut self, commit: &Commit) -> Checked {
         must(commit.first_sequence == self.next_emitted, FOLD, || {
             format!("{} is not {}", commit.first_sequence, self.next_emitted)
@@ -144,10 +145,10 @@ impl LogCheck {
         Ok(())
     }
 
-    /// The store took everything below a sequence.
+    /// Notes that the store has made all facts below a sequence number durable.
     ///
     /// # Errors
-    /// A fact that does not fold.
+    /// The violation, if a fact is impossible.
     pub fn took(&mut self, next_sequence: u64) -> Checked {
         while self.next_durable < next_sequence {
             let Some(facts) = self.under_way.pop_front() else {
@@ -163,10 +164,10 @@ impl LogCheck {
         Ok(())
     }
 
-    /// The process ended, and `store` was taken anew.
+    /// Checks the store after the process ended and a new process took the store.
     ///
     /// # Errors
-    /// What is missing of what the store had taken.
+    /// The violation, if durable facts are missing.
     pub fn restart(&mut self, store: &mut dyn Store) -> Checked {
         let (folded, next_sequence) = refold(store, self.shard)?;
         must(next_sequence >= self.next_durable, ACKNOWLEDGED, || {
@@ -187,7 +188,8 @@ impl LogCheck {
         Ok(())
     }
 
-    /// Whether the log, folded anew, is what the store took.
+    /// Checks that the log, applied from its beginning, leads to the state that the store made
+    /// durable.
     ///
     /// # Errors
     /// The first difference.
@@ -264,7 +266,7 @@ impl LogCheck {
         let Some(slot) = state.slot(birth) else {
             return Err(broken(
                 LEGAL,
-                format!("{birth} was leased and is not there"),
+                format!("execution {birth} was leased and does not exist"),
             ));
         };
         must(slot.phase == Phase::Ready, LEGAL, || {
@@ -277,7 +279,7 @@ impl LogCheck {
             format!("{birth} of {} was leased", tenant.name)
         })?;
         let Some(offer) = self.offers.get(worker) else {
-            return Err(broken(LEGAL, format!("nobody is called {worker}")));
+            return Err(broken(LEGAL, format!("unknown worker {worker}")));
         };
         let offered = offer.matches(&tenant.name, &queue.callable);
         must(offered, "no call reads or writes across tenants", || {
@@ -335,7 +337,7 @@ fn read(frame: &[u8]) -> Result<Vec<Fact>, DecodeError> {
     Ok(facts)
 }
 
-/// The fold of a store's log, and the sequence it goes on with.
+/// The state that a store's log leads to, and the next sequence number.
 fn refold(store: &mut dyn Store, shard: u16) -> Result<(State, u64), Violation> {
     let (mut state, mut next_sequence) = (State::new(shard), 1);
     let corrupt = |what: String| StoreError::Corrupt { what };

@@ -1,6 +1,6 @@
-//! Moves: which fact may lead from which state to which.
+//! Moves: the changes of an execution that a fact may make.
 //!
-//! Owns the check of one fact against what was before and after it. Refuses to fold.
+//! Owns the check of one fact against the execution before and after it. Refuses to apply facts.
 
 use backlane_engine::fact::{ExecutionChange, Living};
 use backlane_engine::rules::status::{Phase, TaskState};
@@ -40,7 +40,8 @@ pub(super) fn check_move(
     must(holds, LEGAL, wrong)
 }
 
-/// A failure passes through `Failed` on its way to the dead letters.
+/// Whether an execution in `from` may end in `end`. A failure passes through `Failed` to the dead
+/// letters.
 fn may_end(from: TaskState, end: TaskState) -> bool {
     let by_failure = from.can_transition_to(TaskState::Failed) && end == TaskState::DeadLettered;
     by_failure || from.can_transition_to(end)

@@ -1,7 +1,7 @@
-//! The order: nobody gets an execution while a better one of its tenant was admissible to it.
+//! The order: no worker gets an execution while a better one of the same tenant was admissible.
 //!
-//! Owns a plain recomputation from all that lives. Refuses to share a line with the engine's own
-//! search: it looks at every execution of the tenant.
+//! Owns a simple search through all unfinished executions of the tenant. Refuses to share code with
+//! the engine's own search.
 
 use backlane_engine::command::OfferSpec;
 use backlane_engine::rules::id::Birth;
@@ -9,7 +9,7 @@ use backlane_engine::rules::status::Phase;
 use backlane_engine::state::{Rank, State};
 
 /// A better execution that the worker could have had instead of `taken`, if there is one.
-/// `kept_from` says which ones it may have been kept from for a while.
+/// `kept_from` says which executions may have been withheld from the worker for a while.
 #[must_use]
 pub fn better_one(
     state: &State,

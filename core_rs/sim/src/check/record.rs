@@ -1,4 +1,4 @@
-//! Records: what every shown execution must look like, and must go on looking like.
+//! Records: the properties that every record in a reply must have, and must keep.
 
 use backlane_engine::rules::id::ExecutionId;
 
@@ -7,9 +7,9 @@ use crate::api::{millis, v1};
 use super::{Checked, LogCheck, Violation, broken, must};
 
 const WHOLE: &str = "started ≤ completed; exactly one of output and error";
-const DURABLE: &str = "no answer rests on what is not durable";
+const DURABLE: &str = "a reply shows only durable data";
 
-/// What an answer showed of an execution.
+/// The state of an execution as a reply has shown it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Stand {
     pub(super) status: i32,
@@ -31,17 +31,17 @@ impl Stand {
     }
 }
 
-/// The id in a record or request.
+/// The execution id in a record or request.
 pub(super) fn parsed(id: &str) -> Result<ExecutionId, Violation> {
     ExecutionId::parse("execution_id", id).map_err(|error| broken(WHOLE, error))
 }
 
-/// The birth number in an id.
+/// The birth number in an execution id.
 pub(crate) fn birth_of(id: &str) -> Result<u64, Violation> {
     parsed(id).map(|id| id.birth)
 }
 
-/// Checks a record by itself. `full` says whether it shows all.
+/// Checks a record on its own. `full` says whether the record is a FULL view.
 pub(super) fn check_whole(record: &v1::BackgroundExecution, full: bool) -> Checked {
     let stand = Stand::of(record);
     let wrong = || format!("{record:?}");
@@ -68,7 +68,7 @@ pub(super) fn check_whole(record: &v1::BackgroundExecution, full: bool) -> Check
     }
 }
 
-/// Checks that what a record shows is durable.
+/// Checks that the data in a record is durable.
 pub(super) fn check_durable(record: &v1::BackgroundExecution, log: &LogCheck) -> Checked {
     let id = parsed(&record.execution_id)?;
     let wrong = || format!("{record:?}");
@@ -82,7 +82,7 @@ pub(super) fn check_durable(record: &v1::BackgroundExecution, log: &LogCheck) ->
     }
 }
 
-/// Checks that a record shows what was asked for, to the byte.
+/// Checks that a record shows its request, byte for byte.
 pub(super) fn check_identical(
     made_with: &v1::EnqueueRequest,
     record: &v1::BackgroundExecution,
@@ -98,7 +98,7 @@ pub(super) fn check_identical(
         && record.dedup_key.as_deref().unwrap_or_default() == made_with.dedup_key;
     must(
         identical,
-        "an acknowledged enqueue exists, byte-identical",
+        "an acknowledged execution exists, byte for byte",
         || format!("asked {made_with:?}, shown {record:?}"),
     )
 }

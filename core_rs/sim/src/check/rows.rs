@@ -1,7 +1,7 @@
-//! Rows: what a commit brings besides its facts.
+//! Rows: the rows that a commit writes together with its facts.
 //!
-//! Owns the check that every fact came with the rows that it calls for, and that an ending is
-//! whole. Refuses to fold.
+//! Owns the check that every fact comes with the rows that it needs, and that an ending is
+//! complete. Refuses to apply facts.
 
 use backlane_engine::fact::{ExecutionChange, Fact, FactKind};
 use backlane_engine::rules::status::Status;
@@ -12,7 +12,7 @@ use super::{Checked, broken, must};
 
 const ACKNOWLEDGED: &str = "nothing acknowledged is ever lost";
 
-/// The rows that the facts of a commit call for, by family and birth number.
+/// The rows that the facts of a commit need, by family and birth number.
 fn called_for(facts: &[Fact]) -> Vec<(u16, Option<u64>)> {
     let mut rows = Vec::new();
     for fact in facts {
@@ -38,9 +38,10 @@ fn called_for(facts: &[Fact]) -> Vec<(u16, Option<u64>)> {
     rows
 }
 
-/// Checks that a commit brings the rows that its facts call for, in their order.
+/// Checks that a commit writes the rows that its facts need, in their order.
 pub(super) fn rows_fit(commit: &Commit, facts: &[Fact]) -> Checked {
-    // Deletions follow from how many rows there are, which no single commit shows.
+    // Removed rows are not checked: they depend on how many rows exist, which one commit does not
+    // show.
     let puts = commit
         .rows
         .iter()
@@ -53,7 +54,7 @@ pub(super) fn rows_fit(commit: &Commit, facts: &[Fact]) -> Checked {
         .collect();
     let called_for = called_for(facts);
     must(called_for == brought, ACKNOWLEDGED, || {
-        format!("{called_for:?} came with {brought:?}")
+        format!("needed {called_for:?}, written {brought:?}")
     })?;
     commit.rows.iter().try_for_each(|row| match &row.change {
         Change::Put(put) if row.family == &ENDING => is_whole(&row.key, put),
@@ -79,7 +80,7 @@ fn is_whole(key: &Key, put: &backlane_store::Put) -> Checked {
         && (ending.status == Status::Completed) == ending.output.is_some()
         && failed == ending.error.is_some()
         && started.is_none_or(|started| started <= ending.ended_at_ms);
-    must(holds, "an end has exactly its output or error", || {
+    must(holds, "an ending has either an output or an error", || {
         format!("{ending:?}")
     })
 }

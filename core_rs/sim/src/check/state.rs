@@ -1,4 +1,4 @@
-//! States compared: memory is a fold of the log, and permits are the live leases.
+//! Compares states: memory must equal the applied log, and counts must equal the live leases.
 
 use std::collections::BTreeMap;
 
@@ -8,10 +8,10 @@ use backlane_engine::state::{Rank, State};
 
 use super::{Checked, must};
 
-const FOLD: &str = "folding the log gives the memory";
-const PERMITS: &str = "permits equal live leases";
+const FOLD: &str = "applying the log leads to the state in memory";
+const PERMITS: &str = "counts of running executions equal live leases";
 
-/// Whether two states hold the same, whatever they call tenants and queues inside.
+/// Checks that two states hold the same data, whatever numbers tenants and queues have inside.
 ///
 /// # Errors
 /// The first difference.
@@ -54,14 +54,14 @@ fn limits(state: &State) -> Vec<String> {
     limits
 }
 
-/// Whether an engine's counts are what its slots and leases say.
+/// Checks that an engine's counts equal its slots and leases.
 ///
 /// # Errors
-/// The first count that is not.
+/// The first count that differs.
 pub fn sound(engine: &Engine) -> Checked {
     let state = engine.state();
     must(engine.soft().is_consistent(state), FOLD, || {
-        "soft state left the durable one".into()
+        "the soft state contradicts the durable state".into()
     })?;
     let tenants = state.tenants();
     let mut by_queue: BTreeMap<u32, ([u64; 4], Vec<Rank>)> = BTreeMap::new();
@@ -90,12 +90,12 @@ pub fn sound(engine: &Engine) -> Checked {
         ];
         let (expected, mut ranks) = by_queue.remove(&key).unwrap_or_default();
         must(expected == counted, PERMITS, || {
-            format!("{expected:?} are {counted:?}")
+            format!("expected {expected:?}, counted {counted:?}")
         })?;
         ranks.sort();
         let listed: Vec<_> = queue.ready.iter().copied().collect();
         must(ranks == listed, PERMITS, || {
-            format!("ready are {ranks:?}, listed {listed:?}")
+            format!("expected ready {ranks:?}, listed {listed:?}")
         })?;
     }
     Ok(())

@@ -1,8 +1,8 @@
-//! Attempts: what became of the leases of one execution.
+//! Attempts: the leases of one execution and their outcomes.
 //!
-//! Owns how the attempts of an execution are put together: a row for each lease after which the
-//! execution went on, and the newest lease from the execution itself. Refuses to know which rows
-//! are kept: the engine does.
+//! Owns how the attempts of an execution are collected: a row for each lease after which the
+//! execution was queued again, and the newest lease from the execution itself. Refuses to know
+//! which rows are kept: the engine does.
 
 use backlane_engine::command::{Known, Needs};
 use backlane_engine::fact::Living;
@@ -21,7 +21,7 @@ use crate::shard::show::{MAX_REPLY_BYTES, damaged};
 
 use super::look;
 
-/// `ListAttempts`.
+/// Prepares a `ListAttempts` call.
 pub(crate) fn list(
     desk: &mut Desk,
     caller: &Caller,
@@ -65,7 +65,7 @@ impl Job for Listing {
             key: Key::Number(birth),
             part: Part::Head,
         }));
-        // The store shows the rows of attempts that just ended only once they are durable.
+        // The store has the rows of attempts that just ended only once they are durable.
         let then = move |room: &mut Room, found: Found| match answer(
             birth,
             &list,
@@ -144,7 +144,7 @@ fn running(living: &Living) -> Option<AttemptShown<'_>> {
     })
 }
 
-/// The attempt whose end was the execution's end.
+/// The attempt that ended together with the execution.
 fn last(ending: &EndingRow) -> Option<AttemptShown<'_>> {
     let progress = &ending.progress;
     Some(AttemptShown {
@@ -161,7 +161,7 @@ fn last(ending: &EndingRow) -> Option<AttemptShown<'_>> {
     })
 }
 
-/// A page that is being filled.
+/// A page of attempts that is being filled.
 #[derive(Default)]
 struct Page {
     attempts: Vec<Vec<u8>>,
@@ -172,7 +172,7 @@ struct Page {
 }
 
 impl Page {
-    /// Adds an attempt, unless the reply would become too large. A page has at least one.
+    /// Adds an attempt, unless the reply would become too large. The first attempt is always added.
     fn add(&mut self, shown: &AttemptShown<'_>) {
         let encoded = reply::attempt(shown);
         self.is_full |= self.bytes + encoded.len() > MAX_REPLY_BYTES && !self.attempts.is_empty();

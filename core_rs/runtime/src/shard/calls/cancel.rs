@@ -1,6 +1,6 @@
-//! Cancel.
+//! The `Cancel` call.
 //!
-//! Owns the answer of a cancel: the record as it stands then. Refuses to decide what a cancel
+//! Owns the reply to a cancel: the record as it stands afterwards. Refuses to decide what a cancel
 //! does: the engine does.
 
 use backlane_engine::command::{Cancel, Known, Needs};
@@ -14,7 +14,7 @@ use crate::shard::desk::Desk;
 use crate::shard::room::{Caller, Job, Room};
 use crate::shard::show;
 
-/// `Cancel`.
+/// Prepares a `Cancel` call.
 pub(crate) fn cancel(
     desk: &mut Desk,
     caller: &Caller,

@@ -1,7 +1,7 @@
 //! Enqueue: one execution, a batch, or a message of a stream.
 //!
-//! Owns the answers of the calls that make executions. Refuses to decide whether an execution is
-//! made: the engine does.
+//! Owns the replies of the calls that create executions. Refuses to decide whether an execution is
+//! created: the engine does.
 
 use backlane_engine::command::{Known, Needs, NewExecution, Read};
 use backlane_engine::error::Refusal;
@@ -15,13 +15,13 @@ use crate::shard::desk::Desk;
 use crate::shard::room::{Caller, Job, Room};
 use crate::shard::show::{self, Fetch, MAX_REPLY_BYTES, Shown};
 
-/// `Enqueue`.
+/// Prepares an `Enqueue` call.
 pub(crate) fn one(desk: &mut Desk, caller: Caller, bytes: &[u8]) -> Result<Box<dyn Job>, ApiError> {
     let new = desk.with_context(&caller.principal, |context| decode_enqueue(bytes, context))?;
     Ok(Box::new(One { caller, new }))
 }
 
-/// `EnqueueBatch`.
+/// Prepares an `EnqueueBatch` call.
 pub(crate) fn batch(
     desk: &mut Desk,
     caller: Caller,
@@ -31,7 +31,7 @@ pub(crate) fn batch(
     Ok(Box::new(Batch { caller, batch }))
 }
 
-/// Makes one execution, unless the server is about to stop.
+/// Enqueues one execution, unless the server is about to stop.
 pub(super) fn make(desk: &mut Desk, new: NewExecution, known: &Known) -> Result<Made, ApiError> {
     if desk.draining {
         return Err(Refusal::Draining.into());
@@ -116,7 +116,8 @@ fn answer_batch(room: &mut Room, ticket: Ticket, made: &[Made], whole: bool) {
     });
 }
 
-/// One message of an `EnqueueStream`. Its items are independent, and the outcomes come in order.
+/// Prepares one message of an `EnqueueStream`. Its items are decided independently, and the
+/// outcomes are sent in the order of the items.
 pub(crate) fn frame(
     desk: &mut Desk,
     caller: &Caller,
@@ -159,8 +160,8 @@ impl Job for Frame {
     }
 }
 
-/// The id of an execution that was made or met. A finished one was read for the decision, or ended
-/// just now and is in memory.
+/// The id of an execution that was enqueued or found. If the execution has finished, it was read
+/// for the decision, or it ended just now and is in memory.
 fn id_of(desk: &Desk, made: &Made, known: &Known) -> Option<ExecutionId> {
     let finished = match known.finished.get(&made.birth) {
         Some(Read::Found(done)) => Some(done.id),

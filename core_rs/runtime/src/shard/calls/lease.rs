@@ -1,7 +1,7 @@
-//! Lease: unary calls that take executions.
+//! Lease: unary calls that lease executions.
 //!
-//! Owns their long polls, and the return of leases whose reply never left. Refuses to choose
-//! executions: `dispatch` asks the engine.
+//! Owns the waiting of these calls, and the return of leases whose reply was never sent. Refuses to
+//! choose executions: `dispatch` asks the engine.
 
 use backlane_engine::command::{Known, Taker};
 use backlane_wire::worker::{Lease, decode_lease};
@@ -12,7 +12,7 @@ use crate::shard::desk::Desk;
 use crate::shard::room::{Caller, Job, Room};
 use crate::shard::takers::LeaseWaiting;
 
-/// `Lease`.
+/// Prepares a `Lease` call.
 pub(crate) fn lease(
     desk: &mut Desk,
     caller: Caller,
@@ -51,7 +51,8 @@ impl Job for Leasing {
     }
 }
 
-/// The reply of a unary lease never left: its executions are queued again at their place.
+/// Takes back the leases of a unary reply that was never sent: the executions are queued again at
+/// their old positions.
 pub(crate) fn take_back(room: &mut Room, ticket: Ticket) {
     if let Some(waiting) = room.takers.remove(ticket) {
         room.desk.engine.release_offer(waiting.taker.offer);
@@ -62,7 +63,7 @@ pub(crate) fn take_back(room: &mut Room, ticket: Ticket) {
     room.desk.absorb();
 }
 
-/// Answers the long polls that ran out.
+/// Answers the `Lease` calls whose waiting time is over.
 pub(crate) fn finish_due(room: &mut Room) {
     while let Some((until_ms, ticket)) = room.takers.first_expiry() {
         if until_ms > room.desk.now.mono_ms {
@@ -72,7 +73,7 @@ pub(crate) fn finish_due(room: &mut Room) {
     }
 }
 
-/// Answers every long poll: the server is about to stop.
+/// Answers every waiting `Lease` call, because the server is about to stop.
 pub(crate) fn finish_all(room: &mut Room) {
     for ticket in room.takers.calls.keys().copied().collect::<Vec<_>>() {
         finish(room, ticket);

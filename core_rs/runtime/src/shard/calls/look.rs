@@ -1,6 +1,6 @@
-//! Looking: calls that change nothing.
+//! Calls that read and change nothing.
 //!
-//! Owns their pages and their answers. Refuses to decide anything.
+//! Owns the pages and replies of these calls. Refuses to decide anything.
 
 use backlane_engine::command::{Known, Needs, Read};
 use backlane_engine::error::Refusal;
@@ -18,10 +18,11 @@ use crate::shard::desk::Desk;
 use crate::shard::room::{Caller, Job, Room};
 use crate::shard::show::{self, Fetch, MAX_REPLY_BYTES, Shown};
 
-/// Executions that a page of unfinished ones looks at. A page may be shorter and have a next one.
+/// Most unfinished executions that one page looks at. A page that stops there may be shorter and
+/// still have a next page.
 const PAGE_LOOKS: usize = 100_000;
 
-/// `Get`.
+/// Prepares a `Get` call.
 pub(crate) fn get(
     desk: &mut Desk,
     caller: &Caller,
@@ -72,7 +73,7 @@ pub(super) fn find(
     }
 }
 
-/// `List`.
+/// Prepares a `List` call.
 pub(crate) fn list(
     desk: &mut Desk,
     caller: &Caller,
@@ -102,7 +103,7 @@ impl Job for Listing {
         let fetch = Fetch {
             shown: shown.collect(),
             view: list.view,
-            // The store shows executions that just ended only once that is durable.
+            // The store lists executions that just ended only once their ends are durable.
             list: wanted.then(|| ListQuery {
                 tenant: (*list.tenant).into(),
                 status: list.status,
@@ -118,8 +119,8 @@ impl Job for Listing {
     }
 }
 
-/// A tenant's unfinished executions, newest first, and how far back the look went where it stopped
-/// early.
+/// A tenant's unfinished executions, newest first; and the birth number at which the look stopped,
+/// if it stopped early.
 fn living_page(desk: &Desk, list: &List, before: Birth) -> (Vec<Birth>, Option<Birth>) {
     let state = desk.engine.state();
     let Some(key) = state.tenants().by_name(&list.tenant) else {
@@ -151,7 +152,8 @@ fn send_page(
 ) {
     shown.sort_unstable_by_key(|shown| std::cmp::Reverse(shown.birth));
     let (mut total, mut records, mut end) = (0, Vec::new(), None);
-    // Beyond the place where the look stopped, finished executions could hide unfinished ones.
+    // Finished executions older than the stop are left out: unfinished executions may be missing
+    // between them.
     let seen = |shown: &&Shown| looked_to.is_none_or(|to| shown.birth > to);
     for one in shown.iter().filter(seen).take(list.page_size) {
         let Some(record) = listed(&mut room.desk, one, list.view) else {
@@ -165,7 +167,7 @@ fn send_page(
         records.push(record);
     }
     let shown_last = shown.last().map(|shown| shown.birth);
-    // A full page, or one that was cut early, may have a next one; an empty next page is harmless.
+    // A full page, or one that stopped early, may have a next page. An empty next page is harmless.
     let more = shown.len() >= list.page_size || end != shown_last;
     let after = end.filter(|_| more).or(looked_to.map(|to| to + 1));
     let next = after.map(|after| page_token(&list.tenant, list.status, after));
@@ -173,8 +175,8 @@ fn send_page(
     room.desk.reply(ticket, bytes);
 }
 
-/// The record of an execution on a page. One that is damaged is shown by its id and status as far
-/// as they can be read, and logged.
+/// The record of an execution on a page. A damaged execution is logged, and shown with its id and
+/// status as far as these can be read.
 fn listed(desk: &mut Desk, shown: &Shown, view: View) -> Option<Vec<u8>> {
     match shown.encode(desk, view) {
         Ok(record) => Some(record),
@@ -186,7 +188,7 @@ fn listed(desk: &mut Desk, shown: &Shown, view: View) -> Option<Vec<u8>> {
     }
 }
 
-/// `Peek`.
+/// Prepares a `Peek` call.
 pub(crate) fn peek(
     desk: &mut Desk,
     caller: &Caller,
@@ -228,7 +230,7 @@ impl Job for Peeking {
     }
 }
 
-/// `GetQueueStats`.
+/// Prepares a `GetQueueStats` call.
 pub(crate) fn queue_stats(
     desk: &mut Desk,
     caller: &Caller,

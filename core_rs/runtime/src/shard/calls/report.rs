@@ -1,6 +1,8 @@
-//! Renew, Complete, Fail and Release: what holders say of their leases, over calls and streams.
+//! Renew, Complete, Fail and Release: workers' commands about their leases, in calls and on
+//! streams.
 //!
-//! Owns their outcomes, one for each item. Refuses to judge a token: the engine does.
+//! Owns the outcomes of these commands, one for each item. Refuses to judge a lease token: the
+//! engine does.
 
 use std::sync::Arc;
 
@@ -21,7 +23,7 @@ use crate::shard::room::{Caller, Job, Room};
 /// The outcome of one item.
 type Outcome = Result<(ExecutionId, Settled), ApiError>;
 
-/// `RenewLeases`.
+/// Prepares a `RenewLeases` call.
 pub(crate) fn renew(
     desk: &mut Desk,
     caller: Caller,
@@ -31,7 +33,7 @@ pub(crate) fn renew(
     Ok(Box::new(Renewing { caller, renew }))
 }
 
-/// `Complete`.
+/// Prepares a `Complete` call.
 pub(crate) fn complete(
     desk: &mut Desk,
     caller: Caller,
@@ -40,7 +42,7 @@ pub(crate) fn complete(
     unary(desk, caller, |context| decode_complete(bytes, context))
 }
 
-/// `Fail`.
+/// Prepares a `Fail` call.
 pub(crate) fn fail(
     desk: &mut Desk,
     caller: Caller,
@@ -49,7 +51,7 @@ pub(crate) fn fail(
     unary(desk, caller, |context| decode_fail(bytes, context))
 }
 
-/// `Release`.
+/// Prepares a `Release` call.
 pub(crate) fn release(
     desk: &mut Desk,
     caller: Caller,
@@ -72,7 +74,7 @@ fn unary(
     ))
 }
 
-/// Reports that came on a `Work` stream.
+/// Prepares reports that arrived on a `Work` stream.
 pub(crate) fn on_stream(
     ticket: Ticket,
     principal: Arc<Principal>,
@@ -123,11 +125,11 @@ impl Job for Renewing {
     }
 }
 
-/// The way that outcomes go.
+/// How outcomes are sent.
 enum Door {
-    /// A unary reply.
+    /// In a unary reply.
     Call,
-    /// A message down a `Work` stream.
+    /// In a message on a `Work` stream.
     Stream,
 }
 
@@ -159,7 +161,7 @@ impl Job for Reported {
     }
 }
 
-/// Settles items one by one: each succeeds or fails by itself.
+/// Decides items one by one. An item that fails does not affect the others.
 fn settle(desk: &mut Desk, principal: &Principal, reports: Reports, known: &Known) -> Vec<Outcome> {
     let outcomes = reports.into_iter().map(|item| {
         let (held, report) = item?;

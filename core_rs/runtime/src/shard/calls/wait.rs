@@ -1,7 +1,7 @@
-//! Wait and Run: callers that hear of ends.
+//! Wait and Run: calls that wait for executions to end.
 //!
-//! Owns when a wait is over. Refuses to end a wait before the end it waited for is durable: the
-//! answer is parked like any other.
+//! Owns when a wait is over. Refuses to answer before the awaited end is durable: the reply waits
+//! for the commit like every reply.
 
 use std::collections::BTreeSet;
 
@@ -20,7 +20,7 @@ use crate::shard::waits::Waiting;
 
 use super::{enqueue, look};
 
-/// `Run`.
+/// Prepares a `Run` call.
 pub(crate) fn run(desk: &mut Desk, caller: Caller, bytes: &[u8]) -> Result<Box<dyn Job>, ApiError> {
     let run = desk.with_context(&caller.principal, |context| decode_run(bytes, context))?;
     Ok(Box::new(Running { caller, run }))
@@ -54,7 +54,7 @@ impl Job for Running {
     }
 }
 
-/// `Wait`.
+/// Prepares a `Wait` call.
 pub(crate) fn wait(
     desk: &mut Desk,
     caller: Caller,
@@ -83,7 +83,7 @@ impl Job for Waits {
         } = self.wait;
         let ids = ids.into_iter().map(|id| {
             let id = id?;
-            // Without a tenant every id is an error already.
+            // Without a visible tenant, every id is an error already.
             let tenant = tenant
                 .as_ref()
                 .ok_or_else(|| ApiError::internal("no tenant"))?;
@@ -107,7 +107,7 @@ struct Asked {
 }
 
 fn begin(room: &mut Room, caller: &Caller, asked: Asked) {
-    // Ends up to now are counted below, and must not be counted again.
+    // Executions that ended so far are counted below and must not be counted twice.
     room.waits.follow(&mut room.desk.ended);
     let desk = &room.desk;
     let is_over = |id: &&Result<Birth, ApiError>| match id {
@@ -129,7 +129,7 @@ fn begin(room: &mut Room, caller: &Caller, asked: Asked) {
     }
 }
 
-/// Answers the waits for which nothing is missing any more, and the waits that ran out.
+/// Answers the waits whose executions have ended, and the waits whose time is over.
 pub(crate) fn finish_due(room: &mut Room) {
     room.waits.follow(&mut room.desk.ended);
     for ticket in room.waits.take_satisfied() {
@@ -143,7 +143,7 @@ pub(crate) fn finish_due(room: &mut Room) {
     }
 }
 
-/// Answers every wait with the states so far: the server is about to stop.
+/// Answers every wait with the current records, because the server is about to stop.
 pub(crate) fn finish_all(room: &mut Room) {
     for ticket in room.waits.tickets() {
         finish(room, ticket);
