@@ -25,15 +25,15 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// Who waits for an execution and what is streamed of it.
+// Whether a caller waits for an execution, and whether its events are streamed.
 type BackgroundExecutionMode int32
 
 const (
 	// Means the default, FIRE_AND_FORGET.
 	BackgroundExecutionMode_BACKGROUND_EXECUTION_MODE_UNSPECIFIED BackgroundExecutionMode = 0
-	// Nobody waits; no streamed events.
+	// No caller waits; no events are streamed.
 	BackgroundExecutionMode_BACKGROUND_EXECUTION_MODE_FIRE_AND_FORGET BackgroundExecutionMode = 1
-	// A caller waits for the result; no streamed events.
+	// A caller waits for the output; no events are streamed.
 	BackgroundExecutionMode_BACKGROUND_EXECUTION_MODE_SILENT BackgroundExecutionMode = 2
 	// Queued for later; events are streamed.
 	BackgroundExecutionMode_BACKGROUND_EXECUTION_MODE_DEFERRED BackgroundExecutionMode = 3
@@ -82,22 +82,22 @@ func (BackgroundExecutionMode) EnumDescriptor() ([]byte, []int) {
 	return file_backlane_v1_execution_proto_rawDescGZIP(), []int{0}
 }
 
-// Where an execution stands. The last four are final.
+// The status of an execution. The last four are final.
 type BackgroundExecutionStatus int32
 
 const (
 	BackgroundExecutionStatus_BACKGROUND_EXECUTION_STATUS_UNSPECIFIED BackgroundExecutionStatus = 0
-	// Waits: for its time, for a retry, or for a worker. A worker or the clock moves it on.
+	// The execution waits for its time, for a retry, or for a worker.
 	BackgroundExecutionStatus_BACKGROUND_EXECUTION_STATUS_QUEUED BackgroundExecutionStatus = 1
-	// Held by a worker under a lease. The worker or the clock moves it on.
+	// A worker holds the execution under a lease.
 	BackgroundExecutionStatus_BACKGROUND_EXECUTION_STATUS_RUNNING BackgroundExecutionStatus = 2
-	// The one success: a result was accepted.
+	// The execution ended successfully: an output was accepted.
 	BackgroundExecutionStatus_BACKGROUND_EXECUTION_STATUS_COMPLETED BackgroundExecutionStatus = 3
-	// Failed and no retry is left.
+	// The execution ended with an error, and no retry was left.
 	BackgroundExecutionStatus_BACKGROUND_EXECUTION_STATUS_FAILED BackgroundExecutionStatus = 4
-	// Ended on request; the record's reason and actor tell whose.
+	// The execution ended on request. The record's reason and actor say whose request.
 	BackgroundExecutionStatus_BACKGROUND_EXECUTION_STATUS_CANCELLED BackgroundExecutionStatus = 5
-	// Ended by a clock: an attempt's timeout, start_deadline or deadline.
+	// The execution ended because its time was over: timeout_ms, start_deadline or deadline.
 	BackgroundExecutionStatus_BACKGROUND_EXECUTION_STATUS_TIMEOUT BackgroundExecutionStatus = 6
 )
 
@@ -156,11 +156,11 @@ type RetryStrategy int32
 const (
 	// Means the default, EXPONENTIAL.
 	RetryStrategy_RETRY_STRATEGY_UNSPECIFIED RetryStrategy = 0
-	// initial_delay_ms each time.
+	// The delay is always initial_delay_ms.
 	RetryStrategy_RETRY_STRATEGY_FIXED RetryStrategy = 1
-	// initial_delay_ms × n after the n-th spent attempt.
+	// The delay after the n-th spent attempt is initial_delay_ms × n.
 	RetryStrategy_RETRY_STRATEGY_LINEAR RetryStrategy = 2
-	// initial_delay_ms × backoff_multiplier^(n−1) after the n-th spent attempt.
+	// The delay after the n-th spent attempt is initial_delay_ms × backoff_multiplier^(n−1).
 	RetryStrategy_RETRY_STRATEGY_EXPONENTIAL RetryStrategy = 3
 )
 
@@ -207,7 +207,7 @@ func (RetryStrategy) EnumDescriptor() ([]byte, []int) {
 	return file_backlane_v1_execution_proto_rawDescGZIP(), []int{2}
 }
 
-// What kind of trouble an error is. The last four are fatal: never retried.
+// The category of an error. The last four are fatal: they are never retried.
 type ErrorCategory int32
 
 const (
@@ -275,7 +275,7 @@ func (ErrorCategory) EnumDescriptor() ([]byte, []int) {
 	return file_backlane_v1_execution_proto_rawDescGZIP(), []int{3}
 }
 
-// What kind of thing caused an execution.
+// The kind of object that caused an execution.
 type ParentType int32
 
 const (
@@ -337,7 +337,7 @@ func (ParentType) EnumDescriptor() ([]byte, []int) {
 	return file_backlane_v1_execution_proto_rawDescGZIP(), []int{4}
 }
 
-// What happens to the living children of an execution that ends otherwise than completed.
+// What happens to the unfinished children of an execution that ends with any status but COMPLETED.
 type CancellationPolicy int32
 
 const (
@@ -391,31 +391,33 @@ func (CancellationPolicy) EnumDescriptor() ([]byte, []int) {
 	return file_backlane_v1_execution_proto_rawDescGZIP(), []int{5}
 }
 
-// Why an execution ended, or was asked to.
+// Why an execution ended, or was asked to stop.
 type EndReason int32
 
 const (
 	EndReason_END_REASON_UNSPECIFIED EndReason = 0
-	// The holder's result was accepted.
+	// The worker's output was accepted.
 	EndReason_END_REASON_COMPLETED EndReason = 1
-	// The holder reported an error and no retry was due.
+	// The worker reported an error, and no retry followed.
 	EndReason_END_REASON_FAILED EndReason = 2
-	// An attempt ran longer than timeout_ms and no retry was due.
+	// An attempt ran longer than timeout_ms, and no retry followed.
 	EndReason_END_REASON_ATTEMPT_TIMEOUT EndReason = 3
 	// The lease was lost max_worker_losses times.
 	EndReason_END_REASON_WORKER_LOST EndReason = 4
 	// start_deadline passed before the first lease.
 	EndReason_END_REASON_START_DEADLINE EndReason = 5
-	// deadline passed.
+	// deadline passed before the execution finished.
 	EndReason_END_REASON_DEADLINE EndReason = 6
-	// A client asked for it.
+	// A client cancelled the execution.
 	EndReason_END_REASON_CANCEL_REQUESTED EndReason = 7
-	// An ancestor ended and its policy cascades.
+	// An ancestor ended, and its cancellation policy cascades.
 	EndReason_END_REASON_CASCADE EndReason = 8
-	// Another enqueue of the same dedup_key took its place.
+	// Another enqueue with the same dedup_key replaced the execution.
 	EndReason_END_REASON_REPLACED EndReason = 9
-	// A dependency ended otherwise than completed.
+	// A dependency ended with any status but COMPLETED.
 	EndReason_END_REASON_DEPENDENCY_FAILED EndReason = 10
+	// The stored payload is damaged on the disk.
+	EndReason_END_REASON_DATA_DAMAGED EndReason = 11
 )
 
 // Enum value maps for EndReason.
@@ -432,6 +434,7 @@ var (
 		8:  "END_REASON_CASCADE",
 		9:  "END_REASON_REPLACED",
 		10: "END_REASON_DEPENDENCY_FAILED",
+		11: "END_REASON_DATA_DAMAGED",
 	}
 	EndReason_value = map[string]int32{
 		"END_REASON_UNSPECIFIED":       0,
@@ -445,6 +448,7 @@ var (
 		"END_REASON_CASCADE":           8,
 		"END_REASON_REPLACED":          9,
 		"END_REASON_DEPENDENCY_FAILED": 10,
+		"END_REASON_DATA_DAMAGED":      11,
 	}
 )
 
@@ -475,7 +479,7 @@ func (EndReason) EnumDescriptor() ([]byte, []int) {
 	return file_backlane_v1_execution_proto_rawDescGZIP(), []int{6}
 }
 
-// What kind of party did something.
+// The kind of party that caused a change.
 type ActorKind int32
 
 const (
@@ -534,13 +538,93 @@ func (ActorKind) EnumDescriptor() ([]byte, []int) {
 	return file_backlane_v1_execution_proto_rawDescGZIP(), []int{7}
 }
 
-// How much of a record an answer carries.
+// The outcome of an attempt.
+type AttemptOutcome int32
+
+const (
+	AttemptOutcome_ATTEMPT_OUTCOME_UNSPECIFIED AttemptOutcome = 0
+	// The lease is live.
+	AttemptOutcome_ATTEMPT_OUTCOME_RUNNING AttemptOutcome = 1
+	// The output was accepted.
+	AttemptOutcome_ATTEMPT_OUTCOME_COMPLETED AttemptOutcome = 2
+	// The worker reported an error.
+	AttemptOutcome_ATTEMPT_OUTCOME_FAILED AttemptOutcome = 3
+	// The worker asked for a later retry. Spends no attempt.
+	AttemptOutcome_ATTEMPT_OUTCOME_THROTTLED AttemptOutcome = 4
+	// The attempt ran into its timeout, or the execution into its deadline.
+	AttemptOutcome_ATTEMPT_OUTCOME_TIMED_OUT AttemptOutcome = 5
+	// The worker fell silent. Spends no attempt, but counts as a worker loss.
+	AttemptOutcome_ATTEMPT_OUTCOME_LEASE_LOST AttemptOutcome = 6
+	// The worker released the execution. Spends no attempt.
+	AttemptOutcome_ATTEMPT_OUTCOME_RELEASED AttemptOutcome = 7
+	// The lease never arrived at a worker. Spends no attempt.
+	AttemptOutcome_ATTEMPT_OUTCOME_UNDELIVERED AttemptOutcome = 8
+	// The execution was cancelled while the attempt ran.
+	AttemptOutcome_ATTEMPT_OUTCOME_CANCELLED AttemptOutcome = 9
+)
+
+// Enum value maps for AttemptOutcome.
+var (
+	AttemptOutcome_name = map[int32]string{
+		0: "ATTEMPT_OUTCOME_UNSPECIFIED",
+		1: "ATTEMPT_OUTCOME_RUNNING",
+		2: "ATTEMPT_OUTCOME_COMPLETED",
+		3: "ATTEMPT_OUTCOME_FAILED",
+		4: "ATTEMPT_OUTCOME_THROTTLED",
+		5: "ATTEMPT_OUTCOME_TIMED_OUT",
+		6: "ATTEMPT_OUTCOME_LEASE_LOST",
+		7: "ATTEMPT_OUTCOME_RELEASED",
+		8: "ATTEMPT_OUTCOME_UNDELIVERED",
+		9: "ATTEMPT_OUTCOME_CANCELLED",
+	}
+	AttemptOutcome_value = map[string]int32{
+		"ATTEMPT_OUTCOME_UNSPECIFIED": 0,
+		"ATTEMPT_OUTCOME_RUNNING":     1,
+		"ATTEMPT_OUTCOME_COMPLETED":   2,
+		"ATTEMPT_OUTCOME_FAILED":      3,
+		"ATTEMPT_OUTCOME_THROTTLED":   4,
+		"ATTEMPT_OUTCOME_TIMED_OUT":   5,
+		"ATTEMPT_OUTCOME_LEASE_LOST":  6,
+		"ATTEMPT_OUTCOME_RELEASED":    7,
+		"ATTEMPT_OUTCOME_UNDELIVERED": 8,
+		"ATTEMPT_OUTCOME_CANCELLED":   9,
+	}
+)
+
+func (x AttemptOutcome) Enum() *AttemptOutcome {
+	p := new(AttemptOutcome)
+	*p = x
+	return p
+}
+
+func (x AttemptOutcome) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (AttemptOutcome) Descriptor() protoreflect.EnumDescriptor {
+	return file_backlane_v1_execution_proto_enumTypes[8].Descriptor()
+}
+
+func (AttemptOutcome) Type() protoreflect.EnumType {
+	return &file_backlane_v1_execution_proto_enumTypes[8]
+}
+
+func (x AttemptOutcome) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use AttemptOutcome.Descriptor instead.
+func (AttemptOutcome) EnumDescriptor() ([]byte, []int) {
+	return file_backlane_v1_execution_proto_rawDescGZIP(), []int{8}
+}
+
+// Which fields of a record a reply carries.
 type View int32
 
 const (
-	// Means the default of the call that takes it.
+	// Means the default of the call.
 	View_VIEW_UNSPECIFIED View = 0
-	// Without input, context, metadata and output.
+	// All fields except input, context, metadata and output.
 	View_VIEW_BASIC View = 1
 	View_VIEW_FULL  View = 2
 )
@@ -570,11 +654,11 @@ func (x View) String() string {
 }
 
 func (View) Descriptor() protoreflect.EnumDescriptor {
-	return file_backlane_v1_execution_proto_enumTypes[8].Descriptor()
+	return file_backlane_v1_execution_proto_enumTypes[9].Descriptor()
 }
 
 func (View) Type() protoreflect.EnumType {
-	return &file_backlane_v1_execution_proto_enumTypes[8]
+	return &file_backlane_v1_execution_proto_enumTypes[9]
 }
 
 func (x View) Number() protoreflect.EnumNumber {
@@ -583,24 +667,26 @@ func (x View) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use View.Descriptor instead.
 func (View) EnumDescriptor() ([]byte, []int) {
-	return file_backlane_v1_execution_proto_rawDescGZIP(), []int{8}
+	return file_backlane_v1_execution_proto_rawDescGZIP(), []int{9}
 }
 
-// The engine's retry rule. Its presence switches retries on; an empty one means the defaults.
+// The retry rule of an execution. Its presence switches retries on; an empty rule means the
+// defaults.
 type RetryConfig struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Attempts that may be spent (failed or timed out), the first included; ≥ 1, default 3.
+	// Most attempts that may be spent (fail or time out), including the first; at least 1, default 3.
 	MaxAttempts *uint32       `protobuf:"varint,1,opt,name=max_attempts,json=maxAttempts,proto3,oneof" json:"max_attempts,omitempty"`
 	Strategy    RetryStrategy `protobuf:"varint,2,opt,name=strategy,proto3,enum=backlane.v1.RetryStrategy" json:"strategy,omitempty"`
-	// Milliseconds, default 1000.
+	// Delay after the first spent attempt, in milliseconds; default 1000.
 	InitialDelayMs *uint64 `protobuf:"varint,3,opt,name=initial_delay_ms,json=initialDelayMs,proto3,oneof" json:"initial_delay_ms,omitempty"`
-	// Finite and ≥ 0, default 2.0. Used by EXPONENTIAL alone.
+	// Factor of the EXPONENTIAL strategy; finite, at least 0, default 2.0. Other strategies ignore
+	// it.
 	BackoffMultiplier *float64 `protobuf:"fixed64,4,opt,name=backoff_multiplier,json=backoffMultiplier,proto3,oneof" json:"backoff_multiplier,omitempty"`
-	// Milliseconds, default 60000; no delay, jittered or not, is above it.
+	// Longest delay in milliseconds, with jitter or without; default 60000.
 	MaxDelayMs *uint64 `protobuf:"varint,5,opt,name=max_delay_ms,json=maxDelayMs,proto3,oneof" json:"max_delay_ms,omitempty"`
-	// Spreads a delay within ±25 %, reproducibly; default true.
+	// Whether delays are spread by up to 25 % in both directions, reproducibly; default true.
 	Jitter *bool `protobuf:"varint,6,opt,name=jitter,proto3,oneof" json:"jitter,omitempty"`
-	// Categories that are retried; empty means all that are not fatal.
+	// Categories that are retried; empty means all categories that are not fatal.
 	RetryOn       []ErrorCategory `protobuf:"varint,7,rep,packed,name=retry_on,json=retryOn,proto3,enum=backlane.v1.ErrorCategory" json:"retry_on,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -685,8 +771,8 @@ func (x *RetryConfig) GetRetryOn() []ErrorCategory {
 	return nil
 }
 
-// Where the result of an execution is written. Reserved for the target store: a server
-// without it refuses a config that carries one.
+// The place where the output of an execution is written. Reserved for the target store: a server
+// without one refuses a config with this message.
 type TargetBindingConfig struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	TargetType    string                 `protobuf:"bytes,1,opt,name=target_type,json=targetType,proto3" json:"target_type,omitempty"`
@@ -787,19 +873,20 @@ func (x *TargetBindingConfig) GetMessageId() string {
 	return ""
 }
 
-// How an execution runs. Empty is valid and means the defaults.
+// How an execution runs. An empty config is valid and means the defaults.
 type BackgroundExecutionConfig struct {
 	state protoimpl.MessageState  `protogen:"open.v1"`
 	Mode  BackgroundExecutionMode `protobuf:"varint,1,opt,name=mode,proto3,enum=backlane.v1.BackgroundExecutionMode" json:"mode,omitempty"`
-	// 0–255, higher runs sooner, default 50. An explicit 0 is not the default.
+	// Priority, 0 to 255; default 50. A higher priority runs sooner. An explicit 0 is not the
+	// default.
 	Priority *uint32 `protobuf:"varint,2,opt,name=priority,proto3,oneof" json:"priority,omitempty"`
-	// Longest run of one attempt in milliseconds, ≥ 1, default 300000.
+	// Longest run of one attempt in milliseconds; at least 1, default 300000.
 	TimeoutMs     *uint64              `protobuf:"varint,3,opt,name=timeout_ms,json=timeoutMs,proto3,oneof" json:"timeout_ms,omitempty"`
 	TargetBinding *TargetBindingConfig `protobuf:"bytes,4,opt,name=target_binding,json=targetBinding,proto3,oneof" json:"target_binding,omitempty"`
-	// Where the finished record is posted. Reserved for callback delivery: a server without it
-	// refuses a config that carries one.
+	// The URL to which the finished record is posted. Reserved for callback delivery: a server
+	// without it refuses a config with this field.
 	CallbackUrl *string `protobuf:"bytes,5,opt,name=callback_url,json=callbackUrl,proto3,oneof" json:"callback_url,omitempty"`
-	// Absent means no retry.
+	// The retry rule; absent means no retries.
 	Retry         *RetryConfig `protobuf:"bytes,6,opt,name=retry,proto3,oneof" json:"retry,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -877,15 +964,15 @@ func (x *BackgroundExecutionConfig) GetRetry() *RetryConfig {
 	return nil
 }
 
-// Advice for retries inside an attempt. The engine honours `retryable = false`.
+// Advice for retries inside an attempt. The engine obeys `retryable = false`.
 type RetryPolicy struct {
 	state           protoimpl.MessageState `protogen:"open.v1"`
 	Retryable       bool                   `protobuf:"varint,1,opt,name=retryable,proto3" json:"retryable,omitempty"`
 	MaxRetries      uint32                 `protobuf:"varint,2,opt,name=max_retries,json=maxRetries,proto3" json:"max_retries,omitempty"`
 	BackoffStrategy RetryStrategy          `protobuf:"varint,3,opt,name=backoff_strategy,json=backoffStrategy,proto3,enum=backlane.v1.RetryStrategy" json:"backoff_strategy,omitempty"`
-	// Milliseconds.
+	// Delay before the first retry, in milliseconds.
 	BaseDelayMs uint64 `protobuf:"varint,4,opt,name=base_delay_ms,json=baseDelayMs,proto3" json:"base_delay_ms,omitempty"`
-	// Milliseconds.
+	// Longest delay, in milliseconds.
 	MaxDelayMs             uint64 `protobuf:"varint,5,opt,name=max_delay_ms,json=maxDelayMs,proto3" json:"max_delay_ms,omitempty"`
 	RequiresIdempotencyKey bool   `protobuf:"varint,6,opt,name=requires_idempotency_key,json=requiresIdempotencyKey,proto3" json:"requires_idempotency_key,omitempty"`
 	unknownFields          protoimpl.UnknownFields
@@ -964,24 +1051,26 @@ func (x *RetryPolicy) GetRequiresIdempotencyKey() bool {
 	return false
 }
 
-// Why an attempt or an execution went wrong.
+// Why an attempt or an execution failed.
 type ExecutionError struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Required in what a worker reports.
+	// Required in an error that a worker reports.
 	Category ErrorCategory `protobuf:"varint,1,opt,name=category,proto3,enum=backlane.v1.ErrorCategory" json:"category,omitempty"`
-	// At most 8 KiB of UTF-8; longer ones are cut with a mark.
+	// At most 8 KiB of UTF-8. The server cuts a longer message and adds a mark.
 	Message     string       `protobuf:"bytes,2,opt,name=message,proto3" json:"message,omitempty"`
 	RetryPolicy *RetryPolicy `protobuf:"bytes,3,opt,name=retry_policy,json=retryPolicy,proto3,oneof" json:"retry_policy,omitempty"`
-	// A short name such as WORKER_LOST, DEADLINE or rate_limit.
+	// A short name for programs, such as WORKER_LOST, DEADLINE or rate_limit.
 	Code *string `protobuf:"bytes,4,opt,name=code,proto3,oneof" json:"code,omitempty"`
-	// The attempt it happened in, from 1; the server sets it. 0 where no attempt ever started.
+	// Ordinal of the attempt that failed, from 1; 0 where no attempt ever started. The server sets
+	// it.
 	Attempt    uint32  `protobuf:"varint,5,opt,name=attempt,proto3" json:"attempt,omitempty"`
 	StepId     *string `protobuf:"bytes,6,opt,name=step_id,json=stepId,proto3,oneof" json:"step_id,omitempty"`
 	Provider   *string `protobuf:"bytes,7,opt,name=provider,proto3,oneof" json:"provider,omitempty"`
 	HttpStatus *uint32 `protobuf:"varint,8,opt,name=http_status,json=httpStatus,proto3,oneof" json:"http_status,omitempty"`
-	// Any JSON, at most 64 KiB encoded and 24 levels deep.
+	// Any JSON value, at most 64 KiB encoded and nested at most 24 levels deep.
 	Details *structpb.Value `protobuf:"bytes,9,opt,name=details,proto3,oneof" json:"details,omitempty"`
-	// When it was accepted, set by the server. Milliseconds since the epoch.
+	// Time at which the server accepted the error, in milliseconds since the epoch. The server sets
+	// it.
 	OccurredAtMs  uint64 `protobuf:"varint,10,opt,name=occurred_at_ms,json=occurredAtMs,proto3" json:"occurred_at_ms,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1087,7 +1176,7 @@ func (x *ExecutionError) GetOccurredAtMs() uint64 {
 	return 0
 }
 
-// What an execution was spawned by.
+// The object that caused an execution.
 type ParentLink struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	ParentId      string                 `protobuf:"bytes,1,opt,name=parent_id,json=parentId,proto3" json:"parent_id,omitempty"`
@@ -1140,11 +1229,11 @@ func (x *ParentLink) GetParentType() ParentType {
 	return ParentType_PARENT_TYPE_UNSPECIFIED
 }
 
-// Who brought an execution to its end.
+// The party that ended an execution.
 type Actor struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Kind  ActorKind              `protobuf:"varint,1,opt,name=kind,proto3,enum=backlane.v1.ActorKind" json:"kind,omitempty"`
-	// A worker's id, a principal's name; empty for the clock and the engine.
+	// A worker's id or a principal's name; empty for the clock and the engine.
 	Id            string `protobuf:"bytes,2,opt,name=id,proto3" json:"id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1194,63 +1283,72 @@ func (x *Actor) GetId() string {
 	return ""
 }
 
-// One background execution. Numbers 1–15 are the domain schema's own, in its order.
+// The record of one execution. Fields 1 to 15 are those of the domain schema, in its order.
 type BackgroundExecution struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// `exec_` and 27 base62 characters.
+	// `exec_` followed by 27 base62 characters.
 	ExecutionId  string `protobuf:"bytes,1,opt,name=execution_id,json=executionId,proto3" json:"execution_id,omitempty"`
 	TenantId     string `protobuf:"bytes,2,opt,name=tenant_id,json=tenantId,proto3" json:"tenant_id,omitempty"`
 	CallableName string `protobuf:"bytes,3,opt,name=callable_name,json=callableName,proto3" json:"callable_name,omitempty"`
-	// What the callable is given; opaque to the server, often JSON. Absent in BASIC views.
+	// The input of the callable, often JSON; the server does not read it. Absent in BASIC views.
 	Input *string `protobuf:"bytes,4,opt,name=input,proto3,oneof" json:"input,omitempty"`
-	// Absent in BASIC views.
+	// Key-value pairs for the callable. Absent in BASIC views.
 	Context  map[string]string          `protobuf:"bytes,5,rep,name=context,proto3" json:"context,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	Config   *BackgroundExecutionConfig `protobuf:"bytes,6,opt,name=config,proto3" json:"config,omitempty"`
 	Status   BackgroundExecutionStatus  `protobuf:"varint,7,opt,name=status,proto3,enum=backlane.v1.BackgroundExecutionStatus" json:"status,omitempty"`
 	QueuedAt *timestamppb.Timestamp     `protobuf:"bytes,8,opt,name=queued_at,json=queuedAt,proto3" json:"queued_at,omitempty"`
 	// Start of the newest attempt.
 	StartedAt *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=started_at,json=startedAt,proto3,oneof" json:"started_at,omitempty"`
-	// Set by every end, whatever its status.
+	// Time of the end; set in every final status.
 	CompletedAt *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=completed_at,json=completedAt,proto3,oneof" json:"completed_at,omitempty"`
-	// Present exactly on COMPLETED; JSON null where the worker gave none. Absent in BASIC views.
+	// Present only if status is COMPLETED; JSON null where the worker gave no output. Absent in BASIC
+	// views.
 	Output *structpb.Value `protobuf:"bytes,11,opt,name=output,proto3,oneof" json:"output,omitempty"`
-	// Present exactly on FAILED and TIMEOUT.
+	// Present only if status is FAILED or TIMEOUT.
 	Error                *ExecutionError `protobuf:"bytes,12,opt,name=error,proto3,oneof" json:"error,omitempty"`
 	TargetBindingApplied bool            `protobuf:"varint,13,opt,name=target_binding_applied,json=targetBindingApplied,proto3" json:"target_binding_applied,omitempty"`
 	TriggerId            *string         `protobuf:"bytes,14,opt,name=trigger_id,json=triggerId,proto3,oneof" json:"trigger_id,omitempty"`
-	// Absent in BASIC views.
+	// Key-value pairs for people and tools. Absent in BASIC views.
 	Metadata map[string]*structpb.Value `protobuf:"bytes,15,rep,name=metadata,proto3" json:"metadata,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	// Ordinal of the newest attempt, 0 before the first lease. Never decreases.
 	Attempt   uint32                 `protobuf:"varint,16,opt,name=attempt,proto3" json:"attempt,omitempty"`
 	NotBefore *timestamppb.Timestamp `protobuf:"bytes,17,opt,name=not_before,json=notBefore,proto3,oneof" json:"not_before,omitempty"`
-	// While it backs off: when it becomes ready again.
+	// End of the backoff, while the execution backs off.
 	NextAttemptAt      *timestamppb.Timestamp `protobuf:"bytes,18,opt,name=next_attempt_at,json=nextAttemptAt,proto3,oneof" json:"next_attempt_at,omitempty"`
 	StartDeadline      *timestamppb.Timestamp `protobuf:"bytes,19,opt,name=start_deadline,json=startDeadline,proto3,oneof" json:"start_deadline,omitempty"`
 	Deadline           *timestamppb.Timestamp `protobuf:"bytes,20,opt,name=deadline,proto3,oneof" json:"deadline,omitempty"`
 	Parent             *ParentLink            `protobuf:"bytes,21,opt,name=parent,proto3,oneof" json:"parent,omitempty"`
 	CancellationPolicy CancellationPolicy     `protobuf:"varint,22,opt,name=cancellation_policy,json=cancellationPolicy,proto3,enum=backlane.v1.CancellationPolicy" json:"cancellation_policy,omitempty"`
 	DependsOn          []string               `protobuf:"bytes,23,rep,name=depends_on,json=dependsOn,proto3" json:"depends_on,omitempty"`
-	// Reserved: it shapes the ready order of a later version.
+	// Reserved for the ready order of a later version.
 	ConcurrencyKey *string `protobuf:"bytes,24,opt,name=concurrency_key,json=concurrencyKey,proto3,oneof" json:"concurrency_key,omitempty"`
-	// Lost leases that end it, default 3; 1 means at most once.
+	// Number of lost leases that ends the execution; default 3. With 1, the execution runs at most
+	// once.
 	MaxWorkerLosses uint32                 `protobuf:"varint,25,opt,name=max_worker_losses,json=maxWorkerLosses,proto3" json:"max_worker_losses,omitempty"`
 	UpdatedAt       *timestamppb.Timestamp `protobuf:"bytes,26,opt,name=updated_at,json=updatedAt,proto3" json:"updated_at,omitempty"`
-	// 1 at birth and one more per change.
+	// 1 at birth, and one more for each change.
 	Version uint64 `protobuf:"varint,27,opt,name=version,proto3" json:"version,omitempty"`
-	// A cancel was asked for while it ran.
+	// Whether a cancel was requested while the execution was running.
 	CancelRequested bool `protobuf:"varint,28,opt,name=cancel_requested,json=cancelRequested,proto3" json:"cancel_requested,omitempty"`
-	// Set by every end.
+	// Why the execution ended; set in every final status.
 	Reason EndReason `protobuf:"varint,29,opt,name=reason,proto3,enum=backlane.v1.EndReason" json:"reason,omitempty"`
-	// Set by every end.
+	// The party that ended the execution; set in every final status.
 	Actor *Actor `protobuf:"bytes,30,opt,name=actor,proto3,oneof" json:"actor,omitempty"`
-	// The worker that holds it, or held it last.
+	// The worker that holds the execution, or held it last.
 	WorkerId *string `protobuf:"bytes,31,opt,name=worker_id,json=workerId,proto3,oneof" json:"worker_id,omitempty"`
 	// Reserved for progress reports.
 	Progress *structpb.Value `protobuf:"bytes,32,opt,name=progress,proto3,oneof" json:"progress,omitempty"`
 	// Reserved for redrives.
-	RetriedFrom   *string `protobuf:"bytes,33,opt,name=retried_from,json=retriedFrom,proto3,oneof" json:"retried_from,omitempty"`
-	DedupKey      *string `protobuf:"bytes,34,opt,name=dedup_key,json=dedupKey,proto3,oneof" json:"dedup_key,omitempty"`
-	Traceparent   *string `protobuf:"bytes,35,opt,name=traceparent,proto3,oneof" json:"traceparent,omitempty"`
+	RetriedFrom *string `protobuf:"bytes,33,opt,name=retried_from,json=retriedFrom,proto3,oneof" json:"retried_from,omitempty"`
+	DedupKey    *string `protobuf:"bytes,34,opt,name=dedup_key,json=dedupKey,proto3,oneof" json:"dedup_key,omitempty"`
+	Traceparent *string `protobuf:"bytes,35,opt,name=traceparent,proto3,oneof" json:"traceparent,omitempty"`
+	// The error of the newest failed attempt, even while the execution backs off.
+	LastError *ExecutionError `protobuf:"bytes,36,opt,name=last_error,json=lastError,proto3,oneof" json:"last_error,omitempty"`
+	// Leases that were lost because their worker fell silent. The execution ends at
+	// max_worker_losses.
+	WorkerLosses uint32 `protobuf:"varint,37,opt,name=worker_losses,json=workerLosses,proto3" json:"worker_losses,omitempty"`
+	// Attempts that failed or timed out. No retry follows once config.retry.max_attempts are spent.
+	SpentAttempts uint32 `protobuf:"varint,38,opt,name=spent_attempts,json=spentAttempts,proto3" json:"spent_attempts,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1530,6 +1628,126 @@ func (x *BackgroundExecution) GetTraceparent() string {
 	return ""
 }
 
+func (x *BackgroundExecution) GetLastError() *ExecutionError {
+	if x != nil {
+		return x.LastError
+	}
+	return nil
+}
+
+func (x *BackgroundExecution) GetWorkerLosses() uint32 {
+	if x != nil {
+		return x.WorkerLosses
+	}
+	return 0
+}
+
+func (x *BackgroundExecution) GetSpentAttempts() uint32 {
+	if x != nil {
+		return x.SpentAttempts
+	}
+	return 0
+}
+
+// One lease of an execution.
+type Attempt struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Ordinal of the lease, from 1.
+	Ordinal uint32 `protobuf:"varint,1,opt,name=ordinal,proto3" json:"ordinal,omitempty"`
+	// Ordinal of the attempt, counted like BackgroundExecution.attempt.
+	Attempt uint32 `protobuf:"varint,2,opt,name=attempt,proto3" json:"attempt,omitempty"`
+	// The worker that held the lease.
+	WorkerId string `protobuf:"bytes,3,opt,name=worker_id,json=workerId,proto3" json:"worker_id,omitempty"`
+	// Begin of the lease.
+	StartedAt *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=started_at,json=startedAt,proto3" json:"started_at,omitempty"`
+	// End of the lease; absent while the lease is live.
+	EndedAt *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=ended_at,json=endedAt,proto3,oneof" json:"ended_at,omitempty"`
+	Outcome AttemptOutcome         `protobuf:"varint,6,opt,name=outcome,proto3,enum=backlane.v1.AttemptOutcome" json:"outcome,omitempty"`
+	// The error, where the attempt ended with one.
+	Error         *ExecutionError `protobuf:"bytes,7,opt,name=error,proto3,oneof" json:"error,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Attempt) Reset() {
+	*x = Attempt{}
+	mi := &file_backlane_v1_execution_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Attempt) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Attempt) ProtoMessage() {}
+
+func (x *Attempt) ProtoReflect() protoreflect.Message {
+	mi := &file_backlane_v1_execution_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Attempt.ProtoReflect.Descriptor instead.
+func (*Attempt) Descriptor() ([]byte, []int) {
+	return file_backlane_v1_execution_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *Attempt) GetOrdinal() uint32 {
+	if x != nil {
+		return x.Ordinal
+	}
+	return 0
+}
+
+func (x *Attempt) GetAttempt() uint32 {
+	if x != nil {
+		return x.Attempt
+	}
+	return 0
+}
+
+func (x *Attempt) GetWorkerId() string {
+	if x != nil {
+		return x.WorkerId
+	}
+	return ""
+}
+
+func (x *Attempt) GetStartedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.StartedAt
+	}
+	return nil
+}
+
+func (x *Attempt) GetEndedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.EndedAt
+	}
+	return nil
+}
+
+func (x *Attempt) GetOutcome() AttemptOutcome {
+	if x != nil {
+		return x.Outcome
+	}
+	return AttemptOutcome_ATTEMPT_OUTCOME_UNSPECIFIED
+}
+
+func (x *Attempt) GetError() *ExecutionError {
+	if x != nil {
+		return x.Error
+	}
+	return nil
+}
+
 var File_backlane_v1_execution_proto protoreflect.FileDescriptor
 
 const file_backlane_v1_execution_proto_rawDesc = "" +
@@ -1620,7 +1838,7 @@ const file_backlane_v1_execution_proto_rawDesc = "" +
 	"parentType\"C\n" +
 	"\x05Actor\x12*\n" +
 	"\x04kind\x18\x01 \x01(\x0e2\x16.backlane.v1.ActorKindR\x04kind\x12\x0e\n" +
-	"\x02id\x18\x02 \x01(\tR\x02id\"\x97\x11\n" +
+	"\x02id\x18\x02 \x01(\tR\x02id\"\xb3\x12\n" +
 	"\x13BackgroundExecution\x12!\n" +
 	"\fexecution_id\x18\x01 \x01(\tR\vexecutionId\x12\x1b\n" +
 	"\ttenant_id\x18\x02 \x01(\tR\btenantId\x12#\n" +
@@ -1663,7 +1881,11 @@ const file_backlane_v1_execution_proto_rawDesc = "" +
 	"\bprogress\x18  \x01(\v2\x16.google.protobuf.ValueH\x0eR\bprogress\x88\x01\x01\x12&\n" +
 	"\fretried_from\x18! \x01(\tH\x0fR\vretriedFrom\x88\x01\x01\x12 \n" +
 	"\tdedup_key\x18\" \x01(\tH\x10R\bdedupKey\x88\x01\x01\x12%\n" +
-	"\vtraceparent\x18# \x01(\tH\x11R\vtraceparent\x88\x01\x01\x1a:\n" +
+	"\vtraceparent\x18# \x01(\tH\x11R\vtraceparent\x88\x01\x01\x12?\n" +
+	"\n" +
+	"last_error\x18$ \x01(\v2\x1b.backlane.v1.ExecutionErrorH\x12R\tlastError\x88\x01\x01\x12#\n" +
+	"\rworker_losses\x18% \x01(\rR\fworkerLosses\x12%\n" +
+	"\x0espent_attempts\x18& \x01(\rR\rspentAttempts\x1a:\n" +
 	"\fContextEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1aS\n" +
@@ -1689,7 +1911,19 @@ const file_backlane_v1_execution_proto_rawDesc = "" +
 	"\r_retried_fromB\f\n" +
 	"\n" +
 	"_dedup_keyB\x0e\n" +
-	"\f_traceparent*\xc1\x01\n" +
+	"\f_traceparentB\r\n" +
+	"\v_last_error\"\xd7\x02\n" +
+	"\aAttempt\x12\x18\n" +
+	"\aordinal\x18\x01 \x01(\rR\aordinal\x12\x18\n" +
+	"\aattempt\x18\x02 \x01(\rR\aattempt\x12\x1b\n" +
+	"\tworker_id\x18\x03 \x01(\tR\bworkerId\x129\n" +
+	"\n" +
+	"started_at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\tstartedAt\x12:\n" +
+	"\bended_at\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampH\x00R\aendedAt\x88\x01\x01\x125\n" +
+	"\aoutcome\x18\x06 \x01(\x0e2\x1b.backlane.v1.AttemptOutcomeR\aoutcome\x126\n" +
+	"\x05error\x18\a \x01(\v2\x1b.backlane.v1.ExecutionErrorH\x01R\x05error\x88\x01\x01B\v\n" +
+	"\t_ended_atB\b\n" +
+	"\x06_error*\xc1\x01\n" +
 	"\x17BackgroundExecutionMode\x12)\n" +
 	"%BACKGROUND_EXECUTION_MODE_UNSPECIFIED\x10\x00\x12-\n" +
 	")BACKGROUND_EXECUTION_MODE_FIRE_AND_FORGET\x10\x01\x12$\n" +
@@ -1731,7 +1965,7 @@ const file_backlane_v1_execution_proto_rawDesc = "" +
 	"\x1fCANCELLATION_POLICY_UNSPECIFIED\x10\x00\x12&\n" +
 	"\"CANCELLATION_POLICY_CASCADE_CANCEL\x10\x01\x12)\n" +
 	"%CANCELLATION_POLICY_WAIT_FOR_CHILDREN\x10\x02\x12\x1e\n" +
-	"\x1aCANCELLATION_POLICY_DETACH\x10\x03*\xc0\x02\n" +
+	"\x1aCANCELLATION_POLICY_DETACH\x10\x03*\xdd\x02\n" +
 	"\tEndReason\x12\x1a\n" +
 	"\x16END_REASON_UNSPECIFIED\x10\x00\x12\x18\n" +
 	"\x14END_REASON_COMPLETED\x10\x01\x12\x15\n" +
@@ -1744,14 +1978,26 @@ const file_backlane_v1_execution_proto_rawDesc = "" +
 	"\x12END_REASON_CASCADE\x10\b\x12\x17\n" +
 	"\x13END_REASON_REPLACED\x10\t\x12 \n" +
 	"\x1cEND_REASON_DEPENDENCY_FAILED\x10\n" +
-	"*\x9b\x01\n" +
+	"\x12\x1b\n" +
+	"\x17END_REASON_DATA_DAMAGED\x10\v*\x9b\x01\n" +
 	"\tActorKind\x12\x1a\n" +
 	"\x16ACTOR_KIND_UNSPECIFIED\x10\x00\x12\x15\n" +
 	"\x11ACTOR_KIND_CLIENT\x10\x01\x12\x15\n" +
 	"\x11ACTOR_KIND_WORKER\x10\x02\x12\x14\n" +
 	"\x10ACTOR_KIND_CLOCK\x10\x03\x12\x15\n" +
 	"\x11ACTOR_KIND_ENGINE\x10\x04\x12\x17\n" +
-	"\x13ACTOR_KIND_OPERATOR\x10\x05*;\n" +
+	"\x13ACTOR_KIND_OPERATOR\x10\x05*\xc5\x02\n" +
+	"\x0eAttemptOutcome\x12\x1f\n" +
+	"\x1bATTEMPT_OUTCOME_UNSPECIFIED\x10\x00\x12\x1b\n" +
+	"\x17ATTEMPT_OUTCOME_RUNNING\x10\x01\x12\x1d\n" +
+	"\x19ATTEMPT_OUTCOME_COMPLETED\x10\x02\x12\x1a\n" +
+	"\x16ATTEMPT_OUTCOME_FAILED\x10\x03\x12\x1d\n" +
+	"\x19ATTEMPT_OUTCOME_THROTTLED\x10\x04\x12\x1d\n" +
+	"\x19ATTEMPT_OUTCOME_TIMED_OUT\x10\x05\x12\x1e\n" +
+	"\x1aATTEMPT_OUTCOME_LEASE_LOST\x10\x06\x12\x1c\n" +
+	"\x18ATTEMPT_OUTCOME_RELEASED\x10\a\x12\x1f\n" +
+	"\x1bATTEMPT_OUTCOME_UNDELIVERED\x10\b\x12\x1d\n" +
+	"\x19ATTEMPT_OUTCOME_CANCELLED\x10\t*;\n" +
 	"\x04View\x12\x14\n" +
 	"\x10VIEW_UNSPECIFIED\x10\x00\x12\x0e\n" +
 	"\n" +
@@ -1771,8 +2017,8 @@ func file_backlane_v1_execution_proto_rawDescGZIP() []byte {
 	return file_backlane_v1_execution_proto_rawDescData
 }
 
-var file_backlane_v1_execution_proto_enumTypes = make([]protoimpl.EnumInfo, 9)
-var file_backlane_v1_execution_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
+var file_backlane_v1_execution_proto_enumTypes = make([]protoimpl.EnumInfo, 10)
+var file_backlane_v1_execution_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
 var file_backlane_v1_execution_proto_goTypes = []any{
 	(BackgroundExecutionMode)(0),      // 0: backlane.v1.BackgroundExecutionMode
 	(BackgroundExecutionStatus)(0),    // 1: backlane.v1.BackgroundExecutionStatus
@@ -1782,57 +2028,64 @@ var file_backlane_v1_execution_proto_goTypes = []any{
 	(CancellationPolicy)(0),           // 5: backlane.v1.CancellationPolicy
 	(EndReason)(0),                    // 6: backlane.v1.EndReason
 	(ActorKind)(0),                    // 7: backlane.v1.ActorKind
-	(View)(0),                         // 8: backlane.v1.View
-	(*RetryConfig)(nil),               // 9: backlane.v1.RetryConfig
-	(*TargetBindingConfig)(nil),       // 10: backlane.v1.TargetBindingConfig
-	(*BackgroundExecutionConfig)(nil), // 11: backlane.v1.BackgroundExecutionConfig
-	(*RetryPolicy)(nil),               // 12: backlane.v1.RetryPolicy
-	(*ExecutionError)(nil),            // 13: backlane.v1.ExecutionError
-	(*ParentLink)(nil),                // 14: backlane.v1.ParentLink
-	(*Actor)(nil),                     // 15: backlane.v1.Actor
-	(*BackgroundExecution)(nil),       // 16: backlane.v1.BackgroundExecution
-	nil,                               // 17: backlane.v1.BackgroundExecution.ContextEntry
-	nil,                               // 18: backlane.v1.BackgroundExecution.MetadataEntry
-	(*structpb.Value)(nil),            // 19: google.protobuf.Value
-	(*timestamppb.Timestamp)(nil),     // 20: google.protobuf.Timestamp
+	(AttemptOutcome)(0),               // 8: backlane.v1.AttemptOutcome
+	(View)(0),                         // 9: backlane.v1.View
+	(*RetryConfig)(nil),               // 10: backlane.v1.RetryConfig
+	(*TargetBindingConfig)(nil),       // 11: backlane.v1.TargetBindingConfig
+	(*BackgroundExecutionConfig)(nil), // 12: backlane.v1.BackgroundExecutionConfig
+	(*RetryPolicy)(nil),               // 13: backlane.v1.RetryPolicy
+	(*ExecutionError)(nil),            // 14: backlane.v1.ExecutionError
+	(*ParentLink)(nil),                // 15: backlane.v1.ParentLink
+	(*Actor)(nil),                     // 16: backlane.v1.Actor
+	(*BackgroundExecution)(nil),       // 17: backlane.v1.BackgroundExecution
+	(*Attempt)(nil),                   // 18: backlane.v1.Attempt
+	nil,                               // 19: backlane.v1.BackgroundExecution.ContextEntry
+	nil,                               // 20: backlane.v1.BackgroundExecution.MetadataEntry
+	(*structpb.Value)(nil),            // 21: google.protobuf.Value
+	(*timestamppb.Timestamp)(nil),     // 22: google.protobuf.Timestamp
 }
 var file_backlane_v1_execution_proto_depIdxs = []int32{
 	2,  // 0: backlane.v1.RetryConfig.strategy:type_name -> backlane.v1.RetryStrategy
 	3,  // 1: backlane.v1.RetryConfig.retry_on:type_name -> backlane.v1.ErrorCategory
 	0,  // 2: backlane.v1.BackgroundExecutionConfig.mode:type_name -> backlane.v1.BackgroundExecutionMode
-	10, // 3: backlane.v1.BackgroundExecutionConfig.target_binding:type_name -> backlane.v1.TargetBindingConfig
-	9,  // 4: backlane.v1.BackgroundExecutionConfig.retry:type_name -> backlane.v1.RetryConfig
+	11, // 3: backlane.v1.BackgroundExecutionConfig.target_binding:type_name -> backlane.v1.TargetBindingConfig
+	10, // 4: backlane.v1.BackgroundExecutionConfig.retry:type_name -> backlane.v1.RetryConfig
 	2,  // 5: backlane.v1.RetryPolicy.backoff_strategy:type_name -> backlane.v1.RetryStrategy
 	3,  // 6: backlane.v1.ExecutionError.category:type_name -> backlane.v1.ErrorCategory
-	12, // 7: backlane.v1.ExecutionError.retry_policy:type_name -> backlane.v1.RetryPolicy
-	19, // 8: backlane.v1.ExecutionError.details:type_name -> google.protobuf.Value
+	13, // 7: backlane.v1.ExecutionError.retry_policy:type_name -> backlane.v1.RetryPolicy
+	21, // 8: backlane.v1.ExecutionError.details:type_name -> google.protobuf.Value
 	4,  // 9: backlane.v1.ParentLink.parent_type:type_name -> backlane.v1.ParentType
 	7,  // 10: backlane.v1.Actor.kind:type_name -> backlane.v1.ActorKind
-	17, // 11: backlane.v1.BackgroundExecution.context:type_name -> backlane.v1.BackgroundExecution.ContextEntry
-	11, // 12: backlane.v1.BackgroundExecution.config:type_name -> backlane.v1.BackgroundExecutionConfig
+	19, // 11: backlane.v1.BackgroundExecution.context:type_name -> backlane.v1.BackgroundExecution.ContextEntry
+	12, // 12: backlane.v1.BackgroundExecution.config:type_name -> backlane.v1.BackgroundExecutionConfig
 	1,  // 13: backlane.v1.BackgroundExecution.status:type_name -> backlane.v1.BackgroundExecutionStatus
-	20, // 14: backlane.v1.BackgroundExecution.queued_at:type_name -> google.protobuf.Timestamp
-	20, // 15: backlane.v1.BackgroundExecution.started_at:type_name -> google.protobuf.Timestamp
-	20, // 16: backlane.v1.BackgroundExecution.completed_at:type_name -> google.protobuf.Timestamp
-	19, // 17: backlane.v1.BackgroundExecution.output:type_name -> google.protobuf.Value
-	13, // 18: backlane.v1.BackgroundExecution.error:type_name -> backlane.v1.ExecutionError
-	18, // 19: backlane.v1.BackgroundExecution.metadata:type_name -> backlane.v1.BackgroundExecution.MetadataEntry
-	20, // 20: backlane.v1.BackgroundExecution.not_before:type_name -> google.protobuf.Timestamp
-	20, // 21: backlane.v1.BackgroundExecution.next_attempt_at:type_name -> google.protobuf.Timestamp
-	20, // 22: backlane.v1.BackgroundExecution.start_deadline:type_name -> google.protobuf.Timestamp
-	20, // 23: backlane.v1.BackgroundExecution.deadline:type_name -> google.protobuf.Timestamp
-	14, // 24: backlane.v1.BackgroundExecution.parent:type_name -> backlane.v1.ParentLink
+	22, // 14: backlane.v1.BackgroundExecution.queued_at:type_name -> google.protobuf.Timestamp
+	22, // 15: backlane.v1.BackgroundExecution.started_at:type_name -> google.protobuf.Timestamp
+	22, // 16: backlane.v1.BackgroundExecution.completed_at:type_name -> google.protobuf.Timestamp
+	21, // 17: backlane.v1.BackgroundExecution.output:type_name -> google.protobuf.Value
+	14, // 18: backlane.v1.BackgroundExecution.error:type_name -> backlane.v1.ExecutionError
+	20, // 19: backlane.v1.BackgroundExecution.metadata:type_name -> backlane.v1.BackgroundExecution.MetadataEntry
+	22, // 20: backlane.v1.BackgroundExecution.not_before:type_name -> google.protobuf.Timestamp
+	22, // 21: backlane.v1.BackgroundExecution.next_attempt_at:type_name -> google.protobuf.Timestamp
+	22, // 22: backlane.v1.BackgroundExecution.start_deadline:type_name -> google.protobuf.Timestamp
+	22, // 23: backlane.v1.BackgroundExecution.deadline:type_name -> google.protobuf.Timestamp
+	15, // 24: backlane.v1.BackgroundExecution.parent:type_name -> backlane.v1.ParentLink
 	5,  // 25: backlane.v1.BackgroundExecution.cancellation_policy:type_name -> backlane.v1.CancellationPolicy
-	20, // 26: backlane.v1.BackgroundExecution.updated_at:type_name -> google.protobuf.Timestamp
+	22, // 26: backlane.v1.BackgroundExecution.updated_at:type_name -> google.protobuf.Timestamp
 	6,  // 27: backlane.v1.BackgroundExecution.reason:type_name -> backlane.v1.EndReason
-	15, // 28: backlane.v1.BackgroundExecution.actor:type_name -> backlane.v1.Actor
-	19, // 29: backlane.v1.BackgroundExecution.progress:type_name -> google.protobuf.Value
-	19, // 30: backlane.v1.BackgroundExecution.MetadataEntry.value:type_name -> google.protobuf.Value
-	31, // [31:31] is the sub-list for method output_type
-	31, // [31:31] is the sub-list for method input_type
-	31, // [31:31] is the sub-list for extension type_name
-	31, // [31:31] is the sub-list for extension extendee
-	0,  // [0:31] is the sub-list for field type_name
+	16, // 28: backlane.v1.BackgroundExecution.actor:type_name -> backlane.v1.Actor
+	21, // 29: backlane.v1.BackgroundExecution.progress:type_name -> google.protobuf.Value
+	14, // 30: backlane.v1.BackgroundExecution.last_error:type_name -> backlane.v1.ExecutionError
+	22, // 31: backlane.v1.Attempt.started_at:type_name -> google.protobuf.Timestamp
+	22, // 32: backlane.v1.Attempt.ended_at:type_name -> google.protobuf.Timestamp
+	8,  // 33: backlane.v1.Attempt.outcome:type_name -> backlane.v1.AttemptOutcome
+	14, // 34: backlane.v1.Attempt.error:type_name -> backlane.v1.ExecutionError
+	21, // 35: backlane.v1.BackgroundExecution.MetadataEntry.value:type_name -> google.protobuf.Value
+	36, // [36:36] is the sub-list for method output_type
+	36, // [36:36] is the sub-list for method input_type
+	36, // [36:36] is the sub-list for extension type_name
+	36, // [36:36] is the sub-list for extension extendee
+	0,  // [0:36] is the sub-list for field type_name
 }
 
 func init() { file_backlane_v1_execution_proto_init() }
@@ -1845,13 +2098,14 @@ func file_backlane_v1_execution_proto_init() {
 	file_backlane_v1_execution_proto_msgTypes[2].OneofWrappers = []any{}
 	file_backlane_v1_execution_proto_msgTypes[4].OneofWrappers = []any{}
 	file_backlane_v1_execution_proto_msgTypes[7].OneofWrappers = []any{}
+	file_backlane_v1_execution_proto_msgTypes[8].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_backlane_v1_execution_proto_rawDesc), len(file_backlane_v1_execution_proto_rawDesc)),
-			NumEnums:      9,
-			NumMessages:   10,
+			NumEnums:      10,
+			NumMessages:   11,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
