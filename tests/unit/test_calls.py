@@ -20,7 +20,7 @@ from backlane.errors import (
     from_rpc_error,
 )
 from backlane.server.refusal import RefusedError, refusal
-from tests.unit.fake_core import ASK, LEASE
+from tests.unit.fake_core import ASK, LEASE, TALK
 from tests.unit.serving import Served, serving
 
 if TYPE_CHECKING:
@@ -237,3 +237,57 @@ async def test_an_identity_decides_who_calls_and_may_refuse() -> None:
     assert type(error) is UnauthenticatedError
     assert error.message == "no credential from ipv4"
     assert served.core.log == []
+
+
+async def test_a_call_from_inside_the_process_takes_the_same_road() -> None:
+    async with serving() as served:
+        caller = cast("Principal", object())
+        asked = served.transport.ask(ASK, b"one", principal=caller, timeout_s=1.5)
+        reply = asyncio.ensure_future(asked)
+        ticket = await ticket_of(served)
+        assert served.core.told("call") == [("call", ticket, 0, caller, 1500, b"one")]
+
+        served.core.complete(ticket, 0, b"ONE")
+
+        assert await reply == b"ONE"
+
+
+async def test_a_refused_call_from_inside_the_process_raises_what_a_client_would_get() -> None:
+    async with serving() as served:
+        reply = asyncio.ensure_future(served.transport.ask(ASK, b""))
+        refused_with = refusal("LEASE_LOST", "the token is stale")
+        served.core.complete(await ticket_of(served), *refused_with)
+
+        with pytest.raises(RefusedError) as raised:
+            await reply
+
+    assert raised.value.refusal == refused_with
+
+
+async def test_calls_from_inside_the_process_count_among_those_in_flight() -> None:
+    async with serving(max_in_flight=1) as served:
+        reply = asyncio.ensure_future(served.transport.ask(ASK, b""))
+        ticket = await ticket_of(served)
+
+        assert isinstance(await refused(served.ask(b"", path=ASK)), RateLimitedError)
+        with pytest.raises(RefusedError, match="1 calls in flight"):
+            await served.transport.ask(ASK, b"")
+        served.core.complete(ticket, 0, b"")
+        await reply
+        assert await served.transport.settle(0)
+
+
+async def test_a_caller_inside_the_process_that_leaves_is_abandoned() -> None:
+    async with serving() as served:
+        reply = asyncio.ensure_future(served.transport.ask(ASK, b""))
+        ticket = await ticket_of(served)
+        reply.cancel()
+
+        assert await served.core.until("abandon") == ("abandon", ticket)
+
+
+async def test_a_call_from_inside_the_process_needs_a_unary_method() -> None:
+    async with serving() as served:
+        for path in (TALK, "/test.Service/Unknown"):
+            with pytest.raises(LookupError):
+                await served.transport.ask(path, b"")

@@ -9,6 +9,7 @@ import grpc
 import pytest
 
 from backlane.errors import DrainingError, from_rpc_error
+from backlane.server.port import NOTICE, SERVER_TICKET
 from tests.unit.fake_core import ASK, TALK
 from tests.unit.serving import serving
 
@@ -95,3 +96,18 @@ async def test_nothing_is_delivered_once_the_store_failed() -> None:
         assert served.failures == ["fsync failed"]
         assert not call.done()
         call.cancel()
+
+
+async def test_a_notice_of_the_core_is_logged_and_ends_nothing(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with serving() as served:
+        served.core.complete(SERVER_TICKET, NOTICE, b"", "payload 7 is damaged")
+        reply = served.ask(b"", path=ASK)
+        _, ticket, *_ = await served.core.until("call")
+        assert isinstance(ticket, int)
+        served.core.complete(ticket, 0, b"reply")
+
+        assert await reply == b"reply"
+        assert served.failures == []
+    assert "payload 7 is damaged" in caplog.messages

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING
 
 import grpc
 
-from backlane.server.refusal import abort, refusal, refusal_for
+from backlane.server.refusal import Refusal, RefusedError, abort, refusal, refusal_for
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from backlane._core import Principal
     from backlane.server.identity import Identify
     from backlane.server.port import Completion, CorePort
 
@@ -52,16 +53,65 @@ class Calls:
         self._waking = False
         self._core.wake()
 
+    async def ask(
+        self, method: int, principal: Principal | None, wait_ms: int | None, request: bytes
+    ) -> bytes:
+        """Make a call from inside the process and return its reply.
+
+        Raises:
+            RefusedError: too many calls are in flight, or the core refused this one.
+        """
+        if self._in_flight >= self._max_in_flight:
+            raise RefusedError(self._too_many)
+        self._in_flight += 1
+        try:
+            return await self._reply(method, principal, wait_ms, request)
+        finally:
+            self._in_flight -= 1
+
+    async def _reply(
+        self,
+        method: int,
+        principal: Principal | None,
+        wait_ms: int | None,
+        request: bytes,
+        deliver: Callable[[bytes], Awaitable[None]] | None = None,
+    ) -> bytes:
+        """Have the core decide a call. With `deliver` the core learns whether that succeeded.
+
+        Raises:
+            RefusedError: the core refused the call.
+            asyncio.CancelledError: the caller is gone.
+        """
+        core, pending = self._core, self.pending
+        ticket = core.call(method, principal, wait_ms, request)
+        self._wake_soon()
+        future: asyncio.Future[Completion] = self._loop.create_future()
+        pending[ticket] = future
+        try:
+            _, code, payload, message = await future
+            if deliver is not None and not code:
+                await deliver(payload)
+                core.written(ticket, len(payload))
+        except (asyncio.CancelledError, grpc.aio.BaseError) as gone:
+            # The caller is gone. If the completion had come already, this tells the core that the
+            # reply was not delivered. grpc would log a failed write, but not a cancel.
+            pending.pop(ticket, None)
+            core.abandon(ticket)
+            raise asyncio.CancelledError from gone
+        if code:
+            raise RefusedError(Refusal(code, payload, message))
+        return payload
+
     def handler(self, method: int, path: str, *, confirmed: bool) -> Handler:
-        """Return the handler of a method.
+        """Return the gRPC handler of a method.
 
         With `confirmed` the core learns whether the reply was sent. grpc does not tell a handler
         that about a reply it returned. The handler therefore writes its reply itself, like one of a
         streaming method. Clients see no difference, but it costs a second round to grpc's core.
         """
         # Local variables, because each attribute would cost a look-up per call.
-        core, pending, identify, wake = self._core, self.pending, self._identify, self._wake_soon
-        call, create_future = core.call, asyncio.get_running_loop().create_future
+        reply, identify = self._reply, self._identify
         max_in_flight, too_many = self._max_in_flight, self._too_many
 
         def leave(_context: object) -> None:
@@ -81,25 +131,12 @@ class Calls:
                     if left_s is not None  # type: ignore[redundant-expr]  # the stubs forget None
                     else None
                 )
-                ticket = call(method, principal, wait_ms, request)
-                wake()
+                deliver = context.write if confirmed else None
+                payload = await reply(method, principal, wait_ms, request, deliver)
+            except asyncio.CancelledError:
+                raise
             except BaseException as error:  # noqa: BLE001  # grpc would send its text
                 await abort(context, *refusal_for(error, path))
-            future: asyncio.Future[Completion] = create_future()
-            pending[ticket] = future
-            try:
-                _, code, payload, message = await future
-                if confirmed and not code:
-                    await context.write(payload)
-                    core.written(ticket, len(payload))
-            except (asyncio.CancelledError, grpc.aio.BaseError) as gone:
-                # The caller is gone. If the completion had come already, this tells the core that
-                # the reply was not delivered. grpc would log a failed write, but not a cancel.
-                pending.pop(ticket, None)
-                core.abandon(ticket)
-                raise asyncio.CancelledError from gone
-            if code:
-                await abort(context, code, payload, message)
             return payload
 
         return answer

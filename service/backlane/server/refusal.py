@@ -32,7 +32,7 @@ class Refusal(NamedTuple):
 
 
 class RefusedError(Exception):
-    """A call is refused before it reaches the core."""
+    """A call is refused, by the server or by the core."""
 
     def __init__(self, refusal: Refusal) -> None:
         """Make an error of the reply."""

@@ -19,6 +19,7 @@ from backlane.server.streams import Streams
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from backlane._core import Principal
     from backlane.server.identity import Identify
     from backlane.server.port import CorePort
 
@@ -67,6 +68,9 @@ class Transport(grpc.GenericRpcHandler):
         self._on_failure = on_failure
         self._calls = Calls(core, bounds.max_in_flight, identify)
         self._streams = Streams(core, bounds.max_streams, bounds.write_limit_s, identify)
+        self._numbers = {
+            path: number for number, (path, is_stream) in enumerate(core.methods()) if not is_stream
+        }
         self._handlers = {
             path: self._streaming(number, path) if is_stream else self._unary(number, path)
             for number, (path, is_stream) in enumerate(core.methods())
@@ -79,6 +83,32 @@ class Transport(grpc.GenericRpcHandler):
     ) -> grpc.RpcMethodHandler[bytes, bytes] | None:
         """Return the handler of a method; grpc calls this for every call."""
         return self._handlers.get(handler_call_details.method)
+
+    async def ask(
+        self,
+        path: str,
+        request: bytes,
+        *,
+        principal: Principal | None = None,
+        timeout_s: float | None = None,
+    ) -> bytes:
+        """Make a unary call from inside the process, by the same road as a call over gRPC.
+
+        Args:
+            path: the method, such as `/backlane.v1.ExecutionService/Get`.
+            request: the serialized request message.
+            principal: the caller; None where no identity is configured.
+            timeout_s: how long the caller waits, in seconds. The core bounds long polls by it.
+
+        Returns:
+            The serialized reply message.
+
+        Raises:
+            RefusedError: the call was refused.
+            LookupError: the core has no unary method of that path.
+        """
+        wait_ms = None if timeout_s is None else int(timeout_s * 1000)
+        return await self._calls.ask(self._numbers[path], principal, wait_ms, request)
 
     async def settle(self, grace_s: float) -> bool:
         """Wait until the calls and streams that are open now have ended.
