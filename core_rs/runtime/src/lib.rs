@@ -5,19 +5,23 @@
 
 mod clock;
 mod flow;
+mod inspect;
 pub mod message;
 mod open;
 pub mod reader;
 mod recover;
 mod runtime;
+mod salvage;
 pub mod shard;
 mod writer;
 
 pub use clock::{Ahead, Clock, TooFarAhead};
+pub use inspect::{Findings, check};
 pub use message::{Completion, CompletionKind, Input, Output, Ticket, UnaryCall};
 pub use open::{OpenError, OpenOptions, open};
 pub use recover::{RecoverError, machine_random, recover, request_hours};
 pub use runtime::Runtime;
+pub use salvage::{Salvage, SalvageError, salvage};
 pub use shard::{Random, Settings, Shard};
 
 // What the bindings need of the floors below: they see this crate alone.

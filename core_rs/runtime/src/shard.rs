@@ -11,7 +11,7 @@ mod dispatch;
 mod journal;
 mod pump;
 mod room;
-mod rows;
+pub(crate) mod rows;
 mod settings;
 mod show;
 mod stream;
