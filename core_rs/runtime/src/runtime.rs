@@ -111,18 +111,19 @@ impl Runtime {
             steps: AtomicU64::new(0),
             permit_drift: AtomicU64::new(0),
         });
+        let (writer, work) = channel();
         let mut threads = Vec::new();
         let learner = store.reader()?;
         let hours = request_hours(&recovered, now);
-        threads.push(start_learner(&shared, learner, hours));
+        threads.push(start_learner(&shared, learner, hours, writer.clone()));
         let mut readers = Vec::new();
         for _ in 0..READERS {
             let (door, queries) = channel();
-            threads.push(start_reader(&shared, store.reader()?, queries));
+            let reader = store.reader()?;
+            threads.push(start_reader(&shared, reader, queries, writer.clone()));
             readers.push(door);
         }
         let epoch = recovered.epoch();
-        let (writer, work) = channel();
         threads.push(start_writer(&shared, store, epoch, work));
         let stepper = Stepper {
             shard: recovered,
@@ -289,15 +290,17 @@ fn start_learner(
     shared: &Arc<Shared>,
     mut reader: Box<dyn Reader>,
     hours: impl IntoIterator<Item = u32> + Send + 'static,
+    writer: WriterDoor,
 ) -> JoinHandle<()> {
     let told = shared.clone();
     spawn(shared, "learner", move || {
         for hour in hours {
             if learn_hour(&told, &mut *reader, hour).is_err() {
                 // Look-ups of what was not learned go to the store, which says what is wrong.
-                return;
+                break;
             }
         }
+        close(reader, writer);
     })
 }
 
@@ -322,6 +325,7 @@ fn start_reader(
     shared: &Arc<Shared>,
     mut reader: Box<dyn Reader>,
     queries: Receiver<(ReadId, Query)>,
+    writer: WriterDoor,
 ) -> JoinHandle<()> {
     let told = shared.clone();
     spawn(shared, "reader", move || {
@@ -330,7 +334,15 @@ fn start_reader(
             let found = reader::answer(&mut *reader, &query);
             told.tell(Input::Read(id, found));
         }
+        close(reader, writer);
     })
+}
+
+/// Closes a reader and lets the writer end. The writer closes last, because only a writer can
+/// leave all data in the database file.
+fn close(reader: Box<dyn Reader>, writer: WriterDoor) {
+    drop(reader);
+    drop(writer);
 }
 
 fn start_writer(
