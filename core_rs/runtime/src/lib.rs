@@ -6,19 +6,23 @@
 
 mod clock;
 mod flow;
+mod inspect;
 pub mod message;
 mod open;
 pub mod reader;
 mod recover;
 mod runtime;
+mod salvage;
 pub mod shard;
 mod writer;
 
 pub use clock::{Ahead, Clock, TooFarAhead};
+pub use inspect::{Findings, check};
 pub use message::{Completion, CompletionKind, Input, Output, Ticket, UnaryCall};
 pub use open::{OpenError, OpenOptions, open};
 pub use recover::{RecoverError, machine_random, recover, request_hours};
 pub use runtime::Runtime;
+pub use salvage::{Salvage, SalvageError, salvage};
 pub use shard::{Random, Settings, Shard};
 
 // The types of the lower crates that the bindings need: the bindings depend on this crate only.

@@ -12,7 +12,7 @@ mod journal;
 mod piece;
 mod pump;
 mod room;
-mod rows;
+pub(crate) mod rows;
 mod settings;
 mod show;
 mod stream;

@@ -38,7 +38,7 @@ pub mod worker;
 pub use context::{Context, View};
 pub use decode_error::DecodeError;
 pub use error::{ApiError, Reason};
-pub use log::{decode_facts, encode_fact};
+pub use log::{decode_facts, encode_fact, facts};
 pub use method::{Entry, METHODS, Method, Scope};
 pub use page::page_token;
 pub use record::{Parts, Standing, brief, brief_record, record};

@@ -78,13 +78,23 @@ pub fn decode_facts<E: From<DecodeError>>(
     frame: &[u8],
     each: &mut dyn FnMut(Fact) -> Result<(), E>,
 ) -> Result<(), E> {
-    let mut facts = Fields::of(frame);
-    while !facts.rest().is_empty() {
-        let cut_off = || DecodeError::malformed("Fact", &"it is cut off");
-        let bytes = facts.length_delimited().ok_or_else(cut_off)?;
-        each(fact(bytes)?)?;
-    }
-    Ok(())
+    facts(frame).try_for_each(|fact| each(fact?))
+}
+
+/// The facts of a frame in order, each by itself: a fact that cannot be decoded does not hide
+/// those after it. Where the frame is cut off, the last one says so.
+pub fn facts(frame: &[u8]) -> impl Iterator<Item = Result<Fact, DecodeError>> + '_ {
+    let mut unread = Fields::of(frame);
+    std::iter::from_fn(move || {
+        if unread.rest().is_empty() {
+            return None;
+        }
+        let read = unread.length_delimited().map(fact);
+        Some(read.unwrap_or_else(|| {
+            unread = Fields::of(&[]);
+            Err(DecodeError::malformed("Fact", &"it is cut off"))
+        }))
+    })
 }
 
 fn fact(bytes: &[u8]) -> Result<Fact, DecodeError> {

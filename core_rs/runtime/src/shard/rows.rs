@@ -39,7 +39,8 @@ impl Desk {
     }
 }
 
-fn stored(row: EngineRow) -> Row {
+/// The row as the store keeps it.
+pub(crate) fn stored(row: EngineRow) -> Row {
     match row {
         EngineRow::Payload(row) => payload(*row),
         EngineRow::Ending(row) => ending(&row),

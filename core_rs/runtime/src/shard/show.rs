@@ -163,8 +163,11 @@ impl Shown {
             Piece::Read(stored) => row::payload::id(self.birth, &stored.head).ok(),
             Piece::Unneeded | Piece::Unread | Piece::Absent | Piece::Damaged(_) => None,
         };
-        let id = from_payload.or(ending.map(|ending| ending.id))?;
         let living = self.living.as_ref();
+        let from_state = living.map(|living| living.id);
+        let id = from_state
+            .or(from_payload)
+            .or(ending.map(|ending| ending.id))?;
         let status = living.map(|living| living.progress.phase.status());
         let status = status.or(ending.map(|ending| ending.status));
         Some(brief_record(&id, status))

@@ -31,6 +31,26 @@ fn frame(facts: &[Fact]) -> Vec<u8> {
 }
 
 #[test]
+fn a_fact_that_cannot_be_decoded_does_not_hide_the_next() {
+    let known = Fact {
+        at_ms: 5,
+        actor: Actor::engine(),
+        cause: None,
+        kind: FactKind::Log(LogFact::RoundBegan { next_birth: 7 }),
+    };
+    let unknown = [5, 0x08, 5, 0x9A, 0x06, 0];
+    let cut_off = [9, 0x08];
+    let frame = [&unknown[..], &frame(std::slice::from_ref(&known)), &cut_off].concat();
+    let read: Vec<_> = facts(&frame).collect();
+    let expected = vec![
+        Err(DecodeError::UnknownKind { number: 99 }),
+        Ok(known),
+        Err(DecodeError::malformed("Fact", &"it is cut off")),
+    ];
+    assert_eq!(expected, read);
+}
+
+#[test]
 fn an_unknown_kind_is_named() {
     // A fact at 5 ms, of kind 99, with an empty message.
     let frame = [5, 0x08, 5, 0x9A, 0x06, 0];

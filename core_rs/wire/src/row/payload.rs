@@ -85,3 +85,12 @@ impl<'a> HeadView<'a> {
 pub fn id(birth: Birth, head: &[u8]) -> Result<ExecutionId, DecodeError> {
     HeadView::of(head)?.id(birth)
 }
+
+/// The name of an execution's tenant, from the head of its payload.
+///
+/// # Errors
+/// [`DecodeError`] where the head is malformed.
+pub fn tenant(head: &[u8]) -> Result<&str, DecodeError> {
+    let name = str::from_utf8(HeadView::of(head)?.tenant);
+    name.map_err(|error| DecodeError::malformed("PayloadHead.tenant", &error))
+}

@@ -1,0 +1,266 @@
+//! Saving what is whole in a damaged data directory into a new one.
+//!
+//! Owns the order of saving: all rows first, then one round of everything that is living, and the
+//! new directory gets its name only when it is complete and was checked. Owns also what becomes of
+//! executions about which something is lost. Refuses to change the damaged directory.
+
+mod heir;
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use backlane_engine::fact::{
+    Actor, ExecutionChange, Fact, FactKind, Living, LogFact, Progress, TenantFact,
+};
+use backlane_engine::rules::id::Birth;
+use backlane_engine::rules::status::Phase;
+use backlane_store::{Report, StoreError};
+use thiserror::Error;
+
+use crate::clock::Clock;
+use crate::inspect::{self, Findings, Owner, Survey};
+use heir::Heir;
+
+/// What a salvage found and saved. Executions are named by their ids.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Salvage {
+    /// The findings of the check. All rows that can be read were saved.
+    pub findings: Findings,
+    /// Number of executions that are living in the new directory.
+    pub living: u64,
+    /// Executions that ended as failed, with the code `DATA_DAMAGED`, because nothing that can be
+    /// read tells how they ended or where they stood.
+    pub failed: Vec<String>,
+    /// Living executions that stand where the readable part of the log left them. Facts that are
+    /// lost may have changed them, so that a worker may run them a second time.
+    pub uncertain: Vec<String>,
+    /// Living executions whose payload is lost. The server ends them as failed, with the code
+    /// `DATA_DAMAGED`, when a worker asks for them.
+    pub without_payload: Vec<String>,
+}
+
+/// Why nothing was salvaged.
+#[derive(Debug, Error)]
+pub enum SalvageError {
+    /// The damaged directory cannot be read at all.
+    #[error(transparent)]
+    Reading(StoreError),
+    /// The new directory has something in it.
+    #[error(
+        "{} is not empty: name a directory that does not exist, or an empty one", .path.display()
+    )]
+    NotEmpty {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// An earlier salvage was interrupted.
+    #[error(
+        "{} is there already, perhaps from a salvage that was interrupted: delete it and try \
+         again", .path.display()
+    )]
+    Unfinished {
+        /// The directory in which the earlier salvage wrote.
+        path: PathBuf,
+    },
+    /// The new directory cannot be written.
+    #[error("the new directory cannot be written: {0}; the damaged directory was not changed")]
+    Writing(StoreError),
+    /// The new directory was written and is not whole: a defect, or a disk that is failing.
+    #[error("the new directory {} is damaged as well: {what}", .path.display())]
+    Unsound {
+        /// The directory.
+        path: PathBuf,
+        /// The first damage in the directory.
+        what: String,
+    },
+}
+
+/// Writes everything that is whole in the directory `path` into the new directory `new`, which a
+/// server can use like any other. The directory `path` is not changed.
+///
+/// # Errors
+/// [`SalvageError`]; then there is no directory `new`, or `new` is empty as before.
+pub fn salvage(path: &Path, new: &Path) -> Result<Salvage, SalvageError> {
+    refuse_used(new)?;
+    let unfinished = unfinished(new);
+    if unfinished.exists() {
+        return Err(SalvageError::Unfinished { path: unfinished });
+    }
+    let saved = write(path, &unfinished).and_then(|saved| {
+        verify(&unfinished)?;
+        Ok(saved)
+    });
+    if saved.is_err() {
+        // What was refused has its own error. A directory that stays is named by the next try.
+        let _ = fs::remove_dir_all(&unfinished);
+    }
+    let saved = saved?;
+    give_name(&unfinished, new).map_err(|source| {
+        let doing = format!("renaming {} to {}", unfinished.display(), new.display());
+        SalvageError::Writing(StoreError::Io { doing, source })
+    })?;
+    Ok(saved)
+}
+
+fn refuse_used(new: &Path) -> Result<(), SalvageError> {
+    let entries = match fs::read_dir(new) {
+        Ok(entries) => entries.count(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
+        Err(source) => {
+            let doing = format!("looking into {}", new.display());
+            return Err(SalvageError::Writing(StoreError::Io { doing, source }));
+        }
+    };
+    if entries > 0 {
+        let path = new.to_owned();
+        return Err(SalvageError::NotEmpty { path });
+    }
+    Ok(())
+}
+
+/// The directory beside `new` in which a salvage writes until the new directory is complete.
+fn unfinished(new: &Path) -> PathBuf {
+    // Without a slash at its end, which would make the name one in the directory itself.
+    let mut name: OsString = new.components().collect::<PathBuf>().into();
+    name.push(".unfinished");
+    name.into()
+}
+
+/// Checks the new directory. Rows that were lost are missing there too, and rows that could not be
+/// decoded cannot be decoded there either: the findings tell of both.
+fn verify(path: &Path) -> Result<(), SalvageError> {
+    let surveyed = inspect::survey(path, &mut |_| ());
+    let (survey, report) = surveyed.map_err(SalvageError::Writing)?;
+    let mut damage = report.damage.into_iter().chain(survey.history.damage());
+    damage.next().map_or(Ok(()), |what| {
+        Err(SalvageError::Unsound {
+            path: path.to_owned(),
+            what,
+        })
+    })
+}
+
+fn give_name(unfinished: &Path, new: &Path) -> io::Result<()> {
+    fs::rename(unfinished, new)?;
+    let parent = new.parent().filter(|parent| !parent.as_os_str().is_empty());
+    fs::File::open(parent.unwrap_or(Path::new(".")))?.sync_all()
+}
+
+fn write(path: &Path, new: &Path) -> Result<Salvage, SalvageError> {
+    let mut heir = Heir::make(new).map_err(SalvageError::Writing)?;
+    let surveyed = inspect::survey(path, &mut |row| heir.save(row));
+    let (survey, report) = surveyed.map_err(SalvageError::Reading)?;
+    settle(heir, survey, report).map_err(SalvageError::Writing)
+}
+
+/// Writes what follows from all rows and facts: the endings of executions about which too much is
+/// lost, the request ids that only the log has, and the log.
+fn settle(mut heir: Heir, mut survey: Survey, report: Report) -> Result<Salvage, StoreError> {
+    let mut saved = Salvage {
+        findings: survey.findings(report),
+        ..Salvage::default()
+    };
+    let now_ms = Clock::real().now().wall_ms;
+    let now_ms = now_ms.max(survey.history.state().last_at_ms());
+    for owner in unended(&survey, &mut heir)?.into_values() {
+        saved.failed.push(owner.id.to_string());
+        heir.end_damaged(&owner, now_ms);
+    }
+    for request in survey.history.take_requests() {
+        heir.save_request(request);
+    }
+    let living = living(&survey, &mut saved);
+    saved.living = living.len() as u64;
+    heir.finish(&round(&survey, living), survey.history.epoch())?;
+    Ok(saved)
+}
+
+/// The executions that are over, or were lost from the log, and have no ending that can be read.
+fn unended(survey: &Survey, heir: &mut Heir) -> Result<BTreeMap<Birth, Owner>, StoreError> {
+    let Survey { history, census } = survey;
+    let ended = history.ended().iter();
+    let ended = ended.filter(|(birth, _)| !census.has_ending(**birth));
+    let mut unended: BTreeMap<Birth, Owner> = ended
+        .map(|(birth, owner)| (*birth, owner.clone()))
+        .collect();
+    let orphans = survey.orphans().into_iter();
+    let orphans: Vec<Birth> = orphans
+        .filter(|birth| !unended.contains_key(birth))
+        .collect();
+    unended.extend(heir.owners(&orphans)?);
+    Ok(unended)
+}
+
+/// The executions that are living, as they stand in the new log.
+fn living(survey: &Survey, saved: &mut Salvage) -> Vec<Living> {
+    let Survey { history, census } = survey;
+    let unended = history.living().filter(|birth| !census.has_ending(*birth));
+    let mut all = Vec::new();
+    for mut living in unended.filter_map(|birth| history.state().living(birth)) {
+        let birth = living.id.birth;
+        let lags = catch_up(&mut living.progress, census.last_attempt(birth));
+        if lags || history.is_doubtful(birth) {
+            saved.uncertain.push(living.id.to_string());
+        }
+        if !census.has_payload(birth) {
+            saved.without_payload.push(living.id.to_string());
+        }
+        all.push(living);
+    }
+    all
+}
+
+/// The row of an attempt is written when the attempt is over. An execution that has not begun that
+/// attempt, or is still in it, lost the facts about it: it is queued after that attempt, so that
+/// no attempt gets the same row a second time. Returns whether that was so.
+const fn catch_up(progress: &mut Progress, last_attempt: u32) -> bool {
+    let is_over = progress.attempt == last_attempt && progress.holding.is_none();
+    if last_attempt < progress.attempt || is_over {
+        return false;
+    }
+    progress.attempt = last_attempt;
+    progress.phase = Phase::Ready;
+    progress.next_attempt_at_ms = None;
+    true
+}
+
+/// The facts of the new log: one round.
+fn round(survey: &Survey, living: Vec<Living>) -> Vec<Fact> {
+    let Survey { history, census } = survey;
+    let state = history.state();
+    let next_birth = state.next_birth().max(census.highest() + 1);
+    let began = FactKind::Log(LogFact::RoundBegan { next_birth });
+    let limits = state.limits_after(None);
+    let limits = limits.map(|(_, limit): (_, TenantFact)| FactKind::Tenant(limit));
+    let carried = living.into_iter().map(|living| {
+        let birth = living.id.birth;
+        FactKind::execution(birth, ExecutionChange::Carried(Box::new(living)))
+    });
+    let at_ms = state.last_at_ms();
+    let kinds = [began].into_iter().chain(limits).chain(carried);
+    kinds.map(|kind| fact(kind, at_ms)).collect()
+}
+
+fn fact(kind: FactKind, at_ms: u64) -> Fact {
+    Fact {
+        at_ms,
+        actor: Actor::engine(),
+        cause: None,
+        kind,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_directory_in_which_a_salvage_writes_is_beside_the_new_one() {
+        for new in ["a/new", "a/new/"] {
+            assert_eq!(Path::new("a/new.unfinished"), unfinished(Path::new(new)));
+        }
+    }
+}
