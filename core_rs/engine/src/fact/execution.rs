@@ -52,6 +52,21 @@ pub enum ExecutionChange {
     Ended(Ended),
 }
 
+impl ExecutionChange {
+    /// Whether the fact holds the whole execution. Every other fact changes one that is known.
+    #[must_use]
+    pub const fn holds_the_execution(&self) -> bool {
+        match self {
+            Self::Enqueued(_) | Self::Carried(_) => true,
+            Self::Due
+            | Self::Leased { .. }
+            | Self::Requeued { .. }
+            | Self::CancelRequested { .. }
+            | Self::Ended(_) => false,
+        }
+    }
+}
+
 /// Everything that the engine keeps of an unfinished execution. Times that end in `_at_ms` or
 /// `_ms` are milliseconds since the epoch, unless the field says otherwise.
 #[derive(Debug, Clone, PartialEq)]

@@ -70,20 +70,10 @@ impl State {
     /// Facts about an execution are skipped until that round carries the execution; they are all
     /// skipped if the execution ended before.
     fn is_unseen(&self, kind: &FactKind) -> bool {
-        use crate::fact::ExecutionChange as Change;
-        let Some(fact) = kind.as_execution() else {
-            return false;
-        };
-        match &fact.change {
-            Change::Enqueued(_) | Change::Carried(_) => false,
-            Change::Due
-            | Change::Leased { .. }
-            | Change::Requeued { .. }
-            | Change::CancelRequested { .. }
-            | Change::Ended(_) => {
-                fact.birth < self.unseen_below && self.slots.get(fact.birth).is_none()
-            }
-        }
+        kind.as_execution().is_some_and(|fact| {
+            let is_unknown = fact.birth < self.unseen_below && self.slots.get(fact.birth).is_none();
+            is_unknown && !fact.change.holds_the_execution()
+        })
     }
 
     fn round_began(&mut self, next_birth: Birth) {
