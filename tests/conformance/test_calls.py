@@ -45,10 +45,8 @@ def test_a_request_repeated_answers_the_same_execution_whatever_became_of_it(doo
     [
         {"input": "other"},
         {"callable_name": "other"},
-        {"max_worker_losses": 3},
+        {"context": {"a": "2"}},
         {"dedup_key": "k"},
-        {"config": records.BackgroundExecutionConfig(priority=50)},
-        {"metadata": {"a": text("2")}},
     ],
     ids=lambda change: next(iter(change)),
 )
@@ -60,6 +58,27 @@ def test_a_request_id_with_another_body_is_refused(door: Door, change: dict[str,
 
     assert_refusal(refused(lambda: door.call("Enqueue", request)), "REQUEST_ID_REUSED")
     assert door.everything() == before
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"max_worker_losses": 7},
+        {"config": records.BackgroundExecutionConfig(priority=90)},
+        {"metadata": {"a": text("2")}},
+        {"dedup_policy": api.DEDUP_POLICY_REJECT},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_a_repeated_request_may_have_other_settings_which_change_nothing(
+    door: Door, change: dict[str, object]
+) -> None:
+    fields: dict[str, object] = {"request_id": "r", "input": "in", "metadata": {"a": text("1")}}
+    first = door.enqueue(**fields)
+
+    again = door.call("Enqueue", door.new(**fields | change))
+
+    assert (again.existing, again.execution) == (True, first)
 
 
 def test_a_request_that_was_refused_keeps_no_id(door: Door) -> None:

@@ -115,8 +115,8 @@ def test_another_body_under_a_request_id_is_refused(ask: Ask) -> None:
         6,
         "",
         (
-            "backlane: request id r was used with another body: name another --request-id, or "
-            "repeat the same request\n"
+            "backlane: request id r was used before with another body: name another --request-id, "
+            "or repeat the same request\n"
         ),
     )
 
@@ -128,7 +128,8 @@ def test_a_dedup_key_that_is_taken_is_refused(ask: Ask) -> None:
 
     assert (refused.status, refused.out) == (6, "")
     assert refused.err == (
-        f"backlane: dedup key k is held by {holder}: see `backlane get {holder}`\n"
+        f"backlane: execution {holder} is unfinished and has the dedup key k: see `backlane get "
+        f"{holder}`\n"
     )
 
 

@@ -47,7 +47,7 @@ pub struct NewExecution {
 /// The random part of an id.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct IdRandom {
-    /// The random bytes in front of the id: see [`ExecutionId::salt`].
+    /// The random bytes after the birth number: see [`ExecutionId::salt`].
     pub salt: u16,
     /// The random bytes at the end of the id: see [`ExecutionId::random`].
     pub random: u64,

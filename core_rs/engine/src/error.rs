@@ -48,7 +48,7 @@ pub enum Refusal {
         request_id: String,
     },
     /// The request id was used before with another body.
-    #[error("request id {request_id} was used before with another body: use a new request id")]
+    #[error("request id {request_id} was used before with another body")]
     RequestIdReused {
         /// The request id, as the client sent it.
         request_id: String,
