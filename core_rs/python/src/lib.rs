@@ -1,6 +1,7 @@
 //! Backlane's Python bindings: thin classes over the runtime. No rule of the domain lives here.
 
 mod core;
+mod directory;
 mod error;
 mod principal;
 
@@ -11,6 +12,8 @@ use pyo3::prelude::*;
 mod _core {
     #[pymodule_export]
     use super::core::Core;
+    #[pymodule_export]
+    use super::directory::{check_directory, salvage_directory};
     #[pymodule_export]
     use super::error::{CoreError, DataCorruptError, DataInUseError};
     #[pymodule_export]

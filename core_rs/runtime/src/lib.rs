@@ -27,4 +27,5 @@ pub use shard::{Random, Settings, Shard};
 // What the bindings need of the floors below: they see this crate alone.
 pub use backlane_engine::rules::access::{Principal, TenantScope};
 pub use backlane_engine::rules::role::Role;
+pub use backlane_store::StoreError;
 pub use backlane_wire::{METHODS, Method, Reason};
