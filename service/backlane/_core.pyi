@@ -5,7 +5,7 @@ nothing about its call may be told to anyone: it leaves the core only once all t
 durable.
 """
 
-from typing import Final, final
+from typing import Final, TypedDict, final, type_check_only
 
 __all__ = [
     "Core",
@@ -15,7 +15,9 @@ __all__ = [
     "Principal",
     "__version__",
     "build_profile",
+    "check_directory",
     "reasons",
+    "salvage_directory",
 ]
 
 __version__: Final[str]
@@ -29,6 +31,57 @@ class DataInUseError(CoreError):
 
 class DataCorruptError(CoreError):
     """The core refuses to start on this data. The message names what is missing or damaged."""
+
+@type_check_only
+class Findings(TypedDict):
+    """What a check of a data directory found."""
+
+    frames: int
+    """Frames of the log that can be read."""
+    facts: int
+    """Facts in these frames."""
+    rows: int
+    """Rows that can be read."""
+    damage: list[str]
+    """The damage, one line each; empty if the directory is whole."""
+
+@type_check_only
+class Salvage(Findings):
+    """What a salvage found and saved. Executions are named by their ids."""
+
+    living: int
+    """Number of executions that are living in the new directory."""
+    failed: list[str]
+    """Executions that ended as failed, because how they ended or where they stood is lost."""
+    uncertain: list[str]
+    """Living executions that lost facts may have changed: they may run a second time."""
+    without_payload: list[str]
+    """Living executions whose payload is lost: the server ends them as failed."""
+
+def check_directory(path: str) -> Findings:
+    """Read every frame, fact and row of a data directory that no server uses; change nothing.
+
+    Args:
+        path: the data directory.
+
+    Raises:
+        DataInUseError: a server uses the directory.
+        DataCorruptError: another program or a newer version wrote the database.
+        CoreError: the directory has no database, or cannot be read.
+    """
+
+def salvage_directory(path: str, new: str) -> Salvage:
+    """Write what is whole in a damaged data directory into a new one, which a server can use.
+
+    Args:
+        path: the damaged directory, which is not changed.
+        new: the new directory, which must be empty or not exist.
+
+    Raises:
+        DataInUseError: a server uses the damaged directory.
+        DataCorruptError: nothing in the damaged directory can be read.
+        CoreError: the new directory is not empty or cannot be written.
+    """
 
 def build_profile() -> str:
     """Return how the core was built: `release` or `debug`."""

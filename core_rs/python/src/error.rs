@@ -1,6 +1,6 @@
 //! The exceptions of the bindings, all in one file.
 
-use backlane_runtime::OpenError;
+use backlane_runtime::{OpenError, SalvageError, StoreError};
 use pyo3::exceptions::PyException;
 use pyo3::{PyErr, create_exception};
 
@@ -32,5 +32,26 @@ pub(crate) fn from_open(error: &OpenError) -> PyErr {
         DataCorruptError::new_err(message)
     } else {
         CoreError::new_err(message)
+    }
+}
+
+/// The exception that a refusal of a directory becomes.
+pub(crate) fn from_store(error: &StoreError) -> PyErr {
+    let message = error.to_string();
+    match error {
+        StoreError::InUse { .. } => DataInUseError::new_err(message),
+        StoreError::Corrupt { .. } | StoreError::NewerVersion { .. } => {
+            DataCorruptError::new_err(message)
+        }
+        _ => CoreError::new_err(message),
+    }
+}
+
+/// The exception that a refused salvage becomes.
+pub(crate) fn from_salvage(error: &SalvageError) -> PyErr {
+    match error {
+        SalvageError::Reading(error) => from_store(error),
+        SalvageError::Nothing { .. } => DataCorruptError::new_err(error.to_string()),
+        _ => CoreError::new_err(error.to_string()),
     }
 }

@@ -2,6 +2,7 @@
 //! domain.
 
 mod core;
+mod directory;
 mod error;
 mod principal;
 
@@ -12,6 +13,8 @@ use pyo3::prelude::*;
 mod _core {
     #[pymodule_export]
     use super::core::Core;
+    #[pymodule_export]
+    use super::directory::{check_directory, salvage_directory};
     #[pymodule_export]
     use super::error::{CoreError, DataCorruptError, DataInUseError};
     #[pymodule_export]

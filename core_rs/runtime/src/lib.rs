@@ -28,4 +28,5 @@ pub use shard::{Random, Settings, Shard};
 // The types of the lower crates that the bindings need: the bindings depend on this crate only.
 pub use backlane_engine::rules::access::{Principal, TenantScope};
 pub use backlane_engine::rules::role::Role;
+pub use backlane_store::StoreError;
 pub use backlane_wire::{METHODS, Method, Reason};

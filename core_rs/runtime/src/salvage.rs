@@ -48,6 +48,14 @@ pub enum SalvageError {
     /// The damaged directory cannot be read at all.
     #[error(transparent)]
     Reading(StoreError),
+    /// Nothing in the damaged directory can be read, so that the new one would be empty.
+    #[error("nothing in {} can be read: {what}; restore a backup", .path.display())]
+    Nothing {
+        /// The directory.
+        path: PathBuf,
+        /// The first damage.
+        what: String,
+    },
     /// The new directory has something in it.
     #[error(
         "{} is not empty: name a directory that does not exist, or an empty one", .path.display()
@@ -153,6 +161,12 @@ fn write(path: &Path, new: &Path) -> Result<Salvage, SalvageError> {
     let mut heir = Heir::make(new).map_err(SalvageError::Writing)?;
     let surveyed = inspect::survey(path, &mut |row| heir.save(row));
     let (survey, report) = surveyed.map_err(SalvageError::Reading)?;
+    if let (0, 0, Some(what)) = (report.frames, report.rows, report.damage.first()) {
+        return Err(SalvageError::Nothing {
+            path: path.to_owned(),
+            what: what.clone(),
+        });
+    }
     settle(heir, survey, report).map_err(SalvageError::Writing)
 }
 
@@ -163,8 +177,7 @@ fn settle(mut heir: Heir, mut survey: Survey, report: Report) -> Result<Salvage,
         findings: survey.findings(report),
         ..Salvage::default()
     };
-    let now_ms = Clock::real().now().wall_ms;
-    let now_ms = now_ms.max(survey.history.state().last_at_ms());
+    let now_ms = Clock::real().now().wall_ms.max(last_at_ms(&survey));
     for owner in unended(&survey, &mut heir)?.into_values() {
         saved.failed.push(owner.id.to_string());
         heir.end_damaged(&owner, now_ms);
@@ -176,6 +189,12 @@ fn settle(mut heir: Heir, mut survey: Survey, report: Report) -> Result<Salvage,
     saved.living = living.len() as u64;
     heir.finish(&round(&survey, living), survey.history.epoch())?;
     Ok(saved)
+}
+
+/// The latest time in the log and in the rows: logged time never decreases.
+fn last_at_ms(survey: &Survey) -> u64 {
+    let in_log = survey.history.state().last_at_ms();
+    in_log.max(survey.census.latest_ms())
 }
 
 /// The executions that are over, or were lost from the log, and have no ending that can be read.
@@ -239,7 +258,7 @@ fn round(survey: &Survey, living: Vec<Living>) -> Vec<Fact> {
         let birth = living.id.birth;
         FactKind::execution(birth, ExecutionChange::Carried(Box::new(living)))
     });
-    let at_ms = state.last_at_ms();
+    let at_ms = last_at_ms(survey);
     let kinds = [began].into_iter().chain(limits).chain(carried);
     kinds.map(|kind| fact(kind, at_ms)).collect()
 }

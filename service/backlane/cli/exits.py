@@ -1,4 +1,4 @@
-"""Owns the exit statuses, one table for all commands that talk to a server."""
+"""Owns the exit statuses, one table for all commands but those that run or test one."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ class Exit(IntEnum):
     UNAVAILABLE = 4
     NOT_ENDED = 5
     REFUSED = 6
+    DAMAGED = 7
     UNWRITTEN = 74
     INTERRUPTED = 130
     UNREAD = 141
@@ -29,6 +30,7 @@ MEANINGS: Final = {
     Exit.UNAVAILABLE: "no server answers, or the server cannot do this now",
     Exit.NOT_ENDED: "the wait timed out before the execution ended",
     Exit.REFUSED: "conflict: already ended, a key that is taken, or no permission",
+    Exit.DAMAGED: "the data directory is damaged",
     Exit.UNWRITTEN: "the output could not be written",
     Exit.INTERRUPTED: "interrupted with Ctrl-C",
     Exit.UNREAD: "the reader of the output went away",

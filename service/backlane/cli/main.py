@@ -30,6 +30,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "cancel": "Cancel an execution.",
     "peek": "Show the executions that workers get next.",
     "stats": "Count unfinished executions.",
+    "check": "Check a data directory for damage, or save what is undamaged in it.",
     "demo": "Watch executions survive a killed worker and a killed server.",
     "bench": "Measure the performance of a server on this machine.",
     "conformance": "Check a worker program against the protocol.",

@@ -16,6 +16,7 @@ pub(crate) struct Census {
     endings: Vec<Birth>,
     attempts: BTreeMap<Birth, u32>,
     highest: Birth,
+    latest_ms: u64,
     damage: Vec<String>,
 }
 
@@ -25,6 +26,7 @@ impl Census {
         let Change::Put(put) = &row.change else {
             return;
         };
+        self.latest_ms = self.latest_ms.max(put.at_ms);
         if let Err(error) = decode(row, put) {
             let (family, key) = (row.family.name, &row.key);
             self.damage
@@ -70,6 +72,11 @@ impl Census {
     /// The highest number of an execution.
     pub(crate) const fn highest(&self) -> Birth {
         self.highest
+    }
+
+    /// The latest end of an execution, milliseconds since the epoch.
+    pub(crate) const fn latest_ms(&self) -> u64 {
+        self.latest_ms
     }
 
     /// The rows that cannot be decoded, one line each.

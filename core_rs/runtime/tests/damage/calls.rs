@@ -3,7 +3,7 @@
 //! Owns the callables and tenants of the tests. Refuses to judge replies.
 
 use backlane_runtime::Method;
-use backlane_sim::api::{json_text, v1};
+use backlane_sim::api::{json_text, reason_of, v1};
 
 use crate::server::{Outcome, Server};
 
@@ -102,11 +102,19 @@ impl Server {
 
     /// Completes a lease; it must be accepted.
     pub(crate) fn complete(&self, lease: &v1::Lease, output: &str) {
+        assert_eq!("accepted", self.try_complete(lease, output));
+    }
+
+    /// Completes a lease and returns `accepted` or the reason why not.
+    pub(crate) fn try_complete(&self, lease: &v1::Lease, output: &str) -> String {
+        use v1::lease_outcome::Outcome as Kind;
         let reply: Outcome<v1::CompleteResponse> =
             self.ask(Method::Complete, &complete(lease, output));
-        let outcome = &reply.expect("it is answered").outcomes[0];
-        let accepted = matches!(outcome.outcome, Some(v1::lease_outcome::Outcome::Result(_)));
-        assert!(accepted, "{outcome:?}");
+        match &reply.expect("it is answered").outcomes[0].outcome {
+            Some(Kind::Result(_)) => "accepted".into(),
+            Some(Kind::Status(status)) => reason_of(status),
+            None => "nothing".into(),
+        }
     }
 
     /// Reports a failure of a lease; it must be accepted.

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use backlane_runtime::{
-    Ahead, Clock, CompletionKind, Method, Principal, Runtime, Settings, Ticket, UnaryCall,
+    Ahead, Clock, CompletionKind, Method, Principal, Random, Runtime, Settings, Ticket, UnaryCall,
 };
 use backlane_sim::api;
 use backlane_store::{SqliteOptions, SqliteStore};
@@ -17,6 +17,15 @@ use prost::Message;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 pub(crate) const START_MS: u64 = 1_800_000_000_000;
+
+/// Numbers that look random and are the same in every run, so that a failure comes again.
+fn random() -> Random {
+    let mut drawn = 0_u64;
+    Box::new(move || {
+        drawn += 1;
+        drawn.wrapping_mul(0x9E37_79B9_7F4A_7C15)
+    })
+}
 
 /// How long any answer may take.
 const PATIENCE: Timespec = Timespec {
@@ -65,6 +74,15 @@ impl Server {
     }
 
     pub(crate) fn try_open_at(path: &Path, now_ms: u64) -> Result<Self, String> {
+        Self::try_open_with(path, now_ms, random())
+    }
+
+    /// Opens a directory that another process took elsewhere: nobody draws the same numbers again.
+    pub(crate) fn open_elsewhere(path: &Path) -> Result<Self, String> {
+        Self::try_open_with(path, START_MS, backlane_runtime::machine_random())
+    }
+
+    fn try_open_with(path: &Path, now_ms: u64, random: Random) -> Result<Self, String> {
         let clock = Clock::standing_at(now_ms);
         let ahead = clock.ahead();
         let settings = Settings {
@@ -73,7 +91,6 @@ impl Server {
         };
         let store = SqliteStore::open(path, SqliteOptions::default());
         let store = Box::new(store.map_err(|error| error.to_string())?);
-        let random = backlane_runtime::machine_random();
         let runtime = Runtime::start(store, "node", settings, random, clock);
         Ok(Self {
             runtime: runtime.map_err(|error| error.to_string())?,
