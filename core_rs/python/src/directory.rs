@@ -2,7 +2,7 @@
 //!
 //! Owns the shape of their results. Refuses to hold the GIL while a directory is read.
 
-use std::path::PathBuf;
+use std::path::Path;
 
 use backlane_runtime::{Findings, Salvage, check, salvage};
 use pyo3::prelude::*;
@@ -12,8 +12,8 @@ use crate::error::{from_salvage, from_store};
 
 /// Read a data directory that no server uses, and report what is damaged.
 #[pyfunction]
-pub(crate) fn check_directory(py: Python<'_>, path: PathBuf) -> PyResult<Bound<'_, PyDict>> {
-    let findings = py.detach(|| check(&path));
+pub(crate) fn check_directory<'py>(py: Python<'py>, path: &str) -> PyResult<Bound<'py, PyDict>> {
+    let findings = py.detach(|| check(Path::new(path)));
     let findings = findings.map_err(|error| from_store(&error))?;
     let result = PyDict::new(py);
     add_findings(&result, findings)?;
@@ -22,12 +22,12 @@ pub(crate) fn check_directory(py: Python<'_>, path: PathBuf) -> PyResult<Bound<'
 
 /// Write what is whole in a damaged data directory into a new one.
 #[pyfunction]
-pub(crate) fn salvage_directory(
-    py: Python<'_>,
-    path: PathBuf,
-    new: PathBuf,
-) -> PyResult<Bound<'_, PyDict>> {
-    let saved = py.detach(|| salvage(&path, &new));
+pub(crate) fn salvage_directory<'py>(
+    py: Python<'py>,
+    path: &str,
+    new: &str,
+) -> PyResult<Bound<'py, PyDict>> {
+    let saved = py.detach(|| salvage(Path::new(path), Path::new(new)));
     let Salvage {
         findings,
         living,
