@@ -13,7 +13,7 @@ use crate::error::{from_salvage, from_store};
 /// Read a data directory that no server uses, and report what is damaged.
 #[pyfunction]
 pub(crate) fn check_directory(py: Python<'_>, path: PathBuf) -> PyResult<Bound<'_, PyDict>> {
-    let findings = py.detach(|| check(&path));
+    let findings = py.detach(move || check(&path));
     let findings = findings.map_err(|error| from_store(&error))?;
     let result = PyDict::new(py);
     add_findings(&result, findings)?;
@@ -27,7 +27,7 @@ pub(crate) fn salvage_directory(
     path: PathBuf,
     new: PathBuf,
 ) -> PyResult<Bound<'_, PyDict>> {
-    let saved = py.detach(|| salvage(&path, &new));
+    let saved = py.detach(move || salvage(&path, &new));
     let Salvage {
         findings,
         living,
