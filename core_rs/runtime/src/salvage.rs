@@ -13,7 +13,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use backlane_engine::fact::{
-    Actor, ExecutionChange, Fact, FactKind, Living, LogFact, Progress, TenantFact,
+    ExecutionChange, Fact, FactKind, Living, LogFact, Progress, TenantFact,
 };
 use backlane_engine::rules::id::Birth;
 use backlane_engine::rules::status::Phase;
@@ -22,7 +22,7 @@ use thiserror::Error;
 
 use crate::clock::Clock;
 use crate::inspect::{self, Findings, Owner, Survey};
-use heir::Heir;
+use heir::{Heir, fact};
 
 /// What a salvage found and saved. Executions are named by their ids.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -261,15 +261,6 @@ fn round(survey: &Survey, living: Vec<Living>) -> Vec<Fact> {
     let at_ms = last_at_ms(survey);
     let kinds = [began].into_iter().chain(limits).chain(carried);
     kinds.map(|kind| fact(kind, at_ms)).collect()
-}
-
-fn fact(kind: FactKind, at_ms: u64) -> Fact {
-    Fact {
-        at_ms,
-        actor: Actor::engine(),
-        cause: None,
-        kind,
-    }
 }
 
 #[cfg(test)]

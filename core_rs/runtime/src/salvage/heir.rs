@@ -124,7 +124,7 @@ impl Heir {
             return Ok(());
         }
         let nothing = FactKind::Log(LogFact::RoundBegan { next_birth: 1 });
-        self.append(&[super::fact(nothing, 0)])
+        self.append(&[fact(nothing, 0)])
     }
 
     fn append(&mut self, facts: &[Fact]) -> Result<(), StoreError> {
@@ -183,5 +183,15 @@ fn damaged(owner: &Owner, now_ms: u64) -> EndingRow {
             extra: Box::default(),
         })),
         progress: Progress::newborn(Phase::Ready, now_ms),
+    }
+}
+
+/// A fact that the salvage itself decides.
+pub(super) fn fact(kind: FactKind, at_ms: u64) -> Fact {
+    Fact {
+        at_ms,
+        actor: Actor::engine(),
+        cause: None,
+        kind,
     }
 }

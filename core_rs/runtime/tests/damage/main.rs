@@ -6,6 +6,7 @@
 //! and the salvage. Refuses to prove again what the store's own tests prove.
 
 mod calls;
+mod check;
 mod decay;
 mod dice;
 mod directory;

@@ -2,6 +2,8 @@
 //!
 //! Owns what a client sees of such a row. Refuses to damage whole pages; that is `decay`.
 
+use std::collections::BTreeSet;
+
 use backlane_engine::rules::id::ExecutionId;
 use backlane_runtime::Method;
 use backlane_sim::api::v1;
@@ -127,20 +129,9 @@ fn a_queued_execution_with_a_damaged_payload_ends_when_it_is_leased_and_the_othe
     for change in [HEAD, BODY] {
         let directory = damaged(&truth, "payload", change, &made.id);
         let server = Truth::open(directory.path()).expect("it opens");
-        let leases = server.lease("ready", 100);
-        let mut leased: Vec<_> = leases
-            .iter()
-            .map(|lease| &record(lease).execution_id)
-            .collect();
-        leased.sort();
-        let mut others: Vec<_> = queued.iter().map(|made| &made.id).collect();
-        others.retain(|id| **id != made.id);
-        others.sort();
-        assert_eq!(others, leased);
-        for lease in &leases {
-            let input = truth.record(&record(lease).execution_id).input.as_ref();
-            assert_eq!(input, record(lease).input.as_ref());
-        }
+        let mut others: Vec<_> = queued.iter().map(|made| &*made.id).collect();
+        others.retain(|id| *id != made.id);
+        assert_are_leased(&truth, &server, &others);
         let told = damage_of(&server, made);
         assert!(
             told.contains(&format!("payload {}", birth(&made.id))),
@@ -150,6 +141,20 @@ fn a_queued_execution_with_a_damaged_payload_ends_when_it_is_leased_and_the_othe
         assert_eq!(v1::BackgroundExecutionStatus::Failed, status);
         assert!(server.notices().iter().any(|line| line.contains(&made.id)));
         assert_eq!(None, server.failure());
+    }
+}
+
+/// Leases every execution that is ready: exactly these, with the inputs they were made with.
+fn assert_are_leased(truth: &Truth, server: &Server, ids: &[&str]) {
+    let leases = server.lease("ready", 100);
+    let ready: BTreeSet<_> = leases
+        .iter()
+        .map(|lease| &*record(lease).execution_id)
+        .collect();
+    assert_eq!(ids.iter().copied().collect::<BTreeSet<_>>(), ready);
+    for lease in &leases {
+        let input = &truth.record(&record(lease).execution_id).input;
+        assert_eq!(*input, record(lease).input);
     }
 }
 

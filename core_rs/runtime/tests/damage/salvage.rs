@@ -1,4 +1,4 @@
-//! The check and the salvage of damaged directories.
+//! The salvage of damaged directories.
 //!
 //! Owns what is reported, and that a new directory serves all that was whole. Refuses to prove
 //! again that damage is found: the store's tests do.
@@ -6,16 +6,12 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use backlane_engine::fact::{Actor, Ended, ExecutionChange, Fact, FactKind};
-use backlane_engine::rules::status::{EndReason, Status};
-use backlane_runtime::{Findings, Method, Salvage, SalvageError, check, salvage};
+use backlane_runtime::{Method, Salvage, SalvageError, check, salvage};
 use backlane_sim::api::v1;
-use backlane_store::{Commit, SqliteOptions, SqliteStore, Store};
-use backlane_wire::encode_fact;
 
 use crate::calls::{enqueue, get, record};
 use crate::dice::Dice;
-use crate::directory::{Directory, Image, PAGE_BYTES, flip};
+use crate::directory::{Directory, PAGE_BYTES, flip};
 use crate::rows::birth;
 use crate::sample::sample;
 use crate::server::{Outcome, Refusal, Server};
@@ -131,6 +127,18 @@ fn a_lease_outlives_a_salvage_and_its_token_is_not_given_again() {
     server.complete(&new, "of the new lease");
 }
 
+/// Each damaged row has a line, by its table and its execution, and nothing else has one.
+fn assert_names(lines: &[String], places: &[(&str, &str)]) {
+    for (table, id) in places {
+        let line = format!("{table} {} is damaged", birth(id));
+        assert!(
+            lines.iter().any(|found| found.starts_with(&line)),
+            "{line}: {lines:?}"
+        );
+    }
+    assert_eq!(places.len(), lines.len());
+}
+
 #[test]
 fn what_is_whole_beside_damaged_rows_is_served_and_the_rest_says_that_it_is_damaged() {
     let truth = Truth::of(sample());
@@ -164,15 +172,7 @@ fn what_is_whole_beside_damaged_rows_is_served_and_the_rest_says_that_it_is_dama
         ("payload", input),
         ("payload", queued),
     ];
-    for (table, id) in places {
-        let line = format!("{table} {} is damaged", birth(id));
-        let lines = &report.findings.damage;
-        assert!(
-            lines.iter().any(|found| found.starts_with(&line)),
-            "{line}: {lines:?}"
-        );
-    }
-    assert_eq!(4, report.findings.damage.len());
+    assert_names(&report.findings.damage, &places);
     let sorted = |mut ids: Vec<String>| {
         ids.sort_by_key(|id| birth(id));
         ids
@@ -192,14 +192,8 @@ fn what_is_whole_beside_damaged_rows_is_served_and_the_rest_says_that_it_is_dama
     assert_others_are_whole(&truth, &server, &[input, output, ending, queued]);
     let told = got(&server, &truth, input).expect_err("its payload is lost");
     assert!(told.damage().contains("is missing"), "{told:?}");
-    for id in [output, ending] {
-        let record = got(&server, &truth, id).expect("it has a new ending");
-        assert_eq!(
-            (v1::BackgroundExecutionStatus::Failed, "DATA_DAMAGED"),
-            (record.status(), code_of(&record))
-        );
-        assert_eq!(truth.record(id).input, record.input);
-    }
+    assert_ended_damaged(&truth, &server, output);
+    assert_ended_damaged(&truth, &server, ending);
     let leased = server.lease("ready", 100);
     assert!(
         leased
@@ -208,6 +202,16 @@ fn what_is_whole_beside_damaged_rows_is_served_and_the_rest_says_that_it_is_dama
     );
     assert_eq!(truth.of_callable("ready").len() - 1, leased.len());
     assert!(server.notices().iter().any(|line| line.contains(queued)));
+}
+
+/// The execution has an ending that says that its own is lost, and its input as before.
+fn assert_ended_damaged(truth: &Truth, server: &Server, id: &str) {
+    let record = got(server, truth, id).expect("it has a new ending");
+    assert_eq!(
+        (v1::BackgroundExecutionStatus::Failed, "DATA_DAMAGED"),
+        (record.status(), code_of(&record))
+    );
+    assert_eq!(truth.record(id).input, record.input);
 }
 
 #[test]
@@ -413,70 +417,4 @@ fn a_database_of_which_nothing_can_be_read_is_not_salvaged() {
         "{refused:?}"
     );
     assert!(!new.exists() && !damaged.beside("new.unfinished").exists());
-}
-
-/// A directory with one execution, and after it a frame with these bytes.
-fn with_frame(bytes: &[u8]) -> Directory {
-    let directory = Directory::new();
-    let server = Server::open(directory.path());
-    server.make(&enqueue("acme", "mail", 1));
-    server.stop();
-    let store = SqliteStore::open(directory.path(), SqliteOptions::default());
-    let mut store = store.expect("it opens");
-    let taken = store.take(0, "node").expect("it is taken");
-    let commit = Commit {
-        first_sequence: taken.next_sequence,
-        count: 1,
-        frame: bytes.to_vec(),
-        rows: Vec::new(),
-    };
-    store.append(taken.epoch, &commit).expect("it is appended");
-    directory
-}
-
-fn damage(directory: &Directory) -> Vec<String> {
-    let findings: Findings = check(directory.path()).expect("it can be checked");
-    findings.damage
-}
-
-#[test]
-fn a_fact_that_cannot_be_decoded_is_reported_by_its_number() {
-    // At 5 ms, kind 99 with an empty message.
-    let directory = with_frame(&[5, 0x08, 5, 0x9A, 0x06, 0]);
-    let expected = "fact 2 cannot be decoded: a fact of kind 99, which this version does not know";
-    assert_eq!(vec![expected], damage(&directory));
-}
-
-#[test]
-fn a_fact_that_cannot_follow_is_reported_by_its_number() {
-    let ended = Ended {
-        status: Status::Completed,
-        reason: EndReason::Completed,
-        outcome: None,
-    };
-    let fact = Fact {
-        at_ms: 1,
-        actor: Actor::engine(),
-        cause: None,
-        kind: FactKind::execution(9, ExecutionChange::Ended(ended)),
-    };
-    let mut frame = Vec::new();
-    encode_fact(&fact, &mut frame);
-    let expected = "fact 2 cannot follow: a fact changes execution number 9, which is not there";
-    assert_eq!(vec![expected], damage(&with_frame(&frame)));
-}
-
-#[test]
-fn a_row_that_is_missing_from_a_directory_without_other_damage_is_reported() {
-    let truth = Truth::of(sample());
-    for (callable, table) in [
-        ("ready", "payload"),
-        ("failed", "payload"),
-        ("failed", "ending"),
-    ] {
-        let copy: Directory = Image::placed(&truth.sample.image);
-        let number = birth(&truth.of_callable(callable)[0].id);
-        copy.tamper(&format!("DELETE FROM {table} WHERE number = {number}"));
-        assert_eq!(vec![format!("{table} {number} is missing")], damage(&copy));
-    }
 }

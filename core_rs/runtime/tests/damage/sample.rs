@@ -90,7 +90,9 @@ fn bring_forward(server: &Server, made: &[Made]) {
     server.advance(1_000);
     let failed = server.lease("failed", MOST);
     assert!(!failed.is_empty());
-    failed.iter().for_each(|lease| server.fail(lease, None));
+    for lease in &failed {
+        server.fail(lease, None);
+    }
     for Made { request, id } in made {
         if request.callable_name == "cancelled" {
             let cancel = v1::CancelRequest {
