@@ -23,11 +23,14 @@ CRATES_BELOW = {
 }
 
 # Crates that compute and do nothing else; the engine replays because it rests on no others.
-# The second line is compiled into the compiler by thiserror and never into the engine.
+# The last two lines are compiled into the compiler by thiserror and strum, never into the engine.
 PURE_CRATES = {
     # Jitter is seeded by a hash that stays the same over versions.
     "siphasher",
+    # A trait with the list of an enum's variants.
+    "strum",
     "thiserror",
+    "strum_macros", "heck",
     "thiserror-impl", "proc-macro2", "quote", "syn", "unicode-ident",
 }  # fmt: skip
 

@@ -5,6 +5,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use strum::VariantArray;
+
 use crate::fact::{Actor, Births, Outcome, OutcomeKind, Policy, RequestKey};
 use crate::row::{Bytes, Payload};
 use crate::rules::access::{TenantScope, VisibleTenant};
@@ -63,7 +65,7 @@ pub struct Request {
 }
 
 /// What happens when an unfinished execution has the same dedup key.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, VariantArray)]
 #[repr(u8)]
 pub enum DedupPolicy {
     /// The reply shows the unfinished execution, and no new execution is enqueued.
@@ -77,14 +79,12 @@ pub enum DedupPolicy {
 
 impl DedupPolicy {
     /// Every policy.
-    pub const ALL: [Self; 3] = [Self::ReturnExisting, Self::Reject, Self::ReplaceQueued];
+    pub const ALL: &'static [Self] = Self::VARIANTS;
 
     /// The policy with this number in the API; `None` for any other number.
     #[must_use]
     pub fn from_number(number: u32) -> Option<Self> {
-        Self::ALL
-            .into_iter()
-            .find(|policy| *policy as u32 == number)
+        Self::ALL.iter().copied().find(|one| *one as u32 == number)
     }
 }
 

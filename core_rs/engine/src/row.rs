@@ -6,6 +6,8 @@
 
 use std::sync::Arc;
 
+use strum::VariantArray;
+
 use crate::fact::{Actor, Births, ErrorRecord, Progress, RequestKey, RequeueCause};
 use crate::rules::id::{Birth, ExecutionId};
 use crate::rules::status::{EndReason, Status};
@@ -128,7 +130,7 @@ pub struct AttemptRow {
 }
 
 /// The outcome of an attempt, as users see it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, VariantArray)]
 #[repr(u8)]
 pub enum AttemptOutcome {
     /// The lease is live.
@@ -153,17 +155,7 @@ pub enum AttemptOutcome {
 
 impl AttemptOutcome {
     /// Every outcome.
-    pub const ALL: [Self; 9] = [
-        Self::Running,
-        Self::Completed,
-        Self::Failed,
-        Self::Throttled,
-        Self::TimedOut,
-        Self::LeaseLost,
-        Self::Released,
-        Self::Undelivered,
-        Self::Cancelled,
-    ];
+    pub const ALL: &'static [Self] = Self::VARIANTS;
 
     /// The outcome of an attempt whose execution was queued again.
     #[must_use]

@@ -26,8 +26,9 @@ mod _core {
     #[pyfunction]
     fn reasons() -> Vec<(&'static str, i32)> {
         backlane_runtime::Reason::ALL
+            .iter()
             .map(|reason| (reason.name(), reason.code()))
-            .to_vec()
+            .collect()
     }
 
     /// Return how the core was built: `release` or `debug`.

@@ -4,6 +4,7 @@
 
 use backlane_engine::rules::access::Principal;
 use backlane_engine::rules::limits::Limits;
+use strum::VariantArray;
 
 /// The inputs, besides the message, that the check of a request needs.
 pub struct Context<'a> {
@@ -16,7 +17,7 @@ pub struct Context<'a> {
 }
 
 /// Which fields of a record a reply carries.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, VariantArray)]
 pub enum View {
     /// All fields except input, context, metadata and output.
     Basic = 1,
@@ -27,8 +28,9 @@ pub enum View {
 impl View {
     /// The view with this number in the API; `None` for any other number.
     pub(crate) fn from_number(number: u32) -> Option<Self> {
-        [Self::Basic, Self::Full]
-            .into_iter()
+        Self::VARIANTS
+            .iter()
+            .copied()
             .find(|view| *view as u32 == number)
     }
 }

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use backlane_engine::error::{Invalid, Refusal};
+use strum::VariantArray;
 
 /// How long a client should wait after a refusal for lack of room, in milliseconds.
 const RETRY_FULL_MS: u64 = 1_000;
@@ -15,7 +16,7 @@ const RETRY_FULL_MS: u64 = 1_000;
 const RETRY_UNAVAILABLE_MS: u64 = 500;
 
 /// Why a call failed, as a code for programs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, VariantArray)]
 pub enum Reason {
     /// A field breaks its rule.
     InvalidArgument,
@@ -57,26 +58,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, once.
-    pub const ALL: [Self; 18] = [
-        Self::InvalidArgument,
-        Self::ExecutionNotFound,
-        Self::ExecutionDeleted,
-        Self::RequestIdReused,
-        Self::AlreadyExists,
-        Self::TransitionNotAllowed,
-        Self::LeaseLost,
-        Self::QueueFull,
-        Self::QuotaExceeded,
-        Self::RateLimited,
-        Self::TooLarge,
-        Self::DiskFull,
-        Self::Draining,
-        Self::StoreUnavailable,
-        Self::Unauthenticated,
-        Self::PermissionDenied,
-        Self::DataDamaged,
-        Self::Internal,
-    ];
+    pub const ALL: &'static [Self] = Self::VARIANTS;
 
     /// The name of the reason, as `ErrorInfo.reason` carries it.
     #[must_use]

@@ -108,24 +108,22 @@ fn holding() -> impl Strategy<Value = Holding> {
 }
 
 pub(crate) fn actor() -> impl Strategy<Value = Actor> {
-    (select(ActorKind::ALL.to_vec()), text()).prop_map(|(kind, id)| Actor {
+    (select(ActorKind::ALL), text()).prop_map(|(kind, id)| Actor {
         kind,
         id: id.into(),
     })
 }
 
 fn cancel() -> impl Strategy<Value = CancelAsked> {
-    (any::<u64>(), select(EndReason::ALL.to_vec()), actor()).prop_map(|(at_ms, reason, actor)| {
-        CancelAsked {
-            at_ms,
-            reason,
-            actor,
-        }
+    (any::<u64>(), select(EndReason::ALL), actor()).prop_map(|(at_ms, reason, actor)| CancelAsked {
+        at_ms,
+        reason,
+        actor,
     })
 }
 
 fn outcome() -> impl Strategy<Value = Outcome> {
-    (token(), select(OutcomeKind::ALL.to_vec())).prop_map(|(token, kind)| Outcome { token, kind })
+    (token(), select(OutcomeKind::ALL)).prop_map(|(token, kind)| Outcome { token, kind })
 }
 
 fn id() -> impl Strategy<Value = ExecutionId> {
@@ -139,7 +137,7 @@ fn id() -> impl Strategy<Value = ExecutionId> {
 
 fn retry() -> impl Strategy<Value = Retry> {
     let numbers = (1..=u32::MAX, any::<u64>(), 0.0..f64::MAX, any::<u64>());
-    let rest = (select(Growth::ALL.to_vec()), any::<bool>(), 0..1_u32 << 9);
+    let rest = (select(Growth::ALL), any::<bool>(), 0..1_u32 << 9);
     (numbers, rest).prop_map(
         |((most, initial, multiplier, cap), (strategy, jitter, on))| Retry {
             max_attempts: most,
@@ -165,7 +163,7 @@ pub(crate) fn policy() -> impl Strategy<Value = Policy> {
 
 prop_compose! {
     pub(crate) fn progress()(
-        phase in select(Phase::ALL.to_vec()),
+        phase in select(Phase::ALL),
         (attempt, spent, losses, undelivered) in any::<(u32, u32, u8, u8)>(),
         (version, updated_at_ms) in (0..u32::MAX, any::<u64>()),
         (started_at_ms, next_attempt_at_ms) in any::<(Option<u64>, Option<u64>)>(),
@@ -203,7 +201,7 @@ prop_compose! {
 }
 
 pub(crate) fn error_record() -> impl Strategy<Value = ErrorRecord> {
-    let parts = (select(Category::ALL.to_vec()), text(), of(text()));
+    let parts = (select(Category::ALL), text(), of(text()));
     let rest = (any::<u32>(), any::<u64>());
     (parts, rest).prop_map(|((category, message, code), (attempt, at))| ErrorRecord {
         category,
@@ -217,11 +215,8 @@ pub(crate) fn error_record() -> impl Strategy<Value = ErrorRecord> {
 }
 
 fn ended() -> impl Strategy<Value = Ended> {
-    let why = (
-        select(Status::ALL.to_vec()),
-        select(EndReason::ALL.to_vec()),
-    );
-    let outcome = of(select(OutcomeKind::ALL.to_vec()));
+    let why = (select(Status::ALL), select(EndReason::ALL));
+    let outcome = of(select(OutcomeKind::ALL));
     (why, outcome).prop_map(|((status, reason), outcome)| Ended {
         status,
         reason,
@@ -252,7 +247,7 @@ prop_compose! {
         (birth, ordinal, attempt) in any::<(u64, u32, u32)>(),
         (worker, error) in (shared(), of(error_record())),
         (started_at_ms, ended_at_ms) in any::<(u64, u64)>(),
-        cause in select(RequeueCause::ALL.to_vec()),
+        cause in select(RequeueCause::ALL),
     ) -> AttemptRow {
         let error = error.map(Box::new);
         AttemptRow {
@@ -277,7 +272,7 @@ pub(crate) fn births() -> impl Strategy<Value = Births> {
 }
 
 fn change() -> impl Strategy<Value = ExecutionChange> {
-    let requeued = (select(RequeueCause::ALL.to_vec()), any::<Option<u64>>());
+    let requeued = (select(RequeueCause::ALL), any::<Option<u64>>());
     prop_oneof![
         Just(ExecutionChange::Due),
         (holding(), any::<u32>())
@@ -286,8 +281,7 @@ fn change() -> impl Strategy<Value = ExecutionChange> {
             cause,
             next_attempt_at_ms,
         }),
-        select(EndReason::ALL.to_vec())
-            .prop_map(|reason| ExecutionChange::CancelRequested { reason }),
+        select(EndReason::ALL).prop_map(|reason| ExecutionChange::CancelRequested { reason }),
         ended().prop_map(ExecutionChange::Ended),
     ]
 }

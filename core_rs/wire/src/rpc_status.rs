@@ -162,7 +162,7 @@ mod tests {
         let mut reasons: Vec<Reason> = errors().iter().map(ApiError::reason).collect();
         reasons.sort_unstable();
         reasons.dedup();
-        assert_eq!(Reason::ALL.to_vec(), reasons);
+        assert_eq!(Reason::ALL, reasons);
     }
 
     #[test]
@@ -211,7 +211,7 @@ mod tests {
 
     #[test]
     fn the_status_code_of_most_reasons_is_named_like_the_reason() {
-        for reason in Reason::ALL {
+        for &reason in Reason::ALL {
             let code = Code::try_from(reason.code()).unwrap().as_str_name();
             let alike = match reason {
                 Reason::ExecutionNotFound | Reason::ExecutionDeleted => "NOT_FOUND",

@@ -5,6 +5,8 @@
 
 use std::sync::Arc;
 
+use strum::VariantArray;
+
 use crate::fact::{Actor, RequestKey};
 use crate::rules::id::{Birth, ExecutionId, LeaseToken};
 use crate::rules::retry::{Category, Retry};
@@ -190,7 +192,7 @@ pub struct Outcome {
 }
 
 /// The kinds of reports of workers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, VariantArray)]
 #[repr(u8)]
 pub enum OutcomeKind {
     /// The worker completed the execution with an output.
@@ -203,17 +205,17 @@ pub enum OutcomeKind {
 
 impl OutcomeKind {
     /// Every kind.
-    pub const ALL: [Self; 3] = [Self::Completed, Self::Failed, Self::Released];
+    pub const ALL: &'static [Self] = Self::VARIANTS;
 
     /// The kind with this number on disk; `None` for any other number.
     #[must_use]
     pub fn from_number(number: u32) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| *kind as u32 == number)
+        Self::ALL.iter().copied().find(|one| *one as u32 == number)
     }
 }
 
 /// The reasons for which a lease ends while its execution goes on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, VariantArray)]
 #[repr(u8)]
 pub enum RequeueCause {
     /// The worker reported an error. Spends an attempt.
@@ -232,19 +234,12 @@ pub enum RequeueCause {
 
 impl RequeueCause {
     /// Every cause.
-    pub const ALL: [Self; 6] = [
-        Self::Failed,
-        Self::Throttled,
-        Self::AttemptTimeout,
-        Self::LeaseLost,
-        Self::Released,
-        Self::Undelivered,
-    ];
+    pub const ALL: &'static [Self] = Self::VARIANTS;
 
     /// The cause with this number on disk; `None` for any other number.
     #[must_use]
     pub fn from_number(number: u32) -> Option<Self> {
-        Self::ALL.into_iter().find(|cause| *cause as u32 == number)
+        Self::ALL.iter().copied().find(|one| *one as u32 == number)
     }
 
     /// The kind of report that ended the lease; `None` where no report did.

@@ -4,8 +4,10 @@
 
 use std::hash::Hasher as _;
 
+use strum::VariantArray;
+
 /// The category of an error: the part of the system that failed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, VariantArray)]
 #[repr(u8)]
 pub enum Category {
     /// The provider of a language model failed.
@@ -28,16 +30,7 @@ pub enum Category {
 
 impl Category {
     /// Every category.
-    pub const ALL: [Self; 8] = [
-        Self::Llm,
-        Self::Tool,
-        Self::Network,
-        Self::Timeout,
-        Self::PolicyViolation,
-        Self::QuotaExceeded,
-        Self::KernelInternal,
-        Self::Validation,
-    ];
+    pub const ALL: &'static [Self] = Self::VARIANTS;
 
     /// Whether a retry cannot help.
     #[must_use]
@@ -51,15 +44,13 @@ impl Category {
     /// The category with this number in the API and on disk; `None` for any other number.
     #[must_use]
     pub fn from_number(number: u32) -> Option<Self> {
-        Self::ALL
-            .into_iter()
-            .find(|category| *category as u32 == number)
+        Self::ALL.iter().copied().find(|one| *one as u32 == number)
     }
 }
 
 /// How the delay grows with the number of spent attempts `n`, from the initial delay `d` and the
 /// multiplier `m`.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, VariantArray)]
 #[repr(u8)]
 pub enum Strategy {
     /// A constant delay: `d`.
@@ -73,14 +64,12 @@ pub enum Strategy {
 
 impl Strategy {
     /// Every strategy.
-    pub const ALL: [Self; 3] = [Self::Fixed, Self::Linear, Self::Exponential];
+    pub const ALL: &'static [Self] = Self::VARIANTS;
 
     /// The strategy with this number in the API and on disk; `None` for any other number.
     #[must_use]
     pub fn from_number(number: u32) -> Option<Self> {
-        Self::ALL
-            .into_iter()
-            .find(|strategy| *strategy as u32 == number)
+        Self::ALL.iter().copied().find(|one| *one as u32 == number)
     }
 }
 
@@ -295,7 +284,8 @@ mod tests {
             ..Retry::default()
         };
         for category in Category::ALL
-            .into_iter()
+            .iter()
+            .copied()
             .filter(|category| category.is_fatal())
         {
             let asked = Trouble {

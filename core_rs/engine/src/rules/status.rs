@@ -4,8 +4,10 @@
 //! Owns which state may follow which. Refuses to know what causes a change of state: that is in
 //! `decide`.
 
+use strum::VariantArray;
+
 /// Whether a caller waits for an execution, and whether its events are streamed.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, VariantArray)]
 #[repr(u8)]
 pub enum Mode {
     /// No caller waits; no events are streamed.
@@ -19,7 +21,7 @@ pub enum Mode {
 
 impl Mode {
     /// Every mode.
-    pub const ALL: [Self; 3] = [Self::FireAndForget, Self::Silent, Self::Deferred];
+    pub const ALL: &'static [Self] = Self::VARIANTS;
 
     /// Whether no events are streamed.
     #[must_use]
@@ -36,12 +38,12 @@ impl Mode {
     /// The mode with this number in the API and on disk; `None` for any other number.
     #[must_use]
     pub fn from_number(number: u32) -> Option<Self> {
-        Self::ALL.into_iter().find(|mode| *mode as u32 == number)
+        Self::ALL.iter().copied().find(|one| *one as u32 == number)
     }
 }
 
 /// The status of an execution, as users see it.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, VariantArray)]
 #[repr(u8)]
 pub enum Status {
     /// The execution waits for its time or for a worker.
@@ -61,14 +63,7 @@ pub enum Status {
 
 impl Status {
     /// Every status.
-    pub const ALL: [Self; 6] = [
-        Self::Queued,
-        Self::Running,
-        Self::Completed,
-        Self::Failed,
-        Self::Cancelled,
-        Self::Timeout,
-    ];
+    pub const ALL: &'static [Self] = Self::VARIANTS;
 
     /// Whether the status is final.
     #[must_use]
@@ -98,14 +93,12 @@ impl Status {
     /// The status with this number in the API and on disk; `None` for any other number.
     #[must_use]
     pub fn from_number(number: u32) -> Option<Self> {
-        Self::ALL
-            .into_iter()
-            .find(|status| *status as u32 == number)
+        Self::ALL.iter().copied().find(|one| *one as u32 == number)
     }
 }
 
 /// The state of an unfinished execution in the engine. All other states are derived from it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, VariantArray)]
 #[repr(u8)]
 pub enum Phase {
     /// Scheduled for later. The clock ends this phase.
@@ -120,7 +113,7 @@ pub enum Phase {
 
 impl Phase {
     /// Every phase.
-    pub const ALL: [Self; 4] = [Self::Pending, Self::Ready, Self::Retrying, Self::Running];
+    pub const ALL: &'static [Self] = Self::VARIANTS;
 
     /// The status that users see in this phase.
     #[must_use]
@@ -145,12 +138,12 @@ impl Phase {
     /// The phase with this number on disk; `None` for any other number.
     #[must_use]
     pub fn from_number(number: u32) -> Option<Self> {
-        Self::ALL.into_iter().find(|phase| *phase as u32 == number)
+        Self::ALL.iter().copied().find(|one| *one as u32 == number)
     }
 }
 
 /// The state of a `TaskRecord`, the durable unit behind an execution.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, VariantArray)]
 pub enum TaskState {
     /// Waits for its time or for a dependency.
     Pending,
@@ -174,17 +167,7 @@ pub enum TaskState {
 
 impl TaskState {
     /// Every state.
-    pub const ALL: [Self; 9] = [
-        Self::Pending,
-        Self::Ready,
-        Self::Running,
-        Self::Retrying,
-        Self::Completed,
-        Self::Failed,
-        Self::Cancelled,
-        Self::Skipped,
-        Self::DeadLettered,
-    ];
+    pub const ALL: &'static [Self] = Self::VARIANTS;
 
     /// Whether `next` may follow. This function alone decides that. No state follows itself.
     #[must_use]
@@ -228,7 +211,7 @@ impl TaskState {
 }
 
 /// Why an execution ended, or was asked to stop.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, VariantArray)]
 #[repr(u8)]
 pub enum EndReason {
     /// The worker's output was accepted.
@@ -257,31 +240,17 @@ pub enum EndReason {
 
 impl EndReason {
     /// Every reason.
-    pub const ALL: [Self; 11] = [
-        Self::Completed,
-        Self::Failed,
-        Self::AttemptTimeout,
-        Self::WorkerLost,
-        Self::StartDeadline,
-        Self::Deadline,
-        Self::CancelRequested,
-        Self::Cascade,
-        Self::Replaced,
-        Self::DependencyFailed,
-        Self::DataDamaged,
-    ];
+    pub const ALL: &'static [Self] = Self::VARIANTS;
 
     /// The reason with this number in the API and on disk; `None` for any other number.
     #[must_use]
     pub fn from_number(number: u32) -> Option<Self> {
-        Self::ALL
-            .into_iter()
-            .find(|reason| *reason as u32 == number)
+        Self::ALL.iter().copied().find(|one| *one as u32 == number)
     }
 }
 
 /// The kinds of parties that cause changes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, VariantArray)]
 #[repr(u8)]
 pub enum ActorKind {
     /// A producer.
@@ -298,18 +267,12 @@ pub enum ActorKind {
 
 impl ActorKind {
     /// Every kind.
-    pub const ALL: [Self; 5] = [
-        Self::Client,
-        Self::Worker,
-        Self::Clock,
-        Self::Engine,
-        Self::Operator,
-    ];
+    pub const ALL: &'static [Self] = Self::VARIANTS;
 
     /// The kind with this number in the API and on disk; `None` for any other number.
     #[must_use]
     pub fn from_number(number: u32) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| *kind as u32 == number)
+        Self::ALL.iter().copied().find(|one| *one as u32 == number)
     }
 }
 
@@ -325,23 +288,34 @@ mod tests {
 
     #[test]
     fn modes_behave_as_the_schema_says() {
-        let table = Mode::ALL.map(|mode| (mode.is_silent(), mode.requires_result()));
-        assert_eq!([(true, false), (true, true), (false, false)], table);
+        let table = Mode::ALL
+            .iter()
+            .map(|mode| (mode.is_silent(), mode.requires_result()));
+        assert_eq!(
+            vec![(true, false), (true, true), (false, false)],
+            table.collect::<Vec<_>>()
+        );
         assert_eq!(Mode::FireAndForget, Mode::default());
     }
 
     #[test]
     fn queued_is_the_default_and_completed_the_only_success() {
         assert_eq!(Status::Queued, Status::default());
-        let finished = Status::ALL.map(Status::is_finished);
-        assert_eq!([false, false, true, true, true, true], finished);
-        let success = Status::ALL.map(Status::is_success);
-        assert_eq!([false, false, true, false, false, false], success);
+        let table =
+            |test: fn(Status) -> bool| Status::ALL.iter().copied().map(test).collect::<Vec<_>>();
+        assert_eq!(
+            vec![false, false, true, true, true, true],
+            table(Status::is_finished)
+        );
+        assert_eq!(
+            vec![false, false, true, false, false, false],
+            table(Status::is_success)
+        );
     }
 
     #[test]
     fn no_state_follows_itself_or_a_terminal_state() {
-        for from in TaskState::ALL {
+        for &from in TaskState::ALL {
             assert!(!from.can_transition_to(from), "{from:?}");
             let followed = TaskState::ALL
                 .iter()
@@ -354,7 +328,11 @@ mod tests {
     fn there_are_eighteen_legal_transitions() {
         let legal = TaskState::ALL
             .iter()
-            .flat_map(|from| TaskState::ALL.map(|next| from.can_transition_to(next)))
+            .flat_map(|from| {
+                TaskState::ALL
+                    .iter()
+                    .map(|next| from.can_transition_to(*next))
+            })
             .filter(|legal| *legal)
             .count();
         assert_eq!(18, legal);

@@ -160,7 +160,8 @@ fn category_name(category: Category) -> &'static str {
 /// The category with this name.
 pub(crate) fn category(name: &str) -> Category {
     let mut named = Category::ALL
-        .into_iter()
+        .iter()
+        .copied()
         .filter(|one| category_name(*one) == name);
     named
         .next()
