@@ -29,7 +29,8 @@ pub type Birth = u64;
 /// The id of an execution: a KSUID whose 16 bytes are birth number (6), salt (2) and random (8).
 ///
 /// The birth number finds the execution without a map, and the random bytes make the id
-/// unguessable. The ids of one store sort in the order of their enqueues, as texts too. The id does not name the shard: calls are routed by their tenant.
+/// unguessable. The ids of one store sort in the order of their enqueues, as texts too. The id does
+/// not name the shard: calls are routed by their tenant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ExecutionId {
     /// Seconds since the KSUID epoch.

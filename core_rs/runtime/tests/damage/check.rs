@@ -63,7 +63,7 @@ fn a_fact_that_cannot_follow_is_reported_by_its_number() {
     };
     let mut frame = Vec::new();
     encode_fact(&fact, &mut frame);
-    let expected = "fact 2 cannot follow: a fact changes execution number 9, which is not there";
+    let expected = "fact 2 cannot follow: a fact changes execution number 9, which does not exist";
     assert_eq!(vec![expected], damage(&with_frame(&frame)));
 }
 
