@@ -100,11 +100,12 @@ pub fn decode_batch(bytes: &[u8], context: &mut Context<'_>) -> Result<EnqueueBa
     let mut names = Names::default();
     let tenant = names.tenant(&message.tenant_id, context.principal)?;
     let request = request::of_batch(&message)?;
-    let items = message.items.iter().enumerate().map(|(index, item)| {
-        let made = of_batch(item, &tenant, &mut names, context);
-        made.map_err(|fault| fault.in_item("items", index))
-    });
-    let items = items.collect::<Checked<_>>()?;
+    let mut items = Vec::with_capacity(message.items.len());
+    // Each message is freed as soon as its item is made, so that the next item takes its memory.
+    for (index, item) in message.items.into_iter().enumerate() {
+        let made = of_batch(&item, &tenant, &mut names, context);
+        items.push(made.map_err(|fault| fault.in_item("items", index))?);
+    }
     Ok(EnqueueBatch { items, request })
 }
 
