@@ -221,7 +221,7 @@ fn whole_life(commit: &mut Commit, number: u64) {
     ending_of_one(commit, number);
 }
 
-fn ending(commit: &mut Commit, number: u64, tenant: Box<str>) {
+fn ending(commit: &mut Commit, number: u64, tenant: Arc<str>) {
     let tag = if number.is_multiple_of(10) { 2 } else { 1 };
     let row = Put {
         version: 1,

@@ -14,7 +14,7 @@ pub type Bytes = Arc<[u8]>;
 const NUMBER_BOUND: u64 = 1 << 63;
 
 /// The key of a row. Each variant belongs to the [`KeyKind`] of the same name.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Key {
     /// The number of an entity, below 2^63.
     Number(u64),
@@ -105,7 +105,7 @@ pub struct Put {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listing {
     /// The tenant that owns the row.
-    pub tenant: Box<str>,
+    pub tenant: Arc<str>,
     /// A number that the store only compares.
     pub tag: u8,
 }

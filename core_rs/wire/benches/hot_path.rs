@@ -145,7 +145,10 @@ fn main() {
     let decisions = decide(decode(&plain));
     let heads = || -> Vec<Vec<u8>> {
         let rows = decisions.payloads.iter();
-        rows.map(row::payload::head).collect()
+        let head = |row: &PayloadRow| {
+            row::payload::head(&row.id, row.queued_at_ms, row.payload.head.clone())
+        };
+        rows.map(head).collect()
     };
     measure("head of the payload's row", heads);
     let heads = heads();

@@ -23,6 +23,8 @@ use crate::log::parts;
 use crate::{put, request, trace};
 
 const MAX_DEDUP_KEY_BYTES: usize = 256;
+/// Bytes of an ordinary payload head beside the tenant, with room for what the engine adds.
+const HEAD_BYTES: usize = 120;
 
 /// A batch of executions that are created together or not at all.
 #[derive(Debug, Clone, PartialEq)]
@@ -197,7 +199,7 @@ fn head(
     instants: &Instants,
     limits: &Limits,
 ) -> Checked<Vec<u8>> {
-    let mut out = Vec::with_capacity(96 + tenant.len());
+    let mut out = Vec::with_capacity(HEAD_BYTES + tenant.len());
     put::text(&mut out, 5, tenant);
     put::text(&mut out, 6, &message.callable_name);
     put::message(&mut out, 7, |out| parts::put_policy(out, &config.policy));

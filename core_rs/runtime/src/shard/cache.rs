@@ -4,7 +4,7 @@
 //! the store. A row that is not durable yet never leaves the cache, so every row is in the cache or
 //! in the store.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{HashMap, VecDeque};
 
 use backlane_store::{Change, Family, Key, Put, Row, Stored};
 
@@ -15,7 +15,8 @@ const ENTRY_BYTES: usize = 128;
 /// The rows in memory, of all families.
 #[derive(Debug, Default)]
 pub(super) struct Cache {
-    rows: BTreeMap<(u16, Key), Stored>,
+    // Only looked up by key, never walked: its order decides nothing.
+    rows: HashMap<(u16, Key), Stored>,
     // The rows in the order of their facts' sequence numbers.
     order: VecDeque<(u64, (u16, Key))>,
     bytes: usize,
@@ -36,11 +37,12 @@ impl Cache {
         match &row.change {
             Change::Delete => self.remove(&key),
             Change::Put(put) => {
-                self.remove(&key);
                 let stored = stored(put);
                 self.bytes += size(&stored);
                 self.order.push_back((sequence, key.clone()));
-                self.rows.insert(key, stored);
+                if let Some(replaced) = self.rows.insert(key, stored) {
+                    self.bytes -= size(&replaced);
+                }
             }
         }
     }

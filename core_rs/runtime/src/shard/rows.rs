@@ -64,13 +64,18 @@ fn put(family: &'static Family, key: Key, put: Put) -> Row {
 }
 
 fn payload(row: PayloadRow) -> Row {
-    let head = Bytes::from(row::payload::head(&row));
+    let PayloadRow {
+        id,
+        queued_at_ms,
+        payload,
+    } = row;
+    let head = Bytes::from(row::payload::head(&id, queued_at_ms, payload.head));
     put(
         &PAYLOAD,
-        Key::Number(row.id.birth),
+        Key::Number(id.birth),
         Put {
             head,
-            body: row.payload.body.map(Arc::from),
+            body: payload.body.map(Arc::from),
             ..Put::default()
         },
     )
@@ -84,7 +89,7 @@ fn ending(row: &EndingRow) -> Row {
             version: row.progress.version,
             at_ms: row.ended_at_ms,
             listing: Some(Listing {
-                tenant: (*row.tenant).into(),
+                tenant: row.tenant.clone(),
                 tag: row.status as u8,
             }),
             head: Bytes::from(row::ending::head(row)),

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use backlane_engine::command::NewExecution;
 use backlane_engine::fact::{Actor, CancelAsked, Holding, Outcome, OutcomeKind};
-use backlane_engine::row::{Bytes, PayloadRow};
+use backlane_engine::row::Bytes;
 use backlane_engine::rules::id::{ExecutionId, LeaseToken};
 use backlane_engine::rules::retry::Category;
 use backlane_engine::rules::status::{ActorKind, EndReason, Phase};
@@ -49,11 +49,7 @@ fn born(new: &NewExecution) -> Living {
 }
 
 fn head(new: &NewExecution, living: &Living) -> Vec<u8> {
-    payload::head(&PayloadRow {
-        id: living.id,
-        queued_at_ms: living.queued_at_ms,
-        payload: new.payload.clone(),
-    })
+    payload::head(&living.id, living.queued_at_ms, new.payload.head.clone())
 }
 
 fn read(new: &NewExecution, standing: Standing<'_>, view: View) -> v1::BackgroundExecution {

@@ -3,7 +3,6 @@
 //! Owns the encoding of `log.v1.PayloadHead` and of the body, and a view of the head that copies
 //! nothing. Refuses to know the state of an execution.
 
-use backlane_engine::row::PayloadRow;
 use backlane_engine::rules::id::{Birth, ExecutionId};
 
 use crate::log::parts;
@@ -12,14 +11,13 @@ use crate::{DecodeError, put};
 
 const QUEUED_AT_MS: u32 = 4;
 
-/// Encodes the `log.v1.PayloadHead` of a new execution.
+/// Encodes the `log.v1.PayloadHead` of a new execution: what the engine decided is added to what
+/// the client gave. The order of protobuf's fields does not matter.
 #[must_use]
-pub fn head(row: &PayloadRow) -> Vec<u8> {
-    let given = &row.payload.head;
-    let mut out = Vec::with_capacity(given.len() + 32);
-    parts::put_id(&mut out, &row.id);
-    put::uint(&mut out, QUEUED_AT_MS, row.queued_at_ms);
-    out.extend_from_slice(given);
+pub fn head(id: &ExecutionId, queued_at_ms: u64, given: Vec<u8>) -> Vec<u8> {
+    let mut out = given;
+    parts::put_id(&mut out, id);
+    put::uint(&mut out, QUEUED_AT_MS, queued_at_ms);
     out
 }
 
