@@ -262,7 +262,15 @@ impl Store for SqliteStore {
             .origin
             .as_ref()
             .map_or(self.next_sequence, |o| o.first_sequence);
-        replay::replay(&self.connection, first, self.next_sequence, each)
+        // Each page of the log is read once: keeping it would only push out of the processor's
+        // cache what the replay needs, and leave the start with the memory of a full page cache.
+        let limit = |bytes| {
+            let limited = connection::limit_cache(&self.connection, bytes);
+            limited.map_err(|e| reading("limiting the page cache", e))
+        };
+        limit(REPLAY_CACHE_BYTES)?;
+        replay::replay(&self.connection, first, self.next_sequence, each)?;
+        limit(self.options.cache_bytes)
     }
 
     fn append(&mut self, epoch: u64, commit: &Commit) -> Result<(), StoreError> {
@@ -319,6 +327,9 @@ impl Store for SqliteStore {
         Ok(Box::new(reader))
     }
 }
+
+/// The page cache while the log is read.
+const REPLAY_CACHE_BYTES: u64 = 256 << 10;
 
 /// An idle moment checkpoints only when there is this much to write, because a checkpoint costs
 /// two fsyncs.

@@ -7,7 +7,6 @@
 //! chain for each hour, each link twice as large as the one before. 14 bits and 7 probes per key
 //! lead to about 2 needless look-ups in 1 000 per link. The filters cost 2 bytes per id, for 24
 //! hours.
-//! look-ups in 1 000 per link. They cost 2 bytes an id, for 24 hours.
 
 use std::collections::{BTreeMap, VecDeque};
 

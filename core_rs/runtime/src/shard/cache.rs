@@ -8,9 +8,9 @@ use std::collections::{HashMap, VecDeque};
 
 use backlane_store::{Change, Family, Key, Put, Row, Stored};
 
-/// Bytes that an entry costs besides its row: reference counts, a map entry, a position in the
-/// order.
-const ENTRY_BYTES: usize = 128;
+/// Bytes that an entry costs besides its row: reference counts, a slot of a map that is partly
+/// empty, a position in the order.
+const ENTRY_BYTES: usize = 320;
 
 /// The rows in memory, of all families.
 #[derive(Debug, Default)]

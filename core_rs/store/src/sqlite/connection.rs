@@ -144,6 +144,11 @@ fn configure(c: &Connection, options: &SqliteOptions) -> rusqlite::Result<()> {
     c.pragma_update(None, "journal_size_limit", limit.saturating_mul(2))
 }
 
+/// Sets the most bytes of pages that the connection keeps in memory.
+pub(super) fn limit_cache(c: &Connection, bytes: u64) -> rusqlite::Result<()> {
+    c.pragma_update(None, "cache_size", cache_size(bytes))
+}
+
 /// The cache size in `SQLite`'s notation: negative for KiB.
 fn cache_size(bytes: u64) -> i64 {
     -to_db(bytes / 1024).max(1)
