@@ -14,7 +14,7 @@ use crate::message::Ticket;
 /// Bytes of one stream beyond which its reading pauses.
 const PAUSE_BYTES: usize = 1 << 20;
 /// Bytes of all calls and streams beyond which unary calls are refused.
-pub(crate) const MOST_BYTES: usize = 256 << 20;
+pub(crate) const MOST_BYTES: usize = 128 << 20;
 
 #[derive(Default)]
 struct Stream {
