@@ -10,7 +10,7 @@ use mimalloc::MiMalloc;
 use pyo3::prelude::*;
 
 // The core makes and frees millions of small values, which are freed in another order, and partly
-// by other threads, than they were made. glibc's allocator takes half as much time again for them.
+// by other threads, than they were made. glibc's allocator is slower at that.
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 

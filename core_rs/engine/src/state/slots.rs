@@ -36,7 +36,7 @@ pub struct Slot {
     pub attempt: u32,
     /// Encoded size of the payload, in bytes.
     pub payload_bytes: u32,
-    /// The random bytes in front of the id.
+    /// The random bytes of the id after the birth number.
     pub salt: u16,
     /// Attempts that failed or timed out.
     pub spent: u16,
