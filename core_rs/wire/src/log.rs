@@ -3,7 +3,6 @@
 //! Owns the encoding and decoding of `log.v1.Fact`, and the refusal of facts that this version does
 //! not know: applying a fact that is only half understood would lead to a wrong state. Each entity
 //! with many kinds of facts has a module of its own. Refuses to know frames, sequences and files.
-//! kinds of facts has a module of its own. Refuses to know frames, sequences and files.
 
 mod execution;
 pub(crate) mod parts;
