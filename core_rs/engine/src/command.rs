@@ -2,6 +2,7 @@
 //!
 //! Owns the shape of validated commands. Refuses to know the messages that carry them.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -105,13 +106,26 @@ impl OfferSpec {
     }
 
     fn offers(&self, callable: &str) -> bool {
-        let prefixes = |pattern: &str| {
-            pattern.strip_suffix('*').is_some_and(|prefix| {
-                (prefix.is_empty() || prefix.ends_with('.')) && callable.starts_with(prefix)
-            })
-        };
-        self.callables.contains(callable) || self.callables.iter().any(|known| prefixes(known))
+        patterns_of(callable).any(|pattern| self.callables.contains(&*pattern))
     }
+}
+
+/// Every pattern that matches a callable: its name, `prefix.*` for each prefix that ends before a
+/// dot, and `*`.
+pub fn patterns_of(callable: &str) -> impl Iterator<Item = Cow<'_, str>> {
+    let dots = callable.match_indices('.');
+    let prefixes = dots.map(|(at, _)| Cow::from(format!("{}*", &callable[..=at])));
+    [Cow::from(callable), Cow::from("*")]
+        .into_iter()
+        .chain(prefixes)
+}
+
+/// The beginning that all callables have in common that a pattern matches; `None` if the pattern
+/// is an exact name.
+#[must_use]
+pub fn prefix_of(pattern: &str) -> Option<&str> {
+    let prefix = pattern.strip_suffix('*')?;
+    (prefix.is_empty() || prefix.ends_with('.')).then_some(prefix)
 }
 
 /// The number of an offer within one process.

@@ -75,6 +75,12 @@ impl Engine {
         &self.soft
     }
 
+    /// The time by which retention counts, in milliseconds since the epoch.
+    #[must_use]
+    pub const fn retention_now_ms(&self) -> u64 {
+        self.soft.retention.now_ms()
+    }
+
     /// The limits that decisions obey.
     #[must_use]
     pub const fn limits(&self) -> &Limits {
@@ -108,7 +114,7 @@ impl Engine {
 
     /// Ends one use of an offer.
     pub fn release_offer(&mut self, key: OfferKey) {
-        self.soft.offers.release(key);
+        self.soft.offers.release(key, self.state.tenants());
     }
 
     /// Notes that a message arrived on a worker's stream.
@@ -183,6 +189,9 @@ impl Engine {
         let about = before.or_else(|| self.about(&fact.kind));
         let held = before.is_some_and(|about| about.held);
         self.soft.follow(&self.state, &fact.kind, about, now);
+        while let Some(gone) = self.state.forget_idle_name() {
+            self.soft.forget(gone);
+        }
         let rows = rows_of(&self.state, &fact, contents, held, last);
         self.decided.push(Decided { fact, rows });
         Ok(())
@@ -253,7 +262,9 @@ impl From<&EndingRow> for Finished {
 /// # Errors
 /// [`Impossible`] where a fact contradicts the facts before it: the log is damaged.
 pub fn fold(state: &mut State, fact: &Fact) -> Result<(), Impossible> {
-    state.apply(fact).map(drop)
+    state.apply(fact)?;
+    while state.forget_idle_name().is_some() {}
+    Ok(())
 }
 
 #[cfg(test)]

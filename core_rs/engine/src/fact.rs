@@ -11,8 +11,8 @@ mod request;
 mod tenant;
 
 pub use execution::{
-    CancelAsked, Ended, ErrorRecord, ExecutionChange, ExecutionFact, Holding, Living, Outcome,
-    OutcomeKind, Policy, Progress, RequeueCause,
+    Backoff, CancelAsked, Ended, ErrorRecord, ExecutionChange, ExecutionFact, Holding, Living,
+    Outcome, OutcomeKind, Policy, Progress, RequeueCause,
 };
 pub use log::LogFact;
 pub use request::{Births, RequestFact, RequestKey};

@@ -8,23 +8,26 @@ mod execution;
 mod fair;
 mod holds;
 mod offers;
+mod pauses;
+mod retention;
 mod wakes;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
-pub use fair::Fair;
+pub use fair::{Estimates, Shares};
 pub use holds::{Hold, Holds, Renewal, StreamLife};
 pub use offers::Offers;
+pub use pauses::Pauses;
+pub use retention::RetentionClock;
 pub use wakes::Wakes;
 
 use crate::command::StreamKey;
-use crate::fact::{Entity, FactKind, TenantFact};
+use crate::fact::{Backoff, Entity, FactKind, TenantFact};
 use crate::reply::Notice;
 use crate::rules::id::{Birth, ExecutionId, LeaseToken};
 use crate::rules::limits::CANCEL_GRACE_MS;
 use crate::rules::status::Phase;
-use crate::state::{QueueKey, State};
+use crate::state::{Gone, QueueKey, State};
 use crate::time::Now;
 
 /// A notice for the worker of a stream, to be sent once the facts are durable.
@@ -47,14 +50,16 @@ pub struct Soft {
     pub holds: Holds,
     /// The offers of workers, and the next executions for each offer.
     pub offers: Offers,
-    /// Virtual time, which shares workers fairly between tenants.
-    pub fair: Fair,
+    /// The expected worker time of each queue's executions.
+    pub estimates: Estimates,
     /// Times on the monotonic clock at which entities must be looked at again.
     pub wakes: Wakes,
+    /// The clock of retention.
+    pub retention: RetentionClock,
     /// Notices for streams.
     pub told: Vec<Told>,
     backoffs: BTreeMap<Birth, u64>,
-    pauses: BTreeMap<Birth, Vec<(Arc<str>, u64)>>,
+    pauses: Pauses,
     // Entities whose state contradicts itself, each with the contradiction.
     aside: BTreeMap<Entity, Box<str>>,
 }
@@ -77,31 +82,35 @@ impl Soft {
     /// continues.
     #[must_use]
     pub fn rebuild(state: &State, now: Now) -> Self {
-        let mut soft = Self::default();
+        let mut soft = Self {
+            retention: RetentionClock::start(state.last_at_ms(), now),
+            ..Self::default()
+        };
         for (birth, holding) in state.holdings() {
             if let Some(slot) = state.slot(*birth) {
-                let attempt_ms = now.mono_of(
-                    slot.started_at_ms
-                        .saturating_add(state.policy(slot).timeout_ms),
-                );
+                let timeout_ms = state.policy(slot).timeout_ms;
+                let attempt_ends_ms = slot.started_at_ms.saturating_add(timeout_ms);
+                let attempt_ms = now.mono_end(attempt_ends_ms, timeout_ms);
                 let mut hold = Hold::new(holding.duration_ms, attempt_ms, None, now);
+                hold.is_sent = true;
                 hold.acknowledged = true;
                 hold.grace_ms = state
                     .extras(*birth)
                     .and_then(|extras| extras.cancel.as_ref())
-                    .map(|cancel| now.mono_of(cancel.at_ms + CANCEL_GRACE_MS));
+                    .map(|cancel| now.mono_end(cancel.at_ms + CANCEL_GRACE_MS, CANCEL_GRACE_MS));
                 soft.holds.insert(*birth, hold);
                 soft.rearm(Entity::Execution(*birth));
             }
         }
         for birth in state.slots().births_from(0) {
             let extras = state.extras(birth);
-            if let Some(at_ms) = extras.and_then(|extras| extras.next_attempt_at_ms) {
-                soft.backoffs.insert(birth, now.mono_of(at_ms));
+            if let Some(Backoff { delay_ms, until_ms }) = extras.and_then(|extras| extras.backoff) {
+                soft.backoffs
+                    .insert(birth, now.mono_end(until_ms, delay_ms));
                 soft.rearm(Entity::Execution(birth));
             }
         }
-        for queue in 0..u32::try_from(state.tenants().queues_len()).unwrap_or(0) {
+        for (queue, _) in state.tenants().queues() {
             soft.publish(state, queue);
         }
         soft
@@ -113,15 +122,10 @@ impl Soft {
         self.backoffs.get(&birth).copied()
     }
 
-    /// Time until which an execution is withheld from a worker that released it.
+    /// The pauses after releases.
     #[must_use]
-    pub fn paused_until(&self, birth: Birth, worker: &str, now: Now) -> Option<u64> {
-        let pauses = self.pauses.get(&birth)?;
-        let of_worker = pauses.iter().filter(|(paused, _)| **paused == *worker);
-        of_worker
-            .map(|(_, until)| *until)
-            .filter(|until| *until > now.mono_ms)
-            .max()
+    pub const fn pauses(&self) -> &Pauses {
+        &self.pauses
     }
 
     /// Sets an entity aside until the next restart: no more decisions are made about it.
@@ -151,10 +155,12 @@ impl Soft {
     }
 
     fn next_wake(&self, birth: Birth) -> Option<u64> {
-        let hold = self.holds.get(birth).map(|hold| self.holds.next_look(hold));
+        let hold = self
+            .holds
+            .get(birth)
+            .and_then(|hold| self.holds.next_look(hold));
         let backoff = self.backoffs.get(&birth).copied();
-        let pauses = self.pauses.get(&birth);
-        let pause = pauses.and_then(|pauses| pauses.iter().map(|(_, until)| *until).min());
+        let pause = self.pauses.next_end(birth);
         [hold, backoff, pause].into_iter().flatten().min()
     }
 
@@ -179,12 +185,18 @@ impl Soft {
 
     /// Brings the offers up to date with a queue and its tenant.
     pub fn publish(&mut self, state: &State, queue: QueueKey) {
-        let tenant = state.tenants().queue(queue).tenant;
-        self.fair.make_room(state.tenants());
-        if self.offers.publish(state.tenants(), queue, &self.fair) {
-            self.fair.came_back(tenant);
+        self.offers.publish(state.tenants(), queue);
+    }
+
+    /// Forgets a name that the state no longer has.
+    pub fn forget(&mut self, gone: Gone) {
+        if let Some(queue) = gone.queue {
+            self.offers.forget_queue(queue);
+            self.estimates.forget(queue);
         }
-        self.offers.pass_changed(tenant, &self.fair);
+        if let Some(tenant) = gone.tenant {
+            self.offers.forget_tenant(tenant);
+        }
     }
 
     /// Whether the soft state agrees with the durable state; tests call this after every step.

@@ -18,7 +18,7 @@ pub use extras::Extras;
 use policies::Policies;
 pub use requests::{Lookup, RequestIndex, hour_of, oldest_hour};
 pub use slots::{Slot, Slots};
-pub use tenants::{Queue, QueueKey, Rank, Tenant, TenantKey, Tenants};
+pub use tenants::{Gone, Queue, QueueKey, Rank, Tenant, TenantKey, Tenants};
 
 use crate::fact::{Entity, Holding, Living, Policy, Progress, TenantFact};
 use crate::reply::Counts;
@@ -118,6 +118,12 @@ impl State {
         &self.tenants
     }
 
+    /// Forgets a name of a tenant or callable that has no executions, while many such names are in
+    /// memory. Call it after each fact, until nothing is gone.
+    pub(crate) fn forget_idle_name(&mut self) -> Option<Gone> {
+        self.tenants.forget_idle()
+    }
+
     /// The policy that a slot refers to.
     #[must_use]
     pub fn policy(&self, slot: &Slot) -> &Policy {
@@ -214,7 +220,7 @@ impl State {
             version: slot.version,
             updated_at_ms: slot.updated_at_ms,
             started_at_ms: (slot.started_at_ms != 0).then_some(slot.started_at_ms),
-            next_attempt_at_ms: extras.and_then(|extras| extras.next_attempt_at_ms),
+            backoff: extras.and_then(|extras| extras.backoff),
             holding: self.holdings.get(&birth).cloned(),
             last_worker: extras.and_then(|extras| extras.last_worker.clone()),
             last_failed: extras.and_then(|extras| extras.last_failed),
@@ -291,12 +297,10 @@ impl State {
             *by_tenant.entry(tenant).or_insert(0_u64) += 1;
         }
         let off = |counted: u64, held: Option<&u64>| counted.abs_diff(held.copied().unwrap_or(0));
-        let queues = (0..).take(self.tenants.queues_len());
-        let queues = queues
-            .map(|key: QueueKey| off(self.tenants.queue(key).counts().running, by_queue.get(&key)));
-        let tenants = (0..).take(self.tenants.len());
-        let tenants = tenants
-            .map(|key: TenantKey| off(self.tenants.tenant(key).running, by_tenant.get(&key)));
+        let queues = self.tenants.queues();
+        let queues = queues.map(|(key, queue)| off(queue.counts().running, by_queue.get(&key)));
+        let tenants = self.tenants.all();
+        let tenants = tenants.map(|(key, tenant)| off(tenant.running, by_tenant.get(&key)));
         queues.chain(tenants).sum()
     }
 }

@@ -15,11 +15,13 @@ pub struct Now {
 }
 
 impl Now {
-    /// The monotonic time at which the wall clock will reach a time; now if that time has passed.
+    /// The monotonic time at which a duration is over that should end at a wall time; now if that
+    /// time has passed. The duration has `whole_ms` milliseconds, and never more of them are left,
+    /// even if the wall clock was set back since the duration began.
     #[must_use]
-    pub const fn mono_of(self, wall_ms: u64) -> u64 {
-        self.mono_ms
-            .saturating_add(wall_ms.saturating_sub(self.wall_ms))
+    pub fn mono_end(self, wall_ms: u64, whole_ms: u64) -> u64 {
+        let left_ms = wall_ms.saturating_sub(self.wall_ms).min(whole_ms);
+        self.mono_ms.saturating_add(left_ms)
     }
 
     /// The wall time at which the monotonic clock will reach a time; now if that time has passed.

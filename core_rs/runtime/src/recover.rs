@@ -21,6 +21,8 @@ use crate::shard::{Position, Random, Settings, Shard};
 pub(crate) const SHARD: u16 = 0;
 /// Most decoded facts that one message to the applying thread holds.
 const CHUNK_FACTS: usize = 256;
+/// Hours of request ids that are read at a start at most, however wrong the clock was: 31 days.
+const MOST_HOURS: u32 = 31 * 24;
 /// Messages that may wait for the applying thread.
 const CHUNKS_AHEAD: usize = 16;
 
@@ -110,12 +112,14 @@ fn unfollowable(sequence: u64, why: &dyn std::fmt::Display) -> StoreError {
     }
 }
 
-/// The hours whose request ids are still kept. If the wall clock was set back, the newest logged
-/// time counts instead, because the newest request ids belong to its hour.
+/// The hours whose request ids are still kept. The newest request ids belong to the hour of the
+/// newest fact, even if the wall clock was set back since.
 #[must_use]
 pub fn request_hours(shard: &Shard, now: Now) -> std::ops::RangeInclusive<u32> {
     let newest_ms = now.wall_ms.max(shard.engine().state().last_at_ms());
-    oldest_hour(newest_ms)..=hour_of(newest_ms)
+    let newest = hour_of(newest_ms);
+    let oldest = oldest_hour(shard.engine().retention_now_ms());
+    oldest.max(newest.saturating_sub(MOST_HOURS))..=newest
 }
 
 /// A source of the machine's randomness.

@@ -242,7 +242,7 @@ const fn catch_up(progress: &mut Progress, last_attempt: u32) -> bool {
     }
     progress.attempt = last_attempt;
     progress.phase = Phase::Ready;
-    progress.next_attempt_at_ms = None;
+    progress.backoff = None;
     true
 }
 

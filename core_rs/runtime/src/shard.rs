@@ -68,6 +68,7 @@ impl Shard {
             settings,
             random,
             draining: false,
+            leaving: std::collections::VecDeque::new(),
             now,
             out: Vec::new(),
             ended: Vec::new(),

@@ -21,7 +21,7 @@ pub use ledger::{Ledger, Reported};
 pub use log::{LogCheck, Offers};
 pub use order::better_one;
 pub(crate) use record::birth_of;
-pub use state::{same_state, sound};
+pub use state::{no_longer, same_state, sound};
 
 /// A violation of an invariant.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -235,9 +235,6 @@ impl World {
         self.plan.delay = 0;
         self.server.disk.plan(FaultPlan::default());
         self.server.disk.set_full(false);
-        // Moves the clock ahead to the newest logged time; logged time would otherwise stand still
-        // for hours.
-        self.now.wall_ms = self.now.wall_ms.max(self.latest_wall_ms);
         if self.draining {
             self.crash()?;
         }

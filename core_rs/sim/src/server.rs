@@ -10,7 +10,7 @@ use backlane_runtime::{
 };
 use backlane_store::{Commit, Maintenance, MemoryDisk, REQUEST, Reader, Store, StoreError};
 
-use crate::check::{LogCheck, Violation, broken, must, same_state, sound};
+use crate::check::{LogCheck, Violation, broken, must, no_longer, same_state, sound};
 use crate::dice::Dice;
 use crate::sabotage::Sabotage;
 
@@ -43,6 +43,8 @@ pub(crate) struct Server {
     behind: bool,
     hours: Vec<(u32, u64)>,
     all_emitted: bool,
+    // Monotonic time of the newest step.
+    mono_ms: u64,
 }
 
 /// The result of one turn of the driver.
@@ -92,6 +94,7 @@ impl Server {
             behind: false,
             hours: Vec::new(),
             all_emitted: true,
+            mono_ms: 0,
         };
         server.expect_hours(now);
         Ok(server)
@@ -248,6 +251,8 @@ impl Server {
         log: &mut LogCheck,
     ) -> Result<Vec<Completion>, Violation> {
         let mut completions = Vec::new();
+        log.step_at(now.wall_ms);
+        self.mono_ms = now.mono_ms;
         let outputs = self.shard.step(inputs, now);
         let mut queue: std::collections::VecDeque<_> = outputs.into();
         let mut appended = false;
@@ -310,6 +315,7 @@ impl Server {
     /// The first difference.
     pub(crate) fn checkpoint(&mut self, log: &LogCheck) -> Result<(), Violation> {
         sound(self.shard.engine())?;
+        no_longer(self.shard.engine(), self.mono_ms)?;
         if self.all_emitted {
             same_state(log.emitted(), self.shard.engine().state())?;
         }
@@ -360,6 +366,7 @@ impl Server {
         self.reads.clear();
         self.behind = false;
         self.goal = Maintenance::default();
+        self.mono_ms = now.mono_ms;
         self.all_emitted = true;
         self.expect_hours(now);
         log.restart(&mut *self.store)?;

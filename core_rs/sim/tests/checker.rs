@@ -63,7 +63,7 @@ fn leased(birth: u64, counter: u64, attempt: u32) -> FactKind {
 fn lost(birth: u64) -> FactKind {
     let change = ExecutionChange::Requeued {
         cause: RequeueCause::LeaseLost,
-        next_attempt_at_ms: None,
+        backoff: None,
     };
     FactKind::execution(birth, change)
 }

@@ -5,9 +5,9 @@
 use std::sync::Arc;
 
 use backlane_engine::fact::{
-    Actor, Births, CancelAsked, Ended, Entity, ErrorRecord, ExecutionChange, Fact, FactKind,
-    Holding, Living, LogFact, Outcome, OutcomeKind, Policy, Progress, RequestFact, RequestKey,
-    RequeueCause, TenantFact,
+    Actor, Backoff, Births, CancelAsked, Ended, Entity, ErrorRecord, ExecutionChange, Fact,
+    FactKind, Holding, Living, LogFact, Outcome, OutcomeKind, Policy, Progress, RequestFact,
+    RequestKey, RequeueCause, TenantFact,
 };
 use backlane_engine::row::{AttemptRow, EndingRow, RequestRow};
 use backlane_engine::rules::access::{Principal, TenantScope, VisibleTenant};
@@ -166,15 +166,20 @@ prop_compose! {
         phase in select(Phase::ALL),
         (attempt, spent, losses, undelivered) in any::<(u32, u32, u8, u8)>(),
         (version, updated_at_ms) in (0..u32::MAX, any::<u64>()),
-        (started_at_ms, next_attempt_at_ms) in any::<(Option<u64>, Option<u64>)>(),
+        (started_at_ms, backoff) in (any::<Option<u64>>(), of(backoff())),
         (holding, last_worker) in (of(holding()), of(shared())),
         (cancel, outcome, last_failed) in (of(cancel()), of(outcome()), any::<Option<u32>>()),
     ) -> Progress {
         Progress {
             phase, attempt, spent, losses, undelivered, version, updated_at_ms, started_at_ms,
-            next_attempt_at_ms, holding, last_worker, last_failed, cancel, outcome,
+            backoff, holding, last_worker, last_failed, cancel, outcome,
         }
     }
+}
+
+fn backoff() -> impl Strategy<Value = Backoff> {
+    let any = any::<(u64, u64)>();
+    any.prop_map(|(delay_ms, until_ms)| Backoff { delay_ms, until_ms })
 }
 
 pub(crate) fn request() -> impl Strategy<Value = RequestKey> {
@@ -272,15 +277,12 @@ pub(crate) fn births() -> impl Strategy<Value = Births> {
 }
 
 fn change() -> impl Strategy<Value = ExecutionChange> {
-    let requeued = (select(RequeueCause::ALL), any::<Option<u64>>());
+    let requeued = (select(RequeueCause::ALL), of(backoff()));
     prop_oneof![
         Just(ExecutionChange::Due),
         (holding(), any::<u32>())
             .prop_map(|(holding, attempt)| ExecutionChange::Leased { holding, attempt }),
-        requeued.prop_map(|(cause, next_attempt_at_ms)| ExecutionChange::Requeued {
-            cause,
-            next_attempt_at_ms,
-        }),
+        requeued.prop_map(|(cause, backoff)| ExecutionChange::Requeued { cause, backoff }),
         select(EndReason::ALL).prop_map(|reason| ExecutionChange::CancelRequested { reason }),
         ended().prop_map(ExecutionChange::Ended),
     ]

@@ -213,7 +213,7 @@ fn put_given(out: &mut Vec<u8>, made: &HeadView<'_>, max_worker_losses: u64) {
 fn put_progress(out: &mut Vec<u8>, progress: &Progress) {
     put::some_timestamp(out, 9, progress.started_at_ms);
     put::uint(out, 16, progress.attempt);
-    put::some_timestamp(out, 18, progress.next_attempt_at_ms);
+    put::some_timestamp(out, 18, progress.backoff.map(|backoff| backoff.until_ms));
     put::timestamp(out, 26, progress.updated_at_ms);
     put::uint(out, 27, progress.version);
     put::uint(out, 28, progress.cancel.is_some());

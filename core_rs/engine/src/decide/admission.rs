@@ -27,6 +27,9 @@ pub enum Blocker {
     CallableFull,
     /// The state of the execution contradicts itself, so nothing is decided about the execution.
     SetAside,
+    /// This worker released many executions a moment ago, so it gets none until the first pauses
+    /// are over.
+    WorkerReleasesAll,
     /// This worker released the execution a moment ago.
     PausedForWorker {
         /// End of the pause, in monotonic milliseconds.
@@ -55,10 +58,19 @@ pub fn blocker(
         Phase::Retrying => Some(Blocker::BackingOff),
         Phase::Running => Some(Blocker::Leased),
         Phase::Ready => queue_blocker(state.tenants(), slot.queue).or_else(|| {
-            let until = worker.and_then(|worker| soft.paused_until(birth, worker, now));
-            until.map(|until_ms| Blocker::PausedForWorker { until_ms })
+            let until = worker.and_then(|worker| soft.pauses().until(birth, worker, now));
+            let paused = until.map(|until_ms| Blocker::PausedForWorker { until_ms });
+            paused.or_else(|| worker.and_then(|worker| worker_blocker(soft, worker)))
         }),
     }
+}
+
+/// The reason why a worker gets no execution at all now.
+#[must_use]
+pub(super) fn worker_blocker(soft: &Soft, worker: &str) -> Option<Blocker> {
+    soft.pauses()
+        .are_many(worker)
+        .then_some(Blocker::WorkerReleasesAll)
 }
 
 /// The reason why no execution of a queue can be leased now.

@@ -29,12 +29,11 @@ impl Engine {
         &self,
         requests: impl IntoIterator<Item = &'a Request>,
         known: &Known,
-        now: Now,
     ) -> Needs {
         let mut needs = Needs::default();
         for request in requests {
             let key = request.key.key;
-            match self.find_request(key, known, now) {
+            match self.find_request(key, known) {
                 Read::Found(Some((_, births))) => {
                     let unread = |birth: &Birth| {
                         !self.is_known(*birth) && !known.finished.contains_key(birth)
@@ -55,8 +54,12 @@ impl Engine {
     }
 
     /// What is known about a request id. `Absent` means that only the store can tell.
-    fn find_request(&self, key: [u8; 16], known: &Known, now: Now) -> Read<Option<Used>> {
-        match self.state.requests().look_up(key, self.at_ms(now)) {
+    fn find_request(&self, key: [u8; 16], known: &Known) -> Read<Option<Used>> {
+        match self
+            .state
+            .requests()
+            .look_up(key, self.soft.retention.now_ms())
+        {
             Lookup::Used(body, births) => Read::Found(Some((body, births))),
             Lookup::Unused => Read::Found(None),
             Lookup::Maybe => match known.requests.get(&key) {
@@ -73,13 +76,12 @@ impl Engine {
         &self,
         request: Option<&Request>,
         known: &Known,
-        now: Now,
     ) -> Result<Option<Births>, Refusal> {
         let Some(request) = request else {
             return Ok(None);
         };
         let request_id = request.id.to_string();
-        let (body, births) = match self.find_request(request.key.key, known, now) {
+        let (body, births) = match self.find_request(request.key.key, known) {
             Read::Found(Some(used)) => used,
             Read::Found(None) | Read::Absent => return Ok(None),
             Read::Damaged(what) => return Err(damaged_request(&request_id, &what)),
@@ -105,7 +107,7 @@ impl Engine {
     /// # Errors
     /// A [`Refusal`]; then nothing has changed.
     pub fn enqueue(&mut self, new: NewExecution, known: &Known, now: Now) -> Result<Made, Refusal> {
-        if let Some(births) = self.repeated(new.request.as_ref(), known, now)? {
+        if let Some(births) = self.repeated(new.request.as_ref(), known)? {
             let birth = births.to_vec().first().copied().unwrap_or(0);
             return Ok(Made {
                 birth,
@@ -147,7 +149,7 @@ impl Engine {
         known: &Known,
         now: Now,
     ) -> Result<(Vec<Made>, bool), Refusal> {
-        if let Some(births) = self.repeated(request, known, now)? {
+        if let Some(births) = self.repeated(request, known)? {
             let met = |birth| Made {
                 birth,
                 existing: true,
@@ -265,7 +267,9 @@ impl Engine {
 
     fn newborn(&self, new: &NewExecution, now: Now) -> Living {
         let at_ms = self.at_ms(now);
-        let due = new.not_before_ms.is_none_or(|instant| instant <= at_ms);
+        let due = new
+            .not_before_ms
+            .is_none_or(|instant| instant <= now.wall_ms);
         let seconds = (at_ms / 1_000).saturating_sub(KSUID_EPOCH_SECONDS);
         Living {
             id: ExecutionId {

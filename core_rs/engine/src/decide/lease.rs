@@ -12,7 +12,7 @@ use crate::rules::id::{Birth, LeaseToken};
 use crate::state::{Rank, TenantKey};
 use crate::time::Now;
 
-use super::admission::blocker;
+use super::admission::{blocker, worker_blocker};
 
 impl Engine {
     /// Whether a worker with this offer might get an execution now.
@@ -37,6 +37,9 @@ impl Engine {
     }
 
     fn pick(&self, taker: &Taker, now: Now) -> Option<Birth> {
+        if worker_blocker(&self.soft, &taker.worker).is_some() {
+            return None;
+        }
         let mut tenants = self.soft.offers.tenants_by_pass(taker.offer);
         tenants
             .find_map(|tenant| self.best_of(tenant, taker, now))
@@ -89,7 +92,7 @@ impl Engine {
         };
         let kind = FactKind::execution(birth, change);
         self.commit(Decision::of(Actor::holder(), kind), now)?;
-        self.soft.leased(&self.state, birth, taker.stream, now);
+        self.soft.leased(&self.state, birth, taker, now);
         let hold = self.soft.holds.get(birth);
         let wall = |mono: Option<u64>| mono.map_or(0, |mono| now.wall_of(mono));
         Ok(Granted {

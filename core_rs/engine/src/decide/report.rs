@@ -4,7 +4,8 @@ use crate::command::{Failure, Held, Known, Needs, Report, StreamKey};
 use crate::engine::{Contents, Decision, Engine};
 use crate::error::Refusal;
 use crate::fact::{
-    Actor, Ended, Entity, ErrorRecord, ExecutionChange, Living, Outcome, OutcomeKind, RequeueCause,
+    Actor, Backoff, Ended, Entity, ErrorRecord, ExecutionChange, Living, Outcome, OutcomeKind,
+    RequeueCause,
 };
 use crate::reply::Settled;
 use crate::rules::access::Principal;
@@ -106,6 +107,17 @@ impl Engine {
         })
     }
 
+    /// Notes that a lease leaves the server, because it is durable: from now on its period runs. A
+    /// token that is not live is ignored.
+    pub fn sent(&mut self, held: &Held, now: Now) {
+        let birth = held.id.birth;
+        if let Some(slot) = self.state.slot(birth).filter(|_| self.holds_with(held)) {
+            let timeout_ms = self.state.policy(slot).timeout_ms;
+            self.soft.holds.sent(birth, timeout_ms, now);
+            self.soft.rearm(Entity::Execution(birth));
+        }
+    }
+
     /// Notes that a lease has arrived at its worker. A token that is not live is ignored.
     pub fn acknowledge(&mut self, held: &Held) {
         if self.holds_with(held) {
@@ -135,14 +147,7 @@ impl Engine {
     /// Charges a long attempt while it runs, so that its tenant does not get ahead of others
     /// meanwhile.
     pub(crate) fn charge_so_far(&mut self, birth: Birth, now: Now) {
-        let hold = self.soft.holds.get(birth).copied();
-        if let (Some(mut hold), Some(slot)) = (hold, self.state.slot(birth)) {
-            let used_us = now.mono_ms.saturating_sub(hold.leased_ms) * 1_000;
-            let queue = slot.queue;
-            hold.charged_us = self.soft.fair.charge_more(queue, hold.charged_us, used_us);
-            self.soft.holds.replace(birth, hold);
-            self.soft.publish(&self.state, queue);
-        }
+        self.soft.charge_so_far(&self.state, birth, now);
     }
 
     /// Applies what is due for the execution, if the caller may see it.
@@ -242,8 +247,8 @@ impl Engine {
             extra: failure.extra.clone(),
         });
         let again = |cause, delay_ms: u64| {
-            let at_ms = self.at_ms(now).saturating_add(delay_ms);
-            requeued(Actor::holder(), birth, cause, Some(at_ms))
+            let backoff = Some(Backoff::from_now(delay_ms, now));
+            requeued(Actor::holder(), birth, cause, backoff)
         };
         let decision = match self.judge(birth, failure) {
             Verdict::Retry { delay_ms } => again(RequeueCause::Failed, delay_ms),

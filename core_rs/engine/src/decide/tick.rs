@@ -8,7 +8,9 @@
 use crate::command::Failure;
 use crate::engine::{Decision, Engine};
 use crate::error::Refusal;
-use crate::fact::{Actor, Ended, Entity, ErrorRecord, ExecutionChange, FactKind, RequeueCause};
+use crate::fact::{
+    Actor, Backoff, Ended, Entity, ErrorRecord, ExecutionChange, FactKind, RequeueCause,
+};
 use crate::rules::id::Birth;
 use crate::rules::limits::MAX_UNDELIVERED;
 use crate::rules::retry::{Category, Verdict};
@@ -19,6 +21,7 @@ impl Engine {
     /// Applies due changes, looking at no more than `most` entities. Returns whether more changes
     /// are due.
     pub fn tick(&mut self, most: usize, now: Now) -> bool {
+        self.soft.retention.follow(now);
         for _ in 0..most {
             let Some(entity) = self.next_look(now) else {
                 return false;
@@ -50,11 +53,10 @@ impl Engine {
     }
 
     fn next_look(&self, now: Now) -> Option<Entity> {
-        let at_ms = self.at_ms(now);
-        let timers = self
-            .state
-            .timers()
-            .take_while(|(due_ms, _)| *due_ms <= at_ms);
+        // Times that callers gave are compared with the wall clock as it is now, even after the
+        // clock was set back.
+        let timers = self.state.timers();
+        let timers = timers.take_while(|(due_ms, _)| *due_ms <= now.wall_ms);
         let wakes = self.soft.wakes.in_order();
         let wakes = wakes.take_while(|(due_ms, _)| *due_ms <= now.mono_ms);
         let mut due = timers.chain(wakes).map(|(_, entity)| entity);
@@ -89,9 +91,8 @@ impl Engine {
         if !self.is_open(Entity::Execution(birth)) {
             return None;
         }
-        let at_ms = self.at_ms(now);
         let extras = self.state.extras(birth);
-        let passed = |instant: Option<u64>| instant.is_some_and(|instant| instant <= at_ms);
+        let passed = |instant: Option<u64>| instant.is_some_and(|instant| instant <= now.wall_ms);
         if passed(extras.and_then(|extras| extras.deadline_ms)) {
             return Some(self.timed_out(birth, EndReason::Deadline, now));
         }
@@ -118,6 +119,9 @@ impl Engine {
         if hold.grace_ms.is_some_and(reached) {
             return self.cancelled_by_flag(birth, None);
         }
+        if !hold.is_sent {
+            return None;
+        }
         if reached(hold.attempt_ms) {
             return Some(self.attempt_timed_out(birth, now));
         }
@@ -140,14 +144,9 @@ impl Engine {
         match self.judge(birth, &failure) {
             Verdict::Retry { delay_ms } | Verdict::Throttled { delay_ms } => {
                 let error = self.clock_error(birth, EndReason::AttemptTimeout, now);
-                let again_at_ms = self.at_ms(now).saturating_add(delay_ms);
-                requeued(
-                    Actor::clock(),
-                    birth,
-                    RequeueCause::AttemptTimeout,
-                    Some(again_at_ms),
-                )
-                .with_error(error)
+                let backoff = Some(Backoff::from_now(delay_ms, now));
+                requeued(Actor::clock(), birth, RequeueCause::AttemptTimeout, backoff)
+                    .with_error(error)
             }
             Verdict::End => self.timed_out(birth, EndReason::AttemptTimeout, now),
         }
@@ -289,11 +288,8 @@ pub(super) fn requeued(
     actor: Actor,
     birth: Birth,
     cause: RequeueCause,
-    next_attempt_at_ms: Option<u64>,
+    backoff: Option<Backoff>,
 ) -> Decision {
-    let change = ExecutionChange::Requeued {
-        cause,
-        next_attempt_at_ms,
-    };
+    let change = ExecutionChange::Requeued { cause, backoff };
     Decision::of(actor, FactKind::execution(birth, change))
 }

@@ -64,7 +64,7 @@ fn taker(engine: &mut Engine) -> Taker {
 fn impossible(birth: Birth) -> Decision {
     let change = ExecutionChange::Requeued {
         cause: RequeueCause::LeaseLost,
-        next_attempt_at_ms: None,
+        backoff: None,
     };
     Decision::of(Actor::clock(), FactKind::execution(birth, change))
 }

@@ -11,6 +11,7 @@ use crate::fact::{Actor, RequestKey};
 use crate::rules::id::{Birth, ExecutionId, LeaseToken};
 use crate::rules::retry::{Category, Retry};
 use crate::rules::status::{EndReason, Phase, Status};
+use crate::time::Now;
 
 /// A change of one execution.
 #[derive(Debug, Clone, PartialEq)]
@@ -42,8 +43,8 @@ pub enum ExecutionChange {
     Requeued {
         /// The reason for which the lease ended.
         cause: RequeueCause,
-        /// End of the backoff, while the execution backs off.
-        next_attempt_at_ms: Option<u64>,
+        /// The backoff before the next attempt, if there is one.
+        backoff: Option<Backoff>,
     },
     /// The worker that holds the execution is asked to stop. The fact says who asks, and when.
     CancelRequested {
@@ -131,8 +132,8 @@ pub struct Progress {
     pub updated_at_ms: u64,
     /// Start of the newest attempt.
     pub started_at_ms: Option<u64>,
-    /// End of the backoff, while the execution backs off.
-    pub next_attempt_at_ms: Option<u64>,
+    /// The backoff, while the execution backs off.
+    pub backoff: Option<Backoff>,
     /// The live lease.
     pub holding: Option<Holding>,
     /// The worker that held the newest ended lease.
@@ -159,12 +160,34 @@ impl Progress {
             version: 1,
             updated_at_ms: at_ms,
             started_at_ms: None,
-            next_attempt_at_ms: None,
+            backoff: None,
             holding: None,
             last_worker: None,
             last_failed: None,
             cancel: None,
             outcome: None,
+        }
+    }
+}
+
+/// A pause between two attempts. Its length counts, on the monotonic clock. Its end is shown to
+/// users, and tells after a restart how much of the pause is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Backoff {
+    /// The length, in milliseconds. A log of an earlier program version does not tell the length:
+    /// `u64::MAX` then.
+    pub delay_ms: u64,
+    /// The wall time at which the pause ends, as decided when the pause began.
+    pub until_ms: u64,
+}
+
+impl Backoff {
+    /// A pause that begins now.
+    #[must_use]
+    pub const fn from_now(delay_ms: u64, now: Now) -> Self {
+        Self {
+            delay_ms,
+            until_ms: now.wall_ms.saturating_add(delay_ms),
         }
     }
 }

@@ -69,6 +69,9 @@ pub const CANCEL_GRACE_MS: u64 = 10_000;
 pub const STREAM_GRACE_MS: u64 = 5_000;
 /// How long a released execution is withheld from the worker that released it, in milliseconds.
 pub const RELEASE_PAUSE_MS: u64 = 5_000;
+/// Executions that a worker may have released within the pause, before it gets nothing at all until
+/// the first pauses are over.
+pub const MAX_PAUSES: usize = 128;
 /// Leases that may be lost without acknowledgement before further ones count as worker losses.
 pub const MAX_UNDELIVERED: u8 = 10;
 /// Default of the longest run of one attempt, in milliseconds.

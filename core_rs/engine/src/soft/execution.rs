@@ -3,8 +3,8 @@
 //! Owns how leases, backoffs, pauses, charges and notices follow the facts. Refuses to decide
 //! facts.
 
-use crate::command::StreamKey;
-use crate::fact::{Entity, ExecutionChange, ExecutionFact, RequeueCause};
+use crate::command::Taker;
+use crate::fact::{Backoff, Entity, ExecutionChange, ExecutionFact, RequeueCause};
 use crate::reply::Notice;
 use crate::rules::id::{Birth, ExecutionId};
 use crate::rules::limits::{CANCEL_GRACE_MS, RELEASE_PAUSE_MS};
@@ -24,18 +24,17 @@ impl Soft {
         let birth = fact.birth;
         match &fact.change {
             ExecutionChange::CancelRequested { .. } => self.cancel_requested(state, birth, now),
-            ExecutionChange::Requeued {
-                cause,
-                next_attempt_at_ms,
-            } => self.requeued(state, birth, *cause, *next_attempt_at_ms, about, now),
+            ExecutionChange::Requeued { cause, backoff } => {
+                self.requeued(state, birth, *cause, *backoff, about, now);
+            }
             ExecutionChange::Due => {
                 self.backoffs.remove(&birth);
                 self.rearm(Entity::Execution(birth));
             }
             ExecutionChange::Ended(ended) => {
-                self.drop_hold(birth, about, ended.outcome.is_none(), now);
+                self.drop_hold(state, birth, about, ended.outcome.is_none(), now);
                 self.backoffs.remove(&birth);
-                self.pauses.remove(&birth);
+                self.pauses.remove(birth);
                 self.wakes.set(Entity::Execution(birth), None);
             }
             // A lease begins in [`Self::leased`], which knows the worker.
@@ -49,16 +48,19 @@ impl Soft {
     }
 
     /// Follows a new lease: its liveness is tracked from now on, and its tenant is charged.
-    pub fn leased(&mut self, state: &State, birth: Birth, stream: Option<StreamKey>, now: Now) {
+    pub fn leased(&mut self, state: &State, birth: Birth, taker: &Taker, now: Now) {
         let (Some(slot), Some(holding)) = (state.slot(birth), state.holding(birth)) else {
             return;
         };
         let attempt_ms = now.mono_ms.saturating_add(state.policy(slot).timeout_ms);
-        let mut hold = Hold::new(holding.duration_ms, attempt_ms, stream, now);
+        let mut hold = Hold::new(holding.duration_ms, attempt_ms, taker.stream, now);
         hold.token = Some(holding.token);
-        let tenant = state.tenants().queue(slot.queue).tenant;
-        hold.charged_us = self.fair.charge_estimate(tenant, slot.queue);
-        self.offers.pass_changed(tenant, &self.fair);
+        hold.charged_us = self.estimates.charge(slot.queue);
+        hold.offer = Some(taker.offer);
+        if let Some(shares) = self.offers.shares_mut(taker.offer) {
+            let tenant = state.tenants().queue(slot.queue).tenant;
+            shares.serve(tenant, hold.charged_us);
+        }
         self.holds.insert(birth, hold);
         self.rearm(Entity::Execution(birth));
     }
@@ -68,33 +70,63 @@ impl Soft {
         state: &State,
         birth: Birth,
         cause: RequeueCause,
-        next_attempt_at_ms: Option<u64>,
+        backoff: Option<Backoff>,
         about: Option<About>,
         now: Now,
     ) {
-        self.drop_hold(birth, about, cause.outcome().is_none(), now);
-        if let Some(at_ms) = next_attempt_at_ms {
-            self.backoffs.insert(birth, now.mono_of(at_ms));
+        self.drop_hold(state, birth, about, cause.outcome().is_none(), now);
+        if let Some(Backoff { delay_ms, .. }) = backoff {
+            let until = now.mono_ms.saturating_add(delay_ms);
+            self.backoffs.insert(birth, until);
         }
         let worker = state
             .extras(birth)
             .and_then(|extras| extras.last_worker.clone());
         if let (RequeueCause::Released, Some(worker)) = (cause, worker) {
-            let until = now.mono_ms + RELEASE_PAUSE_MS;
-            self.pauses.entry(birth).or_default().push((worker, until));
+            let until_ms = now.mono_ms + RELEASE_PAUSE_MS;
+            self.pauses.add(birth, worker, until_ms);
         }
         self.rearm(Entity::Execution(birth));
     }
 
+    /// Charges a tenant for a lease that already ran longer than was charged.
+    pub fn charge_so_far(&mut self, state: &State, birth: Birth, now: Now) {
+        let hold = self.holds.get(birth).copied();
+        let (Some(mut hold), Some(slot)) = (hold, state.slot(birth)) else {
+            return;
+        };
+        let used_us = now.mono_ms.saturating_sub(hold.leased_ms) * 1_000;
+        let more_us = used_us.saturating_sub(hold.charged_us);
+        if more_us == 0 {
+            return;
+        }
+        hold.charged_us = used_us;
+        if let Some(shares) = hold.offer.and_then(|offer| self.offers.shares_mut(offer)) {
+            shares.charge(state.tenants().queue(slot.queue).tenant, more_us);
+        }
+        self.holds.replace(birth, hold);
+    }
+
     /// Follows the end of a lease: the tenant's charge becomes the time really used, and a worker
     /// that did not end the lease itself is told.
-    fn drop_hold(&mut self, birth: Birth, about: Option<About>, tell: bool, now: Now) {
+    fn drop_hold(
+        &mut self,
+        state: &State,
+        birth: Birth,
+        about: Option<About>,
+        tell: bool,
+        now: Now,
+    ) {
         let Some(hold) = self.holds.remove(birth) else {
             return;
         };
         let Some(about) = about else { return };
         let used_us = now.mono_ms.saturating_sub(hold.leased_ms) * 1_000;
-        self.fair.settle(about.queue, hold.charged_us, used_us);
+        self.estimates.learn(about.queue, used_us);
+        if let Some(shares) = hold.offer.and_then(|offer| self.offers.shares_mut(offer)) {
+            let tenant = state.tenants().queue(about.queue).tenant;
+            shares.settle(tenant, hold.charged_us, used_us);
+        }
         if tell {
             self.tell(&hold, about.id, Notice::Lost);
         }
@@ -125,15 +157,7 @@ impl Soft {
 
     /// Lifts the pauses that are over. Returns whether there were any.
     pub fn lift_pauses(&mut self, birth: Birth, now: Now) -> bool {
-        let Some(pauses) = self.pauses.get_mut(&birth) else {
-            return false;
-        };
-        let before = pauses.len();
-        pauses.retain(|(_, until)| *until > now.mono_ms);
-        let lifted = pauses.len() < before;
-        if pauses.is_empty() {
-            self.pauses.remove(&birth);
-        }
+        let lifted = self.pauses.lift(birth, now);
         self.rearm(Entity::Execution(birth));
         lifted
     }

@@ -8,7 +8,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::command::StreamKey;
+use crate::command::{OfferKey, StreamKey};
 use crate::rules::id::{Birth, LeaseToken};
 use crate::rules::limits::STREAM_GRACE_MS;
 use crate::time::Now;
@@ -28,10 +28,15 @@ pub struct Hold {
     pub leased_ms: u64,
     /// Worker time that the tenant was charged for the lease, in microseconds.
     pub charged_us: u64,
+    /// The offer under which the lease was taken; unknown for a lease from before a restart.
+    pub offer: Option<OfferKey>,
     /// The stream that keeps the lease live.
     pub stream: Option<StreamKey>,
     /// The lease token; unknown for a lease from before a restart, until the worker uses it.
     pub token: Option<LeaseToken>,
+    /// Whether the lease has left the server. Before, its period does not run: a slow disk must not
+    /// cost a worker its lease.
+    pub is_sent: bool,
     /// Whether the lease is known to have arrived at the worker.
     pub acknowledged: bool,
 }
@@ -52,8 +57,10 @@ impl Hold {
             grace_ms: None,
             leased_ms: now.mono_ms,
             charged_us: 0,
+            offer: None,
             stream,
             token: None,
+            is_sent: false,
             acknowledged: false,
         }
     }
@@ -130,11 +137,23 @@ impl Holds {
         heard.map_or(hold.expires_ms, |until| until.max(hold.expires_ms))
     }
 
-    /// Time at which a lease must be looked at again.
+    /// Time at which a lease must be looked at again, if anything will be due by itself.
     #[must_use]
-    pub fn next_look(&self, hold: &Hold) -> u64 {
-        let first = self.expiry(hold).min(hold.attempt_ms);
-        hold.grace_ms.map_or(first, |grace| first.min(grace))
+    pub fn next_look(&self, hold: &Hold) -> Option<u64> {
+        let ends = [self.expiry(hold), hold.attempt_ms];
+        let ends = ends.into_iter().filter(|_| hold.is_sent);
+        ends.chain(hold.grace_ms).min()
+    }
+
+    /// Notes that a lease leaves the server: its period and its attempt begin now. The attempt may
+    /// take `timeout_ms`.
+    pub fn sent(&mut self, birth: Birth, timeout_ms: u64, now: Now) {
+        if let Some(hold) = self.holds.get_mut(&birth) {
+            hold.is_sent = true;
+            hold.leased_ms = now.mono_ms;
+            hold.expires_ms = now.mono_ms.saturating_add(hold.duration_ms);
+            hold.attempt_ms = now.mono_ms.saturating_add(timeout_ms);
+        }
     }
 
     /// Notes a message on a stream: the periods of all its leases restart.
@@ -170,6 +189,7 @@ impl Holds {
     /// Notes that a lease has arrived at its worker.
     pub fn acknowledge(&mut self, birth: Birth) {
         if let Some(hold) = self.holds.get_mut(&birth) {
+            hold.is_sent = true;
             hold.acknowledged = true;
         }
     }
@@ -179,6 +199,7 @@ impl Holds {
         let Some(mut hold) = self.holds.get(&birth).copied() else {
             return;
         };
+        hold.is_sent = true;
         hold.acknowledged = true;
         hold.token = Some(renewal.token);
         hold.duration_ms = renewal.duration_ms.unwrap_or(hold.duration_ms);

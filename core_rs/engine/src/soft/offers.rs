@@ -1,15 +1,19 @@
 //! Offers: the callables that workers can run, and the next execution for each distinct offer.
 //!
-//! Owns, for each offer, the tenants with admissible executions, ordered by their pass, and for
-//! each of these tenants the queues, ordered by their best execution. Refuses to decide a lease. An
-//! offer changes only when the head of a queue changes, or when a tenant or queue becomes
-//! admissible or stops being so.
+//! Owns, for each offer, the tenants with admissible executions, in the order in which they are
+//! served, and for each of these tenants the queues, ordered by their best execution. Refuses to
+//! decide a lease. An offer changes only when the head of a queue changes, or when a tenant or
+//! queue becomes admissible or stops being so.
+
+mod index;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::command::{OfferKey, OfferSpec};
-use crate::soft::Fair;
+use crate::soft::fair::Shares;
 use crate::state::{QueueKey, Rank, TenantKey, Tenants};
+
+use index::{PatternIndex, covered};
 
 // Unary calls come and go: an offer that was just used is likely to be used again.
 const IDLE_KEPT: usize = 64;
@@ -20,8 +24,10 @@ type Heads = BTreeSet<(Rank, QueueKey)>;
 struct Offer {
     spec: OfferSpec,
     uses: usize,
+    // Whether the offer is in the line of offers without a use.
+    is_idle: bool,
     heads: BTreeMap<TenantKey, Heads>,
-    by_pass: BTreeSet<(u64, TenantKey)>,
+    shares: Shares,
 }
 
 #[derive(Debug, Default)]
@@ -32,9 +38,8 @@ struct Published {
 
 #[derive(Debug, Default)]
 struct TenantView {
-    // The pass under which the offers list the tenant; `None` while the tenant has no admissible
-    // execution.
-    listed: Option<u64>,
+    // Whether the tenant has an admissible execution and is below its own limit.
+    is_listed: bool,
     admissible_queues: usize,
     offers: BTreeSet<OfferKey>,
 }
@@ -44,10 +49,11 @@ struct TenantView {
 pub struct Offers {
     by_key: BTreeMap<OfferKey, Offer>,
     by_spec: BTreeMap<OfferSpec, OfferKey>,
+    patterns: PatternIndex,
     idle: VecDeque<OfferKey>,
     next_key: OfferKey,
-    queues: Vec<Published>,
-    tenants: Vec<TenantView>,
+    queues: BTreeMap<QueueKey, Published>,
+    tenants: BTreeMap<TenantKey, TenantView>,
 }
 
 impl Offers {
@@ -65,73 +71,82 @@ impl Offers {
     }
 
     fn build(&mut self, key: OfferKey, spec: OfferSpec, tenants: &Tenants) {
+        let queues = covered(&spec, tenants);
+        self.patterns.add(key, &spec);
         self.by_spec.insert(spec.clone(), key);
-        let (heads, by_pass) = (BTreeMap::new(), BTreeSet::new());
         self.by_key.insert(
             key,
             Offer {
                 spec,
                 uses: 1,
-                heads,
-                by_pass,
+                is_idle: false,
+                heads: BTreeMap::new(),
+                shares: Shares::default(),
             },
         );
-        for queue in 0..self.queues.len() {
-            let queue = QueueKey::try_from(queue).unwrap_or(QueueKey::MAX);
-            let tenant = tenants.queue(queue).tenant;
-            if self.join(key, queue, tenants) {
-                let head = self.queues[queue as usize].head;
-                self.move_head(key, tenant, queue, None, head);
-            }
+        for queue in queues {
+            // A queue that was not published yet joins its offers when it is.
+            let Some(published) = self.queues.get_mut(&queue) else {
+                continue;
+            };
+            published.offers.push(key);
+            let head = published.head;
+            self.move_head(key, tenants.queue(queue).tenant, queue, None, head);
         }
     }
 
     /// Ends a use of an offer. Offers without a use are kept for a while.
-    pub fn release(&mut self, key: OfferKey) {
+    pub fn release(&mut self, key: OfferKey, tenants: &Tenants) {
         let Some(offer) = self.by_key.get_mut(&key) else {
             return;
         };
         offer.uses = offer.uses.saturating_sub(1);
-        if offer.uses == 0 {
+        if offer.uses == 0 && !std::mem::replace(&mut offer.is_idle, true) {
             self.idle.push_back(key);
         }
         while self.idle.len() > IDLE_KEPT {
             if let Some(key) = self.idle.pop_front() {
-                self.drop_idle(key);
+                self.drop_idle(key, tenants);
             }
         }
     }
 
-    fn drop_idle(&mut self, key: OfferKey) {
-        if self.by_key.get(&key).is_none_or(|offer| offer.uses > 0) {
+    fn drop_idle(&mut self, key: OfferKey, tenants: &Tenants) {
+        let Some(offer) = self.by_key.get_mut(&key) else {
+            return;
+        };
+        offer.is_idle = false;
+        if offer.uses > 0 {
             return;
         }
         if let Some(offer) = self.by_key.remove(&key) {
             self.by_spec.remove(&offer.spec);
-            self.queues
-                .iter_mut()
-                .for_each(|queue| queue.offers.retain(|one| *one != key));
-            self.tenants.iter_mut().for_each(|tenant| {
-                tenant.offers.remove(&key);
-            });
+            self.patterns.remove(key, &offer.spec);
+            for queue in covered(&offer.spec, tenants) {
+                if let Some(published) = self.queues.get_mut(&queue) {
+                    published.offers.retain(|one| *one != key);
+                }
+            }
+            for tenant in offer.heads.keys() {
+                if let Some(view) = self.tenants.get_mut(tenant) {
+                    view.offers.remove(&key);
+                }
+            }
         }
     }
 
     /// Whether an execution could be leased under an offer, apart from pauses.
     #[must_use]
     pub fn has_work(&self, key: OfferKey) -> bool {
-        self.by_key
-            .get(&key)
-            .is_some_and(|offer| !offer.by_pass.is_empty())
+        let offer = self.by_key.get(&key);
+        offer.is_some_and(|offer| !offer.shares.is_empty())
     }
 
     /// The tenants with admissible executions under an offer, in the order in which they are
     /// served.
     pub fn tenants_by_pass(&self, key: OfferKey) -> impl Iterator<Item = TenantKey> + '_ {
-        let offer = self.by_key.get(&key);
-        offer
-            .into_iter()
-            .flat_map(|offer| offer.by_pass.iter().map(|(_, tenant)| *tenant))
+        let offer = self.by_key.get(&key).into_iter();
+        offer.flat_map(|offer| offer.shares.in_order())
     }
 
     /// The heads of a tenant's queues under an offer, best first.
@@ -140,60 +155,55 @@ impl Offers {
         key: OfferKey,
         tenant: TenantKey,
     ) -> impl Iterator<Item = (Rank, QueueKey)> + '_ {
-        let heads = self
-            .by_key
-            .get(&key)
-            .and_then(|offer| offer.heads.get(&tenant));
+        let offer = self.by_key.get(&key);
+        let heads = offer.and_then(|offer| offer.heads.get(&tenant));
         heads.into_iter().flatten().copied()
     }
 
-    /// Updates the head and limits of a queue. Returns whether its tenant now has an admissible
-    /// execution and had none before.
-    pub fn publish(&mut self, tenants: &Tenants, key: QueueKey, fair: &Fair) -> bool {
-        self.make_room(tenants);
+    /// The shares of an offer's tenants; `None` once the offer is gone.
+    #[must_use]
+    pub fn shares(&self, key: OfferKey) -> Option<&Shares> {
+        self.by_key.get(&key).map(|offer| &offer.shares)
+    }
+
+    /// The shares of an offer's tenants, for charging them.
+    pub fn shares_mut(&mut self, key: OfferKey) -> Option<&mut Shares> {
+        self.by_key.get_mut(&key).map(|offer| &mut offer.shares)
+    }
+
+    /// Updates the head and limits of a queue.
+    pub fn publish(&mut self, tenants: &Tenants, key: QueueKey) {
         let queue = tenants.queue(key);
         let head = if queue.is_full() {
             None
         } else {
             queue.ready.first().copied()
         };
-        let before = self.queues[key as usize].head;
+        let patterns = &self.patterns;
+        let published = self.queues.entry(key).or_insert_with(|| {
+            let tenant = &tenants.tenant(queue.tenant).name;
+            let covering = patterns.covering(&queue.callable);
+            let by_key = &self.by_key;
+            let joins = |offer: &OfferKey| {
+                let offer = by_key.get(offer);
+                offer.is_some_and(|offer| offer.spec.tenants.includes(tenant))
+            };
+            Published {
+                head: None,
+                offers: covering.into_iter().filter(joins).collect(),
+            }
+        });
+        let before = std::mem::replace(&mut published.head, head);
         if head != before {
-            self.queues[key as usize].head = head;
-            let view = &mut self.tenants[queue.tenant as usize];
+            let offers = published.offers.clone();
+            let view = self.tenants.entry(queue.tenant).or_default();
             view.admissible_queues += usize::from(head.is_some());
             view.admissible_queues -= usize::from(before.is_some());
-            for offer in self.queues[key as usize].offers.clone() {
+            for offer in offers {
                 self.move_head(offer, queue.tenant, key, before, head);
             }
         }
-        self.list_tenant(tenants, queue.tenant, fair)
-    }
-
-    fn make_room(&mut self, tenants: &Tenants) {
-        while self.tenants.len() < tenants.len() {
-            self.tenants.push(TenantView::default());
-        }
-        while self.queues.len() < tenants.queues_len() {
-            let key = QueueKey::try_from(self.queues.len()).unwrap_or(QueueKey::MAX);
-            self.queues.push(Published::default());
-            for offer in self.by_key.keys().copied().collect::<Vec<_>>() {
-                self.join(offer, key, tenants);
-            }
-        }
-    }
-
-    /// Adds a queue to an offer, if the offer covers it. Wildcards and tenant scopes are resolved
-    /// here, once for each queue and offer.
-    fn join(&mut self, offer: OfferKey, key: QueueKey, tenants: &Tenants) -> bool {
-        let queue = tenants.queue(key);
-        let tenant = &tenants.tenant(queue.tenant).name;
-        let spec = self.by_key.get(&offer).map(|offer| &offer.spec);
-        let joins = spec.is_some_and(|spec| spec.matches(tenant, &queue.callable));
-        if joins {
-            self.queues[key as usize].offers.push(offer);
-        }
-        joins
+        self.list_tenant(tenants, queue.tenant);
     }
 
     fn move_head(
@@ -214,50 +224,46 @@ impl Offers {
         if let Some(rank) = after {
             heads.insert((rank, queue));
         }
-        let view = &mut self.tenants[tenant as usize];
-        if heads.is_empty() {
+        let is_empty = heads.is_empty();
+        let view = self.tenants.entry(tenant).or_default();
+        if is_empty {
             offer.heads.remove(&tenant);
+            offer.shares.leave(tenant);
             view.offers.remove(&key);
-            view.listed
-                .map(|pass| offer.by_pass.remove(&(pass, tenant)));
-        } else if view.offers.insert(key) {
-            view.listed.map(|pass| offer.by_pass.insert((pass, tenant)));
+        } else if view.offers.insert(key) && view.is_listed {
+            offer.shares.enter(tenant);
         }
     }
 
     /// Lists a tenant while it has an admissible execution and is below its own limit.
-    fn list_tenant(&mut self, tenants: &Tenants, key: TenantKey, fair: &Fair) -> bool {
-        let view = &self.tenants[key as usize];
-        let admissible = view.admissible_queues > 0 && !tenants.tenant(key).is_full();
-        match (view.listed, admissible) {
-            (None, true) => self.relist(key, Some(fair.pass(key))),
-            (Some(_), false) => self.relist(key, None),
-            _ => return false,
+    fn list_tenant(&mut self, tenants: &Tenants, key: TenantKey) {
+        let view = self.tenants.entry(key).or_default();
+        let is_listed = view.admissible_queues > 0 && !tenants.tenant(key).is_full();
+        if std::mem::replace(&mut view.is_listed, is_listed) == is_listed {
+            return;
         }
-        admissible
-    }
-
-    /// Follows a change of a tenant's pass.
-    pub fn pass_changed(&mut self, key: TenantKey, fair: &Fair) {
-        let listed = self.tenants.get(key as usize).and_then(|view| view.listed);
-        if listed.is_some_and(|pass| pass != fair.pass(key)) {
-            self.relist(key, Some(fair.pass(key)));
-        }
-    }
-
-    fn relist(&mut self, key: TenantKey, pass: Option<u64>) {
-        let view = &mut self.tenants[key as usize];
-        let before = std::mem::replace(&mut view.listed, pass);
         for offer in &view.offers {
             let Some(offer) = self.by_key.get_mut(offer) else {
                 continue;
             };
-            if let Some(pass) = before {
-                offer.by_pass.remove(&(pass, key));
-            }
-            if let Some(pass) = pass {
-                offer.by_pass.insert((pass, key));
+            if is_listed {
+                offer.shares.enter(key);
+            } else {
+                offer.shares.leave(key);
             }
         }
     }
+
+    /// Forgets a queue that no longer exists. It was empty.
+    pub fn forget_queue(&mut self, key: QueueKey) {
+        self.queues.remove(&key);
+    }
+
+    /// Forgets a tenant that no longer exists. It had no executions.
+    pub fn forget_tenant(&mut self, key: TenantKey) {
+        self.tenants.remove(&key);
+    }
 }
+
+#[cfg(test)]
+mod tests;

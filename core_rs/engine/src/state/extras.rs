@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use crate::fact::{CancelAsked, Outcome};
+use crate::fact::{Backoff, CancelAsked, Outcome};
 
 /// The fields that only some executions have.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -19,8 +19,8 @@ pub struct Extras {
     pub deadline_ms: Option<u64>,
     /// The dedup key: at most one unfinished execution of a tenant has this key.
     pub dedup_key: Option<Box<str>>,
-    /// End of the backoff, while the execution backs off, in milliseconds since the epoch.
-    pub next_attempt_at_ms: Option<u64>,
+    /// The backoff, while the execution backs off.
+    pub backoff: Option<Backoff>,
     /// The worker that held the newest ended lease.
     pub last_worker: Option<Arc<str>>,
     /// Ordinal of the newest attempt that went wrong with an error and was followed by another.

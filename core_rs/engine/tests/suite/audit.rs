@@ -253,10 +253,7 @@ fn check_change(before: &Living, after: &Living) {
         after.holding.is_some(),
         "held while it runs"
     );
-    assert_eq!(
-        after.phase == Phase::Retrying,
-        after.next_attempt_at_ms.is_some()
-    );
+    assert_eq!(after.phase == Phase::Retrying, after.backoff.is_some());
 }
 
 fn check_end(row: &EndingRow, before: Option<&Living>, last: &Living) {
@@ -293,8 +290,7 @@ fn check_permits(state: &State) {
                 .push(Rank::of(slot.priority, birth));
         }
     }
-    for key in 0..u32::try_from(tenants.queues_len()).expect("few queues") {
-        let queue = tenants.queue(key);
+    for (key, queue) in tenants.queues() {
         let counts = queue.counts();
         let counted = [
             counts.pending,
@@ -312,8 +308,8 @@ fn check_permits(state: &State) {
         ranks.sort();
         assert_eq!(ranks, queue.ready.iter().copied().collect::<Vec<_>>());
     }
-    for key in 0..u32::try_from(tenants.len()).expect("few tenants") {
-        assert_eq!(state.counts(key).running, tenants.tenant(key).running);
+    for (key, tenant) in tenants.all() {
+        assert_eq!(state.counts(key).running, tenant.running);
     }
 }
 

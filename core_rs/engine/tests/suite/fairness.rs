@@ -12,10 +12,10 @@ use backlane_engine::fact::Actor;
 use backlane_engine::reply::Granted;
 use backlane_engine::rules::access::Principal;
 use backlane_engine::rules::limits::Limits;
-use backlane_engine::state::State;
+use backlane_engine::state::{State, TenantKey};
 use backlane_engine::time::Now;
 
-use crate::world::{START_MS, completed, new_execution, offer};
+use crate::world::{START_MS, World, completed, held, new_execution, offer};
 
 struct Busy {
     granted: Granted,
@@ -103,6 +103,11 @@ impl Fleet {
             tenant,
             until_ms,
         })
+    }
+
+    fn pass_of(&self, tenant: TenantKey) -> u64 {
+        let shares = self.engine.soft().offers.shares(self.offer);
+        shares.expect("the offer is in use").pass(tenant)
     }
 
     fn pass(&mut self, ms: u64) {
@@ -219,10 +224,7 @@ fn a_long_run_is_charged_while_it_lasts() {
     let tenants = fleet.engine.state().tenants();
     let key = tenants.by_name("endless").expect("a tenant");
     let worker_us = 250_000 * 1_000;
-    assert!(
-        fleet.engine.soft().fair.pass(key) < worker_us,
-        "the wake has not come yet"
-    );
+    assert!(fleet.pass_of(key) < worker_us, "the wake has not come yet");
     for busy in fleet.busy.iter().flatten() {
         let id = fleet
             .engine
@@ -243,7 +245,7 @@ fn a_long_run_is_charged_while_it_lasts() {
             .renew(&held, None, None, speaker, fleet.now)
             .expect("its own lease");
     }
-    assert!(fleet.engine.soft().fair.pass(key) >= 2 * worker_us);
+    assert!(fleet.pass_of(key) >= 2 * worker_us);
 }
 
 #[test]
@@ -253,4 +255,42 @@ fn a_single_tenant_is_served_in_the_order_of_enqueue() {
     let births: Vec<_> = (0..50).map_while(|at| fleet.lease(at)).collect();
     let births: Vec<_> = births.iter().map(|busy| busy.granted.birth).collect();
     assert_eq!((1..=50).collect::<Vec<_>>(), births);
+}
+
+#[test]
+fn a_newcomer_does_not_wait_for_the_work_that_another_kind_of_worker_did() {
+    let mut world = World::new(Limits::default());
+    let fast = world.engine.acquire_offer(offer(&["fast"]));
+    let slow = world.engine.acquire_offer(offer(&["slow"]));
+    let run = |world: &mut World, offer: OfferKey, ms: u64| {
+        let taker = Taker {
+            worker: "w".into(),
+            offer,
+            duration_ms: 3_600_000,
+            principal: "".into(),
+            stream: None,
+        };
+        let granted = world.engine.lease(&taker, world.now.mono_ms, world.now)?;
+        let tenant = world.engine.state().living(granted.birth)?.tenant;
+        world.settle();
+        world.now.mono_ms += ms;
+        world.now.wall_ms += ms;
+        let lease = held(world, &granted);
+        world.report(&lease, &completed()).expect("its own lease");
+        Some(tenant)
+    };
+    for _ in 0..100 {
+        world.make(&new_execution("busy", "fast"));
+        world.make(&new_execution("old", "slow"));
+    }
+    for _ in 0..50 {
+        run(&mut world, fast, 100_000);
+        run(&mut world, slow, 1_000);
+    }
+    world.make(&new_execution("newcomer", "slow"));
+    let next: Vec<_> = (0..2).map_while(|_| run(&mut world, slow, 1_000)).collect();
+    assert!(
+        next.iter().any(|tenant| &**tenant == "newcomer"),
+        "{next:?}"
+    );
 }

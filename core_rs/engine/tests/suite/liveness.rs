@@ -148,6 +148,35 @@ fn an_execution_that_may_run_once_counts_even_an_unacknowledged_lease() {
 }
 
 #[test]
+fn a_lease_ages_only_once_it_has_left_the_server() {
+    let mut world = World::new(Limits::default());
+    let mut new = new_execution("acme", "mail");
+    new.policy.max_worker_losses = 1;
+    new.policy.timeout_ms = 20_000;
+    let birth = world.make(&new);
+    let offer = world.engine.acquire_offer(offer(&["*"]));
+    let taker = Taker {
+        worker: "w1".into(),
+        offer,
+        duration_ms: 10_000,
+        principal: "".into(),
+        stream: None,
+    };
+    let granted = world.engine.lease(&taker, 7, world.now);
+    let lease = held(&world, &granted.expect("it is ready"));
+    // The disk takes a minute for the commit.
+    world.now.mono_ms += 60_000;
+    world.now.wall_ms += 60_000;
+    assert!(!world.engine.tick(16, world.now));
+    world.settle();
+    world.engine.sent(&lease, world.now);
+    world.advance(9_999);
+    assert_eq!(Some(Phase::Running), phase(&world, birth));
+    world.advance(1);
+    assert!(world.audit.ends.contains_key(&birth));
+}
+
+#[test]
 fn a_lease_whose_reply_was_never_sent_is_taken_back_at_once() {
     let mut world = world_with_one();
     let granted = world

@@ -5,6 +5,7 @@
 //! step.
 
 mod audit;
+mod clocks;
 mod fairness;
 mod liveness;
 mod model;

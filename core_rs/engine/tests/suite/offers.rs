@@ -3,9 +3,9 @@
 //! Owns the tests that the heads kept for offers are never stale. Refuses to look at the heads: it
 //! takes leases.
 
-use backlane_engine::command::{OfferSpec, Taker};
+use backlane_engine::command::{Held, OfferSpec, Report, Taker};
 use backlane_engine::rules::access::TenantScope;
-use backlane_engine::rules::limits::Limits;
+use backlane_engine::rules::limits::{Limits, MAX_PAUSES, RELEASE_PAUSE_MS};
 
 use crate::world::{World, completed, held, new_execution, offer};
 
@@ -161,7 +161,7 @@ fn a_worker_that_released_the_best_execution_gets_the_next_of_another_callable()
     let granted = world.lease("w1", offer(&["*"])).expect("the best");
     assert_eq!(best, granted.birth);
     let token = held(&world, &granted);
-    let released = backlane_engine::command::Report::Released;
+    let released = Report::Released;
     world.report(&token, &released).expect("its own lease");
     let next: Vec<_> = (0..3).map(|_| world.lease("w1", offer(&["*"]))).collect();
     let next: Vec<_> = next
@@ -176,4 +176,42 @@ fn a_worker_that_released_the_best_execution_gets_the_next_of_another_callable()
             .lease("w2", offer(&["*"]))
             .map(|granted| granted.birth)
     );
+}
+
+#[test]
+fn a_worker_that_releases_everything_gets_nothing_until_the_first_pause_is_over() {
+    let mut world = world();
+    for _ in 0..MAX_PAUSES + 10 {
+        world.make(&new_execution("acme", "mail"));
+    }
+    let mut released = 0;
+    while let Some(granted) = world.lease("w1", offer(&["*"])) {
+        let lease = held(&world, &granted);
+        world
+            .report(&lease, &Report::Released)
+            .expect("its own lease");
+        released += 1;
+    }
+    assert_eq!(MAX_PAUSES, released);
+    assert!(world.lease("w2", offer(&["*"])).is_some(), "others do");
+    world.advance(RELEASE_PAUSE_MS);
+    assert!(world.lease("w1", offer(&["*"])).is_some());
+}
+
+#[test]
+fn names_without_executions_are_forgotten_and_come_back() {
+    let mut world = world();
+    let all = world.engine.acquire_offer(offer(&["*"]));
+    for number in 0..3_000 {
+        let tenant = format!("t{number}");
+        let birth = world.make(&new_execution(&tenant, &tenant));
+        assert_eq!(Some(birth), leased(&mut world, all));
+        let id = world.engine.state().id(birth).expect("it lives");
+        let token = world.engine.state().holding(birth).map(|own| own.token);
+        let lease = Held { id, token };
+        world.report(&lease, &completed()).expect("its own lease");
+    }
+    assert!(world.engine.state().tenants().all().count() < 1_100);
+    let again = world.make(&new_execution("t0", "t0"));
+    assert_eq!(Some(again), leased(&mut world, all));
 }

@@ -35,7 +35,7 @@ pub(crate) fn show(world: &World, birth: Birth, key: &str) -> String {
         "queued" => relative(Some(living.queued_at_ms)),
         "updated" => relative(Some(progress.updated_at_ms)),
         "started" => relative(progress.started_at_ms),
-        "next_attempt" => relative(progress.next_attempt_at_ms),
+        "next_attempt" => relative(progress.backoff.map(|backoff| backoff.until_ms)),
         "completed" => relative(ended_at_ms),
         "duration" => {
             duration_ms(progress.started_at_ms, ended_at_ms).map(|duration| format!("{duration}ms"))

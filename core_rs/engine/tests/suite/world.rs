@@ -13,11 +13,11 @@ use backlane_engine::command::{
 };
 use backlane_engine::decide::Speaker;
 use backlane_engine::error::Refusal;
-use backlane_engine::fact::{Actor, Policy};
+use backlane_engine::fact::{Actor, ExecutionChange, FactKind, Policy};
 use backlane_engine::reply::{Granted, Made, Settled};
 use backlane_engine::row::Payload;
 use backlane_engine::rules::access::{Principal, TenantScope, VisibleTenant};
-use backlane_engine::rules::id::{Birth, ExecutionId};
+use backlane_engine::rules::id::{Birth, ExecutionId, LeaseToken};
 use backlane_engine::rules::limits::{Limits, RELEASE_PAUSE_MS};
 use backlane_engine::rules::retry::{Category, Retry, Strategy};
 use backlane_engine::rules::status::ActorKind;
@@ -57,10 +57,17 @@ impl World {
         }
     }
 
-    /// Ends a step: appends the decisions to the log and audits everything.
+    /// Ends a step: appends the decisions to the log, sends the new leases and audits everything.
     pub(crate) fn settle(&mut self) {
         for decided in self.engine.take_decided() {
+            let leased = leased(&decided.fact.kind);
             self.audit.follow(decided);
+            if let Some((birth, token)) = leased
+                && let Some(id) = self.engine.state().id(birth)
+            {
+                let token = Some(token);
+                self.engine.sent(&Held { id, token }, self.now);
+            }
         }
         self.audit.check(&self.engine);
     }
@@ -318,5 +325,14 @@ pub(crate) fn failed() -> Failure {
         retryable: true,
         retry_after_ms: None,
         throttled: false,
+    }
+}
+
+/// The execution that a fact leases, and the token.
+fn leased(kind: &FactKind) -> Option<(Birth, LeaseToken)> {
+    let fact = kind.as_execution()?;
+    match &fact.change {
+        ExecutionChange::Leased { holding, .. } => Some((fact.birth, holding.token)),
+        _ => None,
     }
 }

@@ -3,7 +3,7 @@
 //! Owns how a decision gets into the pending commit, and how a completion gets out once the commit
 //! is durable. Refuses to know any call, and which callers wait for what.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use backlane_engine::Engine;
@@ -24,6 +24,16 @@ use super::tally::Tally;
 /// Most lines about damaged rows that are logged. Later lines are dropped.
 const MOST_NOTICES: usize = 1_000;
 
+/// The leases of one reply or message, which leave once the log is durable up to a number.
+pub(super) struct Leaving {
+    /// All facts with a lower sequence number must be durable.
+    pub(super) rests_on: u64,
+    /// The leases.
+    pub(super) held: Vec<Held>,
+    /// Whether leaving counts as arriving at the worker.
+    pub(super) acknowledges: bool,
+}
+
 /// One engine, and the data that its decisions need and change.
 pub(super) struct Desk {
     pub(super) engine: Engine,
@@ -35,6 +45,8 @@ pub(super) struct Desk {
     pub(super) draining: bool,
     pub(super) now: Now,
     pub(super) out: Vec<Output>,
+    /// Leases that leave the server once they are durable, in order.
+    pub(super) leaving: VecDeque<Leaving>,
     /// Executions that ended since the waits were last looked at.
     pub(super) ended: Vec<Birth>,
     /// Lines that were logged already.

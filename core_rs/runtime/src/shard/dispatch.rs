@@ -9,7 +9,7 @@ use backlane_wire::{View, reply};
 
 use crate::message::Ticket;
 
-use super::desk::Desk;
+use super::desk::{Desk, Leaving};
 use super::room::Room;
 use super::show::{self, Fetch, MAX_REPLY_BYTES, Shown, Unshown};
 
@@ -72,7 +72,7 @@ fn give(room: &mut Room, ticket: Ticket) -> bool {
 }
 
 fn give_to_stream(room: &mut Room, ticket: Ticket) -> bool {
-    let Some((taker, most, bytes)) = room.streams.room(ticket) else {
+    let Some((taker, most, bytes)) = room.streams.room(ticket, room.desk.now) else {
         return false;
     };
     let granted = grant(&mut room.desk, &taker, most.min(TURN), bytes);
@@ -84,7 +84,7 @@ fn give_to_stream(room: &mut Room, ticket: Ticket) -> bool {
         work.credit_bytes = work.credit_bytes.map(left);
     }
     room.streams.promise(ticket, bytes);
-    if room.streams.room(ticket).is_some() {
+    if room.streams.room(ticket, room.desk.now).is_some() {
         room.takers.line_up(taker.offer, ticket);
     }
     if took {
@@ -187,12 +187,22 @@ fn end_damaged(desk: &mut Desk, birth: u64, what: &str) {
 }
 
 fn send_to_call(desk: &mut Desk, ticket: Ticket, granted: &[Granted], leases: &[Vec<u8>]) {
-    for granted in granted {
-        if let Some(held) = desk.held(granted) {
-            desk.engine.acknowledge(&held);
-        }
-    }
     desk.reply(ticket, reply::lease_response(leases));
+    leave(desk, granted, Door::Call);
+}
+
+/// Notes that leases leave the server once everything decided so far is durable.
+fn leave(desk: &mut Desk, granted: &[Granted], door: Door) {
+    // A worker acknowledges leases on a stream. A unary reply that does not arrive is reported by
+    // the transport.
+    let acknowledges = matches!(door, Door::Call);
+    let held = granted.iter().filter_map(|granted| desk.held(granted));
+    let held = held.collect();
+    desk.leaving.push_back(Leaving {
+        rests_on: desk.journal.next_sequence(),
+        held,
+        acknowledges,
+    });
 }
 
 fn send_to_stream(room: &mut Room, ticket: Ticket, granted: &[Granted], leases: &[Vec<u8>]) {
@@ -201,13 +211,14 @@ fn send_to_stream(room: &mut Room, ticket: Ticket, granted: &[Granted], leases: 
         let bytes = reply::work_leases(leases);
         room.streams.send(&mut room.desk, ticket, bytes);
     }
+    leave(&mut room.desk, granted, Door::Stream);
     line_up(room, ticket);
     room.streams.unblocked.push(ticket);
 }
 
 /// Puts a stream that can take leases into the line of its offer.
 pub(super) fn line_up(room: &mut Room, ticket: Ticket) {
-    if let Some((taker, ..)) = room.streams.room(ticket) {
+    if let Some((taker, ..)) = room.streams.room(ticket, room.desk.now) {
         room.takers.line_up(taker.offer, ticket);
     }
 }

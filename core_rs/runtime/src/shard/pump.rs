@@ -34,6 +34,9 @@ pub(super) fn frame(room: &mut Room, ticket: Ticket, bytes: Vec<u8>) {
     stream.backlog.push_back(bytes);
     if stream.work.is_some() {
         room.desk.engine.stream_frame(ticket, room.desk.now);
+        if room.streams.heard(ticket, room.desk.now) {
+            dispatch::line_up(room, ticket);
+        }
     }
     next(room, ticket);
 }

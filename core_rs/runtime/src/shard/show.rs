@@ -216,7 +216,8 @@ impl Shown {
             Piece::Read(stored) => Ok(stored),
             Piece::Damaged(what) => Err(Unshown::Damaged(what.clone())),
             Piece::Unneeded | Piece::Unread | Piece::Absent => {
-                let kept_since = desk.now.wall_ms.saturating_sub(desk.settings.retention_ms);
+                let now_ms = desk.engine.retention_now_ms();
+                let kept_since = now_ms.saturating_sub(desk.settings.retention_ms);
                 let removed = match standing {
                     Standing::Ended(ending) => ending.ended_at_ms < kept_since,
                     Standing::Living(_) => false,

@@ -7,7 +7,7 @@ use backlane_store::{Class, Maintenance};
 
 use crate::message::Output;
 
-use super::desk::Desk;
+use super::desk::{Desk, Leaving};
 
 /// Smallest number of unfinished executions that one step of a round carries.
 const CARRY_AT_LEAST: usize = 8;
@@ -28,11 +28,29 @@ impl Desk {
         let commit = self.journal.seal(mark);
         self.out.extend(commit.map(Output::Append));
         self.journal.release(&mut self.out);
+        self.leases_leave();
+    }
+
+    /// Notes the leases that leave with the outputs that were just released.
+    fn leases_leave(&mut self) {
+        let durable = self.journal.durable();
+        let leaves = |leaving: &Leaving| leaving.rests_on <= durable;
+        while self.leaving.front().is_some_and(leaves) {
+            let Some(leaving) = self.leaving.pop_front() else {
+                return;
+            };
+            for held in &leaving.held {
+                self.engine.sent(held, self.now);
+                if leaving.acknowledges {
+                    self.engine.acknowledge(held);
+                }
+            }
+        }
     }
 
     /// Notes that all facts below a sequence number are durable.
     pub(super) fn committed(&mut self, durable: u64) {
-        let now_ms = self.now.wall_ms;
+        let now_ms = self.engine.retention_now_ms();
         if let Some(mark) = self.journal.committed(durable) {
             let requests = self.engine.requests_mut();
             requests.durable_up_to(mark);
@@ -85,7 +103,7 @@ impl Desk {
     }
 
     fn forget(&mut self, trim_below_sequence: u64) {
-        let now_ms = self.now.wall_ms;
+        let now_ms = self.engine.retention_now_ms();
         let before_ms = now_ms.saturating_sub(self.settings.retention_ms);
         self.journal.park(Output::Maintain(Maintenance {
             trim_below_sequence,

@@ -120,3 +120,26 @@ fn a_lease_outlives_a_restart_by_one_period() {
     desk.advance(29_999);
     assert_eq!("completed", outcome(&desk.complete(&lease)));
 }
+
+#[test]
+fn a_slow_disk_costs_no_worker_its_only_lease() {
+    let mut desk = Desk::new();
+    let once = v1::EnqueueRequest {
+        max_worker_losses: Some(1),
+        ..request("once")
+    };
+    let id = desk.make(&once);
+    let ticket = desk.call(Method::Lease, &poll(0));
+    // The commit of the lease takes longer than the lease period.
+    desk.advance(60_000);
+    assert!(!desk.is_answered(ticket));
+    desk.settle();
+    let reply: v1::LeaseResponse = desk.reply(ticket);
+    assert_eq!("once", input_of(&reply.leases[0]));
+    desk.advance(29_999);
+    desk.settle();
+    assert_eq!(
+        v1::BackgroundExecutionStatus::Running,
+        desk.get(&id).status()
+    );
+}

@@ -292,3 +292,25 @@ fn a_stream_whose_client_does_not_read_gets_no_more_leases_until_it_reads() {
     desk.settle();
     assert_eq!(9 - unread, leases(&mut desk, stream).len());
 }
+
+#[test]
+fn a_worker_that_was_silent_for_a_lease_period_gets_nothing_until_it_sends_a_message() {
+    let mut desk = Desk::new();
+    desk.make(&request("first"));
+    let stream = greeted(&mut desk, 5);
+    assert_eq!(1, leases(&mut desk, stream).len());
+    desk.advance(30_000);
+    desk.settle();
+    let lost = matches!(down(&mut desk, stream), Down::Lost(_));
+    assert!(lost, "the worker is frozen, and its lease is lost");
+    desk.make(&request("second"));
+    desk.settle();
+    assert!(!desk.is_answered(stream), "a frozen worker is not fed");
+    up(&mut desk, stream, Up::Heartbeat(v1::WorkHeartbeat {}));
+    desk.settle();
+    let came = leases(&mut desk, stream);
+    assert_eq!(
+        vec!["first", "second"],
+        came.iter().map(input_of).collect::<Vec<_>>()
+    );
+}

@@ -79,17 +79,19 @@ impl Ledger {
             || format!("{id} of {asked:?}"),
         )?;
         let seen = self.seen.entry(id.to_owned()).or_default();
-        if !existing || asked.dedup_key.is_empty() {
-            match &seen.made_with {
-                None => seen.made_with = Some(asked.clone()),
-                Some(before) => {
-                    must(before == asked, SAME, || {
-                        format!("{id}: {before:?}, then {asked:?}")
-                    })?;
-                }
+        match &seen.made_with {
+            Some(before) if !existing || asked.dedup_key.is_empty() => {
+                let same = same_body(before, asked);
+                must(existing && same || before == asked, SAME, || {
+                    format!("{id}: {before:?}, then {asked:?}")
+                })
             }
+            None if !existing => {
+                seen.made_with = Some(asked.clone());
+                Ok(())
+            }
+            Some(_) | None => Ok(()),
         }
-        Ok(())
     }
 
     /// Notes the executions that a request id was answered with.
@@ -263,4 +265,18 @@ impl Ledger {
 /// The enqueue time in a record, in milliseconds since the epoch.
 pub(crate) fn queued_ms(record: &v1::BackgroundExecution) -> u64 {
     record.queued_at.as_ref().map_or(0, millis)
+}
+
+/// Whether two requests may share a request id: the first one stands where only other fields
+/// differ.
+fn same_body(one: &v1::EnqueueRequest, other: &v1::EnqueueRequest) -> bool {
+    let body = |asked: &v1::EnqueueRequest| v1::EnqueueRequest {
+        tenant_id: asked.tenant_id.clone(),
+        callable_name: asked.callable_name.clone(),
+        input: asked.input.clone(),
+        context: asked.context.clone(),
+        dedup_key: asked.dedup_key.clone(),
+        ..v1::EnqueueRequest::default()
+    };
+    body(one) == body(other)
 }

@@ -8,10 +8,10 @@ use std::sync::Arc;
 
 use backlane_engine::command::OfferSpec;
 use backlane_engine::fact::{
-    ExecutionChange, ExecutionFact, Fact, Living, OutcomeKind, RequeueCause,
+    Ended, ExecutionChange, ExecutionFact, Fact, Living, OutcomeKind, RequeueCause,
 };
 use backlane_engine::rules::id::{Birth, LeaseToken};
-use backlane_engine::rules::status::{Phase, Status};
+use backlane_engine::rules::status::{EndReason, Phase, Status};
 use backlane_engine::state::State;
 use backlane_store::{Commit, Store, StoreError};
 use backlane_wire::{DecodeError, decode_facts};
@@ -25,6 +25,7 @@ const TERMINAL: &str = "nothing follows a terminal status";
 const TOKENS: &str = "lease tokens are never reused";
 const LIMITS: &str = "no limit is exceeded";
 const ORDER: &str = "no worker gets an execution while a better one was admissible";
+const EARLY: &str = "nothing is due before its time";
 const LEGAL: &str = "only legal transitions happen";
 const FOLD: &str = "applying the log leads to the state in memory";
 
@@ -56,12 +57,31 @@ pub struct LogCheck {
     ended: BTreeMap<Birth, (At, Status)>,
     released: BTreeMap<(Birth, Arc<str>), u64>,
     jumped_at_ms: u64,
+    walls: Walls,
     /// The offer of each worker.
     pub offers: Offers,
     /// The limit on a tenant's unfinished executions.
     pub max_queue: u64,
     /// The largest number of unfinished executions at any time.
     pub most_living: usize,
+}
+
+/// The wall times of the steps since the last commit, in milliseconds since the epoch.
+#[derive(Debug, Clone, Copy)]
+struct Walls {
+    earliest: u64,
+    latest: u64,
+    newest: u64,
+}
+
+impl Default for Walls {
+    fn default() -> Self {
+        Self {
+            earliest: u64::MAX,
+            latest: 0,
+            newest: 0,
+        }
+    }
 }
 
 impl LogCheck {
@@ -80,6 +100,7 @@ impl LogCheck {
             ended: BTreeMap::new(),
             released: BTreeMap::new(),
             jumped_at_ms: 0,
+            walls: Walls::default(),
             offers: Offers::new(),
             max_queue,
             most_living: 0,
@@ -123,6 +144,13 @@ impl LogCheck {
         }
     }
 
+    /// Notes the wall time of a step, in which facts of the next commit may be decided.
+    pub fn step_at(&mut self, wall_ms: u64) {
+        self.walls.earliest = self.walls.earliest.min(wall_ms);
+        self.walls.latest = self.walls.latest.max(wall_ms);
+        self.walls.newest = wall_ms;
+    }
+
     /// Checks a commit that was handed to the store.
     ///
     /// # Errors
@@ -140,6 +168,11 @@ impl LogCheck {
             self.follow(fact)?;
             self.next_emitted += 1;
         }
+        self.walls = Walls {
+            earliest: self.walls.newest,
+            latest: self.walls.newest,
+            ..self.walls
+        };
         self.most_living = self.most_living.max(self.emitted.slots().len());
         self.under_way.push_back(facts);
         Ok(())
@@ -232,12 +265,35 @@ impl LogCheck {
                 must(before.is_none(), TOKENS, || format!("{:?}", holding.token))?;
                 self.may_be_leased(fact.birth, &holding.worker, at_ms)
             }
+            ExecutionChange::Due => self.may_be_due(fact.birth),
+            ExecutionChange::Ended(ended) => self.may_time_out(fact.birth, *ended),
             ExecutionChange::Carried(_)
-            | ExecutionChange::Due
             | ExecutionChange::Requeued { .. }
-            | ExecutionChange::CancelRequested { .. }
-            | ExecutionChange::Ended(_) => Ok(()),
+            | ExecutionChange::CancelRequested { .. } => Ok(()),
         }
+    }
+
+    fn may_be_due(&self, birth: Birth) -> Checked {
+        let pending = self.emitted.slot(birth).map(|slot| slot.phase) == Some(Phase::Pending);
+        let extras = self.emitted.extras(birth).filter(|_| pending);
+        self.has_come(extras.and_then(|extras| extras.not_before_ms))
+    }
+
+    fn may_time_out(&self, birth: Birth, ended: Ended) -> Checked {
+        let extras = self.emitted.extras(birth);
+        self.has_come(match ended.reason {
+            EndReason::Deadline => extras.and_then(|extras| extras.deadline_ms),
+            EndReason::StartDeadline => extras.and_then(|extras| extras.start_deadline_ms),
+            _ => None,
+        })
+    }
+
+    /// Checks that the wall clock had reached a time, where there is one.
+    fn has_come(&self, at_ms: Option<u64>) -> Checked {
+        let latest_ms = self.walls.latest;
+        must(at_ms.is_none_or(|at_ms| at_ms <= latest_ms), EARLY, || {
+            format!("{at_ms:?} after {latest_ms}")
+        })
     }
 
     fn may_be_born(&self, living: &Living) -> Checked {
@@ -288,7 +344,7 @@ impl LogCheck {
                 tenant.name, queue.callable
             )
         })?;
-        let better = better_one(state, offer, birth, at_ms, |other| {
+        let better = better_one(state, offer, birth, self.walls.earliest, |other| {
             self.may_be_kept_from(other, worker, at_ms)
         });
         must(better.is_none(), ORDER, || {

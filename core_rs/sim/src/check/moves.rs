@@ -52,5 +52,5 @@ fn is_change(before: &Living, after: &Living) -> bool {
     before.version + 1 == after.version
         && after.attempt >= before.attempt
         && (after.phase == Phase::Running) == after.holding.is_some()
-        && (after.phase == Phase::Retrying) == after.next_attempt_at_ms.is_some()
+        && (after.phase == Phase::Retrying) == after.backoff.is_some()
 }

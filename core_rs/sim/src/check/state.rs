@@ -9,6 +9,7 @@ use backlane_engine::state::{Rank, State};
 use super::{Checked, must};
 
 const FOLD: &str = "applying the log leads to the state in memory";
+const LONGER: &str = "a backoff lasts its length at most";
 const PERMITS: &str = "counts of running executions equal live leases";
 
 /// Checks that two states hold the same data, whatever numbers tenants and queues have inside.
@@ -54,6 +55,24 @@ fn limits(state: &State) -> Vec<String> {
     limits
 }
 
+/// Checks that no backoff lasts longer than its length, however wrong the wall clock was.
+///
+/// # Errors
+/// The first backoff that is longer.
+pub fn no_longer(engine: &Engine, mono_ms: u64) -> Checked {
+    let (state, soft) = (engine.state(), engine.soft());
+    for birth in state.slots().births_from(0) {
+        let backoff = state.extras(birth).and_then(|extras| extras.backoff);
+        if let (Some(backoff), Some(until_ms)) = (backoff, soft.backoff(birth)) {
+            let most_ms = mono_ms.saturating_add(backoff.delay_ms);
+            must(until_ms <= most_ms, LONGER, || {
+                format!("{birth} until {until_ms}, at {mono_ms}: {backoff:?}")
+            })?;
+        }
+    }
+    Ok(())
+}
+
 /// Checks that an engine's counts equal its slots and leases.
 ///
 /// # Errors
@@ -79,8 +98,7 @@ pub fn sound(engine: &Engine) -> Checked {
             format!("{slot:?}")
         })?;
     }
-    for key in 0..u32::try_from(tenants.queues_len()).unwrap_or(0) {
-        let queue = tenants.queue(key);
+    for (key, queue) in tenants.queues() {
         let counts = queue.counts();
         let counted = [
             counts.pending,

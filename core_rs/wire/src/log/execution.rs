@@ -23,12 +23,9 @@ pub(super) fn put_fact(out: &mut Vec<u8>, fact: &ExecutionFact) {
             parts::put_holding(out, 1, holding);
             put::uint(out, 2, *attempt);
         }),
-        ExecutionChange::Requeued {
-            cause,
-            next_attempt_at_ms,
-        } => put::message(out, 6, |out| {
+        ExecutionChange::Requeued { cause, backoff } => put::message(out, 6, |out| {
             put::uint(out, 1, *cause as u32);
-            put::some_uint(out, 2, *next_attempt_at_ms);
+            parts::put_backoff(out, (2, 3), *backoff);
         }),
         ExecutionChange::CancelRequested { reason } => {
             put::message(out, 7, |out| put::uint(out, 1, *reason as u32));
@@ -73,7 +70,7 @@ pub(super) fn fact(from: v1::ExecutionFact) -> Result<ExecutionFact, DecodeError
         },
         Change::Requeued(from) => ExecutionChange::Requeued {
             cause: parts::known("Requeued.cause", from.cause, RequeueCause::from_number)?,
-            next_attempt_at_ms: from.next_attempt_at_ms,
+            backoff: parts::backoff(from.next_attempt_at_ms, from.backoff_ms),
         },
         Change::CancelRequested(from) => ExecutionChange::CancelRequested {
             reason: reason("CancelRequested.reason", from.reason)?,

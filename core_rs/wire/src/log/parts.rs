@@ -6,8 +6,8 @@
 use std::sync::Arc;
 
 use backlane_engine::fact::{
-    Actor, Births, CancelAsked, ErrorRecord, Holding, Outcome, OutcomeKind, Policy, Progress,
-    RequestKey,
+    Actor, Backoff, Births, CancelAsked, ErrorRecord, Holding, Outcome, OutcomeKind, Policy,
+    Progress, RequestKey,
 };
 use backlane_engine::rules::id::{ExecutionId, LeaseToken};
 use backlane_engine::rules::retry::{Category, Retry, Strategy};
@@ -146,7 +146,7 @@ pub(crate) fn put_progress(out: &mut Vec<u8>, progress: &Progress) {
     put::uint(out, 6, progress.version);
     put::uint(out, 7, progress.updated_at_ms);
     put::some_uint(out, 8, progress.started_at_ms);
-    put::some_uint(out, 9, progress.next_attempt_at_ms);
+    put_backoff(out, (9, 15), progress.backoff);
     if let Some(live) = &progress.holding {
         put_holding(out, 10, live);
     }
@@ -178,12 +178,26 @@ pub(crate) fn progress(from: v1::Progress) -> Result<Progress, DecodeError> {
         version: narrow("Progress.version", from.version)?,
         updated_at_ms: from.updated_at_ms,
         started_at_ms: from.started_at_ms,
-        next_attempt_at_ms: from.next_attempt_at_ms,
+        backoff: backoff(from.next_attempt_at_ms, from.backoff_ms),
         holding: from.holding.map(holding).transpose()?,
         last_worker: from.last_worker.map(Arc::from),
         last_failed: from.last_failed,
         cancel: from.cancel.map(cancel).transpose()?,
         outcome: from.outcome.map(outcome).transpose()?,
+    })
+}
+
+/// Writes a backoff as two fields: its end and its length.
+pub(crate) fn put_backoff(out: &mut Vec<u8>, (until, delay): (u32, u32), backoff: Option<Backoff>) {
+    put::some_uint(out, until, backoff.map(|backoff| backoff.until_ms));
+    put::some_uint(out, delay, backoff.map(|backoff| backoff.delay_ms));
+}
+
+/// The backoff with this end. A log of an earlier program version does not tell the length.
+pub(crate) fn backoff(until_ms: Option<u64>, delay_ms: Option<u64>) -> Option<Backoff> {
+    until_ms.map(|until_ms| Backoff {
+        delay_ms: delay_ms.unwrap_or(u64::MAX),
+        until_ms,
     })
 }
 

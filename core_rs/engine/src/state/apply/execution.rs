@@ -6,8 +6,8 @@
 
 use crate::fact::Births;
 use crate::fact::{
-    CancelAsked, Ended, Entity, ExecutionChange, ExecutionFact, Fact, Holding, Living, Outcome,
-    OutcomeKind, Progress, RequeueCause,
+    Backoff, CancelAsked, Ended, Entity, ExecutionChange, ExecutionFact, Fact, Holding, Living,
+    Outcome, OutcomeKind, Progress, RequeueCause,
 };
 use crate::row::KEPT_ATTEMPTS;
 use crate::rules::id::Birth;
@@ -62,10 +62,9 @@ impl State {
             ExecutionChange::Leased { holding, attempt } => {
                 self.leased(birth, holding, *attempt, at_ms);
             }
-            ExecutionChange::Requeued {
-                cause,
-                next_attempt_at_ms,
-            } => self.requeued(birth, *cause, *next_attempt_at_ms, at_ms),
+            ExecutionChange::Requeued { cause, backoff } => {
+                self.requeued(birth, *cause, *backoff, at_ms);
+            }
             ExecutionChange::CancelRequested { reason } => {
                 self.change(birth, at_ms);
                 self.extras.entry(birth).or_default().cancel = Some(CancelAsked {
@@ -177,7 +176,7 @@ impl State {
 
     fn due(&mut self, birth: Birth, at_ms: u64) {
         self.move_to(birth, Phase::Ready, at_ms, |_| ());
-        self.edit_extras(birth, |extras| extras.next_attempt_at_ms = None);
+        self.edit_extras(birth, |extras| extras.backoff = None);
     }
 
     fn leased(&mut self, birth: Birth, holding: &Holding, attempt: u32, at_ms: u64) {
@@ -192,13 +191,13 @@ impl State {
         &mut self,
         birth: Birth,
         cause: RequeueCause,
-        next_attempt_at_ms: Option<u64>,
+        backoff: Option<Backoff>,
         at_ms: u64,
     ) {
         let Some(holding) = self.holdings.remove(&birth) else {
             return;
         };
-        let phase = match next_attempt_at_ms {
+        let phase = match backoff {
             Some(_) => Phase::Retrying,
             None => Phase::Ready,
         };
@@ -208,7 +207,7 @@ impl State {
             attempt = slot.attempt;
         });
         let extras = self.extras.entry(birth).or_default();
-        extras.next_attempt_at_ms = next_attempt_at_ms;
+        extras.backoff = backoff;
         extras.last_worker = Some(holding.worker);
         if cause.has_error() {
             extras.last_failed = Some(attempt);
@@ -253,6 +252,7 @@ impl State {
                 self.dedup.remove(&held);
             }
         }
+        self.tenants.may_be_idle(slot.queue);
     }
 
     fn edit_extras(&mut self, birth: Birth, edit: impl FnOnce(&mut Extras)) {
@@ -294,7 +294,7 @@ fn extras_of(living: &Living) -> Extras {
         start_deadline_ms: living.start_deadline_ms,
         deadline_ms: living.deadline_ms,
         dedup_key: living.dedup_key.clone(),
-        next_attempt_at_ms: progress.next_attempt_at_ms,
+        backoff: progress.backoff,
         last_worker: progress.last_worker.clone(),
         last_failed: progress.last_failed,
         cancel: progress.cancel.clone(),
@@ -324,5 +324,5 @@ fn close(progress: &mut Progress, outcome: Option<OutcomeKind>) {
         }
         progress.last_worker = Some(holding.worker);
     }
-    progress.next_attempt_at_ms = None;
+    progress.backoff = None;
 }

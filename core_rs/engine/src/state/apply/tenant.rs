@@ -31,5 +31,9 @@ impl State {
             Some(_) => self.limits.insert((tenant, queue)),
             None => self.limits.remove(&(tenant, queue)),
         };
+        match queue {
+            Some(queue) => self.tenants.may_be_idle(queue),
+            None => self.tenants.tenant_may_be_idle(tenant),
+        }
     }
 }

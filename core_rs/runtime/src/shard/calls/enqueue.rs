@@ -49,7 +49,7 @@ struct One {
 impl Job for One {
     fn needs(&self, desk: &Desk, known: &Known) -> Needs {
         let request = self.new.request.as_ref();
-        desk.engine.needs_for_requests(request, known, desk.now)
+        desk.engine.needs_for_requests(request, known)
     }
 
     fn decide(self: Box<Self>, room: &mut Room, known: &Known) {
@@ -71,7 +71,7 @@ struct Batch {
 impl Job for Batch {
     fn needs(&self, desk: &Desk, known: &Known) -> Needs {
         let request = self.batch.request.as_ref();
-        desk.engine.needs_for_requests(request, known, desk.now)
+        desk.engine.needs_for_requests(request, known)
     }
 
     fn decide(self: Box<Self>, room: &mut Room, known: &Known) {
@@ -139,7 +139,7 @@ impl Job for Frame {
     fn needs(&self, desk: &Desk, known: &Known) -> Needs {
         let new = self.items.iter().flatten();
         let requests = new.filter_map(|new| new.request.as_ref());
-        desk.engine.needs_for_requests(requests, known, desk.now)
+        desk.engine.needs_for_requests(requests, known)
     }
 
     fn decide(self: Box<Self>, room: &mut Room, known: &Known) {

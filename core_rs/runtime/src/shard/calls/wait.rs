@@ -34,7 +34,7 @@ struct Running {
 impl Job for Running {
     fn needs(&self, desk: &Desk, known: &Known) -> Needs {
         let request = self.run.new.request.as_ref();
-        desk.engine.needs_for_requests(request, known, desk.now)
+        desk.engine.needs_for_requests(request, known)
     }
 
     fn decide(self: Box<Self>, room: &mut Room, known: &Known) {
