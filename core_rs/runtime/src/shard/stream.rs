@@ -143,7 +143,8 @@ impl Streams {
         self.unblocked.push(ticket);
     }
 
-    /// Notes that a message arrived on a `Work` stream. Returns whether the worker was silent before.
+    /// Notes that a message arrived on a `Work` stream. Returns whether the worker was silent
+    /// before.
     pub(super) fn heard(&mut self, ticket: Ticket, now: Now) -> bool {
         let Some(work) = self.work_mut(ticket) else {
             return false;

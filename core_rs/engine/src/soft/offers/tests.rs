@@ -1,3 +1,7 @@
+//! Which offers are kept while no worker uses them.
+//!
+//! Owns the tests of idle offers. Refuses to test leases: the suite of the crate does.
+
 use super::*;
 use crate::rules::access::TenantScope;
 
