@@ -117,9 +117,10 @@ impl Engine {
         self.soft.offers.release(key, self.state.tenants());
     }
 
-    /// Notes that a message arrived on a worker's stream.
-    pub fn stream_frame(&mut self, stream: StreamKey, now: Now) {
-        self.soft.holds.frame(stream, now);
+    /// Notes that a message arrived on a worker's stream. Returns whether the worker gets leases
+    /// again that it did not get before, because it had lost one by silence.
+    pub fn stream_frame(&mut self, stream: StreamKey, now: Now) -> bool {
+        self.soft.holds.frame(stream, now)
     }
 
     /// Ends a worker's stream. Its leases stay live for a grace period, so that the worker can

@@ -120,6 +120,10 @@ impl Soft {
         let Some(hold) = self.holds.remove(birth) else {
             return;
         };
+        let was_silent = self.holds.expiry(&hold) <= now.mono_ms;
+        if let Some(stream) = hold.stream.filter(|_| tell && was_silent) {
+            self.holds.lost(stream);
+        }
         let Some(about) = about else { return };
         let used_us = now.mono_ms.saturating_sub(hold.leased_ms) * 1_000;
         self.estimates.learn(about.queue, used_us);

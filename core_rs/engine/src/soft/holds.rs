@@ -71,6 +71,8 @@ impl Hold {
 pub struct StreamLife {
     /// Arrival of the newest message on the stream, in monotonic milliseconds.
     pub last_frame_ms: u64,
+    /// Whether a lease of the stream was lost by silence since the newest message.
+    pub is_mute: bool,
     /// The executions whose leases the stream keeps live.
     pub held: BTreeSet<Birth>,
 }
@@ -156,10 +158,25 @@ impl Holds {
         }
     }
 
-    /// Notes a message on a stream: the periods of all its leases restart.
-    pub fn frame(&mut self, stream: StreamKey, now: Now) {
+    /// Notes a message on a stream: the periods of all its leases restart. Returns whether the
+    /// worker had lost a lease by silence.
+    pub fn frame(&mut self, stream: StreamKey, now: Now) -> bool {
         let life = self.streams.entry(stream).or_default();
         life.last_frame_ms = life.last_frame_ms.max(now.mono_ms);
+        std::mem::take(&mut life.is_mute)
+    }
+
+    /// Notes that a lease of a stream was lost by silence.
+    pub fn lost(&mut self, stream: StreamKey) {
+        if let Some(life) = self.streams.get_mut(&stream) {
+            life.is_mute = true;
+        }
+    }
+
+    /// Whether a worker lost a lease by silence and sent no message since. It may be frozen.
+    #[must_use]
+    pub fn is_mute(&self, stream: StreamKey) -> bool {
+        self.streams.get(&stream).is_some_and(|life| life.is_mute)
     }
 
     /// The executions whose leases a stream keeps live.

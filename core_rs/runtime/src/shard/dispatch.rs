@@ -72,7 +72,7 @@ fn give(room: &mut Room, ticket: Ticket) -> bool {
 }
 
 fn give_to_stream(room: &mut Room, ticket: Ticket) -> bool {
-    let Some((taker, most, bytes)) = room.streams.room(ticket, room.desk.now) else {
+    let Some((taker, most, bytes)) = room.streams.room(ticket, &room.desk.engine) else {
         return false;
     };
     let granted = grant(&mut room.desk, &taker, most.min(TURN), bytes);
@@ -84,7 +84,7 @@ fn give_to_stream(room: &mut Room, ticket: Ticket) -> bool {
         work.credit_bytes = work.credit_bytes.map(left);
     }
     room.streams.promise(ticket, bytes);
-    if room.streams.room(ticket, room.desk.now).is_some() {
+    if room.streams.room(ticket, &room.desk.engine).is_some() {
         room.takers.line_up(taker.offer, ticket);
     }
     if took {
@@ -218,7 +218,7 @@ fn send_to_stream(room: &mut Room, ticket: Ticket, granted: &[Granted], leases: 
 
 /// Puts a stream that can take leases into the line of its offer.
 pub(super) fn line_up(room: &mut Room, ticket: Ticket) {
-    if let Some((taker, ..)) = room.streams.room(ticket, room.desk.now) {
+    if let Some((taker, ..)) = room.streams.room(ticket, &room.desk.engine) {
         room.takers.line_up(taker.offer, ticket);
     }
 }

@@ -33,8 +33,8 @@ pub(super) fn frame(room: &mut Room, ticket: Ticket, bytes: Vec<u8>) {
     };
     stream.backlog.push_back(bytes);
     if stream.work.is_some() {
-        room.desk.engine.stream_frame(ticket, room.desk.now);
-        if room.streams.heard(ticket, room.desk.now) {
+        let speaks_again = room.desk.engine.stream_frame(ticket, room.desk.now);
+        if speaks_again {
             dispatch::line_up(room, ticket);
         }
     }

@@ -6,9 +6,9 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
+use backlane_engine::Engine;
 use backlane_engine::command::{OfferKey, Taker};
 use backlane_engine::rules::access::Principal;
-use backlane_engine::time::Now;
 
 use crate::message::{CompletionKind, Output, Ticket};
 
@@ -40,19 +40,6 @@ pub(super) struct Work {
     /// Bytes of leases that the worker can still take; `None` for no limit.
     pub(super) credit_bytes: Option<u64>,
     pub(super) draining: bool,
-    /// Arrival of the newest message, in monotonic milliseconds.
-    pub(super) heard_ms: u64,
-}
-
-impl Work {
-    /// Whether the worker was silent for a lease period. Such a worker may be frozen, and gets no
-    /// further leases until it sends a message.
-    fn is_silent(&self, now: Now) -> bool {
-        let since_ms = now.mono_ms.saturating_sub(self.heard_ms);
-        self.hello
-            .as_ref()
-            .is_some_and(|hello| since_ms >= hello.duration_ms)
-    }
 }
 
 /// The contents of a worker's first message.
@@ -143,17 +130,6 @@ impl Streams {
         self.unblocked.push(ticket);
     }
 
-    /// Notes that a message arrived on a `Work` stream. Returns whether the worker was silent
-    /// before.
-    pub(super) fn heard(&mut self, ticket: Ticket, now: Now) -> bool {
-        let Some(work) = self.work_mut(ticket) else {
-            return false;
-        };
-        let was_silent = work.is_silent(now);
-        work.heard_ms = now.mono_ms;
-        was_silent
-    }
-
     /// Reserves room for leases that will be sent once their payloads were read.
     pub(super) fn promise(&mut self, ticket: Ticket, bytes: usize) {
         if let Some(stream) = self.by_ticket.get_mut(&ticket) {
@@ -184,13 +160,14 @@ impl Streams {
 
     /// The leases that a stream can take now, as worker, number and bytes; `None` if it can take
     /// none.
-    pub(super) fn room(&self, ticket: Ticket, now: Now) -> Option<(Taker, usize, u64)> {
+    pub(super) fn room(&self, ticket: Ticket, engine: &Engine) -> Option<(Taker, usize, u64)> {
         let stream = self.by_ticket.get(&ticket)?;
         let work = stream.work.as_ref()?;
         let hello = work.hello.as_ref()?;
         let bytes = work.credit_bytes.unwrap_or(u64::MAX);
         let is_done = work.draining || work.credit == 0 || bytes == 0;
-        if stream.is_full() || is_done || work.is_silent(now) {
+        // A worker that lost a lease by silence may be frozen.
+        if stream.is_full() || is_done || engine.soft().holds.is_mute(ticket) {
             return None;
         }
         let taker = Taker {

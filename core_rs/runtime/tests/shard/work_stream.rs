@@ -294,7 +294,7 @@ fn a_stream_whose_client_does_not_read_gets_no_more_leases_until_it_reads() {
 }
 
 #[test]
-fn a_worker_that_was_silent_for_a_lease_period_gets_nothing_until_it_sends_a_message() {
+fn a_worker_that_lost_a_lease_by_silence_gets_nothing_until_it_sends_a_message() {
     let mut desk = Desk::new();
     desk.make(&request("first"));
     let stream = greeted(&mut desk, 5);
@@ -313,4 +313,14 @@ fn a_worker_that_was_silent_for_a_lease_period_gets_nothing_until_it_sends_a_mes
         vec!["first", "second"],
         came.iter().map(input_of).collect::<Vec<_>>()
     );
+}
+
+#[test]
+fn a_worker_without_leases_may_be_silent_for_long() {
+    let mut desk = Desk::new();
+    let stream = greeted(&mut desk, 1);
+    desk.advance(3_600_000);
+    desk.make(&request("late"));
+    desk.settle();
+    assert_eq!("late", input_of(&leases(&mut desk, stream)[0]));
 }
