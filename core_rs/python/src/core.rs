@@ -135,11 +135,7 @@ impl Core {
         let ticket = self.runtime.ticket();
         let method = self::method(method)?;
         let principal = self.principal(principal);
-        self.runtime.tell(Input::Open {
-            ticket,
-            method,
-            principal,
-        });
+        self.runtime.open(ticket, method, principal);
         Ok(ticket)
     }
 

@@ -89,8 +89,9 @@ pub enum Output {
     Maintain(Maintenance),
     /// Pass this to the transport.
     Complete(Completion),
-    /// This many bytes of a call or a stream are decided and durable, or no caller waits for them
-    /// any more.
+    /// A unary call of this many bytes is decided.
+    CallDecided(usize),
+    /// This many bytes of a stream are decided and durable.
     Decided(Ticket, usize),
 }
 

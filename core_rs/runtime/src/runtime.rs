@@ -4,80 +4,35 @@
 //! for the consumer of completions: the runtime signals an eventfd and continues.
 
 use std::fs::File;
-use std::io::{Read as _, Write as _};
+use std::io::Read as _;
 use std::os::fd::{AsRawFd as _, RawFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, Sender, channel};
-use std::thread::{Builder, JoinHandle};
-use std::time::Duration;
+use std::sync::mpsc::{Receiver, channel};
+use std::thread::JoinHandle;
 
+use backlane_engine::rules::access::Principal;
 use backlane_store::{REQUEST, Reader, Store, StoreError};
-use backlane_wire::ApiError;
+use backlane_wire::{ApiError, Method};
 use parking_lot::{Condvar, Mutex};
 
-use crate::clock::{Clock, LOOK_EVERY_MS};
-use crate::flow::{Flow, MOST_BYTES};
-use crate::message::{Completion, CompletionKind, Input, Output, Query, ReadId, Ticket, UnaryCall};
+use crate::clock::Clock;
+use crate::flow::{CALL_BYTES, Flow, Reading, STREAM_BYTES};
+use crate::message::{Completion, CompletionKind, Input, Query, ReadId, Ticket, UnaryCall};
 use crate::reader;
 use crate::recover::{RecoverError, recover, request_hours};
-use crate::shard::{Random, Settings, Shard};
-use crate::writer::{Work, Writer, WriterDoor};
+use crate::shard::{Random, Settings};
+use crate::writer::{Work, Writer};
+
+mod shared;
+mod stepper;
+
+use shared::{Shared, spawn};
+use stepper::{Stepper, start_stepper};
 
 const READERS: usize = 2;
 /// Number of request ids that are read in one portion when a server starts.
 const REQUEST_PORTION: usize = 10_000;
-
-struct Shared {
-    inbox: Mutex<Vec<Input>>,
-    came: Condvar,
-    outbox: Mutex<Vec<Completion>>,
-    bell: File,
-    flow: Flow,
-    failure: Mutex<Option<String>>,
-    stopping: AtomicBool,
-    steps: AtomicU64,
-    permit_drift: AtomicU64,
-}
-
-impl Shared {
-    fn tell(&self, input: Input) {
-        self.put(input);
-        self.came.notify_one();
-    }
-
-    /// Puts an input in the inbox without waking the shard.
-    fn put(&self, input: Input) {
-        self.inbox.lock().push(input);
-    }
-
-    fn publish(&self, mut completions: Vec<Completion>) {
-        if completions.is_empty() {
-            return;
-        }
-        let mut outbox = self.outbox.lock();
-        let ring = outbox.is_empty();
-        outbox.append(&mut completions);
-        drop(outbox);
-        if ring {
-            self.ring();
-        }
-    }
-
-    fn ring(&self) {
-        // The counter cannot overflow in practice, and a write that fails means that the eventfd is
-        // readable already.
-        let _ = (&self.bell).write(&1_u64.to_ne_bytes());
-    }
-
-    /// Records a failure, after which no reply may leave.
-    fn fail(&self, why: &str) {
-        self.failure.lock().get_or_insert_with(|| why.to_owned());
-        self.stopping.store(true, Ordering::SeqCst);
-        self.came.notify_one();
-        self.ring();
-    }
-}
 
 /// One shard and its threads.
 pub struct Runtime {
@@ -157,18 +112,37 @@ impl Runtime {
         if self.shared.flow.call(call.bytes.len()) {
             return self.shared.put(Input::Call(call));
         }
-        let error = ApiError::rate_limited("undecided bytes", MOST_BYTES);
+        self.refuse(ticket, "undecided bytes of calls", CALL_BYTES);
+    }
+
+    fn refuse(&self, ticket: Ticket, what: &'static str, limit: usize) {
+        let error = ApiError::rate_limited(what, limit);
         let kind = CompletionKind::from(&error);
         self.shared.publish(vec![Completion { ticket, kind }]);
     }
 
+    /// Starts a stream.
+    pub fn open(&self, ticket: Ticket, method: Method, principal: Arc<Principal>) {
+        self.shared.flow.open(ticket);
+        self.tell(Input::Open {
+            ticket,
+            method,
+            principal,
+        });
+    }
+
     /// Accepts a message of a stream. Returns false if the stream must not be read further until
-    /// [`CompletionKind::Resume`].
+    /// [`CompletionKind::Resume`]. The stream ends with an error if its message has no room.
     #[must_use]
     pub fn frame(&self, stream: Ticket, bytes: Vec<u8>) -> bool {
-        let goes_on = self.shared.flow.message(stream, bytes.len());
-        self.tell(Input::Frame(stream, bytes));
-        goes_on
+        let reading = self.shared.flow.message(stream, bytes.len());
+        if reading == Reading::Ends {
+            self.close(stream);
+            self.refuse(stream, "undecided bytes of streams", STREAM_BYTES);
+        } else {
+            self.tell(Input::Frame(stream, bytes));
+        }
+        reading == Reading::GoesOn
     }
 
     /// Ends a stream.
@@ -253,39 +227,6 @@ fn eventfd() -> Result<File, StoreError> {
     Ok(File::from(bell))
 }
 
-fn named(name: &str) -> Builder {
-    Builder::new().name(format!("backlane-{name}"))
-}
-
-/// Starts a thread that the server needs. If the thread panics, the server fails: it ends, and
-/// recovers at its next start.
-fn spawn(shared: &Arc<Shared>, name: &str, body: impl FnOnce() + Send + 'static) -> JoinHandle<()> {
-    let watch = Watch {
-        shared: shared.clone(),
-        name: name.to_owned(),
-    };
-    let watched = move || {
-        let _watch = watch;
-        body();
-    };
-    // The server cannot work without this thread, so a failed start ends it.
-    named(name).spawn(watched).expect("a thread can be started")
-}
-
-struct Watch {
-    shared: Arc<Shared>,
-    name: String,
-}
-
-impl Drop for Watch {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            let Self { shared, name } = self;
-            shared.fail(&format!("the {name} thread of the core panicked"));
-        }
-    }
-}
-
 fn start_learner(
     shared: &Arc<Shared>,
     mut reader: Box<dyn Reader>,
@@ -359,84 +300,4 @@ fn start_writer(
             let _ = thread.join();
         }
     })
-}
-
-struct Stepper {
-    // Dropping the shard's loop ends the readers and the writer, because it holds the only senders
-    // to them.
-    shard: Shard,
-    clock: Clock,
-    readers: Vec<Sender<(ReadId, Query)>>,
-    writer: WriterDoor,
-    next_reader: usize,
-}
-
-fn start_stepper(shared: &Arc<Shared>, mut stepper: Stepper) -> JoinHandle<()> {
-    let told = shared.clone();
-    spawn(shared, "shard", move || stepper.run(&told))
-}
-
-impl Stepper {
-    fn run(&mut self, shared: &Shared) {
-        loop {
-            let inputs = self.gather(shared);
-            let stopping = shared.stopping.load(Ordering::SeqCst);
-            if shared.failure.lock().is_some() {
-                return;
-            }
-            let outputs = self.shard.step(inputs, self.clock.now());
-            self.carry_out(shared, outputs);
-            shared.steps.fetch_add(1, Ordering::Relaxed);
-            shared
-                .permit_drift
-                .store(self.shard.permit_drift(), Ordering::Relaxed);
-            if stopping && self.shard.is_settled() && shared.inbox.lock().is_empty() {
-                return;
-            }
-        }
-    }
-
-    /// Waits for inputs, or for the time at which the shard asked for its next step.
-    fn gather(&mut self, shared: &Shared) -> Vec<Input> {
-        let mut inbox = shared.inbox.lock();
-        if inbox.is_empty() {
-            let wake_ms = self.shard.wake_in_ms(self.clock.now());
-            let wait_ms = wake_ms.unwrap_or(LOOK_EVERY_MS).min(LOOK_EVERY_MS);
-            if wait_ms > 0 {
-                let wait = Duration::from_millis(wait_ms);
-                shared.came.wait_for(&mut inbox, wait);
-            }
-        }
-        std::mem::take(&mut *inbox)
-    }
-
-    fn carry_out(&mut self, shared: &Shared, outputs: Vec<Output>) {
-        let mut completions = Vec::new();
-        for output in outputs {
-            // A thread that is gone has recorded its failure, which ends this thread too.
-            match output {
-                Output::Append(commit) => {
-                    let _ = self.writer.send(Work::Append(commit));
-                }
-                Output::Maintain(goal) => {
-                    let _ = self.writer.send(Work::Maintain(goal));
-                }
-                Output::Read(id, query) => {
-                    self.next_reader = (self.next_reader + 1) % self.readers.len();
-                    let _ = self.readers[self.next_reader].send((id, query));
-                }
-                Output::Complete(completion) => completions.push(completion),
-                Output::Decided(stream, size) => {
-                    if shared.flow.decided(stream, size) {
-                        let kind = CompletionKind::Resume;
-                        completions.push(Completion {
-                            ticket: stream,
-                            kind,
-                        });
-                    }
-                }
-            }
-        }
-        shared.publish(completions);
-    }
 }

@@ -200,7 +200,7 @@ fn call(room: &mut Room, call: UnaryCall) {
         Ok(job) => room.run(job, Known::default()),
         Err(error) => room.desk.refuse(ticket, &error),
     }
-    room.desk.journal.park(Output::Decided(ticket, bytes.len()));
+    room.desk.journal.park(Output::CallDecided(bytes.len()));
 }
 
 fn learn_requests(room: &mut Room, hour: u32, keys: Vec<[u8; 16]>, last: bool) {

@@ -273,7 +273,7 @@ impl Server {
                 }),
                 Output::Maintain(goal) => self.aim(goal),
                 Output::Complete(completion) => completions.push(completion),
-                Output::Decided(..) => {}
+                Output::Decided(..) | Output::CallDecided(_) => {}
             }
         }
         self.all_emitted = appended || self.flight.is_none();

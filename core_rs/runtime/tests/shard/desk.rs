@@ -106,6 +106,7 @@ impl Desk {
                     self.out.entry(ticket).or_default().push_back(kind);
                 }
                 Output::Decided(ticket, size) => *self.decided.entry(ticket).or_default() += size,
+                Output::CallDecided(_) => {}
             }
         }
     }
