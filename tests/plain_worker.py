@@ -17,7 +17,7 @@ from backlane.schema.values import to_value
 from backlane.v1 import worker_service_pb2 as api
 from backlane.v1.worker_service_pb2_grpc import WorkerServiceStub
 from backlane.worker.book import Book
-from backlane.worker.failure import report
+from backlane.worker.report import report
 from backlane.worker.stream import WorkStream
 
 if TYPE_CHECKING:

@@ -11,7 +11,8 @@ from backlane.schema.values import from_value
 from backlane.v1 import execution_pb2 as records
 from backlane.v1 import worker_service_pb2 as api
 from backlane.worker.book import MESSAGE_ITEMS_MAX, Book
-from backlane.worker.failure import TRACEBACK_CHARACTERS_MAX, Failure, Throttled, report
+from backlane.worker.failure import Failure, Throttled
+from backlane.worker.report import TRACEBACK_CHARACTERS_MAX, report
 
 LEASE = api.Lease(
     execution=records.BackgroundExecution(execution_id="exec_a"),

@@ -270,6 +270,39 @@ def test_what_is_awaited_of_a_plain_callable_may_fail(bench: Bench) -> None:
     assert bench.run(work).error.message == "ValueError: no"
 
 
+def test_a_group_of_cancels_is_a_cancel(bench: Bench) -> None:
+    began = threading.Event()
+
+    async def work() -> None:
+        began.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError as stopped:
+            raise BaseExceptionGroup("parts", [stopped]) from None
+
+    token = bench.begin(work)
+    assert began.wait(PATIENCE_S)
+    bench.crew.cancel([token])
+    assert bench.book.is_free.wait(PATIENCE_S)
+
+    assert isinstance(bench.book.results[-1], api.LeaseRef)
+
+
+def test_what_a_task_group_raises_keeps_its_meaning(bench: Bench) -> None:
+    async def part(error: Exception) -> None:
+        raise error
+
+    async def work() -> None:
+        async with asyncio.TaskGroup() as parts:
+            parts.create_task(part(ValueError("no")))
+            parts.create_task(part(Failure("never", code="gone", retryable=False)))
+
+    told = bench.run(work).error
+
+    assert (told.message, told.code, told.retry_policy.retryable) == ("never", "gone", False)
+    assert told.HasField("retry_policy")
+
+
 class Cleaner:
     """An async callable that cleans up until it may end, and notes each cancel."""
 

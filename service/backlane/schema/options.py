@@ -19,7 +19,12 @@ Category = Literal[
     "kernel_internal",
     "validation_error",
 ]
-"""The kind of an error. The last four are fatal: never retried."""
+"""The kind of an error."""
+
+FATAL_CATEGORIES: Final[frozenset[Category]] = frozenset(
+    ("policy_violation", "quota_exceeded", "kernel_internal", "validation_error")
+)
+"""The categories that are never retried."""
 
 
 @final

@@ -18,7 +18,9 @@ from typing import TYPE_CHECKING, Any, Final
 from backlane.v1 import worker_service_pb2 as api
 from backlane.worker.callable import InputError, OutputError
 from backlane.worker.context import Context
-from backlane.worker.failure import Failure, refused, report
+from backlane.worker.failure import Failure
+from backlane.worker.groups import decisive
+from backlane.worker.report import refused, report
 from backlane.worker.threads import survive
 
 if TYPE_CHECKING:
@@ -286,7 +288,8 @@ class Crew:
         reason = run.context.stop_reason
         if reason == "lost":
             return None
-        if isinstance(error, asyncio.CancelledError) and reason is not None:
+        told = decisive(error)
+        if isinstance(told, asyncio.CancelledError) and reason is not None:
             return None if reason == "timeout" else run.release()
         if reason == "drain":
             # It failed because it was told to stop, so no attempt may be spent on it.
@@ -298,7 +301,7 @@ class Crew:
         if error.__traceback__ is not None:
             # Leaves out the frame of this file, which is of no use to the callable's author.
             error = error.with_traceback(error.__traceback__.tb_next)
-        if isinstance(error, Failure):
+        if isinstance(told, Failure) and told is error:
             survive(lambda: run.context.log.info("failed: %s", error))
         else:
             survive(lambda: run.context.log.warning("failed", exc_info=error))

@@ -16,7 +16,7 @@ import grpc
 from backlane import errors
 from backlane.v1 import worker_service_pb2 as api
 from backlane.worker.book import results_of
-from backlane.worker.failure import refused
+from backlane.worker.report import refused
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
