@@ -252,8 +252,12 @@ class ConfigError(Exception):
 
     def __init__(self, problems: list[str]) -> None:
         """Make an error of all the problems that were found."""
-        super().__init__("\n".join(problems))
+        super().__init__(problems)
         self.problems = problems
+
+    def __str__(self) -> str:
+        """Return all the problems."""
+        return "\n".join(self.problems)
 
 
 def load_config(flags: Mapping[str, object], environ: Mapping[str, str]) -> Config:

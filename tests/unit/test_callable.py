@@ -14,7 +14,9 @@ import pydantic
 import pytest
 from google.protobuf.struct_pb2 import Value
 
+import backlane.worker.context as ctx_module
 from backlane.schema.values import from_value, to_value
+from backlane.testing import FakeContext
 from backlane.worker.callable import BackgroundCallable, CallableError, InputError, OutputError
 
 if TYPE_CHECKING:
@@ -304,6 +306,36 @@ def test_a_function_that_cannot_be_a_callable_is_refused(
 ) -> None:
     with pytest.raises(CallableError, match=said):
         BackgroundCallable(function)
+
+
+@pytest.mark.parametrize("hint", [ctx_module.Context, ctx_module.Context | None, FakeContext])
+def test_a_context_under_another_name_is_refused_with_the_name_it_must_have(hint: object) -> None:
+    def alone(c): ...  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    def first(c, number): ...  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+
+    for function in (alone, first):
+        function.__annotations__["c"] = hint
+        said = f"callable {function.__name__} takes its context as `c`: name that parameter `ctx`"
+        with pytest.raises(CallableError, match=said):
+            BackgroundCallable(function)
+
+
+def test_an_input_of_contexts_is_an_input() -> None:
+    def take(contexts): ...  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+
+    take.__annotations__["contexts"] = list[ctx_module.Context]
+
+    assert BackgroundCallable(take).takes_input
+
+
+def test_a_context_that_only_type_checkers_import_is_named_too() -> None:
+    def alone(c: Context) -> None: ...
+    def first(c: Context, number: int) -> None: ...
+
+    with pytest.raises(CallableError, match="if it is the context, name the parameter `ctx`"):
+        BackgroundCallable(alone).prepare()
+    with pytest.raises(CallableError, match="a context is the first parameter and is named `ctx`"):
+        BackgroundCallable(first)
 
 
 def test_what_a_function_is_shows() -> None:

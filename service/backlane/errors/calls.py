@@ -84,9 +84,9 @@ class BacklaneError(Exception):
         """Return the message, with the reason or the code in front."""
         return f"{self.reason or self.code.name}: {self.message}"
 
-    def __reduce__(self) -> tuple[type[BacklaneError], tuple[ErrorParts]]:
+    def __reduce__(self) -> tuple[object, ...]:
         """Pickle the parts; the default would pickle the message only."""
-        return type(self), (self.parts,)
+        return type(self), (self.parts,), dict(vars(self))
 
     @property
     def code(self) -> grpc.StatusCode:

@@ -63,9 +63,10 @@ class NotFinishedError(TimeoutError):
         self.status = status
         self.timeout_s = timeout_s
 
-    def __reduce__(self) -> tuple[type[NotFinishedError], tuple[str, str, float]]:
+    def __reduce__(self) -> tuple[object, ...]:
         """Pickle the arguments of the constructor."""
-        return type(self), (self.execution_id, self.status, self.timeout_s)
+        arguments = (self.execution_id, self.status, self.timeout_s)
+        return type(self), arguments, dict(vars(self))
 
     def __str__(self) -> str:
         """Return the status, and a hint if no worker has taken the execution."""
@@ -88,13 +89,13 @@ class EnqueueManyError(Exception):
         super().__init__(outcomes)
         self.outcomes = outcomes
 
-    def __reduce__(self) -> tuple[type[EnqueueManyError], tuple[list[Any]]]:
+    def __reduce__(self) -> tuple[object, ...]:
         """Pickle with ids in the place of handles, which belong to a client."""
         outcomes = [
             one if isinstance(one, Exception) else getattr(one, "execution_id", one)
             for one in self.outcomes
         ]
-        return type(self), (outcomes,)
+        return type(self), (outcomes,), {**vars(self), "outcomes": outcomes}
 
     @property
     def errors(self) -> list[Exception]:

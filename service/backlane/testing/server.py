@@ -32,10 +32,15 @@ class ServerStartError(Exception):
 
     def __init__(self, status: int | None, stderr: str) -> None:
         """Make an error of the exit status and stderr."""
-        ended = "was not ready in time" if status is None else f"exited with status {status}"
-        super().__init__(f"backlane serve {ended}: {stderr.strip()}")
+        super().__init__(status, stderr)
         self.status = status
         self.stderr = stderr
+
+    def __str__(self) -> str:
+        """Return how it ended, and what it wrote."""
+        code = self.status
+        ended = "was not ready in time" if code is None else f"exited with status {code}"
+        return f"backlane serve {ended}: {self.stderr.strip()}"
 
 
 class ServerProcess:

@@ -10,7 +10,7 @@ import functools
 import inspect
 import sys
 import typing
-from types import SimpleNamespace
+from types import SimpleNamespace, UnionType
 from typing import TYPE_CHECKING, Annotated, Any, Final, Generic, ParamSpec, TypeVar, overload
 
 from pydantic import (
@@ -23,6 +23,7 @@ from pydantic import (
 from pydantic_core import PydanticSerializationError, to_json, to_jsonable_python
 
 from backlane.schema.values import NotJsonError, to_value
+from backlane.worker.context import Context
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from google.protobuf.struct_pb2 import Value
 
     from backlane.schema.options import EnqueueOptions
-    from backlane.worker.context import Context
 
 P = ParamSpec("P")
 R_co = TypeVar("R_co", covariant=True)
@@ -44,6 +44,7 @@ _KINDS: Final = (
     inspect.Parameter.POSITIONAL_ONLY,
     inspect.Parameter.POSITIONAL_OR_KEYWORD,
 )
+_UNIONS: Final = (typing.Union, UnionType)
 _UNUSABLE: Final = (
     PydanticSchemaGenerationError,
     PydanticUndefinedAnnotation,
@@ -100,14 +101,17 @@ class BackgroundCallable(Generic[P, R_co]):
         self.defaults: EnqueueOptions = defaults if defaults is not None else {}
         self.concurrency = concurrency
         self.is_async = inspect.iscoroutinefunction(_runs_first(function))
-        parameters = _parameters(function, self.name)
-        self.takes_context = bool(parameters) and parameters[0].name == CONTEXT_PARAMETER
-        inputs = parameters[self.takes_context :]
-        self._input = inputs[0] if inputs else None
-        self.takes_input = self._input is not None
         # Annotations may name classes of an enclosing function, which are reachable only now.
         self._annotated = _annotated(function)
         self._locals = _locals_around(self._annotated)
+        parameters = _parameters(function, self.name)
+        for parameter in parameters:
+            self._check_is_no_context(parameter)
+        self.takes_context = bool(parameters) and parameters[0].name == CONTEXT_PARAMETER
+        inputs = parameters[self.takes_context :]
+        _check_count(inputs, self.name)
+        self._input = inputs[0] if inputs else None
+        self.takes_input = self._input is not None
 
     def __repr__(self) -> str:
         """Return the name."""
@@ -116,6 +120,16 @@ class BackgroundCallable(Generic[P, R_co]):
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co:
         """Call the function."""
         return self.function(*args, **kwargs)
+
+    def __reduce__(self) -> str | tuple[object, ...]:
+        """Pickle the name in its module, as a function does; its parts if it is not found there."""
+        path = str(vars(self)["__qualname__"])
+        found: object = sys.modules.get(self.__module__)
+        for part in path.split("."):
+            found = getattr(found, part, None)
+        if found is self:
+            return path
+        return _made_again, (self.function, self.name, self.defaults, self.concurrency)
 
     # Each overload tells type checkers how the type of a function gives its input and its output.
     # Together they let `client.run(greet, "Ada")` be checked. mypy cannot express that a generic
@@ -202,6 +216,21 @@ class BackgroundCallable(Generic[P, R_co]):
         """
         self._input_adapter  # noqa: B018  # a cached property
 
+    def _check_is_no_context(self, parameter: inspect.Parameter) -> None:
+        """Refuse a context under another name: it would be taken for the input."""
+        name = parameter.name
+        if name == CONTEXT_PARAMETER:
+            return
+        try:
+            is_context = _is_context(self._hint(name))
+        except CallableError:
+            # The class may be defined further down, or be imported for type checkers only.
+            is_context = False
+        if is_context:
+            raise CallableError(
+                f"callable {self.name} takes its context as `{name}`: name that parameter `ctx`"
+            )
+
     def _validate(self, text: str | None) -> object:
         adapter = self._input_adapter
         if text is None:
@@ -234,9 +263,12 @@ class BackgroundCallable(Generic[P, R_co]):
         try:
             hints = typing.get_type_hints(only, self._globals, self._locals, include_extras=True)
         except Exception as error:
+            text = str(given[name])
+            is_likely = text.rpartition(".")[2] == Context.__name__
+            advice = "; if it is the context, name the parameter `ctx`" if is_likely else ""
             raise CallableError(
                 f"callable {self.name}: annotation {given[name]!r} of {name} cannot be resolved: "
-                f"{error}"
+                f"{error}{advice}"
             ) from error
         return hints[name]
 
@@ -255,6 +287,16 @@ class BackgroundCallable(Generic[P, R_co]):
     def _globals(self) -> dict[str, Any]:
         names: dict[str, Any] = getattr(self._annotated, "__globals__", {})
         return names
+
+
+def _made_again(
+    function: Callable[P, R_co],
+    name: str,
+    defaults: EnqueueOptions,
+    concurrency: int | None,
+) -> BackgroundCallable[P, R_co]:
+    """Make the callable of a pickle."""
+    return BackgroundCallable(function, name=name, defaults=defaults, concurrency=concurrency)
 
 
 def _name_of(function: object) -> str:
@@ -299,12 +341,25 @@ def _parameters(function: Callable[..., object], name: str) -> list[inspect.Para
         )
     if CONTEXT_PARAMETER in names[1:]:
         raise CallableError(f"callable {name} takes `ctx` after its input: put `ctx` first")
-    count = len(parameters) - (bool(parameters) and names[0] == CONTEXT_PARAMETER)
-    if count > 1:
-        raise CallableError(
-            f"callable {name} takes {count} inputs: put them into one, such as a dataclass"
-        )
     return parameters
+
+
+def _check_count(inputs: list[inspect.Parameter], name: str) -> None:
+    if len(inputs) > 1:
+        raise CallableError(
+            f"callable {name} takes {len(inputs)} inputs: put them into one, such as a dataclass; "
+            "a context is the first parameter and is named `ctx`"
+        )
+
+
+def _is_context(hint: object) -> bool:
+    """Return whether an annotation is the context's class, alone, annotated or with None."""
+    parts = typing.get_args(hint)
+    if typing.get_origin(hint) is Annotated:
+        return _is_context(parts[0])
+    if typing.get_origin(hint) in _UNIONS:
+        return any(_is_context(part) for part in parts)
+    return inspect.isclass(hint) and issubclass(hint, Context)
 
 
 def _locals_around(function: object) -> dict[str, Any] | None:
