@@ -53,9 +53,9 @@ def exceptions() -> Iterator[type[BaseException]]:
         if module.name.startswith(INNER):
             continue
         for found in vars(importlib.import_module(module.name)).values():
-            if inspect.isclass(found) and issubclass(found, BaseException):
-                if found.__module__ == module.name:
-                    yield found
+            is_exception = inspect.isclass(found) and issubclass(found, BaseException)
+            if is_exception and found.__module__ == module.name:
+                yield found
 
 
 def sample(kind: type[BaseException]) -> BaseException:
@@ -79,7 +79,7 @@ def attributes(error: BaseException) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("copied", [pickled, copy.copy, copy.deepcopy])
-@pytest.mark.parametrize("kind", sorted(set(exceptions()), key=lambda kind: kind.__name__))
+@pytest.mark.parametrize("kind", sorted(set(exceptions()), key=str))
 def test_every_exception_is_the_same_afterwards(
     kind: type[BaseException], copied: Callable[[BaseException], BaseException]
 ) -> None:
@@ -97,7 +97,7 @@ def test_no_exception_is_overlooked() -> None:
     assert found > {"Throttled", "CallableError", "LeaseLostError", *SAMPLES}
 
 
-class Refused(Failure):  # noqa: N818  # as its base
+class Refused(Failure):
     """A failure of a program's own, with its own parameters."""
 
     def __init__(self, order: int, *, by: str) -> None:
