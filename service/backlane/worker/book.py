@@ -55,6 +55,11 @@ class Book:
         self._draining = False
         self._server_drains = False
 
+    @property
+    def slots(self) -> int:
+        """The most leases that may run at once."""
+        return self._slots
+
     def begin_stream(self, hello: api.WorkHello) -> Iterator[api.WorkRequest]:
         """Return the messages for a new stream: first the hello with the leases held.
 

@@ -12,6 +12,7 @@ import contextvars
 import functools
 import inspect
 import logging
+import threading
 import time
 from typing import TYPE_CHECKING, Any, Final
 
@@ -24,7 +25,7 @@ from backlane.worker.report import refused, report
 from backlane.worker.threads import survive
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Coroutine, Iterable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 
     from backlane.schema.options import Category
     from backlane.worker.book import Book, Result
@@ -42,7 +43,10 @@ log = logging.getLogger("backlane.worker")
 class Run:
     """A lease whose callable waits to run, runs, or is being stopped."""
 
-    __slots__ = ("callable", "context", "ends_at", "has_begun", "is_on_loop", "lease", "task")
+    __slots__ = (
+        *("callable", "context", "ended_at", "ends_at", "has_begun", "is_on_loop", "lease"),
+        *("task", "thread_id"),
+    )
 
     def __init__(
         self,
@@ -57,13 +61,20 @@ class Run:
         self.context = context
         self.ends_at = ends_at
         self.has_begun = False
+        # When the lease was lost or the attempt timed out. The callable may run on.
+        self.ended_at: float | None = None
+        self.thread_id: int | None = None
         self.is_on_loop = called.is_async
         # Set by the task itself, once it has begun.
         self.task: asyncio.Task[None] | None = None
 
     def is_overdue(self, now: float) -> bool:
-        """Return whether the attempt has timed out and was not told to stop yet."""
-        return self.ends_at < now and self.context.stop_reason is None
+        """Return whether the attempt has timed out, and that was not noted yet."""
+        return self.ends_at < now and self.ended_at is None
+
+    def overrun_s(self, now: float) -> float:
+        """Return how long ago the attempt ended, in seconds; 0 if it goes on."""
+        return 0.0 if self.ended_at is None else now - self.ended_at
 
     def release(self) -> api.LeaseRef:
         """Return the message that gives the lease back."""
@@ -91,6 +102,7 @@ class Crew:
         lease_s: float,
         loop: asyncio.AbstractEventLoop,
         pool: DaemonPool,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Make a crew without leases.
 
@@ -101,10 +113,14 @@ class Crew:
             lease_s: the length of a new lease, in seconds.
             loop: runs async callables, on another thread.
             pool: runs plain callables.
+            clock: gives monotonic seconds.
         """
         self._book = book
         self._callables = callables
-        self._worker_id = worker_id
+        self.worker_id = worker_id
+        self.slots = book.slots
+        self.callable_names = sorted(callables)
+        self._clock = clock
         self._lease_s = lease_s
         self._loop = loop
         self._pool = pool
@@ -132,6 +148,10 @@ class Crew:
 
     def lose(self, tokens: Iterable[str]) -> None:
         """Stop executions whose lease is lost."""
+        tokens = list(tokens)
+        for run in filter(None, map(self._runs.get, tokens)):
+            if run.ended_at is None:
+                run.ended_at = self._clock()
         self._stop(tokens, "lost")
 
     # From any thread.
@@ -142,13 +162,20 @@ class Crew:
 
     def stop_overdue(self) -> None:
         """Stop attempts that have timed out. The server's clock decides their outcome."""
-        now = time.monotonic()
-        overdue = [token for token, run in list(self._runs.items()) if run.is_overdue(now)]
-        self._stop(overdue, "timeout")
+        now = self._clock()
+        overdue = [(token, run) for token, run in list(self._runs.items()) if run.is_overdue(now)]
+        for _, run in overdue:
+            run.ended_at = run.ends_at
+        # What a client has cancelled before was told to stop already.
+        self._stop([token for token, run in overdue if not run.context.stop_reason], "timeout")
 
     def running(self) -> list[Run]:
         """Return the runs that have begun and not ended."""
         return [run for run in list(self._runs.values()) if run.has_begun]
+
+    def overrunning(self) -> list[Run]:
+        """Return the runs that go on although their attempt has ended."""
+        return [run for run in self.running() if run.ended_at is not None]
 
     def _admit(self, lease: api.Lease) -> Run | None:
         called = self._callables.get(lease.execution.callable_name)
@@ -157,8 +184,8 @@ class Crew:
             self._book.settle([_release(lease)])
             return None
         remaining_s = _remaining_s(lease, self._lease_s)
-        context = Context(lease, self._worker_id, remaining_s)
-        run = Run(lease, called, context, time.monotonic() + remaining_s)
+        context = Context(lease, self.worker_id, remaining_s)
+        run = Run(lease, called, context, self._clock() + remaining_s)
         if lease.execution.cancel_requested:
             context.stop("requested")
         self._runs[lease.lease_token] = run
@@ -232,6 +259,7 @@ class Crew:
     # On a thread.
 
     def _run_plain(self, run: Run) -> None:
+        run.thread_id = threading.get_ident()
         try:
             result = self._unwanted(run)
             if result is None:

@@ -1,21 +1,24 @@
-"""Owns the thread that watches for a blocked event loop and for attempts that have timed out."""
+"""Owns the thread that watches the event loop and the slots.
+
+It says if the loop is blocked, stops attempts that have timed out, and says which callables do not
+stop.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import sys
 import threading
 import time
-import traceback
 from typing import TYPE_CHECKING, Final
 
 from backlane.worker import crew
+from backlane.worker.overruns import Overruns
+from backlane.worker.stacks import thread_stack
 from backlane.worker.threads import DaemonExecutor, survive
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from types import FrameType
 
 LOOK_EVERY_S: Final = 0.25
 BLOCKED_S: Final = 1.0
@@ -42,9 +45,10 @@ class LoopThread:
         self._thread = threading.Thread(target=self._run, name="backlane-loop", daemon=True)
         self._thread.start()
 
-    def frame(self) -> FrameType | None:
-        """Return the current frame of the loop's thread."""
-        return sys._current_frames().get(self._thread.ident or 0)  # noqa: SLF001  # as faulthandler
+    @property
+    def ident(self) -> int:
+        """The identifier of the loop's thread."""
+        return self._thread.ident or 0
 
     def stop(self, timeout_s: float) -> None:
         """End the loop, and wait for its thread up to that many seconds."""
@@ -81,7 +85,7 @@ class LoopThread:
 
 
 class Watchdog:
-    """Checks regularly, stops attempts that have timed out, and logs what blocks the event loop."""
+    """Checks regularly, stops attempts that have timed out, and logs what blocks loop and slots."""
 
     def __init__(
         self,
@@ -89,10 +93,11 @@ class Watchdog:
         crews: Sequence[crew.Crew],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Make a watchdog for a loop and the runs of some crews."""
+        """Make a watchdog for a loop and the runs of some crews; `clock` must be the crews' own."""
         self._thread = thread
         self._crews = crews
         self._clock = clock
+        self._overruns = [Overruns(group, thread.loop, thread.ident) for group in crews]
         self._asked_at = clock()
         self._is_answered = True
         self._has_complained = False
@@ -111,6 +116,8 @@ class Watchdog:
         for group in self._crews:
             group.stop_overdue()
         now = self._clock()
+        for overruns in self._overruns:
+            overruns.look(now)
         if self._is_answered:
             if self._has_complained:
                 log.warning("the event loop continues after %.1f s", now - self._asked_at)
@@ -129,11 +136,7 @@ class Watchdog:
             survive(self.look)
 
     def _complain(self, seconds: float) -> None:
-        frame = self._thread.frame()
-        stack = traceback.extract_stack(frame) if frame is not None else []
-        # Frames above the crew's belong to the loop, and are always the same.
-        above = [index for index, at in enumerate(stack) if at.filename == _CREW_FILE]
-        inner = stack[above[-1] + 1 if above else 0 :][-_FRAMES_SHOWN:]
+        inner = thread_stack(self._thread.ident, _CREW_FILE)[-_FRAMES_SHOWN:]
         where = " < ".join(f"{at.name} ({at.filename}:{at.lineno})" for at in reversed(inner))
         log.warning(
             "the event loop has been blocked for %.1f s by %s: leases are kept, but no other "
