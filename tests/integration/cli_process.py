@@ -60,12 +60,15 @@ class Process:
 
 
 @contextmanager
-def started(*arguments: str, folder: Path, **variables: str) -> Iterator[Process]:
+def started(
+    *arguments: str, folder: Path, process_group: int | None = None, **variables: str
+) -> Iterator[Process]:
     """A command in its own process, which is killed at the end of the block if it still runs."""
     process = subprocess.Popen(
         [sys.executable, "-m", "backlane", *arguments],
         cwd=folder,
         env={**os.environ, "PYTHONUNBUFFERED": "1", **variables},
+        process_group=process_group,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

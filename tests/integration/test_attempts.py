@@ -29,7 +29,7 @@ def client(server: ServerProcess, tenant: str) -> Iterator[Client]:
 @pytest.fixture
 def flaky(server: ServerProcess, tenant: str, client: Client) -> str:
     """The id of an execution whose first attempt failed and whose second one completed."""
-    worker = Worker("w1", target=server.target, tenants=tenant)
+    worker = Worker(worker_id="w1", target=server.target, tenants=tenant)
     tries = 0
 
     @worker.callable

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 import signal
 import threading
 from concurrent import futures
@@ -22,9 +24,11 @@ if TYPE_CHECKING:
     from backlane.testing import ServerProcess
     from tests.conftest import StartServer
 
-STOPS = (signal.SIGTERM, signal.SIGINT)
+STOPS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 APP = """\
 import pathlib
+import subprocess
+import sys
 import time
 
 import backlane
@@ -49,6 +53,15 @@ def wait_for_word(folder: str) -> str:
 def never_end() -> None:
     while True:
         time.sleep(60)
+
+
+@worker.callable
+def ask_program(folder: str) -> str:
+    program = "import sys; sys.path[:0] = ['.']; import app; print(app.wait_for_word(sys.argv[1]))"
+    command = [sys.executable, "-c", program, folder]
+    return subprocess.run(
+        command, capture_output=True, check=True, process_group=0, text=True
+    ).stdout
 """
 MORE = """
 
@@ -63,6 +76,14 @@ def folder(tmp_path: Path) -> Path:
     """A folder with a worker's module."""
     (tmp_path / "app.py").write_text(APP)
     return tmp_path
+
+
+@pytest.fixture(autouse=True)
+def _hangups() -> Iterator[None]:
+    """Programs start with the usual effect of SIGHUP, even if the tests run under `nohup`."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
 
 
 @pytest.fixture
@@ -88,10 +109,16 @@ def test_it_says_once_what_it_offers_and_runs_it(
     client: Client, place: list[str], folder: Path
 ) -> None:
     with started("worker", "app", *place, "--name", "w-1", folder=folder) as worker:
-        assert worker.line() == "backlane worker app starts, with greet, never_end, wait_for_word"
+        assert (
+            worker.line()
+            == "backlane worker app starts, with ask_program, greet, never_end, wait_for_word"
+        )
         execution = client.enqueue("greet", "Ada").wait(PATIENCE_S)
 
-        assert (execution.output, execution.worker_id) == ("hello Ada", "w-1")
+        assert execution.output == "hello Ada"
+        assert re.fullmatch(
+            f"w-1@[^@]+:{worker.process.pid}-[0-9a-f]{{6}}", execution.worker_id or ""
+        )
         assert worker.end(signal.SIGTERM) == 0
         assert worker.out.read() == ""
 
@@ -126,6 +153,43 @@ def test_a_callable_that_never_ends_does_not_keep_it_from_ending(
         assert handle.get().status is Status.QUEUED
 
 
+@pytest.fixture
+def _nohup() -> Iterator[None]:
+    """Starts programs as `nohup` does."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.usefixtures("_nohup")
+def test_a_closed_terminal_does_not_stop_it_under_nohup(
+    client: Client, place: list[str], folder: Path
+) -> None:
+    with started("worker", "app:worker", *place, folder=folder) as worker:
+        assert client.run("greet", "Ada", wait_timeout=PATIENCE_S) == "hello Ada"
+        worker.process.send_signal(signal.SIGHUP)
+        assert client.run("greet", "Eve", wait_timeout=PATIENCE_S) == "hello Eve"
+
+        assert worker.end(signal.SIGTERM) == 0
+        assert worker.err.read().count("draining") == 1
+
+
+def test_a_program_in_a_group_of_its_own_outlives_a_ctrl_c(
+    client: Client, place: list[str], folder: Path
+) -> None:
+    with started("worker", "app:worker", *place, folder=folder, process_group=0) as worker:
+        handle = client.enqueue("ask_program", str(folder))
+        while not (folder / "begun").exists():
+            client.wait([handle.execution_id], timeout=0.02)
+        # A terminal sends it to all processes of the group.
+        os.killpg(worker.process.pid, signal.SIGINT)
+        worker.told("draining")
+        (folder / "word").touch()
+
+        assert handle.result(PATIENCE_S) == "heard\n"
+        assert worker.process.wait(PATIENCE_S) == 0
+
+
 def test_it_works_for_several_tenants(
     server: ServerProcess, client: Client, place: list[str], folder: Path
 ) -> None:
@@ -158,14 +222,16 @@ def test_a_changed_source_makes_it_anew_and_a_stop_ends_both(
     client: Client, place: list[str], folder: Path, stop: signal.Signals
 ) -> None:
     with started("worker", "app:worker", *place, "--reload", folder=folder) as worker:
-        assert worker.line().endswith("starts, with greet, never_end, wait_for_word")
+        assert worker.line().endswith("starts, with ask_program, greet, never_end, wait_for_word")
         assert client.run("greet", "Ada", wait_timeout=PATIENCE_S) == "hello Ada"
         (folder / "app.py").write_text(APP + MORE)
 
         assert worker.told("changed") == (
             "backlane: app.py changed: draining and restarting the worker"
         )
-        assert worker.line().endswith("starts, with greet, never_end, part, wait_for_word")
+        assert worker.line().endswith(
+            "starts, with ask_program, greet, never_end, part, wait_for_word"
+        )
         assert client.run("part", "Ada", wait_timeout=PATIENCE_S) == "goodbye Ada"
         assert worker.end(stop) == 0
         # The pipe ends with the last process that has it.

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from tests.conformance.door import Door
 
 
+TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
+
 def test_async_and_plain_callables_answer(worker: Worker, producer: Door) -> None:
     @worker.callable
     async def greet(name: str) -> str:
@@ -51,16 +54,18 @@ def test_async_and_plain_callables_answer(worker: Worker, producer: Door) -> Non
 def test_the_context_tells_what_came_with_the_enqueue(worker: Worker, producer: Door) -> None:
     @worker.callable
     async def tell(ctx: Context) -> list[object]:
-        return [ctx.context["locale"], ctx.metadata["order"], 55 < ctx.remaining <= 60, ctx.input]
+        told = [ctx.context["locale"], ctx.metadata["order"], 55 < ctx.remaining <= 60]
+        return [*told, ctx.input, ctx.traceparent]
 
     with worker.running():
         request = producer.new(callable_name="tell", context={"locale": "en"})
         request.config.timeout_ms = 60_000
+        request.traceparent = TRACE
         request.metadata["order"].number_value = 7
         made = producer.producer.Enqueue(request, timeout=PATIENCE_S).execution
         [record] = finished(producer, made.execution_id)
 
-    assert from_value(record.output) == ["en", 7, True, None]
+    assert from_value(record.output) == ["en", 7, True, None, TRACE]
 
 
 @pytest.mark.parametrize(

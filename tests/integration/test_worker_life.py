@@ -252,7 +252,7 @@ def test_a_server_that_knows_no_workers_ends_the_run_with_one_clear_error(
     other = grpc.server(futures.ThreadPoolExecutor(1))
     port = other.add_insecure_port("127.0.0.1:0")
     other.start()
-    worker = Worker("w", target=f"127.0.0.1:{port}")
+    worker = Worker(worker_id="w", target=f"127.0.0.1:{port}")
 
     @worker.callable
     def work() -> None: ...

@@ -144,19 +144,30 @@ def test_a_module_that_raises_shows_its_own_traceback_and_one_line_more(
     assert "importlib" not in trace
 
 
-TWO_INPUTS = "callable greet takes 2 inputs: put them into one, such as a dataclass"
+TWO_INPUTS = (
+    "callable greet takes 2 inputs: put them into one, such as a dataclass; a context is the first "
+    "parameter and is named `ctx`"
+)
+STARTED = (
+    "this starts a worker while `backlane worker` imports the module, and would run it too: put it "
+    'under `if __name__ == "__main__":`'
+)
 
 
 @pytest.mark.parametrize(
     ("text", "line", "reason"),
     [
-        ("backlane.Worker(concurrency=0)\n", 4, "concurrency must be at least 1, not 0"),
+        ("backlane.Worker(concurrency=0)\n", 4, "concurrency must be from 1 to 5000, not 0"),
         ("@worker.callable\ndef greet(a: int, b: int) -> None: ...\n", 4, TWO_INPUTS),
         (
             "def offer(it):\n    worker.callable(name='it')(it)\n\noffer(lambda a, b: None)\n",
             5,
             TWO_INPUTS.replace("greet", "it"),
         ),
+        ("worker.callable(priority='high')\n", 4, "priority must be a whole number, not 'high'"),
+        (f"{OFFER}worker.run()\n", 7, STARTED),
+        (f"{OFFER}shift = worker.start()\n", 7, STARTED),
+        (f"{OFFER}with worker.running():\n    pass\n", 7, STARTED),
     ],
 )
 def test_what_backlane_refuses_in_a_module_is_one_line_with_its_place(
@@ -206,7 +217,7 @@ NO_NAME = "'a b' must be 1 to 128 of A-Z a-z 0-9 . _ : @ / -"
         (("--lease", "61m"), "'61m' is not a duration from 1s to 1h"),
         (("--tenant", "a b"), f"tenant {NO_NAME}"),
         (("--name", "a b"), f"name {NO_NAME}"),
-        (("--concurrency", "5001"), "concurrency must be at most 5000, not 5001"),
+        (("--concurrency", "5001"), "concurrency must be from 1 to 5000, not 5001"),
         (("--target", "foo"), "'foo' is not HOST:PORT, such as 127.0.0.1:7433"),
         (
             ("--target", "http://127.0.0.1:80"),

@@ -56,11 +56,12 @@ def test_a_context_tells_what_the_test_set() -> None:
         input='{"to":"ada"}',
         context={"user": "u1"},
         metadata={"size": 2, "tags": ["a", None]},
+        traceparent="00-1-2-01",
     )
 
     assert (ctx.execution_id, ctx.tenant_id, ctx.callable_name) == ("exec_1", "acme", "mail.send")
     assert (ctx.worker_id, ctx.attempt, ctx.input) == ("w", 2, '{"to":"ada"}')
-    assert ctx.context == {"user": "u1"}
+    assert (ctx.context, ctx.traceparent) == ({"user": "u1"}, "00-1-2-01")
     assert ctx.metadata == {"size": 2, "tags": ["a", None]}
 
 
@@ -68,7 +69,7 @@ def test_a_context_without_settings_is_a_first_attempt_with_an_hour() -> None:
     ctx = FakeContext()
 
     assert (ctx.tenant_id, ctx.callable_name, ctx.attempt) == ("test", "test", 1)
-    assert (ctx.input, ctx.context, ctx.metadata) == (None, {}, {})
+    assert (ctx.input, ctx.traceparent, ctx.context, ctx.metadata) == (None, None, {}, {})
     assert 3500 < ctx.remaining <= 3600
     ctx.check_cancelled()
     assert not ctx.cancelled.is_set()

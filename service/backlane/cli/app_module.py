@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import sys
 import traceback
@@ -10,12 +11,13 @@ from typing import TYPE_CHECKING, Final
 
 from backlane.cli.exits import Exit
 from backlane.cli.trouble import Trouble
-from backlane.worker import CallableError, Worker
+from backlane.worker import Worker
+from backlane.worker.worker import NotNowError, only_imported
 
 if TYPE_CHECKING:
     from types import ModuleType, TracebackType
 
-_MACHINERY: Final = (importlib.__file__, "<", __file__)
+_MACHINERY: Final = (importlib.__file__, contextlib.__file__, "<", __file__)
 """How the file names of frames begin that belong to the import itself, or to no file."""
 _PACKAGE: Final = str(Path(__file__).parents[1])
 
@@ -40,7 +42,8 @@ def find_worker(app: str) -> Worker:
 def _import(name: str) -> ModuleType:
     _refuse_a_file(name)
     try:
-        return importlib.import_module(name)
+        with only_imported("`backlane worker`"):
+            return importlib.import_module(name)
     except ModuleNotFoundError as error:
         if error.name is None or not f"{name}.".startswith(f"{error.name}."):
             raise _raised_in(name, error) from None
@@ -72,7 +75,7 @@ def _refused_in(error: Exception) -> Trouble | None:
     A traceback would hide that line behind Backlane's own frames.
     """
     frames = traceback.extract_tb(error.__traceback__)
-    if not isinstance(error, CallableError | ValueError) or not _is_ours(frames[-1]):
+    if not isinstance(error, TypeError | ValueError | NotNowError) or not _is_ours(frames[-1]):
         return None
     users = [part for part in frames if not _is_ours(part) and not _is_machinery(part.filename)]
     if not users:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from backlane.cli.exits import Exit
 from backlane.cli.trouble import Trouble, say
+from backlane.worker.signals import stop_signals
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,7 +23,7 @@ LOOK_MS: Final = 250
 
 
 def run_reloading(app: str, arguments: Sequence[str]) -> int:
-    """Run a worker until SIGTERM or SIGINT; drain it and start it again when a source changes.
+    """Run a worker until a stop signal; drain it and start it again when a source changes.
 
     Args:
         app: `MODULE:WORKER`.
@@ -57,7 +58,7 @@ def run_reloading(app: str, arguments: Sequence[str]) -> int:
 
 
 class _Process:
-    """The worker's process. SIGTERM and SIGINT to the parent drain it and end the restarts."""
+    """The worker's process. A stop signal to the parent drains it and ends the restarts."""
 
     def __init__(self, arguments: Sequence[str]) -> None:
         # -P keeps modules of the current folder from taking the place of Backlane's own.
@@ -65,7 +66,7 @@ class _Process:
         self._worker: subprocess.Popen[bytes] | None = None
         self._is_told_of_its_end = False
         self.is_told = threading.Event()
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in stop_signals():
             signal.signal(number, self._tell)
 
     def start(self) -> None:

@@ -55,8 +55,9 @@ Name = Annotated[
     str | None,
     option(
         "--name",
-        "The worker's id in records and logs.",
-        default=f"{_IN_CODE}host and process",
+        "The beginning of the worker's id in records and logs; host, process and a random part "
+        "follow, so that replicas may share a name.",
+        default=f"{_IN_CODE}none",
         metavar="NAME",
     ),
 ]
@@ -120,7 +121,7 @@ def command(  # noqa: PLR0913  # one parameter for each setting
     log_level: LogLevel = None,
     reload: Reload = False,
 ) -> int:
-    """Run the callables of a worker until SIGTERM or SIGINT.
+    """Run the callables of a worker until SIGTERM, SIGINT or SIGHUP.
 
     The first signal drains the worker: it takes no more executions and lets callables finish. A
     second signal stops the callables too. The command prints one line when it starts, and logs to

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal, TypedDict, final
+from typing import TYPE_CHECKING, Final, Literal, TypedDict, final, get_args
+
+from backlane.schema.ranges import check, seconds
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -20,6 +22,9 @@ Category = Literal[
     "validation_error",
 ]
 """The kind of an error."""
+
+Strategy = Literal["fixed", "linear", "exponential"]
+"""How the delay of a rule for retries grows."""
 
 FATAL_CATEGORIES: Final[frozenset[Category]] = frozenset(
     ("policy_violation", "quota_exceeded", "kernel_internal", "validation_error")
@@ -64,11 +69,16 @@ class Retry:
     Attributes:
         max_attempts: how many attempts may fail or time out, including the first; at least 1.
         strategy: how the delay grows: `fixed`, `linear` or `exponential`.
-        initial_delay: the delay after the first failed attempt, in seconds.
+        initial_delay: the delay after the first failed attempt, in seconds; at most `max_delay`.
         backoff_multiplier: the factor by which `exponential` multiplies the delay each time.
         max_delay: the longest delay, in seconds.
         jitter: whether delays vary by up to ±25 %.
-        retry_on: the categories to retry; empty means all that are not fatal.
+        retry_on: the categories to retry; empty means all that are not fatal. A fatal category is
+            refused, because it is never retried.
+
+    Raises:
+        ValueError: a value is out of its range; the message names the option and the range.
+        TypeError: a value has a wrong type.
 
     Example:
         with Client() as client:
@@ -76,12 +86,40 @@ class Retry:
     """
 
     max_attempts: int = 3
-    strategy: Literal["fixed", "linear", "exponential"] = "exponential"
-    initial_delay: float = 1.0
+    strategy: Strategy = "exponential"
+    initial_delay: float | timedelta = 1.0
     backoff_multiplier: float = 2.0
-    max_delay: float = 60.0
+    max_delay: float | timedelta = 60.0
     jitter: bool = True
     retry_on: Sequence[Category] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse values that the server would refuse, or that would have no effect."""
+        for name in ("max_attempts", "initial_delay", "backoff_multiplier", "max_delay"):
+            check(name, getattr(self, name))
+        if seconds(self.initial_delay) > seconds(self.max_delay):
+            raise ValueError(
+                f"initial_delay must be at most max_delay, which is {self.max_delay!r}, and not "
+                f"{self.initial_delay!r}: set max_delay too"
+            )
+        if self.strategy not in get_args(Strategy):
+            known = ", ".join(get_args(Strategy))
+            raise ValueError(f"strategy must be one of {known}, not {self.strategy!r}")
+        if not isinstance(self.jitter, bool):
+            raise TypeError(f"jitter must be True or False, not {self.jitter!r}")
+        _check_categories(self.retry_on)
+
+
+def _check_categories(retry_on: Sequence[Category]) -> None:
+    if isinstance(retry_on, str):
+        raise TypeError(f"retry_on must be a list of categories, not {retry_on!r}")
+    known = [category for category in get_args(Category) if category not in FATAL_CATEGORIES]
+    for category in retry_on:
+        if category not in known:
+            why = "is never retried" if category in FATAL_CATEGORIES else "is no category"
+            raise ValueError(
+                f"retry_on must be of {', '.join(known)}, not {category!r}, which {why}"
+            )
 
 
 class EnqueueOptions(TypedDict, total=False):

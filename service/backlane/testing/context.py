@@ -47,6 +47,7 @@ class FakeContext(Context):
         input: str | None = None,  # noqa: A002  # as the context names it
         context: Mapping[str, str] | None = None,
         metadata: Mapping[str, object] | None = None,
+        traceparent: str | None = None,
         remaining: float = 3600.0,
         deadline: datetime | None = None,
     ) -> None:
@@ -61,6 +62,7 @@ class FakeContext(Context):
             input: the input as it was sent. The test passes the function's input itself.
             context: the enqueue's texts.
             metadata: the enqueue's JSON values.
+            traceparent: the enqueue's W3C trace context.
             remaining: how long the attempt may still run, in seconds.
             deadline: the end of the attempt as an aware instant; replaces `remaining`.
 
@@ -74,6 +76,7 @@ class FakeContext(Context):
             input=input,
             context=context,
             metadata={name: to_value(value) for name, value in (metadata or {}).items()},
+            traceparent=traceparent,
         )
         if deadline is not None:
             remaining = (deadline - datetime.now(UTC)).total_seconds()

@@ -101,6 +101,11 @@ class Context:
         return {name: from_value(part) for name, part in self._lease.execution.metadata.items()}
 
     @property
+    def traceparent(self) -> str | None:
+        """The W3C trace context that was given with the enqueue; None if there is none."""
+        return self._lease.execution.traceparent or None
+
+    @property
     def cancelled(self) -> threading.Event:
         """An event that is set when the callable should stop; threads can wait for it."""
         with _STOPPING:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
+from backlane.schema.ranges import check
 from backlane.v1 import execution_pb2 as records
 
 if TYPE_CHECKING:
     from backlane.schema.options import Category
-
-RETRY_AFTER_MAX: Final = timedelta(hours=24)
 
 
 class Failure(Exception):  # noqa: N818  # it is raised to fail, and is no fault of the program
@@ -58,9 +57,9 @@ class Failure(Exception):  # noqa: N818  # it is raised to fail, and is no fault
         """Describe the failure.
 
         Raises:
-            ValueError: the category is unknown, `retry_after` is not from 0 to 24 hours, or
+            ValueError: the category is unknown, `retry_after` is not from 0 to 86400 seconds, or
                 `http_status` is not from 100 to 599.
-            TypeError: another argument has a wrong type; the message names it.
+            TypeError: an argument has a wrong type; the message names it.
         """
         # Often an exception is passed as the message.
         self.message = str(message)
@@ -69,9 +68,8 @@ class Failure(Exception):  # noqa: N818  # it is raised to fail, and is no fault
         _check_type("code", code, str)
         _check_type("retryable", retryable, bool)
         _check_type("provider", provider, str)
-        _check_type("http_status", http_status, int)
-        if http_status is not None and not 100 <= http_status <= 599:  # noqa: PLR2004  # as HTTP's
-            raise ValueError(f"http_status must be from 100 to 599, not {http_status}")
+        if http_status is not None:
+            check("http_status", http_status)
         self.category = category
         self.code = code
         self.retryable = retryable
@@ -93,7 +91,7 @@ class Throttled(Failure):
     def __init__(
         self, message: str = "throttled", *, retry_after: float | timedelta, code: str | None = None
     ) -> None:
-        """Describe it; `retry_after` is the time until the next try, in seconds."""
+        """Describe it; `retry_after` is the time until the next try, at most 86400 seconds."""
         super().__init__(message, code=code, retry_after=retry_after)
 
 
@@ -116,13 +114,8 @@ def _bare(kind: type[Failure], arguments: tuple[object, ...]) -> Failure:
 
 
 def _delay(given: float | timedelta) -> timedelta:
-    try:
-        delay = given if isinstance(given, timedelta) else timedelta(seconds=given)
-    except (TypeError, ValueError, OverflowError):
-        delay = None
-    if delay is None or not timedelta(0) <= delay <= RETRY_AFTER_MAX:
-        raise ValueError(f"retry_after must be from 0 to 24 hours, not {given!r}")
-    return delay
+    check("retry_after", given)
+    return given if isinstance(given, timedelta) else timedelta(seconds=given)
 
 
 def _check_type(name: str, given: object, kind: type) -> None:

@@ -48,7 +48,8 @@ class Settings:
     """The settings of a worker.
 
     Attributes:
-        name: the worker's id, the same over reconnects; empty if it is made when the run starts.
+        name: what the worker's id begins with; may be empty.
+        worker_id: the worker's id, the same over reconnects; empty until the run starts.
         endpoint: the server.
         tenants: the tenants whose executions the worker runs; empty means all that it may.
         concurrency: the most executions at once, without callables that have their own concurrency.
@@ -58,6 +59,7 @@ class Settings:
     """
 
     name: str
+    worker_id: str
     endpoint: Endpoint
     tenants: Sequence[str]
     concurrency: int
@@ -74,10 +76,10 @@ class _Lane:
         self.book = Book(slots, settings.lease / 3)
         pool = DaemonPool(slots, "backlane-callable")
         self.crew = Crew(
-            *(self.book, callables, settings.name, settings.lease, shift.thread.loop, pool)
+            *(self.book, callables, settings.worker_id, settings.lease, shift.thread.loop, pool)
         )
         hello = api.WorkHello(
-            worker_id=settings.name,
+            worker_id=settings.worker_id,
             callables=sorted(callables),
             tenant_ids=settings.tenants,
             lease_duration_ms=round(settings.lease * 1000),
@@ -150,7 +152,7 @@ class Shift:
             self._error = error
             # Logged now, since it may take long until `wait` raises it.
             kind = type(error).__name__
-            log.error("%s: cannot continue: %s: %s", self._settings.name, kind, error)
+            log.error("%s: cannot continue: %s: %s", self._settings.worker_id, kind, error)
         for lane in self._lanes:
             lane.stream.cut()
 
@@ -177,7 +179,7 @@ class Shift:
 
     def _drain(self) -> None:
         log.info(
-            "%s: draining, for %g s at most", self._settings.name, self._settings.drain_timeout
+            "%s: draining, for %g s at most", self._settings.worker_id, self._settings.drain_timeout
         )
         for lane in self._lanes:
             lane.book.drain()

@@ -3,43 +3,58 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import re
-import signal
-import socket
-import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, Protocol, TypeVar, overload
 
 from backlane.channel import TLS, Endpoint, tenant_or_default
+from backlane.schema.options import Retry
+from backlane.schema.ranges import RANGES, check, seconds
 from backlane.worker.callable import BackgroundCallable, CallableError
+from backlane.worker.identity import checked_id, unique_id
 from backlane.worker.shift import Settings, Shift
+from backlane.worker.signals import signals_to
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from datetime import timedelta
-    from types import FrameType
 
-    from backlane.schema.options import EnqueueOptions, Retry
+    from backlane.schema.options import EnqueueOptions
     from backlane.worker.stream import Observer
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 CONCURRENCY_DEFAULT: Final = 16
-CONCURRENCY_MAX: Final = 5000
-"""A hello may name 10 000 leases at most, including those with unanswered results. A worker with
-more leases could never reconnect."""
 LEASE_DEFAULT_S: Final = 30.0
-LEASE_MIN_S: Final = 1.0
-LEASE_MAX_S: Final = 3600.0
-"""The server has the same limits."""
+LEASE_MIN_S: Final = RANGES["lease"].least
+LEASE_MAX_S: Final = RANGES["lease"].most
 DRAIN_DEFAULT_S: Final = 30.0
 ALL_TENANTS: Final = "*"
 LOOK_EVERY_S: Final = 0.2
 """How long a signal may go unnoticed, in seconds."""
-_NAME: Final = re.compile(r"[A-Za-z0-9._:@/-]{1,128}")
 _CALLABLE_NAME: Final = re.compile(r"[A-Za-z0-9._:@/-]{1,256}")
+
+
+_IMPORTERS: Final[list[str]] = []
+
+
+class NotNowError(RuntimeError):
+    """A worker was started while a command imports its module only to find it."""
+
+
+@contextmanager
+def only_imported(by: str) -> Iterator[None]:
+    """Refuse each start of a worker while the block runs.
+
+    Args:
+        by: who imports a module in the block, and will run the worker that it finds.
+    """
+    _IMPORTERS.append(by)
+    try:
+        yield
+    finally:
+        _IMPORTERS.pop()
 
 
 class _Decorator(Protocol):
@@ -52,8 +67,11 @@ class _Decorator(Protocol):
 class Worker:
     """The callables that a program offers. `run` leases executions of them and runs them.
 
-    Async callables share one event loop, and each plain function runs on its own thread. Other
-    threads send the heartbeats, so that a callable that blocks keeps its lease.
+    Async callables share one event loop, and each plain function runs on its own thread. Another
+    thread sends the heartbeats, so that a callable that blocks the event loop or its own thread
+    keeps its lease. Like every thread it needs Python's interpreter lock (GIL): a single call into
+    C code that holds the lock for longer than the lease loses all leases of the worker. Run such
+    code in a process of its own, or make the lease longer than the longest such call.
 
     Example:
         worker = Worker("greeter")
@@ -70,11 +88,12 @@ class Worker:
         self,
         name: str | None = None,
         *,
+        worker_id: str | None = None,
         target: str | None = None,
         tenants: Sequence[str] | str | None = None,
         concurrency: int = CONCURRENCY_DEFAULT,
-        lease: float = LEASE_DEFAULT_S,
-        drain_timeout: float = DRAIN_DEFAULT_S,
+        lease: float | timedelta = LEASE_DEFAULT_S,
+        drain_timeout: float | timedelta = DRAIN_DEFAULT_S,
         tls: TLS | bool = False,
         metadata: Mapping[str, str | bytes] | None = None,
         observe: Observer | None = None,
@@ -82,8 +101,11 @@ class Worker:
         """Make a worker. It does not connect before it runs.
 
         Args:
-            name: the worker's id in records and logs; by default it is made of the host and the
-                process when the worker starts.
+            name: what the worker is called. All replicas may have the same name: each run makes an
+                id of it for records and logs, such as `mailer@host:4711-3f9a1c`, which no other
+                worker has. Without a name the id begins with the host.
+            worker_id: the exact id, in place of one that is made. No two workers that run at the
+                same time may have it: the server withholds released executions from it for 5 s.
             target: the server's address, `HOST:PORT`; by default `$BACKLANE_TARGET`, else
                 127.0.0.1:7433.
             tenants: the tenants whose executions to run, `"*"` for all that the worker may; by
@@ -98,14 +120,18 @@ class Worker:
 
         Raises:
             ValueError: an argument cannot be used; the message names it.
+            TypeError: a number has another type.
         """
+        if name and worker_id:
+            raise ValueError("name and worker_id exclude each other: an exact id needs no name")
         self._settings = Settings(
             name=name or "",
+            worker_id=worker_id or "",
             endpoint=Endpoint.of(target, tls, metadata),
             tenants=_tenants(tenants),
             concurrency=concurrency,
-            lease=lease,
-            drain_timeout=drain_timeout,
+            lease=_seconds("lease", lease),
+            drain_timeout=_seconds("drain_timeout", drain_timeout),
             observe=observe,
         )
         _check(self._settings)
@@ -157,21 +183,21 @@ class Worker:
             function: the function, if the decorator is used without parentheses.
             name: the name for enqueues; the function's name by default.
             retry: the rule for retries; by default there are none.
-            timeout: the longest that one attempt may run, in seconds.
+            timeout: the longest that one attempt may run, in seconds; above 0.
             priority: from 0 to 255; a higher priority runs sooner.
             concurrency: the most executions of it that this worker runs at once, in slots of its
                 own, from 1 to 5000.
 
         Raises:
             CallableError: the function cannot be a callable, or the name is taken.
-            ValueError: `concurrency` cannot be used.
+            ValueError: an option is out of its range; the message names it.
+            TypeError: an option has a wrong type.
         """
         given = {"retry": retry, "timeout": timeout, "priority": priority}
         defaults: EnqueueOptions = {  # type: ignore[assignment]  # the keys are its own
             key: value for key, value in given.items() if value is not None
         }
-        if concurrency is not None:
-            _check_concurrency(concurrency)
+        _check_options(retry, timeout=timeout, priority=priority, concurrency=concurrency)
 
         def offer(function: Callable[P, R], /) -> BackgroundCallable[P, R]:
             made = BackgroundCallable(
@@ -183,22 +209,27 @@ class Worker:
         return offer if function is None else offer(function)  # type: ignore[return-value]
 
     def run(self, **overrides: Any) -> None:  # noqa: ANN401  # those of `with_settings`
-        """Run until SIGTERM or SIGINT. The first signal drains the worker, a second one stops it.
+        """Run until SIGTERM, SIGINT or SIGHUP. The first drains the worker, a second one stops it.
 
-        Signals reach the main thread only. On another thread the worker runs until the process
-        ends.
+        SIGHUP, which a closed terminal sends, counts unless it is ignored, as under `nohup`, or the
+        program has a handler of its own. Signals reach the main thread only. On another thread the
+        worker runs until the process ends.
+
+        Ctrl-C sends SIGINT to every process of the terminal's foreground group, and so to programs
+        that callables have started. Start them with `process_group=0` to let them finish.
 
         Args:
             overrides: settings for this run only: `target`, `tenants`, `concurrency`, `name`,
-                `lease`, `drain_timeout`.
+                `worker_id`, `lease`, `drain_timeout`.
 
         Raises:
             BacklaneError: the server refused this worker.
+            NotNowError: `backlane worker` imports the module that calls this.
             CallableError: the worker has no callables, or an annotation cannot be resolved.
         """
         shift = self._make_shift(overrides)
         # The handlers are set first: whoever sees the worker run may send a signal.
-        with _signals_to(shift):
+        with signals_to(shift):
             shift.start()
             # Not one long wait: the kernel may deliver a signal to any thread, and Python runs the
             # handler only when this thread wakes up.
@@ -230,6 +261,11 @@ class Worker:
         return shift
 
     def _make_shift(self, overrides: Mapping[str, Any]) -> Shift:
+        if _IMPORTERS:
+            raise NotNowError(
+                f"this starts a worker while {_IMPORTERS[-1]} imports the module, and would run it "
+                'too: put it under `if __name__ == "__main__":`'
+            )
         if not self._callables:
             raise CallableError(
                 "this worker has no callables: decorate a function with @worker.callable"
@@ -263,12 +299,15 @@ class Worker:
             changes["endpoint"] = dataclasses.replace(endpoint, target=target)
         if tenants is not None:
             changes["tenants"] = _tenants(tenants)
-        if not self._settings.name:
-            # Not earlier: a program may fork its workers, and each needs its own name.
-            changes.setdefault("name", f"{socket.gethostname()}:{os.getpid()}")
+        for name in {"lease", "drain_timeout"} & changes.keys():
+            changes[name] = _seconds(name, changes[name])
+        if "name" in changes:
+            changes.setdefault("worker_id", "")
         settings = dataclasses.replace(self._settings, **changes)
         _check(settings)
-        return settings
+        # Not earlier: a program may fork its workers, and each needs its own id.
+        worker_id = settings.worker_id or unique_id(settings.name)
+        return dataclasses.replace(settings, worker_id=worker_id)
 
 
 def _tenants(given: Sequence[str] | str | None) -> list[str]:
@@ -278,59 +317,31 @@ def _tenants(given: Sequence[str] | str | None) -> list[str]:
     names = [given] if isinstance(given, str) else list(given)
     if not names:
         raise ValueError('tenants is empty: name at least one, or use "*" for all')
-    return [] if ALL_TENANTS in names else [_checked_name(name, "tenant") for name in names]
-
-
-def _checked_name(name: str, what: str = "name") -> str:
-    if not _NAME.fullmatch(name):
-        raise ValueError(f"{what} {name!r} must be 1 to 128 of A-Z a-z 0-9 . _ : @ / -")
-    return name
+    return [] if ALL_TENANTS in names else [checked_id(name, "tenant") for name in names]
 
 
 def _check(settings: Settings) -> None:
     if settings.name:
-        _checked_name(settings.name)
-    _check_concurrency(settings.concurrency)
-    if not LEASE_MIN_S <= settings.lease <= LEASE_MAX_S:
-        raise ValueError(f"lease must be from 1 to 3600 seconds, not {settings.lease}")
-    if settings.drain_timeout < 0:
-        raise ValueError(f"drain_timeout must not be negative: {settings.drain_timeout}")
+        checked_id(settings.name, "name")
+    if settings.worker_id:
+        checked_id(settings.worker_id, "worker_id")
+    check("concurrency", settings.concurrency)
 
 
-def _check_concurrency(given: int) -> None:
-    if given < 1:
-        raise ValueError(f"concurrency must be at least 1, not {given}")
-    if given > CONCURRENCY_MAX:
-        raise ValueError(f"concurrency must be at most {CONCURRENCY_MAX}, not {given}")
+def _check_options(retry: object, **numbers: object) -> None:
+    """Refuse options of a callable that no enqueue could use."""
+    if retry is not None and not isinstance(retry, Retry):
+        raise TypeError(f"retry must be a backlane.Retry, not {retry!r}")
+    for name, given in numbers.items():
+        if given is not None:
+            check(name, given)
+
+
+def _seconds(name: str, given: float | timedelta) -> float:
+    check(name, given)
+    return seconds(given)
 
 
 def _place(called: BackgroundCallable[..., Any]) -> str:
     # `update_wrapper` copies the attribute from the function, which type checkers do not see.
     return f"{called.__module__}.{vars(called)['__qualname__']}"
-
-
-@contextmanager
-def _signals_to(shift: Shift) -> Iterator[None]:
-    """Drain on SIGTERM and SIGINT while the block runs."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    ours = os.getpid()
-
-    def drain(number: int, _frame: FrameType | None) -> None:
-        if os.getpid() == ours:
-            shift.drain()
-        else:
-            # This is a child that a callable forked. It has no worker to drain, and has to end.
-            signal.signal(number, before[number])
-            os.kill(os.getpid(), number)
-
-    before: dict[int, Any] = {  # the handlers that `signal.signal` returned
-        number: signal.signal(number, drain) for number in (signal.SIGTERM, signal.SIGINT)
-    }
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

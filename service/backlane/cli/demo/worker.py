@@ -20,7 +20,7 @@ def main(target: str, tenant: str, name: str, journal: Path) -> None:
     """Work until SIGTERM, and record the accepted results in the journal."""
     with Journal(journal) as record:
         worker = Worker(
-            name,
+            worker_id=name,
             target=target,
             tenants=tenant,
             concurrency=SLOTS,

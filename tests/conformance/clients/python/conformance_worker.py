@@ -11,7 +11,7 @@ from typing import Any
 from backlane import Context, Failure, Worker
 
 worker = Worker(
-    os.environ.get("BACKLANE_WORKER_NAME"),
+    worker_id=os.environ.get("BACKLANE_WORKER_NAME"),
     concurrency=int(os.environ.get("BACKLANE_CONCURRENCY", "4")),
     lease=int(os.environ.get("BACKLANE_LEASE_MS", "30000")) / 1000,
     drain_timeout=int(os.environ.get("BACKLANE_DRAIN_MS", "30000")) / 1000,
