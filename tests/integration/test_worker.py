@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
@@ -25,8 +27,32 @@ from tests.integration.ends import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from backlane.testing import ServerProcess
     from tests.conformance.door import Door
+
+
+class Listener(logging.Handler):
+    """Waits for lines of the worker's log."""
+
+    def __init__(self, *parts: str) -> None:
+        """Listen for lines that hold these texts."""
+        super().__init__()
+        self.heard = {part: threading.Event() for part in parts}
+
+    def emit(self, record: logging.LogRecord) -> None:
+        for part, event in self.heard.items():
+            if part in record.getMessage():
+                event.set()
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Listen during the block."""
+        log = logging.getLogger("backlane.worker")
+        log.addHandler(self)
+        yield
+        log.removeHandler(self)
 
 
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
@@ -245,6 +271,26 @@ def test_a_callable_that_never_returns_takes_its_slot_and_nothing_else(
     assert hung.status == TIMEOUT
     assert [from_value(record.output) for record in worked] == ["worked"] * 3
     assert any("still running, and left behind" in message for message in caplog.messages)
+
+
+def test_a_worker_without_a_free_slot_says_so_until_its_callables_end(
+    worker: Worker, producer: Door, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("backlane.worker.overruns.FIRST_S", 0.1)
+    may_end = threading.Event()
+    listener = Listener("takes no executions of hang", "takes executions of hang")
+
+    @worker.callable(concurrency=1)
+    def hang() -> None:
+        may_end.wait(PATIENCE_S)
+
+    with listener.listening(), worker.running():
+        ended = run_one(producer, "hang", timeout_ms=50)
+        assert listener.heard["takes no executions of hang"].wait(PATIENCE_S)
+        may_end.set()
+        assert listener.heard["takes executions of hang"].wait(PATIENCE_S)
+
+    assert ended.status == TIMEOUT
 
 
 def test_a_callable_that_blocks_the_loop_keeps_its_lease_and_the_log_says_so(

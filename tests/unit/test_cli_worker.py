@@ -164,7 +164,11 @@ STARTED = (
             5,
             TWO_INPUTS.replace("greet", "it"),
         ),
-        ("worker.callable(priority='high')\n", 4, "priority must be a whole number, not 'high'"),
+        (
+            "@worker.callable(priority='high')\ndef f() -> None: ...\n",
+            4,
+            "priority must be a whole number, not 'high'",
+        ),
         (f"{OFFER}worker.run()\n", 7, STARTED),
         (f"{OFFER}shift = worker.start()\n", 7, STARTED),
         (f"{OFFER}with worker.running():\n    pass\n", 7, STARTED),

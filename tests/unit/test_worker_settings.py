@@ -138,7 +138,7 @@ def test_an_option_of_a_callable_that_cannot_be_used_is_refused_where_it_is_writ
     options: dict[str, Any], kind: type[Exception], said: str
 ) -> None:
     with pytest.raises(kind, match=said):
-        Worker().callable(name="x", **options)
+        Worker().callable(name="x", **options)(lambda: None)
 
 
 def test_two_callables_of_one_name_are_refused_and_both_are_named() -> None:

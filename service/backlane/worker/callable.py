@@ -22,11 +22,13 @@ from pydantic import (
 )
 from pydantic_core import PydanticSerializationError, to_json, to_jsonable_python
 
+from backlane.schema.options import Retry
+from backlane.schema.ranges import RANGES, check
 from backlane.schema.values import NotJsonError, to_value
 from backlane.worker.context import Context
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable, Coroutine, Mapping
     from types import FrameType
 
     from google.protobuf.struct_pb2 import Value
@@ -93,12 +95,15 @@ class BackgroundCallable(Generic[P, R_co]):
         Raises:
             CallableError: the function takes more than `ctx` and one input, yields, has no name, or
                 is a method without its object.
+            ValueError: an option is out of its range; the message names it.
+            TypeError: an option has a wrong type.
         """
         functools.update_wrapper(self, function)
         self.__dict__.setdefault("__qualname__", repr(function))
         self.function = function
         self.name = name if name is not None else _name_of(function)
         self.defaults: EnqueueOptions = defaults if defaults is not None else {}
+        _check_options({**self.defaults, "concurrency": concurrency})
         self.concurrency = concurrency
         self.is_async = inspect.iscoroutinefunction(_runs_first(function))
         # Annotations may name classes of an enclosing function, which are reachable only now.
@@ -129,7 +134,8 @@ class BackgroundCallable(Generic[P, R_co]):
             found = getattr(found, part, None)
         if found is self:
             return path
-        return _made_again, (self.function, self.name, self.defaults, self.concurrency)
+        parts = (self.function, self.name, self.defaults, self.concurrency)
+        return _made_again, (type(self), *parts)
 
     # Each overload tells type checkers how the type of a function gives its input and its output.
     # Together they let `client.run(greet, "Ada")` be checked. mypy cannot express that a generic
@@ -290,13 +296,24 @@ class BackgroundCallable(Generic[P, R_co]):
 
 
 def _made_again(
+    kind: type[BackgroundCallable[P, R_co]],
     function: Callable[P, R_co],
     name: str,
     defaults: EnqueueOptions,
     concurrency: int | None,
 ) -> BackgroundCallable[P, R_co]:
     """Make the callable of a pickle."""
-    return BackgroundCallable(function, name=name, defaults=defaults, concurrency=concurrency)
+    return kind(function, name=name, defaults=defaults, concurrency=concurrency)
+
+
+def _check_options(given: Mapping[str, object]) -> None:
+    """Refuse options here, and not only at each enqueue that has them."""
+    for name, value in given.items():
+        if value is not None and name in RANGES:
+            check(name, value)
+    retry = given.get("retry")
+    if retry is not None and not isinstance(retry, Retry):
+        raise TypeError(f"retry must be a backlane.Retry, not {retry!r}")
 
 
 def _name_of(function: object) -> str:

@@ -1,7 +1,8 @@
 """Owns the `Work` stream of one lane: opens and reads it, and opens it again when it breaks.
 
 The book has the messages to send. gRPC's own thread takes them from the book, including the
-heartbeats, so that a busy callable delays none of them. The runner runs the leases.
+heartbeats, so that a busy callable delays none of them, as long as it lets other threads of Python
+run: a call that holds the interpreter lock delays all. The runner runs the leases.
 """
 
 from __future__ import annotations

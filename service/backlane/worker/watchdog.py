@@ -139,7 +139,7 @@ class Watchdog:
         inner = thread_stack(self._thread.ident, _CREW_FILE)[-_FRAMES_SHOWN:]
         where = " < ".join(f"{at.name} ({at.filename}:{at.lineno})" for at in reversed(inner))
         log.warning(
-            "the event loop has been blocked for %.1f s by %s: leases are kept, but no other "
+            "the event loop has been blocked for %.1f s by %s: heartbeats go on, but no other "
             "async callable can run. Await, or make it a plain function, which runs on a thread. "
             "The blocking code: %s",
             *(seconds, self._suspect(), where or "unknown"),

@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, Protocol, TypeVar, overload
 
 from backlane.channel import TLS, Endpoint, tenant_or_default
-from backlane.schema.options import Retry
 from backlane.schema.ranges import RANGES, check, seconds
 from backlane.worker.callable import BackgroundCallable, CallableError
 from backlane.worker.identity import checked_id, unique_id
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from datetime import timedelta
 
-    from backlane.schema.options import EnqueueOptions
+    from backlane.schema.options import EnqueueOptions, Retry
     from backlane.worker.stream import Observer
 
 P = ParamSpec("P")
@@ -197,7 +196,6 @@ class Worker:
         defaults: EnqueueOptions = {  # type: ignore[assignment]  # the keys are its own
             key: value for key, value in given.items() if value is not None
         }
-        _check_options(retry, timeout=timeout, priority=priority, concurrency=concurrency)
 
         def offer(function: Callable[P, R], /) -> BackgroundCallable[P, R]:
             made = BackgroundCallable(
@@ -326,15 +324,6 @@ def _check(settings: Settings) -> None:
     if settings.worker_id:
         checked_id(settings.worker_id, "worker_id")
     check("concurrency", settings.concurrency)
-
-
-def _check_options(retry: object, **numbers: object) -> None:
-    """Refuse options of a callable that no enqueue could use."""
-    if retry is not None and not isinstance(retry, Retry):
-        raise TypeError(f"retry must be a backlane.Retry, not {retry!r}")
-    for name, given in numbers.items():
-        if given is not None:
-            check(name, given)
 
 
 def _seconds(name: str, given: float | timedelta) -> float:
