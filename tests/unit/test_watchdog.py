@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
 import sys
 import threading
@@ -64,6 +65,37 @@ def test_a_blocked_loop_is_said_once_with_what_blocks_it_and_again_when_it_goes_
     settle(thread)
     watchdog.look()
     assert caplog.messages[1:] == ["the event loop continues after 1.0 s"]
+
+
+def test_a_process_whose_threads_could_not_run_is_told_afterwards(
+    thread: LoopThread, caplog: pytest.LogCaptureFixture
+) -> None:
+    stood_still = threading.Event()
+
+    class Note(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if "no thread of this process ran" in record.getMessage():
+                stood_still.set()
+
+    note, log = Note(), logging.getLogger("backlane.worker")
+    times = iter(range(0, 10**6, 3))
+    watchdog = Watchdog(thread, [], lambda: float(next(times)))
+    log.addHandler(note)
+    watchdog.start()
+    assert stood_still.wait(10)
+    watchdog.stop()
+    log.removeHandler(note)
+
+    # Its clock goes on by 3 s with each question, and it looks every 0.25 s.
+    assert "no thread of this process ran for 2.8 s" in caplog.text
+
+
+def test_a_thread_that_is_a_little_late_is_no_news(
+    thread: LoopThread, caplog: pytest.LogCaptureFixture
+) -> None:
+    Watchdog(thread, []).note_stall(0.99)
+
+    assert caplog.messages == []
 
 
 def test_an_exit_in_a_task_of_a_task_does_not_end_the_loop(

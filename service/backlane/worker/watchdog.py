@@ -7,6 +7,7 @@ stop.
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import threading
 import time
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 LOOK_EVERY_S: Final = 0.25
 BLOCKED_S: Final = 1.0
 """How long the event loop may be blocked, in seconds, before the log says so."""
+STALLED_S: Final = 1.0
+"""How late the watchdog's own thread may be, in seconds, before the log says so."""
 _FRAMES_SHOWN: Final = 4
 _CREW_FILE: Final = crew.__file__
 
@@ -128,12 +131,26 @@ class Watchdog:
             self._has_complained = True
             self._complain(now - self._asked_at)
 
+    def note_stall(self, late_s: float) -> None:
+        """Log that no thread could run, if this one runs again so many seconds late."""
+        if late_s >= STALLED_S:
+            log.warning(
+                "no thread of this process ran for %.1f s, so that no heartbeat was sent: a call "
+                "into C code held Python's interpreter lock, or the machine was asleep or overloaded. "
+                "Leases are lost if that takes longer than they last",
+                late_s,
+            )
+
     def _answer(self) -> None:
         self._is_answered = True
 
     def _run(self) -> None:
+        expected = self._clock() + LOOK_EVERY_S
         while not self._end.wait(LOOK_EVERY_S):
+            late_s = self._clock() - expected
+            survive(functools.partial(self.note_stall, late_s))
             survive(self.look)
+            expected = self._clock() + LOOK_EVERY_S
 
     def _complain(self, seconds: float) -> None:
         inner = thread_stack(self._thread.ident, _CREW_FILE)[-_FRAMES_SHOWN:]
