@@ -39,6 +39,14 @@ REFUSED: Final = {
     "enqueue greet --delay 1s --not-before 1s": (
         "invalid value for --delay: it cannot be combined with --not-before"
     ),
+    "enqueue greet --retry-delay 5m": (
+        "invalid value for --retry-delay: --retry-delay must be at most --max-retry-delay, which "
+        "is 60 seconds, not 300 seconds: raise --max-retry-delay or lower --retry-delay"
+    ),
+    "enqueue greet --max-attempts 5000000000": (
+        "invalid value for --max-attempts: --max-attempts must be from 1 to 4294967295, not "
+        "5000000000"
+    ),
     "enqueue greet --deadline soon": (
         "invalid value for --deadline: 'soon' is neither an instant, such as "
         "2026-01-31T08:00:00Z, nor a duration from now, such as 10m"

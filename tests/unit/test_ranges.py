@@ -165,12 +165,12 @@ def test_both_ends_of_each_range_are_taken_and_nothing_beyond(name: str) -> None
         (
             {"initial_delay": 300},
             ValueError,
-            "initial_delay must be at most max_delay, which is 60.0, and not 300: set max_delay",
+            "initial_delay must be at most max_delay, which is 60 seconds, not 300 seconds: raise",
         ),
         (
             {"initial_delay": timedelta(seconds=2), "max_delay": 1},
             ValueError,
-            "initial_delay must be at most max_delay, which is 1",
+            "initial_delay must be at most max_delay, which is 1 seconds, not 2 seconds",
         ),
         ({"backoff_multiplier": math.nan}, ValueError, "backoff_multiplier must be finite"),
         ({"max_delay": math.inf}, ValueError, "max_delay must be finite and at least 0 seconds"),

@@ -21,6 +21,12 @@ T = TypeVar("T")
 
 _INSTANT = "an instant such as 2026-01-31T08:00:00Z, or a duration from now"
 _RETRIES = "Retries"
+_RETRY_FLAGS = {
+    "max_attempts": "--max-attempts",
+    "strategy": "--retry-strategy",
+    "initial_delay": "--retry-delay",
+    "max_delay": "--max-retry-delay",
+}
 _KEYS = "Repeated enqueues, context and metadata"
 
 
@@ -216,7 +222,14 @@ class EnqueueFlags:
             "max_delay": longest and longest.total_seconds(),
         }
         rule = {name: value for name, value in given.items() if value is not None}
-        return Retry(**rule) if rule else None
+        try:
+            return Retry(**rule) if rule else None
+        except ValueError as error:
+            reason = str(error)
+            for name, flag in _RETRY_FLAGS.items():
+                reason = reason.replace(name, flag)
+            given_flags = " and ".join(_RETRY_FLAGS[name] for name in rule)
+            raise typer.BadParameter(reason, param_hint=given_flags) from None
 
 
 def _read(read: Callable[[str, str], T], flag: str, text: str | None) -> T | None:

@@ -97,10 +97,11 @@ class Retry:
         """Refuse values that the server would refuse, or that would have no effect."""
         for name in ("max_attempts", "initial_delay", "backoff_multiplier", "max_delay"):
             check(name, getattr(self, name))
-        if seconds(self.initial_delay) > seconds(self.max_delay):
+        first_s, longest_s = seconds(self.initial_delay), seconds(self.max_delay)
+        if first_s > longest_s:
             raise ValueError(
-                f"initial_delay must be at most max_delay, which is {self.max_delay!r}, and not "
-                f"{self.initial_delay!r}: set max_delay too"
+                f"initial_delay must be at most max_delay, which is {longest_s:g} seconds, not "
+                f"{first_s:g} seconds: raise max_delay or lower initial_delay"
             )
         if self.strategy not in get_args(Strategy):
             known = ", ".join(get_args(Strategy))

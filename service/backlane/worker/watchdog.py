@@ -136,7 +136,7 @@ class Watchdog:
         if late_s >= STALLED_S:
             log.warning(
                 "no thread of this process ran for %.1f s, so that no heartbeat was sent: a call "
-                "into C code held Python's interpreter lock, or the machine slept or is overloaded. "
+                "into C code held Python's interpreter lock, or the machine is overloaded. "
                 "Leases are lost if that takes longer than they last",
                 late_s,
             )
