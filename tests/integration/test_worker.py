@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from backlane import Context, Failure, Throttled, Worker
+from backlane import Client, Context, Failure, Throttled, Worker
 from backlane.schema.values import from_value
 from backlane.v1 import execution_pb2 as records
 from backlane.v1 import execution_service_pb2 as api
@@ -271,6 +271,25 @@ def test_a_callable_that_never_returns_takes_its_slot_and_nothing_else(
     assert hung.status == TIMEOUT
     assert [from_value(record.output) for record in worked] == ["worked"] * 3
     assert any("still running, and left behind" in message for message in caplog.messages)
+
+
+def test_a_callable_that_waits_in_vain_gives_its_slot_back(
+    server: ServerProcess, worker: Worker, producer: Door
+) -> None:
+    client = Client(server.target, tenant=producer.tenant)
+
+    @worker.callable(concurrency=1)
+    def wait(who: str) -> str:
+        if who == "parent":
+            # The child needs the only slot, which its parent has.
+            client.run(wait, "child")
+        return "waited"
+
+    with client, worker.running():
+        parent = run_one(producer, "wait", '"parent"', timeout_ms=300)
+        child = run_one(producer, "wait", '"child"')
+
+    assert (parent.status, child.status) == (TIMEOUT, COMPLETED)
 
 
 def test_a_worker_without_a_free_slot_says_so_until_its_callables_end(

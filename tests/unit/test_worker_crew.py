@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from backlane.client.times import Slices
 from backlane.schema.values import from_value
 from backlane.v1 import execution_pb2 as records
 from backlane.v1 import worker_service_pb2 as api
@@ -301,6 +302,48 @@ def test_what_a_task_group_raises_keeps_its_meaning(bench: Bench) -> None:
 
     assert (told.message, told.code, told.retry_policy.retryable) == ("never", "gone", False)
     assert told.HasField("retry_policy")
+
+
+@pytest.mark.parametrize("ends", ["lose", "stop_overdue"])
+def test_a_wait_raises_once_its_attempt_has_ended(bench: Bench, ends: str) -> None:
+    began, may_wait = threading.Event(), threading.Event()
+    slices: list[float] = []
+
+    def work() -> None:
+        slices.append(Slices(None).next_s())
+        began.set()
+        may_wait.wait(PATIENCE_S)
+        slices.append(Slices(None).next_s())
+
+    token = bench.begin(work, seconds=3600.0 if ends == "lose" else 0.0)
+    assert began.wait(PATIENCE_S)
+    bench.crew.cancel([token])
+    if ends == "lose":
+        bench.crew.lose([token])
+    else:
+        bench.crew.stop_overdue()
+    may_wait.set()
+    assert bench.book.is_free.wait(PATIENCE_S)
+
+    assert slices == [5.0 if ends == "lose" else 0.25]
+
+
+def test_a_wait_goes_on_after_a_cancel_whose_time_is_not_over(bench: Bench) -> None:
+    began = threading.Event()
+
+    @around
+    async def work() -> float:
+        began.set()
+        with pytest.raises(asyncio.CancelledError):
+            await asyncio.Event().wait()
+        return Slices(None).next_s()
+
+    token = bench.begin(work)
+    assert began.wait(PATIENCE_S)
+    bench.crew.cancel([token])
+    assert bench.book.is_free.wait(PATIENCE_S)
+
+    assert bench.book.results[-1].output.number_value == 5.0
 
 
 class Cleaner:

@@ -11,10 +11,15 @@ from typing import Final
 from google.protobuf.duration_pb2 import Duration
 
 from backlane.errors import InvalidInputError
+from backlane.schema.attempt import RUNNING
 
 WAIT_SLICE_S: Final = 60.0
 """The longest wait that one call asks for, in seconds. A longer wait is made of several calls, so
 that a server that vanished is noticed."""
+ATTEMPT_SLICE_S: Final = 5.0
+ATTEMPT_SLICE_LEAST_S: Final = 0.25
+"""The longest and the shortest part of a wait inside an attempt, in seconds: it ends soon after the
+attempt has."""
 WAIT_GRACE_S: Final = 2.0
 """How long after its own end a wait still looks for a server that is away, in seconds."""
 
@@ -75,9 +80,17 @@ class Slices:
         return None if self._deadline is None else max(0.0, self._deadline - time.monotonic())
 
     def next_s(self) -> float:
-        """Return how long the next part is, in seconds."""
+        """Return how long the next part is, in seconds.
+
+        Raises:
+            asyncio.CancelledError: the caller is a callable, and its attempt has ended.
+        """
+        attempt, most_s = RUNNING.get(), WAIT_SLICE_S
+        if attempt is not None:
+            attempt.check_running()
+            most_s = max(ATTEMPT_SLICE_LEAST_S, min(ATTEMPT_SLICE_S, attempt.remaining))
         left_s = self.left_s
-        return WAIT_SLICE_S if left_s is None else min(WAIT_SLICE_S, left_s)
+        return most_s if left_s is None else min(most_s, left_s)
 
     def patience_s(self, call_timeout_s: float) -> float:
         """Return how long the call of the next part may take, a server that is away included."""

@@ -34,7 +34,7 @@ class Context:
     check `cancelled`, or call `check_cancelled`.
     """
 
-    __slots__ = ("_deadline", "_event", "_lease", "_stop_reason", "worker_id")
+    __slots__ = ("_deadline", "_event", "_has_ended", "_lease", "_stop_reason", "worker_id")
 
     def __init__(self, lease: api.Lease, worker_id: str, remaining_s: float) -> None:
         """Describe an attempt.
@@ -48,6 +48,7 @@ class Context:
         self._deadline = time.monotonic() + remaining_s
         self._event: threading.Event | None = None
         self._stop_reason: StopReason | None = None
+        self._has_ended = False
         self.worker_id = worker_id
 
     def __repr__(self) -> str:
@@ -129,6 +130,15 @@ class Context:
         if self._stop_reason is not None:
             raise asyncio.CancelledError(self._stop_reason)
 
+    def check_running(self) -> None:
+        """Return if the attempt has not ended. A client's waits call this.
+
+        Raises:
+            asyncio.CancelledError: the attempt has timed out or lost its lease; do not catch it.
+        """
+        if self._has_ended:
+            raise asyncio.CancelledError(self._stop_reason)
+
     @property
     def log(self) -> logging.LoggerAdapter[logging.Logger]:
         """A logger whose lines begin with the execution, and have its ids as attributes."""
@@ -139,6 +149,10 @@ class Context:
             "attempt": self.attempt,
         }
         return _BoundLog(_LOG, names)
+
+    def end(self) -> None:
+        """Note that the attempt has ended. The worker calls this before it stops the callable."""
+        self._has_ended = True
 
     def stop(self, reason: StopReason) -> None:
         """Tell the callable to stop. The worker calls this from any thread.

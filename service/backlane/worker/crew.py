@@ -16,6 +16,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any, Final
 
+from backlane.schema.attempt import RUNNING
 from backlane.v1 import worker_service_pb2 as api
 from backlane.worker.callable import InputError, OutputError
 from backlane.worker.context import Context
@@ -71,6 +72,12 @@ class Run:
     def is_overdue(self, now: float) -> bool:
         """Return whether the attempt has timed out, and that was not noted yet."""
         return self.ends_at < now and self.ended_at is None
+
+    def end(self, at: float) -> None:
+        """Note that the attempt has ended; the first time stands."""
+        if self.ended_at is None:
+            self.ended_at = at
+            self.context.end()
 
     def overrun_s(self, now: float) -> float:
         """Return how long ago the attempt ended, in seconds; 0 if it goes on."""
@@ -150,8 +157,7 @@ class Crew:
         """Stop executions whose lease is lost."""
         tokens = list(tokens)
         for run in filter(None, map(self._runs.get, tokens)):
-            if run.ended_at is None:
-                run.ended_at = self._clock()
+            run.end(self._clock())
         self._stop(tokens, "lost")
 
     # From any thread.
@@ -165,7 +171,7 @@ class Crew:
         now = self._clock()
         overdue = [(token, run) for token, run in list(self._runs.items()) if run.is_overdue(now)]
         for _, run in overdue:
-            run.ended_at = run.ends_at
+            run.end(run.ends_at)
         # What a client has cancelled before was told to stop already.
         self._stop([token for token, run in overdue if not run.context.stop_reason], "timeout")
 
@@ -217,6 +223,7 @@ class Crew:
             run.task.cancel()
 
     async def _run_async(self, run: Run) -> None:
+        RUNNING.set(run.context)
         try:
             run.task = asyncio.current_task()
             result = self._unwanted(run)
@@ -230,6 +237,7 @@ class Crew:
 
     async def _go_on(self, run: Run, output: Awaitable[object]) -> None:
         """Await what a plain callable returned: it is one around an async function."""
+        RUNNING.set(run.context)
         try:
             run.task = asyncio.current_task()
             if run.context.stop_reason is not None:
@@ -259,6 +267,7 @@ class Crew:
     # On a thread.
 
     def _run_plain(self, run: Run) -> None:
+        RUNNING.set(run.context)
         run.thread_id = threading.get_ident()
         try:
             result = self._unwanted(run)
