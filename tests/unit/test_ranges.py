@@ -158,7 +158,7 @@ def test_both_ends_of_each_range_are_taken_and_nothing_beyond(name: str) -> None
 @pytest.mark.parametrize(
     ("options", "kind", "said"),
     [
-        ({"max_attempts": 0}, ValueError, "max_attempts must be from 1 to 4294967295, not 0"),
+        ({"max_attempts": 0}, ValueError, "max_attempts must be from 1 to 65535, not 0"),
         ({"max_attempts": 2.5}, TypeError, "max_attempts must be a whole number, not 2.5"),
         ({"strategy": "cubic"}, ValueError, "strategy must be one of fixed, linear, exponential"),
         ({"initial_delay": -1}, ValueError, "initial_delay must be finite and at least 0 seconds"),

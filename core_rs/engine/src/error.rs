@@ -34,11 +34,11 @@ pub enum Refusal {
     #[error(transparent)]
     Invalid(#[from] Invalid),
     /// The execution does not exist, or belongs to another tenant.
-    #[error("tenant {tenant} has no execution {execution_id}")]
+    #[error("{}", not_found(execution_id, tenant))]
     ExecutionNotFound {
         /// Id of the execution, as the client sent it.
         execution_id: String,
-        /// The tenant, as the client sent it.
+        /// The tenant, as the client sent it; empty where the request names none.
         tenant: String,
     },
     /// The request id was used, and retention has removed its execution.
@@ -126,4 +126,11 @@ pub enum Refusal {
         /// The row, and the damage.
         what: String,
     },
+}
+
+fn not_found(execution_id: &str, tenant: &str) -> String {
+    if tenant.is_empty() {
+        return format!("there is no execution {execution_id}");
+    }
+    format!("tenant {tenant} has no execution {execution_id}")
 }

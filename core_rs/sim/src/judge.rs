@@ -13,6 +13,7 @@ use crate::asked::Asked;
 use crate::check::{Checked, Ledger, LogCheck, Reported, Violation, broken, must};
 
 const ANSWERED: &str = "a reply answers its request";
+const EXISTS: &str = "what was acknowledged is never denied";
 const TENANTS: &str = "no call reads or writes across tenants";
 /// The size that gRPC clients accept by default, rounded down.
 const MOST_BYTES: usize = 4_000_000;
@@ -47,7 +48,12 @@ impl Judge<'_> {
         match kind {
             CompletionKind::Reply(bytes) if intruder => Self::intruder(asked, bytes),
             CompletionKind::Reply(bytes) => self.reply(asked, bytes),
-            CompletionKind::Error { status, .. } => self.error(status),
+            CompletionKind::Error { status, .. } => {
+                if !intruder {
+                    self.denial(asked, &reason(status))?;
+                }
+                self.error(status)
+            }
             other => Err(broken(
                 ANSWERED,
                 format!("{asked:?} was answered {other:?}"),
@@ -62,6 +68,20 @@ impl Judge<'_> {
             "no reply is an internal error",
             || format!("{:?}", String::from_utf8_lossy(status)),
         )
+    }
+
+    /// Checks that an error does not deny an execution that must exist.
+    fn denial(&self, asked: &Asked, reason: &str) -> Checked {
+        let named = match asked {
+            Asked::Get(asked) => Some((&asked.tenant_id, &asked.execution_id)),
+            Asked::Cancel(asked) => Some((&asked.tenant_id, &asked.execution_id)),
+            _ => None,
+        };
+        let exists = named.is_some_and(|(tenant, id)| self.ledger.belongs_to(tenant, id));
+        let denies = reason == "EXECUTION_DELETED" || exists && reason == "EXECUTION_NOT_FOUND";
+        must(self.forgets || !denies, EXISTS, || {
+            format!("{asked:?} was answered {reason}")
+        })
     }
 
     fn intruder(asked: &Asked, bytes: &[u8]) -> Checked {
@@ -269,7 +289,10 @@ impl Judge<'_> {
                             .same_request(&scope, &asked.request_id, ids, at_ms)?;
                     }
                 }
-                Some(Outcome::Status(status)) => self.error(&status.encode_to_vec())?,
+                Some(Outcome::Status(status)) => {
+                    self.denial(&Asked::Enqueue(asked), &reason_of(&status))?;
+                    self.error(&status.encode_to_vec())?;
+                }
                 None => return Err(broken(ANSWERED, "an item without an outcome")),
             }
         }

@@ -254,11 +254,11 @@ impl World {
         let healthy = worker("healthy", &["*"], &[], true, &mut self.log.offers);
         self.workers.push(healthy);
         for _ in 0..PEACE {
+            self.serve();
+            self.turn()?;
             if self.is_over() {
                 return Ok(());
             }
-            self.serve();
-            self.turn()?;
             let wake = self.server.shard().wake_in_ms(self.now);
             if self.is_silent() && self.server.is_quiet() {
                 self.advance(wake.unwrap_or(1).clamp(1, 10_000));

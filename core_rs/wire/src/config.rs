@@ -72,7 +72,9 @@ fn check_priority(given: Option<u32>) -> Checked<u8> {
 fn check_retry(given: &v1::RetryConfig) -> Checked<Retry> {
     let default = Retry::default();
     let max_attempts = given.max_attempts.unwrap_or(default.max_attempts);
-    must(max_attempts > 0, "max_attempts", "must be at least 1")?;
+    // The engine counts spent attempts in 16 bits.
+    let in_range = (1..=u32::from(u16::MAX)).contains(&max_attempts);
+    must(in_range, "max_attempts", "must be 1 to 65535")?;
     let multiplier = given
         .backoff_multiplier
         .unwrap_or(default.backoff_multiplier);

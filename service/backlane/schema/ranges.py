@@ -77,7 +77,7 @@ RANGES: Final[Mapping[str, Range]] = {
     "priority": Range(0, 255, is_whole=True),
     "timeout": Range(0.001, _LONGEST_S, is_time=True),
     # Of a rule for retries.
-    "max_attempts": Range(1, 2**32 - 1, is_whole=True),
+    "max_attempts": Range(1, 2**16 - 1, is_whole=True),
     "initial_delay": Range(0, _LONGEST_S, is_time=True),
     "max_delay": Range(0, _LONGEST_S, is_time=True),
     "backoff_multiplier": Range(0),

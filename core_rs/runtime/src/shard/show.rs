@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 
+use backlane_engine::error::Refusal;
 use backlane_engine::fact::{ErrorRecord, Living};
 use backlane_engine::row::{AttemptRow, EndingRow};
 use backlane_engine::rules::id::{Birth, ExecutionId};
@@ -188,7 +189,7 @@ impl Shown {
             head: &payload.head,
             body: payload.body.as_deref(),
             standing,
-            last_error: self.last_error()?,
+            last_error: self.last_error(desk, standing)?,
         })?)
     }
 
@@ -200,12 +201,17 @@ impl Shown {
         }
     }
 
-    /// The error of the newest failed attempt. A missing row is no damage: formats before 3 kept no
-    /// attempts.
-    fn last_error(&self) -> Result<Option<&ErrorRecord>, Unshown> {
+    /// The error of the newest failed attempt. A missing row is no damage: retention may remove it
+    /// between the reads, and formats before 3 kept no attempts.
+    fn last_error(
+        &self,
+        desk: &Desk,
+        standing: Standing<'_>,
+    ) -> Result<Option<&ErrorRecord>, Unshown> {
         match &self.attempt {
             Piece::Read(attempt) => Ok(attempt.error.as_deref()),
             Piece::Damaged(what) => Err(Unshown::Damaged(what.clone())),
+            Piece::Absent if is_expired(desk, standing) => Err(Unshown::Removed),
             Piece::Unneeded | Piece::Unread | Piece::Absent => Ok(None),
         }
     }
@@ -215,20 +221,22 @@ impl Shown {
         match &self.payload {
             Piece::Read(stored) => Ok(stored),
             Piece::Damaged(what) => Err(Unshown::Damaged(what.clone())),
-            Piece::Unneeded | Piece::Unread | Piece::Absent => {
-                let now_ms = desk.engine.retention_now_ms();
-                let kept_since = now_ms.saturating_sub(desk.settings.retention_ms);
-                let removed = match standing {
-                    Standing::Ended(ending) => ending.ended_at_ms < kept_since,
-                    Standing::Living(_) => false,
-                };
-                Err(if removed {
-                    Unshown::Removed
-                } else {
-                    Unshown::Damaged(format!("payload {} is missing", self.birth).into())
-                })
-            }
+            Piece::Unneeded | Piece::Unread | Piece::Absent => Err(if is_expired(desk, standing) {
+                Unshown::Removed
+            } else {
+                Unshown::Damaged(format!("payload {} is missing", self.birth).into())
+            }),
         }
+    }
+}
+
+/// Whether retention may have removed rows of an execution.
+fn is_expired(desk: &Desk, standing: Standing<'_>) -> bool {
+    let now_ms = desk.engine.retention_now_ms();
+    let kept_since_ms = now_ms.saturating_sub(desk.settings.retention_ms);
+    match standing {
+        Standing::Ended(ending) => ending.ended_at_ms < kept_since_ms,
+        Standing::Living(_) => false,
     }
 }
 
@@ -236,7 +244,11 @@ impl Unshown {
     /// The error of a reply that shows only this execution. Damage is logged.
     pub(super) fn error(self, desk: &mut Desk, birth: Birth) -> ApiError {
         match self {
-            Self::Removed => ApiError::internal("a record was removed"),
+            // Retention removed the record between the decision and this reply.
+            Self::Removed => ApiError::from(Refusal::ExecutionNotFound {
+                execution_id: format!("number {birth}"),
+                tenant: String::new(),
+            }),
             Self::Damaged(what) => {
                 desk.notice(format!("execution number {birth}: {what}"));
                 damaged(&format!("execution number {birth}"), &what)
@@ -385,7 +397,7 @@ pub(super) fn id_in_memory(desk: &Desk, birth: Birth) -> Option<ExecutionId> {
 
 /// The error of a reply that needs damaged data.
 pub(super) fn damaged(subject: &str, what: &str) -> ApiError {
-    ApiError::from(backlane_engine::error::Refusal::DataDamaged {
+    ApiError::from(Refusal::DataDamaged {
         subject: subject.to_owned(),
         what: what.to_owned(),
     })

@@ -242,6 +242,29 @@ fn attempts_go_with_their_execution() {
 }
 
 #[test]
+fn a_record_whose_attempts_retention_removes_between_the_reads_is_not_shown_without_its_error() {
+    let mut desk = Desk::with(Settings {
+        retention_ms: 60_000,
+        cache_bytes: 0,
+        ..Settings::default()
+    });
+    let id = desk.make(&retried(3));
+    let held = lease(&mut desk, "w1");
+    fail(&mut desk, &held, "down");
+    desk.advance(10);
+    let held = lease(&mut desk, "w1");
+    desk.complete(&held);
+    desk.advance(80_000);
+    desk.settle();
+    let ticket = desk.call(Method::Get, &get(&id));
+    while desk.reads.len() == 1 && !desk.is_answered(ticket) {
+        desk.read();
+        desk.forget();
+    }
+    assert_eq!("EXECUTION_NOT_FOUND", desk.refusal(ticket));
+}
+
+#[test]
 fn what_is_asked_wrongly_is_refused_by_field() {
     let mut desk = Desk::new();
     let id = desk.make(&request("a"));

@@ -94,6 +94,13 @@ impl Ledger {
         }
     }
 
+    /// Whether a reply has shown that a tenant has this execution.
+    #[must_use]
+    pub fn belongs_to(&self, tenant: &str, id: &str) -> bool {
+        let made_with = self.seen.get(id).and_then(|seen| seen.made_with.as_ref());
+        made_with.is_some_and(|made_with| made_with.tenant_id == tenant)
+    }
+
     /// Notes the executions that a request id was answered with.
     ///
     /// # Errors
