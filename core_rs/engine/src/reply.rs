@@ -15,6 +15,15 @@ pub struct Made {
     pub existing: bool,
 }
 
+/// The ends of a renewed lease, on the monotonic clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LeaseEnds {
+    /// Time at which the lease is lost unless renewed, in monotonic milliseconds.
+    pub lease_ms: u64,
+    /// Time at which the attempt times out, in monotonic milliseconds.
+    pub attempt_ms: u64,
+}
+
 /// A lease that was given to a worker.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Granted {
@@ -28,6 +37,9 @@ pub struct Granted {
     pub expires_at_ms: u64,
     /// Wall time at which the attempt times out, in milliseconds since the epoch.
     pub attempt_deadline_ms: u64,
+    /// The longest time that the attempt may take, in milliseconds. Like the lease period, it counts
+    /// from the time when the lease leaves the server.
+    pub timeout_ms: u64,
     /// Encoded size of the payload, in bytes.
     pub payload_bytes: u32,
 }
@@ -39,6 +51,8 @@ pub struct Settled {
     pub status: Status,
     /// After a renewal: wall time at which the lease is lost, in milliseconds since the epoch.
     pub expires_at_ms: Option<u64>,
+    /// After a renewal: the ends of the lease.
+    pub ends: Option<LeaseEnds>,
     /// Whether the worker is asked to stop the execution.
     pub cancel_requested: bool,
 }
@@ -50,6 +64,7 @@ impl Settled {
         Self {
             status,
             expires_at_ms: None,
+            ends: None,
             cancel_requested: false,
         }
     }

@@ -70,6 +70,7 @@ fn decode(bytes: &[u8]) -> EnqueueBatch {
         limits: &Limits::default(),
         principal: &Principal::default(),
         random: &mut random,
+        wall_ms: 1_700_000_000_000,
     };
     decode_batch(bytes, &mut context).expect("a batch")
 }

@@ -14,6 +14,8 @@ pub struct Context<'a> {
     pub principal: &'a Principal,
     /// The source of random numbers that make new ids unguessable.
     pub random: &'a mut dyn FnMut() -> u64,
+    /// The wall clock, in milliseconds since the epoch. Delays count from it.
+    pub wall_ms: u64,
 }
 
 /// Which fields of a record a reply carries.

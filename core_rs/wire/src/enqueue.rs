@@ -23,6 +23,8 @@ use crate::log::parts;
 use crate::{put, request, trace};
 
 const MAX_DEDUP_KEY_BYTES: usize = 256;
+/// 36 500 days.
+const MAX_DELAY_MS: u64 = 36_500 * 24 * 3_600_000;
 /// Bytes of an ordinary payload head beside the tenant, with room for what the engine adds.
 const HEAD_BYTES: usize = 120;
 
@@ -153,7 +155,7 @@ fn make(
         message.max_worker_losses,
         default_mode,
     )?;
-    let instants = Instants::check(message)?;
+    let instants = Instants::check(message, context.wall_ms)?;
     check_sizes(message, context.limits)?;
     trace::check(&message.traceparent)?;
     let dedup_policy = choice(
@@ -281,11 +283,17 @@ struct Instants {
 
 impl Instants {
     // Times in the past are accepted: such an execution is ready, or times out, at once.
-    fn check(message: &v1::EnqueueRequest) -> Checked<Self> {
-        let not_before = instant("not_before", message.not_before)?;
+    fn check(message: &v1::EnqueueRequest, now_ms: u64) -> Checked<Self> {
+        let given = instant("not_before", message.not_before)?;
+        let not_before = match message.delay_ms {
+            None => given,
+            Some(delay_ms) => Some(now_ms.saturating_add(delay(message, delay_ms)?)),
+        };
         let later = |field, at| {
             let at = instant(field, at)?;
-            let is_later = at.zip(not_before).is_none_or(|(at, begin)| at > begin);
+            // The end of a delay differs between the repetitions of a request, which must not be
+            // refused. So it is not compared.
+            let is_later = at.zip(given).is_none_or(|(at, begin)| at > begin);
             must(is_later, field, "must be later than not_before").map(|()| at)
         };
         Ok(Self {
@@ -294,6 +302,13 @@ impl Instants {
             deadline: later("deadline", message.deadline)?,
         })
     }
+}
+
+// A delay in milliseconds.
+fn delay(message: &v1::EnqueueRequest, delay_ms: u64) -> Checked<u64> {
+    let is_alone = message.not_before.is_none();
+    must(is_alone, "delay_ms", "must be absent if not_before is given")?;
+    fields::within("delay_ms", delay_ms, &(0..=MAX_DELAY_MS))
 }
 
 /// The tenant and callable checked last. Neighbouring items often repeat these names; a repeated

@@ -62,6 +62,9 @@ pub(crate) fn call_as<T>(
     with_context(principal, |context| decode(bytes, context))
 }
 
+/// The wall clock of every context, in milliseconds since the epoch.
+pub(crate) const NOW_MS: u64 = 1_700_000_000_000;
+
 /// Calls `run` with a context of the default limits.
 pub(crate) fn with_context<T>(principal: &Principal, run: impl FnOnce(&mut Context<'_>) -> T) -> T {
     let mut random = || 5;
@@ -70,6 +73,7 @@ pub(crate) fn with_context<T>(principal: &Principal, run: impl FnOnce(&mut Conte
         limits: &limits,
         principal,
         random: &mut random,
+        wall_ms: NOW_MS,
     })
 }
 

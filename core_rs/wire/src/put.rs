@@ -32,6 +32,25 @@ fn varint_digits(mut value: u64, digits: &mut [u8; 10]) -> usize {
     count + 1
 }
 
+/// Number of bytes of an integer.
+pub(crate) fn varint_len(value: u64) -> usize {
+    varint_digits(value, &mut [0; 10])
+}
+
+/// Overwrites the integer at the beginning of `place` with one that is not larger, in as many
+/// bytes. Digits that the smaller one does not need are zero.
+pub(crate) fn over_varint(place: &mut [u8], value: u64) {
+    let mut rest = value;
+    for byte in place {
+        let has_next = *byte & 0x80;
+        *byte = (rest.to_le_bytes()[0] & 0x7F) | has_next;
+        rest >>= 7;
+        if has_next == 0 {
+            return;
+        }
+    }
+}
+
 fn key(out: &mut Vec<u8>, tag: u32, kind: u32) {
     varint(out, u64::from(tag << 3 | kind));
 }

@@ -4,9 +4,11 @@
 //! [`crate::record`] encodes those.
 
 mod producer;
+mod remaining;
 mod worker;
 
 pub use producer::*;
+pub use remaining::{Countdown, Timed};
 pub use worker::*;
 
 use crate::put;

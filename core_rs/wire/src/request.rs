@@ -112,10 +112,11 @@ mod tests {
 
     #[test]
     fn fields_that_say_how_an_execution_runs_do_not_change_the_body() {
-        let changes: [Change; 7] = [
+        let changes: [Change; 8] = [
             |it| it.config = Some(v1::BackgroundExecutionConfig::default()),
             |it| it.metadata = [("k".into(), RawValue::default())].into(),
             |it| it.not_before = Some(Timestamp::default()),
+            |it| it.delay_ms = Some(1),
             |it| it.deadline = Some(Timestamp::default()),
             |it| it.max_worker_losses = Some(1),
             |it| it.dedup_policy = 2,

@@ -30,9 +30,9 @@ pub(crate) enum NotJson {
     /// A text is not UTF-8.
     #[error("must hold UTF-8 text only")]
     Text,
-    /// Arrays and objects nest too deeply.
-    #[error("must nest no deeper than the server's limit")]
-    Depth,
+    /// Arrays and objects nest more than this many levels deep.
+    #[error("must nest at most {0} levels deep")]
+    Depth(usize),
 }
 
 impl From<Malformed> for NotJson {
@@ -60,7 +60,8 @@ impl RawValue {
     /// Checks that the bytes are a JSON value whose arrays and objects nest at most `depth` levels
     /// deep.
     pub(crate) fn check(&self, depth: usize) -> Result<(), NotJson> {
-        check_value(&self.0, depth)
+        let (most, left) = (depth, depth);
+        check_value(&self.0, Depth { most, left })
     }
 }
 
@@ -70,8 +71,23 @@ impl From<Vec<u8>> for RawValue {
     }
 }
 
-// The recursion goes at most `depth` levels deep, which the server's limits bound.
-fn check_value(value: &[u8], depth: usize) -> Result<(), NotJson> {
+/// How deeply a value may nest, and how much of that is left at a place in it.
+#[derive(Clone, Copy)]
+struct Depth {
+    most: usize,
+    left: usize,
+}
+
+impl Depth {
+    /// One level further down.
+    fn deeper(self) -> Result<Self, NotJson> {
+        let left = self.left.checked_sub(1).ok_or(NotJson::Depth(self.most))?;
+        Ok(Self { left, ..self })
+    }
+}
+
+// The recursion goes at most as deep as `depth` says, which the server's limits bound.
+fn check_value(value: &[u8], depth: Depth) -> Result<(), NotJson> {
     let mut fields = Fields::of(value);
     let field = fields.next().ok_or(NotJson::Kind)??;
     if !fields.rest().is_empty() {
@@ -82,14 +98,10 @@ fn check_value(value: &[u8], depth: usize) -> Result<(), NotJson> {
         (2, Wire::Fixed64(bits)) if f64::from_bits(bits).is_finite() => Ok(()),
         (2, Wire::Fixed64(_)) => Err(NotJson::Number),
         (3, Wire::Bytes(text)) => check_text(text),
-        (5, Wire::Bytes(object)) => check_object(object, deeper(depth)?),
-        (6, Wire::Bytes(array)) => check_array(array, deeper(depth)?),
+        (5, Wire::Bytes(object)) => check_object(object, depth.deeper()?),
+        (6, Wire::Bytes(array)) => check_array(array, depth.deeper()?),
         _ => Err(NotJson::Kind),
     }
-}
-
-fn deeper(depth: usize) -> Result<usize, NotJson> {
-    depth.checked_sub(1).ok_or(NotJson::Depth)
 }
 
 fn check_text(text: &[u8]) -> Result<(), NotJson> {
@@ -98,7 +110,7 @@ fn check_text(text: &[u8]) -> Result<(), NotJson> {
         .map_err(|_| NotJson::Text)
 }
 
-fn check_array(array: &[u8], depth: usize) -> Result<(), NotJson> {
+fn check_array(array: &[u8], depth: Depth) -> Result<(), NotJson> {
     for field in Fields::of(array) {
         match field? {
             (1, Wire::Bytes(value)) => check_value(value, depth)?,
@@ -108,7 +120,7 @@ fn check_array(array: &[u8], depth: usize) -> Result<(), NotJson> {
     Ok(())
 }
 
-fn check_object(object: &[u8], depth: usize) -> Result<(), NotJson> {
+fn check_object(object: &[u8], depth: Depth) -> Result<(), NotJson> {
     for field in Fields::of(object) {
         match field? {
             (1, Wire::Bytes(entry)) => check_entry(entry, depth)?,
@@ -118,7 +130,7 @@ fn check_object(object: &[u8], depth: usize) -> Result<(), NotJson> {
     Ok(())
 }
 
-fn check_entry(entry: &[u8], depth: usize) -> Result<(), NotJson> {
+fn check_entry(entry: &[u8], depth: Depth) -> Result<(), NotJson> {
     let mut values = 0;
     for field in Fields::of(entry) {
         match field? {
@@ -224,7 +236,7 @@ mod tests {
     #[test]
     fn depth_counts_arrays_and_objects_within_each_other() {
         assert_eq!(Ok(()), raw(&nested(24)).check(24));
-        assert_eq!(Err(NotJson::Depth), raw(&nested(25)).check(24));
+        assert_eq!(Err(NotJson::Depth(24)), raw(&nested(25)).check(24));
         assert_eq!(Ok(()), raw(&nested(0)).check(0));
     }
 
@@ -240,7 +252,7 @@ mod tests {
                 bytes = outer;
             }
         }
-        assert_eq!(Err(NotJson::Depth), RawValue(bytes).check(24));
+        assert_eq!(Err(NotJson::Depth(24)), RawValue(bytes).check(24));
     }
 
     #[test]

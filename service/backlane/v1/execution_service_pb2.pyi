@@ -139,6 +139,7 @@ class EnqueueRequest(_message.Message):
     DEDUP_KEY_FIELD_NUMBER: _builtins.int
     DEDUP_POLICY_FIELD_NUMBER: _builtins.int
     TRACEPARENT_FIELD_NUMBER: _builtins.int
+    DELAY_MS_FIELD_NUMBER: _builtins.int
     tenant_id: _builtins.str
     """[A-Za-z0-9._:@/-]{1,128}"""
     callable_name: _builtins.str
@@ -156,6 +157,8 @@ class EnqueueRequest(_message.Message):
     dedup_policy: Global___DedupPolicy.ValueType
     traceparent: _builtins.str
     """W3C trace context, which the record shows."""
+    delay_ms: _builtins.int
+    """Sets not_before to the server's time plus this delay. Must be absent if not_before is given."""
     @_builtins.property
     def context(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """Key-value pairs for the callable; at most 64 KiB encoded."""
@@ -199,15 +202,20 @@ class EnqueueRequest(_message.Message):
         dedup_key: _builtins.str = ...,
         dedup_policy: Global___DedupPolicy.ValueType = ...,
         traceparent: _builtins.str = ...,
+        delay_ms: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_input", b"_input", "_max_worker_losses", b"_max_worker_losses", "config", b"config", "deadline", b"deadline", "input", b"input", "max_worker_losses", b"max_worker_losses", "not_before", b"not_before", "start_deadline", b"start_deadline"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_delay_ms", b"_delay_ms", "_input", b"_input", "_max_worker_losses", b"_max_worker_losses", "config", b"config", "deadline", b"deadline", "delay_ms", b"delay_ms", "input", b"input", "max_worker_losses", b"max_worker_losses", "not_before", b"not_before", "start_deadline", b"start_deadline"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_input", b"_input", "_max_worker_losses", b"_max_worker_losses", "callable_name", b"callable_name", "config", b"config", "context", b"context", "deadline", b"deadline", "dedup_key", b"dedup_key", "dedup_policy", b"dedup_policy", "input", b"input", "max_worker_losses", b"max_worker_losses", "metadata", b"metadata", "not_before", b"not_before", "request_id", b"request_id", "start_deadline", b"start_deadline", "tenant_id", b"tenant_id", "traceparent", b"traceparent"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_delay_ms", b"_delay_ms", "_input", b"_input", "_max_worker_losses", b"_max_worker_losses", "callable_name", b"callable_name", "config", b"config", "context", b"context", "deadline", b"deadline", "dedup_key", b"dedup_key", "dedup_policy", b"dedup_policy", "delay_ms", b"delay_ms", "input", b"input", "max_worker_losses", b"max_worker_losses", "metadata", b"metadata", "not_before", b"not_before", "request_id", b"request_id", "start_deadline", b"start_deadline", "tenant_id", b"tenant_id", "traceparent", b"traceparent"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__delay_ms: _TypeAlias = _typing.Literal["delay_ms"]  # noqa: Y015
+    _WhichOneofArgType__delay_ms: _TypeAlias = _typing.Literal["_delay_ms", b"_delay_ms"]  # noqa: Y015
     _WhichOneofReturnType__input: _TypeAlias = _typing.Literal["input"]  # noqa: Y015
     _WhichOneofArgType__input: _TypeAlias = _typing.Literal["_input", b"_input"]  # noqa: Y015
     _WhichOneofReturnType__max_worker_losses: _TypeAlias = _typing.Literal["max_worker_losses"]  # noqa: Y015
     _WhichOneofArgType__max_worker_losses: _TypeAlias = _typing.Literal["_max_worker_losses", b"_max_worker_losses"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__delay_ms) -> _WhichOneofReturnType__delay_ms | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__input) -> _WhichOneofReturnType__input | None: ...
     @_typing.overload

@@ -97,20 +97,34 @@ class Lease(_message.Message):
     ATTEMPT_FIELD_NUMBER: _builtins.int
     LEASE_EXPIRES_AT_FIELD_NUMBER: _builtins.int
     ATTEMPT_DEADLINE_FIELD_NUMBER: _builtins.int
+    LEASE_REMAINING_MS_FIELD_NUMBER: _builtins.int
+    ATTEMPT_REMAINING_MS_FIELD_NUMBER: _builtins.int
     lease_token: _builtins.str
     """Every command about this lease must carry this opaque token."""
     attempt: _builtins.int
+    lease_remaining_ms: _builtins.int
+    """Time until the lease is lost unless it is renewed, counted from the arrival of this message.
+    Servers before 0.2 do not set it.
+    """
+    attempt_remaining_ms: _builtins.int
+    """Time until the attempt times out, counted from the arrival of this message; renewals do not
+    change it. Servers before 0.2 do not set it.
+    """
     @_builtins.property
     def execution(self) -> _execution_pb2.BackgroundExecution:
         """The record in the FULL view."""
 
     @_builtins.property
     def lease_expires_at(self) -> _timestamp_pb2.Timestamp:
-        """Time at which the lease is lost unless it is renewed."""
+        """Time on the server's clock at which the lease is lost unless it is renewed. For people: a
+        worker counts lease_remaining_ms instead.
+        """
 
     @_builtins.property
     def attempt_deadline(self) -> _timestamp_pb2.Timestamp:
-        """Time at which the attempt times out; renewals do not change it."""
+        """Time on the server's clock at which the attempt times out; renewals do not change it. For
+        people: a worker counts attempt_remaining_ms instead.
+        """
 
     def __init__(
         self,
@@ -120,12 +134,21 @@ class Lease(_message.Message):
         attempt: _builtins.int = ...,
         lease_expires_at: _timestamp_pb2.Timestamp | None = ...,
         attempt_deadline: _timestamp_pb2.Timestamp | None = ...,
+        lease_remaining_ms: _builtins.int | None = ...,
+        attempt_remaining_ms: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["attempt_deadline", b"attempt_deadline", "execution", b"execution", "lease_expires_at", b"lease_expires_at"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_attempt_remaining_ms", b"_attempt_remaining_ms", "_lease_remaining_ms", b"_lease_remaining_ms", "attempt_deadline", b"attempt_deadline", "attempt_remaining_ms", b"attempt_remaining_ms", "execution", b"execution", "lease_expires_at", b"lease_expires_at", "lease_remaining_ms", b"lease_remaining_ms"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "attempt_deadline", b"attempt_deadline", "execution", b"execution", "lease_expires_at", b"lease_expires_at", "lease_token", b"lease_token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_attempt_remaining_ms", b"_attempt_remaining_ms", "_lease_remaining_ms", b"_lease_remaining_ms", "attempt", b"attempt", "attempt_deadline", b"attempt_deadline", "attempt_remaining_ms", b"attempt_remaining_ms", "execution", b"execution", "lease_expires_at", b"lease_expires_at", "lease_remaining_ms", b"lease_remaining_ms", "lease_token", b"lease_token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__attempt_remaining_ms: _TypeAlias = _typing.Literal["attempt_remaining_ms"]  # noqa: Y015
+    _WhichOneofArgType__attempt_remaining_ms: _TypeAlias = _typing.Literal["_attempt_remaining_ms", b"_attempt_remaining_ms"]  # noqa: Y015
+    _WhichOneofReturnType__lease_remaining_ms: _TypeAlias = _typing.Literal["lease_remaining_ms"]  # noqa: Y015
+    _WhichOneofArgType__lease_remaining_ms: _TypeAlias = _typing.Literal["_lease_remaining_ms", b"_lease_remaining_ms"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__attempt_remaining_ms) -> _WhichOneofReturnType__attempt_remaining_ms | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__lease_remaining_ms) -> _WhichOneofReturnType__lease_remaining_ms | None: ...
 
 Global___Lease: _TypeAlias = Lease  # noqa: Y015
 
@@ -187,14 +210,20 @@ class LeaseResult(_message.Message):
     STATUS_FIELD_NUMBER: _builtins.int
     LEASE_EXPIRES_AT_FIELD_NUMBER: _builtins.int
     CANCEL_REQUESTED_FIELD_NUMBER: _builtins.int
+    LEASE_REMAINING_MS_FIELD_NUMBER: _builtins.int
+    ATTEMPT_REMAINING_MS_FIELD_NUMBER: _builtins.int
     execution_id: _builtins.str
     status: _execution_pb2.BackgroundExecutionStatus.ValueType
     """Status of the execution after this command."""
     cancel_requested: _builtins.bool
     """After a renewal: whether the worker is asked to stop the execution."""
+    lease_remaining_ms: _builtins.int
+    """After a renewal: time until the lease is lost, counted from the arrival of this message."""
+    attempt_remaining_ms: _builtins.int
+    """After a renewal: time until the attempt times out, counted from the arrival of this message."""
     @_builtins.property
     def lease_expires_at(self) -> _timestamp_pb2.Timestamp:
-        """After a renewal: the new end of the lease."""
+        """After a renewal: the new end of the lease on the server's clock."""
 
     def __init__(
         self,
@@ -203,14 +232,25 @@ class LeaseResult(_message.Message):
         status: _execution_pb2.BackgroundExecutionStatus.ValueType = ...,
         lease_expires_at: _timestamp_pb2.Timestamp | None = ...,
         cancel_requested: _builtins.bool = ...,
+        lease_remaining_ms: _builtins.int | None = ...,
+        attempt_remaining_ms: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_lease_expires_at", b"_lease_expires_at", "lease_expires_at", b"lease_expires_at"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_attempt_remaining_ms", b"_attempt_remaining_ms", "_lease_expires_at", b"_lease_expires_at", "_lease_remaining_ms", b"_lease_remaining_ms", "attempt_remaining_ms", b"attempt_remaining_ms", "lease_expires_at", b"lease_expires_at", "lease_remaining_ms", b"lease_remaining_ms"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_lease_expires_at", b"_lease_expires_at", "cancel_requested", b"cancel_requested", "execution_id", b"execution_id", "lease_expires_at", b"lease_expires_at", "status", b"status"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_attempt_remaining_ms", b"_attempt_remaining_ms", "_lease_expires_at", b"_lease_expires_at", "_lease_remaining_ms", b"_lease_remaining_ms", "attempt_remaining_ms", b"attempt_remaining_ms", "cancel_requested", b"cancel_requested", "execution_id", b"execution_id", "lease_expires_at", b"lease_expires_at", "lease_remaining_ms", b"lease_remaining_ms", "status", b"status"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__attempt_remaining_ms: _TypeAlias = _typing.Literal["attempt_remaining_ms"]  # noqa: Y015
+    _WhichOneofArgType__attempt_remaining_ms: _TypeAlias = _typing.Literal["_attempt_remaining_ms", b"_attempt_remaining_ms"]  # noqa: Y015
     _WhichOneofReturnType__lease_expires_at: _TypeAlias = _typing.Literal["lease_expires_at"]  # noqa: Y015
     _WhichOneofArgType__lease_expires_at: _TypeAlias = _typing.Literal["_lease_expires_at", b"_lease_expires_at"]  # noqa: Y015
+    _WhichOneofReturnType__lease_remaining_ms: _TypeAlias = _typing.Literal["lease_remaining_ms"]  # noqa: Y015
+    _WhichOneofArgType__lease_remaining_ms: _TypeAlias = _typing.Literal["_lease_remaining_ms", b"_lease_remaining_ms"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__attempt_remaining_ms) -> _WhichOneofReturnType__attempt_remaining_ms | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__lease_expires_at) -> _WhichOneofReturnType__lease_expires_at | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__lease_remaining_ms) -> _WhichOneofReturnType__lease_remaining_ms | None: ...
 
 Global___LeaseResult: _TypeAlias = LeaseResult  # noqa: Y015
 

@@ -36,6 +36,8 @@ def enqueue(words: list[Word], now_ms: int) -> api.EnqueueRequest:
 def _set(request: api.EnqueueRequest, key: str, value: str) -> None:
     if key == "timeout":
         request.config.timeout_ms = milliseconds(value)
+    elif key == "delay":
+        request.delay_ms = milliseconds(value)
     elif key == "priority":
         request.config.priority = int(value)
     elif key == "max_worker_losses":

@@ -100,6 +100,7 @@ class Stage:
         answer.fields["attempt"] = str(last.attempt)
         answer.fields["expires"] = instant(last.lease_expires_at, self._stand.now_ms)
         answer.fields["attempt_deadline"] = instant(last.attempt_deadline, self._stand.now_ms)
+        answer.fields |= _left(last)
         return answer
 
     def _granted(self, lease: work.Lease, worker: str) -> str:
@@ -155,6 +156,7 @@ class Stage:
         answer.fields["cancel_requested"] = str(result.cancel_requested).lower()
         if result.HasField("lease_expires_at"):
             answer.fields["expires"] = instant(result.lease_expires_at, self._stand.now_ms)
+            answer.fields |= _left(result)
         return answer
 
     async def _cancel(self, line: Line) -> Answer:
@@ -211,3 +213,11 @@ def _parted(words: list[Word]) -> list[list[Word]]:
 
 def _refused(error: BacklaneError) -> Answer:
     return Answer(["error", error.reason], dict(error.metadata))
+
+
+def _left(ends: work.Lease | work.LeaseResult) -> dict[str, str]:
+    """What is left of a lease and of its attempt."""
+    return {
+        "lease_left": f"+{ends.lease_remaining_ms}ms",
+        "attempt_left": f"+{ends.attempt_remaining_ms}ms",
+    }

@@ -93,15 +93,16 @@ impl Engine {
         let kind = FactKind::execution(birth, change);
         self.commit(Decision::of(Actor::holder(), kind), now)?;
         self.soft.leased(&self.state, birth, taker, now);
-        let hold = self.soft.holds.get(birth);
-        let wall = |mono: Option<u64>| mono.map_or(0, |mono| now.wall_of(mono));
+        let slot = self.state.slot(birth);
+        let timeout_ms = slot.map_or(0, |slot| self.state.policy(slot).timeout_ms);
         Ok(Granted {
             birth,
-            holding,
             attempt,
-            expires_at_ms: wall(hold.map(|hold| self.soft.holds.expiry(hold))),
-            attempt_deadline_ms: wall(hold.map(|hold| hold.attempt_ms)),
-            payload_bytes: self.state.slot(birth).map_or(0, |slot| slot.payload_bytes),
+            expires_at_ms: now.wall_ms.saturating_add(holding.duration_ms),
+            attempt_deadline_ms: now.wall_ms.saturating_add(timeout_ms),
+            holding,
+            timeout_ms,
+            payload_bytes: slot.map_or(0, |slot| slot.payload_bytes),
         })
     }
 }

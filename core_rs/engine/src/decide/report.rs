@@ -100,9 +100,11 @@ impl Engine {
         self.charge_so_far(birth, now);
         self.soft.rearm(Entity::Execution(birth));
         let kept = self.soft.holds.get(birth);
+        let ends = kept.map(|hold| self.soft.holds.ends(hold));
         Ok(Settled {
             status: Status::Running,
-            expires_at_ms: kept.map(|hold| now.wall_of(self.soft.holds.expiry(hold))),
+            expires_at_ms: ends.map(|ends| now.wall_of(ends.lease_ms)),
+            ends,
             cancel_requested: self.state.is_cancel_requested(birth),
         })
     }

@@ -9,6 +9,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::command::{OfferKey, StreamKey};
+use crate::reply::LeaseEnds;
 use crate::rules::id::{Birth, LeaseToken};
 use crate::rules::limits::STREAM_GRACE_MS;
 use crate::time::Now;
@@ -137,6 +138,15 @@ impl Holds {
         let life = hold.stream.and_then(|stream| self.streams.get(&stream));
         let heard = life.map(|life| life.last_frame_ms.saturating_add(hold.duration_ms));
         heard.map_or(hold.expires_ms, |until| until.max(hold.expires_ms))
+    }
+
+    /// The ends of a lease if the worker stays silent.
+    #[must_use]
+    pub fn ends(&self, hold: &Hold) -> LeaseEnds {
+        LeaseEnds {
+            lease_ms: self.expiry(hold),
+            attempt_ms: hold.attempt_ms,
+        }
     }
 
     /// Time at which a lease must be looked at again, if anything will be due by itself.

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use backlane_engine::command::{Held, NewExecution, Report};
-use backlane_engine::reply::{Granted, Made, Settled};
+use backlane_engine::reply::{Granted, LeaseEnds, Made, Settled};
 use backlane_engine::rules::id::{Birth, LeaseToken};
 use backlane_engine::rules::limits::Limits;
 
@@ -133,6 +133,7 @@ impl Stage {
             "timeout" => new.policy.timeout_ms = duration(value),
             "max_worker_losses" => new.policy.max_worker_losses = value.parse().expect("a number"),
             "not_before" => new.not_before_ms = at(),
+            "delay" => new.not_before_ms = Some(self.world.now.wall_ms + duration(value)),
             "start_deadline" => new.start_deadline_ms = at(),
             "deadline" => new.deadline_ms = at(),
             "dedup_key" => new.dedup_key = Some(value.into()),
@@ -164,6 +165,9 @@ impl Stage {
             answer = answer
                 .with("expires", &expires)
                 .with("attempt_deadline", &times_out);
+            answer = answer
+                .with("lease_left", &relative(granted.holding.duration_ms, 0))
+                .with("attempt_left", &relative(granted.timeout_ms, 0));
         }
         if answer.words.is_empty() {
             Answer::word("nothing")
@@ -227,10 +231,20 @@ impl Stage {
     fn settled(&self, settled: Settled) -> Answer {
         let answer = Answer::word(settled.status.name());
         let answer = answer.with("cancel_requested", &settled.cancel_requested);
-        match settled.expires_at_ms {
-            Some(at_ms) => answer.with("expires", &relative(at_ms, self.world.now.wall_ms)),
+        match settled.expires_at_ms.zip(settled.ends) {
+            Some((at_ms, ends)) => {
+                let answer = answer.with("expires", &relative(at_ms, self.world.now.wall_ms));
+                self.with_ends(answer, ends)
+            }
             None => answer,
         }
+    }
+
+    fn with_ends(&self, answer: Answer, ends: LeaseEnds) -> Answer {
+        let left = |until_ms| relative(until_ms, self.world.now.mono_ms);
+        answer
+            .with("lease_left", &left(ends.lease_ms))
+            .with("attempt_left", &left(ends.attempt_ms))
     }
 
     fn cancel(&mut self, line: &Line) -> Answer {

@@ -12,6 +12,7 @@ use backlane_engine::reply::Granted;
 use backlane_engine::rules::access::Principal;
 use backlane_engine::rules::id::Birth;
 use backlane_engine::time::Now;
+use backlane_wire::reply::Timed;
 use backlane_wire::{ApiError, Context};
 
 use crate::message::{Completion, CompletionKind, Output, Ticket};
@@ -64,6 +65,7 @@ impl Desk {
             limits: &self.settings.limits,
             principal,
             random: &mut self.random,
+            wall_ms: self.now.wall_ms,
         })
     }
 
@@ -75,8 +77,24 @@ impl Desk {
     }
 
     /// Holds back the reply of a unary call.
-    pub(super) fn reply(&mut self, ticket: Ticket, bytes: Vec<u8>) {
-        self.complete(ticket, CompletionKind::Reply(bytes));
+    pub(super) fn reply(&mut self, ticket: Ticket, reply: impl Into<Timed>) {
+        self.complete_timed(ticket, reply.into(), CompletionKind::Reply);
+    }
+
+    /// Holds back a message on a stream.
+    pub(super) fn message(&mut self, ticket: Ticket, message: Timed) {
+        self.complete_timed(ticket, message, CompletionKind::Message);
+    }
+
+    fn complete_timed(
+        &mut self,
+        ticket: Ticket,
+        Timed { bytes, countdowns }: Timed,
+        kind: impl FnOnce(Vec<u8>) -> CompletionKind,
+    ) {
+        let kind = kind(bytes);
+        let output = Output::Complete(Completion { ticket, kind });
+        self.journal.park_timed(output, countdowns);
     }
 
     /// Holds back the error of a call or a stream.

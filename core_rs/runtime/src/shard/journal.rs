@@ -1,14 +1,15 @@
 //! The journal: the commit that is being filled, and the outputs that wait for it.
 //!
 //! Owns the rule that no reply leaves before the facts it depends on are durable. Refuses to know
-//! the contents of facts and replies. One commit is in progress at a time; later facts go into the
-//! next.
+//! the contents of facts and replies, except for the remaining times that it counts down when a
+//! reply leaves. One commit is in progress at a time; later facts go into the next.
 
 use std::collections::VecDeque;
 
 use backlane_store::Commit;
+use backlane_wire::reply::Countdown;
 
-use crate::message::Output;
+use crate::message::{CompletionKind, Output};
 
 #[derive(Debug)]
 pub(super) struct Journal {
@@ -17,7 +18,31 @@ pub(super) struct Journal {
     next_sequence: u64,
     durable: u64,
     in_flight: Option<usize>,
-    parked: VecDeque<(u64, Output)>,
+    parked: VecDeque<Parked>,
+}
+
+/// An output that waits until the facts it rests on are durable.
+#[derive(Debug)]
+struct Parked {
+    /// All facts with a lower sequence number must be durable.
+    rests_on: u64,
+    output: Output,
+    countdowns: Vec<Countdown>,
+}
+
+impl Parked {
+    /// The output as it leaves at a time, in monotonic milliseconds.
+    fn leave(mut self, mono_ms: u64) -> Output {
+        if let Output::Complete(completion) = &mut self.output
+            && let CompletionKind::Reply(bytes) | CompletionKind::Message(bytes) =
+                &mut completion.kind
+        {
+            for countdown in &self.countdowns {
+                countdown.count(bytes, mono_ms);
+            }
+        }
+        self.output
+    }
 }
 
 impl Journal {
@@ -49,17 +74,28 @@ impl Journal {
 
     /// Holds an output back until all facts so far are durable.
     pub(super) fn park(&mut self, output: Output) {
-        self.parked.push_back((self.next_sequence, output));
+        self.park_timed(output, Vec::new());
+    }
+
+    /// Holds a reply with remaining times back.
+    pub(super) fn park_timed(&mut self, output: Output, countdowns: Vec<Countdown>) {
+        self.parked.push_back(Parked {
+            rests_on: self.next_sequence,
+            output,
+            countdowns,
+        });
     }
 
     /// Releases the outputs whose facts are durable, in the order in which they were held back.
-    pub(super) fn release(&mut self, out: &mut Vec<Output>) {
+    /// `mono_ms` is the time now, in monotonic milliseconds.
+    pub(super) fn release(&mut self, out: &mut Vec<Output>, mono_ms: u64) {
         while self
             .parked
             .front()
-            .is_some_and(|(rests_on, _)| *rests_on <= self.durable)
+            .is_some_and(|parked| parked.rests_on <= self.durable)
         {
-            out.extend(self.parked.pop_front().map(|(_, output)| output));
+            let parked = self.parked.pop_front();
+            out.extend(parked.map(|parked| parked.leave(mono_ms)));
         }
     }
 
@@ -99,7 +135,7 @@ mod tests {
 
     fn released(journal: &mut Journal) -> usize {
         let mut out = Vec::new();
-        journal.release(&mut out);
+        journal.release(&mut out, 0);
         out.len()
     }
 

@@ -9,8 +9,9 @@ use std::sync::Arc;
 use backlane_engine::Engine;
 use backlane_engine::command::{OfferKey, Taker};
 use backlane_engine::rules::access::Principal;
+use backlane_wire::reply::Timed;
 
-use crate::message::{CompletionKind, Output, Ticket};
+use crate::message::{Output, Ticket};
 
 use super::desk::Desk;
 
@@ -114,10 +115,11 @@ impl Streams {
     }
 
     /// Sends a message on a stream.
-    pub(super) fn send(&mut self, desk: &mut Desk, ticket: Ticket, bytes: Vec<u8>) {
+    pub(super) fn send(&mut self, desk: &mut Desk, ticket: Ticket, message: impl Into<Timed>) {
         if let Some(stream) = self.by_ticket.get_mut(&ticket) {
-            stream.unwritten_bytes += bytes.len();
-            desk.complete(ticket, CompletionKind::Message(bytes));
+            let message = message.into();
+            stream.unwritten_bytes += message.bytes.len();
+            desk.message(ticket, message);
         }
     }
 

@@ -27,7 +27,7 @@ impl Desk {
         let mark = self.engine.requests_mut().mark();
         let commit = self.journal.seal(mark);
         self.out.extend(commit.map(Output::Append));
-        self.journal.release(&mut self.out);
+        self.journal.release(&mut self.out, self.now.mono_ms);
         self.leases_leave();
     }
 

@@ -143,3 +143,47 @@ fn a_slow_disk_costs_no_worker_its_only_lease() {
         desk.get(&id).status()
     );
 }
+
+#[test]
+fn a_lease_has_its_whole_time_when_it_leaves() {
+    let mut desk = Desk::new();
+    desk.make(&request("a"));
+    let ticket = desk.call(Method::Lease, &poll(0));
+    // The disk is slow, and the wall clock is set back meanwhile.
+    desk.now.wall_ms -= 360_000;
+    desk.advance(700);
+    assert!(!desk.is_answered(ticket));
+    desk.settle();
+    let reply: v1::LeaseResponse = desk.reply(ticket);
+    let lease = &reply.leases[0];
+    assert_eq!(
+        (Some(30_000), Some(300_000)),
+        (lease.lease_remaining_ms, lease.attempt_remaining_ms)
+    );
+}
+
+#[test]
+fn a_renewal_says_how_much_is_left_when_its_reply_leaves() {
+    let mut desk = Desk::new();
+    desk.make(&request("a"));
+    let lease = desk.lease("w", 1).remove(0);
+    // The reply waits for the commit of another call.
+    desk.call(Method::Enqueue, &request("b"));
+    let renew = v1::RenewLeasesRequest {
+        leases: vec![crate::desk::lease_ref(&lease)],
+        lease_duration_ms: 0,
+    };
+    let ticket = desk.call(Method::RenewLeases, &renew);
+    desk.now.wall_ms -= 360_000;
+    desk.advance(700);
+    assert!(!desk.is_answered(ticket));
+    desk.settle();
+    let reply: v1::RenewLeasesResponse = desk.reply(ticket);
+    let Some(v1::lease_outcome::Outcome::Result(result)) = &reply.outcomes[0].outcome else {
+        panic!("refused");
+    };
+    assert_eq!(
+        (Some(29_300), Some(299_300)),
+        (result.lease_remaining_ms, result.attempt_remaining_ms)
+    );
+}

@@ -26,6 +26,7 @@ fn set(request: &mut v1::EnqueueRequest, key: &str, value: &str, now_ms: u64) {
         "input" => request.input = Some(text(value).into()),
         "max_worker_losses" => request.max_worker_losses = value.parse().ok(),
         "not_before" => request.not_before = at(),
+        "delay" => request.delay_ms = Some(duration(value)),
         "start_deadline" => request.start_deadline = at(),
         "deadline" => request.deadline = at(),
         "request_id" => request.request_id = value.into(),

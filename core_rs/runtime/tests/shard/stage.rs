@@ -205,6 +205,8 @@ impl Stage {
             .with("attempt", &last.attempt)
             .with("expires", &at(&last.lease_expires_at))
             .with("attempt_deadline", &at(&last.attempt_deadline))
+            .with("lease_left", &left(last.lease_remaining_ms))
+            .with("attempt_left", &left(last.attempt_remaining_ms))
     }
 
     fn held(&self, line: &Line) -> v1::LeaseRef {
@@ -265,7 +267,10 @@ impl Stage {
                 let expires = result.lease_expires_at.as_ref().map(millis);
                 let now_ms = self.desk.now.wall_ms;
                 match expires {
-                    Some(at_ms) => answer.with("expires", &seen(at_ms, now_ms)),
+                    Some(at_ms) => answer
+                        .with("expires", &seen(at_ms, now_ms))
+                        .with("lease_left", &left(result.lease_remaining_ms))
+                        .with("attempt_left", &left(result.attempt_remaining_ms)),
                     None => answer,
                 }
             }
@@ -391,4 +396,9 @@ impl Stage {
             .with("running", &reply.running)
             .with("oldest", &oldest.unwrap_or_else(|| "none".into()))
     }
+}
+
+/// A remaining time of a reply.
+fn left(remaining_ms: Option<u64>) -> String {
+    seen(remaining_ms.expect("a remaining time"), 0)
 }

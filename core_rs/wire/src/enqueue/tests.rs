@@ -13,7 +13,7 @@ use prost::Message;
 use prost_types::{Duration, Timestamp, Value, value::Kind};
 
 use super::*;
-use crate::fixtures::{Decode, acme_only, call, call_as, named, with_context};
+use crate::fixtures::{Decode, NOW_MS, acme_only, call, call_as, named, with_context};
 use crate::{RawValue, Reason};
 
 fn plain() -> v1::EnqueueRequest {
@@ -131,6 +131,19 @@ fn times_are_rounded_up_to_milliseconds_so_that_nothing_happens_early() {
     assert_eq!(Some(253_402_300_799_000), new.deadline_ms);
 }
 
+#[test]
+fn a_delay_counts_from_the_servers_time() {
+    let message = v1::EnqueueRequest {
+        delay_ms: Some(1_500),
+        // Before the end of the delay: a repetition that comes later must not be refused.
+        deadline: Some(second(1_700_000_001)),
+        ..plain()
+    };
+    let new = enqueued(&message);
+    assert_eq!(Some(NOW_MS + 1_500), new.not_before_ms);
+    assert_eq!(Some(NOW_MS + 1_000), new.deadline_ms);
+}
+
 type Change = fn(&mut v1::EnqueueRequest);
 
 fn config(message: &mut v1::EnqueueRequest) -> &mut v1::BackgroundExecutionConfig {
@@ -141,7 +154,7 @@ fn retry(message: &mut v1::EnqueueRequest) -> &mut v1::RetryConfig {
     config(message).retry.get_or_insert_default()
 }
 
-const BROKEN: [(&str, Change); 33] = [
+const BROKEN: [(&str, Change); 36] = [
     ("tenant_id", |it| it.tenant_id.clear()),
     ("tenant_id", |it| it.tenant_id = "a b".into()),
     ("tenant_id", |it| it.tenant_id = "a".repeat(129)),
@@ -199,6 +212,11 @@ const BROKEN: [(&str, Change); 33] = [
     ("deadline", |it| {
         (it.not_before, it.deadline) = (Some(second(5)), Some(second(4)));
     }),
+    ("delay_ms", |it| {
+        (it.not_before, it.delay_ms) = (Some(second(5)), Some(0));
+    }),
+    ("delay_ms", |it| it.delay_ms = Some(3_153_600_000_001)),
+    ("delay_ms", |it| it.delay_ms = Some(u64::MAX)),
     ("max_worker_losses", |it| it.max_worker_losses = Some(0)),
     ("max_worker_losses", |it| it.max_worker_losses = Some(101)),
     ("request_id", |it| it.request_id = "ä".into()),

@@ -112,6 +112,7 @@ pub(crate) fn rich() -> v1::EnqueueRequest {
         dedup_key: "key".into(),
         dedup_policy: 0,
         traceparent: "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".into(),
+        delay_ms: None,
     }
 }
 

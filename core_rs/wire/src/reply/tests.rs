@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use backlane_engine::fact::Holding;
-use backlane_engine::reply::{Counts, Granted, Settled};
+use backlane_engine::reply::{Counts, Granted, LeaseEnds, Settled};
 use backlane_engine::rules::id::LeaseToken;
 use backlane_engine::rules::status::Status;
 use prost::Message;
@@ -23,6 +23,11 @@ const TOKEN: LeaseToken = LeaseToken {
     random: 3,
     epoch: 1,
     counter: 0xAB,
+};
+
+const ENDS: LeaseEnds = LeaseEnds {
+    lease_ms: 4_000,
+    attempt_ms: 8_000,
 };
 
 fn execution(id: &str) -> v1::BackgroundExecution {
@@ -202,6 +207,7 @@ fn a_lease_is_a_record_with_a_token_and_two_deadlines() {
         attempt: 2,
         expires_at_ms: 5_000,
         attempt_deadline_ms: 9_000,
+        timeout_ms: 8_000,
         payload_bytes: 0,
     };
     let leases = [lease(&encoded("a"), &granted)];
@@ -211,6 +217,8 @@ fn a_lease_is_a_record_with_a_token_and_two_deadlines() {
         attempt: 2,
         lease_expires_at: Some(at(5)),
         attempt_deadline: Some(at(9)),
+        lease_remaining_ms: Some(1_000),
+        attempt_remaining_ms: Some(8_000),
     };
     let expected = vec![expected];
     assert_eq!(
@@ -230,6 +238,7 @@ fn outcomes_are_the_same_in_a_unary_reply_and_on_a_stream() {
     let settled = Settled {
         status: Status::Running,
         expires_at_ms: Some(5_000),
+        ends: Some(ENDS),
         cancel_requested: true,
     };
     let outcomes = [
@@ -244,6 +253,8 @@ fn outcomes_are_the_same_in_a_unary_reply_and_on_a_stream() {
             status,
             lease_expires_at,
             cancel_requested,
+            lease_remaining_ms: lease_expires_at.map(|_| 4_000),
+            attempt_remaining_ms: lease_expires_at.map(|_| 8_000),
         };
         v1::LeaseOutcome {
             outcome: Some(v1::lease_outcome::Outcome::Result(result)),
@@ -254,12 +265,12 @@ fn outcomes_are_the_same_in_a_unary_reply_and_on_a_stream() {
         outcome: Some(v1::lease_outcome::Outcome::Status(status)),
     };
     let expected = vec![result(2, Some(at(5)), true), result(3, None, false), status];
-    let reply = outcomes_response(&outcomes);
+    let reply = outcomes_response(&outcomes, 0).bytes;
     assert_eq!(expected, read::<v1::RenewLeasesResponse>(&reply).outcomes);
     assert_eq!(expected, read::<v1::CompleteResponse>(&reply).outcomes);
     assert_eq!(expected, read::<v1::FailResponse>(&reply).outcomes);
     assert_eq!(expected, read::<v1::ReleaseResponse>(&reply).outcomes);
-    let told = down(&work_outcomes(&outcomes));
+    let told = down(&work_outcomes(&outcomes, 0).bytes);
     assert_eq!(
         Down::Outcomes(v1::WorkOutcomes { outcomes: expected }),
         told

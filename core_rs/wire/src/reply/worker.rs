@@ -6,21 +6,24 @@
 use backlane_engine::reply::{Granted, Settled};
 use backlane_engine::rules::id::{ExecutionId, LeaseToken};
 
-use super::repeated;
+use super::{Timed, repeated};
 use crate::{ApiError, put};
 
 /// The result of one item of a worker's complete, fail, release or renewal.
 type Outcome = Result<(ExecutionId, Settled), ApiError>;
 
-/// Encodes a `Lease` from a FULL record.
+/// Encodes a `Lease` from a FULL record. Its remaining times are whole, because they count from the
+/// time when the lease leaves the server.
 #[must_use]
 pub fn lease(record: &[u8], granted: &Granted) -> Vec<u8> {
-    let mut out = Vec::with_capacity(record.len() + 80);
+    let mut out = Vec::with_capacity(record.len() + 100);
     put::bytes(&mut out, 1, record);
     put::text(&mut out, 2, &granted.holding.token.to_string());
     put::uint(&mut out, 3, granted.attempt);
     put::timestamp(&mut out, 4, granted.expires_at_ms);
     put::timestamp(&mut out, 5, granted.attempt_deadline_ms);
+    put::some_uint(&mut out, 6, Some(granted.holding.duration_ms));
+    put::some_uint(&mut out, 7, Some(granted.timeout_ms));
     out
 }
 
@@ -31,25 +34,29 @@ pub fn lease_response(leases: &[Vec<u8>]) -> Vec<u8> {
 }
 
 /// Encodes a `RenewLeasesResponse`, `CompleteResponse`, `FailResponse` or `ReleaseResponse`, which
-/// have the same fields.
+/// have the same fields, at a time in monotonic milliseconds.
 #[must_use]
-pub fn outcomes_response(outcomes: &[Outcome]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(outcomes.len() * 44);
+pub fn outcomes_response(outcomes: &[Outcome], mono_ms: u64) -> Timed {
+    let mut reply = Timed::from(Vec::with_capacity(outcomes.len() * 44));
     for outcome in outcomes {
-        put_outcome(&mut out, outcome);
+        put_outcome(&mut reply, outcome, mono_ms);
     }
-    out
+    reply
 }
 
-fn put_outcome(out: &mut Vec<u8>, outcome: &Outcome) {
-    put::message(out, 1, |out| match outcome {
-        Ok((id, settled)) => put::message(out, 1, |out| {
+fn put_outcome(reply: &mut Timed, outcome: &Outcome, mono_ms: u64) {
+    reply.message(1, |reply| match outcome {
+        Ok((id, settled)) => reply.message(1, |result| {
+            let out = &mut result.bytes;
             put::text(out, 1, &id.to_string());
             put::uint(out, 2, settled.status as u32);
             put::some_timestamp(out, 3, settled.expires_at_ms);
             put::uint(out, 4, settled.cancel_requested);
+            if let Some(ends) = settled.ends {
+                result.put_ends(5, ends, mono_ms);
+            }
         }),
-        Err(error) => put::bytes(out, 2, &error.to_status()),
+        Err(error) => put::bytes(&mut reply.bytes, 2, &error.to_status()),
     });
 }
 
@@ -77,14 +84,17 @@ pub fn work_leases(leases: &[Vec<u8>]) -> Vec<u8> {
     })
 }
 
-/// Encodes the reply to a complete, fail or release on the stream.
+/// Encodes the reply to a complete, fail or release on the stream, at a time in monotonic
+/// milliseconds.
 #[must_use]
-pub fn work_outcomes(outcomes: &[Outcome]) -> Vec<u8> {
-    down(3, |out| {
+pub fn work_outcomes(outcomes: &[Outcome], mono_ms: u64) -> Timed {
+    let mut message = Timed::default();
+    message.message(3, |message| {
         for outcome in outcomes {
-            put_outcome(out, outcome);
+            put_outcome(message, outcome, mono_ms);
         }
-    })
+    });
+    message
 }
 
 /// Encodes a message that asks the worker to stop the executions of these leases.

@@ -121,7 +121,8 @@ impl Job for Renewing {
         };
         let outcomes: Vec<_> = self.renew.items.iter().map(renew).collect();
         desk.absorb();
-        desk.reply(self.caller.ticket, reply::outcomes_response(&outcomes));
+        let reply = reply::outcomes_response(&outcomes, desk.now.mono_ms);
+        desk.reply(self.caller.ticket, reply);
     }
 }
 
@@ -151,10 +152,13 @@ impl Job for Reported {
         let desk = &mut room.desk;
         let outcomes = settle(desk, &self.principal, self.reports, known);
         match self.door {
-            Door::Call => desk.reply(self.ticket, reply::outcomes_response(&outcomes)),
+            Door::Call => {
+                let reply = reply::outcomes_response(&outcomes, desk.now.mono_ms);
+                desk.reply(self.ticket, reply);
+            }
             Door::Stream => {
-                let bytes = reply::work_outcomes(&outcomes);
-                room.streams.send(desk, self.ticket, bytes);
+                let message = reply::work_outcomes(&outcomes, desk.now.mono_ms);
+                room.streams.send(desk, self.ticket, message);
                 room.streams.decided(desk, self.ticket);
             }
         }
