@@ -42,7 +42,7 @@ class RequestIds:
 
 
 def enqueue_request(
-    tenant_id: str, callable_name: str, given: object, options: EnqueueOptions, now: datetime
+    tenant_id: str, callable_name: str, given: object, options: EnqueueOptions
 ) -> api.EnqueueRequest:
     """Make the request of an enqueue, but for its request id.
 
@@ -51,7 +51,6 @@ def enqueue_request(
         callable_name: the callable to run.
         given: its input.
         options: the options of the enqueue.
-        now: the time from which a delay counts.
 
     Raises:
         InvalidInputError: the name, the input or an option cannot be sent.
@@ -62,7 +61,7 @@ def enqueue_request(
         raise errors.InvalidInputError(f"callable {callable_name!r}: {error}") from error
     for name, value in options.items():
         try:
-            _SETTERS[name](request, now + _delay(value) if name == "delay" else value)
+            _SETTERS[name](request, value)
         except KeyError:
             raise InvalidInputError(
                 f"{name} is no option of an enqueue; there are {', '.join(_SETTERS)}"
@@ -148,11 +147,12 @@ def _set_instant(request: api.EnqueueRequest, name: str, given: datetime) -> Non
     getattr(request, name).FromDatetime(given.astimezone(UTC))
 
 
-def _delay(given: Any) -> timedelta:  # noqa: ANN401  # refused where it is none
+def _set_delay(request: api.EnqueueRequest, given: float | timedelta) -> None:
     span = _span(given)
     if span < timedelta(0):
         raise ValueError("it must not be negative")
-    return span
+    # Rounded up, so that nothing runs early.
+    request.delay_ms = -(-span // timedelta(milliseconds=1))
 
 
 def _set_metadata(request: api.EnqueueRequest, given: Mapping[str, object]) -> None:
@@ -208,7 +208,7 @@ _SETTERS: Final[Mapping[str, Callable[[api.EnqueueRequest, Any], None]]] = {
     "priority": _set_priority,
     "timeout": _set_timeout,
     "retry": _set_retry,
-    "delay": _instant("not_before"),
+    "delay": _set_delay,
     **{name: _instant(name) for name in _INSTANTS},
     "context": lambda request, given: request.context.update(given),
     "metadata": _set_metadata,

@@ -27,8 +27,8 @@ from backlane.schema.records import BackgroundExecution
 from backlane.v1 import execution_service_pb2 as api
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-    from datetime import datetime, timedelta
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from datetime import timedelta
 
     from backlane.client.calls import Calls
     from backlane.client.outbox import Outcome
@@ -86,15 +86,9 @@ class Slice:
 class Enqueues:
     """The calls that make executions."""
 
-    def __init__(self, calls: Calls, now: Callable[[], datetime]) -> None:
-        """Make executions.
-
-        Args:
-            calls: the calls of the same client; handles follow executions through them.
-            now: the time from which delays count, in UTC.
-        """
+    def __init__(self, calls: Calls) -> None:
+        """Make executions; handles follow them through the calls of the same client."""
         self._calls = calls
-        self._now = now
         self._ids = RequestIds()
 
     async def enqueue(
@@ -181,7 +175,7 @@ class Enqueues:
     def _prepare(self, called: object, given: object, options: Mapping[str, object]) -> Prepared:
         name, target = resolve(called, given)
         chosen = merged(target.defaults if target is not None else {}, options)
-        request = enqueue_request(self._calls.tenant, name, given, chosen, self._now())
+        request = enqueue_request(self._calls.tenant, name, given, chosen)
         timeout = chosen.get("call_timeout")
         timeout_s = self._calls.call_timeout_s if timeout is None else call_timeout_s(timeout)
         return Prepared(request, target, timeout_s)

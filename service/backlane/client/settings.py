@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, ClassVar, Final
 
 from backlane.channel import TLS, Endpoint, tenant_or_default
@@ -57,11 +56,7 @@ class ClientBase:
             self.endpoint, type(self).__name__, waits=wait_for_server
         )
         self._calls = Calls(self._connection, self.tenant, timeout_s)
-        self._enqueues = Enqueues(self._calls, self._now)
-
-    def _now(self) -> datetime:
-        """Return the time from which delays count, in UTC."""
-        return datetime.now(UTC)
+        self._enqueues = Enqueues(self._calls)
 
     def __repr__(self) -> str:
         """Name the server and the tenant."""

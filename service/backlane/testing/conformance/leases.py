@@ -67,7 +67,23 @@ def make_lease(
         attempt=attempt,
         lease_expires_at=_instant(now + lease_s),
         attempt_deadline=_instant(now + _LONG_S),
+        lease_remaining_ms=round(lease_s * 1000),
+        attempt_remaining_ms=round(_LONG_S * 1000),
     )
+
+
+def limit_attempt(lease: api.Lease, attempt_s: float, clock_ahead_s: float = 0.0) -> None:
+    """Let the attempt of a lease run for that long, as a server says it whose clock may be wrong.
+
+    Args:
+        lease: the lease to change.
+        attempt_s: how long the attempt may run from now, in seconds.
+        clock_ahead_s: how far the server's clock is ahead of this machine's, in seconds.
+    """
+    now = time.time() + clock_ahead_s
+    lease.attempt_remaining_ms = round(attempt_s * 1000)
+    lease.attempt_deadline.CopyFrom(_instant(now + attempt_s))
+    lease.lease_expires_at.CopyFrom(_instant(now + lease.lease_remaining_ms / 1000))
 
 
 def not_offered(patterns: Iterable[str]) -> list[str]:

@@ -4,17 +4,20 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"runtime/debug"
+	"time"
 
 	backlane "example.com/backlane/gen/backlane/v1"
 )
 
-// take makes a lease of what the server sent. Its context ends with the attempt.
+// take makes a lease of what the server sent. Its context ends with the attempt. The time counts
+// from now: attempt_deadline is of the server's clock, which may differ from this machine's.
 func (w *Worker) take(sent *backlane.Lease) *lease {
 	ctx, cancel := context.WithCancelCause(context.Background())
-	if deadline := sent.GetAttemptDeadline(); deadline != nil {
+	if sent.AttemptRemainingMs != nil {
 		var release context.CancelFunc
-		ctx, release = context.WithDeadline(ctx, deadline.AsTime())
+		ctx, release = context.WithTimeout(ctx, milliseconds(sent.GetAttemptRemainingMs()))
 		context.AfterFunc(ctx, release)
 	}
 	ref := &backlane.LeaseRef{
@@ -22,6 +25,11 @@ func (w *Worker) take(sent *backlane.Lease) *lease {
 		LeaseToken:  sent.GetLeaseToken(),
 	}
 	return &lease{Lease: sent, ref: ref, ctx: ctx, cancel: cancel}
+}
+
+// milliseconds is a length of time, at most the longest that a Duration holds.
+func milliseconds(count uint64) time.Duration {
+	return time.Duration(min(count, math.MaxInt64/uint64(time.Millisecond))) * time.Millisecond
 }
 
 // run calls the callable of a lease and takes in what became of it.

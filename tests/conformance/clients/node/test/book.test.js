@@ -108,3 +108,16 @@ test('a drain gives back what has not begun, and ends the stream', () => {
   book.outcomes([DONE]);
   assert.equal(book.next(), 'end');
 });
+
+test('an attempt is stopped when its remaining time has passed, whatever the clocks say', (t) => {
+  t.mock.timers.enable({ apis: ['setTimeout'] });
+  const stopped = [];
+  const book = new Book(1, () => {}, (...words) => stopped.push(words));
+  const attemptDeadline = { seconds: 0, nanos: 0 };
+  book.arrive([{ ...lease('a'), attemptDeadline, attemptRemainingMs: 1000 }]);
+  book.next().sent();
+  t.mock.timers.tick(999);
+  assert.deepEqual(stopped, []);
+  t.mock.timers.tick(1);
+  assert.deepEqual(stopped, [['a', 'timedOut']]);
+});

@@ -228,9 +228,12 @@ export class Book {
     return { request: { credit: { executions } } };
   }
 
+  /**
+   * Counts the attempt's time from now: attemptDeadline is of the server's clock, which may differ
+   * from this machine's.
+   */
   #watchDeadline(held) {
-    const { seconds = 0, nanos = 0 } = held.lease.attemptDeadline ?? { seconds: Infinity };
-    const delay = seconds * 1000 + nanos / 1e6 - Date.now();
+    const delay = held.lease.attemptRemainingMs ?? Infinity;
     if (delay > TIMER_MAX_MS) return; // weeks from now, or never: the server will tell
     held.timer = setTimeout(() => this.#ask(held, 'timedOut'), delay);
   }

@@ -2002,8 +2002,7 @@ const file_backlane_v1_execution_proto_rawDesc = "" +
 	"\x10VIEW_UNSPECIFIED\x10\x00\x12\x0e\n" +
 	"\n" +
 	"VIEW_BASIC\x10\x01\x12\r\n" +
-	"\tVIEW_FULL\x10\x02B\x9f\x01\n" +
-	"\x0fcom.backlane.v1B\x0eExecutionProtoP\x01Z/example.com/backlane/gen/backlane/v1;backlanev1\xa2\x02\x03BXX\xaa\x02\vBacklane.V1\xca\x02\vBacklane\\V1\xe2\x02\x17Backlane\\V1\\GPBMetadata\xea\x02\fBacklane::V1b\x06proto3"
+	"\tVIEW_FULL\x10\x02B\x18Z\x16backlane/v1;backlanev1b\x06proto3"
 
 var (
 	file_backlane_v1_execution_proto_rawDescOnce sync.Once

@@ -156,10 +156,10 @@ type EnqueueRequest struct {
 	// No worker gets the execution before this time.
 	NotBefore *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=not_before,json=notBefore,proto3" json:"not_before,omitempty"`
 	// The execution ends as TIMEOUT with the code START_DEADLINE unless a worker leases it before
-	// this time. Must be later than not_before.
+	// this time. Must be later than a given not_before.
 	StartDeadline *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=start_deadline,json=startDeadline,proto3" json:"start_deadline,omitempty"`
 	// The execution ends as TIMEOUT with the code DEADLINE unless it finishes before this time. Must
-	// be later than not_before.
+	// be later than a given not_before.
 	Deadline *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=deadline,proto3" json:"deadline,omitempty"`
 	// Number of lost leases that ends the execution; 1 to 100, default 3.
 	MaxWorkerLosses *uint32 `protobuf:"varint,10,opt,name=max_worker_losses,json=maxWorkerLosses,proto3,oneof" json:"max_worker_losses,omitempty"`
@@ -170,7 +170,10 @@ type EnqueueRequest struct {
 	DedupKey    string      `protobuf:"bytes,12,opt,name=dedup_key,json=dedupKey,proto3" json:"dedup_key,omitempty"`
 	DedupPolicy DedupPolicy `protobuf:"varint,13,opt,name=dedup_policy,json=dedupPolicy,proto3,enum=backlane.v1.DedupPolicy" json:"dedup_policy,omitempty"`
 	// W3C trace context, which the record shows.
-	Traceparent   string `protobuf:"bytes,14,opt,name=traceparent,proto3" json:"traceparent,omitempty"`
+	Traceparent string `protobuf:"bytes,14,opt,name=traceparent,proto3" json:"traceparent,omitempty"`
+	// Sets not_before to the server's time plus this delay; at most 36 500 days. Must be absent if
+	// not_before is given. A deadline before the end of the delay ends the execution as TIMEOUT.
+	DelayMs       *uint64 `protobuf:"varint,15,opt,name=delay_ms,json=delayMs,proto3,oneof" json:"delay_ms,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -301,6 +304,13 @@ func (x *EnqueueRequest) GetTraceparent() string {
 		return x.Traceparent
 	}
 	return ""
+}
+
+func (x *EnqueueRequest) GetDelayMs() uint64 {
+	if x != nil && x.DelayMs != nil {
+		return *x.DelayMs
+	}
+	return 0
 }
 
 type EnqueueResponse struct {
@@ -1806,7 +1816,7 @@ var File_backlane_v1_execution_service_proto protoreflect.FileDescriptor
 
 const file_backlane_v1_execution_service_proto_rawDesc = "" +
 	"\n" +
-	"#backlane/v1/execution_service.proto\x12\vbacklane.v1\x1a\x1bbacklane/v1/execution.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\"\xeb\x06\n" +
+	"#backlane/v1/execution_service.proto\x12\vbacklane.v1\x1a\x1bbacklane/v1/execution.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\"\x98\a\n" +
 	"\x0eEnqueueRequest\x12\x1b\n" +
 	"\ttenant_id\x18\x01 \x01(\tR\btenantId\x12#\n" +
 	"\rcallable_name\x18\x02 \x01(\tR\fcallableName\x12\x19\n" +
@@ -1824,7 +1834,8 @@ const file_backlane_v1_execution_service_proto_rawDesc = "" +
 	"request_id\x18\v \x01(\tR\trequestId\x12\x1b\n" +
 	"\tdedup_key\x18\f \x01(\tR\bdedupKey\x12;\n" +
 	"\fdedup_policy\x18\r \x01(\x0e2\x18.backlane.v1.DedupPolicyR\vdedupPolicy\x12 \n" +
-	"\vtraceparent\x18\x0e \x01(\tR\vtraceparent\x1a:\n" +
+	"\vtraceparent\x18\x0e \x01(\tR\vtraceparent\x12\x1e\n" +
+	"\bdelay_ms\x18\x0f \x01(\x04H\x02R\adelayMs\x88\x01\x01\x1a:\n" +
 	"\fContextEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1aS\n" +
@@ -1832,7 +1843,8 @@ const file_backlane_v1_execution_service_proto_rawDesc = "" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12,\n" +
 	"\x05value\x18\x02 \x01(\v2\x16.google.protobuf.ValueR\x05value:\x028\x01B\b\n" +
 	"\x06_inputB\x14\n" +
-	"\x12_max_worker_losses\"m\n" +
+	"\x12_max_worker_lossesB\v\n" +
+	"\t_delay_ms\"m\n" +
 	"\x0fEnqueueResponse\x12>\n" +
 	"\texecution\x18\x01 \x01(\v2 .backlane.v1.BackgroundExecutionR\texecution\x12\x1a\n" +
 	"\bexisting\x18\x02 \x01(\bR\bexisting\"\x84\x01\n" +
@@ -1953,8 +1965,7 @@ const file_backlane_v1_execution_service_proto_rawDesc = "" +
 	"\x04Wait\x12\x18.backlane.v1.WaitRequest\x1a\x19.backlane.v1.WaitResponse\x12A\n" +
 	"\x06Cancel\x12\x1a.backlane.v1.CancelRequest\x1a\x1b.backlane.v1.CancelResponse\x12;\n" +
 	"\x04Peek\x12\x18.backlane.v1.PeekRequest\x1a\x19.backlane.v1.PeekResponse\x12V\n" +
-	"\rGetQueueStats\x12!.backlane.v1.GetQueueStatsRequest\x1a\".backlane.v1.GetQueueStatsResponseB\xa6\x01\n" +
-	"\x0fcom.backlane.v1B\x15ExecutionServiceProtoP\x01Z/example.com/backlane/gen/backlane/v1;backlanev1\xa2\x02\x03BXX\xaa\x02\vBacklane.V1\xca\x02\vBacklane\\V1\xe2\x02\x17Backlane\\V1\\GPBMetadata\xea\x02\fBacklane::V1b\x06proto3"
+	"\rGetQueueStats\x12!.backlane.v1.GetQueueStatsRequest\x1a\".backlane.v1.GetQueueStatsResponseB\x18Z\x16backlane/v1;backlanev1b\x06proto3"
 
 var (
 	file_backlane_v1_execution_service_proto_rawDescOnce sync.Once

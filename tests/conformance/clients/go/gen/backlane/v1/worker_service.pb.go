@@ -168,12 +168,20 @@ type Lease struct {
 	// Every command about this lease must carry this opaque token.
 	LeaseToken string `protobuf:"bytes,2,opt,name=lease_token,json=leaseToken,proto3" json:"lease_token,omitempty"`
 	Attempt    uint32 `protobuf:"varint,3,opt,name=attempt,proto3" json:"attempt,omitempty"`
-	// Time at which the lease is lost unless it is renewed.
+	// Time on the server's clock at which the lease is lost unless it is renewed. For people: a
+	// worker counts lease_remaining_ms instead.
 	LeaseExpiresAt *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=lease_expires_at,json=leaseExpiresAt,proto3" json:"lease_expires_at,omitempty"`
-	// Time at which the attempt times out; renewals do not change it.
+	// Time on the server's clock at which the attempt times out; renewals do not change it. For
+	// people: a worker counts attempt_remaining_ms instead.
 	AttemptDeadline *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=attempt_deadline,json=attemptDeadline,proto3" json:"attempt_deadline,omitempty"`
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	// Time until the lease is lost unless it is renewed, counted from the arrival of this message.
+	// Servers before 0.2 do not set it.
+	LeaseRemainingMs *uint64 `protobuf:"varint,6,opt,name=lease_remaining_ms,json=leaseRemainingMs,proto3,oneof" json:"lease_remaining_ms,omitempty"`
+	// Time until the attempt times out, counted from the arrival of this message; renewals do not
+	// change it. Servers before 0.2 do not set it.
+	AttemptRemainingMs *uint64 `protobuf:"varint,7,opt,name=attempt_remaining_ms,json=attemptRemainingMs,proto3,oneof" json:"attempt_remaining_ms,omitempty"`
+	unknownFields      protoimpl.UnknownFields
+	sizeCache          protoimpl.SizeCache
 }
 
 func (x *Lease) Reset() {
@@ -239,6 +247,20 @@ func (x *Lease) GetAttemptDeadline() *timestamppb.Timestamp {
 		return x.AttemptDeadline
 	}
 	return nil
+}
+
+func (x *Lease) GetLeaseRemainingMs() uint64 {
+	if x != nil && x.LeaseRemainingMs != nil {
+		return *x.LeaseRemainingMs
+	}
+	return 0
+}
+
+func (x *Lease) GetAttemptRemainingMs() uint64 {
+	if x != nil && x.AttemptRemainingMs != nil {
+		return *x.AttemptRemainingMs
+	}
+	return 0
 }
 
 type LeaseRef struct {
@@ -381,12 +403,16 @@ type LeaseResult struct {
 	ExecutionId string                 `protobuf:"bytes,1,opt,name=execution_id,json=executionId,proto3" json:"execution_id,omitempty"`
 	// Status of the execution after this command.
 	Status BackgroundExecutionStatus `protobuf:"varint,2,opt,name=status,proto3,enum=backlane.v1.BackgroundExecutionStatus" json:"status,omitempty"`
-	// After a renewal: the new end of the lease.
+	// After a renewal: the new end of the lease on the server's clock.
 	LeaseExpiresAt *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=lease_expires_at,json=leaseExpiresAt,proto3,oneof" json:"lease_expires_at,omitempty"`
 	// After a renewal: whether the worker is asked to stop the execution.
 	CancelRequested bool `protobuf:"varint,4,opt,name=cancel_requested,json=cancelRequested,proto3" json:"cancel_requested,omitempty"`
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	// After a renewal: time until the lease is lost, counted from the arrival of this message.
+	LeaseRemainingMs *uint64 `protobuf:"varint,5,opt,name=lease_remaining_ms,json=leaseRemainingMs,proto3,oneof" json:"lease_remaining_ms,omitempty"`
+	// After a renewal: time until the attempt times out, counted from the arrival of this message.
+	AttemptRemainingMs *uint64 `protobuf:"varint,6,opt,name=attempt_remaining_ms,json=attemptRemainingMs,proto3,oneof" json:"attempt_remaining_ms,omitempty"`
+	unknownFields      protoimpl.UnknownFields
+	sizeCache          protoimpl.SizeCache
 }
 
 func (x *LeaseResult) Reset() {
@@ -445,6 +471,20 @@ func (x *LeaseResult) GetCancelRequested() bool {
 		return x.CancelRequested
 	}
 	return false
+}
+
+func (x *LeaseResult) GetLeaseRemainingMs() uint64 {
+	if x != nil && x.LeaseRemainingMs != nil {
+		return *x.LeaseRemainingMs
+	}
+	return 0
+}
+
+func (x *LeaseResult) GetAttemptRemainingMs() uint64 {
+	if x != nil && x.AttemptRemainingMs != nil {
+		return *x.AttemptRemainingMs
+	}
+	return 0
 }
 
 type RenewLeasesRequest struct {
@@ -1835,14 +1875,18 @@ const file_backlane_v1_worker_service_proto_rawDesc = "" +
 	"\x11lease_duration_ms\x18\x05 \x01(\x04R\x0fleaseDurationMs\x12\x17\n" +
 	"\await_ms\x18\x06 \x01(\x04R\x06waitMs\";\n" +
 	"\rLeaseResponse\x12*\n" +
-	"\x06leases\x18\x01 \x03(\v2\x12.backlane.v1.LeaseR\x06leases\"\x8f\x02\n" +
+	"\x06leases\x18\x01 \x03(\v2\x12.backlane.v1.LeaseR\x06leases\"\xa9\x03\n" +
 	"\x05Lease\x12>\n" +
 	"\texecution\x18\x01 \x01(\v2 .backlane.v1.BackgroundExecutionR\texecution\x12\x1f\n" +
 	"\vlease_token\x18\x02 \x01(\tR\n" +
 	"leaseToken\x12\x18\n" +
 	"\aattempt\x18\x03 \x01(\rR\aattempt\x12D\n" +
 	"\x10lease_expires_at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x0eleaseExpiresAt\x12E\n" +
-	"\x10attempt_deadline\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\x0fattemptDeadline\"N\n" +
+	"\x10attempt_deadline\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\x0fattemptDeadline\x121\n" +
+	"\x12lease_remaining_ms\x18\x06 \x01(\x04H\x00R\x10leaseRemainingMs\x88\x01\x01\x125\n" +
+	"\x14attempt_remaining_ms\x18\a \x01(\x04H\x01R\x12attemptRemainingMs\x88\x01\x01B\x15\n" +
+	"\x13_lease_remaining_msB\x17\n" +
+	"\x15_attempt_remaining_ms\"N\n" +
 	"\bLeaseRef\x12!\n" +
 	"\fexecution_id\x18\x01 \x01(\tR\vexecutionId\x12\x1f\n" +
 	"\vlease_token\x18\x02 \x01(\tR\n" +
@@ -1850,13 +1894,17 @@ const file_backlane_v1_worker_service_proto_rawDesc = "" +
 	"\fLeaseOutcome\x122\n" +
 	"\x06result\x18\x01 \x01(\v2\x18.backlane.v1.LeaseResultH\x00R\x06result\x12,\n" +
 	"\x06status\x18\x02 \x01(\v2\x12.google.rpc.StatusH\x00R\x06statusB\t\n" +
-	"\aoutcome\"\xfb\x01\n" +
+	"\aoutcome\"\x95\x03\n" +
 	"\vLeaseResult\x12!\n" +
 	"\fexecution_id\x18\x01 \x01(\tR\vexecutionId\x12>\n" +
 	"\x06status\x18\x02 \x01(\x0e2&.backlane.v1.BackgroundExecutionStatusR\x06status\x12I\n" +
 	"\x10lease_expires_at\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampH\x00R\x0eleaseExpiresAt\x88\x01\x01\x12)\n" +
-	"\x10cancel_requested\x18\x04 \x01(\bR\x0fcancelRequestedB\x13\n" +
-	"\x11_lease_expires_at\"o\n" +
+	"\x10cancel_requested\x18\x04 \x01(\bR\x0fcancelRequested\x121\n" +
+	"\x12lease_remaining_ms\x18\x05 \x01(\x04H\x01R\x10leaseRemainingMs\x88\x01\x01\x125\n" +
+	"\x14attempt_remaining_ms\x18\x06 \x01(\x04H\x02R\x12attemptRemainingMs\x88\x01\x01B\x13\n" +
+	"\x11_lease_expires_atB\x15\n" +
+	"\x13_lease_remaining_msB\x17\n" +
+	"\x15_attempt_remaining_ms\"o\n" +
 	"\x12RenewLeasesRequest\x12-\n" +
 	"\x06leases\x18\x01 \x03(\v2\x15.backlane.v1.LeaseRefR\x06leases\x12*\n" +
 	"\x11lease_duration_ms\x18\x02 \x01(\x04R\x0fleaseDurationMs\"L\n" +
@@ -1943,8 +1991,7 @@ const file_backlane_v1_worker_service_proto_rawDesc = "" +
 	"\bComplete\x12\x1c.backlane.v1.CompleteRequest\x1a\x1d.backlane.v1.CompleteResponse\x12;\n" +
 	"\x04Fail\x12\x18.backlane.v1.FailRequest\x1a\x19.backlane.v1.FailResponse\x12D\n" +
 	"\aRelease\x12\x1b.backlane.v1.ReleaseRequest\x1a\x1c.backlane.v1.ReleaseResponse\x12?\n" +
-	"\x04Work\x12\x18.backlane.v1.WorkRequest\x1a\x19.backlane.v1.WorkResponse(\x010\x01B\xa3\x01\n" +
-	"\x0fcom.backlane.v1B\x12WorkerServiceProtoP\x01Z/example.com/backlane/gen/backlane/v1;backlanev1\xa2\x02\x03BXX\xaa\x02\vBacklane.V1\xca\x02\vBacklane\\V1\xe2\x02\x17Backlane\\V1\\GPBMetadata\xea\x02\fBacklane::V1b\x06proto3"
+	"\x04Work\x12\x18.backlane.v1.WorkRequest\x1a\x19.backlane.v1.WorkResponse(\x010\x01B\x18Z\x16backlane/v1;backlanev1b\x06proto3"
 
 var (
 	file_backlane_v1_worker_service_proto_rawDescOnce sync.Once
@@ -2061,6 +2108,7 @@ func file_backlane_v1_worker_service_proto_init() {
 		return
 	}
 	file_backlane_v1_execution_proto_init()
+	file_backlane_v1_worker_service_proto_msgTypes[2].OneofWrappers = []any{}
 	file_backlane_v1_worker_service_proto_msgTypes[4].OneofWrappers = []any{
 		(*LeaseOutcome_Result)(nil),
 		(*LeaseOutcome_Status)(nil),
