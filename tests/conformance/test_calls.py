@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from google.protobuf.duration_pb2 import Duration
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from backlane.v1 import execution_pb2 as records
 from backlane.v1 import execution_service_pb2 as api
@@ -67,6 +68,12 @@ def test_a_request_id_with_another_body_is_refused(door: Door, change: dict[str,
         {"config": records.BackgroundExecutionConfig(priority=90)},
         {"metadata": {"a": text("2")}},
         {"dedup_policy": api.DEDUP_POLICY_REJECT},
+        {"delay_ms": 0},
+        {"delay_ms": 3_600_000},
+        {"not_before": Timestamp(seconds=4_000_000_000)},
+        {"start_deadline": Timestamp(seconds=4_000_000_000)},
+        {"deadline": Timestamp(seconds=4_000_000_000)},
+        {"traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"},
     ],
     ids=lambda change: next(iter(change)),
 )
@@ -79,6 +86,20 @@ def test_a_repeated_request_may_have_other_settings_which_change_nothing(
     again = door.call("Enqueue", door.new(**fields | change))
 
     assert (again.existing, again.execution) == (True, first)
+
+
+def test_a_delay_counts_from_the_servers_time_and_a_repetition_does_not_begin_it_anew(
+    door: Door,
+) -> None:
+    first = door.enqueue(request_id="r", delay_ms=60_000)
+    again = door.call("Enqueue", door.new(request_id="r", delay_ms=60_000))
+    other = door.call("Enqueue", door.new(request_id="r", delay_ms=1))
+
+    waits_ms = first.not_before.ToMilliseconds() - first.queued_at.ToMilliseconds()
+    # The server takes a request a little before it decides it.
+    assert 0 < waits_ms <= 60_000
+    assert (again.existing, again.execution) == (True, first)
+    assert (other.existing, other.execution) == (True, first)
 
 
 def test_a_request_that_was_refused_keeps_no_id(door: Door) -> None:

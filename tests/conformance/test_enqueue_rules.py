@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     Way = Callable[[Door, api.EnqueueRequest], tuple[Status, str]]
 
 TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+LONGEST_DELAY_MS = 36_500 * 24 * 3_600_000
 LATE = Timestamp(seconds=2_000_000_000)
 TOO_LATE = Timestamp(seconds=253_402_300_800)
 BEFORE_TIME = Timestamp(seconds=-1)
@@ -74,6 +75,7 @@ RULES = [
         for field in ("not_before", "start_deadline", "deadline")
         for at in (TOO_LATE, BEFORE_TIME, NEGATIVE_NANOS, MANY_NANOS)
     ),
+    *(Rule("delay_ms", number) for number in (LONGEST_DELAY_MS + 1, 2**64 - 1)),
     *(Rule("max_worker_losses", number) for number in (0, 101, 2**32 - 1)),
     *(Rule("dedup_key", key) for key in ("x" * 257, "a\n", "ä", "\x7f")),
     *(Rule("dedup_policy", number) for number in (4, -1)),
@@ -161,6 +163,21 @@ def test_a_deadline_is_later_than_not_before(
 
     assert_refusal(status, "INVALID_ARGUMENT", prefix + field)
     assert door.everything() == before
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_delay_and_not_before_exclude_each_other(door: Door, way: Way) -> None:
+    before = door.everything()
+    status, prefix = way(door, door.new(not_before=LATE, delay_ms=0))
+
+    assert_refusal(status, "INVALID_ARGUMENT", prefix + "delay_ms")
+    assert door.everything() == before
+
+
+def test_json_that_is_too_deep_is_told_how_deep_it_may_be(door: Door) -> None:
+    status = refused(lambda: door.call("Enqueue", door.new(metadata={"k": nested(25)})))
+
+    assert status.message == 'metadata["k"]: must nest at most 24 levels deep'
 
 
 ACCEPTED = [

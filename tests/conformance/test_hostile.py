@@ -68,6 +68,14 @@ def test_malformed_bytes_are_an_invalid_argument(
     assert door.everything() == before
 
 
+def test_text_that_is_no_text_names_its_field(door: Door) -> None:
+    batch = b"\x12\x00" + b"\x12\x04\x1a\x02\xff\xfe"
+    status = refused(lambda: call(door, "/backlane.v1.ExecutionService/EnqueueBatch", batch))
+
+    assert_refusal(status, "INVALID_ARGUMENT", "items[1].input")
+    assert status.message == "items[1].input: must be UTF-8 text"
+
+
 @pytest.mark.parametrize("path", STREAMS)
 @pytest.mark.parametrize("request_bytes", MALFORMED.values(), ids=MALFORMED)
 def test_malformed_bytes_end_a_stream(door: Door, path: str, request_bytes: bytes) -> None:

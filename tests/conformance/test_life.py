@@ -90,6 +90,18 @@ def test_a_lease_says_when_it_ends(door: Door) -> None:
     assert lease.lease_expires_at.ToMilliseconds() == started_ms + 5_000
     assert lease.attempt_deadline.ToMilliseconds() == started_ms + 7_000
     assert lease.execution.execution_id == made.execution_id
+    assert 0 < lease.lease_remaining_ms <= 5_000
+    assert lease.attempt_remaining_ms - lease.lease_remaining_ms == 2_000
+
+
+def test_a_renewal_says_when_the_lease_ends(door: Door) -> None:
+    door.enqueue(config=Config(timeout_ms=90_000))
+    [lease] = door.lease(lease_duration_ms=5_000)
+    request = work.RenewLeasesRequest(leases=[ref(lease)], lease_duration_ms=60_000)
+    [outcome] = door.call("RenewLeases", request).outcomes
+
+    assert 5_000 < outcome.result.lease_remaining_ms <= 60_000
+    assert 0 < outcome.result.attempt_remaining_ms <= lease.attempt_remaining_ms
 
 
 def test_times_beyond_the_calendar_are_shown_as_its_last(door: Door) -> None:
@@ -102,6 +114,7 @@ def test_times_beyond_the_calendar_are_shown_as_its_last(door: Door) -> None:
     door.call("Fail", work.FailRequest(failures=[failure]))
     waiting = door.get(made.execution_id)
 
+    assert lease.attempt_remaining_ms > 2**63
     for at in (lease.attempt_deadline, waiting.next_attempt_at):
         assert at.ToJsonString() == "9999-12-31T23:59:59.999Z"
 

@@ -105,6 +105,14 @@ def test_a_delay_starts_now(client: Client) -> None:
     assert timedelta(seconds=59) < not_before - before < timedelta(seconds=90)
 
 
+def test_a_repeated_request_with_a_delay_is_the_same_request(client: Client) -> None:
+    first = client.enqueue("x", delay=60, request_id="later")
+    again = client.enqueue("x", delay=60, request_id="later")
+
+    assert (first.existing, again.existing) == (False, True)
+    assert again.get() == first.get()
+
+
 def test_the_same_request_id_means_the_same_execution(client: Client) -> None:
     first = client.enqueue("x", 1, request_id="order-7")
     again = client.enqueue("x", 1, request_id="order-7")

@@ -34,3 +34,23 @@ def test_the_table_of_errors_has_every_reason_with_its_code() -> None:
     rows = re.findall(r"(?m)^\| `([A-Z_]+)` \| ([A-Z_]+) \|", PAGE)
 
     assert dict(rows) == {reason: known.code.name for reason, known in REASONS.items()}
+
+
+def test_every_section_of_calls_says_that_load_may_refuse_them() -> None:
+    sections = dict(re.findall(r"(?ms)^## (\d+)\. [^\n]*\n(.*?)(?=^## |\Z)", PAGE))
+
+    assert [number for number in "456" if "`RATE_LIMITED`" not in sections[number]] == []
+
+
+def test_the_page_says_which_message_of_a_stream_was_refused() -> None:
+    words = " ".join(PAGE.split())
+
+    assert "The refused message is the first one without outcomes" in words
+    assert "a refused report is the first one that was not answered" in words
+
+
+def test_workers_are_told_not_to_compare_instants_with_their_own_clock() -> None:
+    words = " ".join(PAGE.split())
+
+    assert "Never compare `attempt_deadline` or `lease_expires_at` with your own clock" in words
+    assert "when `attempt_remaining_ms` have passed since the lease arrived" in words

@@ -37,8 +37,8 @@ pub struct Granted {
     pub expires_at_ms: u64,
     /// Wall time at which the attempt times out, in milliseconds since the epoch.
     pub attempt_deadline_ms: u64,
-    /// The longest time that the attempt may take, in milliseconds. Like the lease period, it counts
-    /// from the time when the lease leaves the server.
+    /// The longest time that the attempt may take, in milliseconds. Like the lease period, it
+    /// counts from the time when the lease leaves the server.
     pub timeout_ms: u64,
     /// Encoded size of the payload, in bytes.
     pub payload_bytes: u32,

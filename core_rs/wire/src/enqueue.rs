@@ -307,7 +307,11 @@ impl Instants {
 // A delay in milliseconds.
 fn delay(message: &v1::EnqueueRequest, delay_ms: u64) -> Checked<u64> {
     let is_alone = message.not_before.is_none();
-    must(is_alone, "delay_ms", "must be absent if not_before is given")?;
+    must(
+        is_alone,
+        "delay_ms",
+        "must be absent if not_before is given",
+    )?;
     fields::within("delay_ms", delay_ms, &(0..=MAX_DELAY_MS))
 }
 

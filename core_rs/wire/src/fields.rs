@@ -8,11 +8,12 @@ use std::ops::RangeInclusive;
 use backlane_engine::error::{Invalid, Refusal};
 use backlane_engine::rules::id::check_key;
 use backlane_engine::rules::limits::Limits;
-use prost::Message;
+use prost::{Message, Name};
 use prost_types::{Duration, Timestamp};
 
 use crate::error::ApiError;
 use crate::scan::{Fields, Malformed};
+use crate::unreadable;
 use crate::value::RawValue;
 
 /// The last second of the year 9999, the latest that a Timestamp can hold.
@@ -87,9 +88,9 @@ pub(crate) fn broken<T>(field: &str, rule: impl Into<String>) -> Checked<T> {
 }
 
 /// Reads a request, after a check of its number of fields.
-pub(crate) fn message<M: Message + Default>(bytes: &[u8], limits: &Limits) -> Checked<M> {
+pub(crate) fn message<M: Message + Name + Default>(bytes: &[u8], limits: &Limits) -> Checked<M> {
     few(fields_in(bytes)?, limits)?;
-    M::decode(bytes).or_else(|error| broken("request", error.to_string()))
+    M::decode(bytes).map_err(|_| unreadable::fault(&M::full_name(), bytes).into())
 }
 
 /// Refuses a request with far too many fields before it is decoded: an empty item takes two bytes

@@ -31,6 +31,7 @@ pub mod row;
 mod rpc_status;
 mod scan;
 mod trace;
+mod unreadable;
 mod value;
 pub mod work;
 pub mod worker;

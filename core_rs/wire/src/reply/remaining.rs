@@ -54,8 +54,8 @@ impl Countdown {
 }
 
 impl Timed {
-    /// Adds the remaining times of a renewed lease to the message that is being written: until the lease
-    /// is lost in the field `tag`, and until the attempt times out in the field after it.
+    /// Adds the remaining times of a renewed lease to the message that is being written: until the
+    /// lease is lost in the field `tag`, and until the attempt times out in the field after it.
     pub(super) fn put_ends(&mut self, tag: u32, ends: LeaseEnds, mono_ms: u64) {
         for (tag, until_ms) in [(tag, ends.lease_ms), (tag + 1, ends.attempt_ms)] {
             let remaining_ms = until_ms.saturating_sub(mono_ms);
