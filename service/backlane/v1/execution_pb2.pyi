@@ -363,7 +363,7 @@ class RetryConfig(_message.Message):
     JITTER_FIELD_NUMBER: _builtins.int
     RETRY_ON_FIELD_NUMBER: _builtins.int
     max_attempts: _builtins.int
-    """Most attempts that may be spent (fail or time out), including the first; at least 1, default 3."""
+    """Most attempts that may be spent (fail or time out), including the first; 1 to 65535, default 3."""
     strategy: Global___RetryStrategy.ValueType
     initial_delay_ms: _builtins.int
     """Delay after the first spent attempt, in milliseconds; default 1000."""
