@@ -44,8 +44,7 @@ REFUSED: Final = {
         "is 60 seconds, not 300 seconds: raise --max-retry-delay or lower --retry-delay"
     ),
     "enqueue greet --max-attempts 5000000000": (
-        "invalid value for --max-attempts: --max-attempts must be from 1 to 4294967295, not "
-        "5000000000"
+        "invalid value for --max-attempts: --max-attempts must be from 1 to 65535, not 5000000000"
     ),
     "enqueue greet --deadline soon": (
         "invalid value for --deadline: 'soon' is neither an instant, such as "
