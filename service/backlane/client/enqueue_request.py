@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import itertools
-import json
 import secrets
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Final, NoReturn, cast
-
-from pydantic_core import PydanticSerializationError, to_json
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from backlane import errors
 from backlane.errors import InvalidInputError
 from backlane.schema import json as schema_json
+from backlane.schema.dump import dump_text
 from backlane.schema.options import ABSENT, RawInput
-from backlane.schema.values import to_value
+from backlane.schema.values import NotJsonError, to_value
 from backlane.v1 import execution_pb2 as records
 from backlane.v1 import execution_service_pb2 as api
 
@@ -78,30 +76,14 @@ def set_input(request: api.EnqueueRequest, given: object) -> None:
     """Set a request's input: the JSON of anything, a `RawInput` as it is.
 
     Raises:
-        InvalidInputError: pydantic cannot turn it into JSON.
+        InvalidInputError: it is not JSON, or its JSON would not bring it back.
     """
     if given is ABSENT:
         return
     try:
-        request.input = given if isinstance(given, RawInput) else to_text(given)
-    except UnicodeEncodeError as error:
+        request.input = given if isinstance(given, RawInput) else dump_text(given)
+    except (NotJsonError, UnicodeEncodeError) as error:
         raise InvalidInputError(f"input: {error}") from error
-
-
-def to_text(given: object) -> str:
-    """Return the JSON of an input.
-
-    Raises:
-        InvalidInputError: pydantic cannot turn it into JSON.
-    """
-    try:
-        # As strings, NaN and infinities would pass unseen; as constants they can be found.
-        text = to_json(given, inf_nan_mode="constants").decode()
-        if "NaN" in text or "Infinity" in text:
-            json.loads(text, parse_constant=_refuse_constant)
-    except (PydanticSerializationError, ValueError, RecursionError) as error:
-        raise InvalidInputError(f"input: {error}") from error
-    return text
 
 
 def check_size(request: api.EnqueueRequest) -> int:
@@ -127,10 +109,6 @@ def merged(defaults: EnqueueOptions, options: Mapping[str, object]) -> EnqueueOp
     """Return options with a callable's own defaults below them; None counts as not given."""
     given = {name: value for name, value in options.items() if value is not None}
     return cast("EnqueueOptions", {**defaults, **given})
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not JSON")
 
 
 def _milliseconds(given: float | timedelta) -> int:

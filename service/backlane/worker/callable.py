@@ -20,11 +20,12 @@ from pydantic import (
     TypeAdapter,
     ValidationError,
 )
-from pydantic_core import PydanticSerializationError, to_json, to_jsonable_python
+from pydantic_core import to_json
 
+from backlane.schema.dump import dump_value
 from backlane.schema.options import Retry
 from backlane.schema.ranges import RANGES, check
-from backlane.schema.values import NotJsonError, to_value
+from backlane.schema.values import NotJsonError
 from backlane.worker.context import Context
 
 if TYPE_CHECKING:
@@ -192,18 +193,12 @@ class BackgroundCallable(Generic[P, R_co]):
         """Turn the function's return value into a JSON value.
 
         Raises:
-            OutputError: it is not JSON, and pydantic cannot turn it into JSON.
+            OutputError: it is not JSON, or its JSON would not bring it back.
         """
         try:
-            return to_value(output)
-        except NotJsonError as plain:
-            # Models, dataclasses, times and the like are converted by pydantic.
-            try:
-                return to_value(to_jsonable_python(output))
-            except NotJsonError as problem:
-                raise OutputError(f"output: {problem}") from plain
-            except (PydanticSerializationError, ValueError, RecursionError) as problem:
-                raise OutputError(f"output: {problem}") from problem
+            return dump_value(output)
+        except NotJsonError as problem:
+            raise OutputError(f"output: {problem}") from problem
 
     def load_output(self, output: object) -> object:
         """Turn a JSON output into the function's return type.
