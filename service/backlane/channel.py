@@ -1,10 +1,12 @@
-"""Owns how a channel to a server is opened: its address, TLS and headers.
+"""Owns how a channel to a server is opened: its address, TLS, headers, and the way to it.
 
 `BACKLANE_TARGET` and `BACKLANE_TENANT` give the address and the tenant if the code does not.
+A server on this machine's loopback is never called through a proxy, whatever `http_proxy` says.
 """
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import re
 from dataclasses import dataclass, field
@@ -36,6 +38,13 @@ OPTIONS: Final[Sequence[tuple[str, int | str]]] = (
     # Two channels to one server are two connections: closing one leaves the other alone.
     ("grpc.use_local_subchannel_pool", 1),
 )
+_NO_PROXY: Final = ("grpc.enable_http_proxy", 0)
+_PROXY_VARIABLES: Final = ("grpc_proxy", "https_proxy", "http_proxy")
+"""Where gRPC looks for a proxy; the first that is set counts."""
+_EXEMPT_VARIABLES: Final = ("no_grpc_proxy", "no_proxy")
+_SCHEME: Final = re.compile(r"(dns|ipv4|ipv6):(//[^/]*/)?/?")
+_HOST: Final = re.compile(r"(\[(?P<six>[^\]]+)\]|(?P<name>[^:/\[\],]+))(:\d+)?(,.*)?")
+_LOOPBACK: Final = re.compile(r"127(\.\d+){1,3}|(.+\.)?localhost\.?", re.IGNORECASE)
 _HEADER_NAME: Final = re.compile(r"[a-z0-9_.-]+")
 _HEADER_VALUE: Final = re.compile(r"[ -~]*")
 
@@ -96,8 +105,11 @@ class Endpoint:
         """Make an endpoint; the environment and the defaults fill in what is not given.
 
         Raises:
-            ValueError: a header cannot be sent. The message has its name, and never its value.
+            ValueError: the target is empty, or a header cannot be sent. The message has the
+                header's name, and never its value.
         """
+        if target == "":
+            raise ValueError("target must not be empty: leave it out for the default")
         headers = tuple((metadata or {}).items())
         for name, value in headers:
             _check_header(name, value)
@@ -118,14 +130,80 @@ class Endpoint:
 
     def _all_options(self) -> list[tuple[str, int | str]]:
         options = list(self.options)
+        if _is_loopback(_host_of(self.target)):
+            options.append(_NO_PROXY)
         if self.tls is not None and self.tls.server_name:
             options.append(("grpc.ssl_target_name_override", self.tls.server_name))
         return options
 
 
 def tenant_or_default(tenant: str | None) -> str:
-    """Return the given tenant, else that of the environment, else the default."""
-    return tenant or os.environ.get(TENANT_VARIABLE) or TENANT_DEFAULT
+    """Return the given tenant, else that of the environment, else the default.
+
+    Raises:
+        ValueError: the tenant is empty, or not UTF-8.
+    """
+    if tenant == "":
+        raise ValueError("tenant must not be empty: leave it out for the default")
+    name = "tenant" if tenant else TENANT_VARIABLE
+    chosen = tenant or os.environ.get(TENANT_VARIABLE) or TENANT_DEFAULT
+    try:
+        chosen.encode()
+    except UnicodeEncodeError:
+        # Bytes of a variable or an argument that are not UTF-8 arrive as surrogates.
+        raise ValueError(f"{name} {chosen!r} is not UTF-8") from None
+    return chosen
+
+
+def proxy_of(target: str) -> tuple[str, str] | None:
+    """Return the proxy through which gRPC calls a target; None if there is none.
+
+    Returns:
+        The environment variable that names the proxy, and the proxy without its password.
+    """
+    host = _host_of(target)
+    variable = next((name for name in _PROXY_VARIABLES if os.environ.get(name)), None)
+    if variable is None or host is None or _is_loopback(host) or _is_exempt(host):
+        return None
+    proxy = os.environ[variable]
+    # gRPC uses no proxy of another kind.
+    is_used = proxy.startswith("http://")
+    return (variable, re.sub(r"//[^/]*@", "//", proxy)) if is_used else None
+
+
+def _host_of(target: str) -> str | None:
+    """Return the host in a target; None for a target without one, such as `unix:/socket`."""
+    scheme = _SCHEME.match(target)
+    match = _HOST.fullmatch(target, scheme.end() if scheme else 0)
+    return None if match is None else match["six"] or match["name"]
+
+
+def _is_loopback(host: str | None) -> bool:
+    if host is None or _LOOPBACK.fullmatch(host):
+        return host is not None
+    return (address := _as_address(host)) is not None and address.is_loopback
+
+
+def _is_exempt(host: str) -> bool:
+    """Tell whether `no_proxy` has the host: as the end of its name, or by its network."""
+    given = next((os.environ[name] for name in _EXEMPT_VARIABLES if os.environ.get(name)), "")
+    entries = [entry.strip().lower() for entry in given.split(",") if entry.strip()]
+    return any(host.lower().endswith(entry) or _is_in(host, entry) for entry in entries)
+
+
+def _is_in(host: str, network: str) -> bool:
+    address = _as_address(host)
+    try:
+        return address is not None and address in ipaddress.ip_network(network, strict=False)
+    except ValueError:
+        return False
+
+
+def _as_address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        return ipaddress.ip_address(host)
+    except ValueError:
+        return None
 
 
 def _check_header(name: object, value: object) -> None:

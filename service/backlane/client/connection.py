@@ -1,8 +1,8 @@
 """Owns a client's connection: the channel, its single calls with their retries, and its pipe.
 
-`Connection.call` is the one retry loop. The two kinds of connections say how an attempt is made,
-how a pause is spent, and when the channel opens. A connection belongs to one process, because gRPC
-does not survive a fork; that of an event loop belongs to one loop as well.
+`Connection.call` is the one retry loop. The two kinds of connections say how an attempt is made
+and how a pause is spent. The channel opens with the first call. From then on a connection belongs
+to one process, because gRPC does not survive a fork; that of an event loop belongs to one loop too.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from backlane.client.loop_pipe import LoopPipe
 from backlane.client.patience import Patience, closed, explained, nobody_at, silent
 from backlane.client.thread_pipe import ThreadPipe
 from backlane.client.times import duration
+from backlane.v1 import execution_service_pb2 as api
 from backlane.v1.execution_service_pb2_grpc import ExecutionServiceStub
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ class Connection(ABC):
     pipe: Pipe
 
     def __init__(self, endpoint: Endpoint, owner: str, *, waits: bool) -> None:
-        """Describe a connection; the channel connects with its first call.
+        """Describe a connection; the channel opens with the first call.
 
         Args:
             endpoint: the server, and the headers of each call.
@@ -62,7 +63,7 @@ class Connection(ABC):
         self.endpoint: Final = endpoint
         self._owner = owner
         self._waits = waits
-        self._process = os.getpid()
+        self._process: int | None = None
         self._is_closed = False
         # Without `wait_for_ready` a call to a server that restarts fails at once, and between
         # such calls gRPC looks at its sockets only every 5 s.
@@ -72,9 +73,11 @@ class Connection(ABC):
         """Return the connection itself, opened if need be.
 
         Raises:
-            ForkedError: this process is a fork of the one that made the connection.
+            ForkedError: this process is a fork of the one that opened the connection.
+            CallCancelledError: the client was closed before its first call.
+            OSError: a file of its TLS settings cannot be read.
         """
-        if self._is_forked:
+        if self._process is not None and self._is_forked:
             raise errors.ForkedError(self._owner, self._process, os.getpid())
         self._ensure_open()
         return self
@@ -118,7 +121,7 @@ class Connection(ABC):
             except grpc.RpcError as broken:
                 error = errors.from_rpc_error(broken)
                 if isinstance(error, errors.CallTimeoutError):
-                    raise self.late(timeout_s) from broken
+                    raise await self.late(timeout_s) from broken
                 pause_s = patience.pause_s(error)
                 if pause_s is None:
                     told = explained(error, self.endpoint.target)
@@ -129,14 +132,25 @@ class Connection(ABC):
             await self.pause(pause_s)
         raise closed()
 
-    def late(self, timeout_s: float) -> errors.BacklaneError:
+    async def late(self, timeout_s: float) -> errors.BacklaneError:
         """Return the error of a call that had no answer in time.
 
         Without `waits` a missing server would have been reported at once.
         """
         if not self._waits or self._is_connected():
             return silent(self.endpoint.target, timeout_s)
-        return nobody_at(self.endpoint.target, "")
+        return nobody_at(self.endpoint.target, await self._why_away())
+
+    async def _why_away(self) -> str:
+        """Return gRPC's reason for having no connection; only a call that waits for none has it."""
+        try:
+            await self._attempt(self.stub.Get, api.GetRequest(), PROBE_S, wait_for_ready=False)
+        except grpc.RpcError as broken:
+            error = errors.from_rpc_error(broken)
+            return error.message if isinstance(error, errors.UnavailableError) else ""
+        except errors.CallCancelledError:
+            pass  # the client was closed meanwhile
+        return ""
 
     @abstractmethod
     async def pause(self, seconds: float) -> None:
@@ -144,18 +158,24 @@ class Connection(ABC):
 
     @property
     def _is_forked(self) -> bool:
-        return os.getpid() != self._process
+        return self._process not in {None, os.getpid()}
 
     @abstractmethod
     def _ensure_open(self) -> None:
-        """Open the channel, where that is not done yet."""
+        """Open the channel and note the process, where that is not done yet."""
 
     @abstractmethod
     async def _close(self) -> None:
         """Close what is open."""
 
     @abstractmethod
-    async def _attempt(self, method: Any, request: Any, timeout_s: float) -> Any:  # noqa: ANN401
+    async def _attempt(
+        self,
+        method: Any,  # noqa: ANN401  # one of the stub's
+        request: Any,  # noqa: ANN401  # the method's own
+        timeout_s: float,
+        **options: Any,  # noqa: ANN401  # gRPC's
+    ) -> Any:  # noqa: ANN401  # the method's own
         """Make one attempt; where the client is closed meanwhile, raise `closed()`."""
 
     @abstractmethod
@@ -176,30 +196,52 @@ def _close_all() -> None:
 class ThreadConnection(Connection):
     """A connection that many threads share. Its coroutines block and never suspend."""
 
+    _channel: grpc.Channel
+    _is_open = False
+
     def __init__(self, endpoint: Endpoint, owner: str, *, waits: bool) -> None:
-        """Open the channel; see `Connection`."""
+        """Describe a connection; see `Connection`."""
         super().__init__(endpoint, owner, waits=waits)
-        self._channel = endpoint.open()
-        _OPEN.add(self)
-        self.stub = ExecutionServiceStub(self._channel)
-        self.pipe = ThreadPipe(partial(self.stub.EnqueueStream, **self._options), waits=waits)
+        self._opening = threading.Lock()
 
     async def pause(self, seconds: float) -> None:
         """Sleep."""
         time.sleep(seconds)  # noqa: ASYNC251  # it is meant to block its thread
 
     def _ensure_open(self) -> None:
-        """Do nothing: the channel is open from the start."""
+        if self._is_open:
+            return
+        with self._opening:
+            if self._is_closed:
+                raise closed()
+            if not self._is_open:
+                self._open()
+
+    def _open(self) -> None:
+        self._channel = self.endpoint.open()
+        self.stub = ExecutionServiceStub(self._channel)
+        self.pipe = ThreadPipe(partial(self.stub.EnqueueStream, **self._options), waits=self._waits)
+        self._process = os.getpid()
+        _OPEN.add(self)
+        self._is_open = True
 
     async def _close(self) -> None:
-        await self.pipe.close()
-        _OPEN.discard(self)
-        self._is_closed = True
-        self._channel.close()
+        with self._opening:
+            self._is_closed = True
+        if self._is_open:
+            await self.pipe.close()
+            _OPEN.discard(self)
+            self._channel.close()
 
-    async def _attempt(self, method: Any, request: Any, timeout_s: float) -> Any:  # noqa: ANN401
+    async def _attempt(
+        self,
+        method: Any,  # noqa: ANN401  # as in `Connection`
+        request: Any,  # noqa: ANN401
+        timeout_s: float,
+        **options: Any,  # noqa: ANN401
+    ) -> Any:  # noqa: ANN401
         try:
-            return method(request, timeout=timeout_s, **self._options)
+            return method(request, timeout=timeout_s, **{**self._options, **options})
         except ValueError:
             # gRPC raises this for a channel that another thread closed.
             if self._is_closed:
@@ -252,6 +294,7 @@ class LoopConnection(Connection):
         self.stub = cast("ExecutionServiceStub", ExecutionServiceStub(self._channel))
         open_stream: Any = self.stub.EnqueueStream
         self.pipe = LoopPipe(partial(open_stream, **self._options), waits=self._waits)
+        self._process = os.getpid()
         self._loop = loop
 
     async def _close(self) -> None:
@@ -262,9 +305,15 @@ class LoopConnection(Connection):
         if self._loop is not None:
             await self._channel.close()
 
-    async def _attempt(self, method: Any, request: Any, timeout_s: float) -> Any:  # noqa: ANN401
+    async def _attempt(
+        self,
+        method: Any,  # noqa: ANN401  # as in `Connection`
+        request: Any,  # noqa: ANN401
+        timeout_s: float,
+        **options: Any,  # noqa: ANN401
+    ) -> Any:  # noqa: ANN401
         try:
-            return await method(request, timeout=timeout_s, **self._options)
+            return await method(request, timeout=timeout_s, **{**self._options, **options})
         except asyncio.CancelledError:
             # Closing the client cancels its calls; the tasks that made them are not cancelled.
             task = asyncio.current_task()

@@ -56,7 +56,8 @@ def enqueue_request(
     try:
         request = api.EnqueueRequest(tenant_id=tenant_id, callable_name=callable_name)
     except UnicodeEncodeError as error:
-        raise errors.InvalidInputError(f"callable {callable_name!r}: {error}") from error
+        # The client has checked its tenant.
+        raise InvalidInputError(f"the callable's name {callable_name!r} is not UTF-8") from error
     for name, value in options.items():
         try:
             _SETTERS[name](request, value)
@@ -173,6 +174,17 @@ def _number(enum: Any, text: str) -> Any:  # noqa: ANN401  # each enum's own typ
     return schema_json.enum_number(enum, text)
 
 
+def _set_text(request: api.EnqueueRequest, name: str, given: str) -> None:
+    if given == "":
+        # The server would take it for none.
+        raise ValueError("it must not be empty: leave it out, or give None")
+    setattr(request, name, given)
+
+
+def _text(name: str) -> Callable[[api.EnqueueRequest, Any], None]:
+    return lambda request, given: _set_text(request, name, given)
+
+
 def _field(name: str) -> Callable[[api.EnqueueRequest, Any], None]:
     return lambda request, given: setattr(request, name, given)
 
@@ -191,10 +203,10 @@ _SETTERS: Final[Mapping[str, Callable[[api.EnqueueRequest, Any], None]]] = {
     "context": lambda request, given: request.context.update(given),
     "metadata": _set_metadata,
     "max_worker_losses": _field("max_worker_losses"),
-    "request_id": _field("request_id"),
-    "dedup_key": _field("dedup_key"),
+    "request_id": _text("request_id"),
+    "dedup_key": _text("dedup_key"),
     "dedup_policy": _set_dedup_policy,
-    "traceparent": _field("traceparent"),
+    "traceparent": _text("traceparent"),
     # An option of the call, which is no part of the request.
     "call_timeout": lambda _request, _given: None,
 }

@@ -101,7 +101,7 @@ class Enqueues:
         handed_in = await connection.pipe.hand_in([ready.request], size, ready.timeout_s)
         outcomes = await handed_in.outcomes()
         if outcomes is None:
-            raise connection.late(ready.timeout_s)
+            raise await connection.late(ready.timeout_s)
         [made] = self._handles(outcomes, ready.target, kind)
         if isinstance(made, Exception):
             raise made
@@ -130,7 +130,8 @@ class Enqueues:
             part, handed_in = waiting.popleft()
             outcomes = await handed_in.outcomes()
             if outcomes is None:
-                outcomes = [connection.late(ready.timeout_s)] * len(part.requests)
+                late = await connection.late(ready.timeout_s)
+                outcomes = [late] * len(part.requests)
             made.extend(self._handles(put_together(part, outcomes), ready.target, kind))
             return not is_cut_off(outcomes)
 

@@ -9,10 +9,21 @@ from typing import Final
 import grpc
 
 from backlane import errors
+from backlane.channel import proxy_of
 
 BACKOFF_FIRST_S: Final = 0.05
 BACKOFF_LAST_S: Final = 1.0
 _NEVER_REACHED: Final = "failed to connect to all addresses"
+_CLUES: Final = {
+    "WRONG_VERSION_NUMBER": "the server at {target} does not speak TLS: connect without it",
+    "CERTIFICATE_VERIFY_FAILED": "the certificate of the server at {target} is not trusted: give "
+    "its CA as `TLS(ca=...)`",
+    "Hostname Verification": "the certificate of the server at {target} is for another name: give "
+    "that as `TLS(server_name=...)`",
+    "Socket closed": "{target} closes each new connection: it may require TLS, or be no Backlane "
+    "server",
+}
+"""What is wrong with a server that is there, by a part of gRPC's text."""
 
 
 class Backoff:
@@ -88,12 +99,30 @@ def explained(error: errors.BacklaneError, target: str) -> errors.BacklaneError:
 
 
 def nobody_at(target: str, message: str) -> errors.UnavailableError:
-    """Return the error of a target where no server can be reached."""
-    why = message.partition("last error: ")[2] if _NEVER_REACHED in message else message
-    text = f"no server at {target}: start one with `backlane serve`, or name another target"
+    """Return the error of a target where no server can be reached.
+
+    Args:
+        target: the server's address.
+        message: gRPC's text; empty if there is none.
+    """
+    is_unreached = _NEVER_REACHED in message
+    why = message.partition("last error: ")[2] if is_unreached else message
+    clue = next((clue for clue in _CLUES if clue in why), None) if is_unreached else None
+    text = _nobody(target) if clue is None else _CLUES[clue].format(target=target)
     message = f"{text} ({why})" if why else text
     return errors.UnavailableError(
         errors.ErrorParts(grpc.StatusCode.UNAVAILABLE, message, metadata={"target": target})
+    )
+
+
+def _nobody(target: str) -> str:
+    proxy = proxy_of(target)
+    if proxy is None:
+        return f"no server at {target}: start one with `backlane serve`, or name another target"
+    variable, address = proxy
+    return (
+        f"no server at {target} through the proxy {address}, which {variable} names: start one "
+        "with `backlane serve`, name another target, or list the host in no_proxy"
     )
 
 

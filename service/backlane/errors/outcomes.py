@@ -68,6 +68,10 @@ class NotFinishedError(TimeoutError):
         arguments = (self.execution_id, self.status, self.timeout_s)
         return type(self), arguments, dict(vars(self))
 
+    def __repr__(self) -> str:
+        """Return the message; the arguments that the default would show are empty."""
+        return f"{type(self).__name__}({str(self)!r})"
+
     def __str__(self) -> str:
         """Return the status, and a hint if no worker has taken the execution."""
         text = f"{self.execution_id} is still {self.status} after {self.timeout_s:g} s"
@@ -125,6 +129,6 @@ class ForkedError(RuntimeError):
         """Return what happened and what to do instead."""
         what, made_in, used_in = self.args
         return (
-            f"this {what} was made in process {made_in} and cannot be used in {used_in}, a fork "
+            f"this {what} was opened in process {made_in} and cannot be used in {used_in}, a fork "
             f"of it: make it after the fork, or start processes with the `spawn` method"
         )
