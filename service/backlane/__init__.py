@@ -15,7 +15,15 @@ if TYPE_CHECKING:
     from backlane.client import AsyncClient, AsyncHandle, Client, Handle
     from backlane.schema.options import RawInput, Retry
     from backlane.schema.records import BackgroundExecution, Status
-    from backlane.worker import BackgroundCallable, Context, Failure, Throttled, Worker
+    from backlane.worker import (
+        BackgroundCallable,
+        Context,
+        DeclaredCallable,
+        Failure,
+        Throttled,
+        Worker,
+        declare,
+    )
 
 __all__ = [
     "TLS",
@@ -25,6 +33,7 @@ __all__ = [
     "BackgroundExecution",
     "Client",
     "Context",
+    "DeclaredCallable",
     "Failure",
     "Handle",
     "RawInput",
@@ -33,6 +42,7 @@ __all__ = [
     "Throttled",
     "Worker",
     "__version__",
+    "declare",
     "errors",
 ]
 
@@ -43,7 +53,10 @@ _HOMES: Final = {
     "client": ("AsyncClient", "AsyncHandle", "Client", "Handle"),
     "schema.options": ("RawInput", "Retry"),
     "schema.records": ("BackgroundExecution", "Status"),
-    "worker": ("BackgroundCallable", "Context", "Failure", "Throttled", "Worker"),
+    "worker": (
+        *("BackgroundCallable", "Context", "DeclaredCallable", "Failure", "Throttled", "Worker"),
+        "declare",
+    ),
 }
 _HOME_OF: Final = {name: home for home, names in _HOMES.items() for name in names}
 

@@ -8,6 +8,7 @@ from backlane.client.calls import AwaitableCalls
 from backlane.client.connection import LoopConnection
 from backlane.client.handle import AsyncHandle
 from backlane.client.settings import ClientBase
+from backlane.client.target import resolve
 from backlane.schema.options import ABSENT
 
 if TYPE_CHECKING:
@@ -57,9 +58,16 @@ class AsyncClient(ClientBase, AwaitableCalls):
         """Close the channel; calls in progress end as cancelled. After a fork it does nothing."""
         await self._connection.close()
 
-    def handle(self, execution_id: str) -> AsyncHandle[Any]:
-        """Return a handle to an execution by its id; nothing is asked of the server."""
-        return AsyncHandle(self._calls, execution_id, None, existing=True)
+    @overload
+    def handle(
+        self, execution_id: str, called: Takes[Any, O] | TakesNothing[O], /
+    ) -> AsyncHandle[O]: ...
+    @overload
+    def handle(self, execution_id: str, called: str | None = None, /) -> AsyncHandle[Any]: ...
+    def handle(self, execution_id: str, called: object = None, /) -> AsyncHandle[Any]:
+        """Return a handle to an execution by its id; see `Client.handle`."""
+        target = None if called is None else resolve(called, ABSENT)[1]
+        return AsyncHandle(self._calls, execution_id, target, existing=True)
 
     @overload
     async def enqueue(

@@ -9,6 +9,7 @@ from backlane.client.calls import BlockingCalls
 from backlane.client.connection import ThreadConnection
 from backlane.client.handle import Handle
 from backlane.client.settings import ClientBase
+from backlane.client.target import resolve
 from backlane.schema.options import ABSENT
 
 if TYPE_CHECKING:
@@ -57,9 +58,22 @@ class Client(ClientBase, BlockingCalls):
         """Close the channel; calls in progress end as cancelled. After a fork it does nothing."""
         finish(self._connection.close())
 
-    def handle(self, execution_id: str) -> Handle[Any]:
-        """Return a handle to an execution by its id; nothing is asked of the server."""
-        return Handle(self._calls, execution_id, None, existing=True)
+    @overload
+    def handle(
+        self, execution_id: str, called: Takes[Any, O] | TakesNothing[O], /
+    ) -> Handle[O]: ...
+    @overload
+    def handle(self, execution_id: str, called: str | None = None, /) -> Handle[Any]: ...
+    def handle(self, execution_id: str, called: object = None, /) -> Handle[Any]:
+        """Return a handle to an execution by its id; nothing is asked of the server.
+
+        Args:
+            execution_id: the execution's id.
+            called: its callable, which gives the type of the result. With a name, or without it,
+                the result is JSON. It is not checked that the execution is one of this callable.
+        """
+        target = None if called is None else resolve(called, ABSENT)[1]
+        return Handle(self._calls, execution_id, target, existing=True)
 
     @overload
     def enqueue(

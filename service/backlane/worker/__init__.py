@@ -2,6 +2,7 @@
 
 from backlane.worker.callable import BackgroundCallable, CallableError
 from backlane.worker.context import Context
+from backlane.worker.declared import DeclaredCallable, declare
 from backlane.worker.failure import Failure, Throttled
 from backlane.worker.shift import Shift
 from backlane.worker.worker import Worker
@@ -10,8 +11,10 @@ __all__ = [
     "BackgroundCallable",
     "CallableError",
     "Context",
+    "DeclaredCallable",
     "Failure",
     "Shift",
     "Throttled",
     "Worker",
+    "declare",
 ]

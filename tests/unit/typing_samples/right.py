@@ -5,7 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, assert_type
 
-from backlane import AsyncClient, AsyncHandle, BackgroundExecution, Client, Context, Handle, Worker
+from backlane import (
+    AsyncClient,
+    AsyncHandle,
+    BackgroundExecution,
+    Client,
+    Context,
+    Handle,
+    Worker,
+    declare,
+)
 
 worker = Worker("mail")
 
@@ -41,6 +50,18 @@ async def tock(ctx: Context) -> str:
     return ctx.tenant_id
 
 
+@declare(name="mail.read", priority=90)
+def read(mail: Mail) -> list[int]:
+    """Take one input, elsewhere."""
+    raise NotImplementedError
+
+
+@declare
+async def sweep() -> float:
+    """Take nothing, elsewhere."""
+    raise NotImplementedError
+
+
 def produce(client: Client) -> None:
     """Follow the types of every call."""
     assert_type(tick(), bool)
@@ -52,6 +73,13 @@ def produce(client: Client) -> None:
     assert_type(client.enqueue_many(greet, ["a", "b"]), list[Handle[int]])
     assert_type(client.run("by.name", {"any": "json"}), Any)
     assert_type(client.get("exec_x"), BackgroundExecution)
+    assert_type(client.enqueue(read, Mail("ada"), dedup_key=None, timeout=None), Handle[list[int]])
+    assert_type(client.run(sweep), float)
+    assert_type(client.handle("exec_x", greet), Handle[int])
+    assert_type(client.handle("exec_x", tick).result(), bool)
+    assert_type(client.handle("exec_x", read), Handle[list[int]])
+    assert_type(client.handle("exec_x"), Handle[Any])
+    assert_type(client.handle("exec_x", "by.name"), Handle[Any])
 
 
 async def produce_async(client: AsyncClient) -> None:
@@ -61,3 +89,5 @@ async def produce_async(client: AsyncClient) -> None:
     assert_type(await client.run(send, Mail("ada")), list[str])
     assert_type(await (await client.enqueue(tick)).result(), bool)
     assert_type(await client.enqueue_many(greet, ["a"]), list[AsyncHandle[int]])
+    assert_type(client.handle("exec_x", tock), AsyncHandle[str])
+    assert_type(await client.enqueue(sweep), AsyncHandle[float])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from backlane import Client, Context, Worker
+from backlane import Client, Context, Worker, declare
 
 worker = Worker("mail")
 
@@ -19,6 +19,12 @@ def tick(ctx: Context) -> bool:
     return bool(ctx)
 
 
+@declare(name="mail.read")
+def read(name: str) -> int:
+    """Take one input, elsewhere."""
+    raise NotImplementedError
+
+
 def produce(client: Client) -> None:
     """Make mistakes."""
     client.enqueue(greet, 7)  # wrong: not a text
@@ -28,6 +34,9 @@ def produce(client: Client) -> None:
     result: str = client.run(greet, "Ada")  # wrong: an int
     greet(7)  # wrong: called as a function
     print(result)
+    client.enqueue(read, 7)  # wrong: not a text
+    client.handle("exec_x", 7)  # wrong: no callable
+    client.enqueue(read, "Ada", request_id=7)  # wrong: not a text
 
 
 @worker.callable(priority="high")  # wrong: not a number
