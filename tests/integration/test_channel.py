@@ -22,10 +22,14 @@ from backlane.v1.worker_service_pb2_grpc import (
     WorkerServiceServicer,
     add_WorkerServiceServicer_to_server,
 )
+from tests.conformance.door import new_tenant
+from tests.integration.client_kinds import KINDS, open_client
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from backlane.testing import ServerProcess
 
 ID = "exec_1srOrx2ZWZBpBUvZwXKQmoEYga2"
 HEADERS = {"authorization": "Bearer secret"}
@@ -65,6 +69,13 @@ class Desk(ExecutionServiceServicer, WorkerServiceServicer):
             if request.HasField("hello"):
                 yield work.WorkResponse(welcome=work.WorkWelcome())
                 self.has_worker.set()
+
+
+@pytest.fixture(params=KINDS)
+def client_kind(request: pytest.FixtureRequest) -> str:
+    """Which of the two clients it is."""
+    kind: str = request.param
+    return kind
 
 
 @pytest.fixture(scope="module")
@@ -169,7 +180,58 @@ def test_a_certificate_of_a_stranger_is_not_trusted(desk: tuple[Desk, str], tls:
     stranger = TLS(ca=trustme.CA().cert_pem.bytes(), certificate=tls.certificate, key=tls.key)
     with (
         Client(target, tls=stranger, wait_for_server=False) as client,
-        pytest.raises(errors.UnavailableError, match=f"no server at {target}"),
+        pytest.raises(errors.UnavailableError, match=f"server at {target} is not trusted: give"),
+    ):
+        client.get(ID)
+
+
+@pytest.mark.parametrize("settings", [{"wait_for_server": False}, {"call_timeout": 0.5}])
+@pytest.mark.parametrize("name", ["enqueue", "get"])
+def test_a_plain_server_is_not_called_absent_by_a_client_with_tls(
+    client_kind: str, server: ServerProcess, name: str, settings: dict[str, Any]
+) -> None:
+    said = f"the server at {server.target} does not speak TLS: connect without it"
+    with (
+        open_client(client_kind, server.target, "acme", tls=True, **settings) as client,
+        pytest.raises(errors.UnavailableError, match=said),
+    ):
+        getattr(client, name)(ID)
+
+
+def test_a_server_with_tls_is_not_called_absent_by_a_plain_client(
+    client_kind: str, desk: tuple[Desk, str]
+) -> None:
+    _, target = desk
+    with (
+        open_client(client_kind, target, "acme", wait_for_server=False) as client,
+        pytest.raises(errors.UnavailableError, match="it may require TLS"),
+    ):
+        client.get(ID)
+
+
+def test_a_server_on_loopback_is_reached_whatever_proxy_there_is(
+    client_kind: str, server: ServerProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("no_proxy", "no_grpc_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    # Nobody listens there.
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+    monkeypatch.setenv("grpc_proxy", "http://127.0.0.1:1")
+
+    with open_client(client_kind, server.target, new_tenant(), wait_for_server=False) as client:
+        assert client.enqueue("x").get().status == "queued"
+
+
+def test_a_server_that_is_called_through_a_proxy_is_named_with_it(
+    client_kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("no_proxy", "no_grpc_proxy", "grpc_proxy", "https_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("http_proxy", "http://user:word@127.0.0.1:1")
+    said = "no server at 10.9.8.7:1 through the proxy http://127.0.0.1:1, which http_proxy names"
+    with (
+        open_client(client_kind, "10.9.8.7:1", "acme", call_timeout=0.5) as client,
+        pytest.raises(errors.UnavailableError, match=said),
     ):
         client.get(ID)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import itertools
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -119,6 +120,31 @@ def test_the_same_request_id_means_the_same_execution(client: Client) -> None:
 
     assert (first.existing, again.existing) == (False, True)
     assert again.execution_id == first.execution_id
+
+
+def test_the_order_of_keys_is_no_difference(client: Client) -> None:
+    first = client.enqueue("x", {"b": [{"d": 1, "c": 2}], "a": 3}, request_id="order-7")
+    again = client.enqueue("x", {"a": 3, "b": [{"c": 2, "d": 1}]}, request_id="order-7")
+
+    assert (again.execution_id, again.existing) == (first.execution_id, True)
+
+
+def test_a_handle_by_id_has_the_type_of_its_callable(
+    client: Client, tenant: str, server: ServerProcess
+) -> None:
+    worker = Worker(target=server.target, tenants=tenant)
+
+    @worker.callable
+    def today() -> dt.date:
+        return dt.date(2026, 1, 2)
+
+    with worker.running():
+        made = client.enqueue(today)
+        assert made.result(PATIENCE_S) == dt.date(2026, 1, 2)
+
+    assert client.handle(made.execution_id, today).result(PATIENCE_S) == dt.date(2026, 1, 2)
+    assert client.handle(made.execution_id).result(PATIENCE_S) == "2026-01-02"
+    assert client.handle(made.execution_id, "today").result(PATIENCE_S) == "2026-01-02"
 
 
 def test_a_request_id_for_another_body_is_refused(client: Client) -> None:

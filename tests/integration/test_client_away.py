@@ -248,10 +248,55 @@ def test_a_client_refuses_to_work_in_a_fork(
     parent, child = pids.split()
     name = "Client" if kind == "threads" else "AsyncClient"
     expected = (
-        f"this {name} was made in process {parent} and cannot be used in {child}, a fork of it: "
+        f"this {name} was opened in process {parent} and cannot be used in {child}, a fork of it: "
         "make it after the fork, or start processes with the `spawn` method"
     )
     assert refusals == [expected] * (4 if kind == "threads" else 3)
+
+
+UNOPENED = """
+import asyncio, os, sys
+from backlane import AsyncClient, Client
+
+async def loop(client):
+    print((await client.enqueue("x", 1)).existing)
+    await client.close()
+
+def threads(client):
+    print(client.enqueue("x", 1).existing)
+    client.close()
+
+client = (Client if sys.argv[1] == "threads" else AsyncClient)(sys.argv[2])
+child = os.fork()
+if child == 0:
+    asyncio.run(loop(client)) if sys.argv[1] == "loop" else threads(client)
+    sys.stdout.flush()
+    os._exit(0)
+assert os.waitpid(child, 0)[1] == 0
+"""
+"""A program that makes a client, forks, and uses the client in the child only."""
+
+
+def test_a_client_that_opened_nothing_works_in_a_fork(kind: str, server: ServerProcess) -> None:
+    run = subprocess.run(
+        [sys.executable, "-W", "error", "-c", UNOPENED, kind, server.target],
+        capture_output=True,
+        check=True,
+        text=True,
+        timeout=PATIENCE_S,
+    )
+
+    assert (run.stdout, run.stderr) == ("False\n", "")
+
+
+def test_a_client_that_was_closed_before_its_first_call_says_so(
+    kind: str, server: ServerProcess
+) -> None:
+    with open_client(kind, server.target, "acme") as client:
+        client.close()
+        for name in ("enqueue", "get"):
+            with pytest.raises(errors.CallCancelledError, match="this client is closed"):
+                CALLS[name](client)
 
 
 def test_a_program_that_never_closes_its_client_ends_all_the_same(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+import pydantic
 import pytest
 
 from backlane import Client, Worker, errors
@@ -44,16 +45,36 @@ REFUSALS: dict[str, tuple[Callable[[Any], object], type[Exception], str]] = {
         errors.TooLargeError,
         "no server takes more than 4194304",
     ),
-    "NaN": (lambda c: c.enqueue("x", [float("nan")]), errors.InvalidInputError, "NaN"),
+    "NaN": (lambda c: c.enqueue("x", [float("nan")]), errors.InvalidInputError, "[0] is nan"),
     "NaN beyond a large integer": (
         lambda c: c.enqueue("x", [2**60, float("nan")]),
         errors.InvalidInputError,
-        "NaN is not JSON",
+        "input: [1] is nan, which JSON does not have",
     ),
-    "an infinity that is drawn once": (
+    "parts that can be drawn only once": (
         lambda c: c.enqueue("x", iter([float("-inf")])),
         errors.InvalidInputError,
-        "-Infinity is not JSON",
+        "input: the value is a list_iterator, which JSON does not bring back",
+    ),
+    "a secret": (
+        lambda c: c.run("x", {"in": [pydantic.SecretStr("s3")]}),
+        errors.InvalidInputError,
+        "input: .in[0] is a SecretStr and would arrive as SecretStr(",
+    ),
+    "an empty request id": (
+        lambda c: c.enqueue("x", request_id=""),
+        errors.InvalidInputError,
+        "request_id cannot be '': it must not be empty",
+    ),
+    "an empty request id of many": (
+        lambda c: c.enqueue_many("x", [1], request_id=""),
+        errors.InvalidInputError,
+        "request_id cannot be '': it must not be empty",
+    ),
+    "an empty dedup key": (
+        lambda c: c.run("x", dedup_key=""),
+        errors.InvalidInputError,
+        "dedup_key cannot be '': it must not be empty",
     ),
     "inputs for what takes none": (
         lambda c: c.enqueue_many(nothing, [1, 2]),
@@ -61,7 +82,7 @@ REFUSALS: dict[str, tuple[Callable[[Any], object], type[Exception], str]] = {
         "callable nothing takes no input",
     ),
     "half a pair": (lambda c: c.enqueue("x", "\ud800"), errors.InvalidInputError, "input: "),
-    "half a name": (lambda c: c.enqueue("\ud800"), errors.InvalidInputError, "callable "),
+    "half a name": (lambda c: c.enqueue("\ud800"), errors.InvalidInputError, "callable's name"),
     "no JSON": (lambda c: c.enqueue("x", object()), errors.InvalidInputError, "input: "),
     "an unknown option": (
         lambda c: c.enqueue("x", priorty=1),

@@ -1,14 +1,20 @@
-"""The request of an enqueue: what the server counts is not counted by the client."""
+"""The request of an enqueue: options that are refused by their name, and those left out."""
 
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
+import pydantic
 import pytest
 
-from backlane.client.enqueue_request import enqueue_request
+from backlane.client.enqueue_request import enqueue_request, merged
 from backlane.errors import InvalidInputError
-from backlane.schema.options import ABSENT
+from backlane.schema.options import ABSENT, RawInput
+
+
+def request_of(given: object = ABSENT, name: str = "work", **options: Any) -> Any:  # noqa: ANN401
+    return enqueue_request("acme", name, given, options)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -18,7 +24,7 @@ from backlane.schema.options import ABSENT
 def test_a_delay_is_counted_by_the_server_and_rounded_up(
     delay: float | timedelta, milliseconds: int
 ) -> None:
-    request = enqueue_request("acme", "mail", ABSENT, {"delay": delay})
+    request = request_of(delay=delay)
 
     assert (request.HasField("delay_ms"), request.delay_ms) == (True, milliseconds)
     assert not request.HasField("not_before")
@@ -27,4 +33,31 @@ def test_a_delay_is_counted_by_the_server_and_rounded_up(
 def test_a_delay_that_is_no_length_of_time_is_refused() -> None:
     for delay in (-1, float("nan"), float("inf")):
         with pytest.raises(InvalidInputError, match="delay cannot be"):
-            enqueue_request("acme", "mail", ABSENT, {"delay": delay})
+            request_of(delay=delay)
+
+
+@pytest.mark.parametrize("name", ["request_id", "dedup_key", "traceparent"])
+def test_an_empty_text_that_the_server_would_take_for_none_is_refused(name: str) -> None:
+    with pytest.raises(InvalidInputError, match=f"^{name} cannot be '': it must not be empty"):
+        request_of(**{name: ""})
+
+
+def test_none_is_an_option_that_is_left_out() -> None:
+    options = merged({"priority": 7}, {"dedup_key": None, "priority": None, "timeout": 5})
+
+    assert options == {"priority": 7, "timeout": 5}
+
+
+def test_a_name_that_is_not_utf8_is_blamed_on_the_name() -> None:
+    with pytest.raises(InvalidInputError, match=r"^the callable's name 'a\\udcff' is not UTF-8$"):
+        request_of(name="a\udcff")
+
+
+def test_an_input_that_json_would_change_is_refused_by_its_path() -> None:
+    with pytest.raises(InvalidInputError, match=r"^input: \.key is a SecretStr and would arrive"):
+        request_of({"key": pydantic.SecretStr("s3")})
+
+
+def test_an_input_has_one_text_whatever_the_order_of_its_keys() -> None:
+    assert request_of({"b": 1, "a": 2}).input == request_of({"a": 2, "b": 1}).input
+    assert request_of(RawInput('{"b":1,"a":2}')).input == '{"b":1,"a":2}'

@@ -198,6 +198,21 @@ def test_a_time_that_was_too_short_is_no_error_of_the_system() -> None:
     assert (late.errno, str(late)) == (None, "exec_1 is still running after 2.5 s")
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        errors.NotFinishedError("exec_1", "running", 2.5),
+        errors.EnqueueManyError([errors.InvalidInputError("of exec_1")]),
+        errors.ForkedError("exec_1", 1, 2),
+        errors.UnavailableError(errors.ErrorParts(grpc.StatusCode.UNAVAILABLE, "of exec_1")),
+        NotJsonError(".exec_1", "is not JSON"),
+    ],
+)
+def test_an_error_of_its_own_shape_shows_what_it_is_about(error: Exception) -> None:
+    assert repr(error).startswith(f"{type(error).__name__}(")
+    assert "exec_1" in repr(error)
+
+
 def test_a_second_info_of_a_proxy_hides_nothing() -> None:
     both = (info("LEASE_LOST"), info("SLOW", domain="proxy.example"))
 
