@@ -239,6 +239,7 @@ _REASONS: Final = {
     "int_parsing": "is not a whole number",
     "bool_parsing": "is neither yes nor no",
     "string_too_short": "must not be empty",
+    "string_unicode": "is not UTF-8",
 }
 """What is wrong with a value, by pydantic's type of error, where its own words are unclear."""
 

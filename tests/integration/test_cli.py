@@ -141,6 +141,28 @@ def test_run_prints_a_string_bare_and_all_else_as_json(ask: Ask, working: str) -
     assert (document.status, json.loads(document.out)) == (0, {"text": "é", "length": 1})
 
 
+@pytest.mark.parametrize("text", ["123", "007", "true", "null", '"Ada"', "[1]", "1e3"])
+def test_run_with_text_sends_a_string_whatever_it_looks_like(
+    ask: Ask, working: str, text: str
+) -> None:
+    answer = ask("run", "greet", "--text", text, "--tenant", working)
+
+    assert answer == (0, f"hello {text}\n", "")
+
+
+def test_run_hints_at_text_if_a_callable_refuses_what_looks_like_json(
+    ask: Ask, working: str
+) -> None:
+    number = ask("run", "greet", "123", "--tenant", working)
+    nothing = ask("run", "greet", "--tenant", working)
+
+    assert (number.status, nothing.status) == (1, 1)
+    assert (
+        "Input should be a valid string; if INPUT is meant as a string, add --text;" in number.err
+    )
+    assert "--text" not in nothing.err
+
+
 def test_run_takes_json_from_stdin(ask: Ask, working: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b'"Eve"')))
 

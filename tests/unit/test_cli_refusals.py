@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import io
 import shlex
+from pathlib import Path
 from typing import Final
 
 import pytest
 
+from backlane.cli.folders import path_problem
 from backlane.cli.main import run
 
 DURATIONS: Final = "is not a number with a unit, such as 500ms, 10s, 5m, 12h or 7d"
@@ -72,6 +74,9 @@ REFUSED: Final = {
     "enqueue greet \udcff": (
         "invalid value for INPUT: it is not UTF-8: invalid start byte at byte 0"
     ),
+    "enqueue greet --text": "invalid value for --text: it needs an INPUT",
+    "list --tenant \udcff": "invalid value for --tenant: '\\udcff' is not UTF-8",
+    "enqueue greet --tenant \udcff": "invalid value for --tenant: '\\udcff' is not UTF-8",
     "wait a b --count 3": "invalid value for --count: 3 is more than the number of ids, 2",
     "wait a a --count 2": "invalid value for --count: 2 is more than the number of ids, 1",
     "wait a --any --count 1": "invalid value for --any: it cannot be combined with --count",
@@ -134,6 +139,89 @@ def test_an_argument_that_is_not_utf_8_is_one_line(
 
     assert status == 2
     assert capsys.readouterr().err == "backlane: the argument '\\udcff' is not UTF-8\n"
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        ("enqueue \udcff", "the callable's name '\\udcff' is not UTF-8"),
+        ("run x --request-id \udcff", "request_id '\\udcff' is not UTF-8"),
+        ("enqueue x --dedup-key \udcff", "dedup_key '\\udcff' is not UTF-8"),
+        ("enqueue x --context a=\udcff", "context {'a': '\\udcff'} is not UTF-8"),
+    ],
+)
+def test_an_option_that_is_not_utf_8_is_blamed_itself(
+    capsys: pytest.CaptureFixture[str], line: str, problem: str
+) -> None:
+    status = run(line.split())
+
+    assert (status, capsys.readouterr().err) == (2, f"backlane: {problem}\n")
+
+
+def test_a_tenant_of_the_environment_is_named_by_its_variable(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BACKLANE_TENANT", "\udcff")
+
+    assert run(["list"]) == 2
+    assert capsys.readouterr().err == (
+        "backlane: invalid value for BACKLANE_TENANT: '\\udcff' is not UTF-8: see "
+        "`backlane list --help`\n"
+    )
+
+
+@pytest.mark.parametrize("arguments", [("serve", "--data"), ("check",)])
+@pytest.mark.parametrize(
+    ("place", "said"),
+    [
+        ("dangling", "dangling is a link to {folder}/gone, which does not exist"),
+        ("dangling/below/it", "dangling is a link to {folder}/gone, which does not exist"),
+        ("astray", "astray is a link to {folder}/file, which is not a directory"),
+        ("file", "file is not a directory"),
+        ("file/below", "file is not a directory"),
+    ],
+)
+def test_a_path_that_cannot_be_a_directory_is_explained(
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    arguments: tuple[str, ...],
+    place: str,
+    said: str,
+) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "dangling").symlink_to(tmp_path / "gone")
+    (tmp_path / "astray").symlink_to(tmp_path / "file")
+
+    status = run([*arguments, f"{tmp_path}/{place}"])
+
+    shown = capsys.readouterr().err
+    assert (status, shown.count("\n")) == (2, 1)
+    told = said.format(folder=tmp_path)
+    assert shown.endswith(f"directory '{tmp_path}/{place}': {tmp_path}/{told}\n")
+
+
+def test_a_directory_that_there_is_not_cannot_be_checked(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    assert run(["check", f"{tmp_path}/none"]) == 2
+    assert capsys.readouterr().err == f"backlane: there is no directory '{tmp_path}/none'\n"
+
+
+def test_a_salvage_goes_into_no_dangling_link(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "new").symlink_to(tmp_path / "gone")
+
+    assert run(["check", str(tmp_path), "--salvage", f"{tmp_path}/new"]) == 2
+    assert f"new is a link to {tmp_path}/gone, which does not" in capsys.readouterr().err
+
+
+def test_a_folder_that_can_be_made_is_no_trouble(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path)
+
+    assert path_problem(tmp_path / "a" / "b") is None
+    assert path_problem(tmp_path / "link" / "b") is None
+    assert path_problem(Path("not/there")) is None
 
 
 def test_an_input_from_stdin_that_is_not_utf_8_is_one_line(

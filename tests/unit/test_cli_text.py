@@ -12,7 +12,7 @@ import typer
 
 from backlane.cli.durations import read_duration, read_instant, show_duration, show_instant
 from backlane.cli.enqueue_flags import EnqueueFlags
-from backlane.cli.inputs import read_input
+from backlane.cli.inputs import hint_of_text, read_input
 from backlane.cli.records import fields, note, output_text, row
 from backlane.cli.tables import print_fields, print_table
 from backlane.cli.trouble import printable, say
@@ -104,6 +104,21 @@ def test_an_input_is_read_from_stdin(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"@home\n")))
 
     assert read_input("-") == RawInput("@home\n")
+
+
+@pytest.mark.parametrize("text", ["123", "true", '"quoted"', "007", "Ada"])
+def test_an_input_that_is_meant_as_text_is_a_string_whatever_it_looks_like(text: str) -> None:
+    read = read_input(text, as_text=True)
+
+    assert (read, type(read)) == (text, str)
+
+
+def test_an_input_that_could_be_a_text_is_hinted_at() -> None:
+    hint = "; if INPUT is meant as a string, add --text"
+
+    assert [hint_of_text(RawInput(text)) for text in ("123", "true", "[1]")] == [hint] * 3
+    assert [hint_of_text(RawInput(text)) for text in ('"123"', "007", "Ada")] == [""] * 3
+    assert (hint_of_text("123"), hint_of_text(ABSENT)) == ("", "")
 
 
 def test_only_what_was_given_is_an_option_of_the_enqueue() -> None:

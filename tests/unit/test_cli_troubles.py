@@ -56,6 +56,13 @@ def test_every_reason_of_the_contract_has_an_exit_status() -> None:
             f"the server at {TARGET} is not a Backlane server: name another with --target",
         ),
         (
+            "failed to connect to all addresses; last error: UNAVAILABLE: Socket closed",
+            (
+                f"the server at {TARGET} closes each new connection: it may require TLS, which the "
+                "commands do not speak, or be no Backlane server; name another with --target"
+            ),
+        ),
+        (
             "address lookup failed: Domain name not found",
             f"no host has the name in {TARGET}: name another with --target",
         ),
@@ -65,6 +72,20 @@ def test_a_server_that_is_not_there_is_told_apart(text: str, line: str) -> None:
     trouble = trouble_of(UnavailableError(ErrorParts(Code.UNAVAILABLE, text)), TARGET)
 
     assert (trouble.line, trouble.status) == (line, Exit.UNAVAILABLE)
+
+
+def test_a_server_behind_a_proxy_is_named_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("grpc_proxy", "https_proxy", "no_grpc_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("http_proxy", "http://user:word@proxy.example:3128")
+    error = UnavailableError(ErrorParts(Code.UNAVAILABLE, "Connection refused"))
+
+    assert trouble_of(error, "db.example:7433").line == (
+        "no server at db.example:7433 through the proxy http://proxy.example:3128, which "
+        "http_proxy names: start one with `backlane serve`, name another with --target, or list "
+        "the host in no_proxy"
+    )
+    assert trouble_of(error, TARGET).line.startswith(f"no server at {TARGET}: start one")
 
 
 def test_a_server_that_stops_is_not_called_away() -> None:

@@ -159,6 +159,7 @@ def test_every_wrong_limit_is_named() -> None:
         ({"max_streams": "x"}, "--max-streams: 'x' is not a whole number"),
         ({"limits": ["max_page=x"]}, "--limit max_page: 'x' is not a whole number"),
         ({"data": ""}, "--data: '' must not be empty"),
+        ({"data": "\udcff"}, "--data: '\\udcff' is not UTF-8"),
         (
             {"log_level": "loud"},
             "--log-level: 'loud' must be 'debug', 'info', 'warning' or 'error'",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from backlane.cli.exits import Exit
+from backlane.cli.folders import path_problem
 from backlane.cli.options import option
 from backlane.cli.trouble import Trouble, printable
 
@@ -50,6 +51,7 @@ def command(
     """
     from backlane.server import directory as directories
 
+    _check_paths(directory, salvage)
     try:
         if salvage is None:
             findings = directories.check(directory)
@@ -64,6 +66,15 @@ def command(
         if isinstance(findings, directories.Salvage):
             _print_saved(findings, salvage)
     return Exit.DAMAGED if findings.damage else Exit.OK
+
+
+def _check_paths(directory: Path, new: Path | None) -> None:
+    """Refuse paths that cannot be directories, in clearer words than the system's."""
+    for path in filter(None, (directory, new)):
+        if problem := path_problem(path):
+            raise Trouble(f"cannot use the directory {str(path)!r}: {problem}", Exit.USAGE)
+    if not directory.exists():
+        raise Trouble(f"there is no directory {str(directory)!r}", Exit.USAGE)
 
 
 def _print(findings: Findings) -> None:

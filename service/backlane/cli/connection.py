@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 import typer
 
 from backlane import errors
+from backlane.channel import TARGET_VARIABLE, TENANT_VARIABLE, tenant_or_default
 from backlane.cli.exits import Exit
 from backlane.cli.refusals import trouble_of
 from backlane.cli.trouble import Trouble
@@ -34,13 +35,14 @@ def connect(place: Place) -> Iterator[Client]:
 
     Raises:
         Trouble: a call failed; the line says what to do about it.
-        typer.BadParameter: the target is not an address, or the tenant is empty.
+        typer.BadParameter: the target is not an address, or the tenant cannot be sent.
     """
     target = checked_target(place.target)
-    if not place.tenant:
-        raise typer.BadParameter("it must not be empty", param_hint="--tenant")
     with Client(
-        target, tenant=place.tenant, call_timeout=CALL_TIMEOUT_S, wait_for_server=False
+        target,
+        tenant=checked_tenant(place.tenant),
+        call_timeout=CALL_TIMEOUT_S,
+        wait_for_server=False,
     ) as client:
         try:
             yield client
@@ -63,8 +65,26 @@ def checked_target(target: str) -> str:
     # gRPC would cut a larger port to sixteen bits, and reach some other server.
     if (address and int(address["port"]) <= _PORT_MAX) or target.startswith(_SCHEMES):
         return target
-    is_typed = target != os.environ.get("BACKLANE_TARGET")
     raise typer.BadParameter(
         f"{target!r} is not HOST:PORT, such as 127.0.0.1:7433",
-        param_hint="--target" if is_typed else "BACKLANE_TARGET",
+        param_hint=_source("--target", TARGET_VARIABLE, target),
     )
+
+
+def checked_tenant(tenant: str) -> str:
+    """Return the tenant if it can be sent; whether it is a tenant's name the server knows.
+
+    Raises:
+        typer.BadParameter: it is empty, or not UTF-8.
+    """
+    try:
+        return tenant_or_default(tenant)
+    except ValueError:
+        problem = f"{tenant!r} is not UTF-8" if tenant else "it must not be empty"
+        source = _source("--tenant", TENANT_VARIABLE, tenant)
+        raise typer.BadParameter(problem, param_hint=source) from None
+
+
+def _source(flag: str, variable: str, value: str) -> str:
+    """Return where a value came from: the environment, or the command line."""
+    return variable if value == os.environ.get(variable) else flag

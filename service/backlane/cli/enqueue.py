@@ -6,7 +6,7 @@ import typer
 
 from backlane.cli.enqueue_flags import EnqueueFlags
 from backlane.cli.exits import Exit
-from backlane.cli.inputs import CallableName, Input, read_input
+from backlane.cli.inputs import AsText, CallableName, Input, read_input
 from backlane.cli.options import AsJson, Place, spread
 from backlane.cli.trouble import say, written
 
@@ -18,6 +18,7 @@ def command(
     callable_name: CallableName,
     given: Input = None,
     *,
+    as_text: AsText = False,
     flags: EnqueueFlags,
     place: Place,
     as_json: AsJson = False,
@@ -27,11 +28,11 @@ def command(
     With --json its record is printed instead.
     """
     options = flags.to_options()
-    text = read_input(given)
+    sent = read_input(given, as_text=as_text)
     from backlane.cli.connection import connect
 
     with connect(place) as client:
-        handle = client.enqueue(callable_name, text, **options)
+        handle = client.enqueue(callable_name, sent, **options)
         with written(f"{handle.execution_id} was enqueued"):
             typer.echo(handle.get().to_json() if as_json else handle.execution_id)
     if handle.existing:

@@ -1,13 +1,19 @@
-"""Owns how an input is read: from the command line, a file or stdin. It is sent unchanged."""
+"""Owns how an input is read: from the command line, a file or stdin.
+
+A command does not know the type that a callable takes. So INPUT is sent unchanged, as the JSON or
+the text that it is, unless `--text` says that it is a string whatever it looks like.
+"""
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from backlane.cli.options import option
 from backlane.schema.options import ABSENT, RawInput
 
 if TYPE_CHECKING:
@@ -23,21 +29,44 @@ Input = Annotated[
     typer.Argument(
         metavar="[INPUT]",
         show_default=False,
-        help="The input, sent unchanged: JSON, or plain text for a callable that takes a string. "
-        "@FILE reads a file, and - reads stdin, also for a text that begins with @. "
+        help="The input, sent unchanged: JSON, or a text that is not JSON, such as Ada, for a "
+        "callable that takes a string. A text that could be JSON, such as 123 or true, needs "
+        "--text. @FILE reads a file, and - reads stdin, also for a text that begins with @. "
         "(default none)",
     ),
 ]
+AsText = Annotated[
+    bool,
+    option("--text", "Send INPUT as a string, whatever it looks like.", default="no"),
+]
 
 
-def read_input(given: str | None) -> RawInput | Absent:
-    """Return the input that an argument stands for.
+def read_input(given: str | None, *, as_text: bool = False) -> str | Absent:
+    """Return the input that an argument stands for: a `RawInput`, or a string to be encoded.
 
     Raises:
-        typer.BadParameter: it is not UTF-8, or the file cannot be read.
+        typer.BadParameter: it is not UTF-8, the file cannot be read, or there is no text.
     """
     if given is None:
+        if as_text:
+            raise typer.BadParameter("it needs an INPUT", param_hint="--text")
         return ABSENT
+    text = _read(given)
+    return text if as_text else RawInput(text)
+
+
+def hint_of_text(given: str | Absent) -> str:
+    """Return a hint for an input that its callable refused; empty if it would not help."""
+    if not isinstance(given, RawInput):
+        return ""
+    try:
+        is_other = not isinstance(json.loads(given), str)
+    except ValueError:
+        return ""
+    return "; if INPUT is meant as a string, add --text" if is_other else ""
+
+
+def _read(given: str) -> str:
     if given == "-":
         return _decoded(sys.stdin.buffer.read(), "stdin")
     if given == "@":
@@ -57,9 +86,9 @@ def _file(name: str) -> bytes:
         ) from None
 
 
-def _decoded(content: bytes, name: str) -> RawInput:
+def _decoded(content: bytes, name: str) -> str:
     try:
-        return RawInput(content.decode())
+        return content.decode()
     except UnicodeDecodeError as error:
         raise typer.BadParameter(
             f"{name} is not UTF-8: {error.reason} at byte {error.start}", param_hint=_HINT

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 from backlane import errors
+from backlane.channel import proxy_of
 from backlane.cli.exits import Exit
 from backlane.cli.trouble import Trouble
 
@@ -82,12 +83,18 @@ _ROWS: Final = (
 )
 """The first row whose error matches is used."""
 
+_PROXIED: Final = (
+    "no server at {target} through the proxy {proxy}, which {variable} names: start one with "
+    "`backlane serve`, name another with --target, or list the host in no_proxy"
+)
 _STRANGER: Final = "the server at {target} is not a Backlane server: name another with --target"
 _CLUES: Final = {
     "http1": _STRANGER,
     "HTTP/2": _STRANGER,
     "SETTINGS": "the server at {target} accepts connections and sends nothing: it is stuck, or not "
     "a Backlane server; name another with --target",
+    "Socket closed": "the server at {target} closes each new connection: it may require TLS, which "
+    "the commands do not speak, or be no Backlane server; name another with --target",
     "lookup": "no host has the name in {target}: name another with --target",
 }
 """Messages by a part of gRPC's own text, for cases other than a refused connection."""
@@ -103,6 +110,12 @@ def trouble_of(error: errors.BacklaneError, target: str, flags: str = "") -> Tro
     """
     row = next(row for row in _ROWS if isinstance(error, row.error))
     line = row.line
+    variable, proxy = "", ""
     if row.error is errors.UnavailableError:
-        line = next((line for clue, line in _CLUES.items() if clue in error.message), line)
-    return Trouble(line.format(error=error, target=target, flags=flags), row.status)
+        clue = next((line for clue, line in _CLUES.items() if clue in error.message), None)
+        if clue is None and (way := proxy_of(target)) is not None:
+            variable, proxy = way
+            line = _PROXIED
+        line = clue or line
+    told = line.format(error=error, target=target, flags=flags, variable=variable, proxy=proxy)
+    return Trouble(told, row.status)

@@ -10,7 +10,7 @@ import typer
 from backlane.cli.durations import read_duration
 from backlane.cli.enqueue_flags import EnqueueFlags
 from backlane.cli.exits import Exit
-from backlane.cli.inputs import CallableName, Input, read_input
+from backlane.cli.inputs import AsText, CallableName, Input, hint_of_text, read_input
 from backlane.cli.options import AsJson, Place, option, spread
 from backlane.cli.records import note, output_text
 from backlane.cli.tables import is_terminal
@@ -26,6 +26,8 @@ EXITS = (
     *(Exit.OK, Exit.ENDED_OTHERWISE, Exit.USAGE, Exit.UNAVAILABLE, Exit.NOT_ENDED),
     *(Exit.REFUSED, Exit.INTERRUPTED),
 )
+INPUT_REFUSED = "INVALID_INPUT"
+"""The code of an error of a callable that cannot take its input."""
 PATIENCE_S = 2.0
 """How long an execution may stay queued before the command says so, in seconds."""
 
@@ -35,6 +37,7 @@ def command(
     callable_name: CallableName,
     given: Input = None,
     *,
+    as_text: AsText = False,
     wait: Annotated[
         str | None,
         option(
@@ -56,14 +59,14 @@ def command(
     options = flags.to_options()
     options["mode"] = "silent"
     timeout_s = None if wait is None else read_duration("--wait", wait).total_seconds()
-    text = read_input(given)
+    sent = read_input(given, as_text=as_text)
     from backlane.cli.connection import connect
 
     with connect(place) as client:
-        handle = client.enqueue(callable_name, text, **options)
+        handle = client.enqueue(callable_name, sent, **options)
         with _told_how_to_continue(handle.execution_id, place):
             execution = _follow(handle, callable_name, timeout_s, place)
-    return _show(execution, place, as_json=as_json)
+    return _show(execution, place, hint_of_text(sent), as_json=as_json)
 
 
 def _follow(
@@ -117,7 +120,7 @@ def _told_how_to_continue(execution_id: str, place: Place) -> Iterator[None]:
         ) from error
 
 
-def _show(execution: BackgroundExecution, place: Place, *, as_json: bool) -> int:
+def _show(execution: BackgroundExecution, place: Place, hint: str, *, as_json: bool) -> int:
     """Print the output or the record of an execution that has ended."""
     ended = f"{execution.execution_id} ended with status {execution.status}"
     with written(f"{ended}; see `backlane get {execution.execution_id}{place.flags}`"):
@@ -130,7 +133,10 @@ def _show(execution: BackgroundExecution, place: Place, *, as_json: bool) -> int
         return Exit.OK
     if not as_json:
         why = note(execution)
+        fault = execution.error
+        is_refused = fault is not None and fault.code == INPUT_REFUSED
         say(
-            f"{ended}{why and f', {why}'}; see `backlane get {execution.execution_id}{place.flags}`"
+            f"{ended}{why and f', {why}'}{hint if is_refused else ''}; see `backlane get "
+            f"{execution.execution_id}{place.flags}`"
         )
     return Exit.ENDED_OTHERWISE

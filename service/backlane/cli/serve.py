@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from backlane.cli.folders import path_problem
 from backlane.config import (
     LIMITS,
     Config,
@@ -89,6 +90,9 @@ def command(  # noqa: PLR0913  # one parameter for each setting
         for problem in error.problems:
             typer.echo(f"backlane: {problem}", err=True)
         raise typer.Exit(2) from None
+    if config.store is not None and (why := path_problem(config.store)):
+        typer.echo(f"backlane: cannot use the data directory {config.data!r}: {why}", err=True)
+        raise typer.Exit(2)
     logging.basicConfig(
         stream=sys.stderr,
         level=config.log_level.upper(),

@@ -65,6 +65,8 @@ def enqueue_request(
             raise InvalidInputError(
                 f"{name} is no option of an enqueue; there are {', '.join(_SETTERS)}"
             ) from None
+        except UnicodeEncodeError:
+            raise InvalidInputError(f"{name} {value!r} is not UTF-8") from None
         except (TypeError, ValueError, AttributeError, OverflowError) as error:
             raise InvalidInputError(f"{name} cannot be {value!r}: {error}") from error
     if "delay" in options and "not_before" in options:
