@@ -43,7 +43,7 @@ MODULES_BELOW = {
     "channel": {"errors"},
     "client": CONTRACT,
     "worker": CONTRACT,
-    "testing": CONTRACT | {"client", "worker"},
+    "testing": CONTRACT | {"children", "client", "worker"},
 }
 
 

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import importlib.util
 import signal
-import subprocess
-import sys
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from backlane.children import start_child
 from backlane.cli.exits import Exit
 from backlane.cli.trouble import Trouble, say
 from backlane.worker.signals import stop_signals
 
 if TYPE_CHECKING:
+    import subprocess
     from collections.abc import Sequence
     from types import FrameType
 
@@ -61,8 +61,7 @@ class _Process:
     """The worker's process. A stop signal to the parent drains it and ends the restarts."""
 
     def __init__(self, arguments: Sequence[str]) -> None:
-        # -P keeps modules of the current folder from taking the place of Backlane's own.
-        self._command = [sys.executable, "-P", "-m", "backlane", *arguments]
+        self._arguments = list(arguments)
         self._worker: subprocess.Popen[bytes] | None = None
         self._is_told_of_its_end = False
         self.is_told = threading.Event()
@@ -71,8 +70,9 @@ class _Process:
 
     def start(self) -> None:
         """Start the worker."""
-        # Ctrl-C reaches the parent only, which then drains the worker.
-        self._worker = subprocess.Popen(self._command, process_group=0)
+        # -P keeps modules of the current folder from taking the place of Backlane's own. Ctrl-C
+        # reaches the parent only, which then drains the worker.
+        self._worker = start_child("backlane", self._arguments, flags=["-P"], process_group=0)
         self._is_told_of_its_end = False
         if self.is_told.is_set():
             self._worker.terminate()

@@ -6,13 +6,13 @@ import os
 import re
 import selectors
 import subprocess
-import sys
 import tempfile
 import time
 from datetime import timedelta
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Self, cast
 
+from backlane.children import start_child
 from backlane.testing.clock import Clock
 
 if TYPE_CHECKING:
@@ -46,6 +46,7 @@ class ServerStartError(Exception):
 class ServerProcess:
     """A running server. The context manager stops it, or kills it if it does not stop.
 
+    A server that is not stopped stops by itself when this process ends, even if it is killed.
     A `restart` keeps the data directory, the log, and the time of a test clock.
 
     Attributes:
@@ -171,19 +172,21 @@ class ServerProcess:
 
     def _spawn(self, listen: str) -> None:
         store = ["--memory"] if self.data is None else ["--data", str(self.data)]
-        command = [sys.executable, "-m", "backlane", "serve", "--listen", listen, *store]
+        arguments = ["serve", "--listen", listen, *store]
         if self._clock is not None:
             # At least as far ahead as before: a restarted server does not go back in time.
-            command += ["--test-clock", f"{self._clock.ahead // timedelta(milliseconds=1)}ms"]
+            arguments += ["--test-clock", f"{self._clock.ahead // timedelta(milliseconds=1)}ms"]
         written_before = self.log.stat().st_size if self.log.exists() else 0
         with self.log.open("ab") as stderr:
-            process = subprocess.Popen(
-                [*command, *self._args],
+            process = start_child(
+                "backlane",
+                [*arguments, *self._args],
                 bufsize=0,
                 stdin=subprocess.DEVNULL if self._clock is None else subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=stderr,
-                # Ctrl-C at the terminal reaches this process only, which then ends the server.
+                # Ctrl-C at the terminal reaches this process only, which then ends the server. If
+                # this process is killed, the server is told to stop too.
                 process_group=0,
             )
         self.process = process

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Self
 
+from backlane.children import start_child
 from backlane.worker.journal import read_journal
 
 if TYPE_CHECKING:
@@ -66,8 +66,9 @@ class Crew:
         self._hired += 1
         worker_id = f"demo-worker-{self._hired}"
         with (self._folder / f"{worker_id}.log").open("wb") as log:
-            process = subprocess.Popen(
-                self._command(worker_id),
+            process = start_child(
+                "backlane.cli.demo.worker",
+                self._arguments(worker_id),
                 stdin=subprocess.DEVNULL,
                 stderr=log,
                 # Ctrl-C reaches the demo only, which then ends its workers.
@@ -100,7 +101,6 @@ class Crew:
             if item.kind == "complete"
         ]
 
-    def _command(self, worker_id: str) -> list[str]:
+    def _arguments(self, worker_id: str) -> list[str]:
         journal = str(self._folder / f"{worker_id}.journal")
-        module = "backlane.cli.demo.worker"
-        return [sys.executable, "-m", module, self._target, self._tenant_id, worker_id, journal]
+        return [self._target, self._tenant_id, worker_id, journal]
