@@ -2,7 +2,7 @@
 
     python tests/check.py            everything, with the environment of `pip install '.[dev]'`
     python tests/check.py --fast     leaves out what takes more than a few seconds
-    python tests/check.py --tests    the two test suites alone; needs only `.[test]`
+    python tests/check.py --tests    the two test suites alone; needs only `.[suite]`
 
 It uses the environment of the Python that runs it, and stops at no failure: one run shows all
 that is wrong. The test suites come last, so that their summaries end the output.

@@ -13,6 +13,7 @@ import typer
 from backlane.cli.durations import read_duration, read_instant, show_duration, show_instant
 from backlane.cli.enqueue_flags import EnqueueFlags
 from backlane.cli.inputs import hint_of_text, read_input
+from backlane.cli.list import print_list
 from backlane.cli.records import fields, note, output_text, row
 from backlane.cli.tables import print_fields, print_table
 from backlane.cli.trouble import printable, say
@@ -20,6 +21,7 @@ from backlane.schema.options import ABSENT, RawInput, Retry
 from backlane.schema.records import BackgroundExecution
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from backlane.schema.values import Json
@@ -315,3 +317,32 @@ def test_a_traceback_reads_as_python_prints_it() -> None:
         "Traceback:\n  File",
         '{"host":"h"}',
     )
+
+
+class Flushed(io.StringIO):
+    """A file that counts how often it is flushed."""
+
+    flushes = 0
+
+    def flush(self) -> None:
+        self.flushes += 1
+
+
+def test_records_are_listed_as_they_come_and_not_flushed_one_by_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    out = Flushed()
+    monkeypatch.setattr("sys.stdout", out)
+    lines_before: list[int] = []
+    one = record("queued")
+
+    def drawn() -> Iterator[BackgroundExecution]:
+        for _ in range(3):
+            lines_before.append(out.getvalue().count("\n"))
+            yield one
+
+    print_list(drawn(), full=False, as_json=True)
+
+    assert lines_before == [0, 1, 2]
+    assert out.getvalue() == f"{one.to_json()}\n" * 3
+    assert out.flushes == 0

@@ -7,6 +7,7 @@ import re
 from typing import Any
 
 import pytest
+import rfc8785
 from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
 from google.protobuf.struct_pb2 import Value
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -88,6 +89,28 @@ def fields_of(descriptor: Descriptor) -> dict[str, st.SearchStrategy[Any]]:
         else:
             found[field.name] = singles(field)
     return found
+
+
+@given(messages_of(records.BackgroundExecution.DESCRIPTOR))
+@example(records.BackgroundExecution(metadata={"": to_value([1e-5, 1e16, 2**53, 0.1, -0.0])}))
+@example(records.BackgroundExecution(context={"\U00010000": "", "\uffff": ""}))
+@example(records.BackgroundExecution(output=to_value({"\U00010000": "\x7f\x1f", "\uffff": ""})))
+@example(records.BackgroundExecution(version=SAFE, attempt=0, cancel_requested=False))
+@example(records.BackgroundExecution(queued_at=Timestamp(seconds=-1, nanos=1_000)))
+@example(records.BackgroundExecution(queued_at=Timestamp(seconds=1, nanos=5_000_000)))
+def test_a_record_is_written_as_rfc_8785_demands(record: records.BackgroundExecution) -> None:
+    expected = rfc8785.dumps(schema_json.to_dict(record)).decode()
+
+    assert expected == schema_json.dumps(record)
+
+
+@pytest.mark.parametrize("nanos", [0, 1, 1_000, 999_000, 1_000_000, 470_000_000, 999_999_999])
+def test_an_instant_is_written_as_protobuf_writes_it(nanos: int) -> None:
+    instant = Timestamp(seconds=1_769_846_400, nanos=nanos)
+
+    shown = schema_json.to_dict(records.BackgroundExecution(queued_at=instant))
+
+    assert shown["queuedAt"] == instant.ToJsonString()
 
 
 @given(messages_of(records.BackgroundExecution.DESCRIPTOR))

