@@ -66,4 +66,6 @@ def test_the_example_of_a_docstring_holds(name: str, server: ServerProcess, tmp_
 
 
 def test_what_people_begin_with_has_an_example() -> None:
-    assert {"AsyncClient", "Client", "Failure", "RawInput", "Retry", "Worker"} == set(EXAMPLES)
+    expected = {"AsyncClient", "Client", "Failure", "RawInput", "Retry", "Worker", "declare"}
+
+    assert expected == set(EXAMPLES)

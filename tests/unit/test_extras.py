@@ -14,7 +14,7 @@ def installed_by(extra: str) -> set[str]:
     extras = tomllib.loads(PROJECT.read_text(encoding="utf-8"))["project"]["optional-dependencies"]
     names = set()
     for needed in extras[extra]:
-        name, inner = re.fullmatch(r"([\w.-]+)(?:\[([\w,]+)\])?.*", needed).groups()  # type: ignore[union-attr]
+        [(name, inner)] = re.findall(r"^([\w.-]+)(?:\[([\w,]+)\])?", needed)
         if name == "backlane":
             names |= {part for other in inner.split(",") for part in installed_by(other)}
         else:
