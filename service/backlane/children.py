@@ -3,10 +3,13 @@
 A child has one end of a pipe whose other end only its parent has. When the parent ends, also by
 SIGKILL, the system closes that end, and a thread of the child stops the child with SIGTERM.
 `PR_SET_PDEATHSIG` is not used: it acts when the thread that started the child ends.
+
+A program that knows nothing of this has a `Guard` beside it, a small process with such a pipe.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import runpy
 import signal
@@ -14,11 +17,19 @@ import subprocess
 import sys
 import threading
 import weakref
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+_GUARD: Final = """
+import os, sys
+with open(int(sys.argv[1]), "rb", 0) as pipe:
+    group = pipe.readline()
+    if group and not pipe.read(1):
+        os.killpg(int(group), 9)
+"""
+"""The program of a guard. It reads a number; a byte that follows is its dismissal."""
 _held: set[int] = set()
 """The ends of pipes that this process keeps open."""
 
@@ -50,6 +61,46 @@ def start_child(
         os.close(theirs)
     weakref.finalize(process, _let_go, ours)
     return process
+
+
+class Guard:
+    """A process that kills a group of processes (SIGKILL) when this process ends."""
+
+    def __init__(self) -> None:
+        """Start it; it guards nothing yet."""
+        theirs, self._pipe = os.pipe()
+        _held.add(self._pipe)
+        try:
+            self._process = subprocess.Popen(
+                [sys.executable, "-I", "-S", "-c", _GUARD, str(theirs)],
+                pass_fds=[theirs],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                # A signal to the group of this process must not reach it.
+                start_new_session=True,
+            )
+        except BaseException:
+            _let_go(self._pipe)
+            raise
+        finally:
+            os.close(theirs)
+
+    def watch(self, group: int) -> None:
+        """Guard a group; to be called once, when its first process has started."""
+        self._write(f"{group}\n".encode())
+
+    def dismiss(self) -> None:
+        """End it; the group stays as it is. May be called again."""
+        self._write(b"\n\n")
+        _let_go(self._pipe)
+        self._process.wait()
+
+    def _write(self, text: bytes) -> None:
+        # Somebody may have killed it, or it is dismissed already.
+        with contextlib.suppress(OSError):
+            if self._pipe in _held:
+                os.write(self._pipe, text)
 
 
 def _let_go(end: int) -> None:

@@ -10,6 +10,8 @@ import threading
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
+from backlane.children import Guard
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
@@ -22,7 +24,7 @@ class CannotStartError(Exception):
 
 
 class Program:
-    """A running program. `close` kills it and its child processes."""
+    """A running program. `close`, and the end of this process, kill it and its child processes."""
 
     def __init__(
         self,
@@ -40,6 +42,7 @@ class Program:
         Raises:
             CannotStartError: the program does not exist or cannot be executed.
         """
+        self._guard = Guard()
         try:
             self._process = subprocess.Popen(
                 command,
@@ -51,7 +54,9 @@ class Program:
                 start_new_session=True,
             )
         except OSError as error:
+            self._guard.dismiss()
             raise CannotStartError(f"cannot run {command[0]}: {error.strerror}") from None
+        self._guard.watch(self._process.pid)
         self._tail: deque[str] = deque(maxlen=STDERR_LINES)
         self._ended = threading.Event()
         self._on_end = on_end
@@ -64,6 +69,7 @@ class Program:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._ended.wait()
+        self._guard.dismiss()
         self._reader.join(1)
 
     @property
