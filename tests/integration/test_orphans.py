@@ -127,7 +127,8 @@ def test_a_worker_that_is_reloaded_ends_with_its_killed_parent(
 def test_a_program_that_is_checked_ends_with_a_check_that_is_killed(tmp_path: Path) -> None:
     told = tmp_path / "told"
     os.mkfifo(told)
-    script = "import os, signal, sys; open(sys.argv[1], 'w').write(str(os.getpid())); signal.pause()"
+    write = "open(sys.argv[1], 'w').write(str(os.getpid()))"
+    script = f"import os, signal, sys; {write}; signal.pause()"
     arguments = ["conformance", "worker", "--", sys.executable, "-c", script, str(told)]
     with started(*arguments, folder=tmp_path) as check:
         program = Watched(int(told.read_text()))

@@ -173,6 +173,20 @@ def test_a_value_that_holds_itself_is_refused() -> None:
         dump_text(ring)
 
 
+@pytest.mark.parametrize("depth", [150, 220, 300, 5_000])
+def test_deep_nesting_is_sent_or_refused_and_nothing_else(depth: int) -> None:
+    nested: list[object] = []
+    for _ in range(depth - 1):
+        nested = [nested]
+
+    try:
+        text = dump_text(nested)
+    except NotJsonError as refused:
+        text = str(refused)
+
+    assert text == "[" * depth + "]" * depth or text.startswith("the value is ")
+
+
 def test_a_model_that_writes_nan_itself_is_refused_with_its_path() -> None:
     class Loose(pydantic.BaseModel):
         model_config = pydantic.ConfigDict(ser_json_inf_nan="constants")

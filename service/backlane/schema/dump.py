@@ -6,11 +6,10 @@ values of plain JSON the check is a comparison.
 
 from __future__ import annotations
 
-import json
 import math
 from typing import TYPE_CHECKING, Final
 
-from pydantic_core import PydanticSerializationError, to_json
+from pydantic_core import PydanticSerializationError, from_json, to_json
 
 from backlane.schema.values import NotJsonError, to_value
 
@@ -19,9 +18,8 @@ if TYPE_CHECKING:
 
     from backlane.schema.values import Json
 
-_ENCODE: Final = json.JSONEncoder(
-    sort_keys=True, ensure_ascii=False, allow_nan=False, separators=(",", ":")
-).encode
+_SCALARS: Final = {str, int, bool, type(None)}
+"""Types whose values are JSON themselves, with one text each."""
 
 
 def dump_text(given: object) -> str:
@@ -34,14 +32,13 @@ def dump_text(given: object) -> str:
     Raises:
         NotJsonError: the value is not JSON, or its JSON would not bring it back.
     """
-    plain = _plain(given)
-    if plain != given:
-        _check(given)
-    try:
-        return _ENCODE(plain)
-    except (ValueError, RecursionError) as error:
-        _refuse_infinite(plain, "")
-        raise NotJsonError("", f"is not JSON: {error}") from error
+    text = _written(given)
+    if type(given) not in _SCALARS:
+        plain = _compared(given, text)
+        if b"NaN" in text or b"Infinity" in text:
+            _refuse_infinite(plain, "")
+        text = to_json(_in_order(plain))
+    return text.decode()
 
 
 def dump_value(given: object) -> Value:
@@ -56,34 +53,44 @@ def dump_value(given: object) -> Value:
     except NotJsonError:
         # Models, dataclasses, times and the like are converted by pydantic.
         pass
-    value = to_value(_plain(given))
-    _check(given)
-    return value
+    return to_value(_compared(given, _written(given)))
 
 
-def _plain(given: object) -> Json:
-    """Return a value as pydantic's JSON has it."""
+def _written(given: object) -> bytes:
+    """Return a value's JSON as pydantic writes it."""
     try:
         # As strings, NaN and infinities would pass unseen; as constants they can be found.
-        plain: Json = json.loads(to_json(given, inf_nan_mode="constants"))
+        return to_json(given, inf_nan_mode="constants")
     except (PydanticSerializationError, ValueError, RecursionError) as error:
-        raise _not_json(given, error) from error
+        try:
+            _check(given)
+        except NotJsonError as named:
+            raise named from error
+        raise NotJsonError("", f"is not JSON: {error}") from error
+
+
+def _compared(given: object, text: bytes) -> Json:
+    """Return what came of a value that was written, once it is known to be the same."""
+    try:
+        plain: Json = from_json(text)
+    except ValueError as error:
+        raise NotJsonError("", f"is not JSON: {error}") from error
+    if plain != given:
+        _check(given)
     return plain
+
+
+def _in_order(plain: Json) -> Json:
+    """Return JSON with the keys of every object in order."""
+    if isinstance(plain, dict):
+        return {name: _in_order(plain[name]) for name in sorted(plain)}
+    return list(map(_in_order, plain)) if isinstance(plain, list) else plain
 
 
 def _check(given: object) -> None:
     from backlane.schema.exact import check  # noqa: PLC0415  # pydantic is slow to import
 
     check(given)
-
-
-def _not_json(given: object, error: Exception) -> NotJsonError:
-    """Return the error of a value that pydantic refuses; it names the part if that can be found."""
-    try:
-        _check(given)
-    except NotJsonError as named:
-        return named
-    return NotJsonError("", f"is not JSON: {error}")
 
 
 def _refuse_infinite(plain: Json, path: str) -> None:
