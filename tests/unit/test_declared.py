@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import pickle
 from dataclasses import dataclass
 
 import pytest
@@ -56,3 +57,14 @@ def test_a_signature_that_no_callable_can_have_is_refused() -> None:
 
     with pytest.raises(CallableError, match="callable pair takes 2 inputs"):
         declare(pair)
+
+
+def test_it_can_be_pickled() -> None:
+    copy = pickle.loads(pickle.dumps(send))  # noqa: S301  # it was pickled here
+
+    assert copy is send
+
+
+def test_an_option_that_no_enqueue_can_have_is_refused_where_it_is_declared() -> None:
+    with pytest.raises(ValueError, match="priority"):
+        declare(priority=300)(send.function)

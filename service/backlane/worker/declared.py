@@ -77,6 +77,7 @@ def declare(  # one for each option
 
     Raises:
         CallableError: a callable cannot have this signature.
+        ValueError: an option is out of its range; the message names it.
 
     Example:
         @declare(name="mail.send", priority=90)
