@@ -181,9 +181,10 @@ def test_every_limit_is_explained() -> None:
 def test_every_variable_that_is_read_is_known() -> None:
     settings = {env_name(field) for field in Config.model_fields}
     shared = {part.envvar for command in COMMANDS for part in options(command) if part.envvar}
-    kit = (ROOT / "service/backlane/testing/conformance/README.md").read_text(encoding="utf-8")
+    pages = ("service/backlane/testing/conformance/README.md", "tests/README.md")
+    text = "".join((ROOT / page).read_text(encoding="utf-8") for page in pages)
 
-    assert set(VARIABLES) == settings | shared | set(re.findall(r"BACKLANE_[A-Z_]+", kit))
+    assert set(VARIABLES) == settings | shared | set(re.findall(r"BACKLANE_[A-Z_]+", text))
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,8 @@ VARIABLES: Final = (
     *("BACKLANE_TARGET", "BACKLANE_TENANT"),
     # Set by `backlane conformance` for the program that it checks.
     *("BACKLANE_WORKER_NAME", "BACKLANE_CONCURRENCY", "BACKLANE_LEASE_MS", "BACKLANE_DRAIN_MS"),
+    # Of Backlane's own tests, which start servers and commands.
+    *("BACKLANE_CRASH_CYCLES", "BACKLANE_CRASH_SEED"),
 )
 """Every environment variable that Backlane reads."""
 
