@@ -95,7 +95,7 @@ class Client(ClientBase, BlockingCalls):
         Args:
             called: the callable's name, or the decorated function, which brings its types and
                 its defaults.
-            given: its input: anything that pydantic turns into JSON, or a `RawInput`.
+            given: its input: anything that pydantic turns into JSON and back, or a `RawInput`.
             options: see `EnqueueOptions`.
 
         Raises:
