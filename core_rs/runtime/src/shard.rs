@@ -23,7 +23,7 @@ mod waits;
 mod work;
 
 use backlane_engine::Engine;
-use backlane_engine::command::Known;
+use backlane_engine::command::{Known, Needs};
 use backlane_engine::state::State;
 use backlane_engine::time::Now;
 
@@ -34,7 +34,7 @@ pub use settings::{Position, Random, Settings};
 use cache::Cache;
 use desk::Desk;
 use journal::Journal;
-use room::{Caller, Room};
+use room::{Caller, Job, Room};
 use tally::Tally;
 
 /// Most entities that one step looks at because their timers are due. The next steps look at the
@@ -196,11 +196,31 @@ fn call(room: &mut Room, call: UnaryCall) {
     let job = allowed
         .map_err(backlane_wire::ApiError::from)
         .and_then(|()| calls::job(method, &mut room.desk, caller, &bytes));
+    let size = bytes.len();
     match job {
-        Ok(job) => room.run(job, Known::default()),
-        Err(error) => room.desk.refuse(ticket, &error),
+        Ok(job) => room.run(Box::new(Counted { job, size }), Known::default()),
+        Err(error) => {
+            room.desk.refuse(ticket, &error);
+            room.desk.journal.park(Output::CallDecided(size));
+        }
     }
-    room.desk.journal.park(Output::CallDecided(bytes.len()));
+}
+
+/// A call whose bytes count as undecided until it is decided, which may have to wait for a read.
+struct Counted {
+    job: Box<dyn Job>,
+    size: usize,
+}
+
+impl Job for Counted {
+    fn needs(&self, desk: &Desk, known: &Known) -> Needs {
+        self.job.needs(desk, known)
+    }
+
+    fn decide(self: Box<Self>, room: &mut Room, known: &Known) {
+        self.job.decide(room, known);
+        room.desk.journal.park(Output::CallDecided(self.size));
+    }
 }
 
 fn learn_requests(room: &mut Room, hour: u32, keys: Vec<[u8; 16]>, last: bool) {

@@ -27,6 +27,7 @@ pub(crate) struct Desk {
     pub(crate) reads: VecDeque<(ReadId, Query)>,
     pub(crate) maintains: Vec<Maintenance>,
     pub(crate) decided: BTreeMap<Ticket, usize>,
+    pub(crate) calls_decided: usize,
     out: BTreeMap<Ticket, VecDeque<CompletionKind>>,
     last_ticket: Ticket,
 }
@@ -64,6 +65,7 @@ impl Desk {
             reads: VecDeque::new(),
             maintains: Vec::new(),
             decided: BTreeMap::new(),
+            calls_decided: 0,
             out: BTreeMap::new(),
             last_ticket: 0,
         };
@@ -106,7 +108,7 @@ impl Desk {
                     self.out.entry(ticket).or_default().push_back(kind);
                 }
                 Output::Decided(ticket, size) => *self.decided.entry(ticket).or_default() += size,
-                Output::CallDecided(_) => {}
+                Output::CallDecided(size) => self.calls_decided += size,
             }
         }
     }

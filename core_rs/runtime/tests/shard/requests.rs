@@ -176,3 +176,16 @@ fn a_full_store_refuses_new_executions_and_accepts_completions() {
     assert_eq!("DISK_FULL", desk.refusal(ticket));
     assert_eq!("completed", crate::desk::outcome(&desk.complete(&lease)));
 }
+
+#[test]
+fn a_call_counts_as_undecided_while_it_waits_for_a_read() {
+    let (mut desk, _) = trimmed();
+    let before = desk.calls_decided;
+    let call = named("one", "a");
+    let ticket = desk.call(Method::Enqueue, &call);
+    assert!(!desk.is_answered(ticket));
+    assert_eq!(before, desk.calls_decided, "its request id is being read");
+    desk.settle();
+    let size = prost::Message::encoded_len(&call);
+    assert_eq!(before + size, desk.calls_decided);
+}
