@@ -101,3 +101,27 @@ fn an_execution_that_just_ended_is_listed_once() {
     let reply: v1::ListResponse = desk.reply(listed);
     assert_eq!(7, reply.executions.len());
 }
+
+#[test]
+fn a_list_of_finished_executions_does_not_look_through_the_unfinished_ones() {
+    let mut desk = Desk::new();
+    let id = desk.finish(&request("done"));
+    // A page looks at 100 000 unfinished executions at most.
+    let items = vec![request("x"); 10_000];
+    let batch = v1::EnqueueBatchRequest {
+        tenant_id: "acme".into(),
+        items,
+        ..Default::default()
+    };
+    for _ in 0..11 {
+        let _: v1::EnqueueBatchResponse = desk.ask(Method::EnqueueBatch, &batch);
+    }
+    let completed = v1::BackgroundExecutionStatus::Completed;
+    let reply: v1::ListResponse = desk.ask(Method::List, &page("", completed));
+    let found: Vec<_> = reply
+        .executions
+        .iter()
+        .map(|record| &*record.execution_id)
+        .collect();
+    assert_eq!(vec![&*id], found);
+}

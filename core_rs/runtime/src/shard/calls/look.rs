@@ -123,7 +123,9 @@ impl Job for Listing {
 /// if it stopped early.
 fn living_page(desk: &Desk, list: &List, before: Birth) -> (Vec<Birth>, Option<Birth>) {
     let state = desk.engine.state();
-    let Some(key) = state.tenants().by_name(&list.tenant) else {
+    let key = state.tenants().by_name(&list.tenant);
+    // No unfinished execution has the status of a finished one.
+    let Some(key) = key.filter(|_| !list.status.is_some_and(Status::is_finished)) else {
         return (Vec::new(), None);
     };
     let mut page = Vec::new();
