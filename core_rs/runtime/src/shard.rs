@@ -9,6 +9,7 @@ mod calls;
 mod desk;
 mod dispatch;
 mod journal;
+mod notices;
 mod piece;
 mod pump;
 mod room;
@@ -129,7 +130,7 @@ impl Shard {
         pump::go_on(room);
         calls::lease::finish_due(room);
         calls::wait::finish_due(room);
-        work::tell(room);
+        notices::tell(room);
         room.desk.maintain();
         room.desk.seal();
         std::mem::take(&mut room.desk.out)

@@ -10,6 +10,7 @@ use backlane_wire::{View, reply};
 use crate::message::Ticket;
 
 use super::desk::{Desk, Leaving};
+use super::notices;
 use super::room::Room;
 use super::show::{self, Fetch, MAX_REPLY_BYTES, Shown, Unshown};
 
@@ -207,6 +208,7 @@ fn leave(desk: &mut Desk, granted: &[Granted], door: Door) {
 
 fn send_to_stream(room: &mut Room, ticket: Ticket, granted: &[Granted], leases: &[Vec<u8>]) {
     room.streams.keep_promise(ticket, lease_bytes(granted));
+    notices::tell(room);
     if !leases.is_empty() {
         let bytes = reply::work_leases(leases);
         room.streams.send(&mut room.desk, ticket, bytes);

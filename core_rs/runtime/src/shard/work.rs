@@ -1,18 +1,14 @@
 //! Work streams: leases to the worker as its credit allows, results from the worker.
 //!
-//! Owns the effect of each message of a worker, and the notices to workers. Refuses to choose
-//! leases or to judge results.
+//! Owns the effect of each message of a worker. Refuses to choose leases or to judge results.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use backlane_engine::command::{Held, Known, OfferSpec};
 use backlane_engine::decide::Speaker;
 use backlane_engine::error::Invalid;
-use backlane_engine::reply::Notice;
 use backlane_engine::rules::access::Principal;
 use backlane_engine::rules::id::{ExecutionId, LeaseToken};
-use backlane_engine::soft::Told;
 use backlane_wire::work::{WorkFrame, decode_work};
 use backlane_wire::{ApiError, reply};
 
@@ -144,33 +140,6 @@ fn credit(room: &mut Room, ticket: Ticket, executions: u32, bytes: Option<u64>) 
         work.credit_bytes = bytes.map(|more| work.credit_bytes.unwrap_or(0).saturating_add(more));
     }
     dispatch::line_up(room, ticket);
-}
-
-/// Sends notices about their leases to workers with streams.
-pub(super) fn tell(room: &mut Room) {
-    let mut cancels: BTreeMap<Ticket, Vec<_>> = BTreeMap::new();
-    let mut lost: BTreeMap<Ticket, Vec<_>> = BTreeMap::new();
-    for Told {
-        stream,
-        id,
-        token,
-        notice,
-    } in room.desk.engine.take_told()
-    {
-        let told = match notice {
-            Notice::Cancel => &mut cancels,
-            Notice::Lost => &mut lost,
-        };
-        told.entry(stream).or_default().push((id, token));
-    }
-    for (ticket, leases) in cancels {
-        let bytes = reply::work_cancels(&leases);
-        room.streams.send(&mut room.desk, ticket, bytes);
-    }
-    for (ticket, leases) in lost {
-        let bytes = reply::work_lost(&leases);
-        room.streams.send(&mut room.desk, ticket, bytes);
-    }
 }
 
 /// Ends a `Work` stream: its leases stay live for a grace period, so that the worker can reconnect.

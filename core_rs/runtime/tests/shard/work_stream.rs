@@ -324,3 +324,27 @@ fn a_worker_without_leases_may_be_silent_for_long() {
     desk.settle();
     assert_eq!("late", input_of(&leases(&mut desk, stream)[0]));
 }
+
+#[test]
+fn a_worker_hears_of_the_loss_of_a_lease_before_it_gets_the_execution_again() {
+    let mut desk = Desk::new();
+    let at_once = v1::RetryConfig {
+        initial_delay_ms: Some(0),
+        strategy: v1::RetryStrategy::Fixed as i32,
+        ..Default::default()
+    };
+    desk.make(&v1::EnqueueRequest {
+        config: Some(v1::BackgroundExecutionConfig {
+            timeout_ms: Some(5_000),
+            retry: Some(at_once),
+            ..Default::default()
+        }),
+        ..request("a")
+    });
+    let stream = greeted(&mut desk, 2);
+    assert_eq!(1, leases(&mut desk, stream).len());
+    desk.advance(5_000);
+    desk.settle();
+    assert!(matches!(down(&mut desk, stream), Down::Lost(_)));
+    assert_eq!(2, leases(&mut desk, stream)[0].attempt);
+}
