@@ -1,8 +1,8 @@
 //! Notices: what happened to a worker's leases without the worker.
 //!
 //! Owns when notices are sent: before later leases on the same stream, so that a worker never hears
-//! of the loss of a lease after it got the execution again. Refuses to decide what a worker is told:
-//! the engine does.
+//! of the loss of a lease after it got the execution again. Refuses to decide what a worker is
+//! told: the engine does.
 
 use std::collections::BTreeMap;
 

@@ -94,7 +94,7 @@ impl Room {
     }
 
     /// The part of the needs that must be read. Rows in memory are added to `known`.
-    fn missing(&self, needs: Needs, known: &mut Known) -> Query {
+    pub(super) fn missing(&self, needs: Needs, known: &mut Known) -> Query {
         let since_hour = backlane_engine::state::oldest_hour(self.desk.engine.retention_now_ms());
         let mut query = Query {
             requests: needs.requests,

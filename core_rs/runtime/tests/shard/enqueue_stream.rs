@@ -46,6 +46,24 @@ fn each_item_has_its_own_outcome() {
 }
 
 #[test]
+fn a_repeat_of_an_execution_that_an_earlier_item_replaced_is_answered_with_it() {
+    let mut desk = Desk::new();
+    let keyed = |id: &str| v1::EnqueueRequest {
+        dedup_key: "k".into(),
+        dedup_policy: v1::DedupPolicy::ReplaceQueued as i32,
+        ..named(id, "a")
+    };
+    let stream = desk.open(Method::EnqueueStream);
+    send(&mut desk, stream, vec![keyed("one")]);
+    desk.settle();
+    assert_eq!(vec!["new"], outcomes(&mut desk, stream));
+    let items = vec![keyed("two"), keyed("one")];
+    send(&mut desk, stream, items);
+    desk.settle();
+    assert_eq!(vec!["new", "existing"], outcomes(&mut desk, stream));
+}
+
+#[test]
 fn a_message_that_waits_for_a_read_holds_back_later_messages() {
     let mut desk = Desk::new();
     // The shard has not read the earlier request ids: only the store can tell.

@@ -3,6 +3,8 @@
 //! Owns the replies of the calls that create executions. Refuses to decide whether an execution is
 //! created: the engine does.
 
+use std::borrow::Cow;
+
 use backlane_engine::command::{Known, Needs, NewExecution, Read};
 use backlane_engine::error::Refusal;
 use backlane_engine::reply::Made;
@@ -143,21 +145,36 @@ impl Job for Frame {
     }
 
     fn decide(self: Box<Self>, room: &mut Room, known: &Known) {
+        let mut known = Cow::Borrowed(known);
+        let mut outcomes = Vec::with_capacity(self.items.len());
+        for item in self.items {
+            let ended_before = room.desk.ended.len();
+            outcomes.push(outcome(&mut room.desk, item, &known));
+            // A later item may repeat the request of an execution that this item replaced.
+            let finished = room.desk.ended[ended_before..].to_vec();
+            if !finished.is_empty() {
+                let requests = Vec::new();
+                room.missing(Needs { finished, requests }, known.to_mut());
+            }
+        }
         let desk = &mut room.desk;
-        let items = self.items.into_iter();
-        let outcomes: Vec<_> = items
-            .map(|item| {
-                let made = make(desk, item?, known)?;
-                let id = id_of(desk, &made, known);
-                id.map(|id| (id, made.existing))
-                    .ok_or_else(|| ApiError::internal("no such id"))
-            })
-            .collect();
         for message in reply::enqueue_stream_responses(&outcomes, MAX_REPLY_BYTES) {
             room.streams.send(desk, self.ticket, message);
         }
         room.streams.decided(desk, self.ticket);
     }
+}
+
+/// Decides one item of a message.
+fn outcome(
+    desk: &mut Desk,
+    item: Result<NewExecution, ApiError>,
+    known: &Known,
+) -> Result<(ExecutionId, bool), ApiError> {
+    let made = make(desk, item?, known)?;
+    let id = id_of(desk, &made, known);
+    id.map(|id| (id, made.existing))
+        .ok_or_else(|| ApiError::internal("no such id"))
 }
 
 /// The id of an execution that was enqueued or found. If the execution has finished, it was read
