@@ -14,9 +14,11 @@ __all__ = [
     "DataInUseError",
     "Principal",
     "__version__",
+    "backup_directory",
     "build_profile",
     "check_directory",
     "reasons",
+    "restore_directory",
     "salvage_directory",
 ]
 
@@ -81,6 +83,32 @@ def salvage_directory(path: str, new: str) -> Salvage:
         DataInUseError: a server uses the damaged directory.
         DataCorruptError: nothing in the damaged directory can be read.
         CoreError: the new directory is not empty or cannot be written.
+    """
+
+def backup_directory(path: str, new: str) -> Findings:
+    """Copy a data directory, which a server may be using, into a new one, and check the copy.
+
+    Args:
+        path: the data directory.
+        new: the new directory, which must be empty or not exist.
+
+    Raises:
+        DataCorruptError: the directory is damaged, or another program or a newer version wrote it.
+        CoreError: the directory has no database, or the new one cannot be written.
+    """
+
+def restore_directory(path: str, new: str, *, accept_loss: bool = False) -> Findings:
+    """Copy a backup into a new directory, which a server can use, and check the copy.
+
+    Args:
+        path: the backup, which is not changed.
+        new: the new directory, which must be empty or not exist.
+        accept_loss: whether the backup may end earlier than its watermark says.
+
+    Raises:
+        DataInUseError: a server uses the backup.
+        DataCorruptError: the backup is damaged or ends too early.
+        CoreError: the backup has no database, or the new directory cannot be written.
     """
 
 def build_profile() -> str:
@@ -238,7 +266,11 @@ class Core:
         """Make everything accepted durable and close the store. Harmless when repeated."""
 
     def stats(self) -> dict[str, int]:
-        """Return counters and gauges by name."""
+        """Return counters and gauges by name.
+
+        `disk_free_bytes` and `disk_reserve_bytes` are of the last look at the disk; `disk_is_full`
+        is 1 while new executions are refused with `DISK_FULL`.
+        """
 
     def advance(self, ms: int) -> None:
         """Move the clock of a core made with `manual_clock_ms` or `clock_ahead_ms`.

@@ -184,7 +184,11 @@ impl Core {
     }
 
     fn stats(&self) -> BTreeMap<&'static str, u64> {
+        let disk = self.runtime.disk();
         BTreeMap::from([
+            ("disk_free_bytes", disk.free_bytes),
+            ("disk_is_full", u64::from(disk.is_full)),
+            ("disk_reserve_bytes", disk.reserve_bytes),
             ("steps", self.runtime.steps()),
             ("permit_drift", self.runtime.permit_drift()),
         ])

@@ -1,14 +1,14 @@
-//! The check and the salvage of a data directory, as functions for Python.
+//! Check, salvage, backup and restore of a data directory, as functions for Python.
 //!
 //! Owns the shape of their results. Refuses to hold the GIL while a directory is read.
 
 use std::path::Path;
 
-use backlane_runtime::{Findings, Salvage, check, salvage};
+use backlane_runtime::{CopyError, Findings, Salvage, backup, check, restore, salvage};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
-use crate::error::{from_salvage, from_store};
+use crate::error::{from_copy, from_salvage, from_store};
 
 /// Read a data directory that no server uses, and report what is damaged.
 #[pyfunction]
@@ -41,6 +41,38 @@ pub(crate) fn salvage_directory<'py>(
     result.set_item("failed", failed)?;
     result.set_item("uncertain", uncertain)?;
     result.set_item("without_payload", without_payload)?;
+    Ok(result)
+}
+
+/// Copy a data directory, which a server may be using, into a new one.
+#[pyfunction]
+pub(crate) fn backup_directory<'py>(
+    py: Python<'py>,
+    path: &str,
+    new: &str,
+) -> PyResult<Bound<'py, PyDict>> {
+    copied(py, || backup(Path::new(path), Path::new(new)))
+}
+
+/// Copy a backup into a new data directory.
+#[pyfunction]
+#[pyo3(signature = (path, new, *, accept_loss=false))]
+pub(crate) fn restore_directory<'py>(
+    py: Python<'py>,
+    path: &str,
+    new: &str,
+    accept_loss: bool,
+) -> PyResult<Bound<'py, PyDict>> {
+    copied(py, || restore(Path::new(path), Path::new(new), accept_loss))
+}
+
+fn copied(
+    py: Python<'_>,
+    copy: impl FnOnce() -> Result<Findings, CopyError> + Send,
+) -> PyResult<Bound<'_, PyDict>> {
+    let findings = py.detach(copy).map_err(|error| from_copy(&error))?;
+    let result = PyDict::new(py);
+    add_findings(&result, findings)?;
     Ok(result)
 }
 

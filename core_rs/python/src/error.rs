@@ -1,6 +1,6 @@
 //! The exceptions of the bindings, all in one file.
 
-use backlane_runtime::{OpenError, SalvageError, StoreError};
+use backlane_runtime::{CopyError, OpenError, SalvageError, StoreError};
 use pyo3::exceptions::PyException;
 use pyo3::{PyErr, create_exception};
 
@@ -53,5 +53,14 @@ pub(crate) fn from_salvage(error: &SalvageError) -> PyErr {
         SalvageError::Reading(error) => from_store(error),
         SalvageError::Nothing { .. } => DataCorruptError::new_err(error.to_string()),
         _ => CoreError::new_err(error.to_string()),
+    }
+}
+
+/// The exception that a refused backup or restore becomes.
+pub(crate) fn from_copy(error: &CopyError) -> PyErr {
+    match error {
+        CopyError::Store(error) => from_store(error),
+        CopyError::Damaged { .. } => DataCorruptError::new_err(error.to_string()),
+        CopyError::Fresh(_) => CoreError::new_err(error.to_string()),
     }
 }

@@ -20,7 +20,9 @@ mod _core {
     #[pymodule_export]
     use super::core::Core;
     #[pymodule_export]
-    use super::directory::{check_directory, salvage_directory};
+    use super::directory::{
+        backup_directory, check_directory, restore_directory, salvage_directory,
+    };
     #[pymodule_export]
     use super::error::{CoreError, DataCorruptError, DataInUseError};
     #[pymodule_export]

@@ -4,8 +4,10 @@
 //! Refuses to know Python and gRPC: the owner of the [`Runtime`] collects the completions and sends
 //! them.
 
+mod backup;
 mod clock;
 mod flow;
+mod fresh;
 mod inspect;
 pub mod message;
 mod open;
@@ -16,7 +18,9 @@ mod salvage;
 pub mod shard;
 mod writer;
 
+pub use backup::{CopyError, backup, restore};
 pub use clock::{Ahead, Clock, TooFarAhead};
+pub use fresh::FreshError;
 pub use inspect::{Findings, check};
 pub use message::{Completion, CompletionKind, Input, Output, Ticket, UnaryCall};
 pub use open::{OpenError, OpenOptions, open};
@@ -24,6 +28,7 @@ pub use recover::{RecoverError, machine_random, recover, request_hours};
 pub use runtime::Runtime;
 pub use salvage::{Salvage, SalvageError, salvage};
 pub use shard::{Random, Settings, Shard};
+pub use writer::Disk;
 
 // The types of the lower crates that the bindings need: the bindings depend on this crate only.
 pub use backlane_engine::rules::access::{Principal, TenantScope};

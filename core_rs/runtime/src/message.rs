@@ -47,8 +47,8 @@ pub enum Input {
     Committed(u64),
     /// A read has finished.
     Read(ReadId, Found),
-    /// Whether the store is too full for new executions.
-    StoreIsFull(bool),
+    /// The bytes of disk that new executions may use, beside all commits that are durable.
+    Room(u64),
     /// Hashed request ids of one hour that the store has. The last portion of an hour has a flag.
     Requests {
         /// The hour, counted since the epoch.

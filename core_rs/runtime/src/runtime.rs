@@ -22,7 +22,7 @@ use crate::message::{Completion, CompletionKind, Input, Query, ReadId, Ticket, U
 use crate::reader;
 use crate::recover::{RecoverError, recover, request_hours};
 use crate::shard::{Random, Settings};
-use crate::writer::{Work, Writer};
+use crate::writer::{Disk, Work, Writer};
 
 mod shared;
 mod stepper;
@@ -66,6 +66,7 @@ impl Runtime {
             stopping: AtomicBool::new(false),
             steps: AtomicU64::new(0),
             permit_drift: AtomicU64::new(0),
+            disk: Mutex::default(),
         });
         let learner = store.reader()?;
         let hours = request_hours(&recovered, now);
@@ -77,7 +78,7 @@ impl Runtime {
             readers.push(door);
         }
         let (writer, work) = channel();
-        let writing = Writer::new(store, recovered.epoch(), tell_of(&shared));
+        let writing = Writer::new(store, recovered.epoch(), Box::new(shared.clone()));
         let writing = start_writer(&shared, writing, work, reading);
         let stepper = Stepper {
             shard: recovered,
@@ -200,6 +201,12 @@ impl Runtime {
         self.shared.permit_drift.load(Ordering::Relaxed)
     }
 
+    /// The last look at the disk.
+    #[must_use]
+    pub fn disk(&self) -> Disk {
+        *self.shared.disk.lock()
+    }
+
     /// Decides all inputs so far and makes them durable, then ends all threads.
     pub fn stop(&self) {
         self.shared.stopping.store(true, Ordering::SeqCst);
@@ -274,11 +281,6 @@ fn start_reader(
             told.tell(Input::Read(id, found));
         }
     })
-}
-
-fn tell_of(shared: &Arc<Shared>) -> Box<dyn Fn(Input) + Send> {
-    let shared = shared.clone();
-    Box::new(move |input| shared.tell(input))
 }
 
 /// Starts the thread of the writer, which closes the store after the `reading` threads have

@@ -1,15 +1,12 @@
 //! Saving what is whole in a damaged data directory into a new one.
 //!
-//! Owns the order of saving: all rows first, then one round of everything that is living, and the
-//! new directory gets its name only when it is complete and was checked. Owns also what becomes of
+//! Owns the order of saving: all rows first, then one round of everything that is living, and then a
+//! check of the new directory. Owns also what becomes of
 //! executions about which something is lost. Refuses to change the damaged directory.
 
 mod heir;
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
-use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 
 use backlane_engine::fact::{
@@ -21,6 +18,7 @@ use backlane_store::{Report, StoreError};
 use thiserror::Error;
 
 use crate::clock::Clock;
+use crate::fresh::{self, FreshError};
 use crate::inspect::{self, Findings, Owner, Survey};
 use heir::{Heir, fact};
 
@@ -56,23 +54,9 @@ pub enum SalvageError {
         /// The first damage.
         what: String,
     },
-    /// The new directory has something in it.
-    #[error(
-        "{} is not empty: name a directory that does not exist, or an empty one", .path.display()
-    )]
-    NotEmpty {
-        /// The directory.
-        path: PathBuf,
-    },
-    /// An earlier salvage was interrupted.
-    #[error(
-        "{} is there already, perhaps from a salvage that was interrupted: delete it and try \
-         again", .path.display()
-    )]
-    Unfinished {
-        /// The directory in which the earlier salvage wrote.
-        path: PathBuf,
-    },
+    /// The new directory cannot be made.
+    #[error("{0}; the damaged directory was not changed")]
+    Fresh(#[from] FreshError),
     /// The new directory cannot be written.
     #[error("the new directory cannot be written: {0}; the damaged directory was not changed")]
     Writing(StoreError),
@@ -92,49 +76,11 @@ pub enum SalvageError {
 /// # Errors
 /// [`SalvageError`]; then there is no directory `new`, or `new` is empty as before.
 pub fn salvage(path: &Path, new: &Path) -> Result<Salvage, SalvageError> {
-    refuse_used(new)?;
-    let unfinished = unfinished(new);
-    if unfinished.exists() {
-        return Err(SalvageError::Unfinished { path: unfinished });
-    }
-    let saved = write(path, &unfinished).and_then(|saved| {
-        verify(&unfinished)?;
+    fresh::fill(new, |unfinished| {
+        let saved = write(path, unfinished)?;
+        verify(unfinished)?;
         Ok(saved)
-    });
-    if saved.is_err() {
-        // What was refused has its own error. A directory that stays is named by the next try.
-        let _ = fs::remove_dir_all(&unfinished);
-    }
-    let saved = saved?;
-    give_name(&unfinished, new).map_err(|source| {
-        let doing = format!("renaming {} to {}", unfinished.display(), new.display());
-        SalvageError::Writing(StoreError::Io { doing, source })
-    })?;
-    Ok(saved)
-}
-
-fn refuse_used(new: &Path) -> Result<(), SalvageError> {
-    let entries = match fs::read_dir(new) {
-        Ok(entries) => entries.count(),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
-        Err(source) => {
-            let doing = format!("looking into {}", new.display());
-            return Err(SalvageError::Writing(StoreError::Io { doing, source }));
-        }
-    };
-    if entries > 0 {
-        let path = new.to_owned();
-        return Err(SalvageError::NotEmpty { path });
-    }
-    Ok(())
-}
-
-/// The directory beside `new` in which a salvage writes until the new directory is complete.
-fn unfinished(new: &Path) -> PathBuf {
-    // Without a slash at its end, which would make the name one in the directory itself.
-    let mut name: OsString = new.components().collect::<PathBuf>().into();
-    name.push(".unfinished");
-    name.into()
+    })
 }
 
 /// Checks the new directory. Rows that were lost are missing there too, and rows that could not be
@@ -149,12 +95,6 @@ fn verify(path: &Path) -> Result<(), SalvageError> {
             what,
         })
     })
-}
-
-fn give_name(unfinished: &Path, new: &Path) -> io::Result<()> {
-    fs::rename(unfinished, new)?;
-    let parent = new.parent().filter(|parent| !parent.as_os_str().is_empty());
-    fs::File::open(parent.unwrap_or(Path::new(".")))?.sync_all()
 }
 
 fn write(path: &Path, new: &Path) -> Result<Salvage, SalvageError> {
@@ -261,16 +201,4 @@ fn round(survey: &Survey, living: Vec<Living>) -> Vec<Fact> {
     let at_ms = last_at_ms(survey);
     let kinds = [began].into_iter().chain(limits).chain(carried);
     kinds.map(|kind| fact(kind, at_ms)).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_directory_in_which_a_salvage_writes_is_beside_the_new_one() {
-        for new in ["a/new", "a/new/"] {
-            assert_eq!(Path::new("a/new.unfinished"), unfinished(Path::new(new)));
-        }
-    }
 }

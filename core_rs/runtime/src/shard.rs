@@ -70,6 +70,7 @@ impl Shard {
             random,
             draining: false,
             leaving: std::collections::VecDeque::new(),
+            room_bytes: u64::MAX,
             now,
             out: Vec::new(),
             ended: Vec::new(),
@@ -174,7 +175,10 @@ fn take(room: &mut Room, input: Input) {
         Input::Written(ticket, size) => pump::written(room, ticket, size),
         Input::Committed(sequence) => room.desk.committed(sequence),
         Input::Read(id, found) => room.read_done(id, found),
-        Input::StoreIsFull(full) => room.desk.engine.set_store_is_full(full),
+        Input::Room(bytes) => {
+            room.desk.room_bytes = bytes;
+            room.desk.watch_room();
+        }
         Input::Requests { hour, keys, last } => learn_requests(room, hour, keys, last),
         Input::Drain => drain(room),
     }

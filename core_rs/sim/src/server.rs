@@ -139,8 +139,8 @@ impl Server {
         self.read(dice, &mut inputs);
         self.learn(dice, &mut inputs)?;
         if dice.chance(100) {
-            let full = self.store.headroom().map_err(store_failed)?.free_bytes < 64 << 20;
-            inputs.push(Input::StoreIsFull(full));
+            let headroom = self.store.headroom().map_err(store_failed)?;
+            inputs.push(Input::Room(headroom.room_bytes));
         }
         if self.behind && dice.chance(300) {
             self.forget()?;

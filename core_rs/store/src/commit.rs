@@ -3,7 +3,11 @@
 //! Owns their shape and the rule that commits follow one another without a gap. Refuses to know
 //! how facts are encoded and where commits are kept.
 
-use crate::{Class, Row, StoreError};
+use crate::{Change, Class, Row, StoreError};
+
+/// Bytes of disk that a row is counted with beside its content: one page, because a row of an
+/// index with random keys may change a page of its own.
+const ROW_BYTES: u64 = 4096;
 
 /// One durable unit: encoded facts, and the rows that belong to them. A store keeps all of a
 /// commit or nothing of it.
@@ -20,11 +24,30 @@ pub struct Commit {
     pub rows: Vec<Row>,
 }
 
+impl Row {
+    /// The most bytes of disk that writing this row may take, as far as can be told beforehand.
+    #[must_use]
+    pub fn weight(&self) -> u64 {
+        let content = match &self.change {
+            Change::Put(put) => put.len(),
+            Change::Delete => 0,
+        };
+        ROW_BYTES + content as u64
+    }
+}
+
 impl Commit {
     /// The sequence number that follows this commit's last fact.
     #[must_use]
     pub fn next_sequence(&self) -> u64 {
         self.first_sequence + u64::from(self.count)
+    }
+
+    /// The most bytes of disk that writing this commit may take, as far as can be told beforehand.
+    #[must_use]
+    pub fn weight(&self) -> u64 {
+        let rows: u64 = self.rows.iter().map(Row::weight).sum();
+        rows + self.frame.len() as u64
     }
 
     /// Checks that this commit continues a log whose next sequence number is `expected`.
@@ -85,8 +108,14 @@ pub struct Maintenance {
 /// How much the store can still take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Headroom {
-    /// Bytes that can still be written.
+    /// Bytes that are free on the disk. Free pages inside a database are not among them, because
+    /// a commit is written elsewhere first.
     pub free_bytes: u64,
+    /// Bytes that the store holds back for the end of what is running.
+    pub reserve_bytes: u64,
+    /// Bytes that may still be used for new executions. What is left after them is for the end of
+    /// what is running.
+    pub room_bytes: u64,
     /// Bytes that the store occupies now.
     pub used_bytes: u64,
 }

@@ -96,6 +96,32 @@ pub enum StoreError {
         reason: String,
     },
 
+    /// The disk is full, and the reserve is used up. Nothing was written, and the store can be
+    /// used further.
+    #[error(
+        "the disk of {} is full: {free_bytes} bytes are free; nothing was written. Make room on \
+         that disk",
+        .path.display()
+    )]
+    Full {
+        /// The data directory.
+        path: PathBuf,
+        /// Bytes that are free on its disk.
+        free_bytes: u64,
+    },
+
+    /// A file of the data directory was removed or replaced while the store was using it.
+    #[error(
+        "{} was removed or replaced while this process was using it. What was written since then \
+         is lost, so nothing more is acknowledged. Put the directory back, restore a backup with \
+         `backlane restore`, or start on an empty directory",
+        .path.display()
+    )]
+    Removed {
+        /// The file.
+        path: PathBuf,
+    },
+
     /// Another process holds the data directory.
     #[error(
         "the data directory {} is in use by {}: stop that process or choose another directory",

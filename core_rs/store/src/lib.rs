@@ -27,5 +27,6 @@ pub use fdatasync::fdatasync_micros;
 pub use lookup::{Damage, Lookup, Part, Stored};
 pub use memory::{Fault, FaultPlan, MemoryDisk, MemoryStore};
 pub use row::{Bytes, Change, Key, Listing, Put, Row};
+pub use sqlite::copy::{backup, restore};
 pub use sqlite::{FORMAT, Format, Migration, SqliteOptions, SqliteStore};
 pub use store::{Reader, Store};

@@ -138,9 +138,13 @@ impl Store for MemoryStore {
         self.alive()
     }
 
-    fn headroom(&self) -> Result<Headroom, StoreError> {
+    fn headroom(&mut self) -> Result<Headroom, StoreError> {
         self.alive()?;
         Ok(self.disk.lock().headroom())
+    }
+
+    fn place(&self) -> String {
+        "the memory".to_owned()
     }
 
     fn reader(&self) -> Result<Box<dyn Reader>, StoreError> {

@@ -8,7 +8,9 @@
 mod append;
 mod checksum;
 mod connection;
+pub(crate) mod copy;
 mod directory;
+mod disk;
 mod expiry;
 mod failure;
 mod forget;
@@ -23,26 +25,29 @@ mod origin;
     reason = "SQLite's file layer can only be extended through its C interface"
 )]
 mod pages;
+mod presence;
 mod reader;
 mod replay;
+mod reserve;
 mod scan;
 mod table;
 mod walk;
 mod watermark;
 
 use std::fs;
-use std::io;
 use std::path::Path;
+use std::time::Duration;
 
 use rusqlite::{Connection, TransactionBehavior};
 
 use self::append::AppendError;
 use self::directory::Directory;
+use self::disk::Disk;
 use self::failure::reading;
 pub use self::format::{FORMAT, Format, Migration};
 use self::hours::Hours;
 use self::origin::Origin;
-pub use self::pages::NAME as VFS_NAME;
+pub use self::pages::{NAME as VFS_NAME, log_syncs_of_this_thread};
 use self::reader::SqliteReader;
 use self::table::Table;
 use self::watermark::Watermark;
@@ -72,6 +77,8 @@ pub struct SqliteOptions {
     /// A smaller bound writes more in total, because fewer changes of one page are written
     /// together. Mostly an idle moment checkpoints before the bound is reached.
     pub checkpoint_bytes: u64,
+    /// Bytes that the file `reserve` keeps back for the end of what is running.
+    pub reserve_bytes: u64,
 }
 
 impl Default for SqliteOptions {
@@ -81,6 +88,7 @@ impl Default for SqliteOptions {
             page_bytes: 4096,
             cache_bytes: 24 << 20,
             checkpoint_bytes: 32 << 20,
+            reserve_bytes: 64 << 20,
         }
     }
 }
@@ -91,6 +99,7 @@ pub struct SqliteStore {
     connection: Connection,
     watermark: Watermark,
     directory: Directory,
+    disk: Disk,
     options: SqliteOptions,
     format: &'static Format,
     tables: Vec<Table>,
@@ -99,6 +108,8 @@ pub struct SqliteStore {
     next_sequence: u64,
     hours: Hours,
     unflushed_bytes: u64,
+    /// A write-ahead log of this length is reset even if that has to wait for readers.
+    reset_at: u64,
     failed: Option<(String, String)>,
 }
 
@@ -125,6 +136,7 @@ impl SqliteStore {
     ) -> Result<Self, StoreError> {
         let directory = Directory::lock(path)?;
         marker::check(&directory)?;
+        let mut disk = Disk::prepare(&directory, options.reserve_bytes)?;
         format::check_plain(&directory, format)?;
         let mut connection = connection::open_writer(&directory, &options)?;
         let found = format::number(&connection, &directory, format)?;
@@ -140,12 +152,16 @@ impl SqliteStore {
         migrated.map_err(|e| reading("migrating the data to a newer format", e))?;
         let hours = hours::list(&connection, format.families);
         let hours = hours.map_err(|e| reading("listing the hours", e))?;
+        disk.watch(&directory)?;
+        disk.look(0)?;
         directory.sync()?;
         connection.set_transaction_behavior(TransactionBehavior::Immediate);
         Ok(Self {
             connection,
             watermark,
             directory,
+            disk,
+            reset_at: 2 * options.checkpoint_bytes,
             options,
             format,
             tables: format
@@ -215,9 +231,13 @@ impl SqliteStore {
         self.next_sequence = commit.next_sequence();
         self.hours.extend(append::hours_of(commit));
         self.unflushed_bytes += append::weight(commit);
-        let raised = self.watermark.raise(self.next_sequence - 1);
-        let what = "writing the watermark file";
-        raised.map_err(|error: io::Error| self.fail_for(what, error.to_string()))
+        match self.watermark.raise(self.next_sequence - 1) {
+            // A watermark that is too low is harmless, and the next commit writes it again.
+            Err(error) if !directory::is_full(&error) => {
+                Err(self.fail_for("writing the watermark file", error.to_string()))
+            }
+            _ => Ok(()),
+        }
     }
 }
 
@@ -276,22 +296,29 @@ impl Store for SqliteStore {
     fn append(&mut self, epoch: u64, commit: &Commit) -> Result<(), StoreError> {
         self.holding(epoch)?;
         self.check(commit)?;
-        match append::write(&mut self.connection, &self.tables, &self.hours, commit) {
-            Ok(()) => self.appended(commit),
-            Err(AppendError::Duplicate { family, key }) => {
-                Err(StoreError::Duplicate { family, key })
-            }
-            Err(AppendError::Broken(error)) => {
-                let what = format!("appending from sequence {}", commit.first_sequence);
-                Err(self.fail(&what, &error))
+        self.reset_log()?;
+        loop {
+            match append::write(&mut self.connection, &self.tables, &self.hours, commit) {
+                Ok(()) => return self.appended(commit),
+                Err(AppendError::Duplicate { family, key }) => {
+                    return Err(StoreError::Duplicate { family, key });
+                }
+                Err(AppendError::Broken(error)) if failure::is_full(&error) => {
+                    self.disk.give_up(commit.weight())?;
+                }
+                Err(AppendError::Broken(error)) => {
+                    let what = format!("appending from sequence {}", commit.first_sequence);
+                    return Err(self.fail(&what, &error));
+                }
             }
         }
     }
 
     fn maintain(&mut self, epoch: u64, work: &Maintenance) -> Result<usize, StoreError> {
         self.holding(epoch)?;
-        let forgotten = forget::forget(&mut self.connection, &self.tables, &self.hours, work);
-        let gone = forgotten.map_err(|error| self.fail("trimming and expiring", &error))?;
+        let gone = self.with_room("trimming and expiring", |store| {
+            forget::forget(&mut store.connection, &store.tables, &store.hours, work)
+        })?;
         if let (Some(origin), Some(first)) = (&mut self.origin, gone.first_sequence) {
             origin.first_sequence = first;
         }
@@ -304,20 +331,33 @@ impl Store for SqliteStore {
 
     fn idle(&mut self) -> Result<(), StoreError> {
         self.alive()?;
-        let wal_bytes = fs::metadata(self.directory.wal()).map_or(0, |wal| wal.len());
-        let result = forget::vacuum(&self.connection)
-            .and_then(|()| self.checkpoint(wal_bytes > 2 * self.options.checkpoint_bytes));
-        match result {
-            Ok(()) => Ok(()),
-            Err(error) => Err(self.fail("checkpointing", &error)),
-        }
+        let is_tight = self.disk.is_tight();
+        self.with_room("returning free pages", |store| {
+            let pages = forget::vacuum(&store.connection, is_tight)?;
+            store.unflushed_bytes += pages * u64::from(store.options.page_bytes);
+            Ok(())
+        })?;
+        // On a full disk the space of the log is worth more than its blocks.
+        let longest = if is_tight {
+            WORTH_FLUSHING_BYTES
+        } else {
+            2 * self.options.checkpoint_bytes
+        };
+        let truncate = self.log_bytes() > longest;
+        self.with_room("checkpointing", |store| store.checkpoint(truncate))
     }
 
-    fn headroom(&self) -> Result<Headroom, StoreError> {
+    fn headroom(&mut self) -> Result<Headroom, StoreError> {
         self.alive()?;
-        let doing = "asking the database for its free pages";
-        let reusable = origin::free_bytes(&self.connection).map_err(|e| reading(doing, e))?;
-        self.directory.headroom(reusable)
+        let looked = self.disk.look(self.unflushed_bytes);
+        if let Err(error @ StoreError::Removed { .. }) = &looked {
+            let _ = self.fail_for("looking at the data directory", error.to_string());
+        }
+        looked
+    }
+
+    fn place(&self) -> String {
+        self.directory.path().display().to_string()
     }
 
     fn reader(&self) -> Result<Box<dyn Reader>, StoreError> {
@@ -335,7 +375,48 @@ const REPLAY_CACHE_BYTES: u64 = 256 << 10;
 /// two fsyncs.
 const WORTH_FLUSHING_BYTES: u64 = 4 << 20;
 
+/// How long an append waits for readers so that it can reset a long write-ahead log.
+const RESET_WAIT: Duration = Duration::from_millis(50);
+
 impl SqliteStore {
+    /// Writes something that is not a commit. If the disk is full, the reserve is used.
+    fn with_room<T>(
+        &mut self,
+        what: &str,
+        mut write: impl FnMut(&mut Self) -> rusqlite::Result<T>,
+    ) -> Result<T, StoreError> {
+        loop {
+            match write(self) {
+                Ok(written) => return Ok(written),
+                Err(error) if failure::is_full(&error) => self.disk.give_up(0)?,
+                Err(error) => return Err(self.fail(what, &error)),
+            }
+        }
+    }
+
+    fn log_bytes(&self) -> u64 {
+        fs::metadata(self.directory.wal()).map_or(0, |wal| wal.len())
+    }
+
+    /// Resets a write-ahead log that has become long. `SQLite` begins it anew only at a moment at
+    /// which no reader uses it, and with two busy readers no such moment may come.
+    fn reset_log(&mut self) -> Result<(), StoreError> {
+        let bytes = self.log_bytes();
+        if bytes < self.reset_at {
+            return Ok(());
+        }
+        let is_reset = self.with_room("resetting the write-ahead log", |store| {
+            connection::truncate_log(&store.connection, RESET_WAIT)
+        })?;
+        // A reader that is busy for long is not waited for at each append.
+        let from = if is_reset { 0 } else { bytes };
+        self.reset_at = from.max(self.options.checkpoint_bytes) + self.options.checkpoint_bytes;
+        if is_reset {
+            self.unflushed_bytes = 0;
+        }
+        Ok(())
+    }
+
     fn checkpoint(&mut self, truncate: bool) -> rusqlite::Result<()> {
         if self.unflushed_bytes < WORTH_FLUSHING_BYTES && !truncate {
             return Ok(());

@@ -30,7 +30,8 @@ pub trait Store: Send {
     ///
     /// # Errors
     /// `NotTaken`, `Fenced`, `Gap`, `Empty`, `Misfit` and `Duplicate` leave the store unchanged
-    /// and usable. After `Unknown` the shard must be taken again. After `Fatal` the store must be
+    /// and usable, and so does `Full`: the same commit can be appended when there is room. After
+    /// `Unknown` the shard must be taken again. After `Fatal` the store must be
     /// opened again.
     fn append(&mut self, epoch: u64, commit: &Commit) -> Result<(), StoreError>;
 
@@ -38,21 +39,26 @@ pub trait Store: Send {
     /// how much of the limit was used. If that is the whole limit, more may be left to remove.
     ///
     /// # Errors
-    /// `NotTaken`, `Fenced`, `Fatal`, as for [`Store::append`].
+    /// `NotTaken`, `Fenced`, `Full`, `Fatal`, as for [`Store::append`].
     fn maintain(&mut self, epoch: u64, work: &Maintenance) -> Result<usize, StoreError>;
 
     /// Does a bounded amount of housekeeping. The runtime calls it when there is no other work.
     /// Correctness never depends on it.
     ///
     /// # Errors
-    /// `Fatal` if the disk failed.
+    /// `Full` if there was no room for it; `Fatal` if the disk failed.
     fn idle(&mut self) -> Result<(), StoreError>;
 
-    /// Returns how much can still be written. The call is cheap enough to make between commits.
+    /// Looks at the disk: returns how much can still be written, and makes the reserve again when
+    /// there is room for it. The call is cheap enough to make after each commit.
     ///
     /// # Errors
-    /// `Io` if the file system does not answer; `Fatal` after an earlier failure.
-    fn headroom(&self) -> Result<Headroom, StoreError>;
+    /// `Removed` if a file of the store is gone, after which nothing may be acknowledged; `Io` if
+    /// the file system does not answer; `Fatal` after an earlier failure.
+    fn headroom(&mut self) -> Result<Headroom, StoreError>;
+
+    /// Names the place of the data, for people.
+    fn place(&self) -> String;
 
     /// Opens a reader for use on another thread. Each call on the reader sees every commit whose
     /// append returned before that call began.

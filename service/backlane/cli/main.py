@@ -31,6 +31,8 @@ COMMANDS: Final[Mapping[str, str]] = {
     "peek": "Show the executions that workers get next.",
     "stats": "Count unfinished executions.",
     "check": "Check a data directory for damage, or save what is undamaged in it.",
+    "backup": "Copy the data directory of a server, which may be running.",
+    "restore": "Make a data directory from a backup.",
     "demo": "Watch executions survive a killed worker and a killed server.",
     "bench": "Measure the performance of a server on this machine.",
     "conformance": "Check a worker program against the protocol.",

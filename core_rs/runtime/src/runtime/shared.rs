@@ -12,7 +12,8 @@ use std::thread::{Builder, JoinHandle};
 use parking_lot::{Condvar, Mutex};
 
 use crate::flow::Flow;
-use crate::message::{Completion, Input};
+use crate::message::{Completion, CompletionKind, Input};
+use crate::writer::{Disk, Surroundings};
 
 /// The state that the transport and all threads of a server share.
 pub(super) struct Shared {
@@ -25,6 +26,26 @@ pub(super) struct Shared {
     pub(super) stopping: AtomicBool,
     pub(super) steps: AtomicU64,
     pub(super) permit_drift: AtomicU64,
+    pub(super) disk: Mutex<Disk>,
+}
+
+impl Surroundings for Arc<Shared> {
+    fn tell(&self, input: Input) {
+        Shared::tell(self, input);
+    }
+
+    fn say(&self, line: String) {
+        let kind = CompletionKind::Notice(line);
+        self.publish(vec![Completion { ticket: 0, kind }]);
+    }
+
+    fn show(&self, disk: Disk) {
+        *self.disk.lock() = disk;
+    }
+
+    fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::SeqCst)
+    }
 }
 
 impl Shared {

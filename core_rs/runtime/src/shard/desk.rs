@@ -44,6 +44,8 @@ pub(super) struct Desk {
     pub(super) tally: Tally,
     pub(super) random: Random,
     pub(super) draining: bool,
+    /// Bytes of disk that new executions may use, beside what is decided already.
+    pub(super) room_bytes: u64,
     pub(super) now: Now,
     pub(super) out: Vec<Output>,
     /// Leases that leave the server once they are durable, in order.

@@ -33,9 +33,20 @@ impl Desk {
                 if row.family != &REQUEST {
                     self.cache.follow(&row, sequence);
                 }
-                self.journal.pending.rows.push(row);
+                self.journal.add_row(row);
             }
         }
+        let mark = self.engine.requests_mut().mark();
+        self.journal.close_if_heavy(mark);
+        self.watch_room();
+    }
+
+    /// Has the engine refuse new executions for which the disk has no room. Everything that is
+    /// decided and not durable counts twice: first it is written to the log of the database, and
+    /// later to the database.
+    pub(super) fn watch_room(&mut self) {
+        let needed = self.journal.unwritten().saturating_mul(2);
+        self.engine.set_store_is_full(needed >= self.room_bytes);
     }
 }
 

@@ -56,6 +56,7 @@ impl Desk {
             requests.durable_up_to(mark);
             requests.expire(now_ms);
         }
+        self.watch_room();
         self.cache.evict(self.journal.durable());
     }
 

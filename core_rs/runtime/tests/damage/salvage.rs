@@ -6,7 +6,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use backlane_runtime::{Method, Salvage, SalvageError, check, salvage};
+use backlane_runtime::{FreshError, Method, Salvage, SalvageError, check, salvage};
 use backlane_sim::api::v1;
 
 use crate::calls::{enqueue, get, record};
@@ -380,7 +380,10 @@ fn a_place_that_is_not_empty_is_refused_and_left_as_it_is() {
     fs::write(new.join("letter"), "dear").expect("a file");
     let refused = salvage(directory.path(), &new);
     assert!(
-        matches!(refused, Err(SalvageError::NotEmpty { .. })),
+        matches!(
+            refused,
+            Err(SalvageError::Fresh(FreshError::NotEmpty { .. }))
+        ),
         "{refused:?}"
     );
     assert_eq!(1, fs::read_dir(&new).expect("it is there").count());
@@ -390,7 +393,10 @@ fn a_place_that_is_not_empty_is_refused_and_left_as_it_is() {
     fs::create_dir(&unfinished).expect("a directory");
     let refused = salvage(directory.path(), &new);
     assert!(
-        matches!(refused, Err(SalvageError::Unfinished { .. })),
+        matches!(
+            refused,
+            Err(SalvageError::Fresh(FreshError::Unfinished { .. }))
+        ),
         "{refused:?}"
     );
 

@@ -171,7 +171,7 @@ fn a_full_store_refuses_new_executions_and_accepts_completions() {
     let mut desk = Desk::new();
     desk.make(&request("a"));
     let lease = desk.lease("w", 1).remove(0);
-    desk.send(Input::StoreIsFull(true));
+    desk.send(Input::Room(0));
     let ticket = desk.call(Method::Enqueue, &request("b"));
     assert_eq!("DISK_FULL", desk.refusal(ticket));
     assert_eq!("completed", crate::desk::outcome(&desk.complete(&lease)));
@@ -188,4 +188,18 @@ fn a_call_counts_as_undecided_while_it_waits_for_a_read() {
     desk.settle();
     let size = prost::Message::encoded_len(&call);
     assert_eq!(before + size, desk.calls_decided);
+}
+
+#[test]
+fn what_is_decided_and_not_written_counts_against_the_room() {
+    let mut desk = Desk::new();
+    desk.send(Input::Room(100_000));
+    let large = "x".repeat(50_000);
+    let inputs = ["a", &large, "b"];
+    let tickets = inputs.map(|input| desk.call(Method::Enqueue, &request(input)));
+    desk.settle();
+    desk.reply::<v1::EnqueueResponse>(tickets[0]);
+    desk.reply::<v1::EnqueueResponse>(tickets[1]);
+    assert_eq!("DISK_FULL", desk.refusal(tickets[2]));
+    desk.make(&request("c"));
 }

@@ -309,7 +309,8 @@ impl Stage {
     }
 
     fn store(&mut self, line: &Line) -> Answer {
-        self.desk.send(Input::StoreIsFull(line.plain(0) == "full"));
+        let room_bytes = if line.plain(0) == "full" { 0 } else { u64::MAX };
+        self.desk.send(Input::Room(room_bytes));
         Answer::default()
     }
 

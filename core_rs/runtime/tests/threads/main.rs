@@ -1,5 +1,7 @@
 //! Failures of the threads around a shard.
 
+mod full;
+
 use std::sync::mpsc::channel;
 use std::thread;
 use std::time::Duration;
@@ -37,8 +39,12 @@ impl Store for Unreadable {
         self.0.idle()
     }
 
-    fn headroom(&self) -> Result<Headroom, StoreError> {
+    fn headroom(&mut self) -> Result<Headroom, StoreError> {
         self.0.headroom()
+    }
+
+    fn place(&self) -> String {
+        self.0.place()
     }
 
     fn reader(&self) -> Result<Box<dyn Reader>, StoreError> {
@@ -187,8 +193,12 @@ impl Store for Panicking {
         self.0.idle()
     }
 
-    fn headroom(&self) -> Result<Headroom, StoreError> {
+    fn headroom(&mut self) -> Result<Headroom, StoreError> {
         self.0.headroom()
+    }
+
+    fn place(&self) -> String {
+        self.0.place()
     }
 
     fn reader(&self) -> Result<Box<dyn Reader>, StoreError> {

@@ -183,8 +183,11 @@ impl State {
         let frames: usize = self.frames.iter().map(|frame| frame.bytes.len()).sum();
         let used_bytes = frames as u64 + self.rows.used_bytes();
         let free_bytes = CAPACITY_BYTES.saturating_sub(used_bytes);
+        let free_bytes = if self.full { 0 } else { free_bytes };
         Headroom {
-            free_bytes: if self.full { 0 } else { free_bytes },
+            free_bytes,
+            reserve_bytes: 0,
+            room_bytes: free_bytes,
             used_bytes,
         }
     }

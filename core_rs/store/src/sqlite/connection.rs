@@ -105,6 +105,15 @@ pub(super) fn open_reader(path: &Path, options: &SqliteOptions) -> rusqlite::Res
     Ok(connection)
 }
 
+/// Opens a connection that writes a copy of a database. Pages get right checksums.
+pub(super) fn open_copy(path: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = open_checked(path, flags)?;
+    connection.busy_timeout(BUSY)?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    Ok(connection)
+}
+
 /// Opens a connection for reading that does not verify the checksums of pages, so that intact
 /// rows of a damaged page can be read. The checksums of the rows still tell which are intact.
 pub(super) fn open_lenient(path: &Path) -> rusqlite::Result<Connection> {
@@ -142,6 +151,16 @@ fn configure(c: &Connection, options: &SqliteOptions) -> rusqlite::Result<()> {
     let limit = to_db(options.checkpoint_bytes);
     c.pragma_update(None, "wal_autocheckpoint", (limit / page_bytes).max(1))?;
     c.pragma_update(None, "journal_size_limit", limit.saturating_mul(2))
+}
+
+/// Moves the write-ahead log into the database and empties it. Waits at most `wait` for readers.
+/// Returns whether the log was emptied.
+pub(super) fn truncate_log(c: &Connection, wait: Duration) -> rusqlite::Result<bool> {
+    c.busy_timeout(wait)?;
+    let sql = "PRAGMA wal_checkpoint(TRUNCATE)";
+    let is_busy = c.query_row(sql, [], |row| row.get::<_, bool>(0));
+    c.busy_timeout(BUSY)?;
+    is_busy.map(|is_busy| !is_busy)
 }
 
 /// Sets the most bytes of pages that the connection keeps in memory.

@@ -1,4 +1,4 @@
-//! The data directory: the names of its files, the lock on it, and the room it has.
+//! The data directory: the names of its files, and the lock on it.
 //!
 //! Owns the lock, which the operating system releases when the process ends for any reason, and
 //! the permissions: only the server's user may read the directory. Refuses to read or write the
@@ -10,15 +10,16 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use super::failure::io_error;
-use crate::{Headroom, StoreError};
+use crate::StoreError;
 
 const DIRECTORY_MODE: u32 = 0o700;
 const FILE_MODE: u32 = 0o600;
+const LOCK: &str = "LOCK";
 
 pub(super) struct Directory {
     path: PathBuf,
     /// Kept open because closing the file releases the lock.
-    _lock: File,
+    _lock: Option<File>,
 }
 
 impl Directory {
@@ -38,8 +39,16 @@ impl Directory {
         let lock = lock_file(path)?;
         Ok(Self {
             path: path.to_owned(),
-            _lock: lock,
+            _lock: Some(lock),
         })
+    }
+
+    /// A directory that is read while another process may have locked it.
+    pub(super) fn unlocked(path: &Path) -> Self {
+        Self {
+            path: path.to_owned(),
+            _lock: None,
+        }
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -52,6 +61,18 @@ impl Directory {
 
     pub(super) fn wal(&self) -> PathBuf {
         self.path.join("backlane.db-wal")
+    }
+
+    pub(super) fn wal_index(&self) -> PathBuf {
+        self.path.join("backlane.db-shm")
+    }
+
+    pub(super) fn lock_path(&self) -> PathBuf {
+        self.path.join(LOCK)
+    }
+
+    pub(super) fn reserve(&self) -> PathBuf {
+        self.path.join("reserve")
     }
 
     /// The journal of a write outside of the write-ahead log: the first write of all is one.
@@ -81,20 +102,6 @@ impl Directory {
         let doing = || format!("syncing the directory {}", self.path.display());
         sync(&self.path).map_err(io_error(doing()))
     }
-
-    /// The room in the file system and in the `reusable` bytes of the database's free pages.
-    pub(super) fn headroom(&self, reusable: u64) -> Result<Headroom, StoreError> {
-        let asking = || format!("asking for the free space of {}", self.path.display());
-        let fs = rustix::fs::statvfs(&self.path).map_err(|e| io_error(asking())(e.into()))?;
-        let used = bytes(&self.database()) + bytes(&self.wal());
-        Ok(Headroom {
-            free_bytes: fs
-                .f_bavail
-                .saturating_mul(fs.f_frsize)
-                .saturating_add(reusable),
-            used_bytes: used.saturating_sub(reusable),
-        })
-    }
 }
 
 /// Opens a file for reading and writing, making it if it does not exist. Only the user of this
@@ -107,6 +114,14 @@ pub(super) fn private_file(path: &Path) -> io::Result<File> {
         .truncate(false)
         .mode(FILE_MODE)
         .open(path)
+}
+
+/// Whether the error means that there is no room on the disk.
+pub(super) fn is_full(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+    )
 }
 
 /// Makes the entries of a directory durable.
@@ -129,17 +144,17 @@ fn parent(path: &Path) -> Option<&Path> {
         .filter(|parent| !parent.as_os_str().is_empty())
 }
 
-fn bytes(file: &Path) -> u64 {
-    fs::metadata(file).map_or(0, |file| file.len())
-}
-
 /// Locks DIR/LOCK and leaves this process's number in the file.
 fn lock_file(directory: &Path) -> Result<File, StoreError> {
-    let path = directory.join("LOCK");
+    let path = directory.join(LOCK);
     let doing = || format!("locking {}", path.display());
     let mut file = private_file(&path).map_err(io_error(doing()))?;
     match file.try_lock() {
-        Ok(()) => leave_pid(&mut file).map_err(io_error(doing()))?,
+        Ok(()) => match leave_pid(&mut file) {
+            // On a full disk the number is missing. It only helps a person.
+            Err(error) if is_full(&error) => {}
+            left => left.map_err(io_error(doing()))?,
+        },
         Err(TryLockError::WouldBlock) => {
             return Err(StoreError::InUse {
                 path: directory.to_owned(),

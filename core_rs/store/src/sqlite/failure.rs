@@ -55,6 +55,15 @@ pub(super) fn is_damage(error: &Error) -> bool {
     is_decoding || is_unreadable || is_corruption(error)
 }
 
+/// Whether the error means that a write found no room on the disk. Such a write was not made
+/// durable, and the transaction it belonged to was undone, so that it can be repeated. (An error
+/// of a sync is another matter: after it nobody knows what the disk holds.)
+pub(super) fn is_full(error: &Error) -> bool {
+    let code = error.sqlite_error().map_or(0, |error| error.extended_code);
+    // The second is the index of the write-ahead log, a file that grows with it.
+    code == ffi::SQLITE_FULL || code == ffi::SQLITE_IOERR_SHMSIZE
+}
+
 /// The error in words. Names the page if the page's checksum was wrong or the page is empty.
 pub(super) fn describe(error: &Error) -> String {
     match pages::take_oddity() {

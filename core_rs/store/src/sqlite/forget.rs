@@ -93,16 +93,23 @@ const VACUUM_PAGES: i64 = 256;
 /// Free pages that stay in the file, in percent of its pages, because appends soon use them.
 const SLACK_PERCENT: i64 = 10;
 
-/// Returns a bounded number of free pages to the file system, once there are many.
-pub(super) fn vacuum(c: &Connection) -> rusqlite::Result<()> {
+/// Returns a bounded number of free pages to the file system, once there are many. If the disk
+/// `is_tight`, all free pages are returned, call by call. Returns about how many pages were
+/// written.
+pub(super) fn vacuum(c: &Connection, is_tight: bool) -> rusqlite::Result<u64> {
     let pragma = |name| c.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
-    let spare = pragma("freelist_count")? - pragma("page_count")? / 100 * SLACK_PERCENT;
-    if spare < VACUUM_PAGES {
-        return Ok(());
+    let slack = if is_tight { 0 } else { SLACK_PERCENT };
+    let spare = pragma("freelist_count")? - pragma("page_count")? / 100 * slack;
+    let least = if is_tight { 1 } else { VACUUM_PAGES };
+    if spare < least {
+        return Ok(0);
     }
     // Each step frees one page, so the statement has to be stepped to its end.
     let mut vacuum = c.prepare(&format!("PRAGMA incremental_vacuum({VACUUM_PAGES})"))?;
     let mut pages = vacuum.query([])?;
-    while pages.next()?.is_some() {}
-    Ok(())
+    let mut moved = 0;
+    while pages.next()?.is_some() {
+        moved += 1;
+    }
+    Ok(moved)
 }

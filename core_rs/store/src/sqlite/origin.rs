@@ -76,11 +76,3 @@ pub(super) fn next_sequence(c: &Connection, origin: Option<&Origin>) -> Result<u
     let next = next.map_err(|e| reading("looking for the log's end", e))?;
     Ok(next.map_or_else(|| origin.map_or(1, |origin| origin.first_sequence), from_db))
 }
-
-/// Bytes of the free pages inside the database.
-pub(super) fn free_bytes(c: &Connection) -> rusqlite::Result<u64> {
-    let sql = "SELECT freelist_count * page_size FROM pragma_freelist_count, pragma_page_size";
-    c.prepare_cached(sql)?
-        .query_row([], |row| row.get(0))
-        .map(from_db)
-}

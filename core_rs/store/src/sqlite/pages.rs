@@ -54,6 +54,14 @@ pub(super) enum Oddity {
 
 thread_local! {
     static ODDITY: Cell<Option<Oddity>> = const { Cell::new(None) };
+    static LOG_SYNCS: Cell<u64> = const { Cell::new(0) };
+}
+
+/// How often this thread has synced a write-ahead log so far. Tests see by this that commits are
+/// durable, which no reading back can show: a killed process leaves its writes to the kernel.
+#[must_use]
+pub fn log_syncs_of_this_thread() -> u64 {
+    LOG_SYNCS.get()
 }
 
 /// The last odd page that was read on this thread since the previous call.
@@ -118,24 +126,43 @@ struct Methods {
     base: &'static ffi::sqlite3_io_methods,
 }
 
+type Base = &'static ffi::sqlite3_io_methods;
+type Made = Mutex<Vec<&'static Methods>>;
+
+/// The methods of a database file.
+fn replacing(base: Base) -> &'static Methods {
+    static MADE: Made = Mutex::new(Vec::new());
+    once(&MADE, base, || ffi::sqlite3_io_methods {
+        // Version 2 has no memory-mapped reads, which would bypass the checksum.
+        iVersion: base.iVersion.min(2),
+        xRead: Some(read),
+        xWrite: Some(write),
+        xDeviceCharacteristics: Some(device_characteristics),
+        ..*base
+    })
+}
+
+/// The methods of a write-ahead log, whose syncs are counted.
+fn counting(base: Base) -> &'static Methods {
+    static MADE: Made = Mutex::new(Vec::new());
+    once(&MADE, base, || ffi::sqlite3_io_methods {
+        xSync: Some(sync),
+        ..*base
+    })
+}
+
 /// The methods that replace `base`, made once for each table of methods that the base VFS has.
-fn replacing(base: &'static ffi::sqlite3_io_methods) -> &'static Methods {
-    static MADE: Mutex<Vec<&'static Methods>> = Mutex::new(Vec::new());
-    let mut made = MADE.lock();
+fn once(
+    made: &Made,
+    base: Base,
+    replace: impl FnOnce() -> ffi::sqlite3_io_methods,
+) -> &'static Methods {
+    let mut made = made.lock();
     if let Some(methods) = made.iter().find(|methods| ptr::eq(methods.base, base)) {
         return methods;
     }
-    let methods = Box::leak(Box::new(Methods {
-        methods: ffi::sqlite3_io_methods {
-            // Version 2 has no memory-mapped reads, which would bypass the checksum.
-            iVersion: base.iVersion.min(2),
-            xRead: Some(read),
-            xWrite: Some(write),
-            xDeviceCharacteristics: Some(device_characteristics),
-            ..*base
-        },
-        base,
-    }));
+    let methods = replace();
+    let methods = Box::leak(Box::new(Methods { methods, base }));
     made.push(methods);
     methods
 }
@@ -156,9 +183,13 @@ unsafe extern "C" fn open(
             return ffi::SQLITE_CANTOPEN;
         };
         let code = base_open(base, name, file, flags, out_flags);
-        if code == ffi::SQLITE_OK && flags & ffi::SQLITE_OPEN_MAIN_DB != 0 {
-            (*file).pMethods = (&raw const *replacing(&*(*file).pMethods)).cast();
-        }
+        let replaced = match flags {
+            _ if code != ffi::SQLITE_OK => return code,
+            _ if flags & ffi::SQLITE_OPEN_MAIN_DB != 0 => replacing(&*(*file).pMethods),
+            _ if flags & ffi::SQLITE_OPEN_WAL != 0 => counting(&*(*file).pMethods),
+            _ => return code,
+        };
+        (*file).pMethods = (&raw const *replaced).cast();
         code
     }
 }
@@ -166,7 +197,7 @@ unsafe extern "C" fn open(
 /// The methods that the base VFS gave this file.
 ///
 /// # Safety
-/// `file` must have been opened by [`open`] as a main database.
+/// `file` must have been opened by [`open`] as a main database or a write-ahead log.
 unsafe fn base_of(file: *mut ffi::sqlite3_file) -> &'static ffi::sqlite3_io_methods {
     // SAFETY: `open` set `pMethods` to a `Methods`, whose first member is the table of methods.
     unsafe { (*(*file).pMethods.cast::<Methods>()).base }
@@ -225,6 +256,18 @@ unsafe extern "C" fn write(
             seal(number, page);
         }
         base_write(file, buffer, amount, offset)
+    }
+}
+
+unsafe extern "C" fn sync(file: *mut ffi::sqlite3_file, flags: c_int) -> c_int {
+    // A thread that is ending counts nothing.
+    let _ = LOG_SYNCS.try_with(|syncs| syncs.set(syncs.get() + 1));
+    // SAFETY: SQLite calls this with the arguments of an `xSync` for a file that `open` opened.
+    unsafe {
+        match base_of(file).xSync {
+            Some(base_sync) => base_sync(file, flags),
+            None => ffi::SQLITE_IOERR_FSYNC,
+        }
     }
 }
 

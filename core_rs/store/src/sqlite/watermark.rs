@@ -69,9 +69,12 @@ impl Watermark {
         StoreError::Corrupt {
             what: format!(
                 "facts {} to {} are missing: {} says that they were durable, but the log ends \
-                 with {last}. If backlane.db-wal was deleted or moved, put it back. Otherwise \
-                 restore a backup, or start once with the loss accepted, which forgets everything \
-                 that those facts acknowledged",
+                 with {last}. If backlane.db-wal was deleted or moved, put it back. If this is a \
+                 copy of a directory that was in use, its watermark is from a later moment than \
+                 its database: start once with `backlane serve --accept-loss`, which goes on from \
+                 where the database ends, and make the next copy with `backlane backup`. Otherwise \
+                 restore a backup with `backlane restore`, or start once with --accept-loss, which \
+                 forgets everything that those facts acknowledged",
                 last + 1,
                 self.last,
                 self.path.display(),
@@ -97,7 +100,7 @@ fn unreadable(path: &Path) -> StoreError {
     StoreError::Corrupt {
         what: format!(
             "the watermark file {} is not readable, so that nothing tells whether the log is \
-             complete: restore the file, or start once with the loss accepted",
+             complete: restore the file, or start once with `backlane serve --accept-loss`",
             path.display()
         ),
     }

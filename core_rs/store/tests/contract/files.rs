@@ -75,6 +75,7 @@ fn only_the_servers_user_may_read_the_directory_and_its_files() {
         "backlane.db",
         "backlane.db-shm",
         "backlane.db-wal",
+        "reserve",
         "watermark",
     ];
     assert_eq!(expected.to_vec(), files);

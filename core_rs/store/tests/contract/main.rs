@@ -4,8 +4,10 @@
 //! Owns the list of promises. Refuses to look inside a store, except in the modules named for one.
 
 mod agreement;
+mod copies;
 mod damage;
 mod decay;
+mod disk;
 mod families;
 mod files;
 mod forget;
