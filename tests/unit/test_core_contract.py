@@ -101,5 +101,6 @@ def test_a_stopped_core_leaves_one_database_file_that_can_be_copied(tmp_path: Pa
         assert sorted(path.name for path in tmp_path.iterdir()) == [
             "LOCK",
             "backlane.db",
+            "reserve",
             "watermark",
         ]

@@ -1,8 +1,8 @@
 //! Saving what is whole in a damaged data directory into a new one.
 //!
-//! Owns the order of saving: all rows first, then one round of everything that is living, and then a
-//! check of the new directory. Owns also what becomes of
-//! executions about which something is lost. Refuses to change the damaged directory.
+//! Owns the order of saving: all rows first, then one round of everything that is living, and then
+//! a check of the new directory. Owns also what becomes of executions about which something is
+//! lost. Refuses to change the damaged directory.
 
 mod heir;
 

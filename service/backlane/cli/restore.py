@@ -15,9 +15,7 @@ EXITS = (Exit.OK, Exit.USAGE, Exit.DAMAGED)
 
 
 def command(
-    backup: Annotated[
-        Path, typer.Argument(metavar="SRC", show_default=False, help="The backup.")
-    ],
+    backup: Annotated[Path, typer.Argument(metavar="SRC", show_default=False, help="The backup.")],
     directory: Annotated[
         Path, typer.Argument(metavar="DIR", show_default=False, help="The new data directory.")
     ],

@@ -78,7 +78,7 @@ fn a_backup_of_a_log_that_is_too_short_is_refused() {
     let Err(StoreError::Corrupt { what }) = refused else {
         panic!("{refused:?}");
     };
-    assert!(what.contains("2"), "{what}");
+    assert!(what.contains('2'), "{what}");
 }
 
 #[test]
