@@ -1,11 +1,13 @@
-"""After a failed commit the server acknowledges nothing more, and exits.
+"""After a failed commit, or without its files, the server acknowledges nothing more, and exits.
 
-The failure is a real one: the kernel refuses to let the server's files grow.
+The failures are real ones: the kernel refuses to let the server's files grow, or the files are
+removed.
 """
 
 from __future__ import annotations
 
 import resource
+import shutil
 from typing import TYPE_CHECKING
 
 import pytest
@@ -55,3 +57,20 @@ def test_a_server_whose_commit_fails_exits_and_keeps_what_it_acknowledged(tmp_pa
 
     assert status == 1
     assert kept == acknowledged
+
+
+def test_a_server_whose_directory_was_removed_exits_and_says_so(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    with (
+        ServerProcess.start(data, log=tmp_path / "server.log") as server,
+        PlainClient(server.target, TENANT, timeout_s=5) as client,
+    ):
+        client.enqueue("mail", "kept")
+        shutil.rmtree(data)
+        with pytest.raises(BacklaneError):
+            client.enqueue("mail", "lost")
+        status = server.process.wait(30)
+        log = server.read_log()
+
+    assert status == 1
+    assert f"{data}/backlane.db-wal was removed or replaced" in log
