@@ -16,9 +16,9 @@ use crate::message::Ticket;
 /// Bytes of one stream beyond which its reading pauses.
 const PAUSE_BYTES: usize = 1 << 20;
 /// Bytes of all streams beyond which a stream is refused that has more than its share undecided.
-pub(crate) const STREAM_BYTES: usize = 96 << 20;
+pub(crate) const STREAM_BYTES: usize = 64 << 20;
 /// Bytes of all unary calls beyond which calls are refused.
-pub(crate) const CALL_BYTES: usize = 32 << 20;
+pub(crate) const CALL_BYTES: usize = 64 << 20;
 
 #[derive(Default)]
 struct Stream {
