@@ -61,7 +61,7 @@ RULES = [
     Rule("config.target_binding.target_type", "thread.title", named="config.target_binding"),
     Rule("config.callback_url", "https://example.com"),
     Rule("config.callback_url", ""),
-    Rule("config.retry.max_attempts", 0),
+    *(Rule("config.retry.max_attempts", number) for number in (0, 2**16)),
     *(Rule("config.retry.strategy", number) for number in (4, -1)),
     *(
         Rule("config.retry.backoff_multiplier", number)
@@ -188,7 +188,7 @@ ACCEPTED = [
     ("config.priority", 255),
     ("config.timeout_ms", 1),
     ("config.timeout_ms", 2**64 - 1),
-    ("config.retry.max_attempts", 2**32 - 1),
+    ("config.retry.max_attempts", 2**16 - 1),
     ("config.retry.initial_delay_ms", 2**64 - 1),
     ("config.retry.max_delay_ms", 0),
     ("config.retry.backoff_multiplier", 0.0),

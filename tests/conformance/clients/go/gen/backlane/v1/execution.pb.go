@@ -674,7 +674,7 @@ func (View) EnumDescriptor() ([]byte, []int) {
 // defaults.
 type RetryConfig struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Most attempts that may be spent (fail or time out), including the first; at least 1, default 3.
+	// Most attempts that may be spent (fail or time out), including the first; 1 to 65535, default 3.
 	MaxAttempts *uint32       `protobuf:"varint,1,opt,name=max_attempts,json=maxAttempts,proto3,oneof" json:"max_attempts,omitempty"`
 	Strategy    RetryStrategy `protobuf:"varint,2,opt,name=strategy,proto3,enum=backlane.v1.RetryStrategy" json:"strategy,omitempty"`
 	// Delay after the first spent attempt, in milliseconds; default 1000.
