@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
 import grpc
 
-from backlane.server.transport import Bounds, Transport
+from backlane.server.bounds import Bounds
+from backlane.server.transport import Transport
 from tests.unit.fake_core import FakeCore
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Mapping
 
     from backlane.server.identity import Identify
 
@@ -53,13 +55,13 @@ async def serving(
     *,
     max_in_flight: int = 100,
     max_streams: int = 100,
-    write_limit_s: float = 30.0,
+    bounds: Mapping[str, Any] = MappingProxyType({}),
     identify: Identify | None = None,
     is_echo: bool = False,
 ) -> AsyncIterator[Served]:
-    """Serve a fake core until the end of the block."""
+    """Serve a fake core until the end of the block; `bounds` changes further limits by name."""
     core = FakeCore(is_echo=is_echo)
-    served = Served(core, Bounds(max_in_flight, max_streams, write_limit_s), identify)
+    served = Served(core, Bounds(max_in_flight, max_streams, **bounds), identify)
     await served.server.start()
     try:
         yield served

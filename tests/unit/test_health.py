@@ -10,6 +10,7 @@ import pytest
 from google.protobuf import message_factory
 from grpc_health.v1 import health_pb2
 
+from backlane.errors import InvalidArgumentError, from_rpc_error
 from backlane.server.descriptors import served_pool
 from backlane.server.health import NOT_SERVING, SERVICE_UNKNOWN, SERVICES, SERVING, Health
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     WatchMethod = grpc.aio.UnaryStreamMultiCallable[
         health_pb2.HealthCheckRequest, health_pb2.HealthCheckResponse
     ]
+    BytesMethod = grpc.aio.UnaryStreamMultiCallable[bytes, bytes]
     ListMethod = grpc.aio.UnaryUnaryMultiCallable[bytes, bytes]
 
 POOL = served_pool()
@@ -35,9 +37,11 @@ async def serving(max_watches: int = 10) -> AsyncIterator[tuple[Health, grpc.aio
     server.add_generic_rpc_handlers((health.handler(),))
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
-    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
-        yield health, channel
-    await server.stop(None)
+    try:
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+            yield health, channel
+    finally:
+        await server.stop(None)
 
 
 async def check(channel: grpc.aio.Channel, service: str) -> int:
@@ -129,3 +133,18 @@ async def test_watches_end_when_the_server_closes() -> None:
         await news(call)
         health.close()
         assert await call.code() is grpc.StatusCode.UNAVAILABLE
+
+
+@pytest.mark.parametrize("name", ["Check", "Watch"])
+async def test_bytes_that_are_no_message_are_refused_without_the_text_of_python(
+    name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with serving() as (_, channel):
+        method: BytesMethod = channel.unary_stream(f"/grpc.health.v1.Health/{name}")
+        with pytest.raises(grpc.aio.AioRpcError) as raised:
+            await method(b"\xff\xff").read()
+
+    error = from_rpc_error(raised.value)
+    assert isinstance(error, InvalidArgumentError)
+    assert error.message == "the request is not an encoded message of the method"
+    assert caplog.records == []

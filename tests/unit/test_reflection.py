@@ -7,6 +7,7 @@ import pytest
 from google.protobuf import descriptor_pb2
 from grpc_reflection.v1alpha import reflection_pb2
 
+from backlane.errors import InvalidArgumentError, from_rpc_error
 from backlane.server.descriptors import (
     BACKLANE_SERVICES,
     HEALTH,
@@ -23,20 +24,28 @@ Request = reflection_pb2.ServerReflectionRequest
 
 async def ask(version: str, request: Request) -> reflection_pb2.ServerReflectionResponse:
     """One question to a server of its own."""
+    answer = await ask_bytes(version, request.SerializeToString())
+    return reflection_pb2.ServerReflectionResponse.FromString(answer)
+
+
+async def ask_bytes(version: str, request: bytes) -> bytes:
+    """The answer to bytes."""
     server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
     server.add_generic_rpc_handlers(reflection_handlers(served_pool()))
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
-    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
-        call: grpc.aio.StreamStreamCall[bytes, bytes] = channel.stream_stream(
-            f"/{version}/ServerReflectionInfo"
-        )()
-        await call.write(request.SerializeToString())
-        answer = await call.read()
-        call.cancel()
-    await server.stop(None)
+    try:
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+            call: grpc.aio.StreamStreamCall[bytes, bytes] = channel.stream_stream(
+                f"/{version}/ServerReflectionInfo"
+            )()
+            await call.write(request)
+            answer = await call.read()
+            call.cancel()
+    finally:
+        await server.stop(None)
     assert isinstance(answer, bytes)
-    return reflection_pb2.ServerReflectionResponse.FromString(answer)
+    return answer
 
 
 @pytest.mark.parametrize("version", [REFLECTION_V1, REFLECTION_V1ALPHA])
@@ -102,3 +111,16 @@ async def test_fields_have_the_names_of_protobufs_json() -> None:
     expected = {field.name: field.json_name for field in BackgroundExecution.DESCRIPTOR.fields}
     assert expected == names
     assert names["execution_id"] == "executionId"
+
+
+@pytest.mark.parametrize("version", [REFLECTION_V1, REFLECTION_V1ALPHA])
+async def test_bytes_that_are_no_message_are_refused_without_the_text_of_python(
+    version: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with pytest.raises(grpc.aio.AioRpcError) as raised:
+        await ask_bytes(version, b"\xff\xff")
+
+    error = from_rpc_error(raised.value)
+    assert isinstance(error, InvalidArgumentError)
+    assert error.message == "the request is not an encoded message of the method"
+    assert caplog.records == []

@@ -161,7 +161,7 @@ def flood(served: Served, ticket: int) -> None:
 
 
 async def test_a_client_that_takes_nothing_for_too_long_is_closed_with_a_reason() -> None:
-    async with serving(write_limit_s=0.1) as served:
+    async with serving(bounds={"write_limit_s": 0.1}) as served:
         call, ticket = await opened(served)
         flood(served, ticket)
 
@@ -173,7 +173,7 @@ async def test_a_client_that_takes_nothing_for_too_long_is_closed_with_a_reason(
 
 
 async def test_a_stuck_client_that_vanishes_gives_its_place_back() -> None:
-    async with serving(write_limit_s=0.1, max_streams=1) as served:
+    async with serving(bounds={"write_limit_s": 0.1}, max_streams=1) as served:
         async with grpc.aio.insecure_channel(served.target) as channel:
             stuck: StreamCall = channel.stream_stream(TALK)()
             _, ticket, *_ = await served.core.until("open")
@@ -192,7 +192,7 @@ async def test_a_stuck_client_that_vanishes_gives_its_place_back() -> None:
 
 
 async def test_a_client_that_reads_slowly_but_steadily_is_kept() -> None:
-    async with serving(write_limit_s=0.3) as served:
+    async with serving(bounds={"write_limit_s": 0.3}) as served:
         call, ticket = await opened(served)
         for _ in range(40):
             served.core.complete(ticket, MESSAGE, bytes(1_000_000))

@@ -16,12 +16,13 @@ import grpc
 from backlane._core import Core, CoreError, __version__
 from backlane.config import duration_text
 from backlane.server.address import AddressError, check_address, listen
+from backlane.server.bounds import Bounds
 from backlane.server.clock import ClockDesk
 from backlane.server.descriptors import served_pool
 from backlane.server.health import Health
 from backlane.server.identity import identify_from, is_loopback
 from backlane.server.reflection import reflection_handlers
-from backlane.server.transport import Bounds, Transport
+from backlane.server.transport import Transport
 
 if TYPE_CHECKING:
     from backlane.config import Config
@@ -37,6 +38,8 @@ EXIT_CANNOT_START: Final = 2
 RECEIVE_BYTES_MAX: Final = 20 * 1024 * 1024
 STOP_GRACE_S: Final = 1.0
 """How long replies may take to be sent while the server stops, in seconds."""
+PRODUCERS_GRACE_S: Final = 1.0
+"""How long the streams of producers may take to be answered when the server stops, in seconds."""
 OTHER_STREAMS: Final = 100
 """Streams of a connection beyond the limits for calls: health, reflection, refusals."""
 
@@ -103,7 +106,7 @@ class Server:
         self._is_asked_to_stop = asyncio.Event()
 
     async def run(self) -> int:
-        """Serve until SIGTERM or SIGINT, drain, and return the exit status.
+        """Serve until SIGTERM, SIGINT or SIGHUP, drain, and return the exit status.
 
         Raises:
             AddressError: the server cannot listen on its address.
@@ -148,6 +151,8 @@ class Server:
         grace_s = self._config.drain_grace.total_seconds()
         _LOG.info("draining; a second %s stops the server at once", self._signals[0].name)
         health.set_serving(is_serving=False)
+        # Before the core drains, so that what producers have sent is answered, not refused.
+        await transport.drain_producers(min(grace_s, PRODUCERS_GRACE_S))
         self._core.begin_drain()
         if not await transport.settle(grace_s):
             _LOG.warning("ended calls and streams that were still open after %g s", grace_s)
@@ -167,7 +172,11 @@ class Server:
 
     def _listen_for_signals(self) -> None:
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
+        numbers = [signal.SIGTERM, signal.SIGINT]
+        # It is ignored under nohup, so that the server outlives its terminal.
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+            numbers.append(signal.SIGHUP)
+        for number in numbers:
             loop.add_signal_handler(number, self._on_signal, number)
 
     def _on_signal(self, number: signal.Signals) -> None:
@@ -192,16 +201,18 @@ def _exit_now(status: int) -> None:
 
 
 def _options(config: Config) -> list[tuple[str, int]]:
+    most = config.max_in_flight + config.max_streams + OTHER_STREAMS
     return [
         # Otherwise two servers could share a port, and each would get some of the calls.
         ("grpc.so_reuseport", 0),
         ("grpc.max_receive_message_length", RECEIVE_BYTES_MAX),
         ("grpc.max_send_message_length", -1),
         ("grpc.server_handshake_timeout_ms", 10_000),
-        (
-            "grpc.max_concurrent_streams",
-            config.max_in_flight + config.max_streams + OTHER_STREAMS,
-        ),
+        ("grpc.max_concurrent_streams", most),
+        # Calls that Python has not taken yet. Beyond the first number grpc begins to cancel calls
+        # at random, beyond the second it cancels all, without an error that says why.
+        ("grpc.server.max_pending_requests", most),
+        ("grpc.server.max_pending_requests_hard_limit", most + OTHER_STREAMS),
         # Finds peers that are gone without closing the connection, to abandon their calls.
         ("grpc.keepalive_time_ms", 30_000),
         ("grpc.keepalive_timeout_ms", 10_000),

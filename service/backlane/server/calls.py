@@ -6,28 +6,52 @@ This is the hot path: beyond `grpc.aio` a call costs a future and a dictionary e
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+import itertools
+from typing import TYPE_CHECKING, Final, cast
 
 import grpc
 
-from backlane.server.refusal import Refusal, RefusedError, abort, refusal, refusal_for
+from backlane.server.refusal import (
+    DRAINING,
+    Refusal,
+    RefusedError,
+    abort,
+    refusal,
+    refusal_for,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from backlane._core import Principal
+    from backlane.server.bounds import Bounds
     from backlane.server.identity import Identify
     from backlane.server.port import Completion, CorePort
+    from backlane.server.unread import Unread
 
     Context = grpc.aio.ServicerContext[bytes, bytes]
-    Handler = Callable[[bytes, Context], Awaitable[bytes]]
+    Handler = Callable[[object, Context], Awaitable[bytes]]
+
+CONFIRMED: Final = frozenset({"/backlane.v1.WorkerService/Lease"})
+"""Unary methods for which the core has to know whether the reply was sent. If it was not, the core
+releases the leases in it, which would otherwise be lost until they expire."""
+
+READS: Final = frozenset(
+    f"/backlane.v1.ExecutionService/{name}"
+    for name in ("Get", "List", "ListAttempts", "Wait", "Peek", "GetQueueStats")
+)
+"""Unary methods that change nothing, so that a reply may be replaced by a refusal. Confirmed ones
+may be refused as well, since what they gave is taken back."""
 
 
 class Calls:
     """The unary calls in flight, by ticket."""
 
-    def __init__(self, core: CorePort, max_in_flight: int, identify: Identify | None) -> None:
-        """Make an empty table that accepts `max_in_flight` calls at once."""
+    def __init__(
+        self, core: CorePort, bounds: Bounds, unread: Unread, identify: Identify | None
+    ) -> None:
+        """Make an empty table that accepts `bounds.max_in_flight` calls at once."""
+        max_in_flight = bounds.max_in_flight
         self.pending: dict[int, asyncio.Future[Completion]] = {}
         self._in_flight = 0
         self._waking = False
@@ -35,6 +59,19 @@ class Calls:
         self._core = core
         self._max_in_flight = max_in_flight
         self._identify = identify
+        self._bounds = bounds
+        self._unread = unread
+        # The calls whose request has not arrived, in the order in which they began.
+        self._arriving: dict[asyncio.Task[object], float] = {}
+        self._late: set[asyncio.Task[object]] = set()
+        self._too_late = refusal(
+            "RATE_LIMITED",
+            f"the request did not arrive within {bounds.request_limit_s:g} s, or within "
+            f"{bounds.hurry_s:g} s while all calls in flight were taken: try again",
+            metadata={"request_limit_ms": str(round(bounds.request_limit_s * 1000))},
+            retry_after_s=1.0,
+        )
+        self._no_request = refusal("INVALID_ARGUMENT", "the call has no request message")
         self._too_many = refusal(
             "RATE_LIMITED",
             f"the server has {max_in_flight} calls in flight, its limit: try again later",
@@ -93,6 +130,9 @@ class Calls:
             if deliver is not None and not code:
                 await deliver(payload)
                 core.written(ticket, len(payload))
+        except RefusedError:
+            core.abandon(ticket)  # `deliver` refused.
+            raise
         except (asyncio.CancelledError, grpc.aio.BaseError) as gone:
             # The caller is gone. If the completion had come already, this tells the core that the
             # reply was not delivered. grpc would log a failed write, but not a cancel.
@@ -103,27 +143,89 @@ class Calls:
             raise RefusedError(Refusal(code, payload, message))
         return payload
 
-    def handler(self, method: int, path: str, *, confirmed: bool) -> Handler:
+    async def _request(self, context: Context) -> bytes:
+        """Return the request of a call.
+
+        Raises:
+            RefusedError: there is none, or it did not arrive in time.
+            asyncio.CancelledError: the caller is gone.
+        """
+        task = cast("asyncio.Task[object]", asyncio.current_task())
+        self._arriving[task] = self._loop.time()
+        try:
+            request: object = await context.read()
+        except asyncio.CancelledError:
+            # If the caller is gone as well, there is nobody to answer.
+            if task not in self._late or task.uncancel():
+                raise
+            raise RefusedError(self._too_late) from None
+        finally:
+            del self._arriving[task]
+            self._late.discard(task)
+        if not isinstance(request, bytes):  # EOF
+            raise RefusedError(self._no_request)
+        return request
+
+    def _deliver(self, context: Context) -> Callable[[bytes], Awaitable[None]]:
+        """Return what writes the reply of a confirmed call."""
+
+        async def deliver(payload: bytes) -> None:
+            _refuse(self._unread.refuses(context, len(payload)))
+            self._unread.begin(context, len(payload))
+            await context.write(payload)
+
+        return deliver
+
+    def check(self, *, is_crowded: bool) -> None:
+        """Refuse calls whose request takes too long to arrive."""
+        bounds = self._bounds
+        limit_s = bounds.request_limit_s
+        if is_crowded:
+            limit_s = min(bounds.hurry_s, limit_s)
+        latest = self._loop.time() - limit_s
+        late = list(itertools.takewhile(lambda entry: entry[1] <= latest, self._arriving.items()))
+        for task, _ in late:
+            if task not in self._late:
+                self._late.add(task)
+                task.cancel()
+
+    def shed(self) -> None:
+        """End all calls with DRAINING."""
+        for ticket, future in self.pending.items():
+            self._core.abandon(ticket)
+            if not future.done():
+                future.set_result((ticket, *DRAINING))
+        self.pending.clear()
+
+    def handler(self, method: int, path: str) -> Handler:
         """Return the gRPC handler of a method.
 
-        With `confirmed` the core learns whether the reply was sent. grpc does not tell a handler
-        that about a reply it returned. The handler therefore writes its reply itself, like one of a
-        streaming method. Clients see no difference, but it costs a second round to grpc's core.
+        It reads the request itself, like one of a streaming method, so that a call counts before
+        its request has arrived, and the time of the arrival can be limited.
+
+        For a confirmed method the core learns whether the reply was sent. grpc does not tell a
+        handler that about a reply it returned. The handler therefore writes its reply itself.
+        Clients see no difference, but it costs a second round to grpc's core.
         """
         # Local variables, because each attribute would cost a look-up per call.
-        reply, identify = self._reply, self._identify
-        max_in_flight, too_many = self._max_in_flight, self._too_many
+        receive, reply, identify, unread = self._request, self._reply, self._identify, self._unread
+        max_in_flight, too_many = self._bounds.max_in_flight, self._too_many
+        is_read, is_confirmed = path in READS, path in CONFIRMED
 
-        def leave(_context: object) -> None:
+        def leave(context: Context) -> None:
             self._in_flight -= 1
+            unread.end(context)
 
-        async def answer(request: bytes, context: Context) -> bytes:
+        async def answer(_requests: object, context: Context) -> bytes:
             if self._in_flight >= max_in_flight:
+                unread.is_crowded = True
                 await abort(context, *too_many)
             self._in_flight += 1
             # Called when the reply was sent, so that replies which nobody reads count too.
             context.add_done_callback(leave)  # type: ignore[arg-type]  # any callable works
+
             try:
+                request = await receive(context)
                 principal = None if identify is None else identify(context)
                 left_s = context.time_remaining()
                 wait_ms = (
@@ -131,12 +233,21 @@ class Calls:
                     if left_s is not None  # type: ignore[redundant-expr]  # the stubs forget None
                     else None
                 )
-                deliver = context.write if confirmed else None
+                deliver = self._deliver(context) if is_confirmed else None
                 payload = await reply(method, principal, wait_ms, request, deliver)
+                if is_read:
+                    _refuse(unread.refuses(context, len(payload)))
             except asyncio.CancelledError:
                 raise
             except BaseException as error:  # noqa: BLE001  # grpc would send its text
                 await abort(context, *refusal_for(error, path))
+            if not is_confirmed:
+                unread.begin(context, len(payload))
             return payload
 
         return answer
+
+
+def _refuse(why: Refusal | None) -> None:
+    if why is not None:
+        raise RefusedError(why)

@@ -9,14 +9,16 @@ import asyncio
 from typing import TYPE_CHECKING, Final
 
 import grpc
+from google.protobuf.message import DecodeError
 from grpc_health.v1 import health_pb2
 
 from backlane.server.descriptors import BACKLANE_SERVICES, HEALTH, health_list_response
+from backlane.server.refusal import NO_MESSAGE, abort
 
 if TYPE_CHECKING:
     from google.protobuf.descriptor_pool import DescriptorPool
 
-    Context = grpc.aio.ServicerContext[health_pb2.HealthCheckRequest, bytes]
+    Context = grpc.aio.ServicerContext[bytes, bytes]
 
 SERVING: Final = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING: Final = health_pb2.HealthCheckResponse.NOT_SERVING
@@ -40,12 +42,11 @@ class Health:
 
     def handler(self) -> grpc.GenericRpcHandler:
         """Return the handler for `grpc.aio.Server.add_generic_rpc_handlers`."""
-        parse = health_pb2.HealthCheckRequest.FromString
         return grpc.method_handlers_generic_handler(
             HEALTH,
             {
-                "Check": grpc.unary_unary_rpc_method_handler(self._check, parse),
-                "Watch": grpc.unary_stream_rpc_method_handler(self._watch, parse),
+                "Check": grpc.unary_unary_rpc_method_handler(self._check),
+                "Watch": grpc.unary_stream_rpc_method_handler(self._watch),
                 "List": grpc.unary_unary_rpc_method_handler(self._list),
             },
         )
@@ -65,8 +66,8 @@ class Health:
         self._changed.set()
         self._changed = asyncio.Event()
 
-    async def _check(self, request: health_pb2.HealthCheckRequest, context: Context) -> bytes:
-        if request.service not in SERVICES:
+    async def _check(self, request: bytes, context: Context) -> bytes:
+        if await _service(request, context) not in SERVICES:
             await context.abort(grpc.StatusCode.NOT_FOUND, "unknown service")
         return _encoded(self._status)
 
@@ -76,12 +77,13 @@ class Health:
             response.statuses[service].status = self._status  # type: ignore[attr-defined]
         return response.SerializeToString()
 
-    async def _watch(self, request: health_pb2.HealthCheckRequest, context: Context) -> None:
+    async def _watch(self, request: bytes, context: Context) -> None:
+        service = await _service(request, context)
         if self._watches >= self._max_watches:
             await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "too many health watches")
         self._watches += 1
         try:
-            await self._follow(request.service, context)
+            await self._follow(service, context)
         finally:
             self._watches -= 1
 
@@ -96,6 +98,17 @@ class Health:
             else:
                 await changed.wait()
         await context.abort(grpc.StatusCode.UNAVAILABLE, "the server is stopping")
+
+
+async def _service(request: bytes, context: Context) -> str:
+    """Return the name of the service that a request asks about.
+
+    The request is parsed here, because grpc would send the text of the exception, and log it.
+    """
+    try:
+        return health_pb2.HealthCheckRequest.FromString(request).service
+    except DecodeError:
+        await abort(context, *NO_MESSAGE)
 
 
 def _encoded(status: int) -> bytes:

@@ -19,6 +19,9 @@ NOTICE = -3
 SERVER_TICKET = 0
 """The ticket of completions about the server itself: notices, and the report of a failed store."""
 
+WORK = "/backlane.v1.WorkerService/Work"
+"""The method whose streams are workers. All other streams are producers."""
+
 
 class CorePort(Protocol):
     """The part of `backlane._core.Core` that calls and streams use; documented there."""

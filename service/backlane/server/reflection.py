@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import grpc
+from google.protobuf.message import DecodeError
 from grpc_reflection.v1alpha import _async as reflection
 from grpc_reflection.v1alpha import reflection_pb2
 
@@ -14,11 +15,17 @@ from backlane.server.descriptors import (
     REFLECTION_V1,
     REFLECTION_V1ALPHA,
 )
+from backlane.server.refusal import NO_MESSAGE, abort, refusal_for
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import AsyncIterator, Sequence
 
     from google.protobuf.descriptor_pool import DescriptorPool
+
+    Context = grpc.aio.ServicerContext[bytes, bytes]
+
+
+_Request = reflection_pb2.ServerReflectionRequest
 
 
 class _Servicer(reflection.ReflectionServicer):
@@ -38,15 +45,29 @@ class _Servicer(reflection.ReflectionServicer):
         symbol = owner if is_method else name
         return super()._file_containing_symbol(request, symbol)  # type: ignore[misc]
 
+    async def serve(self, requests: AsyncIterator[bytes], context: Context) -> AsyncIterator[bytes]:
+        """Answer a stream of encoded requests.
+
+        They are parsed here, because grpc would send the text of an exception, and log it.
+        """
+        try:
+            parsed = (_Request.FromString(request) async for request in requests)
+            # The stubs of the package make it a coroutine; it is a generator.
+            answers: Any = self.ServerReflectionInfo(parsed, context)
+            async for response in answers:
+                yield response.SerializeToString()
+        except DecodeError:
+            await abort(context, *NO_MESSAGE)
+        except Exception as error:  # noqa: BLE001  # grpc would send its text
+            await abort(context, *refusal_for(error, "reflection"))
+
 
 def reflection_handlers(pool: DescriptorPool) -> tuple[grpc.GenericRpcHandler, ...]:
     """Return the handlers of both versions. One servicer serves both: their messages are equal."""
     names = (*BACKLANE_SERVICES, HEALTH, REFLECTION_V1, REFLECTION_V1ALPHA)
     servicer = _Servicer(names, pool)
-    method = grpc.stream_stream_rpc_method_handler(
-        servicer.ServerReflectionInfo,
-        reflection_pb2.ServerReflectionRequest.FromString,
-        reflection_pb2.ServerReflectionResponse.SerializeToString,
+    method: grpc.RpcMethodHandler[bytes, bytes] = grpc.stream_stream_rpc_method_handler(
+        servicer.serve
     )
     return tuple(
         grpc.method_handlers_generic_handler(name, {"ServerReflectionInfo": method})

@@ -105,3 +105,12 @@ def _packed(message: Message) -> any_pb2.Any:
     packed = any_pb2.Any()
     packed.Pack(message)
     return packed
+
+
+DRAINING: Final = refusal("DRAINING", "the server is stopping", retry_after_s=0.5)
+"""The end of calls and streams of a server that stops."""
+
+NO_MESSAGE: Final = refusal(
+    "INVALID_ARGUMENT", "the request is not an encoded message of the method"
+)
+"""The reply to bytes of health and reflection that cannot be decoded."""

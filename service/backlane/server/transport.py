@@ -7,41 +7,26 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import grpc
 
-from backlane.server.calls import Calls
+from backlane.server.calls import CONFIRMED, Calls
+from backlane.server.connections import close_connection
 from backlane.server.port import NOTICE, SERVER_TICKET
-from backlane.server.refusal import refusal
+from backlane.server.refusal import DRAINING
 from backlane.server.streams import Streams
+from backlane.server.unread import Unread
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from backlane._core import Principal
+    from backlane.server.bounds import Bounds
     from backlane.server.identity import Identify
     from backlane.server.port import CorePort
 
 _LOG = logging.getLogger(__name__)
-
-CONFIRMED: Final = frozenset({"/backlane.v1.WorkerService/Lease"})
-"""Unary methods for which the core has to know whether the reply was sent. If it was not, the core
-releases the leases in it, which would otherwise be lost until they expire."""
-
-
-class Bounds(NamedTuple):
-    """The limits of the transport.
-
-    Attributes:
-        max_in_flight: the most unary calls at once, including long polls.
-        max_streams: the most open streams.
-        write_limit_s: how long a client may take to read one message of a stream, in seconds.
-    """
-
-    max_in_flight: int
-    max_streams: int
-    write_limit_s: float = 30.0
 
 
 class Transport(grpc.GenericRpcHandler):
@@ -66,8 +51,9 @@ class Transport(grpc.GenericRpcHandler):
         """
         self._core = core
         self._on_failure = on_failure
-        self._calls = Calls(core, bounds.max_in_flight, identify)
-        self._streams = Streams(core, bounds.max_streams, bounds.write_limit_s, identify)
+        self._unread = Unread(bounds, close_connection)
+        self._calls = Calls(core, bounds, self._unread, identify)
+        self._streams = Streams(core, bounds, self._unread, identify)
         self._numbers = {
             path: number for number, (path, is_stream) in enumerate(core.methods()) if not is_stream
         }
@@ -77,6 +63,8 @@ class Transport(grpc.GenericRpcHandler):
         }
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(core.fd, self._dispatch)
+        self._check_s = bounds.check_s
+        self._check = self._loop.call_later(self._check_s, self._check_limits)
 
     def service(
         self, handler_call_details: grpc.HandlerCallDetails
@@ -122,20 +110,33 @@ class Transport(grpc.GenericRpcHandler):
         _, unanswered = await asyncio.wait(waiting, timeout=grace_s)
         return not unanswered
 
+    async def drain_producers(self, grace_s: float) -> None:
+        """Answer what producers have sent on streams, and end these streams with DRAINING.
+
+        Waits until they have ended, at most `grace_s` seconds. New ones are refused.
+        """
+        await self._streams.drain_producers(grace_s)
+
     def shed(self) -> None:
         """End all open calls and streams with DRAINING."""
-        end = refusal("DRAINING", "the server is stopping", retry_after_s=0.5)
-        for ticket, future in self._calls.pending.items():
-            self._core.abandon(ticket)
-            if not future.done():
-                future.set_result((ticket, *end))
-        self._calls.pending.clear()
+        self._calls.shed()
         for stream in self._streams.open.values():
-            stream.take(*end)
+            stream.take(*DRAINING)
 
     def close(self) -> None:
         """Stop taking completions."""
+        self._check.cancel()
         self._loop.remove_reader(self._core.fd)
+
+    def _check_limits(self) -> None:
+        """End what takes too long, and check again later.
+
+        One timer serves all limits, because a timer per call or write would cost more than it.
+        """
+        self._calls.check(is_crowded=self._unread.is_crowded)
+        self._unread.check()
+        self._streams.check()
+        self._check = self._loop.call_later(self._check_s, self._check_limits)
 
     def _dispatch(self) -> None:
         pending, streams = self._calls.pending, self._streams.open
@@ -153,7 +154,7 @@ class Transport(grpc.GenericRpcHandler):
                 if not future.done():
                     future.set_result(completion)
             elif ticket in streams:
-                streams[ticket].take(code, payload, message)
+                self._streams.take(ticket, code, payload, message)
             elif ticket == SERVER_TICKET and code == NOTICE:
                 _LOG.error("%s", message)
             elif ticket == SERVER_TICKET:
@@ -165,9 +166,8 @@ class Transport(grpc.GenericRpcHandler):
         return grpc.stream_stream_rpc_method_handler(self._streams.handler(number, path))
 
     def _unary(self, number: int, path: str) -> grpc.RpcMethodHandler[bytes, bytes]:
+        # As streams for grpc, since the handlers read and write themselves.
+        handler = self._calls.handler(number, path)
         if path in CONFIRMED:
-            confirmed = self._calls.handler(number, path, confirmed=True)
-            return grpc.unary_stream_rpc_method_handler(confirmed)
-        return grpc.unary_unary_rpc_method_handler(
-            self._calls.handler(number, path, confirmed=False)
-        )
+            return grpc.stream_stream_rpc_method_handler(handler)
+        return grpc.stream_unary_rpc_method_handler(handler)
