@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 ASK = "/test.Service/Ask"
 LEASE = "/backlane.v1.WorkerService/Lease"
 TALK = "/test.Service/Talk"
+WORK = "/backlane.v1.WorkerService/Work"
+LIST = "/backlane.v1.ExecutionService/List"
 
 
 class FakeCore:
@@ -39,7 +41,7 @@ class FakeCore:
         self._tickets = 0
 
     def methods(self) -> list[tuple[str, bool]]:
-        return [(ASK, False), (LEASE, False), (TALK, True)]
+        return [(ASK, False), (LEASE, False), (TALK, True), (WORK, True), (LIST, False)]
 
     def call(
         self, method: int, principal: Principal | None, timeout_ms: int | None, request: bytes

@@ -16,7 +16,7 @@ from backlane.errors import (
     from_rpc_error,
 )
 from backlane.server.refusal import refusal
-from tests.unit.fake_core import TALK
+from tests.unit.fake_core import TALK, WORK
 from tests.unit.serving import Served, serving
 
 if TYPE_CHECKING:
@@ -264,3 +264,88 @@ async def test_streams_answer_each_other_independently() -> None:
         heard = await asyncio.gather(*map(converse, names))
 
     assert heard == [[name + bytes([turn]) for turn in range(20)] for name in names]
+
+
+async def test_a_stream_whose_first_message_does_not_come_is_ended() -> None:
+    async with serving(bounds={"hello_limit_s": 0.05}) as served:
+        silent, ticket = await opened(served)
+        error = await refused(silent)
+
+        assert await served.core.until("close") == ("close", ticket)
+    assert type(error) is RateLimitedError
+    assert error.metadata == {"hello_limit_ms": "50"}
+
+
+async def test_a_stream_that_said_something_may_be_silent_afterwards() -> None:
+    async with serving(bounds={"hello_limit_s": 0.05}) as served:
+        talker, ticket = await opened(served)
+        await talker.write(b"hello")
+        await served.core.until("send")
+        # The limit on this one passes for both.
+        silent, _ = await opened(served)
+        await refused(silent)
+        served.core.complete(ticket, MESSAGE, b"still here")
+
+        assert await talker.read() == b"still here"
+        talker.cancel()
+
+
+@pytest.mark.parametrize(("greedy", "other"), [(WORK, TALK), (TALK, WORK)])
+async def test_neither_workers_nor_producers_can_take_all_streams(greedy: str, other: str) -> None:
+    async with serving(max_streams=20) as served:
+        taken = [served.talk(greedy) for _ in range(18)]
+        await served.core.until("open", 18)
+        error = await refused(served.talk(greedy))
+        kept = [served.talk(other) for _ in range(2)]
+        await served.core.until("open", 20)
+        full = await refused(served.talk(other))
+        for call in (*taken, *kept):
+            call.cancel()
+
+    assert type(error) is RateLimitedError
+    assert error.metadata == {"max_streams": "20", "kept_streams": "2"}
+    assert full.metadata == {"max_streams": "20"}
+
+
+async def test_a_drain_answers_producers_and_ends_their_streams() -> None:
+    async with serving() as served:
+        producer, ticket = await opened(served)
+        await producer.write(b"enqueue")
+        await served.core.until("send")
+        worker = served.talk(WORK)
+        await served.core.until("open", 2)
+        draining = asyncio.ensure_future(served.transport.drain_producers(30))
+        assert await served.core.until("half_close") == ("half_close", ticket)
+        served.core.complete(ticket, MESSAGE, b"enqueued")
+        served.core.complete(ticket, 0)
+
+        assert await producer.read() == b"enqueued"
+        assert type(await refused(producer)) is DrainingError
+        await draining
+        assert type(await refused(served.talk(TALK))) is DrainingError
+        assert not worker.done()
+        worker.cancel()
+
+
+async def test_a_producer_that_half_closed_before_a_drain_ends_as_ever() -> None:
+    async with serving() as served:
+        producer, ticket = await opened(served)
+        await producer.done_writing()
+        await served.core.until("half_close")
+        draining = asyncio.ensure_future(served.transport.drain_producers(30))
+        served.core.complete(ticket, 0)
+
+        assert await producer.code() is grpc.StatusCode.OK
+        await draining
+        assert len(served.core.told("half_close")) == 1
+
+
+async def test_stuck_streams_are_ended_sooner_while_they_hold_too_many_bytes() -> None:
+    bounds = {"unread_bytes": 1_000_000, "hurry_s": 0.05}
+    async with serving(bounds=bounds) as served:
+        call, ticket = await opened(served)
+        flood(served, ticket)
+
+        assert await served.core.until("close") == ("close", ticket)
+        assert served.transport._unread.bytes == 0
+        call.cancel()

@@ -218,7 +218,7 @@ class Calls:
 
         async def answer(_requests: object, context: Context) -> bytes:
             if self._in_flight >= max_in_flight:
-                unread.is_crowded = True
+                unread.crowd()
                 await abort(context, *too_many)
             self._in_flight += 1
             # Called when the reply was sent, so that replies which nobody reads count too.

@@ -29,6 +29,17 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger(__name__)
 
 
+def _is_about_the_server(record: logging.LogRecord) -> bool:
+    """Tell whether a record of grpc is about more than a client that left before its reply."""
+    error = record.exc_info[1] if record.exc_info else None
+    return not isinstance(error, grpc.aio.InternalError)
+
+
+# grpc logs a traceback for each reply that was not sent, if it learns of that before it learns that
+# the client is gone.
+logging.getLogger("grpc._cython.cygrpc").addFilter(_is_about_the_server)
+
+
 class Transport(grpc.GenericRpcHandler):
     """Serves every RPC of the core. Make it inside the running event loop."""
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from typing import TYPE_CHECKING, NamedTuple
 
 from backlane.server.bounds import COUNTED_BYTES
@@ -48,19 +49,27 @@ class Unread:
 
     Attributes:
         bytes: of counted replies, and of messages of streams that are not sent yet.
-        is_crowded: whether a call was refused since the last check, because there were too many.
     """
 
     def __init__(self, bounds: Bounds, close: Callable[[str], object]) -> None:
         """Make an empty account; `close` closes the connection of a peer."""
         self.bytes = 0
-        self.is_crowded = False
+        self._crowded_at = -math.inf
         self._bounds = bounds
         self._close = close
         self._time = asyncio.get_running_loop().time
         # In the order of their begins, so that a check can stop at the first young one.
         self._writes: dict[Context, Write] = {}
         self._by_peer: dict[str, int] = {}
+
+    def crowd(self) -> None:
+        """Note that a call was refused, because others take all the room."""
+        self._crowded_at = self._time()
+
+    @property
+    def is_crowded(self) -> bool:
+        """Whether a call was refused lately. The shorter limit on time has time to pass."""
+        return self._time() - self._crowded_at <= 2 * self._bounds.hurry_s
 
     def refuses(self, context: Context, size: int) -> Refusal | None:
         """Return why a reply is not sent, and None if it may be.
@@ -74,7 +83,7 @@ class Unread:
         if held and held + size > bounds.unread_bytes_per_peer:
             return _too_much("this connection", held, bounds.unread_bytes_per_peer)
         if self.bytes and self.bytes + size > bounds.unread_bytes:
-            self.is_crowded = True
+            self.crowd()
             return _too_much("the server", self.bytes, bounds.unread_bytes)
         return None
 
@@ -111,7 +120,6 @@ class Unread:
         """End what takes too long."""
         bounds = self._bounds
         is_short = self.is_crowded or self.bytes > bounds.unread_bytes
-        self.is_crowded = False
         limit_s = min(bounds.hurry_s, bounds.write_limit_s) if is_short else bounds.write_limit_s
         latest = self._time() - limit_s
         late = []

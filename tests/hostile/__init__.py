@@ -1,0 +1,1 @@
+"""Attacks on a server, each with a good client beside it."""
