@@ -6,6 +6,7 @@ This is the hot path: beyond `grpc.aio` a call costs a future and a dictionary e
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 from typing import TYPE_CHECKING, Final, cast
 
@@ -43,6 +44,14 @@ READS: Final = frozenset(
 """Unary methods that change nothing, so that a reply may be replaced by a refusal. Confirmed ones
 may be refused as well, since what they gave is taken back."""
 
+AT_ONCE: Final = {
+    f"/backlane.v1.ExecutionService/{name}": most
+    for name, most in (("List", 8), ("Peek", 8), ("ListAttempts", 8), ("Get", 32))
+}
+"""How many calls of a method the core decides at once; further ones wait. A reply may have 4 MB, and
+all of it is in memory before its size is known."""
+_OPEN: Final = contextlib.nullcontext()
+
 
 class Calls:
     """The unary calls in flight, by ticket."""
@@ -63,6 +72,7 @@ class Calls:
         self._unread = unread
         # The calls whose request has not arrived, in the order in which they began.
         self._arriving: dict[asyncio.Task[object], float] = {}
+        self._gates = {path: asyncio.Semaphore(most) for path, most in AT_ONCE.items()}
         self._late: set[asyncio.Task[object]] = set()
         self._too_late = refusal(
             "RATE_LIMITED",
@@ -211,6 +221,7 @@ class Calls:
         receive, reply, identify, unread = self._request, self._reply, self._identify, self._unread
         max_in_flight, too_many = self._bounds.max_in_flight, self._too_many
         is_read, is_confirmed = path in READS, path in CONFIRMED
+        gate = self._gates.get(path, _OPEN)
 
         def leave(context: Context) -> None:
             self._in_flight -= 1
@@ -224,6 +235,7 @@ class Calls:
             # Called when the reply was sent, so that replies which nobody reads count too.
             context.add_done_callback(leave)  # type: ignore[arg-type]  # any callable works
 
+            end: Refusal | None
             try:
                 request = await receive(context)
                 principal = None if identify is None else identify(context)
@@ -234,13 +246,18 @@ class Calls:
                     else None
                 )
                 deliver = self._deliver(context) if is_confirmed else None
-                payload = await reply(method, principal, wait_ms, request, deliver)
-                if is_read:
-                    _refuse(unread.refuses(context, len(payload)))
+                async with gate:
+                    payload = await reply(method, principal, wait_ms, request, deliver)
+                end = unread.refuses(context, len(payload)) if is_read else None
             except asyncio.CancelledError:
                 raise
             except BaseException as error:  # noqa: BLE001  # grpc would send its text
-                await abort(context, *refusal_for(error, path))
+                end, payload = refusal_for(error, path), b""
+            # Outside of `except`: grpc keeps the error that ends a call, and it would keep this
+            # one with everything in its frames, such as a large reply.
+            if end is not None:
+                payload = b""
+                await abort(context, *end)
             if not is_confirmed:
                 unread.begin(context, len(payload))
             return payload
