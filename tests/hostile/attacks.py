@@ -19,6 +19,7 @@ from tests.hostile.attacker import Attacker
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
+    from multiprocessing.synchronize import Event
 
     Attack = Callable[[str], Awaitable[None]]
 
@@ -142,3 +143,50 @@ ATTACKS: dict[str, Attack] = {
     "silent streams": silent_streams,
     "forged frames": forged_frames,
 }
+
+
+async def honest_calls(target: str) -> None:
+    """Make small calls from 100 callers, and read all replies."""
+    options = [("grpc.use_local_subchannel_pool", 1)]
+    async with grpc.aio.insecure_channel(target, options=options) as channel:
+        method: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(
+            f"{PRODUCER}/GetQueueStats"
+        )
+        request = api.GetQueueStatsRequest(tenant_id=TENANT).SerializeToString()
+
+        async def caller() -> None:
+            while True:
+                await method(request, timeout=60)
+
+        await asyncio.gather(*(caller() for _ in range(100)))
+
+
+async def honest_lists(target: str) -> None:
+    """Ask for large replies from four callers, and read all of them."""
+    options = [("grpc.use_local_subchannel_pool", 1)]
+    async with grpc.aio.insecure_channel(target, options=options) as channel:
+        method: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(
+            f"{PRODUCER}/List"
+        )
+
+        async def caller() -> None:
+            while True:
+                await method(full_list(), timeout=60)
+
+        await asyncio.gather(*(caller() for _ in range(4)))
+
+
+HONEST: dict[str, Attack] = {"honest calls": honest_calls, "honest lists": honest_lists}
+"""Loads of the same calls by clients that read and send as they should, for comparison."""
+
+
+def attack(name: str, target: str, began: Event) -> None:
+    """Repeat an attack or an honest load until the process is ended; sets `began` at once."""
+
+    async def repeat() -> None:
+        while True:
+            with contextlib.suppress(OSError):
+                await (ATTACKS | HONEST)[name](target)
+
+    began.set()
+    asyncio.run(repeat())

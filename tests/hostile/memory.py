@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 MIB = 1024 * 1024
 ATTACK_BYTES_MAX = 256 * MIB
 """The most memory that a server may take in addition while it is attacked."""
-AFTER_BYTES_MAX = 64 * MIB
-"""The most memory that it may still have in addition some time afterwards."""
+AFTER_BYTES_MAX = 192 * MIB
+"""The most memory that it may keep. Allocators keep some for the next time, however often."""
 SAMPLE_S = 0.02
 
 

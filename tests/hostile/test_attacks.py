@@ -9,12 +9,14 @@ import pytest
 
 from tests.hostile.attacks import ATTACKS, prepare
 from tests.hostile.good_client import GoodClient
-from tests.hostile.memory import AFTER_BYTES_MAX, ATTACK_BYTES_MAX, Peak
+from tests.hostile.memory import AFTER_BYTES_MAX, ATTACK_BYTES_MAX, Peak, resident_bytes
 
 if TYPE_CHECKING:
     from tests.conftest import StartServer
 
 EXECUTIONS = 30
+ROUNDS = 2
+"""An attack is repeated, since what one leaves behind adds up."""
 
 
 @pytest.mark.parametrize("name", list(ATTACKS))
@@ -25,18 +27,17 @@ async def test_a_good_client_succeeds_beside_it(start_server: StartServer, name:
         await good.live(EXECUTIONS)
         peak = Peak(server.process.pid)
         async with peak.watched():
-            attack = asyncio.ensure_future(ATTACKS[name](server.target))
-            await good.live(EXECUTIONS)
-            if name == "flood":
-                await attack  # It checks that each of its calls was answered.
-            attack.cancel()
-            await asyncio.wait({attack})
-            await good.live(EXECUTIONS)
-        after = Peak(server.process.pid).before - peak.before
+            for _ in range(ROUNDS):
+                attack = asyncio.ensure_future(ATTACKS[name](server.target))
+                await good.live(EXECUTIONS)
+                if name == "flood":
+                    await attack  # It checks that each of its calls was answered.
+                attack.cancel()
+                await asyncio.wait({attack})
+                await good.live(EXECUTIONS)
+        kept = resident_bytes(server.process.pid) - peak.before
 
-    assert not attack.cancelled() or name != "flood"
     assert peak.growth < ATTACK_BYTES_MAX
-    assert after < AFTER_BYTES_MAX
+    assert kept < AFTER_BYTES_MAX
     assert server.stop() == 0
-    log = server.read_log()
-    assert "Traceback" not in log
+    assert "Traceback" not in server.read_log()
