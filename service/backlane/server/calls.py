@@ -48,8 +48,8 @@ AT_ONCE: Final = {
     f"/backlane.v1.ExecutionService/{name}": most
     for name, most in (("List", 8), ("Peek", 8), ("ListAttempts", 8), ("Get", 32))
 }
-"""How many calls of a method the core decides at once; further ones wait. A reply may have 4 MB, and
-all of it is in memory before its size is known."""
+"""How many calls of a method the core decides at once; further ones wait. A reply may have 4 MB,
+and all of it is in memory before its size is known."""
 _OPEN: Final = contextlib.nullcontext()
 
 

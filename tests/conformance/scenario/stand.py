@@ -8,7 +8,8 @@ import grpc
 
 from backlane._core import Core
 from backlane.server.app import RECEIVE_BYTES_MAX
-from backlane.server.transport import Bounds, Transport
+from backlane.server.bounds import Bounds
+from backlane.server.transport import Transport
 
 if TYPE_CHECKING:
     from pathlib import Path
