@@ -52,6 +52,20 @@ def test_every_reason_of_the_contract_has_an_exit_status() -> None:
             ),
         ),
         (
+            "no server at it (Socket closed)",
+            (
+                f"no server at {TARGET}: start one with `backlane serve`, or name another with "
+                "--target"
+            ),
+        ),
+        (
+            f"{TARGET} closes each new connection: it may require TLS (Socket closed)",
+            (
+                f"the server at {TARGET} closes each new connection: it may require TLS, which the "
+                "commands do not speak, or be no Backlane server; name another with --target"
+            ),
+        ),
+        (
             "Failed parsing HTTP/2 (Expected SETTINGS frame as the first frame)",
             f"the server at {TARGET} is not a Backlane server: name another with --target",
         ),

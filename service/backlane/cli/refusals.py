@@ -100,6 +100,13 @@ _CLUES: Final = {
 """Messages by a part of gRPC's own text, for cases other than a refused connection."""
 
 
+def _text_of(error: errors.BacklaneError) -> str:
+    """Return the error's text. An open connection that broke off says nothing about new ones."""
+    text = error.message
+    is_of_new_ones = "failed to connect" in text or "each new connection" in text
+    return text if is_of_new_ones else text.replace("Socket closed", "")
+
+
 def trouble_of(error: errors.BacklaneError, target: str, flags: str = "") -> Trouble:
     """Say what an error means and what to do next.
 
@@ -112,7 +119,7 @@ def trouble_of(error: errors.BacklaneError, target: str, flags: str = "") -> Tro
     line = row.line
     variable, proxy = "", ""
     if row.error is errors.UnavailableError:
-        clue = next((line for clue, line in _CLUES.items() if clue in error.message), None)
+        clue = next((line for clue, line in _CLUES.items() if clue in _text_of(error)), None)
         if clue is None and (way := proxy_of(target)) is not None:
             variable, proxy = way
             line = _PROXIED
