@@ -215,8 +215,9 @@ fn attempts_in_pages(desk: &mut Desk, id: &str, size: u32) -> Vec<u32> {
     }
 }
 
-#[test]
-fn attempts_go_with_their_execution() {
+/// An execution that completed at its second attempt, on a desk that keeps nothing in memory and
+/// finished executions for a minute.
+fn completed_at_the_second_attempt() -> (Desk, String) {
     let mut desk = Desk::with(Settings {
         retention_ms: 60_000,
         cache_bytes: 0,
@@ -228,6 +229,12 @@ fn attempts_go_with_their_execution() {
     desk.advance(10);
     let held = lease(&mut desk, "w1");
     desk.complete(&held);
+    (desk, id)
+}
+
+#[test]
+fn attempts_go_with_their_execution() {
+    let (mut desk, id) = completed_at_the_second_attempt();
     assert_eq!(2, attempts(&mut desk, &id).len());
     desk.advance(80_000);
     desk.settle();
@@ -243,17 +250,7 @@ fn attempts_go_with_their_execution() {
 
 #[test]
 fn a_record_whose_attempts_retention_removes_between_the_reads_is_not_shown_without_its_error() {
-    let mut desk = Desk::with(Settings {
-        retention_ms: 60_000,
-        cache_bytes: 0,
-        ..Settings::default()
-    });
-    let id = desk.make(&retried(3));
-    let held = lease(&mut desk, "w1");
-    fail(&mut desk, &held, "down");
-    desk.advance(10);
-    let held = lease(&mut desk, "w1");
-    desk.complete(&held);
+    let (mut desk, id) = completed_at_the_second_attempt();
     desk.advance(80_000);
     desk.settle();
     let ticket = desk.call(Method::Get, &get(&id));
