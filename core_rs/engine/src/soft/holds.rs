@@ -160,7 +160,7 @@ impl Holds {
     /// Notes that a lease leaves the server: its period and its attempt begin now. The attempt may
     /// take `timeout_ms`.
     pub fn sent(&mut self, birth: Birth, timeout_ms: u64, now: Now) {
-        if let Some(hold) = self.holds.get_mut(&birth) {
+        if let Some(hold) = self.holds.get_mut(&birth).filter(|hold| !hold.is_sent) {
             hold.is_sent = true;
             hold.leased_ms = now.mono_ms;
             hold.expires_ms = now.mono_ms.saturating_add(hold.duration_ms);
@@ -207,6 +207,8 @@ impl Holds {
         for birth in &held {
             if let Some(hold) = self.holds.get_mut(birth) {
                 hold.stream = None;
+                // A lease that has not left yet has nowhere to go: only the grace period runs.
+                hold.is_sent = true;
                 hold.expires_ms = now.mono_ms + STREAM_GRACE_MS.min(hold.duration_ms);
             }
         }

@@ -177,6 +177,28 @@ fn a_lease_ages_only_once_it_has_left_the_server() {
 }
 
 #[test]
+fn a_lease_whose_stream_ends_before_it_leaves_waits_for_the_grace_period_only() {
+    let mut world = world_with_one();
+    let key = world.engine.acquire_offer(offer(&["*"]));
+    world.engine.stream_frame(STREAM, world.now);
+    let taker = Taker {
+        worker: "w1".into(),
+        offer: key,
+        duration_ms: 60_000,
+        principal: "".into(),
+        stream: Some(STREAM),
+    };
+    let granted = world.engine.lease(&taker, 7, world.now);
+    let granted = granted.expect("it is ready");
+    world.engine.stream_ended(STREAM, world.now);
+    world.settle();
+    world.advance(4_999);
+    assert_eq!(Some(Phase::Running), phase(&world, granted.birth));
+    world.advance(1);
+    assert_eq!(Some(Phase::Ready), phase(&world, granted.birth));
+}
+
+#[test]
 fn a_lease_whose_reply_was_never_sent_is_taken_back_at_once() {
     let mut world = world_with_one();
     let granted = world
