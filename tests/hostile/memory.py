@@ -13,8 +13,9 @@ if TYPE_CHECKING:
 MIB = 1024 * 1024
 ATTACK_BYTES_MAX = 256 * MIB
 """The most memory that a server may take in addition while it is attacked."""
-AFTER_BYTES_MAX = 192 * MIB
-"""The most memory that it may keep. Allocators keep some for the next time, however often."""
+AFTER_BYTES_MAX = 96 * MIB
+"""The most memory that it may keep, once it had time to give some back."""
+PATIENCE_S = 30.0
 SAMPLE_S = 0.02
 
 
@@ -25,6 +26,17 @@ def resident_bytes(process: int) -> int:
         if name == "VmRSS":
             return int(value.split()[0]) * 1024
     raise ProcessLookupError(process)
+
+
+async def kept_bytes(process: int, before: int) -> int:
+    """Return what a process keeps beyond what it had, once that is little or time has run out."""
+    loop = asyncio.get_running_loop()
+    until_s = loop.time() + PATIENCE_S
+    while True:
+        kept = resident_bytes(process) - before
+        if kept < AFTER_BYTES_MAX or loop.time() > until_s:
+            return kept
+        await asyncio.sleep(SAMPLE_S)  # Another process's memory tells nobody that it changed.
 
 
 class Peak:

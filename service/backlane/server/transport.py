@@ -13,6 +13,7 @@ import grpc
 
 from backlane.server.calls import CONFIRMED, Calls
 from backlane.server.connections import close_connection
+from backlane.server.memory import Memory, resident_bytes, trimmer
 from backlane.server.port import NOTICE, SERVER_TICKET
 from backlane.server.refusal import DRAINING
 from backlane.server.streams import Streams
@@ -74,6 +75,7 @@ class Transport(grpc.GenericRpcHandler):
         }
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(core.fd, self._dispatch)
+        self._memory = Memory(resident_bytes, trimmer())
         self._check_s = bounds.check_s
         self._check = self._loop.call_later(self._check_s, self._check_limits)
 
@@ -147,6 +149,7 @@ class Transport(grpc.GenericRpcHandler):
         self._calls.check(is_crowded=self._unread.is_crowded)
         self._unread.check()
         self._streams.check()
+        self._memory.look()
         self._check = self._loop.call_later(self._check_s, self._check_limits)
 
     def _dispatch(self) -> None:

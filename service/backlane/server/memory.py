@@ -1,0 +1,57 @@
+"""Owns giving memory that is no longer used back to the operating system.
+
+grpc takes its memory from glibc, and glibc keeps what is freed for the next time: after a burst of
+calls the process would stay as large as the burst made it. The core has an allocator of its own,
+which gives memory back by itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+EVERY_S: Final = 2.0
+"""The time between two looks, in seconds."""
+SPARE_BYTES: Final = 32 * 1024 * 1024
+"""A process that is larger by this than it once was may hold memory that it does not use."""
+_STATM: Final = Path("/proc/self/statm")
+_PAGE_BYTES: Final = os.sysconf("SC_PAGE_SIZE")
+
+
+def resident_bytes() -> int:
+    """Return the resident memory of this process."""
+    return int(_STATM.read_text(encoding="ascii").split()[1]) * _PAGE_BYTES
+
+
+def trimmer() -> Callable[[], object] | None:
+    """Return what makes the C library give memory back; None if the library cannot."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # Of glibc alone.
+    return None if trim is None else lambda: trim(0)
+
+
+class Memory:
+    """The memory of the process, as far as the C library holds it."""
+
+    def __init__(self, resident: Callable[[], int], trim: Callable[[], object] | None) -> None:
+        """Look at a process; `trim` gives memory back, None if that is not possible."""
+        self._resident = resident
+        self._trim = trim
+        self._least = resident()
+        self._loop = asyncio.get_running_loop()
+        self._next_s = self._loop.time() + EVERY_S
+
+    def look(self) -> None:
+        """Give memory back if it is time and there may be some. That happens on another thread."""
+        if self._trim is None or self._loop.time() < self._next_s:
+            return
+        self._next_s = self._loop.time() + EVERY_S
+        resident = self._resident()
+        self._least = min(self._least, resident)
+        if resident - self._least > SPARE_BYTES:
+            self._loop.run_in_executor(None, self._trim)
