@@ -64,7 +64,7 @@ class PlainWorker:
         self._handlers = handlers
         self._options = options
         self._channel = Endpoint.of(target).open()
-        self._book = Book(options.room, options.lease_duration_ms / 3000)
+        self._book = Book(options.room, silence_s=options.lease_duration_ms / 3000)
         self._pool = ThreadPoolExecutor(max(1, options.threads), "handler")
         hello = api.WorkHello(
             worker_id=options.worker_id,

@@ -17,6 +17,13 @@ if TYPE_CHECKING:
     from google.protobuf.message import Message
 
 REF = work.LeaseRef(execution_id="x", lease_token="x")  # noqa: S106
+
+
+def hello_of_lanes(*lanes: list[str]) -> work.WorkHello:
+    groups = [work.WorkLane(callables=names) for names in lanes]
+    return work.WorkHello(worker_id="w", lanes=groups)
+
+
 BAD_FIRST = [
     ("hello", work.WorkHello(callables=["*"]), "hello.worker_id"),
     ("hello", work.WorkHello(worker_id="w w", callables=["*"]), "hello.worker_id"),
@@ -31,6 +38,10 @@ BAD_FIRST = [
      "hello.lease_duration_ms"),
     ("hello", work.WorkHello(worker_id="w", callables=["*"], held=[REF]),
      "hello.held[0].execution_id"),
+    ("hello", hello_of_lanes([]), "hello.lanes[0].callables"),
+    ("hello", hello_of_lanes(["a"], ["b", "c*"]), "hello.lanes[1].callables[1]"),
+    ("hello", hello_of_lanes(["a"], ["b", "a"]), "hello.lanes"),
+    ("hello", hello_of_lanes(*[["a"]] * 1001), "hello.lanes"),
     ("credit", work.WorkCredit(executions=1), "hello"),
     ("acknowledge", work.WorkAcknowledge(), "hello"),
     ("heartbeat", work.WorkHeartbeat(), "hello"),
@@ -42,6 +53,7 @@ BAD_NEXT = [
     ("hello", work.WorkHello(worker_id="w1", callables=["*"]), "hello"),
     ("acknowledge", work.WorkAcknowledge(leases=[REF]), "acknowledge.leases[0].execution_id"),
     ("acknowledge", work.WorkAcknowledge(leases=[REF] * 1001), "acknowledge.leases"),
+    ("credit", work.WorkCredit(lane=1, executions=1), "credit.lane"),
     ("complete", work.CompleteRequest(), "complete.results"),
     ("complete", work.CompleteRequest(results=[work.CompleteResult()] * 1001), "complete.results"),
     ("fail", work.FailRequest(), "fail.failures"),
@@ -110,6 +122,54 @@ def test_leases_come_as_credit_allows_and_results_go_up(door: Door) -> None:
         stream.say(credit=work.WorkCredit(executions=9))
         assert len(stream.leases(3)) == 3
     assert door.get(made[0]).output == text("x")
+
+
+def test_each_lane_gets_leases_for_its_own_credit(door: Door) -> None:
+    for name in ("slow", "fast", "slow", "fast"):
+        door.enqueue(callable_name=name)
+    with WorkStream(door) as stream:
+        hello = hello_of_lanes(["slow"], ["fast"])
+        hello.tenant_ids[:] = [door.tenant]
+        stream.say(hello=hello)
+        stream.hear("welcome")
+        stream.say(credit=work.WorkCredit(lane=2, executions=1))
+        [fast] = stream.leases(1)
+        stream.say(credit=work.WorkCredit(lane=1, executions=5))
+        slow = stream.leases(2)
+    assert (fast.lane, fast.execution.callable_name) == (2, "fast")
+    told = [(lease.lane, lease.execution.callable_name) for lease in slow]
+    assert told == [(1, "slow"), (1, "slow")]
+
+
+def test_a_lease_ahead_of_a_slot_is_marked_and_can_be_completed_or_released(door: Door) -> None:
+    for _ in range(3):
+        door.enqueue()
+    with WorkStream(door) as stream:
+        stream.hello(credit=1)
+        [first] = stream.leases(1)
+        stream.say(credit=work.WorkCredit(prefetch=2))
+        ahead = stream.leases(2)
+        assert [lease.prefetched for lease in (first, *ahead)] == [False, True, True]
+        stream.say(complete=results(ahead[0], "x"))
+        stream.say(release=work.ReleaseRequest(releases=[ref(ahead[1])]))
+        outcomes = [stream.hear("outcomes").outcomes[0].result.status for _ in range(2)]
+    assert outcomes == [
+        records.BACKGROUND_EXECUTION_STATUS_COMPLETED,
+        records.BACKGROUND_EXECUTION_STATUS_QUEUED,
+    ]
+
+
+def test_what_may_be_lost_only_once_is_not_sent_ahead_of_a_slot(door: Door) -> None:
+    once = door.enqueue(max_worker_losses=1)
+    door.enqueue()
+    with WorkStream(door) as stream:
+        stream.hello()
+        stream.say(credit=work.WorkCredit(prefetch=2))
+        stream.say(credit=work.WorkCredit(executions=1))
+        [first] = stream.leases(1)
+        [second] = stream.leases(1)
+    assert first.execution.execution_id == once.execution_id
+    assert (first.prefetched, second.prefetched) == (False, True)
 
 
 def results(lease: work.Lease, output: str) -> work.CompleteRequest:

@@ -25,6 +25,8 @@ from backlane.worker.watchdog import LoopThread
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from backlane.worker.lane import Begun
+
 PATIENCE_S = 10
 LEASE_S = 30.0
 
@@ -37,15 +39,17 @@ class Spy(Book):
         self.results: list[Any] = []
         self.is_free = threading.Event()
 
-    def settle(self, results: Any) -> None:  # noqa: ANN401
+    def settle(self, results: Any) -> list[Begun]:  # noqa: ANN401
         results = list(results)
-        super().settle(results)
+        begun = super().settle(results)
         self.results += results
         self.is_free.set()
+        return begun
 
-    def vacate(self, token: str) -> None:
-        super().vacate(token)
+    def vacate(self, token: str) -> list[Begun]:
+        begun = super().vacate(token)
         self.is_free.set()
+        return begun
 
 
 class Bench:

@@ -18,7 +18,9 @@ from backlane.worker.threads import DaemonPool
 from backlane.worker.watchdog import LoopThread, Watchdog
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+
+    from backlane.worker.lane import Begun
 
 PATIENCE_S = 10
 LEASE_S = 30.0
@@ -28,17 +30,19 @@ ATTEMPT_S = 60.0
 class FreeBook(Book):
     """A book that says when a slot becomes free."""
 
-    def __init__(self, slots: int) -> None:
-        super().__init__(slots, silence_s=60.0)
+    def __init__(self, slots: int, clock: Callable[[], float]) -> None:
+        super().__init__(slots, silence_s=60.0, clock=clock)
         self.freed = threading.Semaphore(0)
 
-    def settle(self, results: Any) -> None:  # noqa: ANN401
-        super().settle(results)
+    def settle(self, results: Any) -> list[Begun]:  # noqa: ANN401
+        begun = super().settle(results)
         self.freed.release()
+        return begun
 
-    def vacate(self, token: str) -> None:
-        super().vacate(token)
+    def vacate(self, token: str) -> list[Begun]:
+        begun = super().vacate(token)
         self.freed.release()
+        return begun
 
 
 class Bench:
@@ -47,7 +51,7 @@ class Bench:
     def __init__(self, thread: LoopThread) -> None:
         self.now = 1000.0
         self.thread = thread
-        self.book = FreeBook(2)
+        self.book = FreeBook(2, lambda: self.now)
         self.may_end = threading.Event()
         self.began = threading.Semaphore(0)
         self.callables = {
@@ -55,9 +59,7 @@ class Bench:
             for made in (BackgroundCallable(self.hang), BackgroundCallable(self.refuse))
         }
         pool = DaemonPool(2, "test")
-        self.crew = Crew(
-            *(self.book, self.callables, "w", LEASE_S, thread.loop, pool, lambda: self.now)
-        )
+        self.crew = Crew(*(self.book, self.callables, "w", LEASE_S, thread.loop, pool))
         self.watchdog = Watchdog(thread, [self.crew], lambda: self.now)
 
     def hang(self) -> None:

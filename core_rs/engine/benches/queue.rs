@@ -179,6 +179,7 @@ fn lease(engine: &mut Engine, offer: u32, leases: &mut Vec<Held>) {
         duration_ms: 30_000,
         principal: "".into(),
         stream: None,
+        prefetches: false,
     };
     for number in 0..LIVES {
         let granted = engine.lease(&taker, number, NOW).expect("enough is queued");

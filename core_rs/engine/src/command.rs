@@ -146,6 +146,8 @@ pub struct Taker {
     pub principal: Arc<str>,
     /// The stream on which the worker receives the leases; `None` for a unary call.
     pub stream: Option<StreamKey>,
+    /// Whether the worker has no free slot: it begins the attempt a little later.
+    pub prefetches: bool,
 }
 
 /// An execution, and the lease token that the worker shows for it.

@@ -42,6 +42,8 @@ pub struct Granted {
     pub timeout_ms: u64,
     /// Encoded size of the payload, in bytes.
     pub payload_bytes: u32,
+    /// Whether the attempt begins only when the worker acknowledges the lease.
+    pub is_prefetched: bool,
 }
 
 /// The result of a worker's command about a lease.

@@ -229,6 +229,7 @@ impl World {
             tenant_ids: worker.tenants.clone(),
             lease_duration_ms: *self.dice.pick(&[0, 2_000, 20_000]),
             held,
+            lanes: vec![],
         };
         self.up(ticket, Up::Hello(hello));
         self.give_credit(ticket);
@@ -236,6 +237,11 @@ impl World {
 
     pub(crate) fn give_credit(&mut self, ticket: Ticket) {
         let executions = self.dice.between(1, 8);
+        let prefetch = if self.dice.chance(700) {
+            0
+        } else {
+            self.dice.between(1, 8)
+        };
         let bytes = if self.dice.chance(700) {
             0
         } else {
@@ -246,10 +252,15 @@ impl World {
             .get_mut(&ticket)
             .and_then(|one| one.work.as_mut())
         {
-            asked.credit += executions;
+            asked.credit += executions + prefetch;
         }
-        let executions = u32::try_from(executions).unwrap_or(1);
-        self.up(ticket, Up::Credit(v1::WorkCredit { executions, bytes }));
+        let credit = v1::WorkCredit {
+            executions: u32::try_from(executions).unwrap_or(1),
+            bytes,
+            lane: 0,
+            prefetch: u32::try_from(prefetch).unwrap_or(1),
+        };
+        self.up(ticket, Up::Credit(credit));
     }
 
     fn report_on_stream(&mut self, at: usize, ticket: Ticket) {

@@ -109,6 +109,7 @@ fn decide(batch: EnqueueBatch) -> Decisions {
         duration_ms: 30_000,
         principal: "".into(),
         stream: None,
+        prefetches: false,
     };
     let leases = (0..).map_while(|random| engine.lease(&taker, random, NOW));
     Decisions {
@@ -181,7 +182,7 @@ fn main() {
     measure("lease", || {
         let leases = full.iter().zip(&decisions.leases);
         leases
-            .map(|(record, granted)| reply::lease(record, granted))
+            .map(|(record, granted)| reply::lease(record, granted, 0))
             .collect::<Vec<_>>()
     });
     measure_facts("enqueued", &decisions.enqueued);

@@ -14,7 +14,7 @@ use backlane_engine::rules::limits::{MAX_LEASE_MS, MIN_LEASE_MS};
 use crate::fields::{self, Checked, broken, within};
 
 /// Most callables, and most tenants, of one offer.
-const MAX_OFFERED: usize = 1_000;
+pub(crate) const MAX_OFFERED: usize = 1_000;
 
 /// Checks the id of a worker.
 pub(crate) fn worker(id: &str) -> Checked<Arc<str>> {
@@ -36,12 +36,16 @@ pub(crate) fn offer(
     tenants: Vec<String>,
     principal: &Principal,
 ) -> Checked<OfferSpec> {
-    let callables = patterns(callables)?;
+    Ok(OfferSpec {
+        callables: patterns(callables)?,
+        tenants: self::tenants(tenants, principal)?,
+    })
+}
+
+/// The tenants of an offer, all of which the caller may act for.
+pub(crate) fn tenants(tenants: Vec<String>, principal: &Principal) -> Checked<TenantScope> {
     if tenants.is_empty() {
-        return Ok(OfferSpec {
-            callables,
-            tenants: principal.tenants.clone(),
-        });
+        return Ok(principal.tenants.clone());
     }
     fields::filled("tenant_ids", &tenants, MAX_OFFERED)?;
     for (index, tenant) in tenants.iter().enumerate() {
@@ -49,10 +53,7 @@ pub(crate) fn offer(
         principal.may_act_for(tenant)?;
     }
     let tenants = tenants.into_iter().map(String::into_boxed_str).collect();
-    Ok(OfferSpec {
-        callables,
-        tenants: TenantScope::Only(tenants),
-    })
+    Ok(TenantScope::Only(tenants))
 }
 
 /// Checks the callables of an offer: exact names, `prefix.*`, or `*`.

@@ -3,6 +3,8 @@
 //! Owns the field rules of these messages. Refuses to know the stream and the order of its
 //! messages: the runtime does.
 
+use std::collections::BTreeSet;
+use std::iter;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
@@ -29,8 +31,9 @@ pub enum WorkFrame {
     Hello {
         /// The worker's id.
         worker: Arc<str>,
-        /// The worker's offer, limited to the tenants that the caller may act for.
-        offer: OfferSpec,
+        /// The offer of each lane, limited to the tenants that the caller may act for. The first
+        /// one may be empty if there are others.
+        offers: Vec<OfferSpec>,
         /// Time without a message after which the worker loses its leases, in milliseconds.
         duration_ms: u64,
         /// Leases that the worker still holds from an earlier stream.
@@ -38,8 +41,12 @@ pub enum WorkFrame {
     },
     /// Room for more leases, added to the room that is left.
     Credit {
+        /// The lane that has room.
+        lane: u32,
         /// Number of further executions that the worker can take.
         executions: u32,
+        /// Number of further executions that the worker can take ahead of a free slot.
+        prefetch: u32,
         /// Encoded bytes that the worker can take; `None` for no limit.
         bytes: Option<u64>,
     },
@@ -103,16 +110,54 @@ fn hello(message: v1::WorkHello, context: &Context<'_>) -> Checked<WorkFrame> {
     let most = context.limits.max_batch_items;
     Ok(WorkFrame::Hello {
         worker,
-        offer: offer::offer(message.callables, message.tenant_ids, context.principal)?,
         duration_ms: offer::duration(message.lease_duration_ms)?.unwrap_or(DEFAULT_LEASE_MS),
         held: worker::all_held("held", &message.held, most)?,
+        offers: offers(message, context)?,
     })
+}
+
+/// The offers of all lanes, which have the same tenants.
+fn offers(message: v1::WorkHello, context: &Context<'_>) -> Checked<Vec<OfferSpec>> {
+    if message.lanes.is_empty() {
+        let offer = offer::offer(message.callables, message.tenant_ids, context.principal)?;
+        return Ok(vec![offer]);
+    }
+    fields::filled("lanes", &message.lanes, offer::MAX_OFFERED)?;
+    let tenants = offer::tenants(message.tenant_ids, context.principal)?;
+    let mut all = BTreeSet::new();
+    let mut offers = Vec::with_capacity(1 + message.lanes.len());
+    let lanes = message.lanes.into_iter().map(|lane| lane.callables);
+    for (lane, callables) in iter::once(message.callables).chain(lanes).enumerate() {
+        let patterns = match lane {
+            0 if callables.is_empty() => BTreeSet::new(),
+            0 => offer::patterns(callables)?,
+            _ => {
+                let at = format!("lanes[{}]", lane - 1);
+                offer::patterns(callables).map_err(|fault| fault.within(&at))?
+            }
+        };
+        for pattern in &patterns {
+            if !all.insert(pattern.clone()) {
+                return broken("lanes", format!("name `{pattern}` twice"));
+            }
+        }
+        if all.len() > offer::MAX_OFFERED {
+            return broken("lanes", "have more than 1000 callables together");
+        }
+        offers.push(OfferSpec {
+            callables: patterns,
+            tenants: tenants.clone(),
+        });
+    }
+    Ok(offers)
 }
 
 fn credit(message: v1::WorkCredit) -> WorkFrame {
     let bytes = Some(message.bytes).filter(|bytes| *bytes != 0);
     WorkFrame::Credit {
+        lane: message.lane,
         executions: message.executions,
+        prefetch: message.prefetch,
         bytes,
     }
 }
@@ -163,10 +208,10 @@ mod tests {
         });
         let expected = WorkFrame::Hello {
             worker: "w1".into(),
-            offer: OfferSpec {
+            offers: vec![OfferSpec {
                 callables: ["*".into()].into(),
                 tenants: TenantScope::Only(["acme".into()].into()),
-            },
+            }],
             duration_ms: 30_000,
             held: vec![Held { id: ID, token }],
         };
@@ -205,28 +250,72 @@ mod tests {
         assert_eq!(Reason::PermissionDenied, denied.reason());
     }
 
+    fn lane(callables: &[&str]) -> v1::WorkLane {
+        v1::WorkLane {
+            callables: callables.iter().map(|name| (*name).to_owned()).collect(),
+        }
+    }
+
+    #[test]
+    fn each_lane_of_a_hello_has_an_offer_and_the_first_may_be_empty() {
+        let message = v1::WorkHello {
+            callables: vec![],
+            lanes: vec![lane(&["mail.send"]), lane(&["llm.*", "report"])],
+            ..hello()
+        };
+        let Ok(WorkFrame::Hello { offers, .. }) = frame_as(&acme_only(), Message::Hello(message))
+        else {
+            panic!()
+        };
+        let names: Vec<Vec<&str>> = offers
+            .iter()
+            .map(|offer| offer.callables.iter().map(AsRef::as_ref).collect())
+            .collect();
+        let expected: [&[&str]; 3] = [&[], &["mail.send"], &["llm.*", "report"]];
+        assert_eq!(expected.to_vec(), names);
+        let acme = TenantScope::Only(["acme".into()].into());
+        assert!(offers.iter().all(|offer| offer.tenants == acme));
+    }
+
+    #[test]
+    fn every_broken_rule_of_a_lane_names_its_field() {
+        let many = (0..1_000).map(|at| format!("c{at}")).collect::<Vec<_>>();
+        let many = v1::WorkLane { callables: many };
+        let broken = [
+            ("hello.lanes[1].callables", vec![lane(&["a"]), lane(&[])]),
+            ("hello.lanes[0].callables[0]", vec![lane(&["a b"])]),
+            ("hello.lanes", vec![lane(&["a"]), lane(&["a"])]),
+            ("hello.lanes", vec![lane(&["*"])]),
+            ("hello.lanes", vec![many]),
+            ("hello.lanes", vec![lane(&["a"]); 1_001]),
+        ];
+        for (field, lanes) in broken {
+            let message = v1::WorkHello { lanes, ..hello() };
+            let refused = named(frame(Message::Hello(message)));
+            assert_eq!(format!("INVALID_ARGUMENT {field}"), refused);
+        }
+    }
+
     #[test]
     fn credit_of_zero_bytes_is_unbounded() {
         let credit = |bytes| {
             frame(Message::Credit(v1::WorkCredit {
                 executions: 3,
                 bytes,
+                lane: 2,
+                prefetch: 5,
             }))
         };
-        assert_eq!(
+        let expected = |bytes| {
             Ok(WorkFrame::Credit {
+                lane: 2,
                 executions: 3,
-                bytes: None
-            }),
-            credit(0)
-        );
-        assert_eq!(
-            Ok(WorkFrame::Credit {
-                executions: 3,
-                bytes: Some(9)
-            }),
-            credit(9)
-        );
+                prefetch: 5,
+                bytes,
+            })
+        };
+        assert_eq!(expected(None), credit(0));
+        assert_eq!(expected(Some(9)), credit(9));
     }
 
     #[test]

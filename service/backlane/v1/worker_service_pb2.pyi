@@ -99,6 +99,8 @@ class Lease(_message.Message):
     ATTEMPT_DEADLINE_FIELD_NUMBER: _builtins.int
     LEASE_REMAINING_MS_FIELD_NUMBER: _builtins.int
     ATTEMPT_REMAINING_MS_FIELD_NUMBER: _builtins.int
+    PREFETCHED_FIELD_NUMBER: _builtins.int
+    LANE_FIELD_NUMBER: _builtins.int
     lease_token: _builtins.str
     """Every command about this lease must carry this opaque token."""
     attempt: _builtins.int
@@ -108,8 +110,17 @@ class Lease(_message.Message):
     """
     attempt_remaining_ms: _builtins.int
     """Time until the attempt times out, counted from the arrival of this message; renewals do not
-    change it. Servers before 0.2 do not set it.
+    change it. Servers before 0.2 do not set it. For a prefetched lease the time counts from the
+    begin of the attempt.
     """
+    prefetched: _builtins.bool
+    """Whether the lease was sent for WorkCredit.prefetch, ahead of a free slot. Its attempt begins
+    when the worker acknowledges the lease, at most 1 second after its arrival. A worker that
+    cannot begin the attempt by then releases the lease. The server takes back a prefetched lease
+    that is not acknowledged within 5 seconds.
+    """
+    lane: _builtins.int
+    """The lane whose credit the lease uses."""
     @_builtins.property
     def execution(self) -> _execution_pb2.BackgroundExecution:
         """The record in the FULL view."""
@@ -136,10 +147,12 @@ class Lease(_message.Message):
         attempt_deadline: _timestamp_pb2.Timestamp | None = ...,
         lease_remaining_ms: _builtins.int | None = ...,
         attempt_remaining_ms: _builtins.int | None = ...,
+        prefetched: _builtins.bool = ...,
+        lane: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_attempt_remaining_ms", b"_attempt_remaining_ms", "_lease_remaining_ms", b"_lease_remaining_ms", "attempt_deadline", b"attempt_deadline", "attempt_remaining_ms", b"attempt_remaining_ms", "execution", b"execution", "lease_expires_at", b"lease_expires_at", "lease_remaining_ms", b"lease_remaining_ms"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_attempt_remaining_ms", b"_attempt_remaining_ms", "_lease_remaining_ms", b"_lease_remaining_ms", "attempt", b"attempt", "attempt_deadline", b"attempt_deadline", "attempt_remaining_ms", b"attempt_remaining_ms", "execution", b"execution", "lease_expires_at", b"lease_expires_at", "lease_remaining_ms", b"lease_remaining_ms", "lease_token", b"lease_token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_attempt_remaining_ms", b"_attempt_remaining_ms", "_lease_remaining_ms", b"_lease_remaining_ms", "attempt", b"attempt", "attempt_deadline", b"attempt_deadline", "attempt_remaining_ms", b"attempt_remaining_ms", "execution", b"execution", "lane", b"lane", "lease_expires_at", b"lease_expires_at", "lease_remaining_ms", b"lease_remaining_ms", "lease_token", b"lease_token", "prefetched", b"prefetched"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__attempt_remaining_ms: _TypeAlias = _typing.Literal["attempt_remaining_ms"]  # noqa: Y015
     _WhichOneofArgType__attempt_remaining_ms: _TypeAlias = _typing.Literal["_attempt_remaining_ms", b"_attempt_remaining_ms"]  # noqa: Y015
@@ -526,7 +539,9 @@ class WorkRequest(_message.Message):
 
     @_builtins.property
     def acknowledge(self) -> Global___WorkAcknowledge:
-        """These leases have arrived. The loss of a lease that was never acknowledged is not counted."""
+        """These leases have arrived, and the attempts of prefetched ones begin. The loss of a lease
+        that was never acknowledged is not counted.
+        """
 
     @_builtins.property
     def heartbeat(self) -> Global___WorkHeartbeat:
@@ -573,6 +588,7 @@ class WorkHello(_message.Message):
     TENANT_IDS_FIELD_NUMBER: _builtins.int
     LEASE_DURATION_MS_FIELD_NUMBER: _builtins.int
     HELD_FIELD_NUMBER: _builtins.int
+    LANES_FIELD_NUMBER: _builtins.int
     worker_id: _builtins.str
     """[A-Za-z0-9._:@/-]{1,128}"""
     lease_duration_ms: _builtins.int
@@ -585,8 +601,16 @@ class WorkHello(_message.Message):
     def tenant_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     @_builtins.property
     def held(self) -> _containers.RepeatedCompositeFieldContainer[Global___LeaseRef]:
-        """Leases that the worker still holds from an earlier stream; they move to this one. At most 10
-        000.
+        """Leases that the worker still holds from an earlier stream; they move to this one. At most
+        10 000.
+        """
+
+    @_builtins.property
+    def lanes(self) -> _containers.RepeatedCompositeFieldContainer[Global___WorkLane]:
+        """Further lanes of the worker; at most 1000, with at most 1000 callables in all lanes together.
+        Each lane has credit of its own, so that a callable at its limit delays no other. Lane 0 has
+        the callables above, which may then be none; lane n is the n-th of these. A callable's text may
+        be in one lane only.
         """
 
     def __init__(
@@ -597,14 +621,39 @@ class WorkHello(_message.Message):
         tenant_ids: _abc.Iterable[_builtins.str] | None = ...,
         lease_duration_ms: _builtins.int = ...,
         held: _abc.Iterable[Global___LeaseRef] | None = ...,
+        lanes: _abc.Iterable[Global___WorkLane] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["callables", b"callables", "held", b"held", "lease_duration_ms", b"lease_duration_ms", "tenant_ids", b"tenant_ids", "worker_id", b"worker_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["callables", b"callables", "held", b"held", "lanes", b"lanes", "lease_duration_ms", b"lease_duration_ms", "tenant_ids", b"tenant_ids", "worker_id", b"worker_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___WorkHello: _TypeAlias = WorkHello  # noqa: Y015
+
+@_typing.final
+class WorkLane(_message.Message):
+    """Callables of a worker that share slots."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CALLABLES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def callables(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """As in WorkHello; 1 to 1000."""
+
+    def __init__(
+        self,
+        *,
+        callables: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["callables", b"callables"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WorkLane: _TypeAlias = WorkLane  # noqa: Y015
 
 @_typing.final
 class WorkCredit(_message.Message):
@@ -612,21 +661,33 @@ class WorkCredit(_message.Message):
 
     EXECUTIONS_FIELD_NUMBER: _builtins.int
     BYTES_FIELD_NUMBER: _builtins.int
+    LANE_FIELD_NUMBER: _builtins.int
+    PREFETCH_FIELD_NUMBER: _builtins.int
     executions: _builtins.int
     """Number of further leases that may be sent."""
     bytes: _builtins.int
     """Number of bytes that may be sent, counted as the size of the executions' payloads; 0 means no
     limit. The best execution is sent even if it is larger than the remaining bytes.
     """
+    lane: _builtins.int
+    """The lane that has the room; 0 for the callables of WorkHello itself."""
+    prefetch: _builtins.int
+    """Number of further leases that may be sent ahead of a free slot, added to what is left of
+    earlier prefetch credit. The server uses it last: when no other worker has a free slot for the
+    execution, and only for executions without a limit on how many may run and with
+    max_worker_losses above 1.
+    """
     def __init__(
         self,
         *,
         executions: _builtins.int = ...,
         bytes: _builtins.int = ...,
+        lane: _builtins.int = ...,
+        prefetch: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bytes", b"bytes", "executions", b"executions"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bytes", b"bytes", "executions", b"executions", "lane", b"lane", "prefetch", b"prefetch"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -4,8 +4,7 @@ A result is kept until the server has answered it. Without an answer it is sent 
 stream, where the server answers as it did the first time.
 
 A lease is *held* from its arrival until its result is answered. It is *open* until it has a result
-or is lost. It keeps its *slot* until its callable has ended, even if the lease is lost: credit is
-given for free slots only.
+or is lost. It keeps its *slot* until its callable has ended, even if the lease is lost.
 """
 
 from __future__ import annotations
@@ -16,9 +15,12 @@ from collections import deque
 from typing import TYPE_CHECKING, Final, cast
 
 from backlane.v1 import worker_service_pb2 as api
+from backlane.worker.lane import Lane
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
+
+    from backlane.worker.lane import Begun
 
 Result = api.CompleteResult | api.Failure | api.LeaseRef
 """The result of a lease; a bare `LeaseRef` gives the lease back."""
@@ -26,19 +28,25 @@ Result = api.CompleteResult | api.Failure | api.LeaseRef
 MESSAGE_ITEMS_MAX: Final = 1000
 MESSAGE_BYTES: Final = 4 << 20
 """No result is added to a message of this size; the transport's limit is five times as high."""
+ACKNOWLEDGE_WITHIN_S: Final = 0.005
+"""How long an acknowledgement may wait, in seconds. A result that comes meanwhile replaces it."""
 
 
 class Book:
-    """The leases held, the results without an answer, and the credit given. Thread-safe."""
+    """The leases held, the results without an answer, and the lanes. Thread-safe."""
 
-    def __init__(self, slots: int, silence_s: float) -> None:
+    def __init__(
+        self, *slots: int, silence_s: float, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         """Make an empty book.
 
         Args:
-            slots: the most leases that may run at once.
+            slots: the most leases that may run at once, for each lane.
             silence_s: after how many seconds without a message to send a heartbeat.
+            clock: gives monotonic seconds.
         """
-        self._slots = slots
+        self.lanes = tuple(Lane(number, most, clock) for number, most in enumerate(slots))
+        self.clock = clock
         self._silence_s = silence_s
         # Reentrant, because a signal handler may call `drain` while this thread has the lock.
         self._said = threading.Condition(threading.RLock())
@@ -46,19 +54,18 @@ class Book:
         # By token, since an execution may be leased again while an old attempt still runs here.
         self._held: dict[str, str] = {}
         self._open: set[str] = set()
-        self._taken: set[str] = set()
+        self._lane_of: dict[str, Lane] = {}
         self._unsaid: deque[Result] = deque()
         self._repeat: deque[api.WorkRequest] = deque()
         self._unanswered: deque[api.WorkRequest] = deque()
         self._control: deque[api.WorkRequest] = deque()
-        self._credit = 0
+        # Begun and not acknowledged, and the time of the first of them.
+        self._begun: dict[str, str] = {}
+        self._begun_at = 0.0
+        # The lanes that may owe credit.
+        self._changed: dict[Lane, None] = {}
         self._draining = False
         self._server_drains = False
-
-    @property
-    def slots(self) -> int:
-        """The most leases that may run at once."""
-        return self._slots
 
     def begin_stream(self, hello: api.WorkHello) -> Iterator[api.WorkRequest]:
         """Return the messages for a new stream: first the hello with the leases held.
@@ -71,7 +78,10 @@ class Book:
             self._repeat.extend(self._unanswered)
             self._unanswered.clear()
             self._control.clear()
-            self._credit = 0
+            self._begun.clear()
+            for lane in self.lanes:
+                lane.begin_stream()
+            self._changed = dict.fromkeys(self.lanes)
             self._server_drains = False
             hello.held.extend(_refs(self._held.items()))
             self._control.append(api.WorkRequest(hello=hello))
@@ -96,39 +106,91 @@ class Book:
             kept = {ref.lease_token for ref in held}
             return self._forget(self._open - kept)
 
-    def arrive(self, leases: Iterable[api.Lease], *, acknowledge: bool = True) -> None:
-        """Record new leases, and acknowledge them unless told not to."""
-        refs = {lease.lease_token: lease.execution.execution_id for lease in leases}
-        with self._said:
-            self._held.update(refs)
-            self._open.update(refs)
-            self._taken.update(refs)
-            self._credit -= len(refs)
-            if acknowledge:
-                self._control.extend(_acknowledgements(_refs(refs.items())))
-                self._said.notify_all()
+    def arrive(self, leases: Iterable[api.Lease], *, acknowledge: bool = True) -> list[Begun]:
+        """Record new leases, and return those to run now: the others wait for a slot.
 
-    def settle(self, results: Iterable[Result]) -> None:
-        """Record results and free their slots. Results of lost leases are dropped."""
+        A lease is acknowledged when it is to run, unless told not to.
+        """
         with self._said:
+            lanes: dict[Lane, None] = {}
+            for lease in leases:
+                token = lease.lease_token
+                lane = self.lanes[lease.lane]
+                self._held[token] = lease.execution.execution_id
+                self._open.add(token)
+                self._lane_of[token] = lane
+                lane.arrive(lease)
+                lanes[lane] = None
+            return self._begin(lanes, acknowledge=acknowledge)
+
+    def settle(self, results: Iterable[Result]) -> list[Begun]:
+        """Record results and free their slots. Results of lost leases are dropped.
+
+        Returns the leases to run now in the slots that became free.
+        """
+        with self._said:
+            lanes: dict[Lane, None] = {}
             for result in results:
                 token = result.lease_token
-                self._taken.discard(token)
+                self._free(token, lanes)
                 if token in self._open:
                     self._open.remove(token)
+                    self._begun.pop(token, None)
                     self._unsaid.append(result)
-            self._said.notify_all()
+            return self._begin(lanes)
 
-    def vacate(self, token: str) -> None:
-        """Free the slot of a lease whose callable has ended and that needs no report."""
+    def vacate(self, token: str) -> list[Begun]:
+        """Free the slot of a lease whose callable has ended and that needs no report.
+
+        Returns the leases to run now in its slot.
+        """
         with self._said:
-            self._taken.discard(token)
-            self._said.notify_all()
+            lanes: dict[Lane, None] = {}
+            self._free(token, lanes)
+            return self._begin(lanes)
+
+    def give_back(self, tokens: Iterable[str]) -> None:
+        """Give back those of the leases that wait for a slot."""
+        with self._said:
+            self._release([token for token in tokens if self._waits(token)])
+
+    def give_back_overdue(self, lane: Lane) -> None:
+        """Give back the leases of a lane that have waited for a slot too long."""
+        with self._said:
+            self._release(lane.overdue())
 
     def release_open(self) -> None:
         """Give back every lease without a result, even if its callable still runs."""
         with self._said:
-            self.settle(_refs([(token, self._held[token]) for token in self._open]))
+            self._release(list(self._open))
+
+    def _release(self, tokens: list[str]) -> None:
+        if tokens:
+            self.settle(_refs([(token, self._held[token]) for token in tokens]))
+
+    def _waits(self, token: str) -> bool:
+        lane = self._lane_of.get(token)
+        return lane is not None and lane.waits(token)
+
+    def _free(self, token: str, lanes: dict[Lane, None]) -> None:
+        lane = self._lane_of.pop(token, None)
+        if lane is not None:
+            lane.free(token)
+            lanes[lane] = None
+
+    def _begin(self, lanes: Iterable[Lane], *, acknowledge: bool = True) -> list[Begun]:
+        """Return the leases of some lanes that are to run now."""
+        begun: list[Begun] = []
+        for lane in lanes:
+            begun += lane.begin()
+            self._changed[lane] = None
+        if acknowledge and begun:
+            if not self._begun:
+                self._begun_at = time.monotonic()
+            for lease, _ in begun:
+                self._begun[lease.lease_token] = lease.execution.execution_id
+        self._said.notify_all()
+        return begun
 
     def answer(self) -> api.WorkRequest:
         """Return the oldest message without an answer, which the server has just answered."""
@@ -183,6 +245,7 @@ class Book:
             if not self._draining:
                 self._draining = True
                 self._control.append(api.WorkRequest(drain=api.WorkDrain()))
+                self._release([token for lane in self.lanes for token in lane.waiting()])
                 self._said.notify_all()
 
     def server_drains(self) -> None:
@@ -219,8 +282,9 @@ class Book:
                     # are reported on the next stream.
                     return None
                 left_s = due - time.monotonic()
-                if left_s <= 0 or not self._said.wait(left_s):
+                if left_s <= 0:
                     return api.WorkRequest(heartbeat=api.WorkHeartbeat())
+                self._said.wait(min(left_s, ACKNOWLEDGE_WITHIN_S) if self._begun else left_s)
             return None
 
     def _take(self) -> api.WorkRequest | None:
@@ -231,7 +295,7 @@ class Book:
         elif self._unsaid:
             request = self._take_results()
         else:
-            return self._take_credit()
+            return self._take_credit() or self._take_acknowledgement()
         self._unanswered.append(request)
         return request
 
@@ -248,22 +312,30 @@ class Book:
         return _message(batch)
 
     def _take_credit(self) -> api.WorkRequest | None:
-        """Return a message that gives credit for free slots, if it is time for one.
+        """Return a message that gives credit to a lane, if it is time for one."""
+        while self._changed and not (self._draining or self._server_drains):
+            lane = next(iter(self._changed))
+            credit = lane.owed()
+            if credit is not None:
+                return api.WorkRequest(credit=credit)
+            del self._changed[lane]
+        return None
 
-        Without credit left, one free slot is enough. Otherwise a few slots are given together,
-        which saves messages.
-        """
-        owed = self._slots - len(self._taken) - self._credit
-        few = max(1, self._slots // 4) if self._credit > 0 else 1
-        if self._draining or self._server_drains or owed < few:
+    def _take_acknowledgement(self) -> api.WorkRequest | None:
+        """Acknowledge leases whose results have not come soon."""
+        if not self._begun or time.monotonic() < self._begun_at + ACKNOWLEDGE_WITHIN_S:
             return None
-        self._credit += owed
-        return api.WorkRequest(credit=api.WorkCredit(executions=owed))
+        tokens = list(self._begun)[:MESSAGE_ITEMS_MAX]
+        refs = _refs([(token, self._begun.pop(token)) for token in tokens])
+        return api.WorkRequest(acknowledge=api.WorkAcknowledge(leases=refs))
 
     def _forget(self, tokens: set[str]) -> set[str]:
         self._open -= tokens
         for token in tokens:
             self._held.pop(token, None)
+            self._begun.pop(token, None)
+            if self._waits(token):
+                self._free(token, self._changed)
         self._said.notify_all()
         return tokens
 
@@ -291,12 +363,6 @@ def _message(batch: list[Result]) -> api.WorkRequest:
         case api.LeaseRef():
             releases = cast("list[api.LeaseRef]", batch)
             return api.WorkRequest(release=api.ReleaseRequest(releases=releases))
-
-
-def _acknowledgements(refs: list[api.LeaseRef]) -> Iterator[api.WorkRequest]:
-    for start in range(0, len(refs), MESSAGE_ITEMS_MAX):
-        message = api.WorkAcknowledge(leases=refs[start : start + MESSAGE_ITEMS_MAX])
-        yield api.WorkRequest(acknowledge=message)
 
 
 def _refs(held: Iterable[tuple[str, str]]) -> list[api.LeaseRef]:

@@ -13,7 +13,6 @@ import functools
 import inspect
 import logging
 import threading
-import time
 from typing import TYPE_CHECKING, Any, Final
 
 from backlane.schema.attempt import RUNNING
@@ -26,12 +25,13 @@ from backlane.worker.report import refused, report
 from backlane.worker.threads import survive
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+    from collections.abc import Awaitable, Coroutine, Iterable, Mapping, Sequence
 
     from backlane.schema.options import Category
     from backlane.worker.book import Book, Result
     from backlane.worker.callable import BackgroundCallable
     from backlane.worker.context import StopReason
+    from backlane.worker.lane import Begun
     from backlane.worker.threads import DaemonPool
 
 OUTPUT_BYTES_MAX: Final = 3 << 20
@@ -45,7 +45,7 @@ class Run:
     """A lease whose callable waits to run, runs, or is being stopped."""
 
     __slots__ = (
-        *("callable", "context", "ended_at", "ends_at", "has_begun", "is_on_loop", "lease"),
+        *("began_at", "callable", "context", "ended_at", "ends_at", "is_on_loop", "lease"),
         *("task", "thread_id"),
     )
 
@@ -61,7 +61,8 @@ class Run:
         self.callable = called
         self.context = context
         self.ends_at = ends_at
-        self.has_begun = False
+        # When its callable was called.
+        self.began_at: float | None = None
         # When the lease was lost or the attempt timed out. The callable may run on.
         self.ended_at: float | None = None
         self.thread_id: int | None = None
@@ -109,7 +110,8 @@ class Crew:
         lease_s: float,
         loop: asyncio.AbstractEventLoop,
         pool: DaemonPool,
-        clock: Callable[[], float] = time.monotonic,
+        *,
+        lane: int = 0,
     ) -> None:
         """Make a crew without leases.
 
@@ -120,14 +122,15 @@ class Crew:
             lease_s: the length of a new lease, in seconds.
             loop: runs async callables, on another thread.
             pool: runs plain callables.
-            clock: gives monotonic seconds.
+            lane: the number of the lane in the book.
         """
         self._book = book
         self._callables = callables
         self.worker_id = worker_id
-        self.slots = book.slots
+        self._lane = book.lanes[lane]
+        self.slots = self._lane.slots
         self.callable_names = sorted(callables)
-        self._clock = clock
+        self._clock = book.clock
         self._lease_s = lease_s
         self._loop = loop
         self._pool = pool
@@ -137,20 +140,13 @@ class Crew:
     # From the thread that reads the stream.
 
     def take_on(self, leases: Sequence[api.Lease]) -> None:
-        """Run new leases."""
-        self._book.arrive(leases)
-        runs = [run for lease in leases if (run := self._admit(lease)) is not None]
-        on_loop = [run for run in runs if run.is_on_loop]
-        if on_loop:
-            self._loop.call_soon_threadsafe(self._begin, on_loop)
-        for run in runs:
-            if not run.is_on_loop:
-                # Context variables that one execution sets must not be visible in the next.
-                alone = contextvars.Context()
-                self._pool.submit(functools.partial(alone.run, self._run_plain, run))
+        """Run new leases, as far as there are free slots."""
+        self._run(self._book.arrive(leases))
 
     def cancel(self, tokens: Iterable[str]) -> None:
         """Ask executions to stop because a client cancelled them."""
+        tokens = list(tokens)
+        self._book.give_back(tokens)
         self._stop(tokens, "requested")
 
     def lose(self, tokens: Iterable[str]) -> None:
@@ -167,7 +163,11 @@ class Crew:
         self._stop(list(self._runs), reason)
 
     def stop_overdue(self) -> None:
-        """Stop attempts that have timed out. The server's clock decides their outcome."""
+        """Stop attempts that have timed out. The server's clock decides their outcome.
+
+        Leases that have waited for a slot too long are given back.
+        """
+        self._book.give_back_overdue(self._lane)
         now = self._clock()
         overdue = [(token, run) for token, run in list(self._runs.items()) if run.is_overdue(now)]
         for _, run in overdue:
@@ -177,19 +177,39 @@ class Crew:
 
     def running(self) -> list[Run]:
         """Return the runs that have begun and not ended."""
-        return [run for run in list(self._runs.values()) if run.has_begun]
+        return [run for run in list(self._runs.values()) if run.began_at is not None]
 
     def overrunning(self) -> list[Run]:
         """Return the runs that go on although their attempt has ended."""
         return [run for run in self.running() if run.ended_at is not None]
 
-    def _admit(self, lease: api.Lease) -> Run | None:
+    def _run(self, begun: Iterable[Begun], *, is_loop: bool = False) -> None:
+        """Run leases that have a slot; `is_loop` says that this is the loop's thread."""
+        on_loop = []
+        for lease, waited_s in begun:
+            run = self._admit(lease, waited_s)
+            if run is None:
+                continue
+            if run.is_on_loop:
+                on_loop.append(run)
+            else:
+                # Context variables that one execution sets must not be visible in the next.
+                alone = contextvars.Context()
+                self._pool.submit(functools.partial(alone.run, self._run_plain, run))
+        if on_loop and is_loop:
+            self._begin(on_loop)
+        elif on_loop:
+            self._loop.call_soon_threadsafe(self._begin, on_loop)
+
+    def _admit(self, lease: api.Lease, waited_s: float) -> Run | None:
         called = self._callables.get(lease.execution.callable_name)
         if called is None:
             # Happens only if the server sends a callable that was not offered.
-            self._book.settle([_release(lease)])
+            self._run(self._book.settle([_release(lease)]))
             return None
         remaining_s = _remaining_s(lease, self._lease_s)
+        if not lease.prefetched:
+            remaining_s -= waited_s
         context = Context(lease, self.worker_id, remaining_s)
         run = Run(lease, called, context, self._clock() + remaining_s)
         if lease.execution.cancel_requested:
@@ -255,14 +275,14 @@ class Crew:
         if result is None:
             self._finish(run, None)
             return
-        del self._runs[run.lease.lease_token]
+        self._forget(run)
         self._done.append(result)
         if len(self._done) == 1:
             self._loop.call_soon(self._settle_done)
 
     def _settle_done(self) -> None:
         done, self._done = self._done, []
-        self._book.settle(done)
+        self._run(self._book.settle(done), is_loop=True)
 
     # On a thread.
 
@@ -294,7 +314,7 @@ class Crew:
             raise asyncio.CancelledError
         if run.context.stop_reason is not None or self._book.is_draining:
             return run.release()
-        run.has_begun = True
+        run.began_at = self._clock()
         return None
 
     def _arguments(self, run: Run) -> tuple[object, ...]:
@@ -345,12 +365,16 @@ class Crew:
         return report(run.lease, error)
 
     def _finish(self, run: Run, result: Result | None) -> None:
-        token = run.lease.lease_token
-        del self._runs[token]
+        self._forget(run)
         if result is None:
-            self._book.vacate(token)
+            self._run(self._book.vacate(run.lease.lease_token))
         else:
-            self._book.settle([result])
+            self._run(self._book.settle([result]))
+
+    def _forget(self, run: Run) -> None:
+        del self._runs[run.lease.lease_token]
+        if run.began_at is not None:
+            self._lane.learn(self._clock() - run.began_at)
 
 
 def _release(lease: api.Lease) -> api.LeaseRef:

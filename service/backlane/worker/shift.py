@@ -1,12 +1,13 @@
 """Owns one run of a worker, from its first stream to the end of its drain.
 
-A worker has one lane for the callables that share its slots, and one for each callable with its own
-concurrency. A lane has its own stream, credit and slots. So a callable at its limit gets no leases
-that have to wait, and does not delay other callables.
+A worker has one stream. It has one lane for the callables that share its slots, and one for each
+callable with its own concurrency. A lane has its own credit and slots. So a callable at its limit
+gets no leases that have to wait, and does not delay other callables.
 """
 
 from __future__ import annotations
 
+import itertools
 import logging
 import threading
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ from backlane.worker.threads import DaemonPool
 from backlane.worker.watchdog import LoopThread, Watchdog
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from backlane.channel import Endpoint
     from backlane.worker.callable import BackgroundCallable
@@ -68,39 +69,29 @@ class Settings:
     observe: Observer | None = None
 
 
-class _Lane:
-    """A stream with its own book, crew and thread."""
+class _Crews:
+    """The crews of all lanes, as the runner of one stream."""
 
-    def __init__(self, settings: Settings, callables: Callables, slots: int, shift: Shift) -> None:
-        # Three heartbeats per lease period: one may be late and one may be lost.
-        self.book = Book(slots, settings.lease / 3)
-        pool = DaemonPool(slots, "backlane-callable")
-        self.crew = Crew(
-            *(self.book, callables, settings.worker_id, settings.lease, shift.thread.loop, pool)
-        )
-        hello = api.WorkHello(
-            worker_id=settings.worker_id,
-            callables=sorted(callables),
-            tenant_ids=settings.tenants,
-            lease_duration_ms=round(settings.lease * 1000),
-        )
-        self._pool = pool
-        self.stream = WorkStream(
-            *(shift.stub, hello, self.book, self.crew),
-            metadata=settings.endpoint.metadata,
-            observe=settings.observe,
-        )
-        self.thread = threading.Thread(target=self._run, args=[shift], name="backlane-stream")
-        self.thread.daemon = True
+    def __init__(self, crews: Sequence[Crew]) -> None:
+        self._crews = crews
 
-    def _run(self, shift: Shift) -> None:
-        try:
-            self.stream.run()
-        except Exception as error:  # noqa: BLE001  # raised again by `wait`
-            shift.fail(error)
-        finally:
-            self._pool.close()
-            shift.note_end()
+    def take_on(self, leases: Sequence[api.Lease]) -> None:
+        """Run new leases."""
+        # One message has leases of one lane.
+        for lane, group in itertools.groupby(leases, key=lambda lease: lease.lane):
+            self._crews[lane].take_on(list(group))
+
+    def cancel(self, tokens: Iterable[str]) -> None:
+        """Ask executions to stop because a client cancelled them."""
+        tokens = list(tokens)
+        for crew in self._crews:
+            crew.cancel(tokens)
+
+    def lose(self, tokens: Iterable[str]) -> None:
+        """Stop executions whose lease is lost."""
+        tokens = list(tokens)
+        for crew in self._crews:
+            crew.lose(tokens)
 
 
 class Shift:
@@ -112,11 +103,23 @@ class Shift:
         self._channel = settings.endpoint.open()
         self.stub = WorkerServiceStub(self._channel)
         self.thread = LoopThread()
-        self._lanes = [
-            _Lane(settings, group, slots, self) for group, slots in _lanes(settings, callables)
+        lanes = _lanes(settings, callables)
+        # Three heartbeats per lease period: one may be late and one may be lost.
+        self._book = Book(*(slots for _, slots in lanes), silence_s=settings.lease / 3)
+        self._pools = [DaemonPool(slots, "backlane-callable") for _, slots in lanes]
+        self._crews = [
+            Crew(
+                *(self._book, group, settings.worker_id, settings.lease, self.thread.loop, pool),
+                lane=number,
+            )
+            for number, ((group, _), pool) in enumerate(zip(lanes, self._pools, strict=True))
         ]
-        self._lanes_left = len(self._lanes)
-        self._watchdog = Watchdog(self.thread, [lane.crew for lane in self._lanes])
+        self._stream = WorkStream(
+            *(self.stub, _hello(settings, lanes), self._book, _Crews(self._crews)),
+            metadata=settings.endpoint.metadata,
+            observe=settings.observe,
+        )
+        self._watchdog = Watchdog(self.thread, self._crews)
         # Reentrant, because a signal handler may call `drain` while this thread has the lock.
         self._lock = threading.RLock()
         self._is_draining = False
@@ -127,11 +130,10 @@ class Shift:
         self._is_away = False
 
     def start(self) -> None:
-        """Open the streams."""
+        """Open the stream."""
         self._channel.subscribe(self._note_connectivity, try_to_connect=True)
         self._watchdog.start()
-        for lane in self._lanes:
-            lane.thread.start()
+        threading.Thread(target=self._run, name="backlane-stream", daemon=True).start()
 
     def drain(self) -> None:
         """Take no more leases, and end when the running callables have finished.
@@ -146,16 +148,6 @@ class Shift:
         else:
             self._enough.set()
 
-    def fail(self, error: Exception) -> None:
-        """End the run because one stream cannot continue."""
-        if self._error is None:
-            self._error = error
-            # Logged now, since it may take long until `wait` raises it.
-            kind = type(error).__name__
-            log.error("%s: cannot continue: %s: %s", self._settings.worker_id, kind, error)
-        for lane in self._lanes:
-            lane.stream.cut()
-
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until the run has ended; return whether it has within that many seconds.
 
@@ -169,33 +161,39 @@ class Shift:
             raise self._error
         return True
 
-    def note_end(self) -> None:
-        """Note that a lane's stream has ended for good."""
-        with self._lock:
-            self._lanes_left -= 1
-            if not self._lanes_left:
-                self._ended.set()
-                self._enough.set()
+    def _run(self) -> None:
+        try:
+            self._stream.run()
+        except Exception as error:  # noqa: BLE001  # raised again by `wait`
+            self._fail(error)
+        finally:
+            for pool in self._pools:
+                pool.close()
+            self._ended.set()
+            self._enough.set()
+
+    def _fail(self, error: Exception) -> None:
+        self._error = error
+        # Logged now, since it may take long until `wait` raises it.
+        kind = type(error).__name__
+        log.error("%s: cannot continue: %s: %s", self._settings.worker_id, kind, error)
 
     def _drain(self) -> None:
         log.info(
             "%s: draining, for %g s at most", self._settings.worker_id, self._settings.drain_timeout
         )
-        for lane in self._lanes:
-            lane.book.drain()
-            lane.stream.hurry()
+        self._book.drain()
+        self._stream.hurry()
         self._enough.wait(self._settings.drain_timeout)
         if self._ended.is_set():
             return
-        for lane in self._lanes:
-            lane.crew.stop_all("drain")
+        for crew in self._crews:
+            crew.stop_all("drain")
         self._ended.wait(UNWIND_S)
-        for lane in self._lanes:
-            lane.book.release_open()
-            lane.stream.hurry()
+        self._book.release_open()
+        self._stream.hurry()
         self._ended.wait(LAST_WORD_S)
-        for lane in self._lanes:
-            lane.stream.cut()
+        self._stream.cut()
 
     def _close(self) -> None:
         with self._lock:
@@ -203,8 +201,8 @@ class Shift:
         if is_closed:
             return
         self._watchdog.stop()
-        for lane in self._lanes:
-            for run in lane.crew.running():
+        for crew in self._crews:
+            for run in crew.running():
                 run.context.log.warning("still running, and left behind: it did not stop")
         self.thread.stop(UNWIND_S)
         self._channel.close()
@@ -232,10 +230,21 @@ class Shift:
         return ""
 
 
+def _hello(settings: Settings, lanes: Sequence[tuple[Callables, int]]) -> api.WorkHello:
+    (shared, _), *others = lanes
+    return api.WorkHello(
+        worker_id=settings.worker_id,
+        callables=sorted(shared),
+        tenant_ids=settings.tenants,
+        lease_duration_ms=round(settings.lease * 1000),
+        lanes=[api.WorkLane(callables=sorted(group)) for group, _ in others],
+    )
+
+
 def _lanes(settings: Settings, callables: Callables) -> list[tuple[Callables, int]]:
-    """Divide callables into lanes, each with its slots."""
+    """Divide callables into lanes, each with its slots; the first may be empty."""
     shared = {name: called for name, called in callables.items() if called.concurrency is None}
-    lanes: list[tuple[Callables, int]] = [(shared, settings.concurrency)] if shared else []
+    lanes: list[tuple[Callables, int]] = [(shared, settings.concurrency)]
     lanes += [
         ({name: called}, called.concurrency)
         for name, called in callables.items()

@@ -1,4 +1,4 @@
-"""Owns the `Work` stream of one lane: opens and reads it, and opens it again when it breaks.
+"""Owns the `Work` stream of a worker: opens and reads it, and opens it again when it breaks.
 
 The book has the messages to send. gRPC's own thread takes them from the book, including the
 heartbeats, so that a busy callable delays none of them, as long as it lets other threads of Python
@@ -62,7 +62,7 @@ class Runner(Protocol):
 
 
 class WorkStream:
-    """The stream of one lane, over all its reconnects."""
+    """The stream of a worker, over all its reconnects."""
 
     def __init__(
         self,
@@ -183,7 +183,8 @@ class WorkStream:
 
     def _note_welcome(self, welcome: api.WorkWelcome) -> None:
         self._is_welcome = self._was_ever_welcome = True
-        offered = ", ".join(self._hello.callables)
+        lanes = [self._hello.callables, *(lane.callables for lane in self._hello.lanes)]
+        offered = ", ".join(sorted(name for names in lanes for name in names))
         log.info(
             "%s: connected, server %s, offering %s",
             *(self._hello.worker_id, welcome.server_version, offered),

@@ -30,6 +30,11 @@ impl Engine {
             if self.catch_up(birth, now) {
                 continue;
             }
+            // Nothing else is taken in its place: it is the best, and the worker gets it as soon as
+            // it has a free slot.
+            if taker.prefetches && !self.may_wait(birth) {
+                return None;
+            }
             if let Ok(granted) = self.grant(birth, taker, random, now) {
                 return Some(granted);
             }
@@ -63,6 +68,18 @@ impl Engine {
             best = best.into_iter().chain(ready.into_iter().find(free)).min();
         }
         best
+    }
+
+    /// Whether an execution may be leased to a worker that begins the attempt later. An execution
+    /// that may be lost only once is not exposed to a loss for nothing, and one under a limit would
+    /// keep others from running meanwhile.
+    fn may_wait(&self, birth: Birth) -> bool {
+        self.state.slot(birth).is_some_and(|slot| {
+            let tenants = self.state.tenants();
+            let queue = tenants.queue(slot.queue);
+            let limits = [queue.max_running, tenants.tenant(queue.tenant).max_running];
+            limits == [None, None] && self.state.policy(slot).max_worker_losses > 1
+        })
     }
 
     fn grant(
@@ -103,6 +120,7 @@ impl Engine {
             holding,
             timeout_ms,
             payload_bytes: slot.map_or(0, |slot| slot.payload_bytes),
+            is_prefetched: taker.prefetches,
         })
     }
 }

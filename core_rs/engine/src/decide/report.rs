@@ -61,6 +61,10 @@ impl Engine {
             Lease::Repeated(status) => Ok(Settled::at(status)),
             Lease::Live => {
                 let birth = held.id.birth;
+                if *report != Report::Released {
+                    // A result shows that the attempt has begun.
+                    self.acknowledge(held, now);
+                }
                 let decision = self.follows(birth, report, now);
                 let status = status_after(&decision);
                 self.commit(decision, now)?;
@@ -120,10 +124,14 @@ impl Engine {
         }
     }
 
-    /// Notes that a lease has arrived at its worker. A token that is not live is ignored.
-    pub fn acknowledge(&mut self, held: &Held) {
-        if self.holds_with(held) {
-            self.soft.holds.acknowledge(held.id.birth);
+    /// Notes that a lease has arrived at its worker, and that the attempt of a prefetched lease
+    /// begins. A token that is not live is ignored.
+    pub fn acknowledge(&mut self, held: &Held, now: Now) {
+        let birth = held.id.birth;
+        if let Some(slot) = self.state.slot(birth).filter(|_| self.holds_with(held)) {
+            let timeout_ms = self.state.policy(slot).timeout_ms;
+            self.soft.holds.acknowledge(birth, timeout_ms, now);
+            self.soft.rearm(Entity::Execution(birth));
         }
     }
 

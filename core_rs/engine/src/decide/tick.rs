@@ -122,7 +122,7 @@ impl Engine {
         if !hold.is_sent {
             return None;
         }
-        if reached(hold.attempt_ms) {
+        if hold.attempt_end().is_some_and(reached) {
             return Some(self.attempt_timed_out(birth, now));
         }
         reached(self.soft.holds.expiry(hold)).then(|| self.lease_lost(birth, now))

@@ -57,6 +57,7 @@ fn taker(engine: &mut Engine) -> Taker {
         duration_ms: 30_000,
         principal: "".into(),
         stream: None,
+        prefetches: false,
     }
 }
 

@@ -69,6 +69,12 @@ pub const CANCEL_GRACE_MS: u64 = 10_000;
 pub const STREAM_GRACE_MS: u64 = 5_000;
 /// How long a released execution is withheld from the worker that released it, in milliseconds.
 pub const RELEASE_PAUSE_MS: u64 = 5_000;
+/// How long a worker may have a prefetched lease before it acknowledges the lease, in milliseconds.
+/// Workers keep to a fifth of it. The rest is for the way of their messages.
+pub const PREFETCH_MS: u64 = 5_000;
+/// How long a prefetched execution is withheld from the worker that released it without an attempt,
+/// in milliseconds.
+pub const PREFETCH_PAUSE_MS: u64 = 1_000;
 /// Executions that a worker may have released within the pause, before it gets nothing at all until
 /// the first pauses are over.
 pub const MAX_PAUSES: usize = 128;

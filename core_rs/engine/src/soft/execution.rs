@@ -7,7 +7,7 @@ use crate::command::Taker;
 use crate::fact::{Backoff, Entity, ExecutionChange, ExecutionFact, RequeueCause};
 use crate::reply::Notice;
 use crate::rules::id::{Birth, ExecutionId};
-use crate::rules::limits::{CANCEL_GRACE_MS, RELEASE_PAUSE_MS};
+use crate::rules::limits::{CANCEL_GRACE_MS, PREFETCH_PAUSE_MS, RELEASE_PAUSE_MS};
 use crate::soft::{About, Hold, Soft, Told};
 use crate::state::State;
 use crate::time::Now;
@@ -57,6 +57,7 @@ impl Soft {
         hold.token = Some(holding.token);
         hold.charged_us = self.estimates.charge(slot.queue);
         hold.offer = Some(taker.offer);
+        hold.is_prefetched = taker.prefetches;
         if let Some(shares) = self.offers.shares_mut(taker.offer) {
             let tenant = state.tenants().queue(slot.queue).tenant;
             shares.serve(tenant, hold.charged_us);
@@ -74,6 +75,7 @@ impl Soft {
         about: Option<About>,
         now: Now,
     ) {
+        let waited = self.holds.get(birth).is_some_and(Hold::waits);
         self.drop_hold(state, birth, about, cause.outcome().is_none(), now);
         if let Some(Backoff { delay_ms, .. }) = backoff {
             let until = now.mono_ms.saturating_add(delay_ms);
@@ -83,7 +85,12 @@ impl Soft {
             .extras(birth)
             .and_then(|extras| extras.last_worker.clone());
         if let (RequeueCause::Released, Some(worker)) = (cause, worker) {
-            let until_ms = now.mono_ms + RELEASE_PAUSE_MS;
+            let pause_ms = if waited {
+                PREFETCH_PAUSE_MS
+            } else {
+                RELEASE_PAUSE_MS
+            };
+            let until_ms = now.mono_ms + pause_ms;
             self.pauses.add(birth, worker, until_ms);
         }
         self.rearm(Entity::Execution(birth));
@@ -95,7 +102,7 @@ impl Soft {
         let (Some(mut hold), Some(slot)) = (hold, state.slot(birth)) else {
             return;
         };
-        let used_us = now.mono_ms.saturating_sub(hold.leased_ms) * 1_000;
+        let used_us = hold.used_us(now);
         let more_us = used_us.saturating_sub(hold.charged_us);
         if more_us == 0 {
             return;
@@ -120,13 +127,15 @@ impl Soft {
         let Some(hold) = self.holds.remove(birth) else {
             return;
         };
-        let was_silent = self.holds.expiry(&hold) <= now.mono_ms;
+        let was_silent = self.holds.silence_end(&hold) <= now.mono_ms;
         if let Some(stream) = hold.stream.filter(|_| tell && was_silent) {
             self.holds.lost(stream);
         }
         let Some(about) = about else { return };
-        let used_us = now.mono_ms.saturating_sub(hold.leased_ms) * 1_000;
-        self.estimates.learn(about.queue, used_us);
+        let used_us = hold.used_us(now);
+        if !hold.waits() {
+            self.estimates.learn(about.queue, used_us);
+        }
         if let Some(shares) = hold.offer.and_then(|offer| self.offers.shares_mut(offer)) {
             let tenant = state.tenants().queue(about.queue).tenant;
             shares.settle(tenant, hold.charged_us, used_us);

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::command::{OfferKey, StreamKey};
 use crate::reply::LeaseEnds;
 use crate::rules::id::{Birth, LeaseToken};
-use crate::rules::limits::STREAM_GRACE_MS;
+use crate::rules::limits::{PREFETCH_MS, STREAM_GRACE_MS};
 use crate::time::Now;
 
 /// The liveness of one lease. Times are monotonic milliseconds.
@@ -40,6 +40,8 @@ pub struct Hold {
     pub is_sent: bool,
     /// Whether the lease is known to have arrived at the worker.
     pub acknowledged: bool,
+    /// Whether the attempt begins only when the worker acknowledges the lease.
+    pub is_prefetched: bool,
 }
 
 impl Hold {
@@ -63,7 +65,29 @@ impl Hold {
             token: None,
             is_sent: false,
             acknowledged: false,
+            is_prefetched: false,
         }
+    }
+
+    /// Whether the lease waits at its worker for the begin of the attempt.
+    #[must_use]
+    pub const fn waits(&self) -> bool {
+        self.is_prefetched && !self.acknowledged
+    }
+
+    /// Worker time that the attempt has taken so far, in microseconds.
+    #[must_use]
+    pub const fn used_us(&self, now: Now) -> u64 {
+        if self.waits() {
+            return 0;
+        }
+        now.mono_ms.saturating_sub(self.leased_ms) * 1_000
+    }
+
+    /// Time at which the attempt times out; `None` before it begins.
+    #[must_use]
+    pub fn attempt_end(&self) -> Option<u64> {
+        (self.is_sent && !self.waits()).then_some(self.attempt_ms)
     }
 }
 
@@ -132,9 +156,21 @@ impl Holds {
         }
     }
 
-    /// Time at which a lease is lost if the worker stays silent.
+    /// Time at which a lease is lost if the worker stays silent. A prefetched lease whose attempt
+    /// does not begin is lost even if the worker speaks.
     #[must_use]
     pub fn expiry(&self, hold: &Hold) -> u64 {
+        let silence_ms = self.silence_end(hold);
+        if hold.waits() {
+            silence_ms.min(hold.leased_ms.saturating_add(PREFETCH_MS))
+        } else {
+            silence_ms
+        }
+    }
+
+    /// Time at which the worker of a lease has been silent for the lease's period.
+    #[must_use]
+    pub fn silence_end(&self, hold: &Hold) -> u64 {
         let life = hold.stream.and_then(|stream| self.streams.get(&stream));
         let heard = life.map(|life| life.last_frame_ms.saturating_add(hold.duration_ms));
         heard.map_or(hold.expires_ms, |until| until.max(hold.expires_ms))
@@ -152,9 +188,9 @@ impl Holds {
     /// Time at which a lease must be looked at again, if anything will be due by itself.
     #[must_use]
     pub fn next_look(&self, hold: &Hold) -> Option<u64> {
-        let ends = [self.expiry(hold), hold.attempt_ms];
-        let ends = ends.into_iter().filter(|_| hold.is_sent);
-        ends.chain(hold.grace_ms).min()
+        let expiry = hold.is_sent.then(|| self.expiry(hold));
+        let ends = [expiry, hold.attempt_end(), hold.grace_ms];
+        ends.into_iter().flatten().min()
     }
 
     /// Notes that a lease leaves the server: its period and its attempt begin now. The attempt may
@@ -215,10 +251,15 @@ impl Holds {
         held.into_iter().collect()
     }
 
-    /// Notes that a lease has arrived at its worker.
-    pub fn acknowledge(&mut self, birth: Birth) {
+    /// Notes that a lease has arrived at its worker. The attempt of a prefetched lease begins now
+    /// and may take `timeout_ms`.
+    pub fn acknowledge(&mut self, birth: Birth, timeout_ms: u64, now: Now) {
         if let Some(hold) = self.holds.get_mut(&birth) {
             hold.is_sent = true;
+            if hold.waits() {
+                hold.leased_ms = now.mono_ms;
+                hold.attempt_ms = now.mono_ms.saturating_add(timeout_ms);
+            }
             hold.acknowledged = true;
         }
     }

@@ -93,6 +93,7 @@ impl Fleet {
             duration_ms: 3_600_000,
             principal: "".into(),
             stream: None,
+            prefetches: false,
         };
         let granted = self.engine.lease(&taker, 7, self.now)?;
         let living = self.engine.state().living(granted.birth)?;
@@ -269,6 +270,7 @@ fn a_newcomer_does_not_wait_for_the_work_that_another_kind_of_worker_did() {
             duration_ms: 3_600_000,
             principal: "".into(),
             stream: None,
+            prefetches: false,
         };
         let granted = world.engine.lease(&taker, world.now.mono_ms, world.now)?;
         let tenant = world.engine.state().living(granted.birth)?.tenant;

@@ -29,13 +29,15 @@ fn lease_on_stream(world: &mut World, period_ms: u64) -> Granted {
         duration_ms: period_ms,
         principal: "".into(),
         stream,
+        prefetches: false,
     };
     let granted = world
         .engine
         .lease(&taker, world.now.mono_ms, world.now)
         .expect("something is ready");
     world.settle();
-    world.engine.acknowledge(&held(world, &granted));
+    let lease = held(world, &granted);
+    world.engine.acknowledge(&lease, world.now);
     granted
 }
 
@@ -161,6 +163,7 @@ fn a_lease_ages_only_once_it_has_left_the_server() {
         duration_ms: 10_000,
         principal: "".into(),
         stream: None,
+        prefetches: false,
     };
     let granted = world.engine.lease(&taker, 7, world.now);
     let lease = held(&world, &granted.expect("it is ready"));
@@ -187,6 +190,7 @@ fn a_lease_whose_stream_ends_before_it_leaves_waits_for_the_grace_period_only() 
         duration_ms: 60_000,
         principal: "".into(),
         stream: Some(STREAM),
+        prefetches: false,
     };
     let granted = world.engine.lease(&taker, 7, world.now);
     let granted = granted.expect("it is ready");

@@ -10,6 +10,7 @@ mod fairness;
 mod liveness;
 mod model;
 mod offers;
+mod prefetch;
 mod refusals;
 mod requests;
 mod rounds;

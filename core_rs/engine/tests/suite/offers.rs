@@ -20,6 +20,7 @@ fn leased(world: &mut World, offer: u32) -> Option<u64> {
         duration_ms: 30_000,
         principal: "".into(),
         stream: None,
+        prefetches: false,
     };
     let granted = world.engine.lease(&taker, world.now.mono_ms, world.now);
     world.settle();

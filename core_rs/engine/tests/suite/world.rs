@@ -157,10 +157,11 @@ impl World {
     ) -> Option<Granted> {
         let granted = self.lease_unacknowledged(worker, offer, duration_ms)?;
         let id = self.id(granted.birth);
-        self.engine.acknowledge(&Held {
+        let held = Held {
             id,
             token: Some(granted.holding.token),
-        });
+        };
+        self.engine.acknowledge(&held, self.now);
         Some(granted)
     }
 
@@ -178,6 +179,7 @@ impl World {
             duration_ms,
             principal: "".into(),
             stream: None,
+            prefetches: false,
         };
         self.random += 1;
         let granted = self.engine.lease(&taker, self.random, self.now);

@@ -3,7 +3,7 @@
 //! Owns the turns of the waiting workers and the delivery of leases. Refuses to choose an
 //! execution: the engine does.
 
-use backlane_engine::command::Taker;
+use backlane_engine::command::{OfferKey, Taker};
 use backlane_engine::reply::Granted;
 use backlane_wire::{View, reply};
 
@@ -13,6 +13,7 @@ use super::desk::{Desk, Leaving};
 use super::notices;
 use super::room::Room;
 use super::show::{self, Fetch, MAX_REPLY_BYTES, Shown, Unshown};
+use super::takers::{Purpose, Seat};
 
 /// Most leases that a worker gets before the next waiting worker with the same offer has its turn:
 /// enough for one batch of a busy worker, and few enough that one worker does not empty the queue.
@@ -28,68 +29,72 @@ pub(super) fn give_out(room: &mut Room) {
     if room.desk.draining {
         return;
     }
-    for offer in room.takers.by_offer.keys().copied().collect::<Vec<_>>() {
-        serve(room, offer);
+    // Workers with a free slot come before workers that could begin a little later.
+    for purpose in [Purpose::Slot, Purpose::Prefetch] {
+        let offers = room.takers.lines(purpose).keys();
+        for offer in offers.copied().collect::<Vec<_>>() {
+            serve(room, offer, purpose);
+        }
     }
     room.desk.absorb();
 }
 
-fn serve(room: &mut Room, offer: u32) {
+fn serve(room: &mut Room, offer: OfferKey, purpose: Purpose) {
     // Looks at each waiting call or stream once. One that can take more goes to the end of the line
     // for another turn.
     let mut idle = 0;
     while room.desk.engine.has_work(offer) {
-        let Some(line) = room.takers.by_offer.get_mut(&offer) else {
+        let Some(line) = room.takers.lines(purpose).get_mut(&offer) else {
             return;
         };
         if idle >= line.len() {
             return;
         }
-        let Some(ticket) = line.pop_front() else {
+        let Some(seat) = line.pop() else {
             return;
         };
-        let took = give(room, ticket);
+        let took = give(room, seat, purpose);
         idle = if took { 0 } else { idle + 1 };
     }
 }
 
 /// The turn of one call or stream. Returns whether it got a lease.
-fn give(room: &mut Room, ticket: Ticket) -> bool {
+fn give(room: &mut Room, seat: Seat, purpose: Purpose) -> bool {
+    let ticket = seat.ticket;
     let Some(waiting) = room.takers.calls.get(&ticket) else {
-        return give_to_stream(room, ticket);
+        return give_to_lane(room, seat, purpose);
     };
     let (taker, max) = (waiting.taker.clone(), waiting.max);
     let granted = grant(&mut room.desk, &taker, max, u64::MAX);
     if granted.is_empty() {
-        room.takers.line_up(taker.offer, ticket);
+        room.takers.line_up(taker.offer, seat, purpose);
         return false;
     }
     room.takers.remove(ticket);
     room.desk.engine.release_offer(taker.offer);
     let held = granted.iter().filter_map(|granted| room.desk.held(granted));
     room.takers.remember(ticket, held.collect());
-    deliver(room, ticket, granted, Door::Call);
+    deliver(room, seat, granted, Door::Call);
     true
 }
 
-fn give_to_stream(room: &mut Room, ticket: Ticket) -> bool {
-    let Some((taker, most, bytes)) = room.streams.room(ticket, &room.desk.engine) else {
+fn give_to_lane(room: &mut Room, seat: Seat, purpose: Purpose) -> bool {
+    let engine = &room.desk.engine;
+    let Some((taker, most, bytes)) = room.streams.room(seat, purpose, engine) else {
         return false;
     };
     let granted = grant(&mut room.desk, &taker, most.min(TURN), bytes);
     let took = !granted.is_empty();
     let bytes = lease_bytes(&granted);
-    if let Some(work) = room.streams.work_mut(ticket) {
-        work.credit = work.credit.saturating_sub(granted.len() as u64);
-        let left = |left: u64| left.saturating_sub(bytes as u64);
-        work.credit_bytes = work.credit_bytes.map(left);
+    if let Some(lane) = room.streams.lane_mut(seat) {
+        lane.spend(purpose, granted.len(), bytes);
     }
-    room.streams.promise(ticket, bytes);
-    if room.streams.room(ticket, &room.desk.engine).is_some() {
-        room.takers.line_up(taker.offer, ticket);
+    room.streams.promise(seat.ticket, bytes);
+    if room.streams.has_room(seat, purpose, &room.desk.engine) {
+        room.takers.line_up(taker.offer, seat, purpose);
     }
     if took {
-        deliver(room, ticket, granted, Door::Stream);
+        deliver(room, seat, granted, Door::Stream);
     }
     took
 }
@@ -137,7 +142,8 @@ enum Door {
     Stream,
 }
 
-fn deliver(room: &mut Room, ticket: Ticket, granted: Vec<Granted>, door: Door) {
+fn deliver(room: &mut Room, seat: Seat, granted: Vec<Granted>, door: Door) {
+    let Seat { ticket, lane } = seat;
     let births = granted.iter().map(|granted| granted.birth);
     let fetch = Fetch {
         shown: births
@@ -148,7 +154,7 @@ fn deliver(room: &mut Room, ticket: Ticket, granted: Vec<Granted>, door: Door) {
     };
     show::fetch(room, fetch, move |room, shown| {
         // Without a page, no damage of a page is possible.
-        let leases = encode(&mut room.desk, &granted, shown.unwrap_or_default());
+        let leases = encode(&mut room.desk, lane, &granted, shown.unwrap_or_default());
         match door {
             Door::Call => send_to_call(&mut room.desk, ticket, &granted, &leases),
             Door::Stream => send_to_stream(room, ticket, &granted, &leases),
@@ -157,7 +163,8 @@ fn deliver(room: &mut Room, ticket: Ticket, granted: Vec<Granted>, door: Door) {
 }
 
 /// Encodes the leases that are still live: an execution may have ended while its payload was read.
-fn encode(desk: &mut Desk, granted: &[Granted], shown: Vec<Shown>) -> Vec<Vec<u8>> {
+fn encode(desk: &mut Desk, lane: usize, granted: &[Granted], shown: Vec<Shown>) -> Vec<Vec<u8>> {
+    let lane = u32::try_from(lane).unwrap_or_default();
     let mut leases = Vec::with_capacity(granted.len());
     for (granted, mut shown) in granted.iter().zip(shown) {
         let state = desk.engine.state();
@@ -168,7 +175,7 @@ fn encode(desk: &mut Desk, granted: &[Granted], shown: Vec<Shown>) -> Vec<Vec<u8
         // The lease shows changes since the decision, such as a request to cancel.
         shown.living = state.living(granted.birth).map(Box::new);
         match shown.encode(desk, View::Full) {
-            Ok(record) => leases.push(reply::lease(&record, granted)),
+            Ok(record) => leases.push(reply::lease(&record, granted, lane)),
             Err(Unshown::Damaged(what)) => end_damaged(desk, granted.birth, &what),
             Err(Unshown::Removed) => {}
         }
@@ -218,9 +225,26 @@ fn send_to_stream(room: &mut Room, ticket: Ticket, granted: &[Granted], leases: 
     room.streams.unblocked.push(ticket);
 }
 
-/// Puts a stream that can take leases into the line of its offer.
+/// Puts the lanes of a stream that can take leases into the lines of their offers.
 pub(super) fn line_up(room: &mut Room, ticket: Ticket) {
-    if let Some((taker, ..)) = room.streams.room(ticket, &room.desk.engine) {
-        room.takers.line_up(taker.offer, ticket);
+    for lane in 0..room.streams.lanes(ticket).len() {
+        line_up_lane(room, Seat { ticket, lane });
+    }
+}
+
+/// Puts a lane that can take leases into the lines of its offer.
+pub(super) fn line_up_lane(room: &mut Room, seat: Seat) {
+    let Room {
+        desk,
+        takers,
+        streams,
+        ..
+    } = room;
+    if let Some(lane) = streams.lanes(seat.ticket).get(seat.lane) {
+        for purpose in [Purpose::Slot, Purpose::Prefetch] {
+            if streams.has_room(seat, purpose, &desk.engine) {
+                takers.line_up(lane.offer, seat, purpose);
+            }
+        }
     }
 }

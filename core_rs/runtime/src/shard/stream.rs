@@ -14,6 +14,7 @@ use backlane_wire::reply::Timed;
 use crate::message::{Output, Ticket};
 
 use super::desk::Desk;
+use super::takers::{Purpose, Seat};
 
 /// Bytes not yet handed to the network, above which a stream gets no further leases.
 const FULL_BYTES: usize = 4 << 20;
@@ -37,9 +38,6 @@ pub(super) struct Stream {
 #[derive(Debug, Default)]
 pub(super) struct Work {
     pub(super) hello: Option<Hello>,
-    pub(super) credit: u64,
-    /// Bytes of leases that the worker can still take; `None` for no limit.
-    pub(super) credit_bytes: Option<u64>,
     pub(super) draining: bool,
 }
 
@@ -47,8 +45,58 @@ pub(super) struct Work {
 #[derive(Debug)]
 pub(super) struct Hello {
     pub(super) worker: Arc<str>,
-    pub(super) offer: OfferKey,
     pub(super) duration_ms: u64,
+    pub(super) lanes: Vec<Lane>,
+}
+
+/// Callables of a worker that share slots, and the room for their leases.
+#[derive(Debug)]
+pub(super) struct Lane {
+    pub(super) offer: OfferKey,
+    /// Number of leases for free slots.
+    credit: u64,
+    /// Number of leases ahead of free slots.
+    prefetch: u64,
+    /// Bytes of leases that the worker can still take; `None` for no limit.
+    credit_bytes: Option<u64>,
+}
+
+impl Lane {
+    pub(super) const fn new(offer: OfferKey) -> Self {
+        Self {
+            offer,
+            credit: 0,
+            prefetch: 0,
+            credit_bytes: None,
+        }
+    }
+
+    /// Adds credit.
+    pub(super) fn extend(&mut self, executions: u32, prefetch: u32, bytes: Option<u64>) {
+        self.credit = self.credit.saturating_add(executions.into());
+        self.prefetch = self.prefetch.saturating_add(prefetch.into());
+        self.credit_bytes = bytes.map(|more| self.credit_bytes.unwrap_or(0).saturating_add(more));
+    }
+
+    /// Uses credit for leases that are sent.
+    pub(super) fn spend(&mut self, purpose: Purpose, leases: usize, bytes: usize) {
+        let credit = match purpose {
+            Purpose::Slot => &mut self.credit,
+            Purpose::Prefetch => &mut self.prefetch,
+        };
+        *credit = credit.saturating_sub(leases as u64);
+        let left = |left: u64| left.saturating_sub(bytes as u64);
+        self.credit_bytes = self.credit_bytes.map(left);
+    }
+
+    /// The number of leases that the credit allows, and of their bytes.
+    fn room(&self, purpose: Purpose) -> (u64, u64) {
+        let most = match purpose {
+            Purpose::Slot => self.credit,
+            Purpose::Prefetch => self.prefetch,
+        };
+        (most, self.credit_bytes.unwrap_or(u64::MAX))
+    }
 }
 
 impl Stream {
@@ -160,27 +208,54 @@ impl Streams {
         Some(has_room)
     }
 
-    /// The leases that a stream can take now, as worker, number and bytes; `None` if it can take
-    /// none.
-    pub(super) fn room(&self, ticket: Ticket, engine: &Engine) -> Option<(Taker, usize, u64)> {
-        let stream = self.by_ticket.get(&ticket)?;
-        let work = stream.work.as_ref()?;
-        let hello = work.hello.as_ref()?;
-        let bytes = work.credit_bytes.unwrap_or(u64::MAX);
-        let is_done = work.draining || work.credit == 0 || bytes == 0;
+    /// The lanes of a worker; empty before its hello.
+    pub(super) fn lanes(&self, ticket: Ticket) -> &[Lane] {
+        let hello = self.work(ticket).and_then(|work| work.hello.as_ref());
+        hello.map_or(&[], |hello| &hello.lanes)
+    }
+
+    /// One lane of a worker, to change its credit.
+    pub(super) fn lane_mut(&mut self, seat: Seat) -> Option<&mut Lane> {
+        let hello = self.work_mut(seat.ticket)?.hello.as_mut()?;
+        hello.lanes.get_mut(seat.lane)
+    }
+
+    /// Whether a lane can take leases now.
+    pub(super) fn has_room(&self, seat: Seat, purpose: Purpose, engine: &Engine) -> bool {
+        let lane = self.lanes(seat.ticket).get(seat.lane);
+        let (most, bytes) = lane.map_or((0, 0), |lane| lane.room(purpose));
         // A worker that lost a lease by silence may be frozen.
-        if stream.is_full() || is_done || engine.soft().holds.is_mute(ticket) {
+        let may_take = |stream: &Stream| {
+            let draining = stream.work.as_ref().is_none_or(|work| work.draining);
+            !stream.is_full() && !draining && !engine.soft().holds.is_mute(seat.ticket)
+        };
+        most > 0 && bytes > 0 && self.by_ticket.get(&seat.ticket).is_some_and(may_take)
+    }
+
+    /// The leases that a lane can take now, as worker, number and bytes; `None` if it can take
+    /// none.
+    pub(super) fn room(
+        &self,
+        seat: Seat,
+        purpose: Purpose,
+        engine: &Engine,
+    ) -> Option<(Taker, usize, u64)> {
+        if !self.has_room(seat, purpose, engine) {
             return None;
         }
+        let stream = self.by_ticket.get(&seat.ticket)?;
+        let hello = stream.work.as_ref()?.hello.as_ref()?;
+        let lane = hello.lanes.get(seat.lane)?;
         let taker = Taker {
             worker: hello.worker.clone(),
-            offer: hello.offer,
+            offer: lane.offer,
             duration_ms: hello.duration_ms,
             principal: stream.principal.name.clone(),
-            stream: Some(ticket),
+            stream: Some(seat.ticket),
+            prefetches: purpose == Purpose::Prefetch,
         };
-        let most = usize::try_from(work.credit).unwrap_or(usize::MAX);
-        Some((taker, most, bytes))
+        let (most, bytes) = lane.room(purpose);
+        Some((taker, usize::try_from(most).unwrap_or(usize::MAX), bytes))
     }
 
     /// Forgets a stream. Returns the state of a `Work` stream.

@@ -1,6 +1,6 @@
 //! Takers: calls and streams that wait for leases.
 //!
-//! Owns the line of each offer, and the leases of unary replies that may not have been sent.
+//! Owns the lines of each offer, and the leases of unary replies that may not have been sent.
 //! Refuses to choose an execution: the engine does.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -21,11 +21,63 @@ pub(super) struct LeaseWaiting {
     pub(super) until_ms: u64,
 }
 
+/// A place in a line: a unary call, or one lane of a stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Seat {
+    pub(super) ticket: Ticket,
+    /// 0 for a unary call.
+    pub(super) lane: usize,
+}
+
+/// The purpose of a lease for its worker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// The worker has a free slot for the lease.
+    Slot,
+    /// The worker will have a free slot soon.
+    Prefetch,
+}
+
+/// Calls and lanes of one offer, the longest waiting first.
+#[derive(Debug, Default)]
+pub(super) struct Line {
+    order: BTreeMap<u64, Seat>,
+    numbers: BTreeMap<Seat, u64>,
+    last: u64,
+}
+
+impl Line {
+    pub(super) fn len(&self) -> usize {
+        self.order.len()
+    }
+
+    pub(super) fn pop(&mut self) -> Option<Seat> {
+        let (_, seat) = self.order.pop_first()?;
+        self.numbers.remove(&seat);
+        Some(seat)
+    }
+
+    fn push(&mut self, seat: Seat) {
+        if !self.numbers.contains_key(&seat) {
+            self.last += 1;
+            self.order.insert(self.last, seat);
+            self.numbers.insert(seat, self.last);
+        }
+    }
+
+    fn remove(&mut self, seat: Seat) {
+        if let Some(number) = self.numbers.remove(&seat) {
+            self.order.remove(&number);
+        }
+    }
+}
+
 /// All calls and streams that wait for leases.
 #[derive(Debug, Default)]
 pub(super) struct Takers {
     pub(super) calls: BTreeMap<Ticket, LeaseWaiting>,
-    pub(super) by_offer: BTreeMap<OfferKey, VecDeque<Ticket>>,
+    for_slots: BTreeMap<OfferKey, Line>,
+    for_prefetch: BTreeMap<OfferKey, Line>,
     by_expiry: BTreeSet<(u64, Ticket)>,
     pub(super) given: BTreeMap<Ticket, Vec<Held>>,
     given_order: VecDeque<Ticket>,
@@ -34,23 +86,32 @@ pub(super) struct Takers {
 impl Takers {
     pub(super) fn insert(&mut self, ticket: Ticket, waiting: LeaseWaiting) {
         self.by_expiry.insert((waiting.until_ms, ticket));
-        self.line_up(waiting.taker.offer, ticket);
+        self.line_up(waiting.taker.offer, Seat { ticket, lane: 0 }, Purpose::Slot);
         self.calls.insert(ticket, waiting);
     }
 
-    /// Puts a call or a stream at the end of its offer's line, unless it is in the line.
-    pub(super) fn line_up(&mut self, offer: OfferKey, ticket: Ticket) {
-        let line = self.by_offer.entry(offer).or_default();
-        if !line.contains(&ticket) {
-            line.push_back(ticket);
+    /// The lines of all offers.
+    pub(super) const fn lines(&mut self, purpose: Purpose) -> &mut BTreeMap<OfferKey, Line> {
+        match purpose {
+            Purpose::Slot => &mut self.for_slots,
+            Purpose::Prefetch => &mut self.for_prefetch,
         }
     }
 
-    pub(super) fn leave(&mut self, offer: OfferKey, ticket: Ticket) {
-        if let Some(line) = self.by_offer.get_mut(&offer) {
-            line.retain(|one| *one != ticket);
-            if line.is_empty() {
-                self.by_offer.remove(&offer);
+    /// Puts a call or a lane at the end of a line of its offer, unless it is in the line.
+    pub(super) fn line_up(&mut self, offer: OfferKey, seat: Seat, purpose: Purpose) {
+        self.lines(purpose).entry(offer).or_default().push(seat);
+    }
+
+    /// Removes a call or a lane from the lines of its offer.
+    pub(super) fn leave(&mut self, offer: OfferKey, seat: Seat) {
+        for purpose in [Purpose::Slot, Purpose::Prefetch] {
+            let lines = self.lines(purpose);
+            if let Some(line) = lines.get_mut(&offer) {
+                line.remove(seat);
+                if line.len() == 0 {
+                    lines.remove(&offer);
+                }
             }
         }
     }
@@ -58,7 +119,7 @@ impl Takers {
     pub(super) fn remove(&mut self, ticket: Ticket) -> Option<LeaseWaiting> {
         let waiting = self.calls.remove(&ticket)?;
         self.by_expiry.remove(&(waiting.until_ms, ticket));
-        self.leave(waiting.taker.offer, ticket);
+        self.leave(waiting.taker.offer, Seat { ticket, lane: 0 });
         Some(waiting)
     }
 

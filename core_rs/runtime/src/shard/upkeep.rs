@@ -42,7 +42,7 @@ impl Desk {
             for held in &leaving.held {
                 self.engine.sent(held, self.now);
                 if leaving.acknowledges {
-                    self.engine.acknowledge(held);
+                    self.engine.acknowledge(held, self.now);
                 }
             }
         }

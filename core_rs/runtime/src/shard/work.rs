@@ -18,7 +18,8 @@ use super::calls::report;
 use super::desk::Desk;
 use super::dispatch;
 use super::room::Room;
-use super::stream::{Hello, Streams, Work};
+use super::stream::{Hello, Lane, Streams, Work};
+use super::takers::Seat;
 
 /// Decides one message that a worker sent on a stream.
 ///
@@ -44,14 +45,35 @@ pub(super) fn frame(
         }
         WorkFrame::Hello {
             worker,
-            offer,
+            offers,
             duration_ms,
             held,
-        } => hello(room, ticket, principal, (worker, offer, duration_ms), &held),
-        WorkFrame::Credit { executions, bytes } => credit(room, ticket, executions, bytes),
+        } => hello(
+            room,
+            ticket,
+            principal,
+            (worker, offers, duration_ms),
+            &held,
+        ),
+        WorkFrame::Credit {
+            lane,
+            executions,
+            prefetch,
+            bytes,
+        } => {
+            let seat = Seat {
+                ticket,
+                lane: usize::try_from(lane).unwrap_or(usize::MAX),
+            };
+            let Some(lane) = room.streams.lane_mut(seat) else {
+                return Err(Invalid::new("credit.lane", "must be a lane of the hello").into());
+            };
+            lane.extend(executions, prefetch, bytes);
+            dispatch::line_up_lane(room, seat);
+        }
         WorkFrame::Acknowledge(leases) => {
             for held in &leases {
-                room.desk.engine.acknowledge(held);
+                room.desk.engine.acknowledge(held, room.desk.now);
             }
         }
         WorkFrame::Heartbeat => {}
@@ -79,16 +101,17 @@ fn hello(
     room: &mut Room,
     ticket: Ticket,
     principal: &Principal,
-    (worker, offer, duration_ms): (Arc<str>, OfferSpec, u64),
+    (worker, offers, duration_ms): (Arc<str>, Vec<OfferSpec>, u64),
     held: &[Held],
 ) {
     let (desk, streams) = (&mut room.desk, &mut room.streams);
-    let offer = desk.engine.acquire_offer(offer);
+    let offers = offers.into_iter();
+    let lanes = offers.map(|offer| Lane::new(desk.engine.acquire_offer(offer)));
     if let Some(work) = streams.work_mut(ticket) {
         work.hello = Some(Hello {
             worker,
-            offer,
             duration_ms,
+            lanes: lanes.collect(),
         });
     }
     desk.engine.stream_frame(ticket, desk.now);
@@ -134,19 +157,12 @@ fn take_over(
     kept
 }
 
-fn credit(room: &mut Room, ticket: Ticket, executions: u32, bytes: Option<u64>) {
-    if let Some(work) = room.streams.work_mut(ticket) {
-        work.credit = work.credit.saturating_add(u64::from(executions));
-        work.credit_bytes = bytes.map(|more| work.credit_bytes.unwrap_or(0).saturating_add(more));
-    }
-    dispatch::line_up(room, ticket);
-}
-
 /// Ends a `Work` stream: its leases stay live for a grace period, so that the worker can reconnect.
 pub(super) fn ended(room: &mut Room, ticket: Ticket, work: Work) {
-    if let Some(hello) = work.hello {
-        room.takers.leave(hello.offer, ticket);
-        room.desk.engine.release_offer(hello.offer);
+    let lanes = work.hello.map(|hello| hello.lanes).unwrap_or_default();
+    for (lane, Lane { offer, .. }) in lanes.into_iter().enumerate() {
+        room.takers.leave(offer, Seat { ticket, lane });
+        room.desk.engine.release_offer(offer);
     }
     room.desk.engine.stream_ended(ticket, room.desk.now);
 }

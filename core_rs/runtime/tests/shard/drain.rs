@@ -4,7 +4,7 @@ use backlane_runtime::{Input, Method};
 use backlane_sim::api::{span, v1};
 
 use crate::desk::{Desk, lease_request, outcome, request};
-use crate::work::{Up, down, hello, up};
+use crate::work::{credit, down, hello, up};
 
 #[test]
 fn waiting_calls_are_answered_and_workers_are_told() {
@@ -72,11 +72,7 @@ fn nothing_is_leased_but_running_executions_can_complete() {
     let stream = desk.open(Method::Work);
     up(&mut desk, stream, hello(&[]));
     desk.send(Input::Drain);
-    let credit = v1::WorkCredit {
-        executions: 5,
-        bytes: 0,
-    };
-    up(&mut desk, stream, Up::Credit(credit));
+    up(&mut desk, stream, credit(5, 0));
     desk.settle();
     assert_eq!(Vec::<v1::Lease>::new(), desk.lease("w", 5));
     assert_eq!("completed", outcome(&desk.complete(&lease)));

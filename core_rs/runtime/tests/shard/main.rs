@@ -10,6 +10,7 @@ mod drain;
 mod durability;
 mod enqueue_stream;
 mod json;
+mod lanes;
 mod leases;
 mod lists;
 mod requests;

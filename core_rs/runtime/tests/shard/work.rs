@@ -37,7 +37,19 @@ pub(crate) fn hello(held: &[v1::LeaseRef]) -> Up {
 }
 
 pub(crate) fn credit(executions: u32, bytes: u64) -> Up {
-    Up::Credit(v1::WorkCredit { executions, bytes })
+    Up::Credit(v1::WorkCredit {
+        executions,
+        bytes,
+        ..Default::default()
+    })
+}
+
+/// Room for leases ahead of free slots.
+pub(crate) fn prefetch(prefetch: u32) -> Up {
+    Up::Credit(v1::WorkCredit {
+        prefetch,
+        ..Default::default()
+    })
 }
 
 /// A stream after its hello, with credit for `executions` leases.

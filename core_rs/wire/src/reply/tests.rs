@@ -209,8 +209,9 @@ fn a_lease_is_a_record_with_a_token_and_two_deadlines() {
         attempt_deadline_ms: 9_000,
         timeout_ms: 8_000,
         payload_bytes: 0,
+        is_prefetched: true,
     };
-    let leases = [lease(&encoded("a"), &granted)];
+    let leases = [lease(&encoded("a"), &granted, 3)];
     let expected = v1::Lease {
         execution: Some(execution("a")),
         lease_token: "lt_0_1_ab_3".into(),
@@ -219,6 +220,8 @@ fn a_lease_is_a_record_with_a_token_and_two_deadlines() {
         attempt_deadline: Some(at(9)),
         lease_remaining_ms: Some(1_000),
         attempt_remaining_ms: Some(8_000),
+        prefetched: true,
+        lane: 3,
     };
     let expected = vec![expected];
     assert_eq!(

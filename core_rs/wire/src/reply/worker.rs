@@ -12,10 +12,10 @@ use crate::{ApiError, put};
 /// The result of one item of a worker's complete, fail, release or renewal.
 type Outcome = Result<(ExecutionId, Settled), ApiError>;
 
-/// Encodes a `Lease` from a FULL record. Its remaining times are whole, because they count from the
-/// time when the lease leaves the server.
+/// Encodes a `Lease` from a FULL record, for a lane of the worker. Its remaining times are whole,
+/// because they count from the time when the lease leaves the server.
 #[must_use]
-pub fn lease(record: &[u8], granted: &Granted) -> Vec<u8> {
+pub fn lease(record: &[u8], granted: &Granted, lane: u32) -> Vec<u8> {
     let mut out = Vec::with_capacity(record.len() + 100);
     put::bytes(&mut out, 1, record);
     put::text(&mut out, 2, &granted.holding.token.to_string());
@@ -24,6 +24,8 @@ pub fn lease(record: &[u8], granted: &Granted) -> Vec<u8> {
     put::timestamp(&mut out, 5, granted.attempt_deadline_ms);
     put::some_uint(&mut out, 6, Some(granted.holding.duration_ms));
     put::some_uint(&mut out, 7, Some(granted.timeout_ms));
+    put::uint(&mut out, 8, granted.is_prefetched);
+    put::uint(&mut out, 9, lane);
     out
 }
 

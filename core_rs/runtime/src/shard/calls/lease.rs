@@ -41,6 +41,7 @@ impl Job for Leasing {
             duration_ms: lease.duration_ms,
             principal: caller.principal.name.clone(),
             stream: None,
+            prefetches: false,
         };
         let waiting = LeaseWaiting {
             taker,

@@ -178,10 +178,18 @@ type Lease struct {
 	// Servers before 0.2 do not set it.
 	LeaseRemainingMs *uint64 `protobuf:"varint,6,opt,name=lease_remaining_ms,json=leaseRemainingMs,proto3,oneof" json:"lease_remaining_ms,omitempty"`
 	// Time until the attempt times out, counted from the arrival of this message; renewals do not
-	// change it. Servers before 0.2 do not set it.
+	// change it. Servers before 0.2 do not set it. For a prefetched lease the time counts from the
+	// begin of the attempt.
 	AttemptRemainingMs *uint64 `protobuf:"varint,7,opt,name=attempt_remaining_ms,json=attemptRemainingMs,proto3,oneof" json:"attempt_remaining_ms,omitempty"`
-	unknownFields      protoimpl.UnknownFields
-	sizeCache          protoimpl.SizeCache
+	// Whether the lease was sent for WorkCredit.prefetch, ahead of a free slot. Its attempt begins
+	// when the worker acknowledges the lease, at most 1 second after its arrival. A worker that
+	// cannot begin the attempt by then releases the lease. The server takes back a prefetched lease
+	// that is not acknowledged within 5 seconds.
+	Prefetched bool `protobuf:"varint,8,opt,name=prefetched,proto3" json:"prefetched,omitempty"`
+	// The lane whose credit the lease uses.
+	Lane          uint32 `protobuf:"varint,9,opt,name=lane,proto3" json:"lane,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Lease) Reset() {
@@ -259,6 +267,20 @@ func (x *Lease) GetLeaseRemainingMs() uint64 {
 func (x *Lease) GetAttemptRemainingMs() uint64 {
 	if x != nil && x.AttemptRemainingMs != nil {
 		return *x.AttemptRemainingMs
+	}
+	return 0
+}
+
+func (x *Lease) GetPrefetched() bool {
+	if x != nil {
+		return x.Prefetched
+	}
+	return false
+}
+
+func (x *Lease) GetLane() uint32 {
+	if x != nil {
+		return x.Lane
 	}
 	return 0
 }
@@ -1138,7 +1160,8 @@ type WorkRequest_Credit struct {
 }
 
 type WorkRequest_Acknowledge struct {
-	// These leases have arrived. The loss of a lease that was never acknowledged is not counted.
+	// These leases have arrived, and the attempts of prefetched ones begin. The loss of a lease
+	// that was never acknowledged is not counted.
 	Acknowledge *WorkAcknowledge `protobuf:"bytes,3,opt,name=acknowledge,proto3,oneof"`
 }
 
@@ -1189,9 +1212,14 @@ type WorkHello struct {
 	TenantIds []string `protobuf:"bytes,3,rep,name=tenant_ids,json=tenantIds,proto3" json:"tenant_ids,omitempty"`
 	// Time without a message after which the leases are lost; 1000 to 3600000, default 30000.
 	LeaseDurationMs uint64 `protobuf:"varint,4,opt,name=lease_duration_ms,json=leaseDurationMs,proto3" json:"lease_duration_ms,omitempty"`
-	// Leases that the worker still holds from an earlier stream; they move to this one. At most 10
-	// 000.
-	Held          []*LeaseRef `protobuf:"bytes,5,rep,name=held,proto3" json:"held,omitempty"`
+	// Leases that the worker still holds from an earlier stream; they move to this one. At most
+	// 10 000.
+	Held []*LeaseRef `protobuf:"bytes,5,rep,name=held,proto3" json:"held,omitempty"`
+	// Further lanes of the worker; at most 1000, with at most 1000 callables in all lanes together.
+	// Each lane has credit of its own, so that a callable at its limit delays no other. Lane 0 has
+	// the callables above, which may then be none; lane n is the n-th of these. A callable's text may
+	// be in one lane only.
+	Lanes         []*WorkLane `protobuf:"bytes,6,rep,name=lanes,proto3" json:"lanes,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1261,20 +1289,80 @@ func (x *WorkHello) GetHeld() []*LeaseRef {
 	return nil
 }
 
+func (x *WorkHello) GetLanes() []*WorkLane {
+	if x != nil {
+		return x.Lanes
+	}
+	return nil
+}
+
+// Callables of a worker that share slots.
+type WorkLane struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// As in WorkHello; 1 to 1000.
+	Callables     []string `protobuf:"bytes,1,rep,name=callables,proto3" json:"callables,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WorkLane) Reset() {
+	*x = WorkLane{}
+	mi := &file_backlane_v1_worker_service_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WorkLane) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WorkLane) ProtoMessage() {}
+
+func (x *WorkLane) ProtoReflect() protoreflect.Message {
+	mi := &file_backlane_v1_worker_service_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WorkLane.ProtoReflect.Descriptor instead.
+func (*WorkLane) Descriptor() ([]byte, []int) {
+	return file_backlane_v1_worker_service_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *WorkLane) GetCallables() []string {
+	if x != nil {
+		return x.Callables
+	}
+	return nil
+}
+
 type WorkCredit struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Number of further leases that may be sent.
 	Executions uint32 `protobuf:"varint,1,opt,name=executions,proto3" json:"executions,omitempty"`
 	// Number of bytes that may be sent, counted as the size of the executions' payloads; 0 means no
 	// limit. The best execution is sent even if it is larger than the remaining bytes.
-	Bytes         uint64 `protobuf:"varint,2,opt,name=bytes,proto3" json:"bytes,omitempty"`
+	Bytes uint64 `protobuf:"varint,2,opt,name=bytes,proto3" json:"bytes,omitempty"`
+	// The lane that has the room; 0 for the callables of WorkHello itself.
+	Lane uint32 `protobuf:"varint,3,opt,name=lane,proto3" json:"lane,omitempty"`
+	// Number of further leases that may be sent ahead of a free slot, added to what is left of
+	// earlier prefetch credit. The server uses it last: when no other worker has a free slot for the
+	// execution, and only for executions without a limit on how many may run and with
+	// max_worker_losses above 1.
+	Prefetch      uint32 `protobuf:"varint,4,opt,name=prefetch,proto3" json:"prefetch,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *WorkCredit) Reset() {
 	*x = WorkCredit{}
-	mi := &file_backlane_v1_worker_service_proto_msgTypes[18]
+	mi := &file_backlane_v1_worker_service_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1286,7 +1374,7 @@ func (x *WorkCredit) String() string {
 func (*WorkCredit) ProtoMessage() {}
 
 func (x *WorkCredit) ProtoReflect() protoreflect.Message {
-	mi := &file_backlane_v1_worker_service_proto_msgTypes[18]
+	mi := &file_backlane_v1_worker_service_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1299,7 +1387,7 @@ func (x *WorkCredit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WorkCredit.ProtoReflect.Descriptor instead.
 func (*WorkCredit) Descriptor() ([]byte, []int) {
-	return file_backlane_v1_worker_service_proto_rawDescGZIP(), []int{18}
+	return file_backlane_v1_worker_service_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *WorkCredit) GetExecutions() uint32 {
@@ -1316,6 +1404,20 @@ func (x *WorkCredit) GetBytes() uint64 {
 	return 0
 }
 
+func (x *WorkCredit) GetLane() uint32 {
+	if x != nil {
+		return x.Lane
+	}
+	return 0
+}
+
+func (x *WorkCredit) GetPrefetch() uint32 {
+	if x != nil {
+		return x.Prefetch
+	}
+	return 0
+}
+
 type WorkAcknowledge struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// At most 1000 leases.
@@ -1326,7 +1428,7 @@ type WorkAcknowledge struct {
 
 func (x *WorkAcknowledge) Reset() {
 	*x = WorkAcknowledge{}
-	mi := &file_backlane_v1_worker_service_proto_msgTypes[19]
+	mi := &file_backlane_v1_worker_service_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1338,7 +1440,7 @@ func (x *WorkAcknowledge) String() string {
 func (*WorkAcknowledge) ProtoMessage() {}
 
 func (x *WorkAcknowledge) ProtoReflect() protoreflect.Message {
-	mi := &file_backlane_v1_worker_service_proto_msgTypes[19]
+	mi := &file_backlane_v1_worker_service_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1351,7 +1453,7 @@ func (x *WorkAcknowledge) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WorkAcknowledge.ProtoReflect.Descriptor instead.
 func (*WorkAcknowledge) Descriptor() ([]byte, []int) {
-	return file_backlane_v1_worker_service_proto_rawDescGZIP(), []int{19}
+	return file_backlane_v1_worker_service_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *WorkAcknowledge) GetLeases() []*LeaseRef {
@@ -1369,7 +1471,7 @@ type WorkHeartbeat struct {
 
 func (x *WorkHeartbeat) Reset() {
 	*x = WorkHeartbeat{}
-	mi := &file_backlane_v1_worker_service_proto_msgTypes[20]
+	mi := &file_backlane_v1_worker_service_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1381,7 +1483,7 @@ func (x *WorkHeartbeat) String() string {
 func (*WorkHeartbeat) ProtoMessage() {}
 
 func (x *WorkHeartbeat) ProtoReflect() protoreflect.Message {
-	mi := &file_backlane_v1_worker_service_proto_msgTypes[20]
+	mi := &file_backlane_v1_worker_service_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1394,7 +1496,7 @@ func (x *WorkHeartbeat) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WorkHeartbeat.ProtoReflect.Descriptor instead.
 func (*WorkHeartbeat) Descriptor() ([]byte, []int) {
-	return file_backlane_v1_worker_service_proto_rawDescGZIP(), []int{20}
+	return file_backlane_v1_worker_service_proto_rawDescGZIP(), []int{21}
 }
 
 type WorkDrain struct {
@@ -1405,7 +1507,7 @@ type WorkDrain struct {
 
 func (x *WorkDrain) Reset() {
 	*x = WorkDrain{}
-	mi := &file_backlane_v1_worker_service_proto_msgTypes[21]
+	mi := &file_backlane_v1_worker_service_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1417,7 +1519,7 @@ func (x *WorkDrain) String() string {
 func (*WorkDrain) ProtoMessage() {}
 
 func (x *WorkDrain) ProtoReflect() protoreflect.Message {
-	mi := &file_backlane_v1_worker_service_proto_msgTypes[21]
+	mi := &file_backlane_v1_worker_service_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1430,7 +1532,7 @@ func (x *WorkDrain) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WorkDrain.ProtoReflect.Descriptor instead.
 func (*WorkDrain) Descriptor() ([]byte, []int) {
-	return file_backlane_v1_worker_service_proto_rawDescGZIP(), []int{21}
+	return file_backlane_v1_worker_service_proto_rawDescGZIP(), []int{22}
 }
 
 // One message that the server sends on a Work stream.
@@ -1451,7 +1553,7 @@ type WorkResponse struct {
 
 func (x *WorkResponse) Reset() {
 	*x = WorkResponse{}
-	mi := &file_backlane_v1_worker_service_proto_msgTypes[22]
+	mi := &file_backlane_v1_worker_service_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1463,7 +1565,7 @@ func (x *WorkResponse) String() string {
 func (*WorkResponse) ProtoMessage() {}
 
 func (x *WorkResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_backlane_v1_worker_service_proto_msgTypes[22]
+	mi := &file_backlane_v1_worker_service_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1476,7 +1578,7 @@ func (x *WorkResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WorkResponse.ProtoReflect.Descriptor instead.
 func (*WorkResponse) Descriptor() ([]byte, []int) {
-	return file_backlane_v1_worker_service_proto_rawDescGZIP(), []int{22}
+	return file_backlane_v1_worker_service_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *WorkResponse) GetMessage() isWorkResponse_Message {
@@ -1599,7 +1701,7 @@ type WorkWelcome struct {
 
 func (x *WorkWelcome) Reset() {
 	*x = WorkWelcome{}
-	mi := &file_backlane_v1_worker_service_proto_msgTypes[23]
+	mi := &file_backlane_v1_worker_service_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1611,7 +1713,7 @@ func (x *WorkWelcome) String() string {
 func (*WorkWelcome) ProtoMessage() {}
 
 func (x *WorkWelcome) ProtoReflect() protoreflect.Message {
-	mi := &file_backlane_v1_worker_service_proto_msgTypes[23]
+	mi := &file_backlane_v1_worker_service_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1624,7 +1726,7 @@ func (x *WorkWelcome) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WorkWelcome.ProtoReflect.Descriptor instead.
 func (*WorkWelcome) Descriptor() ([]byte, []int) {
-	return file_backlane_v1_worker_service_proto_rawDescGZIP(), []int{23}
+	return file_backlane_v1_worker_service_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *WorkWelcome) GetHeld() []*LeaseRef {
@@ -1657,7 +1759,7 @@ type WorkLeases struct {
 
 func (x *WorkLeases) Reset() {
 	*x = WorkLeases{}
-	mi := &file_backlane_v1_worker_service_proto_msgTypes[24]
+	mi := &file_backlane_v1_worker_service_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1669,7 +1771,7 @@ func (x *WorkLeases) String() string {
 func (*WorkLeases) ProtoMessage() {}
 
 func (x *WorkLeases) ProtoReflect() protoreflect.Message {
-	mi := &file_backlane_v1_worker_service_proto_msgTypes[24]
+	mi := &file_backlane_v1_worker_service_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1682,7 +1784,7 @@ func (x *WorkLeases) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WorkLeases.ProtoReflect.Descriptor instead.
 func (*WorkLeases) Descriptor() ([]byte, []int) {
-	return file_backlane_v1_worker_service_proto_rawDescGZIP(), []int{24}
+	return file_backlane_v1_worker_service_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *WorkLeases) GetLeases() []*Lease {
@@ -1702,7 +1804,7 @@ type WorkOutcomes struct {
 
 func (x *WorkOutcomes) Reset() {
 	*x = WorkOutcomes{}
-	mi := &file_backlane_v1_worker_service_proto_msgTypes[25]
+	mi := &file_backlane_v1_worker_service_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1714,7 +1816,7 @@ func (x *WorkOutcomes) String() string {
 func (*WorkOutcomes) ProtoMessage() {}
 
 func (x *WorkOutcomes) ProtoReflect() protoreflect.Message {
-	mi := &file_backlane_v1_worker_service_proto_msgTypes[25]
+	mi := &file_backlane_v1_worker_service_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1727,7 +1829,7 @@ func (x *WorkOutcomes) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WorkOutcomes.ProtoReflect.Descriptor instead.
 func (*WorkOutcomes) Descriptor() ([]byte, []int) {
-	return file_backlane_v1_worker_service_proto_rawDescGZIP(), []int{25}
+	return file_backlane_v1_worker_service_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *WorkOutcomes) GetOutcomes() []*LeaseOutcome {
@@ -1746,7 +1848,7 @@ type WorkCancels struct {
 
 func (x *WorkCancels) Reset() {
 	*x = WorkCancels{}
-	mi := &file_backlane_v1_worker_service_proto_msgTypes[26]
+	mi := &file_backlane_v1_worker_service_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1758,7 +1860,7 @@ func (x *WorkCancels) String() string {
 func (*WorkCancels) ProtoMessage() {}
 
 func (x *WorkCancels) ProtoReflect() protoreflect.Message {
-	mi := &file_backlane_v1_worker_service_proto_msgTypes[26]
+	mi := &file_backlane_v1_worker_service_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1771,7 +1873,7 @@ func (x *WorkCancels) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WorkCancels.ProtoReflect.Descriptor instead.
 func (*WorkCancels) Descriptor() ([]byte, []int) {
-	return file_backlane_v1_worker_service_proto_rawDescGZIP(), []int{26}
+	return file_backlane_v1_worker_service_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *WorkCancels) GetLeases() []*LeaseRef {
@@ -1790,7 +1892,7 @@ type WorkLost struct {
 
 func (x *WorkLost) Reset() {
 	*x = WorkLost{}
-	mi := &file_backlane_v1_worker_service_proto_msgTypes[27]
+	mi := &file_backlane_v1_worker_service_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1802,7 +1904,7 @@ func (x *WorkLost) String() string {
 func (*WorkLost) ProtoMessage() {}
 
 func (x *WorkLost) ProtoReflect() protoreflect.Message {
-	mi := &file_backlane_v1_worker_service_proto_msgTypes[27]
+	mi := &file_backlane_v1_worker_service_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1815,7 +1917,7 @@ func (x *WorkLost) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WorkLost.ProtoReflect.Descriptor instead.
 func (*WorkLost) Descriptor() ([]byte, []int) {
-	return file_backlane_v1_worker_service_proto_rawDescGZIP(), []int{27}
+	return file_backlane_v1_worker_service_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *WorkLost) GetLeases() []*LeaseRef {
@@ -1833,7 +1935,7 @@ type WorkServerDrain struct {
 
 func (x *WorkServerDrain) Reset() {
 	*x = WorkServerDrain{}
-	mi := &file_backlane_v1_worker_service_proto_msgTypes[28]
+	mi := &file_backlane_v1_worker_service_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1845,7 +1947,7 @@ func (x *WorkServerDrain) String() string {
 func (*WorkServerDrain) ProtoMessage() {}
 
 func (x *WorkServerDrain) ProtoReflect() protoreflect.Message {
-	mi := &file_backlane_v1_worker_service_proto_msgTypes[28]
+	mi := &file_backlane_v1_worker_service_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1858,7 +1960,7 @@ func (x *WorkServerDrain) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WorkServerDrain.ProtoReflect.Descriptor instead.
 func (*WorkServerDrain) Descriptor() ([]byte, []int) {
-	return file_backlane_v1_worker_service_proto_rawDescGZIP(), []int{28}
+	return file_backlane_v1_worker_service_proto_rawDescGZIP(), []int{29}
 }
 
 var File_backlane_v1_worker_service_proto protoreflect.FileDescriptor
@@ -1875,7 +1977,7 @@ const file_backlane_v1_worker_service_proto_rawDesc = "" +
 	"\x11lease_duration_ms\x18\x05 \x01(\x04R\x0fleaseDurationMs\x12\x17\n" +
 	"\await_ms\x18\x06 \x01(\x04R\x06waitMs\";\n" +
 	"\rLeaseResponse\x12*\n" +
-	"\x06leases\x18\x01 \x03(\v2\x12.backlane.v1.LeaseR\x06leases\"\xa9\x03\n" +
+	"\x06leases\x18\x01 \x03(\v2\x12.backlane.v1.LeaseR\x06leases\"\xdd\x03\n" +
 	"\x05Lease\x12>\n" +
 	"\texecution\x18\x01 \x01(\v2 .backlane.v1.BackgroundExecutionR\texecution\x12\x1f\n" +
 	"\vlease_token\x18\x02 \x01(\tR\n" +
@@ -1884,7 +1986,11 @@ const file_backlane_v1_worker_service_proto_rawDesc = "" +
 	"\x10lease_expires_at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x0eleaseExpiresAt\x12E\n" +
 	"\x10attempt_deadline\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\x0fattemptDeadline\x121\n" +
 	"\x12lease_remaining_ms\x18\x06 \x01(\x04H\x00R\x10leaseRemainingMs\x88\x01\x01\x125\n" +
-	"\x14attempt_remaining_ms\x18\a \x01(\x04H\x01R\x12attemptRemainingMs\x88\x01\x01B\x15\n" +
+	"\x14attempt_remaining_ms\x18\a \x01(\x04H\x01R\x12attemptRemainingMs\x88\x01\x01\x12\x1e\n" +
+	"\n" +
+	"prefetched\x18\b \x01(\bR\n" +
+	"prefetched\x12\x12\n" +
+	"\x04lane\x18\t \x01(\rR\x04laneB\x15\n" +
 	"\x13_lease_remaining_msB\x17\n" +
 	"\x15_attempt_remaining_ms\"N\n" +
 	"\bLeaseRef\x12!\n" +
@@ -1945,20 +2051,25 @@ const file_backlane_v1_worker_service_proto_rawDesc = "" +
 	"\x04fail\x18\x06 \x01(\v2\x18.backlane.v1.FailRequestH\x00R\x04fail\x127\n" +
 	"\arelease\x18\a \x01(\v2\x1b.backlane.v1.ReleaseRequestH\x00R\arelease\x12.\n" +
 	"\x05drain\x18\b \x01(\v2\x16.backlane.v1.WorkDrainH\x00R\x05drainB\t\n" +
-	"\amessage\"\xbc\x01\n" +
+	"\amessage\"\xe9\x01\n" +
 	"\tWorkHello\x12\x1b\n" +
 	"\tworker_id\x18\x01 \x01(\tR\bworkerId\x12\x1c\n" +
 	"\tcallables\x18\x02 \x03(\tR\tcallables\x12\x1d\n" +
 	"\n" +
 	"tenant_ids\x18\x03 \x03(\tR\ttenantIds\x12*\n" +
 	"\x11lease_duration_ms\x18\x04 \x01(\x04R\x0fleaseDurationMs\x12)\n" +
-	"\x04held\x18\x05 \x03(\v2\x15.backlane.v1.LeaseRefR\x04held\"B\n" +
+	"\x04held\x18\x05 \x03(\v2\x15.backlane.v1.LeaseRefR\x04held\x12+\n" +
+	"\x05lanes\x18\x06 \x03(\v2\x15.backlane.v1.WorkLaneR\x05lanes\"(\n" +
+	"\bWorkLane\x12\x1c\n" +
+	"\tcallables\x18\x01 \x03(\tR\tcallables\"r\n" +
 	"\n" +
 	"WorkCredit\x12\x1e\n" +
 	"\n" +
 	"executions\x18\x01 \x01(\rR\n" +
 	"executions\x12\x14\n" +
-	"\x05bytes\x18\x02 \x01(\x04R\x05bytes\"@\n" +
+	"\x05bytes\x18\x02 \x01(\x04R\x05bytes\x12\x12\n" +
+	"\x04lane\x18\x03 \x01(\rR\x04lane\x12\x1a\n" +
+	"\bprefetch\x18\x04 \x01(\rR\bprefetch\"@\n" +
 	"\x0fWorkAcknowledge\x12-\n" +
 	"\x06leases\x18\x01 \x03(\v2\x15.backlane.v1.LeaseRefR\x06leases\"\x0f\n" +
 	"\rWorkHeartbeat\"\v\n" +
@@ -2005,7 +2116,7 @@ func file_backlane_v1_worker_service_proto_rawDescGZIP() []byte {
 	return file_backlane_v1_worker_service_proto_rawDescData
 }
 
-var file_backlane_v1_worker_service_proto_msgTypes = make([]protoimpl.MessageInfo, 29)
+var file_backlane_v1_worker_service_proto_msgTypes = make([]protoimpl.MessageInfo, 30)
 var file_backlane_v1_worker_service_proto_goTypes = []any{
 	(*LeaseRequest)(nil),           // 0: backlane.v1.LeaseRequest
 	(*LeaseResponse)(nil),          // 1: backlane.v1.LeaseResponse
@@ -2025,81 +2136,83 @@ var file_backlane_v1_worker_service_proto_goTypes = []any{
 	(*ReleaseResponse)(nil),        // 15: backlane.v1.ReleaseResponse
 	(*WorkRequest)(nil),            // 16: backlane.v1.WorkRequest
 	(*WorkHello)(nil),              // 17: backlane.v1.WorkHello
-	(*WorkCredit)(nil),             // 18: backlane.v1.WorkCredit
-	(*WorkAcknowledge)(nil),        // 19: backlane.v1.WorkAcknowledge
-	(*WorkHeartbeat)(nil),          // 20: backlane.v1.WorkHeartbeat
-	(*WorkDrain)(nil),              // 21: backlane.v1.WorkDrain
-	(*WorkResponse)(nil),           // 22: backlane.v1.WorkResponse
-	(*WorkWelcome)(nil),            // 23: backlane.v1.WorkWelcome
-	(*WorkLeases)(nil),             // 24: backlane.v1.WorkLeases
-	(*WorkOutcomes)(nil),           // 25: backlane.v1.WorkOutcomes
-	(*WorkCancels)(nil),            // 26: backlane.v1.WorkCancels
-	(*WorkLost)(nil),               // 27: backlane.v1.WorkLost
-	(*WorkServerDrain)(nil),        // 28: backlane.v1.WorkServerDrain
-	(*BackgroundExecution)(nil),    // 29: backlane.v1.BackgroundExecution
-	(*timestamppb.Timestamp)(nil),  // 30: google.protobuf.Timestamp
-	(*status.Status)(nil),          // 31: google.rpc.Status
-	(BackgroundExecutionStatus)(0), // 32: backlane.v1.BackgroundExecutionStatus
-	(*structpb.Value)(nil),         // 33: google.protobuf.Value
-	(*ExecutionError)(nil),         // 34: backlane.v1.ExecutionError
+	(*WorkLane)(nil),               // 18: backlane.v1.WorkLane
+	(*WorkCredit)(nil),             // 19: backlane.v1.WorkCredit
+	(*WorkAcknowledge)(nil),        // 20: backlane.v1.WorkAcknowledge
+	(*WorkHeartbeat)(nil),          // 21: backlane.v1.WorkHeartbeat
+	(*WorkDrain)(nil),              // 22: backlane.v1.WorkDrain
+	(*WorkResponse)(nil),           // 23: backlane.v1.WorkResponse
+	(*WorkWelcome)(nil),            // 24: backlane.v1.WorkWelcome
+	(*WorkLeases)(nil),             // 25: backlane.v1.WorkLeases
+	(*WorkOutcomes)(nil),           // 26: backlane.v1.WorkOutcomes
+	(*WorkCancels)(nil),            // 27: backlane.v1.WorkCancels
+	(*WorkLost)(nil),               // 28: backlane.v1.WorkLost
+	(*WorkServerDrain)(nil),        // 29: backlane.v1.WorkServerDrain
+	(*BackgroundExecution)(nil),    // 30: backlane.v1.BackgroundExecution
+	(*timestamppb.Timestamp)(nil),  // 31: google.protobuf.Timestamp
+	(*status.Status)(nil),          // 32: google.rpc.Status
+	(BackgroundExecutionStatus)(0), // 33: backlane.v1.BackgroundExecutionStatus
+	(*structpb.Value)(nil),         // 34: google.protobuf.Value
+	(*ExecutionError)(nil),         // 35: backlane.v1.ExecutionError
 }
 var file_backlane_v1_worker_service_proto_depIdxs = []int32{
 	2,  // 0: backlane.v1.LeaseResponse.leases:type_name -> backlane.v1.Lease
-	29, // 1: backlane.v1.Lease.execution:type_name -> backlane.v1.BackgroundExecution
-	30, // 2: backlane.v1.Lease.lease_expires_at:type_name -> google.protobuf.Timestamp
-	30, // 3: backlane.v1.Lease.attempt_deadline:type_name -> google.protobuf.Timestamp
+	30, // 1: backlane.v1.Lease.execution:type_name -> backlane.v1.BackgroundExecution
+	31, // 2: backlane.v1.Lease.lease_expires_at:type_name -> google.protobuf.Timestamp
+	31, // 3: backlane.v1.Lease.attempt_deadline:type_name -> google.protobuf.Timestamp
 	5,  // 4: backlane.v1.LeaseOutcome.result:type_name -> backlane.v1.LeaseResult
-	31, // 5: backlane.v1.LeaseOutcome.status:type_name -> google.rpc.Status
-	32, // 6: backlane.v1.LeaseResult.status:type_name -> backlane.v1.BackgroundExecutionStatus
-	30, // 7: backlane.v1.LeaseResult.lease_expires_at:type_name -> google.protobuf.Timestamp
+	32, // 5: backlane.v1.LeaseOutcome.status:type_name -> google.rpc.Status
+	33, // 6: backlane.v1.LeaseResult.status:type_name -> backlane.v1.BackgroundExecutionStatus
+	31, // 7: backlane.v1.LeaseResult.lease_expires_at:type_name -> google.protobuf.Timestamp
 	3,  // 8: backlane.v1.RenewLeasesRequest.leases:type_name -> backlane.v1.LeaseRef
 	4,  // 9: backlane.v1.RenewLeasesResponse.outcomes:type_name -> backlane.v1.LeaseOutcome
 	9,  // 10: backlane.v1.CompleteRequest.results:type_name -> backlane.v1.CompleteResult
-	33, // 11: backlane.v1.CompleteResult.output:type_name -> google.protobuf.Value
+	34, // 11: backlane.v1.CompleteResult.output:type_name -> google.protobuf.Value
 	4,  // 12: backlane.v1.CompleteResponse.outcomes:type_name -> backlane.v1.LeaseOutcome
 	12, // 13: backlane.v1.FailRequest.failures:type_name -> backlane.v1.Failure
-	34, // 14: backlane.v1.Failure.error:type_name -> backlane.v1.ExecutionError
+	35, // 14: backlane.v1.Failure.error:type_name -> backlane.v1.ExecutionError
 	4,  // 15: backlane.v1.FailResponse.outcomes:type_name -> backlane.v1.LeaseOutcome
 	3,  // 16: backlane.v1.ReleaseRequest.releases:type_name -> backlane.v1.LeaseRef
 	4,  // 17: backlane.v1.ReleaseResponse.outcomes:type_name -> backlane.v1.LeaseOutcome
 	17, // 18: backlane.v1.WorkRequest.hello:type_name -> backlane.v1.WorkHello
-	18, // 19: backlane.v1.WorkRequest.credit:type_name -> backlane.v1.WorkCredit
-	19, // 20: backlane.v1.WorkRequest.acknowledge:type_name -> backlane.v1.WorkAcknowledge
-	20, // 21: backlane.v1.WorkRequest.heartbeat:type_name -> backlane.v1.WorkHeartbeat
+	19, // 19: backlane.v1.WorkRequest.credit:type_name -> backlane.v1.WorkCredit
+	20, // 20: backlane.v1.WorkRequest.acknowledge:type_name -> backlane.v1.WorkAcknowledge
+	21, // 21: backlane.v1.WorkRequest.heartbeat:type_name -> backlane.v1.WorkHeartbeat
 	8,  // 22: backlane.v1.WorkRequest.complete:type_name -> backlane.v1.CompleteRequest
 	11, // 23: backlane.v1.WorkRequest.fail:type_name -> backlane.v1.FailRequest
 	14, // 24: backlane.v1.WorkRequest.release:type_name -> backlane.v1.ReleaseRequest
-	21, // 25: backlane.v1.WorkRequest.drain:type_name -> backlane.v1.WorkDrain
+	22, // 25: backlane.v1.WorkRequest.drain:type_name -> backlane.v1.WorkDrain
 	3,  // 26: backlane.v1.WorkHello.held:type_name -> backlane.v1.LeaseRef
-	3,  // 27: backlane.v1.WorkAcknowledge.leases:type_name -> backlane.v1.LeaseRef
-	23, // 28: backlane.v1.WorkResponse.welcome:type_name -> backlane.v1.WorkWelcome
-	24, // 29: backlane.v1.WorkResponse.leases:type_name -> backlane.v1.WorkLeases
-	25, // 30: backlane.v1.WorkResponse.outcomes:type_name -> backlane.v1.WorkOutcomes
-	26, // 31: backlane.v1.WorkResponse.cancels:type_name -> backlane.v1.WorkCancels
-	27, // 32: backlane.v1.WorkResponse.lost:type_name -> backlane.v1.WorkLost
-	28, // 33: backlane.v1.WorkResponse.drain:type_name -> backlane.v1.WorkServerDrain
-	3,  // 34: backlane.v1.WorkWelcome.held:type_name -> backlane.v1.LeaseRef
-	2,  // 35: backlane.v1.WorkLeases.leases:type_name -> backlane.v1.Lease
-	4,  // 36: backlane.v1.WorkOutcomes.outcomes:type_name -> backlane.v1.LeaseOutcome
-	3,  // 37: backlane.v1.WorkCancels.leases:type_name -> backlane.v1.LeaseRef
-	3,  // 38: backlane.v1.WorkLost.leases:type_name -> backlane.v1.LeaseRef
-	0,  // 39: backlane.v1.WorkerService.Lease:input_type -> backlane.v1.LeaseRequest
-	6,  // 40: backlane.v1.WorkerService.RenewLeases:input_type -> backlane.v1.RenewLeasesRequest
-	8,  // 41: backlane.v1.WorkerService.Complete:input_type -> backlane.v1.CompleteRequest
-	11, // 42: backlane.v1.WorkerService.Fail:input_type -> backlane.v1.FailRequest
-	14, // 43: backlane.v1.WorkerService.Release:input_type -> backlane.v1.ReleaseRequest
-	16, // 44: backlane.v1.WorkerService.Work:input_type -> backlane.v1.WorkRequest
-	1,  // 45: backlane.v1.WorkerService.Lease:output_type -> backlane.v1.LeaseResponse
-	7,  // 46: backlane.v1.WorkerService.RenewLeases:output_type -> backlane.v1.RenewLeasesResponse
-	10, // 47: backlane.v1.WorkerService.Complete:output_type -> backlane.v1.CompleteResponse
-	13, // 48: backlane.v1.WorkerService.Fail:output_type -> backlane.v1.FailResponse
-	15, // 49: backlane.v1.WorkerService.Release:output_type -> backlane.v1.ReleaseResponse
-	22, // 50: backlane.v1.WorkerService.Work:output_type -> backlane.v1.WorkResponse
-	45, // [45:51] is the sub-list for method output_type
-	39, // [39:45] is the sub-list for method input_type
-	39, // [39:39] is the sub-list for extension type_name
-	39, // [39:39] is the sub-list for extension extendee
-	0,  // [0:39] is the sub-list for field type_name
+	18, // 27: backlane.v1.WorkHello.lanes:type_name -> backlane.v1.WorkLane
+	3,  // 28: backlane.v1.WorkAcknowledge.leases:type_name -> backlane.v1.LeaseRef
+	24, // 29: backlane.v1.WorkResponse.welcome:type_name -> backlane.v1.WorkWelcome
+	25, // 30: backlane.v1.WorkResponse.leases:type_name -> backlane.v1.WorkLeases
+	26, // 31: backlane.v1.WorkResponse.outcomes:type_name -> backlane.v1.WorkOutcomes
+	27, // 32: backlane.v1.WorkResponse.cancels:type_name -> backlane.v1.WorkCancels
+	28, // 33: backlane.v1.WorkResponse.lost:type_name -> backlane.v1.WorkLost
+	29, // 34: backlane.v1.WorkResponse.drain:type_name -> backlane.v1.WorkServerDrain
+	3,  // 35: backlane.v1.WorkWelcome.held:type_name -> backlane.v1.LeaseRef
+	2,  // 36: backlane.v1.WorkLeases.leases:type_name -> backlane.v1.Lease
+	4,  // 37: backlane.v1.WorkOutcomes.outcomes:type_name -> backlane.v1.LeaseOutcome
+	3,  // 38: backlane.v1.WorkCancels.leases:type_name -> backlane.v1.LeaseRef
+	3,  // 39: backlane.v1.WorkLost.leases:type_name -> backlane.v1.LeaseRef
+	0,  // 40: backlane.v1.WorkerService.Lease:input_type -> backlane.v1.LeaseRequest
+	6,  // 41: backlane.v1.WorkerService.RenewLeases:input_type -> backlane.v1.RenewLeasesRequest
+	8,  // 42: backlane.v1.WorkerService.Complete:input_type -> backlane.v1.CompleteRequest
+	11, // 43: backlane.v1.WorkerService.Fail:input_type -> backlane.v1.FailRequest
+	14, // 44: backlane.v1.WorkerService.Release:input_type -> backlane.v1.ReleaseRequest
+	16, // 45: backlane.v1.WorkerService.Work:input_type -> backlane.v1.WorkRequest
+	1,  // 46: backlane.v1.WorkerService.Lease:output_type -> backlane.v1.LeaseResponse
+	7,  // 47: backlane.v1.WorkerService.RenewLeases:output_type -> backlane.v1.RenewLeasesResponse
+	10, // 48: backlane.v1.WorkerService.Complete:output_type -> backlane.v1.CompleteResponse
+	13, // 49: backlane.v1.WorkerService.Fail:output_type -> backlane.v1.FailResponse
+	15, // 50: backlane.v1.WorkerService.Release:output_type -> backlane.v1.ReleaseResponse
+	23, // 51: backlane.v1.WorkerService.Work:output_type -> backlane.v1.WorkResponse
+	46, // [46:52] is the sub-list for method output_type
+	40, // [40:46] is the sub-list for method input_type
+	40, // [40:40] is the sub-list for extension type_name
+	40, // [40:40] is the sub-list for extension extendee
+	0,  // [0:40] is the sub-list for field type_name
 }
 
 func init() { file_backlane_v1_worker_service_proto_init() }
@@ -2126,7 +2239,7 @@ func file_backlane_v1_worker_service_proto_init() {
 		(*WorkRequest_Release)(nil),
 		(*WorkRequest_Drain)(nil),
 	}
-	file_backlane_v1_worker_service_proto_msgTypes[22].OneofWrappers = []any{
+	file_backlane_v1_worker_service_proto_msgTypes[23].OneofWrappers = []any{
 		(*WorkResponse_Welcome)(nil),
 		(*WorkResponse_Leases)(nil),
 		(*WorkResponse_Outcomes)(nil),
@@ -2140,7 +2253,7 @@ func file_backlane_v1_worker_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_backlane_v1_worker_service_proto_rawDesc), len(file_backlane_v1_worker_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   29,
+			NumMessages:   30,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -1,0 +1,130 @@
+"""Owns the slots of one lane: the leases in them, those that wait for one, and the credit given.
+
+A lane is a group of callables that share slots. A worker whose callables are short has some leases
+more than slots, so that a slot that becomes free is used at once. Such a lease waits for a moment:
+its attempt has not begun, and it is given back if that takes long.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from backlane.v1 import worker_service_pb2 as api
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+AHEAD_S: Final = 0.02
+"""How long a lease should wait for a slot, in seconds. The more callables a slot runs in this time,
+the more leases wait."""
+AHEAD_SHARE_MAX: Final = 4
+"""The most leases that may wait for each slot."""
+WAIT_MAX_S: Final = 0.75
+"""How long a lease may wait, in seconds. The protocol allows a second, and a look for such leases
+may come a quarter late."""
+_WEIGHT: Final = 1 / 16
+"""The weight of the newest callable in the mean."""
+
+
+class Begun(NamedTuple):
+    """A lease whose callable is to run now, after waiting so many seconds here."""
+
+    lease: api.Lease
+    waited_s: float
+
+
+class Lane:
+    """The slots of a lane. Not thread-safe, except for `learn`."""
+
+    def __init__(
+        self, number: int, slots: int, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """Make a lane without leases.
+
+        Args:
+            number: the lane's number in the hello.
+            slots: the most leases that may run at once.
+            clock: gives monotonic seconds.
+        """
+        self.slots = slots
+        self._number = number
+        self._clock = clock
+        # By token, since an execution may be leased again while an old attempt still runs here.
+        self._taken: set[str] = set()
+        self._waiting: dict[str, tuple[api.Lease, float]] = {}
+        self._credit = 0
+        self._prefetch = 0
+        self._mean_s = math.inf
+
+    def learn(self, seconds: float) -> None:
+        """Note how long a callable ran."""
+        mean_s = self._mean_s
+        self._mean_s = seconds if mean_s == math.inf else mean_s + (seconds - mean_s) * _WEIGHT
+
+    def begin_stream(self) -> None:
+        """Note that the server has no credit on a new stream."""
+        self._credit = self._prefetch = 0
+
+    def arrive(self, lease: api.Lease) -> None:
+        """Put a new lease behind those that wait for a slot."""
+        if lease.prefetched:
+            self._prefetch -= 1
+        else:
+            self._credit -= 1
+        self._waiting[lease.lease_token] = (lease, self._clock())
+
+    def begin(self) -> list[Begun]:
+        """Move leases into free slots, and return them."""
+        if not self._waiting:
+            return []
+        begun = []
+        now = self._clock()
+        for token in list(self._waiting)[: max(0, self.slots - len(self._taken))]:
+            lease, arrived_at = self._waiting.pop(token)
+            self._taken.add(token)
+            begun.append(Begun(lease, now - arrived_at))
+        return begun
+
+    def free(self, token: str) -> None:
+        """Free the slot of a lease, or its place among those that wait."""
+        self._taken.discard(token)
+        self._waiting.pop(token, None)
+
+    def waits(self, token: str) -> bool:
+        """Return whether a lease waits for a slot."""
+        return token in self._waiting
+
+    def waiting(self) -> list[str]:
+        """Return the tokens of the leases that wait for a slot."""
+        return list(self._waiting)
+
+    def overdue(self) -> list[str]:
+        """Return the tokens of the leases that have waited too long, and prefetch none for now."""
+        latest = self._clock() - WAIT_MAX_S
+        tokens = [token for token, (_, arrived_at) in self._waiting.items() if arrived_at <= latest]
+        if tokens:
+            # The callables have become slow, which shows only when one of them ends.
+            self._mean_s = math.inf
+        return tokens
+
+    def owed(self) -> api.WorkCredit | None:
+        """Return credit for free slots and for leases that may wait, if it is time for some.
+
+        Without credit left, one free slot is enough. Otherwise a few slots are given together,
+        which saves messages.
+        """
+        slots = self.slots - len(self._taken) - len(self._waiting) - self._credit
+        ahead = self._ahead() - len(self._waiting) - self._prefetch
+        few = max(1, self.slots // 4) if self._credit > 0 else 1
+        if slots < few and ahead < max(1, self._ahead() // 4):
+            return None
+        slots, ahead = max(slots, 0), max(ahead, 0)
+        self._credit += slots
+        self._prefetch += ahead
+        return api.WorkCredit(lane=self._number, executions=slots, prefetch=ahead)
+
+    def _ahead(self) -> int:
+        """Return how many leases may wait for a slot."""
+        return int(self.slots * min(AHEAD_SHARE_MAX, AHEAD_S / max(self._mean_s, 1e-6)))
