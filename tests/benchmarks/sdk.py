@@ -1,10 +1,10 @@
 """`sdk`: the SDK's rates for callables in one worker and enqueues of one client, and its start.
 
-The worker works off a backlog with 16 slots, its default. The client's enqueues are acknowledged,
-so they are on the disk.
+The worker works off a backlog. The client's enqueues are acknowledged, so they are on the disk.
 """
 
 import asyncio
+import itertools
 import statistics
 import subprocess
 import sys
@@ -14,14 +14,18 @@ from typing import Final
 
 from backlane import AsyncClient, Client, RawInput
 from tests.benchmarks.bench import CALLABLE, INPUT_BYTES, TENANT, Bench
+from tests.benchmarks.cpu import thread_times
 from tests.benchmarks.figures import Figure
 from tests.benchmarks.requests import enqueue_batches
-from tests.benchmarks.sdk_worker import callable_rate
+from tests.benchmarks.sdk_worker import callable_rate, idle_worker
 
 CALLERS: Final = 32
 TEXT: Final = RawInput("x" * INPUT_BYTES)
-ASYNC_TARGET: Final = 8_000
-PLAIN_TARGET: Final = 4_000
+CALLABLE_TARGETS: Final = {16: 15_000, 32: 18_000}
+"""Executions a second, by number of slots; 16 is the default."""
+IDLE_S: Final = 10.0
+IDLE_TARGET: Final = 1.0
+"""Percent of a processor that an idle server and an idle worker may use together."""
 ENQUEUE_TARGET: Final = 12_000
 MANY_TARGET: Final = 60_000
 IMPORT_TARGET_MS: Final = 150
@@ -31,6 +35,7 @@ HELP_TARGET_MS: Final = 300
 def run(bench: Bench) -> Iterator[Figure]:
     """Measure in rounds, and yield the figures."""
     yield from _callables(bench)
+    yield _idle(bench)
     yield from _enqueues(bench)
     starts = bench.pick(15, 2)
     for name, words, at_most in (
@@ -44,17 +49,32 @@ def run(bench: Bench) -> Iterator[Figure]:
 
 def _callables(bench: Bench) -> Iterator[Figure]:
     rounds, count = bench.pick(5, 1), bench.pick(40_000, 2_000)
-    rates: dict[str, list[float]] = {"async": [], "plain": []}
+    kinds = itertools.product(("async", "plain"), CALLABLE_TARGETS)
+    rates: dict[tuple[str, int], list[float]] = {kind: [] for kind in kinds}
     with bench.serve() as server:
         for _ in range(rounds):
-            for kind, found in rates.items():
+            for (kind, slots), found in rates.items():
                 enqueue_batches(server.target, count)
-                with bench.account(f"{kind} callable", server):
-                    found.append(callable_rate(server.target, count, kind))
-    targets = {"async": ASYNC_TARGET, "plain": PLAIN_TARGET}
-    for kind, found in rates.items():
-        name = f"{kind} callable"
-        yield Figure.of_rounds(name, found, "executions/s", at_least=targets[kind])
+                with bench.account(f"{kind} callable, {slots} slots", server):
+                    found.append(callable_rate(server.target, count, kind, slots))
+    for (kind, slots), found in rates.items():
+        name, at_least = f"{kind} callable, {slots} slots", CALLABLE_TARGETS[slots]
+        yield Figure.of_rounds(name, found, "executions/s", at_least=at_least)
+
+
+def _idle(bench: Bench) -> Figure:
+    """Return how much of a processor an idle server and an idle worker use."""
+    name = "idle server and worker"
+    with bench.serve() as server, idle_worker(server.target) as worker:
+        pids = [server.process.pid, worker.pid]
+        began, before_s = time.monotonic(), _used_s(pids)
+        time.sleep(bench.pick(IDLE_S, 0.5))
+        percent = 100 * (_used_s(pids) - before_s) / (time.monotonic() - began)
+    return Figure(name=name, value=percent, unit="% of a processor", at_most=IDLE_TARGET)
+
+
+def _used_s(pids: list[int]) -> float:
+    return sum(sum(thread_times(pid).values()) for pid in pids)
 
 
 def _enqueues(bench: Bench) -> Iterator[Figure]:

@@ -105,6 +105,12 @@ fn hello(
     held: &[Held],
 ) {
     let (desk, streams) = (&mut room.desk, &mut room.streams);
+    // All lanes serve the same tenants. The leases of others do not become the worker's.
+    let tenants = offers.first().map(|offer| offer.tenants.clone());
+    let principal = &Principal {
+        tenants: tenants.unwrap_or_default(),
+        ..principal.clone()
+    };
     let offers = offers.into_iter();
     let lanes = offers.map(|offer| Lane::new(desk.engine.acquire_offer(offer)));
     if let Some(work) = streams.work_mut(ticket) {

@@ -163,6 +163,33 @@ fn a_worker_that_comes_back_in_time_keeps_its_leases() {
 }
 
 #[test]
+fn a_worker_takes_over_no_lease_of_a_tenant_that_it_does_not_serve() {
+    let mut desk = Desk::new();
+    let id = desk.make(&request("a"));
+    let first = greeted(&mut desk, 1);
+    let held: Vec<_> = leases(&mut desk, first).iter().map(lease_ref).collect();
+    for (tenant, kept) in [("another", vec![]), ("acme", held.clone())] {
+        let stream = desk.open(Method::Work);
+        let hello = v1::WorkHello {
+            worker_id: "w2".into(),
+            callables: vec!["*".into()],
+            tenant_ids: vec![tenant.into()],
+            held: held.clone(),
+            ..Default::default()
+        };
+        up(&mut desk, stream, Up::Hello(hello));
+        let Down::Welcome(welcome) = down(&mut desk, stream) else {
+            panic!("no welcome");
+        };
+        assert_eq!(kept, welcome.held);
+    }
+    assert_eq!(
+        v1::BackgroundExecutionStatus::Running,
+        desk.get(&id).status()
+    );
+}
+
+#[test]
 fn a_cancel_while_the_worker_was_away_is_told_when_it_reconnects() {
     let mut desk = Desk::new();
     let id = desk.make(&request("a"));
