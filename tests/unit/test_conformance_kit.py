@@ -57,7 +57,7 @@ def test_credit_and_what_runs_are_counted_together() -> None:
     ledger = Ledger()
     lease = make_lease(ECHO)
     ledger.note(credit(2), 1.0)
-    ledger.give([lease.lease_token])
+    ledger.give([lease])
     assert (ledger.credit, ledger.running) == (1, {lease.lease_token})
 
     # Credit before the report of what it is for: a third slot, for a moment.
@@ -70,7 +70,7 @@ def test_credit_after_a_report_is_no_more_than_before() -> None:
     ledger = Ledger()
     lease = make_lease(ECHO)
     ledger.note(credit(1), 1.0)
-    ledger.give([lease.lease_token])
+    ledger.give([lease])
     ledger.note(completion(lease), 2.0)
     ledger.note(credit(1), 3.0)
 
@@ -90,7 +90,7 @@ def test_reports_are_kept_with_their_message_and_time() -> None:
         ("complete", first.lease_token, 3.0, 2),
         ("complete", second.lease_token, 3.0, 2),
     ]
-    assert ledger.acknowledged == {first.lease_token: 0}
+    assert ledger.acknowledged == {first.lease_token: 0, second.lease_token: 2}
     assert ledger.count("acknowledge") == 2
 
 

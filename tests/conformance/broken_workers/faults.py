@@ -12,7 +12,7 @@ FAULTS: dict[str, tuple[str, ...]] = {
     "hoard-credit": ("credit-is-bounded", "credit-ends-with-its-stream"),
     "no-more-credit": ("credit-comes-back", OTHERS_TOO),
     "no-acknowledge": ("leases-are-acknowledged", OTHERS_TOO),
-    "late-acknowledge": ("leases-are-acknowledged",),
+    "begin-prefetched": ("a-prefetched-lease-begins-or-is-released",),
     "trim-token": ("tokens-are-opaque",),
     "text-output": ("output-is-the-result", "a-message-carries-many-leases"),
     "first-only": ("a-message-carries-many-leases", "output-is-the-result"),

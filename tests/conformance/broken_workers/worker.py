@@ -228,16 +228,13 @@ class Worker:
             leases = leases[:1]
         if self.is_draining and self.fault == "drop-late":
             leases = []
-        self.credit -= len(message.leases)
+        self.credit -= sum(not lease.prefetched for lease in message.leases)
         runs = [Run(lease) for lease in leases]
         acknowledge = api.WorkAcknowledge(leases=[run.ref for run in runs])
-        if self.fault not in {"no-acknowledge", "late-acknowledge"} and runs:
+        if self.fault != "no-acknowledge" and runs:
             self.out.put(api.WorkRequest(acknowledge=acknowledge))
         for run in runs:
             self.begin(run)
-        if self.fault == "late-acknowledge":
-            late = threading.Timer(0.3, self.out.put, [api.WorkRequest(acknowledge=acknowledge)])
-            late.start()
 
     def begin(self, run: Run) -> None:
         """Run one lease on a thread."""
@@ -311,7 +308,9 @@ class Worker:
         ends = self.is_draining or self.is_server_draining
         if owed > 0 and may and (not ends or self.fault == "credit-in-drain"):
             self.credit += owed
-            self.out.put(api.WorkRequest(credit=api.WorkCredit(executions=owed)))
+            prefetch = 1 if self.fault == "begin-prefetched" else 0
+            credit = api.WorkCredit(executions=owed, prefetch=prefetch)
+            self.out.put(api.WorkRequest(credit=credit))
         if ends:
             waits = self.fault != "no-wait-outcomes" or any(
                 run.report is None for run in self.runs.values()

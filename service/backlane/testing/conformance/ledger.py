@@ -43,8 +43,10 @@ class Ledger:
     Attributes:
         received: the worker's messages in order, with the times at which they came.
         reports: all reports in order.
-        acknowledged: for each token the number of the message that first acknowledged it.
+        acknowledged: for each token the number of the message that first acknowledged the lease or
+            reported on it.
         credit: how many leases may still be sent.
+        prefetch: how many leases may still be sent ahead of a free slot.
         running: the tokens of leases on the stream without a report.
         most: the highest sum of credit and running leases.
     """
@@ -53,6 +55,7 @@ class Ledger:
     reports: list[Report] = field(default_factory=list)
     acknowledged: dict[str, int] = field(default_factory=dict)
     credit: int = 0
+    prefetch: int = 0
     running: set[str] = field(default_factory=set)
     most: int = 0
 
@@ -63,17 +66,21 @@ class Ledger:
         reports = [Report(kind, item, at, number) for kind, item in reported(request)]
         self.reports += reports
         self.running -= {report.token for report in reports}
-        for ref in request.acknowledge.leases:
+        for ref in (*request.acknowledge.leases, *(report.item for report in reports)):
             self.acknowledged.setdefault(ref.lease_token, number)
         self.credit += request.credit.executions
+        self.prefetch += request.credit.prefetch
         self.most = max(self.most, self.credit + len(self.running))
         return reports
 
-    def give(self, tokens: Iterable[str]) -> None:
+    def give(self, leases: Iterable[api.Lease]) -> None:
         """Record leases that the server sends, which use up credit."""
-        given = set(tokens)
-        self.credit -= len(given)
-        self.running |= given
+        for lease in leases:
+            if lease.prefetched:
+                self.prefetch -= 1
+            else:
+                self.credit -= 1
+            self.running.add(lease.lease_token)
 
     def take_over(self, tokens: Iterable[str]) -> None:
         """Record leases that continue from an earlier stream."""

@@ -176,7 +176,7 @@ class Session:
     def push(self, *leases: api.Lease) -> None:
         """Send leases in one message, without waiting for credit."""
         with self._changed:
-            self.ledger.give(lease.lease_token for lease in leases)
+            self.ledger.give(leases)
         self.send(api.WorkResponse(leases=api.WorkLeases(leases=leases)))
 
     def cancel(self, *leases: api.Lease) -> None:

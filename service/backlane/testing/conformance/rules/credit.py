@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from backlane.testing.conformance.breach import demand
 from backlane.testing.conformance.leases import ECHO, FAIL, HOLD
@@ -11,6 +11,8 @@ from backlane.testing.conformance.stage import Settings
 
 if TYPE_CHECKING:
     from backlane.testing.conformance.stage import Stage
+
+SHORT_RUNS: Final = 20
 
 
 @rule("§6 credit", Settings(concurrency=3))
@@ -51,4 +53,37 @@ def credit_comes_back(stage: Stage) -> None:
     stage.echo(session)
 
 
-RULES = (credit_is_given, credit_is_bounded, credit_comes_back)
+@rule("§6 Prefetch", Settings(concurrency=2))
+def a_prefetched_lease_begins_or_is_released(stage: Stage) -> None:
+    """A worker that prefetches acknowledges such a lease when it begins, or releases it in 1 s."""
+    session = stage.connect()
+    # Workers prefetch when they know that their callables are short.
+    for number in range(SHORT_RUNS):
+        if session.ledger.prefetch:
+            break
+        lease = stage.make(ECHO, str(number))
+        session.lease(lease)
+        session.report(lease)
+    else:
+        return
+    holds = [stage.make(HOLD) for _ in range(stage.settings.concurrency)]
+    for hold in holds:
+        session.lease(hold)
+    session.acknowledged(*holds)
+    ahead = stage.make(ECHO, "1")
+    ahead.prefetched = True
+    session.push(ahead)
+    report = session.report(ahead, otherwise="a prefetched lease was neither begun nor released")
+    demand(
+        session.ledger.acknowledged[ahead.lease_token] == report.message,
+        "a prefetched lease was acknowledged although all slots were busy",
+    )
+    demand(report.kind == "release", f"a prefetched lease got {report.kind} without a free slot")
+
+
+RULES = (
+    credit_is_given,
+    credit_is_bounded,
+    credit_comes_back,
+    a_prefetched_lease_begins_or_is_released,
+)
