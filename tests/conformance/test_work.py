@@ -41,7 +41,7 @@ BAD_FIRST = [
     ("hello", hello_of_lanes([]), "hello.lanes[0].callables"),
     ("hello", hello_of_lanes(["a"], ["b", "c*"]), "hello.lanes[1].callables[1]"),
     ("hello", hello_of_lanes(["a"], ["b", "a"]), "hello.lanes"),
-    ("hello", hello_of_lanes(*[["a"]] * 1001), "hello.lanes"),
+    ("hello", hello_of_lanes(*[["a"]] * 5001), "hello.lanes"),
     ("credit", work.WorkCredit(executions=1), "hello"),
     ("acknowledge", work.WorkAcknowledge(), "hello"),
     ("heartbeat", work.WorkHeartbeat(), "hello"),

@@ -163,3 +163,18 @@ def test_each_lane_has_its_own_slots_and_credit() -> None:
     watched.book.settle([ref("b")])
     _, credit = watched.next(2)
     assert api.WorkCredit(lane=1, executions=1) == credit.credit
+
+
+def test_credit_never_allows_more_leases_than_a_hello_can_name() -> None:
+    book = Book(5000, 5000, 5000, silence_s=60.0)
+    messages = book.begin_stream(api.WorkHello())
+
+    _, *given = itertools.islice(messages, 3)
+
+    assert [message.credit.executions for message in given] == [5000, 5000]
+    leases = [lease(f"e{number}") for number in range(5000)]
+    book.arrive(leases, acknowledge=False)
+    book.settle([ref("e0"), ref("e1")])
+    assert next(messages).HasField("release")
+    book.answer()
+    assert api.WorkCredit(lane=2, executions=2) == next(messages).credit

@@ -14,7 +14,7 @@ use backlane_engine::rules::limits::{MAX_LEASE_MS, MIN_LEASE_MS};
 use crate::fields::{self, Checked, broken, within};
 
 /// Most callables, and most tenants, of one offer.
-pub(crate) const MAX_OFFERED: usize = 1_000;
+const MAX_OFFERED: usize = 1_000;
 
 /// Checks the id of a worker.
 pub(crate) fn worker(id: &str) -> Checked<Arc<str>> {

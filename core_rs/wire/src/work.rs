@@ -23,6 +23,11 @@ use crate::worker::{self, Reports};
 /// Field numbers of the messages in the oneof of a `WorkRequest`.
 const MESSAGES: RangeInclusive<u32> = 1..=8;
 
+/// Most lanes of a hello.
+const MAX_LANES: usize = 5_000;
+/// Most callables of all lanes of a hello together.
+const MAX_CALLABLES: usize = 10_000;
+
 /// One checked message of a worker on a `Work` stream. Every message renews all leases of the
 /// stream.
 #[derive(Debug, Clone, PartialEq)]
@@ -122,7 +127,7 @@ fn offers(message: v1::WorkHello, context: &Context<'_>) -> Checked<Vec<OfferSpe
         let offer = offer::offer(message.callables, message.tenant_ids, context.principal)?;
         return Ok(vec![offer]);
     }
-    fields::filled("lanes", &message.lanes, offer::MAX_OFFERED)?;
+    fields::filled("lanes", &message.lanes, MAX_LANES)?;
     let tenants = offer::tenants(message.tenant_ids, context.principal)?;
     let mut all = BTreeSet::new();
     let mut offers = Vec::with_capacity(1 + message.lanes.len());
@@ -141,8 +146,11 @@ fn offers(message: v1::WorkHello, context: &Context<'_>) -> Checked<Vec<OfferSpe
                 return broken("lanes", format!("name `{pattern}` twice"));
             }
         }
-        if all.len() > offer::MAX_OFFERED {
-            return broken("lanes", "have more than 1000 callables together");
+        if all.len() > MAX_CALLABLES {
+            return broken(
+                "lanes",
+                format!("have more than {MAX_CALLABLES} callables together"),
+            );
         }
         offers.push(OfferSpec {
             callables: patterns,
@@ -279,15 +287,16 @@ mod tests {
 
     #[test]
     fn every_broken_rule_of_a_lane_names_its_field() {
-        let many = (0..1_000).map(|at| format!("c{at}")).collect::<Vec<_>>();
-        let many = v1::WorkLane { callables: many };
+        let many = |lane: usize| v1::WorkLane {
+            callables: (0..1_000).map(|at| format!("c{lane}.{at}")).collect(),
+        };
         let broken = [
             ("hello.lanes[1].callables", vec![lane(&["a"]), lane(&[])]),
             ("hello.lanes[0].callables[0]", vec![lane(&["a b"])]),
             ("hello.lanes", vec![lane(&["a"]), lane(&["a"])]),
             ("hello.lanes", vec![lane(&["*"])]),
-            ("hello.lanes", vec![many]),
-            ("hello.lanes", vec![lane(&["a"]); 1_001]),
+            ("hello.lanes", (0..10).map(many).collect()),
+            ("hello.lanes", vec![lane(&["a"]); 5_001]),
         ];
         for (field, lanes) in broken {
             let message = v1::WorkHello { lanes, ..hello() };

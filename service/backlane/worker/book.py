@@ -28,6 +28,8 @@ Result = api.CompleteResult | api.Failure | api.LeaseRef
 MESSAGE_ITEMS_MAX: Final = 1000
 MESSAGE_BYTES: Final = 4 << 20
 """No result is added to a message of this size; the transport's limit is five times as high."""
+HELD_MAX: Final = 10_000
+"""The most leases that the hello of a stream may name."""
 ACKNOWLEDGE_WITHIN_S: Final = 0.005
 """How long an acknowledgement may wait, in seconds. A result that comes meanwhile replaces it."""
 
@@ -62,8 +64,9 @@ class Book:
         # Begun and not acknowledged, and the time of the first of them.
         self._begun: dict[str, str] = {}
         self._begun_at = 0.0
-        # The lanes that may owe credit.
+        # The lanes that may owe credit, and the number of leases that the server may still send.
         self._changed: dict[Lane, None] = {}
+        self._promised = 0
         self._draining = False
         self._server_drains = False
 
@@ -82,6 +85,7 @@ class Book:
             for lane in self.lanes:
                 lane.begin_stream()
             self._changed = dict.fromkeys(self.lanes)
+            self._promised = 0
             self._server_drains = False
             hello.held.extend(_refs(self._held.items()))
             self._control.append(api.WorkRequest(hello=hello))
@@ -120,6 +124,7 @@ class Book:
                 self._open.add(token)
                 self._lane_of[token] = lane
                 lane.arrive(lease)
+                self._promised -= 1
                 lanes[lane] = None
             return self._begin(lanes, acknowledge=acknowledge)
 
@@ -313,10 +318,12 @@ class Book:
 
     def _take_credit(self) -> api.WorkRequest | None:
         """Return a message that gives credit to a lane, if it is time for one."""
-        while self._changed and not (self._draining or self._server_drains):
+        most = HELD_MAX - len(self._held) - self._promised
+        while self._changed and most > 0 and not (self._draining or self._server_drains):
             lane = next(iter(self._changed))
-            credit = lane.owed()
+            credit = lane.owed(most)
             if credit is not None:
+                self._promised += credit.executions + credit.prefetch
                 return api.WorkRequest(credit=credit)
             del self._changed[lane]
         return None

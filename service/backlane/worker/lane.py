@@ -21,6 +21,8 @@ AHEAD_S: Final = 0.02
 the more leases wait."""
 AHEAD_SHARE_MAX: Final = 4
 """The most leases that may wait for each slot."""
+AHEAD_MAX: Final = 1000
+"""The most leases that may wait for the slots of a lane."""
 WAIT_MAX_S: Final = 0.75
 """How long a lease may wait, in seconds. The protocol allows a second, and a look for such leases
 may come a quarter late."""
@@ -109,22 +111,26 @@ class Lane:
             self._mean_s = math.inf
         return tokens
 
-    def owed(self) -> api.WorkCredit | None:
+    def owed(self, most: int) -> api.WorkCredit | None:
         """Return credit for free slots and for leases that may wait, if it is time for some.
 
         Without credit left, one free slot is enough. Otherwise a few slots are given together,
-        which saves messages.
+        which saves messages. The credit allows no more than `most` leases.
         """
         slots = self.slots - len(self._taken) - len(self._waiting) - self._credit
         ahead = self._ahead() - len(self._waiting) - self._prefetch
         few = max(1, self.slots // 4) if self._credit > 0 else 1
         if slots < few and ahead < max(1, self._ahead() // 4):
             return None
-        slots, ahead = max(slots, 0), max(ahead, 0)
+        slots = max(min(slots, most), 0)
+        ahead = max(min(ahead, most - slots), 0)
+        if slots + ahead == 0:
+            return None
         self._credit += slots
         self._prefetch += ahead
         return api.WorkCredit(lane=self._number, executions=slots, prefetch=ahead)
 
     def _ahead(self) -> int:
         """Return how many leases may wait for a slot."""
-        return int(self.slots * min(AHEAD_SHARE_MAX, AHEAD_S / max(self._mean_s, 1e-6)))
+        share = min(AHEAD_SHARE_MAX, AHEAD_S / max(self._mean_s, 1e-6))
+        return min(int(self.slots * share), AHEAD_MAX)

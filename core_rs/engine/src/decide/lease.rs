@@ -3,7 +3,9 @@
 //! Owns the choice between executions. Refuses to know which workers wait for executions: the
 //! runtime does.
 
-use crate::command::Taker;
+use std::collections::BTreeSet;
+
+use crate::command::{OfferKey, Taker};
 use crate::engine::{Decision, Engine};
 use crate::error::Refusal;
 use crate::fact::{Actor, ExecutionChange, FactKind, Holding};
@@ -17,8 +19,14 @@ use super::admission::{blocker, worker_blocker};
 impl Engine {
     /// Whether a worker with this offer might get an execution now.
     #[must_use]
-    pub fn has_work(&self, offer: crate::command::OfferKey) -> bool {
-        self.soft.offers.has_work(offer)
+    pub fn has_work(&self, offer: OfferKey) -> bool {
+        self.offers_with_work().contains(&offer)
+    }
+
+    /// The offers whose workers might get an execution now.
+    #[must_use]
+    pub const fn offers_with_work(&self) -> &BTreeSet<OfferKey> {
+        self.soft.offers.with_work()
     }
 
     /// Leases the best execution that is admissible for a worker: of the tenant that is furthest

@@ -54,6 +54,7 @@ pub struct Offers {
     next_key: OfferKey,
     queues: BTreeMap<QueueKey, Published>,
     tenants: BTreeMap<TenantKey, TenantView>,
+    with_work: BTreeSet<OfferKey>,
 }
 
 impl Offers {
@@ -120,6 +121,7 @@ impl Offers {
             return;
         }
         if let Some(offer) = self.by_key.remove(&key) {
+            self.with_work.remove(&key);
             self.by_spec.remove(&offer.spec);
             self.patterns.remove(key, &offer.spec);
             for queue in covered(&offer.spec, tenants) {
@@ -135,11 +137,10 @@ impl Offers {
         }
     }
 
-    /// Whether an execution could be leased under an offer, apart from pauses.
+    /// The offers under which an execution could be leased, apart from pauses.
     #[must_use]
-    pub fn has_work(&self, key: OfferKey) -> bool {
-        let offer = self.by_key.get(&key);
-        offer.is_some_and(|offer| !offer.shares.is_empty())
+    pub const fn with_work(&self) -> &BTreeSet<OfferKey> {
+        &self.with_work
     }
 
     /// The tenants with admissible executions under an offer, in the order in which they are
@@ -233,6 +234,7 @@ impl Offers {
         } else if view.offers.insert(key) && view.is_listed {
             offer.shares.enter(tenant);
         }
+        mark(&mut self.with_work, key, offer);
     }
 
     /// Lists a tenant while it has an admissible execution and is below its own limit.
@@ -242,8 +244,8 @@ impl Offers {
         if std::mem::replace(&mut view.is_listed, is_listed) == is_listed {
             return;
         }
-        for offer in &view.offers {
-            let Some(offer) = self.by_key.get_mut(offer) else {
+        for offer_key in &view.offers {
+            let Some(offer) = self.by_key.get_mut(offer_key) else {
                 continue;
             };
             if is_listed {
@@ -251,6 +253,7 @@ impl Offers {
             } else {
                 offer.shares.leave(key);
             }
+            mark(&mut self.with_work, *offer_key, offer);
         }
     }
 
@@ -262,6 +265,15 @@ impl Offers {
     /// Forgets a tenant that no longer exists. It had no executions.
     pub fn forget_tenant(&mut self, key: TenantKey) {
         self.tenants.remove(&key);
+    }
+}
+
+/// Notes whether an offer has work.
+fn mark(with_work: &mut BTreeSet<OfferKey>, key: OfferKey, offer: &Offer) {
+    if offer.shares.is_empty() {
+        with_work.remove(&key);
+    } else {
+        with_work.insert(key);
     }
 }
 

@@ -31,8 +31,8 @@ pub(super) fn give_out(room: &mut Room) {
     }
     // Workers with a free slot come before workers that could begin a little later.
     for purpose in [Purpose::Slot, Purpose::Prefetch] {
-        let offers = room.takers.lines(purpose).keys();
-        for offer in offers.copied().collect::<Vec<_>>() {
+        let with_work = room.desk.engine.offers_with_work();
+        for offer in room.takers.awaited(purpose, with_work) {
             serve(room, offer, purpose);
         }
     }
@@ -44,16 +44,17 @@ fn serve(room: &mut Room, offer: OfferKey, purpose: Purpose) {
     // for another turn.
     let mut idle = 0;
     while room.desk.engine.has_work(offer) {
-        let Some(line) = room.takers.lines(purpose).get_mut(&offer) else {
-            return;
-        };
-        if idle >= line.len() {
+        if idle >= room.takers.len(offer, purpose) {
             return;
         }
-        let Some(seat) = line.pop() else {
+        let Some(seat) = room.takers.pop(offer, purpose) else {
             return;
         };
         let took = give(room, seat, purpose);
+        if !took && purpose == Purpose::Prefetch {
+            // The best execution may not be prefetched, by any worker.
+            return;
+        }
         idle = if took { 0 } else { idle + 1 };
     }
 }
@@ -214,14 +215,16 @@ fn leave(desk: &mut Desk, granted: &[Granted], door: Door) {
 }
 
 fn send_to_stream(room: &mut Room, ticket: Ticket, granted: &[Granted], leases: &[Vec<u8>]) {
-    room.streams.keep_promise(ticket, lease_bytes(granted));
+    let has_room = room.streams.keep_promise(ticket, lease_bytes(granted));
     notices::tell(room);
     if !leases.is_empty() {
         let bytes = reply::work_leases(leases);
         room.streams.send(&mut room.desk, ticket, bytes);
     }
     leave(&mut room.desk, granted, Door::Stream);
-    line_up(room, ticket);
+    if has_room {
+        line_up(room, ticket);
+    }
     room.streams.unblocked.push(ticket);
 }
 

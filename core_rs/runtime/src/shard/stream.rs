@@ -188,11 +188,13 @@ impl Streams {
     }
 
     /// Releases the reserved room: the payloads were read, and the bytes that are really sent count
-    /// from now on.
-    pub(super) fn keep_promise(&mut self, ticket: Ticket, bytes: usize) {
-        if let Some(stream) = self.by_ticket.get_mut(&ticket) {
+    /// from now on. Returns whether the stream has room for leases again.
+    pub(super) fn keep_promise(&mut self, ticket: Ticket, bytes: usize) -> bool {
+        self.by_ticket.get_mut(&ticket).is_some_and(|stream| {
+            let was_full = stream.is_full();
             stream.promised_bytes = stream.promised_bytes.saturating_sub(bytes);
-        }
+            was_full && !stream.is_full()
+        })
     }
 
     /// Notes bytes that were handed to the network. Returns `None` if there is no such stream, and

@@ -38,20 +38,16 @@ pub(super) enum Purpose {
     Prefetch,
 }
 
-/// Calls and lanes of one offer, the longest waiting first.
+/// Calls and lanes of one offer, the longest waiting first. It is never empty.
 #[derive(Debug, Default)]
-pub(super) struct Line {
+struct Line {
     order: BTreeMap<u64, Seat>,
     numbers: BTreeMap<Seat, u64>,
     last: u64,
 }
 
 impl Line {
-    pub(super) fn len(&self) -> usize {
-        self.order.len()
-    }
-
-    pub(super) fn pop(&mut self) -> Option<Seat> {
+    fn pop(&mut self) -> Option<Seat> {
         let (_, seat) = self.order.pop_first()?;
         self.numbers.remove(&seat);
         Some(seat)
@@ -90,26 +86,60 @@ impl Takers {
         self.calls.insert(ticket, waiting);
     }
 
-    /// The lines of all offers.
-    pub(super) const fn lines(&mut self, purpose: Purpose) -> &mut BTreeMap<OfferKey, Line> {
+    const fn lines(&self, purpose: Purpose) -> &BTreeMap<OfferKey, Line> {
+        match purpose {
+            Purpose::Slot => &self.for_slots,
+            Purpose::Prefetch => &self.for_prefetch,
+        }
+    }
+
+    const fn lines_mut(&mut self, purpose: Purpose) -> &mut BTreeMap<OfferKey, Line> {
         match purpose {
             Purpose::Slot => &mut self.for_slots,
             Purpose::Prefetch => &mut self.for_prefetch,
         }
     }
 
+    /// Those of the offers that somebody waits for.
+    pub(super) fn awaited(&self, purpose: Purpose, offers: &BTreeSet<OfferKey>) -> Vec<OfferKey> {
+        let lines = self.lines(purpose);
+        if lines.len() < offers.len() {
+            let keys = lines.keys().filter(|key| offers.contains(key));
+            return keys.copied().collect();
+        }
+        let keys = offers.iter().filter(|key| lines.contains_key(key));
+        keys.copied().collect()
+    }
+
+    /// The number of calls and lanes that wait for an offer.
+    pub(super) fn len(&self, offer: OfferKey, purpose: Purpose) -> usize {
+        let line = self.lines(purpose).get(&offer);
+        line.map_or(0, |line| line.order.len())
+    }
+
+    /// Takes the longest waiting call or lane out of a line.
+    pub(super) fn pop(&mut self, offer: OfferKey, purpose: Purpose) -> Option<Seat> {
+        let lines = self.lines_mut(purpose);
+        let line = lines.get_mut(&offer)?;
+        let seat = line.pop();
+        if line.order.is_empty() {
+            lines.remove(&offer);
+        }
+        seat
+    }
+
     /// Puts a call or a lane at the end of a line of its offer, unless it is in the line.
     pub(super) fn line_up(&mut self, offer: OfferKey, seat: Seat, purpose: Purpose) {
-        self.lines(purpose).entry(offer).or_default().push(seat);
+        self.lines_mut(purpose).entry(offer).or_default().push(seat);
     }
 
     /// Removes a call or a lane from the lines of its offer.
     pub(super) fn leave(&mut self, offer: OfferKey, seat: Seat) {
         for purpose in [Purpose::Slot, Purpose::Prefetch] {
-            let lines = self.lines(purpose);
+            let lines = self.lines_mut(purpose);
             if let Some(line) = lines.get_mut(&offer) {
                 line.remove(seat);
-                if line.len() == 0 {
+                if line.order.is_empty() {
                     lines.remove(&offer);
                 }
             }
