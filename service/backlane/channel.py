@@ -171,6 +171,12 @@ def proxy_of(target: str) -> tuple[str, str] | None:
     return (variable, re.sub(r"//[^/]*@", "//", proxy)) if is_used else None
 
 
+def through_proxy(target: str) -> str:
+    """Return the words that name the proxy on the way to a target; empty if there is none."""
+    proxy = proxy_of(target)
+    return "" if proxy is None else f"through the proxy {proxy[1]}, which {proxy[0]} names"
+
+
 def _host_of(target: str) -> str | None:
     """Return the host in a target; None for a target without one, such as `unix:/socket`."""
     scheme = _SCHEME.match(target)

@@ -263,6 +263,19 @@ def test_a_stop_without_a_server_is_no_trouble(folder: Path, stop: signal.Signal
         assert last.endswith("draining, for 30 s at most")
 
 
+def test_a_server_behind_a_proxy_is_named_with_it(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("no_proxy", "no_grpc_proxy", "grpc_proxy", "https_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("http_proxy", "http://user:word@127.0.0.1:1")
+    with started("worker", "app", "--target", "10.9.8.7:1", folder=folder) as worker:
+        said = worker.told("no server at 10.9.8.7:1: trying until there is one")
+
+        assert worker.end(signal.SIGTERM) == 0
+    assert said.endswith(" (through the proxy http://127.0.0.1:1, which http_proxy names)")
+
+
 def test_a_worker_that_was_killed_is_told_so_and_a_stop_ends_with_130(folder: Path) -> None:
     (folder / "app.py").write_text(f"{APP}\nimport os\nos.kill(os.getpid(), 9)\n")
     with started("worker", "app", "--reload", folder=folder) as worker:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 from backlane import errors
-from backlane.channel import proxy_of
+from backlane.channel import through_proxy
 from backlane.cli.exits import Exit
 from backlane.cli.trouble import Trouble
 
@@ -84,8 +84,8 @@ _ROWS: Final = (
 """The first row whose error matches is used."""
 
 _PROXIED: Final = (
-    "no server at {target} through the proxy {proxy}, which {variable} names: start one with "
-    "`backlane serve`, name another with --target, or list the host in no_proxy"
+    "no server at {target} {through}: start one with `backlane serve`, name another with "
+    "--target, or list the host in no_proxy"
 )
 _STRANGER: Final = "the server at {target} is not a Backlane server: name another with --target"
 _CLUES: Final = {
@@ -117,12 +117,10 @@ def trouble_of(error: errors.BacklaneError, target: str, flags: str = "") -> Tro
     """
     row = next(row for row in _ROWS if isinstance(error, row.error))
     line = row.line
-    variable, proxy = "", ""
+    through = ""
     if row.error is errors.UnavailableError:
         clue = next((line for clue, line in _CLUES.items() if clue in _text_of(error)), None)
-        if clue is None and (way := proxy_of(target)) is not None:
-            variable, proxy = way
-            line = _PROXIED
-        line = clue or line
-    told = line.format(error=error, target=target, flags=flags, variable=variable, proxy=proxy)
+        through = through_proxy(target)
+        line = clue or (_PROXIED if through else line)
+    told = line.format(error=error, target=target, flags=flags, through=through)
     return Trouble(told, row.status)

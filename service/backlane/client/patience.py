@@ -9,7 +9,7 @@ from typing import Final
 import grpc
 
 from backlane import errors
-from backlane.channel import proxy_of
+from backlane.channel import through_proxy
 
 BACKOFF_FIRST_S: Final = 0.05
 BACKOFF_LAST_S: Final = 1.0
@@ -116,13 +116,12 @@ def nobody_at(target: str, message: str) -> errors.UnavailableError:
 
 
 def _nobody(target: str) -> str:
-    proxy = proxy_of(target)
-    if proxy is None:
+    through = through_proxy(target)
+    if not through:
         return f"no server at {target}: start one with `backlane serve`, or name another target"
-    variable, address = proxy
     return (
-        f"no server at {target} through the proxy {address}, which {variable} names: start one "
-        "with `backlane serve`, name another target, or list the host in no_proxy"
+        f"no server at {target} {through}: start one with `backlane serve`, name another target, "
+        "or list the host in no_proxy"
     )
 
 

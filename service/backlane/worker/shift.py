@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 import grpc
 
 from backlane import errors
+from backlane.channel import through_proxy
 from backlane.v1 import worker_service_pb2 as api
 from backlane.v1.worker_service_pb2_grpc import WorkerServiceStub
 from backlane.worker.book import Book
@@ -218,16 +219,19 @@ class Shift:
             self._is_away = is_away
 
     def _why_away(self) -> str:
-        """Return gRPC's reason, if it is not a refused connection. Only a call can get it."""
+        """Return the proxy on the way, and gRPC's reason if it is not a refused connection."""
+        told = [through_proxy(self._settings.endpoint.target)]
         try:
+            # Only a call can get the reason.
             self.stub.Release(api.ReleaseRequest(), timeout=PROBE_S)
         except grpc.RpcError as call:
             error = errors.from_rpc_error(call)
             if isinstance(error, errors.UnavailableError) and _NOBODY not in error.message:
-                return f" ({error.message.rpartition('last error: ')[2]})"
+                told.append(error.message.rpartition("last error: ")[2])
         except ValueError:
             pass  # the channel was closed meanwhile
-        return ""
+        text = "; ".join(filter(None, told))
+        return f" ({text})" if text else ""
 
 
 def _hello(settings: Settings, lanes: Sequence[tuple[Callables, int]]) -> api.WorkHello:
