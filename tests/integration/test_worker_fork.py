@@ -39,7 +39,7 @@ def end_child(number: int) -> int | None:
     is_there = fork.Event()
     child = fork.Process(target=stay, args=(is_there,))
     child.start()
-    # A signal that comes while Python still sets up the child is lost, in any program.
+    # A SIGINT that comes while Python still sets up the child is lost, in any program.
     is_there.wait(10)
     os.kill(child.pid, number)
     child.join(10)
@@ -51,6 +51,20 @@ def end_child(number: int) -> int | None:
 def stay(is_there: object) -> None:
     is_there.set()
     time.sleep(600)
+
+
+@worker.callable
+def end_at_once(number: int) -> list[int]:
+    # Before they are set up.
+    statuses = []
+    for _ in range(5):
+        child = os.fork()
+        if not child:
+            time.sleep(5)
+            os._exit(0)
+        os.kill(child, number)
+        statuses.append(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+    return statuses
 
 
 @worker.callable
@@ -69,10 +83,12 @@ def test_callables_may_fork_and_end_their_children(
         started("worker", "app", *place, folder=tmp_path) as worker,
     ):
         squares = [client.run("square", [1, 2, 3], wait_timeout=PATIENCE_S) for _ in range(3)]
+        at_once = client.run("end_at_once", int(signal.SIGTERM), wait_timeout=PATIENCE_S)
         ends = [client.run("end_child", int(number)) for number in (signal.SIGTERM, signal.SIGINT)]
 
         assert client.run("fork_support") == "0"
         assert worker.end(signal.SIGTERM) == 0
     assert squares == [[1, 4, 9]] * 3
+    assert at_once == [-signal.SIGTERM] * 5
     # As in any other program, SIGINT is KeyboardInterrupt there.
     assert ends == [-signal.SIGTERM, 1]
