@@ -14,6 +14,7 @@ import threading
 import time
 import weakref
 from abc import ABC, abstractmethod
+from collections.abc import Awaitable
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, cast
 
@@ -168,7 +169,6 @@ class Connection(ABC):
     async def _close(self) -> None:
         """Close what is open."""
 
-    @abstractmethod
     async def _attempt(
         self,
         method: Any,  # noqa: ANN401  # one of the stub's
@@ -177,6 +177,18 @@ class Connection(ABC):
         **options: Any,  # noqa: ANN401  # gRPC's
     ) -> Any:  # noqa: ANN401  # the method's own
         """Make one attempt; where the client is closed meanwhile, raise `closed()`."""
+        try:
+            answer = method(request, timeout=timeout_s, **{**self._options, **options})
+            return await answer if isinstance(answer, Awaitable) else answer
+        except (ValueError, asyncio.CancelledError):
+            # A channel that is closed raises the one in a thread and the other in a task.
+            if self._is_cut_off():
+                raise closed() from None
+            raise
+
+    def _is_cut_off(self) -> bool:
+        """Tell whether a call that was ended was so because the client is closed."""
+        return self._is_closed
 
     @abstractmethod
     def _is_connected(self) -> bool:
@@ -232,21 +244,6 @@ class ThreadConnection(Connection):
             await self.pipe.close()
             _OPEN.discard(self)
             self._channel.close()
-
-    async def _attempt(
-        self,
-        method: Any,  # noqa: ANN401  # as in `Connection`
-        request: Any,  # noqa: ANN401
-        timeout_s: float,
-        **options: Any,  # noqa: ANN401
-    ) -> Any:  # noqa: ANN401
-        try:
-            return method(request, timeout=timeout_s, **{**self._options, **options})
-        except ValueError:
-            # gRPC raises this for a channel that another thread closed.
-            if self._is_closed:
-                raise closed() from None
-            raise
 
     def _is_connected(self) -> bool:
         is_ready = threading.Event()
@@ -305,21 +302,10 @@ class LoopConnection(Connection):
         if self._loop is not None:
             await self._channel.close()
 
-    async def _attempt(
-        self,
-        method: Any,  # noqa: ANN401  # as in `Connection`
-        request: Any,  # noqa: ANN401
-        timeout_s: float,
-        **options: Any,  # noqa: ANN401
-    ) -> Any:  # noqa: ANN401
-        try:
-            return await method(request, timeout=timeout_s, **{**self._options, **options})
-        except asyncio.CancelledError:
-            # Closing the client cancels its calls; the tasks that made them are not cancelled.
-            task = asyncio.current_task()
-            if self._is_closed and not (task and task.cancelling()):
-                raise closed() from None
-            raise
+    def _is_cut_off(self) -> bool:
+        # The task that makes the call may have been cancelled itself.
+        task = asyncio.current_task()
+        return self._is_closed and not (task and task.cancelling())
 
     def _is_connected(self) -> bool:
         return self._channel.get_state() is grpc.ChannelConnectivity.READY
