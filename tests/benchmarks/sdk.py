@@ -9,7 +9,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from backlane import AsyncClient, Client, RawInput
@@ -26,8 +26,11 @@ CALLABLE_TARGETS: Final = {16: 15_000, 32: 18_000}
 IDLE_S: Final = 10.0
 IDLE_TARGET: Final = 1.0
 """Percent of a processor that an idle server and an idle worker may use together."""
-ENQUEUE_TARGET: Final = 12_000
+ENQUEUE_TARGET: Final = 18_000
+CALL: Final = 500
+"""Inputs of one call of `enqueue_many`, for the figure of small calls."""
 MANY_TARGET: Final = 60_000
+CALL_TARGET: Final = 90_000
 IMPORT_TARGET_MS: Final = 150
 HELP_TARGET_MS: Final = 300
 
@@ -83,9 +86,17 @@ def _enqueues(bench: Bench) -> Iterator[Figure]:
     with bench.serve() as server:
         singles = asyncio.run(_concurrent(server.target, single, rounds))
     manies = [_many(bench, many) for _ in range(rounds)]
+    calls: dict[str, list[float]] = {"": [], "await ": []}
+    for _ in range(rounds):
+        for wait, found in calls.items():
+            with bench.serve() as server:
+                found.append(_calls_rate(server.target, bench.pick(60, 4), is_async=bool(wait)))
     name = f"await enqueue, {CALLERS} at once"
     yield Figure.of_rounds(name, singles, "executions/s", at_least=ENQUEUE_TARGET)
     yield Figure.of_rounds(f"enqueue_many({many:_})", manies, "executions/s", at_least=MANY_TARGET)
+    for wait, found in calls.items():
+        name = f"{wait}enqueue_many({CALL}), one call after another"
+        yield Figure.of_rounds(name, found, "executions/s", at_least=CALL_TARGET)
 
 
 async def _concurrent(target: str, count: int, rounds: int) -> list[float]:
@@ -114,6 +125,29 @@ def _many(bench: Bench, count: int) -> float:
         seconds = time.perf_counter() - began
     assert len(handles) == count
     return count / seconds
+
+
+def _calls_rate(target: str, calls: int, *, is_async: bool) -> float:
+    """Return executions per second of so many calls of `enqueue_many`, one after another."""
+    inputs = [TEXT] * CALL
+    if is_async:
+        return calls * CALL / asyncio.run(_async_calls_s(target, inputs, calls))
+    with Client(target, tenant=TENANT) as client:
+        client.enqueue(CALLABLE, TEXT)
+        began = time.perf_counter()
+        for _ in range(calls):
+            client.enqueue_many(CALLABLE, inputs)
+        return calls * CALL / (time.perf_counter() - began)
+
+
+async def _async_calls_s(target: str, inputs: Sequence[object], calls: int) -> float:
+    """Return how long so many calls take, one after another, in seconds."""
+    async with AsyncClient(target, tenant=TENANT) as client:
+        await client.enqueue(CALLABLE, TEXT)
+        began = time.perf_counter()
+        for _ in range(calls):
+            await client.enqueue_many(CALLABLE, inputs)
+        return time.perf_counter() - began
 
 
 def _start_ms(words: list[str]) -> float:

@@ -19,6 +19,7 @@ import grpc
 import pytest
 
 from backlane import errors
+from backlane.client.many import BATCH_ITEMS_MIN
 from backlane.client.outbox import MESSAGE_ITEMS_MAX
 from tests.conformance.door import UNKNOWN_ID, new_tenant
 from tests.integration.client_kinds import KINDS, PATIENCE_S, open_client
@@ -34,6 +35,9 @@ if TYPE_CHECKING:
 CALLS: dict[str, Callable[[Client], object]] = {
     "enqueue": lambda client: client.enqueue("x"),
     "enqueue_many": lambda client: raised(client.enqueue_many("x", [1], return_exceptions=True)),
+    "enqueue_many as a batch": lambda client: raised(
+        client.enqueue_many("x", [1] * BATCH_ITEMS_MIN, return_exceptions=True)
+    ),
     "run": lambda client: client.run("x", wait_timeout=0),
     "get": lambda client: client.get(UNKNOWN_ID),
     "list": lambda client: list(client.list()),

@@ -138,6 +138,37 @@ def test_many_outlive_a_crash_in_their_midst(
         assert [record.execution_id for record in client.list()] == ids[::-1]
 
 
+def test_a_batch_outlives_a_crash(kind: str, start_server: StartServer, tmp_path: Path) -> None:
+    server = start_server(tmp_path / "data")
+    with (
+        open_client(kind, server.target, "acme", call_timeout=PATIENCE_S) as client,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        client.stats()
+        with stopped(server):
+            sent = pool.submit(client.enqueue_many, "x", range(200))
+            kill(server)
+        handles = sent.result(PATIENCE_S)
+
+        ids = [handle.execution_id for handle in handles]
+        assert ids == sorted(set(ids))
+        assert [record.execution_id for record in client.list()] == ids[::-1]
+        assert [handle.get().input for handle in handles[:3]] == ["0", "1", "2"]
+
+
+def test_a_batch_that_is_refused_tells_what_became_of_each_input(
+    kind: str, start_server: StartServer
+) -> None:
+    server = start_server(args=("--limit", "max_queue_per_tenant=60"))
+    with open_client(kind, server.target, "acme") as client:
+        outcomes = client.enqueue_many("x", range(100), return_exceptions=True)
+
+        assert [type(one) for one in outcomes[60:]] == [errors.QueueFullError] * 40
+        made = [handle.execution_id for handle in outcomes if not isinstance(handle, Exception)]
+        assert [record.execution_id for record in client.list()] == made[::-1]
+        assert len(made) == 60
+
+
 def test_many_callers_share_one_stream(kind: str, start_server: StartServer) -> None:
     server = start_server(args=("--max-streams", "1"))
     with open_client(kind, server.target, "acme") as client:

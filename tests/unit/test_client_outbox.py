@@ -36,17 +36,21 @@ class Box:
         self.outbox = Outbox(waits=waits)
         self.done: list[str] = []
 
-    def add(self, *ids: str, size: int = 10) -> Parcel:
+    def add(self, *ids: str, input_bytes: int = 0) -> Parcel:
         """Hand a parcel in."""
-        requests = [api.EnqueueRequest(request_id=one) for one in ids]
-        parcel = Parcel(requests, size * len(ids), lambda: self.done.append("".join(ids)))
+        items = [api.EnqueueRequest(request_id=one, input="x" * input_bytes) for one in ids]
+        encoded = api.EnqueueStreamRequest(items=items).SerializeToString()
+        parcel = Parcel(encoded, len(ids), lambda: self.done.append("".join(ids)))
         self.outbox.add(parcel)
         return parcel
 
     def take(self) -> str | None:
         """Take the next message; its requests' ids."""
-        message = self.outbox.take()
-        return None if message is None else "".join(item.request_id for item in message.items)
+        encoded = self.outbox.take()
+        if encoded is None:
+            return None
+        items = api.EnqueueStreamRequest.FromString(encoded).items
+        return "".join(item.request_id for item in items)
 
     def answer(self, ids: str) -> None:
         """Answer requests with executions named after them."""
@@ -106,16 +110,43 @@ def test_a_message_is_bounded_in_items_and_in_bytes(box: Box) -> None:
     assert box.take() == "x"
 
     for one in "abc":
-        box.add(one, size=MESSAGE_BYTES)
+        box.add(one, input_bytes=MESSAGE_BYTES)
     assert [box.take() for _ in range(3)] == ["a", "b", "c"]
 
 
+def test_a_parcel_is_divided_only_where_it_exceeds_a_message_by_itself(box: Box) -> None:
+    box.add(*"x" * (MESSAGE_ITEMS_MAX - 1))
+    parcel = box.add("a", "b")
+    box.add(*"y" * (MESSAGE_ITEMS_MAX + 1))
+
+    assert box.take() == "x" * (MESSAGE_ITEMS_MAX - 1)
+    assert box.take() == "ab"
+    assert [box.take(), box.take()] == ["y" * MESSAGE_ITEMS_MAX, "y"]
+    box.answer("x" * (MESSAGE_ITEMS_MAX - 1) + "ab")
+    assert told(parcel) == ["A", "B"]
+
+
+def test_answers_that_nobody_waits_for_are_passed_over(box: Box) -> None:
+    sent = box.add("a")
+    box.take()
+    waiting = box.add("b")
+
+    box.answer("aaa")
+
+    assert (told(sent), told(waiting)) == (["A"], [])
+    assert box.take() == "b"
+    box.answer("b")
+    assert told(waiting) == ["B"]
+
+
 @pytest.mark.parametrize(
-    ("ids", "size"), [("x" * UNANSWERED_ITEMS_MAX, 0), ("x", UNANSWERED_BYTES_MAX)]
+    ("ids", "input_bytes"), [("x" * UNANSWERED_ITEMS_MAX, 0), ("x", UNANSWERED_BYTES_MAX)]
 )
-def test_there_is_no_room_while_too_much_is_unanswered(box: Box, ids: str, size: int) -> None:
+def test_there_is_no_room_while_too_much_is_unanswered(
+    box: Box, ids: str, input_bytes: int
+) -> None:
     rooms = [box.outbox.has_room]
-    box.add(*ids, size=size)
+    box.add(*ids, input_bytes=input_bytes)
     rooms.append(box.outbox.has_room)
     while (message := box.take()) is not None:
         rooms.append(box.outbox.has_room)

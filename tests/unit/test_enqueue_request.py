@@ -8,13 +8,16 @@ from typing import Any
 import pydantic
 import pytest
 
-from backlane.client.enqueue_request import enqueue_request, merged
+from backlane.client.enqueue_request import fill, merged
 from backlane.errors import InvalidInputError
 from backlane.schema.options import ABSENT, RawInput
+from backlane.v1 import execution_service_pb2 as api
 
 
 def request_of(given: object = ABSENT, name: str = "work", **options: Any) -> Any:  # noqa: ANN401
-    return enqueue_request("acme", name, given, options)  # type: ignore[arg-type]
+    request = api.EnqueueRequest()
+    fill(request, "acme", name, given, options)  # type: ignore[arg-type]
+    return request
 
 
 @pytest.mark.parametrize(

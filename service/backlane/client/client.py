@@ -156,7 +156,8 @@ class Client(ClientBase, BlockingCalls):
         """Enqueue one execution for each input, and return their handles in order.
 
         They go over the stream in large messages, several on their way at once, drawn from
-        `inputs` as they are sent. Each is made or refused by itself. With a `request_id` each
+        `inputs` as they are sent. A list of 50 to 500 goes in one call instead, unless there is a
+        `request_id` or a `dedup_key`. Each is made or refused by itself. With a `request_id` each
         has one of its own that begins with it, so that the whole can be repeated.
 
         Args:

@@ -78,8 +78,9 @@ class Connection(ABC):
             CallCancelledError: the client was closed before its first call.
             OSError: a file of its TLS settings cannot be read.
         """
-        if self._process is not None and self._is_forked:
-            raise errors.ForkedError(self._owner, self._process, os.getpid())
+        process = os.getpid()
+        if self._process is not None and self._process != process:
+            raise errors.ForkedError(self._owner, self._process, process)
         self._ensure_open()
         return self
 
@@ -195,6 +196,15 @@ class Connection(ABC):
         """Tell whether the channel is connected to a server now."""
 
 
+def stream(channel: Any) -> Any:  # noqa: ANN401  # of either kind, which have no type in common
+    """Return the method `EnqueueStream` of a channel, for requests that are encoded already."""
+    service = api.DESCRIPTOR.services_by_name["ExecutionService"].full_name
+    return channel.stream_stream(
+        f"/{service}/EnqueueStream",
+        response_deserializer=api.EnqueueStreamResponse.FromString,
+    )
+
+
 _OPEN: Final[weakref.WeakSet[ThreadConnection]] = weakref.WeakSet()
 
 
@@ -232,7 +242,7 @@ class ThreadConnection(Connection):
     def _open(self) -> None:
         self._channel = self.endpoint.open()
         self.stub = ExecutionServiceStub(self._channel)
-        self.pipe = ThreadPipe(partial(self.stub.EnqueueStream, **self._options), waits=self._waits)
+        self.pipe = ThreadPipe(partial(stream(self._channel), **self._options), waits=self._waits)
         self._process = os.getpid()
         _OPEN.add(self)
         self._is_open = True
@@ -289,8 +299,7 @@ class LoopConnection(Connection):
         self._channel = self.endpoint.open_aio()
         # Typed as a stub for threads, so that each call is written once; `_attempt` awaits it.
         self.stub = cast("ExecutionServiceStub", ExecutionServiceStub(self._channel))
-        open_stream: Any = self.stub.EnqueueStream
-        self.pipe = LoopPipe(partial(open_stream, **self._options), waits=self._waits)
+        self.pipe = LoopPipe(partial(stream(self._channel), **self._options), waits=self._waits)
         self._process = os.getpid()
         self._loop = loop
 

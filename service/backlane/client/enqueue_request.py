@@ -17,7 +17,7 @@ from backlane.v1 import execution_pb2 as records
 from backlane.v1 import execution_service_pb2 as api
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from backlane.schema.options import EnqueueOptions, Retry
 
@@ -26,25 +26,25 @@ ITEM_BYTES_MAX: Final = 4 << 20
 _INSTANTS: Final = ("not_before", "start_deadline", "deadline")
 
 
-class RequestIds:
-    """Makes request ids that are unique and cannot be guessed."""
+def request_ids(prefix: str | None = None) -> Iterator[str]:
+    """Yield request ids without end: the prefix and a number, from 1.
 
-    def __init__(self) -> None:
-        """Begin with a random prefix."""
-        self._prefix = secrets.token_hex(12)
-        self._numbers = itertools.count(1)
-
-    def __call__(self) -> str:
-        """Return the next one."""
-        return f"{self._prefix}-{next(self._numbers)}"
+    Without a prefix they are unique and cannot be guessed.
+    """
+    return map(f"{prefix or secrets.token_hex(12)}-{{}}".format, itertools.count(1))
 
 
-def enqueue_request(
-    tenant_id: str, callable_name: str, given: object, options: EnqueueOptions
-) -> api.EnqueueRequest:
-    """Make the request of an enqueue, but for its request id.
+def fill(
+    request: api.EnqueueRequest,
+    tenant_id: str,
+    callable_name: str,
+    given: object,
+    options: EnqueueOptions,
+) -> None:
+    """Fill the request of an enqueue, but for a request id that is not among the options.
 
     Args:
+        request: an empty request; made inside its message, because copying it there is slow.
         tenant_id: whose execution it is.
         callable_name: the callable to run.
         given: its input.
@@ -53,8 +53,9 @@ def enqueue_request(
     Raises:
         InvalidInputError: the name, the input or an option cannot be sent.
     """
+    request.tenant_id = tenant_id
     try:
-        request = api.EnqueueRequest(tenant_id=tenant_id, callable_name=callable_name)
+        request.callable_name = callable_name
     except UnicodeEncodeError as error:
         # The client has checked its tenant.
         raise InvalidInputError(f"the callable's name {callable_name!r} is not UTF-8") from error
@@ -72,25 +73,29 @@ def enqueue_request(
     if "delay" in options and "not_before" in options:
         raise InvalidInputError("delay and not_before exclude each other")
     set_input(request, given)
-    return request
 
 
-def set_input(request: api.EnqueueRequest, given: object) -> None:
+def set_input(request: api.EnqueueRequest, given: object) -> int:
     """Set a request's input: the JSON of anything, a `RawInput` as it is.
+
+    Returns:
+        The size of the input in bytes.
 
     Raises:
         InvalidInputError: it is not JSON, or its JSON would not bring it back.
     """
     if given is ABSENT:
-        return
+        return 0
     try:
-        request.input = given if isinstance(given, RawInput) else dump_text(given)
+        text = given if isinstance(given, RawInput) else dump_text(given)
+        request.input = text
     except (NotJsonError, UnicodeEncodeError) as error:
         raise InvalidInputError(f"input: {error}") from error
+    return len(text) if text.isascii() else len(text.encode())
 
 
-def check_size(request: api.EnqueueRequest) -> int:
-    """Return a request's encoded size in bytes.
+def check_size(request: api.EnqueueRequest) -> None:
+    """Check a request's encoded size.
 
     Raises:
         TooLargeError: no server would take it.
@@ -105,11 +110,12 @@ def check_size(request: api.EnqueueRequest) -> int:
             metadata={"field": "input", "limit": str(ITEM_BYTES_MAX), "size": str(size)},
         )
         raise errors.TooLargeError(parts)
-    return size
 
 
 def merged(defaults: EnqueueOptions, options: Mapping[str, object]) -> EnqueueOptions:
     """Return options with a callable's own defaults below them; None counts as not given."""
+    if not options:
+        return defaults
     given = {name: value for name, value in options.items() if value is not None}
     return cast("EnqueueOptions", {**defaults, **given})
 

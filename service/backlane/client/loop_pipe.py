@@ -24,8 +24,10 @@ if TYPE_CHECKING:
     from backlane.v1 import execution_service_pb2 as api
 
     OpenStream = Callable[[], Any]
-    """Begins a call, which is written, read and cancelled."""
+    """Begins a call, to which encoded messages are written, and which is read and cancelled."""
 
+HALF_LEAST: Final = 8
+"""Callers that are fewer are not divided: their messages would cost more than they save."""
 REFUSAL_S: Final = 0.05
 """How long the server may take to refuse a stream as a whole, in seconds."""
 
@@ -42,20 +44,20 @@ class LoopPipe(Pipe):
         """
         super().__init__(waits=waits)
         self._open_stream = open_stream
-        self._changed = asyncio.Event()
+        # Done when the writer, which waits for it, has something to send; None if it does not wait.
+        self._news: asyncio.Future[None] | None = None
         self._room = asyncio.Event()
         self._line = asyncio.Lock()
         self._in_line = 0
         self._server: asyncio.Task[None] | None = None
+        self._deadlines = Deadlines()
 
-    async def hand_in(
-        self, requests: Sequence[api.EnqueueRequest], size: int, timeout_s: float
-    ) -> HandedIn:
+    async def hand_in(self, encoded: bytes, count: int, timeout_s: float) -> HandedIn:
         """Hand requests in; see `Pipe.hand_in`."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + timeout_s
         done: asyncio.Future[None] = loop.create_future()
-        parcel = Parcel(requests, size, partial(_wake, done))
+        parcel = Parcel(encoded, count, partial(_wake, done))
         # A caller that comes later stays behind those that wait for room already: requests are
         # sent in the order in which they were handed in.
         is_full = self._in_line > 0 or not self._outbox.has_room
@@ -64,10 +66,11 @@ class LoopPipe(Pipe):
             parcel.refuse(closed())
         elif not is_late:
             self._outbox.add(parcel)
-            self._changed.set()
+            self._wake_writer()
             if self._server is None or self._server.done():
                 self._server = loop.create_task(self._run())
-        return HandedIn(self, parcel, partial(_until, done, deadline), is_late=is_late)
+        until_done = partial(self._deadlines.wait, done, deadline)
+        return HandedIn(self, parcel, until_done, is_late=is_late)
 
     def abandon(self, parcel: Parcel) -> None:
         """Wait no longer for a parcel: its caller has left."""
@@ -79,6 +82,7 @@ class LoopPipe(Pipe):
         self._is_closed = True
         self._outbox.fail_all(closed())
         self._room.set()
+        self._deadlines.close()
         if self._server is not None:
             self._server.cancel()
             await asyncio.wait([self._server])
@@ -124,9 +128,7 @@ class LoopPipe(Pipe):
         writer = asyncio.get_running_loop().create_task(self._write(call))
         try:
             async for answer in call:
-                error = self._outbox.answer(answer.outcomes)
-                self._room.set()
-                self._changed.set()
+                error = await self._answer(answer.outcomes)
                 if error is not None:
                     return error
         except grpc.RpcError as broken:
@@ -136,6 +138,29 @@ class LoopPipe(Pipe):
             await asyncio.wait([writer])
             call.cancel()
         return None
+
+    async def _answer(self, outcomes: Sequence[api.EnqueueOutcome]) -> errors.BacklaneError | None:
+        """Hand outcomes out, as `Outbox.answer` does.
+
+        If they are of all that is on its way, the server has nothing to do until the callers
+        enqueue again. Then one half of the callers has its turn before the other, so that the
+        server works on what the first half enqueues while the second half enqueues.
+        """
+        half = len(outcomes) // 2
+        if half < HALF_LEAST or len(outcomes) < self._outbox.on_its_way:
+            half = 0
+        if half:
+            error = self._hand_out(outcomes[:half])
+            if error is not None:
+                return error
+            await asyncio.sleep(0)
+        return self._hand_out(outcomes[half:])
+
+    def _hand_out(self, outcomes: Sequence[api.EnqueueOutcome]) -> errors.BacklaneError | None:
+        error = self._outbox.answer(outcomes)
+        self._room.set()
+        self._wake_writer()
+        return error
 
     async def _write(self, call: Any) -> None:  # noqa: ANN401  # as `OpenStream`
         try:
@@ -148,16 +173,19 @@ class LoopPipe(Pipe):
             # The stream is broken; the task that reads it is told why.
             return
 
-    async def _next(self) -> api.EnqueueStreamRequest | None:
+    async def _next(self) -> bytes | None:
+        loop = asyncio.get_running_loop()
         while (message := self._outbox.take()) is None:
-            self._changed.clear()
-            try:
-                async with asyncio.timeout(IDLE_S):
-                    await self._changed.wait()
-            except TimeoutError:
-                if not len(self._outbox):
-                    return None
+            self._news = loop.create_future()
+            idle_at = loop.time() + IDLE_S
+            await self._deadlines.wait(self._news, idle_at)
+            if loop.time() >= idle_at and not len(self._outbox):
+                return None
         return message
+
+    def _wake_writer(self) -> None:
+        if self._news is not None:
+            _wake(self._news)
 
 
 async def _let_refuse(call: Any) -> None:  # noqa: ANN401  # as `OpenStream`
@@ -167,13 +195,48 @@ async def _let_refuse(call: Any) -> None:  # noqa: ANN401  # as `OpenStream`
     status.cancel()
 
 
-async def _until(done: asyncio.Future[None], deadline: float) -> None:
-    # A timer in place of `wait_for`, which costs a task for every enqueue.
-    timer = asyncio.get_running_loop().call_at(deadline, _wake, done)
-    try:
-        await done
-    finally:
-        timer.cancel()
+class Deadlines:
+    """Futures that are waited for until their deadlines, all with one timer of the loop.
+
+    A timer for each of them would be the largest cost of an enqueue.
+    """
+
+    def __init__(self) -> None:
+        """Begin with none."""
+        self._deadlines: dict[asyncio.Future[None], float] = {}
+        self._timer: asyncio.TimerHandle | None = None
+
+    async def wait(self, done: asyncio.Future[None], deadline: float) -> None:
+        """Wait until a future is done; it is by its deadline, which is in the loop's time."""
+        if done.done():
+            return
+        self._deadlines[done] = deadline
+        if self._timer is None or deadline < self._timer.when():
+            self._set(deadline)
+        try:
+            await done
+        finally:
+            del self._deadlines[done]
+
+    def close(self) -> None:
+        """Stop the timer."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _set(self, deadline: float) -> None:
+        self.close()
+        self._timer = asyncio.get_running_loop().call_at(deadline, self._check, deadline)
+
+    def _check(self, now: float) -> None:
+        """Wake who waits for futures whose deadlines are over, and set the timer for the next."""
+        self._timer = None
+        for done, deadline in self._deadlines.items():
+            if deadline <= now:
+                _wake(done)
+        ahead = [deadline for deadline in self._deadlines.values() if deadline > now]
+        if ahead:
+            self._set(min(ahead))
 
 
 def _wake(done: asyncio.Future[None]) -> None:

@@ -2,8 +2,8 @@
 
 This is bookkeeping alone: both kinds of pipes use it, under their own rules of waiting. A parcel is
 what one caller hands in: one request or a slice of many. Parcels leave in the order in which they
-came in. A message takes as many as there are, so that requests which come in while one message is
-written go together in the next one.
+came in. A message takes as many whole parcels as there are and it can hold, so that requests which
+come in while one message is written go together in the next one.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from backlane.client.patience import is_passing, is_untold
 from backlane.v1 import execution_service_pb2 as api
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
 MESSAGE_ITEMS_MAX: Final = 500
 MESSAGE_BYTES: Final = 1 << 20
@@ -35,19 +35,18 @@ class Parcel:
     """Requests of one caller, and their outcomes in order.
 
     Attributes:
-        requests: the enqueues; each has a request id.
+        encoded: the requests, as an encoded `EnqueueStreamRequest`; each has a request id.
+        count: how many they are.
         outcomes: those of the first requests, as far as they are known.
         done: called once every outcome is known, by the thread or task that reads the stream.
     """
 
-    __slots__ = ("done", "doubtful", "is_abandoned", "outcomes", "requests", "sent", "size")
+    __slots__ = ("count", "done", "doubtful", "encoded", "is_abandoned", "outcomes", "sent")
 
-    def __init__(
-        self, requests: Sequence[api.EnqueueRequest], size: int, done: Callable[[], object]
-    ) -> None:
-        """Wrap requests, whose encoded size is given in bytes."""
-        self.requests = requests
-        self.size = size
+    def __init__(self, encoded: bytes, count: int, done: Callable[[], object]) -> None:
+        """Wrap so many requests."""
+        self.encoded = encoded
+        self.count = count
         self.done = done
         self.outcomes: list[Outcome] = []
         self.sent = 0
@@ -58,23 +57,32 @@ class Parcel:
     @property
     def is_done(self) -> bool:
         """Whether every outcome is known."""
-        return len(self.outcomes) == len(self.requests)
+        return len(self.outcomes) == self.count
 
-    def note(self, outcome: Outcome) -> None:
-        """Add the outcome of the next request.
+    def take(self, most: int) -> bytes:
+        """Return the requests to send next, and count them as sent."""
+        first, self.sent = self.sent, min(self.count, self.sent + most)
+        if self.sent - first == self.count:
+            return self.encoded
+        items = api.EnqueueStreamRequest.FromString(self.encoded).items[first : self.sent]
+        return api.EnqueueStreamRequest(items=items).SerializeToString()
+
+    def note(self, outcomes: Sequence[Outcome]) -> None:
+        """Add the outcomes of the next requests.
 
         The error of a request that was sent before, on a stream that broke, is marked as one that
         may hide an execution.
         """
-        if isinstance(outcome, errors.BacklaneError) and len(self.outcomes) < self.doubtful:
-            outcome = outcome.after_another_attempt()
-        self.outcomes.append(outcome)
+        doubtful = self.doubtful - len(self.outcomes)
+        if doubtful > 0:
+            self.outcomes += map(_marked, outcomes[:doubtful])
+            outcomes = outcomes[doubtful:]
+        self.outcomes += outcomes
 
     def refuse(self, error: errors.BacklaneError) -> None:
         """Give every request without an outcome the same error."""
         self.doubtful = max(self.doubtful, self.sent)
-        for _ in range(len(self.requests) - len(self.outcomes)):
-            self.note(error)
+        self.note([error] * (self.count - len(self.outcomes)))
         self.done()
 
 
@@ -83,6 +91,7 @@ class Outbox:
 
     Attributes:
         answered: how many requests the server has answered so far.
+        on_its_way: how many requests are sent and not answered yet.
     """
 
     def __init__(self, *, waits: bool) -> None:
@@ -92,6 +101,7 @@ class Outbox:
             waits: whether unanswered requests are sent again while the server is away.
         """
         self.answered = 0
+        self.on_its_way = 0
         self._waits = waits
         # Ordered, and a parcel in the middle can be removed quickly.
         self._parcels: OrderedDict[Parcel, None] = OrderedDict()
@@ -112,35 +122,42 @@ class Outbox:
 
     def add(self, parcel: Parcel) -> None:
         """Take a parcel in; an empty one, of inputs that could not be sent, is done at once."""
-        if not parcel.requests:
+        if not parcel.count:
             parcel.done()
             return
         self._parcels[parcel] = None
         self._waiting[parcel] = None
-        self._items += len(parcel.requests)
-        self._bytes += parcel.size
+        self._items += parcel.count
+        self._bytes += len(parcel.encoded)
 
     @property
     def is_wary(self) -> bool:
         """Whether a request on its way may be the reason why the last stream ended."""
         return self._suspects > 0
 
-    def take(self) -> api.EnqueueStreamRequest | None:
-        """Return the next message; None where there is nothing to send now."""
-        if self.is_wary and self._unanswered:
+    def take(self) -> bytes | None:
+        """Return the next message, encoded; None where there is nothing to send now.
+
+        A message is made of whole parcels, whose encodings one after another are that of one
+        message. Only a parcel that exceeds a message by itself is divided.
+        """
+        if self.is_wary and self.on_its_way:
             return None
-        most = self._items_max
-        requests: list[api.EnqueueRequest] = []
-        size = 0
-        while self._waiting and len(requests) < most and size < MESSAGE_BYTES:
+        parts: list[bytes] = []
+        count = size = 0
+        while self._waiting and size < MESSAGE_BYTES:
             parcel = next(iter(self._waiting))
-            part = parcel.requests[parcel.sent : parcel.sent + most - len(requests)]
-            parcel.sent += len(part)
-            requests += part
-            size += parcel.size * len(part) // len(parcel.requests)
-            if parcel.sent == len(parcel.requests):
-                del self._waiting[parcel]
-        return api.EnqueueStreamRequest(items=requests) if requests else None
+            if parts and count + parcel.count - parcel.sent > self._items_max:
+                break
+            count -= parcel.sent
+            parts.append(parcel.take(self._items_max))
+            count += parcel.sent
+            size += len(parts[-1])
+            if parcel.sent < parcel.count:
+                break
+            del self._waiting[parcel]
+        self.on_its_way += count
+        return b"".join(parts) if parts else None
 
     def answer(self, outcomes: Iterable[api.EnqueueOutcome]) -> errors.BacklaneError | None:
         """Hand out what the server answered to the oldest requests.
@@ -149,22 +166,25 @@ class Outbox:
             The error of a server that is leaving and took a request, and all after it, not in:
             the stream is to be left, and they are to be sent again.
         """
+        noted: list[Outcome] = []
+        leaving = None
         for outcome in outcomes:
-            if not self._parcels:
-                # The client was closed meanwhile, or the server answers what nobody asked.
-                break
             if outcome.HasField("result"):
-                self._note(outcome.result)
+                noted.append(outcome.result)
                 continue
             error = errors.from_status(outcome.status)
             if self._waits and is_passing(error):
-                return error
-            self._note(_without_place(error))
-        return None
+                leaving = error
+                break
+            noted.append(_without_place(error))
+        self._note(noted)
+        return leaving
 
     def rewind(self) -> None:
         """Send unanswered requests again on the next stream, but not those of abandoned parcels."""
-        self._drop([parcel for parcel in self._parcels if parcel.is_abandoned])
+        self.on_its_way = 0
+        for parcel in [one for one in self._parcels if one.is_abandoned]:
+            self._drop(parcel)
         for parcel in self._parcels:
             parcel.doubtful = max(parcel.doubtful, parcel.sent)
             parcel.sent = len(parcel.outcomes)
@@ -190,13 +210,13 @@ class Outbox:
         message passes, this server takes smaller messages than others do, and gets smaller ones
         from now on.
         """
-        on_its_way = self._unanswered
+        on_its_way = self.on_its_way
         if not on_its_way:
             # The server refuses the stream itself, not a request on it.
             self.fail_all(error)
             return
         if on_its_way == 1:
-            self._note(_without_place(error))
+            self._note([_without_place(error)])
             self._items_max = MESSAGE_ITEMS_MAX
         elif self.is_wary:
             self._items_max = on_its_way // 2
@@ -207,54 +227,53 @@ class Outbox:
 
         Then it is known which message ends the stream, and no later write hides the reason.
         """
-        self._suspects = self._unanswered
+        self._suspects = self.on_its_way
         self.rewind()
 
     def abandon(self, parcel: Parcel) -> None:
         """Wait no longer for a parcel: its caller has left."""
         parcel.is_abandoned = True
         if not parcel.sent and parcel in self._waiting:
-            self._drop([parcel])
+            self._drop(parcel)
             del self._waiting[parcel]
 
     def fail_all(self, error: errors.BacklaneError) -> None:
         """End every parcel with an error."""
-        parcels = list(self._parcels)
-        self._drop(parcels)
+        self.on_its_way = 0
         self._waiting.clear()
-        for parcel in parcels:
+        for parcel in list(self._parcels):
+            self._drop(parcel)
             parcel.refuse(error)
 
-    @property
-    def is_awaiting(self) -> bool:
-        """Whether requests are on their way."""
-        return self._unanswered > 0
+    def _note(self, outcomes: Sequence[Outcome]) -> None:
+        """Hand outcomes to the oldest parcels.
 
-    @property
-    def _unanswered(self) -> int:
-        """How many requests are on their way."""
-        return sum(parcel.sent - len(parcel.outcomes) for parcel in self._sent_parcels())
+        Those beyond what is on its way are left out: the client was closed meanwhile, or the server
+        answers what nobody asked.
+        """
+        noted, most = 0, min(len(outcomes), self.on_its_way)
+        while noted < most:
+            parcel = next(iter(self._parcels))
+            part = outcomes[noted : min(most, noted + parcel.count - len(parcel.outcomes))]
+            parcel.note(part)
+            noted += len(part)
+            if parcel.is_done:
+                self._drop(parcel)
+                parcel.done()
+        self.answered += noted
+        self.on_its_way -= noted
+        self._suspects = max(0, self._suspects - noted)
 
-    def _sent_parcels(self) -> Iterator[Parcel]:
-        for parcel in self._parcels:
-            if not parcel.sent:
-                return
-            yield parcel
+    def _drop(self, parcel: Parcel) -> None:
+        del self._parcels[parcel]
+        self._items -= parcel.count
+        self._bytes -= len(parcel.encoded)
 
-    def _note(self, outcome: Outcome) -> None:
-        parcel = next(iter(self._parcels))
-        parcel.note(outcome)
-        self.answered += 1
-        self._suspects = max(0, self._suspects - 1)
-        if parcel.is_done:
-            self._drop([parcel])
-            parcel.done()
 
-    def _drop(self, parcels: Iterable[Parcel]) -> None:
-        for parcel in parcels:
-            del self._parcels[parcel]
-            self._items -= len(parcel.requests)
-            self._bytes -= parcel.size
+def _marked(outcome: Outcome) -> Outcome:
+    if isinstance(outcome, errors.BacklaneError):
+        return outcome.after_another_attempt()
+    return outcome
 
 
 def _broken(error: errors.BacklaneError) -> errors.BacklaneError:

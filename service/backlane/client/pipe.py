@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from backlane.client.outbox import Outcome, Parcel
-    from backlane.v1 import execution_service_pb2 as api
 
 IDLE_S: Final = 10.0
 """A stream with nothing on it for that long, in seconds, is closed: servers bound their number."""
@@ -92,14 +91,12 @@ class Pipe(ABC):
         self._answered = 0
 
     @abstractmethod
-    async def hand_in(
-        self, requests: Sequence[api.EnqueueRequest], size: int, timeout_s: float
-    ) -> HandedIn:
+    async def hand_in(self, encoded: bytes, count: int, timeout_s: float) -> HandedIn:
         """Hand requests in; waits while too much of all callers' is unanswered.
 
         Args:
-            requests: what to enqueue; each has a request id.
-            size: their encoded size in bytes.
+            encoded: what to enqueue, as an encoded `EnqueueStreamRequest`; each has a request id.
+            count: how many requests they are.
             timeout_s: how long their outcomes may take, the wait for room included, in seconds.
         """
 
@@ -120,7 +117,7 @@ class Pipe(ABC):
         if self._outbox.answered > self._answered:
             self._answered = self._outbox.answered
             self._backoff = Backoff()
-        if error is None and self._outbox.is_awaiting:
+        if error is None and self._outbox.on_its_way:
             error = ended_early()
         if error is None:
             # Closed for being idle; a parcel may have come in all the same.

@@ -20,12 +20,11 @@ from backlane.client.patience import closed
 from backlane.client.pipe import IDLE_S, HandedIn, Pipe, unexpected
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator
 
-    from backlane.v1 import execution_service_pb2 as api
-
-    OpenStream = Callable[[Iterator[api.EnqueueStreamRequest]], Any]
-    """Begins a call, which answers `EnqueueStreamResponse`s and can be cancelled."""
+    OpenStream = Callable[[Iterator[bytes]], Any]
+    """Begins a call with encoded messages, which answers `EnqueueStreamResponse`s, and which can be
+    cancelled."""
 
 
 class ThreadPipe(Pipe):
@@ -46,13 +45,11 @@ class ThreadPipe(Pipe):
         self._stream = 0
         self._cancel: Callable[[], object] = bool
 
-    async def hand_in(
-        self, requests: Sequence[api.EnqueueRequest], size: int, timeout_s: float
-    ) -> HandedIn:
+    async def hand_in(self, encoded: bytes, count: int, timeout_s: float) -> HandedIn:
         """Hand requests in; see `Pipe.hand_in`."""
         deadline = time.monotonic() + timeout_s
         done = threading.Event()
-        parcel = Parcel(requests, size, done.set)
+        parcel = Parcel(encoded, count, done.set)
         with self._changed:
             self._changed.wait_for(lambda: self._outbox.has_room or self._is_closed, timeout_s)
             is_late = not (self._outbox.has_room or self._is_closed)
@@ -130,11 +127,11 @@ class ThreadPipe(Pipe):
                 self._changed.notify_all()
         return None
 
-    def _messages(self, stream: int) -> Iterator[api.EnqueueStreamRequest]:
+    def _messages(self, stream: int) -> Iterator[bytes]:
         while (message := self._next(stream)) is not None:
             yield message
 
-    def _next(self, stream: int) -> api.EnqueueStreamRequest | None:
+    def _next(self, stream: int) -> bytes | None:
         with self._changed:
             while self._stream == stream:
                 message = self._outbox.take()
