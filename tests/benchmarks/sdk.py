@@ -9,7 +9,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Final
 
 from backlane import AsyncClient, Client, RawInput
@@ -83,20 +83,26 @@ def _used_s(pids: list[int]) -> float:
 def _enqueues(bench: Bench) -> Iterator[Figure]:
     rounds = bench.pick(5, 1)
     single, many = bench.pick(30_000, 1_000), bench.pick(100_000, 2_000)
-    with bench.serve() as server:
-        singles = asyncio.run(_concurrent(server.target, single, rounds))
+    calls = bench.pick(60, 4)
+    # One loop for all: the transport of a loop that is closed may still log its end.
+    singles, awaited = asyncio.run(_awaited(bench, single, calls, rounds))
     manies = [_many(bench, many) for _ in range(rounds)]
-    calls: dict[str, list[float]] = {"": [], "await ": []}
-    for _ in range(rounds):
-        for wait, found in calls.items():
-            with bench.serve() as server:
-                found.append(_calls_rate(server.target, bench.pick(60, 4), is_async=bool(wait)))
+    plain = [_calls(bench, calls) for _ in range(rounds)]
     name = f"await enqueue, {CALLERS} at once"
     yield Figure.of_rounds(name, singles, "executions/s", at_least=ENQUEUE_TARGET)
     yield Figure.of_rounds(f"enqueue_many({many:_})", manies, "executions/s", at_least=MANY_TARGET)
-    for wait, found in calls.items():
-        name = f"{wait}enqueue_many({CALL}), one call after another"
+    for method, found in ("enqueue_many", plain), ("await enqueue_many", awaited):
+        name = f"{method}({CALL}), one call after another"
         yield Figure.of_rounds(name, found, "executions/s", at_least=CALL_TARGET)
+
+
+async def _awaited(
+    bench: Bench, single: int, calls: int, rounds: int
+) -> tuple[list[float], list[float]]:
+    """Return the rates of many callers, and those of calls of `enqueue_many`, of `AsyncClient`."""
+    with bench.serve() as server:
+        singles = await _concurrent(server.target, single, rounds)
+    return singles, [await _awaited_calls(bench, calls) for _ in range(rounds)]
 
 
 async def _concurrent(target: str, count: int, rounds: int) -> list[float]:
@@ -127,27 +133,25 @@ def _many(bench: Bench, count: int) -> float:
     return count / seconds
 
 
-def _calls_rate(target: str, calls: int, *, is_async: bool) -> float:
-    """Return executions per second of so many calls of `enqueue_many`, one after another."""
-    inputs = [TEXT] * CALL
-    if is_async:
-        return calls * CALL / asyncio.run(_async_calls_s(target, inputs, calls))
-    with Client(target, tenant=TENANT) as client:
+def _calls(bench: Bench, calls: int) -> float:
+    """Return executions per second of so many calls, one after another, on a server of its own."""
+    with bench.serve() as server, Client(server.target, tenant=TENANT) as client:
         client.enqueue(CALLABLE, TEXT)
         began = time.perf_counter()
         for _ in range(calls):
-            client.enqueue_many(CALLABLE, inputs)
+            client.enqueue_many(CALLABLE, [TEXT] * CALL)
         return calls * CALL / (time.perf_counter() - began)
 
 
-async def _async_calls_s(target: str, inputs: Sequence[object], calls: int) -> float:
-    """Return how long so many calls take, one after another, in seconds."""
-    async with AsyncClient(target, tenant=TENANT) as client:
-        await client.enqueue(CALLABLE, TEXT)
-        began = time.perf_counter()
-        for _ in range(calls):
-            await client.enqueue_many(CALLABLE, inputs)
-        return time.perf_counter() - began
+async def _awaited_calls(bench: Bench, calls: int) -> float:
+    """Return the same of `AsyncClient`."""
+    with bench.serve() as server:
+        async with AsyncClient(server.target, tenant=TENANT) as client:
+            await client.enqueue(CALLABLE, TEXT)
+            began = time.perf_counter()
+            for _ in range(calls):
+                await client.enqueue_many(CALLABLE, [TEXT] * CALL)
+            return calls * CALL / (time.perf_counter() - began)
 
 
 def _start_ms(words: list[str]) -> float:

@@ -7,8 +7,11 @@ import pytest
 
 from tests.benchmarks.main import EXIT_CANNOT_RUN, EXIT_OK, WORKLOADS, main
 
-DIFFERENCES = {"memory, batches", "memory, stream with request ids", "of that, recovery"}
-"""Figures that may be zero or negative on a busy machine."""
+DIFFERENCES = {
+    "memory, batches", "memory, stream with request ids", "of that, recovery",
+    "idle server and worker",
+}  # fmt: skip
+"""Figures that may be zero or negative on a busy machine or after a moment."""
 
 
 @pytest.mark.slow
