@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import grpc
 import pytest
 from google.rpc import code_pb2, error_details_pb2, status_pb2
@@ -124,6 +126,31 @@ def test_a_parcel_is_divided_only_where_it_exceeds_a_message_by_itself(box: Box)
     assert [box.take(), box.take()] == ["y" * MESSAGE_ITEMS_MAX, "y"]
     box.answer("x" * (MESSAGE_ITEMS_MAX - 1) + "ab")
     assert told(parcel) == ["A", "B"]
+
+
+def test_single_requests_gather_while_more_are_on_their_way(box: Box) -> None:
+    gathering = [box.outbox.is_gathering]
+    box.add("a")
+    gathering.append(box.outbox.is_gathering)
+    box.add("b")
+    box.take()
+    box.add("c")
+    gathering.append(box.outbox.is_gathering)
+    box.answer("a")
+    gathering.append(box.outbox.is_gathering)
+
+    assert gathering == [False, False, True, False]
+    assert box.take() == "c"
+
+
+@pytest.mark.parametrize("large", [{"ids": "de"}, {"ids": "d", "input_bytes": MESSAGE_BYTES}])
+def test_what_is_large_waits_for_nothing(box: Box, large: dict[str, Any]) -> None:
+    box.add("a", "b", "c")
+    box.take()
+
+    box.add(*large.pop("ids"), **large)
+
+    assert not box.outbox.is_gathering
 
 
 def test_answers_that_nobody_waits_for_are_passed_over(box: Box) -> None:

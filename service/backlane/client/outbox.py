@@ -135,6 +135,18 @@ class Outbox:
         """Whether a request on its way may be the reason why the last stream ended."""
         return self._suspects > 0
 
+    @property
+    def is_gathering(self) -> bool:
+        """Whether single requests should wait for more, because fewer wait than are on their way.
+
+        Callers that are answered soon enqueue again, and each message costs the server a commit.
+        """
+        waiting = len(self._waiting)
+        if not 0 < waiting < min(self.on_its_way, self._items_max):
+            return False
+        first = next(iter(self._waiting))
+        return first.count == 1 and waiting * len(first.encoded) < MESSAGE_BYTES
+
     def take(self) -> bytes | None:
         """Return the next message, encoded; None where there is nothing to send now.
 

@@ -134,7 +134,9 @@ class ThreadPipe(Pipe):
     def _next(self, stream: int) -> bytes | None:
         with self._changed:
             while self._stream == stream:
-                message = self._outbox.take()
+                # A thread has its turn when it happens to get Python's lock, mostly before the
+                # callers that were answered with the same message.
+                message = None if self._outbox.is_gathering else self._outbox.take()
                 if message is not None:
                     return message
                 if not self._changed.wait(IDLE_S) and not len(self._outbox):
