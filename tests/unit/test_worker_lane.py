@@ -42,7 +42,7 @@ def ref(name: str) -> api.LeaseRef:
 
 
 def names(begun: Iterable[Begun]) -> list[str]:
-    return [one.lease.lease_token for one in begun]
+    return [lease.lease_token for lease, _ in begun]
 
 
 def full() -> Watched:
@@ -84,10 +84,10 @@ def test_a_lease_that_waits_begins_in_the_next_free_slot_and_is_acknowledged_the
     watched = full()
     watched.now += 0.3
 
-    begun = watched.book.settle([ref("a")])
+    [(begun, waited_s)] = watched.book.settle([ref("a")])
 
-    assert begun == [Begun(lease("c", prefetched=True), waited_s=begun[0].waited_s)]
-    assert abs(begun[0].waited_s - 0.3) < 1e-6
+    assert begun == lease("c", prefetched=True)
+    assert abs(waited_s - 0.3) < 1e-6
     said = [message for message in watched.next(2) if message.HasField("acknowledge")]
     assert [list(message.acknowledge.leases) for message in said] == [[ref("c")]]
 

@@ -115,18 +115,20 @@ class Book:
 
         A lease is acknowledged when it is to run, unless told not to.
         """
+        begun: list[Begun] = []
         with self._said:
-            lanes: dict[Lane, None] = {}
             for lease in leases:
                 token = lease.lease_token
                 lane = self.lanes[lease.lane]
                 self._held[token] = lease.execution.execution_id
                 self._open.add(token)
                 self._lane_of[token] = lane
-                lane.arrive(lease)
+                self._changed[lane] = None
                 self._promised -= 1
-                lanes[lane] = None
-            return self._begin(lanes, acknowledge=acknowledge)
+                if lane.arrive(lease):
+                    begun.append((lease, 0.0))
+            self._note(begun if acknowledge else [])
+        return begun
 
     def settle(self, results: Iterable[Result]) -> list[Begun]:
         """Record results and free their slots. Results of lost leases are dropped.
@@ -183,19 +185,22 @@ class Book:
             lane.free(token)
             lanes[lane] = None
 
-    def _begin(self, lanes: Iterable[Lane], *, acknowledge: bool = True) -> list[Begun]:
-        """Return the leases of some lanes that are to run now."""
+    def _begin(self, lanes: Iterable[Lane]) -> list[Begun]:
+        """Return the leases of some lanes that wait and are to run now."""
         begun: list[Begun] = []
         for lane in lanes:
             begun += lane.begin()
             self._changed[lane] = None
-        if acknowledge and begun:
-            if not self._begun:
-                self._begun_at = time.monotonic()
-            for lease, _ in begun:
-                self._begun[lease.lease_token] = lease.execution.execution_id
-        self._said.notify_all()
+        self._note(begun)
         return begun
+
+    def _note(self, begun: list[Begun]) -> None:
+        """Acknowledge leases soon, and look for a message to send."""
+        if begun and not self._begun:
+            self._begun_at = time.monotonic()
+        for lease, _ in begun:
+            self._begun[lease.lease_token] = lease.execution.execution_id
+        self._said.notify_all()
 
     def answer(self) -> api.WorkRequest:
         """Return the oldest message without an answer, which the server has just answered."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import time
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from backlane.v1 import worker_service_pb2 as api
 
@@ -30,11 +30,8 @@ _WEIGHT: Final = 1 / 16
 """The weight of the newest callable in the mean."""
 
 
-class Begun(NamedTuple):
-    """A lease whose callable is to run now, after waiting so many seconds here."""
-
-    lease: api.Lease
-    waited_s: float
+Begun = tuple[api.Lease, float]
+"""A lease whose callable is to run now, and how many seconds it waited here."""
 
 
 class Lane:
@@ -53,8 +50,8 @@ class Lane:
         self.slots = slots
         self._number = number
         self._clock = clock
+        self._taken = 0
         # By token, since an execution may be leased again while an old attempt still runs here.
-        self._taken: set[str] = set()
         self._waiting: dict[str, tuple[api.Lease, float]] = {}
         self._credit = 0
         self._prefetch = 0
@@ -69,30 +66,34 @@ class Lane:
         """Note that the server has no credit on a new stream."""
         self._credit = self._prefetch = 0
 
-    def arrive(self, lease: api.Lease) -> None:
-        """Put a new lease behind those that wait for a slot."""
+    def arrive(self, lease: api.Lease) -> bool:
+        """Put a new lease into a free slot, or behind those that wait; return whether it begins."""
         if lease.prefetched:
             self._prefetch -= 1
         else:
             self._credit -= 1
+        if self._taken < self.slots:
+            self._taken += 1
+            return True
         self._waiting[lease.lease_token] = (lease, self._clock())
+        return False
 
     def begin(self) -> list[Begun]:
-        """Move leases into free slots, and return them."""
+        """Move leases that wait into free slots, and return them."""
         if not self._waiting:
             return []
-        begun = []
+        begun: list[Begun] = []
         now = self._clock()
-        for token in list(self._waiting)[: max(0, self.slots - len(self._taken))]:
+        for token in list(self._waiting)[: max(0, self.slots - self._taken)]:
             lease, arrived_at = self._waiting.pop(token)
-            self._taken.add(token)
-            begun.append(Begun(lease, now - arrived_at))
+            begun.append((lease, now - arrived_at))
+        self._taken += len(begun)
         return begun
 
     def free(self, token: str) -> None:
-        """Free the slot of a lease, or its place among those that wait."""
-        self._taken.discard(token)
-        self._waiting.pop(token, None)
+        """Free the slot of a lease, or its place among those that wait; once for each lease."""
+        if self._waiting.pop(token, None) is None:
+            self._taken -= 1
 
     def waits(self, token: str) -> bool:
         """Return whether a lease waits for a slot."""
@@ -117,7 +118,7 @@ class Lane:
         Without credit left, one free slot is enough. Otherwise a few slots are given together,
         which saves messages. The credit allows no more than `most` leases.
         """
-        slots = self.slots - len(self._taken) - len(self._waiting) - self._credit
+        slots = self.slots - self._taken - len(self._waiting) - self._credit
         ahead = self._ahead() - len(self._waiting) - self._prefetch
         few = max(1, self.slots // 4) if self._credit > 0 else 1
         if slots < few and ahead < max(1, self._ahead() // 4):
