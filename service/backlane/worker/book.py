@@ -127,7 +127,8 @@ class Book:
                 self._promised -= 1
                 if lane.arrive(lease):
                     begun.append((lease, 0.0))
-            self._note(begun if acknowledge else [])
+            if acknowledge:
+                self._acknowledge(begun)
         return begun
 
     def settle(self, results: Iterable[Result]) -> list[Begun]:
@@ -191,16 +192,18 @@ class Book:
         for lane in lanes:
             begun += lane.begin()
             self._changed[lane] = None
-        self._note(begun)
+        self._acknowledge(begun)
+        self._said.notify_all()
         return begun
 
-    def _note(self, begun: list[Begun]) -> None:
-        """Acknowledge leases soon, and look for a message to send."""
+    def _acknowledge(self, begun: list[Begun]) -> None:
+        """Acknowledge leases soon."""
         if begun and not self._begun:
+            # The thread that sends waits for too long otherwise.
             self._begun_at = time.monotonic()
+            self._said.notify_all()
         for lease, _ in begun:
             self._begun[lease.lease_token] = lease.execution.execution_id
-        self._said.notify_all()
 
     def answer(self) -> api.WorkRequest:
         """Return the oldest message without an answer, which the server has just answered."""
