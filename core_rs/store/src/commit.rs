@@ -108,8 +108,8 @@ pub struct Maintenance {
 /// How much the store can still take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Headroom {
-    /// Bytes that are free on the disk. Free pages inside a database are not among them, because
-    /// a commit is written elsewhere first.
+    /// Bytes that are free on the disk; none while a quota refuses writes. Free pages inside a
+    /// database are not among them, because a commit is written elsewhere first.
     pub free_bytes: u64,
     /// Bytes that the store holds back for the end of what is running.
     pub reserve_bytes: u64,

@@ -261,9 +261,9 @@ impl Store for SqliteStore {
                 first_sequence: self.next_sequence,
             },
         };
-        if let Err(error) = origin::record(&mut self.connection, &origin, node) {
-            return Err(self.fail("taking the shard", &error));
-        }
+        self.with_room("taking the shard", |store| {
+            origin::record(&mut store.connection, &origin, node)
+        })?;
         self.origin = Some(origin);
         self.taken = true;
         Ok(Taken {
@@ -331,6 +331,7 @@ impl Store for SqliteStore {
 
     fn idle(&mut self) -> Result<(), StoreError> {
         self.alive()?;
+        self.disk.try_again();
         let is_tight = self.disk.is_tight();
         self.with_room("returning free pages", |store| {
             let pages = forget::vacuum(&store.connection, is_tight)?;

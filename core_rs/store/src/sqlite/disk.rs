@@ -1,6 +1,8 @@
 //! The disk under a data directory: how much room it has, and whether the files are still there.
 //!
-//! Owns the looks that the store takes after its commits. Refuses to write data.
+//! Owns the looks that the store takes after its commits, and the difference between the free
+//! bytes of a disk and what this process may use of them: a quota leaves less, and no number tells
+//! how much. Refuses to write data.
 
 use std::path::PathBuf;
 
@@ -13,11 +15,16 @@ use crate::{Headroom, StoreError};
 /// A start needs so much: the database's indexes of the write-ahead log, and the first commits.
 const START_BYTES: u64 = 1 << 20;
 
+/// A store that is never idle tries once in so many looks whether a quota leaves room again.
+const TRY_EVERY: u32 = 64;
+
 pub(super) struct Disk {
     path: PathBuf,
     reserve: Reserve,
     presence: Option<Presence>,
     is_tight: bool,
+    // The looks since a write, or a try, was refused on a disk with free bytes.
+    looks_since_refusal: Option<u32>,
 }
 
 impl Disk {
@@ -29,14 +36,21 @@ impl Disk {
             reserve: Reserve::find(directory.reserve(), wanted),
             presence: None,
             is_tight: false,
+            looks_since_refusal: None,
         };
-        if disk.free_bytes()? < START_BYTES {
+        if !disk.can_start()? {
             disk.give_up(0)?;
         }
-        if disk.free_bytes()? < START_BYTES {
+        if !disk.can_start()? {
             return Err(disk.full());
         }
         Ok(disk)
+    }
+
+    fn can_start(&self) -> Result<bool, StoreError> {
+        // Without a reserve there is nothing to give up, and the start itself is the try.
+        let is_open = self.reserve.held() == 0 || self.reserve.can_grow(START_BYTES);
+        Ok(is_open && self.free_bytes()? >= START_BYTES)
     }
 
     /// Watches the files from now on.
@@ -54,7 +68,7 @@ impl Disk {
             presence.check()?;
             (wal_bytes, database_bytes) = (presence.wal_bytes(), presence.database_bytes());
         }
-        let free = self.free_bytes()?;
+        let free = self.usable_bytes()?;
         let held = self.reserve.held();
         self.reserve.make(free);
         let free_bytes = free.saturating_sub(self.reserve.held() - held);
@@ -75,6 +89,9 @@ impl Disk {
 
     /// Gives up a share of the reserve, at least `bytes`, because a write found the disk full.
     pub(super) fn give_up(&mut self, bytes: u64) -> Result<(), StoreError> {
+        if self.free_bytes()? > START_BYTES + 2 * bytes {
+            self.looks_since_refusal = Some(0);
+        }
         match self.reserve.give_up(bytes) {
             Ok(true) => Ok(()),
             Ok(false) | Err(_) => Err(self.full()),
@@ -85,6 +102,29 @@ impl Disk {
         StoreError::Full {
             path: self.path.clone(),
             free_bytes: self.free_bytes().unwrap_or(0),
+        }
+    }
+
+    /// The free bytes that this process may use, as far as that is known: none after a write was
+    /// refused, until the file system would take as much as a disk with room has.
+    fn usable_bytes(&mut self) -> Result<u64, StoreError> {
+        if let Some(looks) = &mut self.looks_since_refusal {
+            *looks += 1;
+            if *looks >= TRY_EVERY {
+                self.try_again();
+            }
+        }
+        if self.looks_since_refusal.is_some() {
+            return Ok(0);
+        }
+        self.free_bytes()
+    }
+
+    /// Tries whether there is room again, if a write was refused on a disk with free bytes.
+    pub(super) fn try_again(&mut self) {
+        if self.looks_since_refusal.is_some() {
+            let has_room = self.reserve.can_grow(self.reserve.needs());
+            self.looks_since_refusal = (!has_room).then_some(0);
         }
     }
 

@@ -10,6 +10,9 @@
 //! reading and writing are replaced. The write-ahead log is not covered: its frames have
 //! checksums of `SQLite`'s own, which are verified after a crash.
 //!
+//! A write that a quota refuses is told as one that found the disk full, for both files: to the
+//! default VFS it is any failed write.
+//!
 //! A page of zeros is accepted without a checksum. `SQLite` leaves such pages in the file where a
 //! page was allocated and freed again before it was written. No page of a table or an index is
 //! all zeros, so that `SQLite` refuses a zero page there; in an overflow page the checksum of the
@@ -146,6 +149,7 @@ fn replacing(base: Base) -> &'static Methods {
 fn counting(base: Base) -> &'static Methods {
     static MADE: Made = Mutex::new(Vec::new());
     once(&MADE, base, || ffi::sqlite3_io_methods {
+        xWrite: Some(write_log),
         xSync: Some(sync),
         ..*base
     })
@@ -245,9 +249,6 @@ unsafe extern "C" fn write(
     // `buffer` holds `amount` bytes of memory that SQLite allocated for a page, and SQLite does
     // not use the reserved bytes at its end, which are the only ones changed.
     unsafe {
-        let Some(base_write) = base_of(file).xWrite else {
-            return ffi::SQLITE_IOERR_WRITE;
-        };
         if let Some(number) = page_number(length(amount), offset) {
             let page = slice::from_raw_parts_mut(buffer.cast_mut().cast::<u8>(), length(amount));
             if number == 1 && page[RESERVED_BYTES_AT] != RESERVED_BYTES {
@@ -255,8 +256,46 @@ unsafe extern "C" fn write(
             }
             seal(number, page);
         }
-        base_write(file, buffer, amount, offset)
+        write_log(file, buffer, amount, offset)
     }
+}
+
+unsafe extern "C" fn write_log(
+    file: *mut ffi::sqlite3_file,
+    buffer: *const c_void,
+    amount: c_int,
+    offset: ffi::sqlite3_int64,
+) -> c_int {
+    // SAFETY: SQLite or `write` calls this with the arguments of an `xWrite` for a file that
+    // `open` opened, and the base VFS gets them unchanged.
+    unsafe {
+        let Some(base_write) = base_of(file).xWrite else {
+            return ffi::SQLITE_IOERR_WRITE;
+        };
+        match base_write(file, buffer, amount, offset) {
+            ffi::SQLITE_IOERR_WRITE if last_errno(file) == OVER_QUOTA => ffi::SQLITE_FULL,
+            code => code,
+        }
+    }
+}
+
+/// What the system said of a write for which a quota leaves no room.
+const OVER_QUOTA: c_int = rustix::io::Errno::DQUOT.raw_os_error();
+
+/// The system's error number of the last failed operation on a file.
+///
+/// # Safety
+/// As for [`base_of`].
+unsafe fn last_errno(file: *mut ffi::sqlite3_file) -> c_int {
+    let mut number: c_int = 0;
+    // SAFETY: this operation writes one `int` through its argument.
+    unsafe {
+        if let Some(base_control) = base_of(file).xFileControl {
+            let out = (&raw mut number).cast();
+            base_control(file, ffi::SQLITE_FCNTL_LAST_ERRNO, out);
+        }
+    }
+    number
 }
 
 unsafe extern "C" fn sync(file: *mut ffi::sqlite3_file, flags: c_int) -> c_int {
@@ -319,44 +358,4 @@ fn oddity(number: u64, page: &[u8]) -> Option<Oddity> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::{Oddity, oddity, page_number, seal};
-
-    fn sealed(number: u64) -> Vec<u8> {
-        let mut page = vec![7; 1024];
-        seal(number, &mut page);
-        page
-    }
-
-    #[test]
-    fn a_sealed_page_is_sound_in_its_place_alone() {
-        let page = sealed(5);
-        let expected = (None, Some(Oddity::Checksum(6)));
-        assert_eq!(expected, (oddity(5, &page), oddity(6, &page)));
-    }
-
-    #[test]
-    fn every_flipped_bit_of_a_page_is_noticed() {
-        let page = sealed(5);
-        let flipped = |bit: usize| {
-            let mut page = page.clone();
-            page[bit / 8] ^= 1 << (bit % 8);
-            page
-        };
-        let unnoticed = (0..page.len() * 8).filter(|bit| oddity(5, &flipped(*bit)).is_none());
-        assert_eq!(0, unnoticed.count());
-    }
-
-    #[test]
-    fn a_page_of_zeros_is_told_from_a_damaged_one() {
-        assert_eq!(Some(Oddity::Zeros(9)), oddity(9, &[0; 512]));
-    }
-
-    #[test]
-    fn only_whole_pages_in_their_places_are_pages() {
-        assert_eq!(Some(3), page_number(4096, 8192));
-        assert_eq!(None, page_number(100, 0));
-        assert_eq!(None, page_number(4096, 512));
-        assert_eq!(None, page_number(1000, 0));
-    }
-}
+mod tests;

@@ -57,14 +57,47 @@ impl Reserve {
     /// free space is kept from new executions, but other programs can use it.
     pub(super) fn make(&mut self, free: u64) {
         let missing = self.wanted - self.held;
-        if missing > 0 && free > missing + KEPT_FREE_BYTES + SPARE_BYTES {
-            let made = directory::private_file(&self.path)
-                .and_then(|file| Ok(fallocate(file, FallocateFlags::empty(), 0, self.wanted)?));
+        if missing > 0 && free > self.needs() {
             // A file system that cannot allocate in advance goes without.
-            if made.is_ok() {
+            if self.allocate(self.wanted).is_ok() {
                 self.held = self.wanted;
             }
         }
+    }
+
+    /// The free bytes that must be exceeded before the reserve is made again.
+    pub(super) const fn needs(&self) -> u64 {
+        self.wanted - self.held + KEPT_FREE_BYTES + SPARE_BYTES
+    }
+
+    /// Whether the file system has `bytes` for this process beside the reserve. It is tried,
+    /// since no number tells what a quota leaves. A file system that cannot allocate in advance
+    /// is believed to have them.
+    pub(super) fn can_grow(&self, bytes: u64) -> bool {
+        let grown = self.allocate(self.held + bytes);
+        let shrunk = self.shrink(self.held);
+        match grown.and(shrunk) {
+            Ok(()) => true,
+            Err(error) => !directory::is_full(&error),
+        }
+    }
+
+    /// Allocates the file up to a length. If that fails, the file is as long as before.
+    fn allocate(&self, bytes: u64) -> io::Result<()> {
+        let file = directory::private_file(&self.path)?;
+        let allocated = fallocate(file, FallocateFlags::empty(), 0, bytes);
+        if allocated.is_err() {
+            // A part may have been allocated. It would be missing where it is needed.
+            self.shrink(self.held)?;
+        }
+        Ok(allocated?)
+    }
+
+    fn shrink(&self, bytes: u64) -> io::Result<()> {
+        let file = File::options().write(true).open(&self.path)?;
+        file.set_len(bytes)?;
+        // Blocks can be used again only once the file system has committed that they are free.
+        file.sync_all()
     }
 
     /// Gives up a share of the reserve, at least `bytes` of it if there is as much. Returns
@@ -74,10 +107,7 @@ impl Reserve {
             return Ok(false);
         }
         let left = self.held.saturating_sub(bytes.max(SHARE_BYTES));
-        let file = File::options().write(true).open(&self.path)?;
-        file.set_len(left)?;
-        // Blocks can be used again only once the file system has committed that they are free.
-        file.sync_all()?;
+        self.shrink(left)?;
         self.held = left;
         Ok(true)
     }
@@ -94,6 +124,8 @@ mod tests {
     use super::*;
 
     const MIB: u64 = 1 << 20;
+    /// More than any file system of a test can allocate.
+    const TOO_MUCH: u64 = 1 << 60;
 
     fn reserve(directory: &tempfile::TempDir, wanted: u64) -> Reserve {
         Reserve::find(directory.path().join("reserve"), wanted)
@@ -139,6 +171,17 @@ mod tests {
         assert_eq!(0, reserve.held());
         reserve.make(enough + 1);
         assert_eq!(4 * MIB, reserve.held());
+    }
+
+    #[test]
+    fn trying_whether_there_is_room_leaves_the_reserve_as_it_was() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut reserve = reserve(&directory, 4 * MIB);
+        reserve.make(u64::MAX >> 1);
+        assert!(reserve.can_grow(MIB));
+        assert_eq!(4 * MIB, fs::metadata(&reserve.path).unwrap().len());
+        reserve.allocate(TOO_MUCH).unwrap_err();
+        assert_eq!(4 * MIB, fs::metadata(&reserve.path).unwrap().len());
     }
 
     #[test]
