@@ -1,17 +1,19 @@
-"""Owns the producers: unary, batch, stream and the SDK's client. All survive server crashes.
+"""Owns the producers: unary, batch, stream and the SDK's clients. All survive server crashes.
 
-All but the last repeat by request id what was not answered; the SDK's client does so by itself.
+The first three repeat by request id what was not answered; the SDK's clients do so by themselves.
 
-Each runs on a thread of its own until it is told to stop, and leaves nothing unanswered.
+Each runs on a thread of its own until it is told to stop, and leaves nothing unanswered. An error
+that reaches a producer all the same is put down in the ledger, and ends it.
 """
 
+import asyncio
 import random
 import threading
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from backlane import Client, RawInput, Retry, errors
+from backlane import AsyncClient, AsyncHandle, Client, RawInput, Retry, errors
 from backlane.v1 import execution_pb2 as records
 from backlane.v1.execution_service_pb2 import (
     EnqueueOutcome,
@@ -63,8 +65,8 @@ class Producer(ABC):
         assert not self._thread.is_alive()
 
     @abstractmethod
-    def produce(self) -> None:
-        """Enqueue a few executions, and return when they are answered."""
+    def run(self) -> None:
+        """Produce until told to stop."""
 
     def make(self, count: int) -> list[EnqueueRequest]:
         """Make items with inputs of random text and length."""
@@ -83,12 +85,28 @@ class Producer(ABC):
         )
 
     def _run(self) -> None:
+        try:
+            self.run()
+        except* errors.BacklaneError as seen:
+            for error in seen.exceptions:
+                self.ledger.contradict(f"{self.name} saw {error!r}")
+
+
+class SteadyProducer(Producer):
+    """Makes one call after the other."""
+
+    @abstractmethod
+    def produce(self) -> None:
+        """Enqueue a few executions, and return when they are answered."""
+
+    def run(self) -> None:
+        """Produce until told to stop."""
         while not self.stopping.is_set():
             self.produce()
             self.ledger.wait_for_room(UNFINISHED_MAX, AWAY_S)
 
 
-class UnaryProducer(Producer):
+class UnaryProducer(SteadyProducer):
     """Makes one `Enqueue` after the other, and repeats some that were answered."""
 
     def produce(self) -> None:
@@ -105,7 +123,7 @@ class UnaryProducer(Producer):
             self.ledger.acknowledge([Acknowledged(item.request_id, execution_id, item.input)])
 
 
-class BatchProducer(Producer):
+class BatchProducer(SteadyProducer):
     """Makes one `EnqueueBatch` after the other, and repeats some that were answered."""
 
     def produce(self) -> None:
@@ -138,7 +156,7 @@ class StreamProducer(Producer):
         self._stream = 0
         self._unanswered: deque[EnqueueRequest] = deque()
 
-    def produce(self) -> None:
+    def _produce(self) -> None:
         """Run one stream until it breaks or the producer is stopped."""
         try:
             for outcome in self.client.enqueue_stream(self._begin_stream()):
@@ -146,9 +164,10 @@ class StreamProducer(Producer):
         except (errors.UnavailableError, errors.CallCancelledError):
             return
 
-    def _run(self) -> None:
+    def run(self) -> None:
+        """Produce until told to stop and everything is answered."""
         while not self.stopping.is_set() or self._unanswered:
-            self.produce()
+            self._produce()
 
     def _begin_stream(self) -> Iterator[EnqueueStreamRequest]:
         with self._changed:
@@ -200,7 +219,7 @@ class StreamProducer(Producer):
         super().stop()
 
 
-class ClientProducer(Producer):
+class ClientProducer(SteadyProducer):
     """Uses the SDK's client, which handles crashes itself, with one or many per call."""
 
     def __init__(self, name: str, client: Client, ledger: Ledger, seed: int) -> None:
@@ -225,4 +244,51 @@ class ClientProducer(Producer):
         self.ledger.acknowledge(
             Acknowledged(request_id, handle.execution_id, str(text))
             for request_id, handle, text in zip(ids, made, texts, strict=True)
+        )
+
+
+class AsyncProducer(Producer):
+    """Uses the SDK's asynchronous client as most programs do: with its defaults, in many tasks."""
+
+    TASKS = 16
+    MANY = 700
+
+    def __init__(self, name: str, target: str, ledger: Ledger, seed: int) -> None:
+        """Make a producer; `start` starts it."""
+        super().__init__(name, None, ledger, seed)
+        self._target = target
+
+    def run(self) -> None:
+        """Produce until told to stop, in an event loop."""
+        asyncio.run(self._produce())
+
+    async def _produce(self) -> None:
+        async with AsyncClient(self._target, tenant=TENANT) as client, asyncio.TaskGroup() as tasks:
+            for _ in range(self.TASKS):
+                tasks.create_task(self._one_by_one(client))
+            tasks.create_task(self._many(client))
+
+    async def _one_by_one(self, client: AsyncClient) -> None:
+        while not self.stopping.is_set():
+            [item] = self.make(1)
+            handle = await client.enqueue(CALLABLE, RawInput(item.input), retry=QUICK)
+            self._note([item], [handle])
+            await self._wait_for_room()
+
+    async def _many(self, client: AsyncClient) -> None:
+        while not self.stopping.is_set():
+            items = self.make(self.MANY)
+            texts = [RawInput(item.input) for item in items]
+            self._note(items, await client.enqueue_many(CALLABLE, texts, retry=QUICK))
+            await self._wait_for_room()
+
+    async def _wait_for_room(self) -> None:
+        await asyncio.to_thread(self.ledger.wait_for_room, UNFINISHED_MAX, AWAY_S)
+
+    def _note(
+        self, items: Sequence[EnqueueRequest], handles: Sequence[AsyncHandle[object]]
+    ) -> None:
+        self.ledger.acknowledge(
+            Acknowledged(item.request_id, handle.execution_id, item.input)
+            for item, handle in zip(items, handles, strict=True)
         )
