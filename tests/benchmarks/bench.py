@@ -35,13 +35,16 @@ class Bench:
         return quick if self.is_quick else size
 
     @contextmanager
-    def serve(self) -> Iterator[ServerProcess]:
-        """Run a server on a temporary data directory, on a real file system."""
-        with (
-            tempfile.TemporaryDirectory(prefix="backlane-bench-") as folder,
-            ServerProcess.start(Path(folder, "data"), log=Path(folder, "server.log")) as server,
-        ):
-            yield server
+    def serve(self, *args: str) -> Iterator[ServerProcess]:
+        """Run a server on a temporary data directory, on a real file system.
+
+        Args:
+            args: further arguments of `backlane serve`.
+        """
+        with tempfile.TemporaryDirectory(prefix="backlane-bench-") as folder:
+            log = Path(folder, "server.log")
+            with ServerProcess.start(Path(folder, "data"), args=args, log=log) as server:
+                yield server
 
     @contextmanager
     def account(self, stage: str, server: ServerProcess, *load_pids: int) -> Iterator[None]:

@@ -1,7 +1,8 @@
 """A process that leases and completes no-ops: `python -m tests.benchmarks.noop_worker TARGET N`.
 
 It is the plain worker of the tests on its reading thread, and prints what it did as one JSON
-line. Only completions that the server answered with OK count.
+line. Only completions that the server answered with OK count. A third argument, `*`, has it serve
+all callables of all tenants.
 """
 
 import json
@@ -14,9 +15,10 @@ from typing import Final
 from backlane.v1 import worker_service_pb2 as api
 from tests.benchmarks.bench import CALLABLE, TENANT
 from tests.benchmarks.machine import CHECKOUT
-from tests.plain_worker import Options, PlainWorker
+from tests.plain_worker import Handler, Options, PlainWorker
 
 ROOM: Final = 4000
+ALL: Final = "*"
 
 
 @dataclass
@@ -36,8 +38,15 @@ class Tally:
     ended_at: float = 0.0
 
 
-def work(target: str, count: int) -> Tally:
-    """Complete at least that many executions."""
+class Handlers(dict[str, Handler]):
+    """What does nothing, for every callable; the keys are what the worker offers."""
+
+    def __missing__(self, callable_name: str) -> Handler:
+        return lambda _: None
+
+
+def work(target: str, count: int, offered: str) -> Tally:
+    """Complete at least that many executions of the callables that are offered."""
     tally = Tally()
 
     def observe(_: api.WorkRequest, outcomes: api.WorkOutcomes) -> None:
@@ -50,8 +59,9 @@ def work(target: str, count: int) -> Tally:
             tally.ended_at = time.monotonic()
             worker.drain()
 
-    options = Options(worker_id="noop", tenant_ids=[TENANT], threads=0, room=ROOM)
-    worker = PlainWorker(target, {CALLABLE: lambda _: None}, options, observe)
+    tenants = () if offered == ALL else (TENANT,)
+    options = Options(worker_id="noop", tenant_ids=tenants, threads=0, room=ROOM)
+    worker = PlainWorker(target, Handlers({offered: lambda _: None}), options, observe)
     tally.began_at = time.monotonic()
     worker.run()
     return tally
@@ -60,9 +70,9 @@ def work(target: str, count: int) -> Tally:
 class NoopWorker:
     """The process, started."""
 
-    def __init__(self, target: str, count: int) -> None:
+    def __init__(self, target: str, count: int, offered: str = CALLABLE) -> None:
         """Start it; it begins at once and ends by itself."""
-        command = [sys.executable, "-m", __name__, target, str(count)]
+        command = [sys.executable, "-m", __name__, target, str(count), offered]
         self._process = Popen(command, cwd=CHECKOUT, stdout=PIPE, text=True)
 
     def result(self) -> Tally:
@@ -80,4 +90,5 @@ def completion_rate(target: str, count: int) -> float:
 
 
 if __name__ == "__main__":
-    print(json.dumps(asdict(work(sys.argv[1], int(sys.argv[2])))))
+    words = [*sys.argv[1:], CALLABLE]
+    print(json.dumps(asdict(work(words[0], int(words[1]), words[2]))))

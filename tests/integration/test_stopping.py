@@ -5,6 +5,7 @@ from __future__ import annotations
 import queue
 import signal
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import grpc
@@ -12,16 +13,20 @@ import pytest
 
 from backlane import Client
 from backlane.errors import DrainingError, from_rpc_error
+from backlane.server.descriptors import BACKLANE_SERVICES, REFLECTION_V1
 from backlane.v1 import execution_service_pb2 as api
 from backlane.v1.execution_service_pb2_grpc import ExecutionServiceStub
+from tests.benchmarks.stop import idle_worker
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from tests.conftest import StartServer
 
 # Longer than a test may take, so that a stop that waits for it fails.
 LONG_GRACE = ("--drain-grace", "10m")
+EXECUTIONS, WORKERS = BACKLANE_SERVICES
 ITEM = api.EnqueueRequest(tenant_id="t", callable_name="c")
 
 
@@ -38,6 +43,52 @@ def test_an_idle_producer_does_not_hold_a_stop(start_server: StartServer) -> Non
 
         assert server.wait() == 0
     assert type(from_rpc_error(raised.value)) is DrainingError
+    assert "still open" not in server.read_log()
+
+
+SILENT: dict[str, Callable[[grpc.Channel], grpc.Call]] = {
+    "a producer": lambda channel: open_stream(channel, EXECUTIONS, "EnqueueStream"),
+    "a worker before its hello": lambda channel: open_stream(channel, WORKERS, "Work"),
+    "a call without its request": lambda channel: open_stream(channel, EXECUTIONS, "Get"),
+    "reflection": lambda channel: open_stream(channel, REFLECTION_V1, "ServerReflectionInfo"),
+}
+
+
+def open_stream(channel: grpc.Channel, service: str, method: str) -> grpc.Call:
+    """Begin a call, and send nothing on it."""
+    nothing: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+    opening: grpc.StreamStreamMultiCallable[bytes, bytes] = channel.stream_stream(
+        f"/{service}/{method}"
+    )
+    return opening(iter(nothing.get, None))
+
+
+@pytest.mark.parametrize("who", SILENT)
+def test_a_client_that_sends_nothing_is_told_at_once_that_the_server_stops(
+    start_server: StartServer, who: str
+) -> None:
+    server = start_server(args=LONG_GRACE)
+    with grpc.insecure_channel(server.target) as channel:
+        call = SILENT[who](channel)
+        # The server has seen it, since it has answered a later call of the connection.
+        ExecutionServiceStub(channel).Enqueue(ITEM, timeout=20)
+        server.terminate()
+
+        assert server.wait() == 0
+        # A call that the stop itself had to cut off would have no such status.
+        assert call.code() is grpc.StatusCode.UNAVAILABLE
+        assert call.details() == "the server is stopping"
+    assert "still open" not in server.read_log()
+
+
+def test_idle_workers_do_not_hold_a_stop(start_server: StartServer) -> None:
+    server = start_server(args=LONG_GRACE)
+    with ExitStack() as workers:
+        idle = [workers.enter_context(idle_worker(server.target, n)) for n in range(3)]
+        server.terminate()
+        assert server.wait() == 0
+
+    assert len(idle) == 3
     assert "still open" not in server.read_log()
 
 

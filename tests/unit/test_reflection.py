@@ -15,7 +15,7 @@ from backlane.server.descriptors import (
     REFLECTION_V1ALPHA,
     served_pool,
 )
-from backlane.server.reflection import reflection_handlers
+from backlane.server.reflection import Reflection
 from backlane.v1.execution_pb2 import BackgroundExecution
 
 ALL_SERVICES = [*BACKLANE_SERVICES, HEALTH, REFLECTION_V1, REFLECTION_V1ALPHA]
@@ -31,7 +31,7 @@ async def ask(version: str, request: Request) -> reflection_pb2.ServerReflection
 async def ask_bytes(version: str, request: bytes) -> bytes:
     """The answer to bytes."""
     server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
-    server.add_generic_rpc_handlers(reflection_handlers(served_pool()))
+    server.add_generic_rpc_handlers(Reflection(served_pool()).handlers())
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     try:

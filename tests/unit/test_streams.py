@@ -313,7 +313,8 @@ async def test_a_drain_answers_producers_and_ends_their_streams() -> None:
         await producer.write(b"enqueue")
         await served.core.until("send")
         worker = served.talk(WORK)
-        await served.core.until("open", 2)
+        await worker.write(b"hello")
+        await served.core.until("send", 2)
         draining = asyncio.ensure_future(served.transport.drain_producers(30))
         assert await served.core.until("half_close") == ("half_close", ticket)
         served.core.complete(ticket, MESSAGE, b"enqueued")
@@ -325,6 +326,16 @@ async def test_a_drain_answers_producers_and_ends_their_streams() -> None:
         assert type(await refused(served.talk(TALK))) is DrainingError
         assert not worker.done()
         worker.cancel()
+
+
+async def test_a_drain_ends_the_stream_of_a_worker_that_has_not_said_who_it_is() -> None:
+    async with serving() as served:
+        silent = served.talk(WORK)
+        _, ticket, *_ = await served.core.until("open")
+        await served.transport.drain_producers(30)
+
+        assert type(await refused(silent)) is DrainingError
+        assert await served.core.until("close") == ("close", ticket)
 
 
 async def test_a_producer_that_half_closed_before_a_drain_ends_as_ever() -> None:

@@ -67,6 +67,19 @@ async def test_what_is_left_after_the_grace_is_shed_with_draining() -> None:
         assert await served.core.until("close") == ("close", opened)
 
 
+async def test_a_call_whose_request_does_not_come_is_ended_with_draining() -> None:
+    async with serving() as served:
+        silent, other = served.talk(ASK), served.ask(b"", path=ASK)
+        _, ticket, *_ = await served.core.until("call")
+        served.transport.end_arrivals()
+
+        with pytest.raises(grpc.aio.AioRpcError) as raised:
+            await silent.read()
+        assert type(from_rpc_error(raised.value)) is DrainingError
+        served.core.complete(int(str(ticket)), 0, b"reply")
+        assert await other == b"reply"
+
+
 async def test_a_core_that_breaks_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
     async with serving() as served:
 

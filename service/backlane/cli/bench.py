@@ -20,7 +20,8 @@ def command(
         list[str] | None,
         option(
             "--workload",
-            "Only this workload: unary, batch, lifecycles, pickup, deep or sdk; may be repeated.",
+            "Only this workload: unary, batch, lifecycles, pickup, deep, sdk, names or stop; may "
+            "be repeated.",
             default="all",
             metavar="NAME",
         ),

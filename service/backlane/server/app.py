@@ -21,7 +21,7 @@ from backlane.server.clock import ClockDesk
 from backlane.server.descriptors import served_pool
 from backlane.server.health import Health
 from backlane.server.identity import identify_from, is_loopback
-from backlane.server.reflection import reflection_handlers
+from backlane.server.reflection import Reflection
 from backlane.server.transport import Transport
 
 if TYPE_CHECKING:
@@ -120,9 +120,9 @@ class Server:
             identify=identify,
         )
         pool = served_pool()
-        health = Health(pool, config.max_streams)
+        health, reflection = Health(pool, config.max_streams), Reflection(pool)
         server = grpc.aio.server(options=_options(config))
-        server.add_generic_rpc_handlers((transport, health.handler(), *reflection_handlers(pool)))
+        server.add_generic_rpc_handlers((transport, health.handler(), *reflection.handlers()))
         target = listen(server, config)
         if identify is None and not is_loopback(config.host):
             _LOG.warning(
@@ -143,26 +143,28 @@ class Server:
         )
         self._take_clock_commands()
         await self._is_asked_to_stop.wait()
-        await self._drain(server, transport, health)
+        health.set_serving(is_serving=False)
+        await self._drain(transport)
+        health.close()
+        reflection.close()
+        await server.stop(STOP_GRACE_S)
+        # On a thread, so that the loop can take the core's last completions.
+        await asyncio.to_thread(core.stop)
+        transport.close()
+        _LOG.info("stopped")
         return EXIT_OK
 
-    async def _drain(self, server: grpc.aio.Server, transport: Transport, health: Health) -> None:
-        """Wait for open calls and streams up to the drain grace, and stop."""
+    async def _drain(self, transport: Transport) -> None:
+        """Wait for open calls and streams up to the drain grace, and end the others."""
         grace_s = self._config.drain_grace.total_seconds()
         _LOG.info("draining; a second %s stops the server at once", self._signals[0].name)
-        health.set_serving(is_serving=False)
         # Before the core drains, so that what producers have sent is answered, not refused.
         await transport.drain_producers(min(grace_s, PRODUCERS_GRACE_S))
         self._core.begin_drain()
         if not await transport.settle(grace_s):
             _LOG.warning("ended calls and streams that were still open after %g s", grace_s)
             transport.shed()
-        health.close()
-        await server.stop(STOP_GRACE_S)
-        # On a thread, so that the loop can take the core's last completions.
-        await asyncio.to_thread(self._core.stop)
-        transport.close()
-        _LOG.info("stopped")
+        transport.end_arrivals()
 
     def _take_clock_commands(self) -> None:
         # None if the process was started without stdin; then the clock cannot be moved.

@@ -73,7 +73,8 @@ class Calls:
         # The calls whose request has not arrived, in the order in which they began.
         self._arriving: dict[asyncio.Task[object], float] = {}
         self._gates = {path: asyncio.Semaphore(most) for path, most in AT_ONCE.items()}
-        self._late: set[asyncio.Task[object]] = set()
+        # Those of them that are told to end, each with the refusal.
+        self._late: dict[asyncio.Task[object], Refusal] = {}
         self._too_late = refusal(
             "RATE_LIMITED",
             f"the request did not arrive within {bounds.request_limit_s:g} s, or within "
@@ -166,12 +167,13 @@ class Calls:
             request: object = await context.read()
         except asyncio.CancelledError:
             # If the caller is gone as well, there is nobody to answer.
-            if task not in self._late or task.uncancel():
+            late = self._late.get(task)
+            if late is None or task.uncancel():
                 raise
-            raise RefusedError(self._too_late) from None
+            raise RefusedError(late) from None
         finally:
             del self._arriving[task]
-            self._late.discard(task)
+            self._late.pop(task, None)
         if not isinstance(request, bytes):  # EOF
             raise RefusedError(self._no_request)
         return request
@@ -195,9 +197,17 @@ class Calls:
         latest = self._loop.time() - limit_s
         late = list(itertools.takewhile(lambda entry: entry[1] <= latest, self._arriving.items()))
         for task, _ in late:
-            if task not in self._late:
-                self._late.add(task)
-                task.cancel()
+            self._end_arrival(task, self._too_late)
+
+    def end_arrivals(self) -> None:
+        """End the calls whose request has not arrived with DRAINING."""
+        for task in self._arriving:
+            self._end_arrival(task, DRAINING)
+
+    def _end_arrival(self, task: asyncio.Task[object], why: Refusal) -> None:
+        if task not in self._late:
+            self._late[task] = why
+            task.cancel()
 
     def shed(self) -> None:
         """End all calls with DRAINING."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -15,7 +16,7 @@ from backlane.server.descriptors import (
     REFLECTION_V1,
     REFLECTION_V1ALPHA,
 )
-from backlane.server.refusal import NO_MESSAGE, abort, refusal_for
+from backlane.server.refusal import DRAINING, NO_MESSAGE, abort, refusal_for
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -34,6 +35,11 @@ class _Servicer(reflection.ReflectionServicer):
     def __init__(self, names: Sequence[str], pool: DescriptorPool) -> None:
         super().__init__(names, pool=pool)
         self._served = pool
+        self._closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def close(self) -> None:
+        """End every stream."""
+        self._closed.set_result(None)
 
     # The stubs of the package leave out this method of the base class.
     def _file_containing_symbol(self, request: object, name: str) -> object:
@@ -51,7 +57,8 @@ class _Servicer(reflection.ReflectionServicer):
         They are parsed here, because grpc would send the text of an exception, and log it.
         """
         try:
-            parsed = (_Request.FromString(request) async for request in requests)
+            until_closed = self._until_closed(requests)
+            parsed = (_Request.FromString(request) async for request in until_closed)
             # The stubs of the package make it a coroutine; it is a generator.
             answers: Any = self.ServerReflectionInfo(parsed, context)
             async for response in answers:
@@ -60,16 +67,41 @@ class _Servicer(reflection.ReflectionServicer):
             await abort(context, *NO_MESSAGE)
         except Exception as error:  # noqa: BLE001  # grpc would send its text
             await abort(context, *refusal_for(error, "reflection"))
+        if self._closed.done():
+            await abort(context, *DRAINING)
+
+    async def _until_closed(self, requests: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        while True:
+            coming = asyncio.ensure_future(anext(requests, None))
+            either: set[asyncio.Future[Any]] = {coming, self._closed}
+            try:
+                await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+                request = coming.result() if coming.done() else None
+            finally:
+                coming.cancel()
+            if request is None:
+                return
+            yield request
 
 
-def reflection_handlers(pool: DescriptorPool) -> tuple[grpc.GenericRpcHandler, ...]:
-    """Return the handlers of both versions. One servicer serves both: their messages are equal."""
-    names = (*BACKLANE_SERVICES, HEALTH, REFLECTION_V1, REFLECTION_V1ALPHA)
-    servicer = _Servicer(names, pool)
-    method: grpc.RpcMethodHandler[bytes, bytes] = grpc.stream_stream_rpc_method_handler(
-        servicer.serve
-    )
-    return tuple(
-        grpc.method_handlers_generic_handler(name, {"ServerReflectionInfo": method})
-        for name in (REFLECTION_V1, REFLECTION_V1ALPHA)
-    )
+class Reflection:
+    """The reflection of all services. Make it inside the running event loop."""
+
+    def __init__(self, pool: DescriptorPool) -> None:
+        """Reflect the services of a pool."""
+        names = (*BACKLANE_SERVICES, HEALTH, REFLECTION_V1, REFLECTION_V1ALPHA)
+        self._servicer = _Servicer(names, pool)
+
+    def handlers(self) -> tuple[grpc.GenericRpcHandler, ...]:
+        """Return the handlers of both versions. One servicer serves both: messages are equal."""
+        method: grpc.RpcMethodHandler[bytes, bytes] = grpc.stream_stream_rpc_method_handler(
+            self._servicer.serve
+        )
+        return tuple(
+            grpc.method_handlers_generic_handler(name, {"ServerReflectionInfo": method})
+            for name in (REFLECTION_V1, REFLECTION_V1ALPHA)
+        )
+
+    def close(self) -> None:
+        """End every stream with DRAINING, so that none delays the stop of the server."""
+        self._servicer.close()

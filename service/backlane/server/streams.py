@@ -196,10 +196,14 @@ class Streams:
     async def drain_producers(self, grace_s: float) -> None:
         """Answer what producers have sent, and end their streams with DRAINING.
 
-        A producer has no message that tells it of a stop, and an idle one would hold it up. Waits
-        until the streams have ended, at most `grace_s` seconds.
+        A producer has no message that tells it of a stop, and an idle one would hold it up. So
+        would a worker that has not said who it is, whose stream ends too. Waits until the streams
+        of producers have ended, at most `grace_s` seconds.
         """
         self._is_draining = True
+        for stream in [one for one in self._silent if one.path == WORK]:
+            del self._silent[stream]
+            stream.take(*DRAINING)
         producers = [(ticket, one) for ticket, one in self.open.items() if one.path != WORK]
         for ticket, stream in producers:
             if stream.half_closed:

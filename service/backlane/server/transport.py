@@ -130,6 +130,10 @@ class Transport(grpc.GenericRpcHandler):
         """
         await self._streams.drain_producers(grace_s)
 
+    def end_arrivals(self) -> None:
+        """End the calls whose request has not arrived with DRAINING."""
+        self._calls.end_arrivals()
+
     def shed(self) -> None:
         """End all open calls and streams with DRAINING."""
         self._calls.shed()
