@@ -44,8 +44,13 @@ class SmallDisk:
                 _write_until_full(file.fileno(), step)
 
     def give_back(self, name: str) -> None:
-        """Free what was taken away."""
+        """Free what was taken away. It is free when this returns."""
         (self.path / name).unlink()
+        folder = os.open(self.path, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
 
 
 def _write_until_full(file: int, step: int) -> None:

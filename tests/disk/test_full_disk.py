@@ -14,12 +14,9 @@ import grpc
 import pytest
 
 from backlane.cli.main import run
-from backlane.errors import from_rpc_error
-from backlane.testing.server import ServerProcess
-from backlane.v1 import execution_service_pb2 as api
-from backlane.v1 import worker_service_pb2 as work
-from tests.conformance.door import MIB, Door, text, text_of
+from tests.conformance.door import MIB, Door, text_of
 from tests.disk.small import SmallDisk, small_disk
+from tests.disk.stand import BALLAST, DISK_BYTES, Stand, stand_on
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -27,9 +24,7 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.needs_root, pytest.mark.slow, pytest.mark.timeout(300)]
 
-DISK_BYTES: Final = 300 * MIB
 BALLAST_BYTES: Final = 110 * MIB
-"""What another program frees again when the disk is to have room."""
 
 BATCH_ITEMS: Final = 15
 AT_ONCE: Final = 20
@@ -41,91 +36,14 @@ RESERVE: Final = "reserve"
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[SmallDisk]:
     with small_disk(tmp_path, DISK_BYTES) as disk:
-        disk.occupy("ballast", BALLAST_BYTES)
+        disk.occupy(BALLAST, BALLAST_BYTES)
         yield disk
-
-
-class Stand:
-    """A server on the small disk, with a producer and a worker.
-
-    Attributes:
-        disk: the disk.
-        server: the server.
-        acknowledged: the ids that the server has acknowledged.
-    """
-
-    def __init__(self, disk: SmallDisk, server: ServerProcess, channel: grpc.Channel) -> None:
-        """Make one."""
-        self.disk = disk
-        self.server = server
-        self.door = Door(channel, "acme")
-        self.acknowledged: list[str] = []
-
-    def enqueue(self, size: int) -> str | None:
-        """Enqueue one; returns the reason of a refusal."""
-        return self._enqueue(lambda: [self.door.enqueue(input="x" * size).execution_id])
-
-    def enqueue_batch(self, size: int, items: int) -> str | None:
-        """Enqueue a batch; returns the reason of a refusal."""
-        new = [api.EnqueueRequest(callable_name="mail.send", input="x" * size)] * items
-        request = api.EnqueueBatchRequest(tenant_id="acme", items=new)
-
-        def enqueue() -> list[str]:
-            answer = self.door.call("EnqueueBatch", request)
-            return [result.execution.execution_id for result in answer.results]
-
-        return self._enqueue(enqueue)
-
-    def _enqueue(self, enqueue: Callable[[], list[str]]) -> str | None:
-        try:
-            self.acknowledged.extend(enqueue())
-        except grpc.RpcError as error:
-            return str(from_rpc_error(error).reason)
-        return None
-
-    def lease(self, most: int) -> list[work.Lease]:
-        """Lease some executions, for long enough."""
-        return self.door.lease(most, lease_duration_ms=600_000)
-
-    def complete_all(self) -> int:
-        """Lease and complete until nothing is queued; returns how many were completed."""
-        done = 0
-        while leases := self.lease(100):
-            outcomes = [self.door.complete(lease, text("done")) for lease in leases]
-            assert {outcome.WhichOneof("outcome") for outcome in outcomes} == {"result"}
-            done += len(leases)
-        return done
-
-    def says(self, words: str) -> None:
-        """Return once the server's log has these words."""
-        while words not in self.log:
-            assert self.server.process.poll() is None
-
-    @property
-    def log(self) -> str:
-        """What the server has logged."""
-        return self.server.log.read_text()
-
-    def has_room_again(self) -> None:
-        """Make room, and return once the server takes new executions."""
-        self.disk.give_back("ballast")
-        while self.enqueue(10) == "DISK_FULL":
-            assert self.server.process.poll() is None
-
-    def kept(self) -> list[str]:
-        """The acknowledged ids that the server still knows."""
-        return [self.door.get(known).execution_id for known in self.acknowledged]
 
 
 @pytest.fixture
 def stand(disk: SmallDisk, tmp_path: Path) -> Iterator[Stand]:
-    with (
-        ServerProcess.start(disk.path / "data", log=tmp_path / "log") as server,
-        grpc.insecure_channel(
-            server.target, options=[("grpc.max_receive_message_length", -1)]
-        ) as channel,
-    ):
-        yield Stand(disk, server, channel)
+    with stand_on(disk, tmp_path / "log") as stand:
+        yield stand
 
 
 def one_by_one(stand: Stand) -> list[str | None]:
