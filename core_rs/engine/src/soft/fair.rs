@@ -64,6 +64,8 @@ pub struct Shares {
     order: BTreeSet<(u64, TenantKey)>,
     // The largest pass at which a tenant was served, or left as the last one.
     served_us: u64,
+    // Tenants that left since passes were last forgotten.
+    left: usize,
 }
 
 impl Shares {
@@ -84,8 +86,9 @@ impl Shares {
     }
 
     /// Removes a tenant that has no admissible execution any more. Its pass is kept while it is
-    /// ahead of the others, so that leaving and coming back earns no credit.
-    pub fn leave(&mut self, tenant: TenantKey) {
+    /// ahead of the others, so that leaving and coming back earns no credit. Returns the tenants
+    /// whose passes were forgotten.
+    pub fn leave(&mut self, tenant: TenantKey) -> Vec<TenantKey> {
         if let Some(share) = self.by_tenant.get_mut(&tenant)
             && std::mem::take(&mut share.is_listed)
         {
@@ -94,11 +97,42 @@ impl Shares {
                 self.served_us = self.served_us.max(share.pass_us);
             }
         }
-        if self.by_tenant.len() > 2 * self.order.len() + IDLE_KEPT {
-            let virtual_us = self.virtual_us();
-            self.by_tenant
-                .retain(|_, share| share.is_listed || share.pass_us > virtual_us);
+        self.left += 1;
+        let kept = self.by_tenant.len();
+        // Looking at all is paid for by half as many that left: none may be forgotten for long,
+        // while everybody who left is ahead of those who wait.
+        if kept > 2 * self.order.len() + IDLE_KEPT && 2 * self.left > kept {
+            self.forget_past()
+        } else {
+            Vec::new()
         }
+    }
+
+    /// Forgets the passes that no longer matter.
+    fn forget_past(&mut self) -> Vec<TenantKey> {
+        self.left = 0;
+        let virtual_us = self.virtual_us();
+        let mut past = Vec::new();
+        self.by_tenant.retain(|tenant, share| {
+            let matters = share.is_listed || share.pass_us > virtual_us;
+            if !matters {
+                past.push(*tenant);
+            }
+            matters
+        });
+        past
+    }
+
+    /// Forgets a tenant that no longer exists, whatever its pass.
+    pub fn forget(&mut self, tenant: TenantKey) {
+        if let Some(share) = self.by_tenant.remove(&tenant) {
+            self.order.remove(&(share.pass_us, tenant));
+        }
+    }
+
+    /// Every tenant with a pass.
+    pub fn tenants(&self) -> impl Iterator<Item = TenantKey> + '_ {
+        self.by_tenant.keys().copied()
     }
 
     /// The tenants with admissible executions, in the order in which they are served.
@@ -220,6 +254,19 @@ mod tests {
             shares.leave(tenant);
         }
         assert!(shares.by_tenant.len() <= IDLE_KEPT + 1);
+    }
+
+    #[test]
+    fn tenants_that_leave_ahead_of_those_who_wait_are_looked_at_rarely() {
+        let mut shares = Shares::default();
+        (0..10_000).for_each(|tenant| shares.enter(tenant));
+        let mut looks = 0;
+        for tenant in 0..10_000 {
+            shares.serve(tenant, 1_000);
+            shares.leave(tenant);
+            looks += usize::from(shares.left == 0);
+        }
+        assert!((1..4).contains(&looks), "{looks}");
     }
 
     #[test]

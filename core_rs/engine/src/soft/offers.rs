@@ -41,7 +41,10 @@ struct TenantView {
     // Whether the tenant has an admissible execution and is below its own limit.
     is_listed: bool,
     admissible_queues: usize,
+    // Those under which one of its executions may be leased.
     offers: BTreeSet<OfferKey>,
+    // Those that keep a pass of the tenant.
+    sharing: BTreeSet<OfferKey>,
 }
 
 /// Every distinct offer.
@@ -129,9 +132,10 @@ impl Offers {
                     published.offers.retain(|one| *one != key);
                 }
             }
-            for tenant in offer.heads.keys() {
-                if let Some(view) = self.tenants.get_mut(tenant) {
+            for tenant in offer.heads.keys().copied().chain(offer.shares.tenants()) {
+                if let Some(view) = self.tenants.get_mut(&tenant) {
                     view.offers.remove(&key);
+                    view.sharing.remove(&key);
                 }
             }
         }
@@ -229,10 +233,13 @@ impl Offers {
         let view = self.tenants.entry(tenant).or_default();
         if is_empty {
             offer.heads.remove(&tenant);
-            offer.shares.leave(tenant);
             view.offers.remove(&key);
+            for past in offer.shares.leave(tenant) {
+                unshare(&mut self.tenants, key, past);
+            }
         } else if view.offers.insert(key) && view.is_listed {
             offer.shares.enter(tenant);
+            view.sharing.insert(key);
         }
         mark(&mut self.with_work, key, offer);
     }
@@ -244,16 +251,22 @@ impl Offers {
         if std::mem::replace(&mut view.is_listed, is_listed) == is_listed {
             return;
         }
+        let mut past = Vec::new();
         for offer_key in &view.offers {
             let Some(offer) = self.by_key.get_mut(offer_key) else {
                 continue;
             };
             if is_listed {
                 offer.shares.enter(key);
+                view.sharing.insert(*offer_key);
             } else {
-                offer.shares.leave(key);
+                let left = offer.shares.leave(key);
+                past.extend(left.into_iter().map(|tenant| (*offer_key, tenant)));
             }
             mark(&mut self.with_work, *offer_key, offer);
+        }
+        for (offer, tenant) in past {
+            unshare(&mut self.tenants, offer, tenant);
         }
     }
 
@@ -264,7 +277,21 @@ impl Offers {
 
     /// Forgets a tenant that no longer exists. It had no executions.
     pub fn forget_tenant(&mut self, key: TenantKey) {
-        self.tenants.remove(&key);
+        let Some(view) = self.tenants.remove(&key) else {
+            return;
+        };
+        for offer in view.sharing {
+            if let Some(offer) = self.by_key.get_mut(&offer) {
+                offer.shares.forget(key);
+            }
+        }
+    }
+}
+
+/// Notes that an offer no longer keeps the pass of a tenant.
+fn unshare(views: &mut BTreeMap<TenantKey, TenantView>, offer: OfferKey, tenant: TenantKey) {
+    if let Some(view) = views.get_mut(&tenant) {
+        view.sharing.remove(&offer);
     }
 }
 

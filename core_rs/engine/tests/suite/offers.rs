@@ -199,6 +199,28 @@ fn a_worker_that_releases_everything_gets_nothing_until_the_first_pause_is_over(
     assert!(world.lease("w1", offer(&["*"])).is_some());
 }
 
+fn complete(world: &mut World, birth: u64) {
+    let id = world.engine.state().id(birth).expect("it lives");
+    let token = world.engine.state().holding(birth).map(|own| own.token);
+    let lease = Held { id, token };
+    world.report(&lease, &completed()).expect("its own lease");
+}
+
+#[test]
+fn passes_of_tenants_that_are_forgotten_are_forgotten() {
+    let mut world = world();
+    let all = world.engine.acquire_offer(offer(&["*"]));
+    for number in 0..1_200 {
+        world.make(&new_execution(&format!("t{number}"), "mail"));
+    }
+    while let Some(birth) = leased(&mut world, all) {
+        complete(&mut world, birth);
+    }
+    let soft = world.engine.soft();
+    let shares = soft.offers.shares(all).expect("the offer is in use");
+    assert!(shares.tenants().count() < 1_100);
+}
+
 #[test]
 fn names_without_executions_are_forgotten_and_come_back() {
     let mut world = world();
@@ -207,10 +229,7 @@ fn names_without_executions_are_forgotten_and_come_back() {
         let tenant = format!("t{number}");
         let birth = world.make(&new_execution(&tenant, &tenant));
         assert_eq!(Some(birth), leased(&mut world, all));
-        let id = world.engine.state().id(birth).expect("it lives");
-        let token = world.engine.state().holding(birth).map(|own| own.token);
-        let lease = Held { id, token };
-        world.report(&lease, &completed()).expect("its own lease");
+        complete(&mut world, birth);
     }
     assert!(world.engine.state().tenants().all().count() < 1_100);
     let again = world.make(&new_execution("t0", "t0"));
