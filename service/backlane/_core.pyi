@@ -111,6 +111,12 @@ def restore_directory(path: str, new: str, *, accept_loss: bool = False) -> Find
         CoreError: the backup has no database, or the new directory cannot be written.
     """
 
+def release_memory() -> None:
+    """Give memory that the core has freed back to the operating system. Takes milliseconds.
+
+    The allocator does so by itself only while it is used, and an idle server does not use it.
+    """
+
 def build_profile() -> str:
     """Return how the core was built: `release` or `debug`."""
 

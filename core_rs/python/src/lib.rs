@@ -4,6 +4,11 @@
 mod core;
 mod directory;
 mod error;
+#[expect(
+    unsafe_code,
+    reason = "mimalloc can be told to give memory back only through its C interface"
+)]
+mod memory;
 mod principal;
 
 use mimalloc::MiMalloc;
@@ -37,6 +42,14 @@ mod _core {
             .iter()
             .map(|reason| (reason.name(), reason.code()))
             .collect()
+    }
+
+    /// Give memory that the core has freed back to the operating system. Takes milliseconds.
+    ///
+    /// The allocator does so by itself only while it is used, and an idle server does not use it.
+    #[pyfunction]
+    fn release_memory(py: Python<'_>) {
+        py.detach(super::memory::release);
     }
 
     /// Return how the core was built: `release` or `debug`.

@@ -1,8 +1,9 @@
 """Owns giving memory that is no longer used back to the operating system.
 
-grpc takes its memory from glibc, and glibc keeps what is freed for the next time: after a burst of
-calls the process would stay as large as the burst made it. The core has an allocator of its own,
-which gives memory back by itself.
+grpc and SQLite take their memory from glibc, and glibc keeps what is freed for the next time: after
+a burst of calls the process would stay as large as the burst made it. The core has an allocator of
+its own, which gives memory back by itself, but only while it is used: an idle server would stay as
+large as its last work made it.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ import ctypes
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
+
+from backlane._core import release_memory
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,17 +32,23 @@ def resident_bytes() -> int:
     return int(_STATM.read_text(encoding="ascii").split()[1]) * _PAGE_BYTES
 
 
-def trimmer() -> Callable[[], object] | None:
-    """Return what makes the C library give memory back; None if the library cannot."""
+def trimmer() -> Callable[[], object]:
+    """Return what makes both allocators give memory back."""
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # Of glibc alone.
-    return None if trim is None else lambda: trim(0)
+
+    def give_back() -> None:
+        release_memory()
+        if trim is not None:
+            trim(0)
+
+    return give_back
 
 
 class Memory:
-    """The memory of the process, as far as the C library holds it."""
+    """The memory of the process, as far as allocators hold it."""
 
-    def __init__(self, resident: Callable[[], int], trim: Callable[[], object] | None) -> None:
-        """Look at a process; `trim` gives memory back, None if that is not possible."""
+    def __init__(self, resident: Callable[[], int], trim: Callable[[], object]) -> None:
+        """Look at a process; `trim` gives memory back."""
         self._resident = resident
         self._trim = trim
         self._least = resident()
@@ -48,7 +57,7 @@ class Memory:
 
     def look(self) -> None:
         """Give memory back if it is time and there may be some. That happens on another thread."""
-        if self._trim is None or self._loop.time() < self._next_s:
+        if self._loop.time() < self._next_s:
             return
         self._next_s = self._loop.time() + EVERY_S
         resident = self._resident()

@@ -84,7 +84,9 @@ fn stored(put: &Put) -> Stored {
 
 fn size(stored: &Stored) -> usize {
     let body = stored.body.as_ref().map_or(0, |body| body.len());
-    stored.head.len() + body + ENTRY_BYTES
+    // Rows of one tenant may share its name, and those of many tenants do not.
+    let listing = stored.listing.as_ref().map_or(0, |by| by.tenant.len());
+    stored.head.len() + body + listing + ENTRY_BYTES
 }
 
 #[cfg(test)]
