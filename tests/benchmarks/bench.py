@@ -35,16 +35,23 @@ class Bench:
         return quick if self.is_quick else size
 
     @contextmanager
-    def serve(self, *args: str) -> Iterator[ServerProcess]:
+    def serve(self, *args: str, test_clock: bool = False) -> Iterator[ServerProcess]:
         """Run a server on a temporary data directory, on a real file system.
 
         Args:
             args: further arguments of `backlane serve`.
+            test_clock: whether the server's clock can be moved.
         """
-        with tempfile.TemporaryDirectory(prefix="backlane-bench-") as folder:
-            log = Path(folder, "server.log")
-            with ServerProcess.start(Path(folder, "data"), args=args, log=log) as server:
-                yield server
+        with (
+            tempfile.TemporaryDirectory(prefix="backlane-bench-") as folder,
+            ServerProcess.start(
+                Path(folder, "data"),
+                args=args,
+                log=Path(folder, "server.log"),
+                test_clock=test_clock,
+            ) as server,
+        ):
+            yield server
 
     @contextmanager
     def account(self, stage: str, server: ServerProcess, *load_pids: int) -> Iterator[None]:

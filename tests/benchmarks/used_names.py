@@ -1,9 +1,9 @@
 """`names`: what names cost that were used once and are never used again.
 
 A million callables of 100 000 tenants have one execution each, which all wait at the same time. A
-worker completes them, and the server deletes them after a second (`--retention`). Its memory
-afterwards is compared with that before: after a tenth of the load, which fills the caches. At the
-end a `Lease` with new patterns is timed.
+worker completes them, and the server deletes them once its clock is moved past the retention. Its
+memory afterwards is compared with that before: after a tenth of the load, which fills the caches.
+At the end a `Lease` with new patterns is timed.
 """
 
 import contextlib
@@ -34,6 +34,8 @@ LEASES: Final = 21
 RATIO_TARGET: Final = 1.1
 LEASE_TARGET_MS: Final = 20.0
 DELETED_S: Final = 120.0
+DELETION_EVERY_S: Final = 10.0
+"""The server looks so often for what it may delete."""
 LOOK_S: Final = 0.5
 CALM_LOOKS: Final = 20
 """Memory counts as settled once it has not fallen in so many looks."""
@@ -55,7 +57,7 @@ class Memory:
 def run(bench: Bench) -> Iterator[Figure]:
     """Use names once, few and then many, and yield memory and times."""
     count, calm_looks = bench.pick(1_000_000, 5_000), bench.pick(CALM_LOOKS, 1)
-    with bench.serve("--retention", "1s") as server:
+    with bench.serve("--retention", "1s", test_clock=True) as server:
         fresh = resident_bytes(server.process.pid)
         with bench.account("few", server):
             before = live_and_be_deleted(server, names("few", count // 10), calm_looks)
@@ -110,7 +112,7 @@ def live_and_be_deleted(
 
 
 def wait_until_deleted(server: ServerProcess) -> None:
-    """Return once the database holds no finished execution.
+    """Move the clock on, and return once the database holds no finished execution.
 
     Raises:
         TimeoutError: some are left after a long time.
@@ -122,6 +124,7 @@ def wait_until_deleted(server: ServerProcess) -> None:
         while database.execute("SELECT EXISTS (SELECT 1 FROM ending)").fetchone()[0]:
             if time.monotonic() > until_s:
                 raise TimeoutError("finished executions are not deleted")
+            server.clock.advance(DELETION_EVERY_S)
             time.sleep(LOOK_S)
 
 
