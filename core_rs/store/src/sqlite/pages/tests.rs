@@ -126,13 +126,13 @@ fn watch_writes() {
     unsafe {
         let vfs = ffi::sqlite3_vfs_find(ptr::null());
         let set = (*vfs).xSetSystemCall.unwrap();
-        let replace = |name: &CStr, call| set(vfs, name.as_ptr(), Some(call));
-        replace(c"write", std::mem::transmute(limited_write as *const ()));
-        replace(c"pwrite", std::mem::transmute(limited_pwrite as *const ()));
-        replace(
-            c"pwrite64",
-            std::mem::transmute(limited_pwrite as *const ()),
-        );
+        let replace = |name: &CStr, call: *const ()| {
+            let call = std::mem::transmute::<*const (), unsafe extern "C" fn()>(call);
+            set(vfs, name.as_ptr(), Some(call));
+        };
+        replace(c"write", limited_write as *const ());
+        replace(c"pwrite", limited_pwrite as *const ());
+        replace(c"pwrite64", limited_pwrite as *const ());
     }
 }
 
