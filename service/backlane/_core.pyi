@@ -18,6 +18,7 @@ __all__ = [
     "build_profile",
     "check_directory",
     "reasons",
+    "release_memory",
     "restore_directory",
     "salvage_directory",
 ]
