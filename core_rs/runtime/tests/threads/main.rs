@@ -271,11 +271,20 @@ fn a_call_that_is_decided_by_its_own_thread_waits_for_no_disk_but_its_reply_does
     let (told, end) = channel();
     thread::spawn(move || {
         // The disk stands still from its first commit until the test lets it go on.
-        let waits = move || drop(go_on.recv());
+        let waits = move || {
+            let _ = go_on.recv();
+        };
         let runtime = started(Box::new(Before(waits, MemoryDisk::new().store())));
         // Until one of them found the shard free.
-        while runtime.direct_steps() == 0 {
+        loop {
+            let (direct, steps) = (runtime.direct_steps(), runtime.steps());
             enqueue(&runtime);
+            if runtime.direct_steps() > direct {
+                break;
+            }
+            while runtime.steps() == steps {
+                thread::yield_now();
+            }
         }
         let early = runtime.drain();
         drop(disk);

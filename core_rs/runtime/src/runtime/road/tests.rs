@@ -23,14 +23,13 @@ struct Town {
 
 impl Town {
     fn new(random: Random) -> Self {
-        let shared = Arc::new(Shared::new().expect("an eventfd"));
         let mut clock = Clock::standing_at(1_800_000_000_000);
         let (ahead, now) = (clock.ahead(), clock.now());
         let mut store = MemoryDisk::new().store();
         let shard = recover(&mut store, "node", Settings::default(), random, now);
         let shard = shard.unwrap_or_else(|error| panic!("{error}"));
         let (writer, work) = channel();
-        let road = Arc::new(Road::new(shared));
+        let road = Arc::new(Road::new(Arc::new(Shared::new().expect("an eventfd"))));
         road.open(Stepper::new(shard, clock, Vec::new(), writer));
         let town = Self { road, ahead, work };
         // The first step has an audit to do, and takes back what that gives the writer to do.
@@ -223,7 +222,7 @@ fn heavy_inputs_take_all_inputs_beside_them_to_the_thread_of_the_shard() {
                 .shared
                 .inbox
                 .lock()
-                .add(Input::Frame(9, Vec::new()))
+                .add(Input::Frame(9, Vec::new()));
         },
         &|town| (1..=DIRECT_INPUTS as u64).for_each(|ticket| town.enqueue(ticket)),
     ];
