@@ -217,7 +217,8 @@ class Core:
     def wake(self) -> None:
         """Have the calls decided that came since the last `wake`; one for many is cheapest.
 
-        Nothing is lost without it: within 0.2 seconds the core looks by itself.
+        A few small calls are decided at once, on this thread and without the GIL, where the core
+        is idle. Nothing is lost without it: within 0.2 seconds the core looks by itself.
         """
 
     def abandon(self, ticket: int) -> None:
@@ -275,6 +276,7 @@ class Core:
     def stats(self) -> dict[str, int]:
         """Return counters and gauges by name.
 
+        `direct_steps` counts the steps that other threads than the shard's own have taken.
         `disk_free_bytes` and `disk_reserve_bytes` are of the last look at the disk; `disk_is_full`
         is 1 while new executions are refused with `DISK_FULL`.
         """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from typing import TYPE_CHECKING, cast
 
@@ -19,11 +20,14 @@ from backlane.errors import (
     UnauthenticatedError,
     from_rpc_error,
 )
+from backlane.server.calls import TOGETHER, TURNS
 from backlane.server.refusal import RefusedError, refusal
 from tests.unit.fake_core import ASK, LEASE, TALK
 from tests.unit.serving import Served, serving
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+
     from backlane._core import Principal
 
 
@@ -61,6 +65,58 @@ async def test_the_core_is_woken_for_a_call_and_never_more_often_than_called() -
         await asyncio.gather(*(served.ask(b"", path=ASK) for _ in range(50)))
 
         assert 1 <= served.core.wakes <= 50
+
+
+async def test_a_lone_call_is_decided_at_once() -> None:
+    async with serving() as served:
+        call = served.ask(b"", path=ASK)
+        ticket = await ticket_of(served)
+
+        assert served.core.wakes == 1
+        served.core.complete(ticket, 0, b"reply")
+        assert await call == b"reply"
+
+
+@contextlib.asynccontextmanager
+async def one_in_hand(served: Served) -> AsyncIterator[None]:
+    """A call whose request does not come, so that others wait for it."""
+    method: grpc.aio.StreamUnaryMultiCallable[bytes, bytes] = served.channel.stream_unary(ASK)
+    call = method()
+    while not served.transport._calls._arriving:  # noqa: ASYNC110  # grpc tells nobody
+        await asyncio.sleep(0)
+    yield
+    call.cancel()
+
+
+async def ask_from_inside(served: Served, count: int) -> Sequence[asyncio.Future[bytes]]:
+    """Calls that have reached the core within one turn of the loop."""
+    asked = [asyncio.ensure_future(served.transport.ask(ASK, b"")) for _ in range(count)]
+    await asyncio.sleep(0)
+    assert len(served.core.told("call")) == count
+    return asked
+
+
+async def test_calls_beside_others_wait_a_few_turns_and_share_a_wake() -> None:
+    async with serving() as served, one_in_hand(served):
+        asked = await ask_from_inside(served, TOGETHER - 1)
+        assert served.core.wakes == 0
+        for _ in range(TURNS):
+            await asyncio.sleep(0)
+
+        assert served.core.wakes == 1
+        for ticket in range(1, TOGETHER):
+            served.core.complete(ticket, 0, b"")
+        await asyncio.gather(*asked)
+
+
+async def test_enough_calls_for_one_commit_wait_for_no_more() -> None:
+    async with serving() as served, one_in_hand(served):
+        asked = await ask_from_inside(served, TOGETHER)
+        assert served.core.wakes == 1
+        for ticket in range(1, TOGETHER + 1):
+            served.core.complete(ticket, 0, b"")
+        await asyncio.gather(*asked)
+        assert served.core.wakes == 1
 
 
 async def test_an_empty_reply_is_a_reply() -> None:

@@ -123,8 +123,8 @@ impl Core {
         Ok(ticket)
     }
 
-    fn wake(&self) {
-        self.runtime.wake();
+    fn wake(&self, py: Python<'_>) {
+        py.detach(|| self.runtime.wake());
     }
 
     fn abandon(&self, ticket: u64) {
@@ -186,6 +186,7 @@ impl Core {
     fn stats(&self) -> BTreeMap<&'static str, u64> {
         let disk = self.runtime.disk();
         BTreeMap::from([
+            ("direct_steps", self.runtime.direct_steps()),
             ("disk_free_bytes", disk.free_bytes),
             ("disk_is_full", u64::from(disk.is_full)),
             ("disk_reserve_bytes", disk.reserve_bytes),

@@ -3,32 +3,33 @@
 //! Owns the inbox, the outbox, and the threads that step the shard, write and read. Refuses to wait
 //! for the consumer of completions: the runtime signals an eventfd and continues.
 
-use std::fs::File;
 use std::io::Read as _;
 use std::os::fd::{AsRawFd as _, RawFd};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread::JoinHandle;
 
 use backlane_engine::rules::access::Principal;
 use backlane_store::{REQUEST, Reader, Store, StoreError};
 use backlane_wire::{ApiError, Method};
-use parking_lot::{Condvar, Mutex};
+use parking_lot::Mutex;
 
 use crate::clock::Clock;
-use crate::flow::{CALL_BYTES, Flow, Reading, STREAM_BYTES};
+use crate::flow::{CALL_BYTES, Reading, STREAM_BYTES};
 use crate::message::{Completion, CompletionKind, Input, Query, ReadId, Ticket, UnaryCall};
 use crate::reader;
 use crate::recover::{RecoverError, recover, request_hours};
 use crate::shard::{Random, Settings};
 use crate::writer::{Disk, Work, Writer};
 
+mod road;
 mod shared;
 mod stepper;
 
+use road::Road;
 use shared::{Shared, spawn};
-use stepper::{Stepper, start_stepper};
+use stepper::Stepper;
 
 const READERS: usize = 2;
 /// Number of request ids that are read in one portion when a server starts.
@@ -37,6 +38,7 @@ const REQUEST_PORTION: usize = 10_000;
 /// One shard and its threads.
 pub struct Runtime {
     shared: Arc<Shared>,
+    road: Arc<Road>,
     next_ticket: AtomicU64,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
@@ -55,19 +57,8 @@ impl Runtime {
     ) -> Result<Self, RecoverError> {
         let now = clock.now();
         let recovered = recover(&mut *store, node, settings, random, now)?;
-        let bell = eventfd()?;
-        let shared = Arc::new(Shared {
-            inbox: Mutex::default(),
-            came: Condvar::new(),
-            outbox: Mutex::default(),
-            bell,
-            flow: Flow::default(),
-            failure: Mutex::default(),
-            stopping: AtomicBool::new(false),
-            steps: AtomicU64::new(0),
-            permit_drift: AtomicU64::new(0),
-            disk: Mutex::default(),
-        });
+        let shared = Arc::new(Shared::new()?);
+        let road = Arc::new(Road::new(shared.clone()));
         let learner = store.reader()?;
         let hours = request_hours(&recovered, now);
         let mut reading = vec![start_learner(&shared, learner, hours)];
@@ -78,18 +69,13 @@ impl Runtime {
             readers.push(door);
         }
         let (writer, work) = channel();
-        let writing = Writer::new(store, recovered.epoch(), Box::new(shared.clone()));
+        let writing = Writer::new(store, recovered.epoch(), Box::new(road.clone()));
         let writing = start_writer(&shared, writing, work, reading);
-        let stepper = Stepper {
-            shard: recovered,
-            clock,
-            readers,
-            writer,
-            next_reader: 0,
-        };
-        let threads = Mutex::new(vec![writing, start_stepper(&shared, stepper)]);
+        road.open(Stepper::new(recovered, clock, readers, writer));
+        let threads = Mutex::new(vec![writing, road::start(&shared, road.clone())]);
         Ok(Self {
             shared,
+            road,
             next_ticket: AtomicU64::new(1),
             threads,
         })
@@ -101,8 +87,9 @@ impl Runtime {
         self.next_ticket.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Sends an input to the shard. Never blocks.
+    /// Sends an input to the shard, after all calls that came before it. Never blocks.
     pub fn tell(&self, input: Input) {
+        self.shared.inbox.lock().release();
         self.shared.tell(input);
     }
 
@@ -111,7 +98,7 @@ impl Runtime {
     pub fn call(&self, call: UnaryCall) {
         let ticket = call.ticket;
         if self.shared.flow.call(call.bytes.len()) {
-            return self.shared.put(Input::Call(call));
+            return self.shared.inbox.lock().add_waiting(Input::Call(call));
         }
         self.refuse(ticket, "undecided bytes of calls", CALL_BYTES);
     }
@@ -153,17 +140,16 @@ impl Runtime {
     }
 
     /// Wakes the shard for the calls accepted since the last wake. One wake for many calls puts
-    /// them into one commit.
+    /// them into one commit. A few small calls are decided on this thread, if nobody else uses the
+    /// shard. This never waits for the disk.
     pub fn wake(&self) {
-        self.shared.came.notify_one();
+        self.shared.inbox.lock().release();
+        self.road.go_on();
     }
 
     /// Makes the shard look at its clock, which was moved.
     pub fn look(&self) {
-        // The lock orders this signal: the shard either has not read the clock yet or is asleep.
-        let inbox = self.shared.inbox.lock();
-        self.shared.came.notify_one();
-        drop(inbox);
+        self.shared.notify();
     }
 
     /// The file descriptor that is readable while completions wait.
@@ -194,6 +180,12 @@ impl Runtime {
         self.shared.steps.load(Ordering::Relaxed)
     }
 
+    /// Number of these steps that other threads than the shard's own have taken.
+    #[must_use]
+    pub fn direct_steps(&self) -> u64 {
+        self.road.direct_steps()
+    }
+
     /// The difference between the counts of running executions and the live leases at the newest
     /// audit. Any number but 0 is a defect of the program.
     #[must_use]
@@ -222,16 +214,6 @@ impl Drop for Runtime {
     fn drop(&mut self) {
         self.stop();
     }
-}
-
-fn eventfd() -> Result<File, StoreError> {
-    use rustix::event::{EventfdFlags, eventfd};
-    let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK;
-    let bell = eventfd(0, flags).map_err(|error| StoreError::Io {
-        doing: "making an eventfd".into(),
-        source: error.into(),
-    })?;
-    Ok(File::from(bell))
 }
 
 fn start_learner(

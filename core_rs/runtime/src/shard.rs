@@ -154,6 +154,12 @@ impl Shard {
             .map(|at_ms| at_ms.saturating_sub(now.mono_ms));
         wall.into_iter().chain(mono).min()
     }
+
+    /// Whether a step now does no more than its inputs ask for: no timer is due, and no audit.
+    #[must_use]
+    pub fn is_at_ease(&self, now: Now) -> bool {
+        self.wake_in_ms(now) != Some(0) && now.mono_ms < self.room.desk.tally.audit_at_ms
+    }
 }
 
 fn take(room: &mut Room, input: Input) {

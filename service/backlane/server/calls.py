@@ -6,9 +6,9 @@ This is the hot path: beyond `grpc.aio` a call costs a future and a dictionary e
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import itertools
-from typing import TYPE_CHECKING, Final, cast
+import time
+from typing import TYPE_CHECKING, Final
 
 import grpc
 
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     Context = grpc.aio.ServicerContext[bytes, bytes]
     Handler = Callable[[object, Context], Awaitable[bytes]]
+    Reply = Callable[[int, Principal | None, int | None, bytes, Context | None], Awaitable[bytes]]
 
 CONFIRMED: Final = frozenset({"/backlane.v1.WorkerService/Lease"})
 """Unary methods for which the core has to know whether the reply was sent. If it was not, the core
@@ -50,7 +51,10 @@ AT_ONCE: Final = {
 }
 """How many calls of a method the core decides at once; further ones wait. A reply may have 4 MB,
 and all of it is in memory before its size is known."""
-_OPEN: Final = contextlib.nullcontext()
+TOGETHER: Final = 8
+"""The most calls that wait for each other, so that one commit has them all."""
+TURNS: Final = 6
+"""The most turns of the event loop that a call waits for others."""
 
 
 class Calls:
@@ -63,7 +67,10 @@ class Calls:
         max_in_flight = bounds.max_in_flight
         self.pending: dict[int, asyncio.Future[Completion]] = {}
         self._in_flight = 0
-        self._waking = False
+        # Calls that the core has and does not decide before `wake`, and how long they have waited.
+        self._unwoken = 0
+        self._turns = 0
+        self._is_waiting = False
         self._loop = asyncio.get_running_loop()
         self._core = core
         self._max_in_flight = max_in_flight
@@ -72,7 +79,6 @@ class Calls:
         self._unread = unread
         # The calls whose request has not arrived, in the order in which they began.
         self._arriving: dict[asyncio.Task[object], float] = {}
-        self._gates = {path: asyncio.Semaphore(most) for path, most in AT_ONCE.items()}
         # Those of them that are told to end, each with the refusal.
         self._late: dict[asyncio.Task[object], Refusal] = {}
         self._too_late = refusal(
@@ -90,15 +96,29 @@ class Calls:
             retry_after_s=1.0,
         )
 
-    # All calls that arrive in one turn of the loop share one wake, so that the core decides them
-    # together.
+    # A commit costs about the same for one call and for eight. So a call waits a few turns for
+    # others that the loop has in hand. A call that is alone is decided at once.
     def _wake_soon(self) -> None:
-        if not self._waking:
-            self._waking = True
-            self._loop.call_soon(self._wake)
+        self._unwoken += 1
+        if self._unwoken >= TOGETHER or self._in_flight <= len(self.pending):
+            self._wake()
+        elif self._unwoken == 1:
+            self._turns = 0
+            if not self._is_waiting:
+                self._is_waiting = True
+                self._loop.call_soon(self._wait_a_turn)
+
+    def _wait_a_turn(self) -> None:
+        self._turns += 1
+        if self._unwoken and self._turns < TURNS:
+            self._loop.call_soon(self._wait_a_turn)
+            return
+        self._is_waiting = False
+        if self._unwoken:
+            self._wake()
 
     def _wake(self) -> None:
-        self._waking = False
+        self._unwoken = 0
         self._core.wake()
 
     async def ask(
@@ -123,9 +143,16 @@ class Calls:
         principal: Principal | None,
         wait_ms: int | None,
         request: bytes,
-        deliver: Callable[[bytes], Awaitable[None]] | None = None,
+        confirmed: Context | None = None,
     ) -> bytes:
-        """Have the core decide a call. With `deliver` the core learns whether that succeeded.
+        """Have the core decide a call.
+
+        Args:
+            method: the number of the method.
+            principal: the caller.
+            wait_ms: how long the caller waits, in milliseconds.
+            request: the serialized request.
+            confirmed: where the reply is sent, so that the core learns whether that succeeded.
 
         Raises:
             RefusedError: the core refused the call.
@@ -133,16 +160,16 @@ class Calls:
         """
         core, pending = self._core, self.pending
         ticket = core.call(method, principal, wait_ms, request)
-        self._wake_soon()
         future: asyncio.Future[Completion] = self._loop.create_future()
         pending[ticket] = future
+        self._wake_soon()
         try:
             _, code, payload, message = await future
-            if deliver is not None and not code:
-                await deliver(payload)
+            if confirmed is not None and not code:
+                await self._send(confirmed, payload)
                 core.written(ticket, len(payload))
         except RefusedError:
-            core.abandon(ticket)  # `deliver` refused.
+            core.abandon(ticket)  # The reply has no room.
             raise
         except (asyncio.CancelledError, grpc.aio.BaseError) as gone:
             # The caller is gone. If the completion had come already, this tells the core that the
@@ -154,39 +181,29 @@ class Calls:
             raise RefusedError(Refusal(code, payload, message))
         return payload
 
-    async def _request(self, context: Context) -> bytes:
-        """Return the request of a call.
+    async def _send(self, context: Context, payload: bytes) -> None:
+        """Send the reply of a confirmed call."""
+        refused = self._unread.refuses(context, len(payload))
+        if refused is not None:
+            raise RefusedError(refused)
+        self._unread.begin(context, len(payload))
+        await context.write(payload)
+
+    def _end_of(self, error: BaseException, path: str) -> Refusal:
+        """Return what a call ends with whose handler got an exception.
 
         Raises:
-            RefusedError: there is none, or it did not arrive in time.
-            asyncio.CancelledError: the caller is gone.
+            asyncio.CancelledError: the caller is gone, so that there is nobody to answer.
         """
-        task = cast("asyncio.Task[object]", asyncio.current_task())
-        self._arriving[task] = self._loop.time()
-        try:
-            request: object = await context.read()
-        except asyncio.CancelledError:
-            # If the caller is gone as well, there is nobody to answer.
-            late = self._late.get(task)
-            if late is None or task.uncancel():
-                raise
-            raise RefusedError(late) from None
-        finally:
-            del self._arriving[task]
-            self._late.pop(task, None)
-        if not isinstance(request, bytes):  # EOF
-            raise RefusedError(self._no_request)
-        return request
-
-    def _deliver(self, context: Context) -> Callable[[bytes], Awaitable[None]]:
-        """Return what writes the reply of a confirmed call."""
-
-        async def deliver(payload: bytes) -> None:
-            _refuse(self._unread.refuses(context, len(payload)))
-            self._unread.begin(context, len(payload))
-            await context.write(payload)
-
-        return deliver
+        task = _own_task()
+        self._arriving.pop(task, None)
+        late = self._late.pop(task, None)
+        if not isinstance(error, asyncio.CancelledError):
+            return refusal_for(error, path)
+        # The check cancels a late call, and grpc one whose caller is gone. Both may have done so.
+        if late is None or task.uncancel():
+            raise error
+        return late
 
     def check(self, *, is_crowded: bool) -> None:
         """Refuse calls whose request takes too long to arrive."""
@@ -194,7 +211,7 @@ class Calls:
         limit_s = bounds.request_limit_s
         if is_crowded:
             limit_s = min(bounds.hurry_s, limit_s)
-        latest = self._loop.time() - limit_s
+        latest = time.monotonic() - limit_s
         late = list(itertools.takewhile(lambda entry: entry[1] <= latest, self._arriving.items()))
         for task, _ in late:
             self._end_arrival(task, self._too_late)
@@ -228,10 +245,11 @@ class Calls:
         Clients see no difference, but it costs a second round to grpc's core.
         """
         # Local variables, because each attribute would cost a look-up per call.
-        receive, reply, identify, unread = self._request, self._reply, self._identify, self._unread
+        reply = self._in_turn(AT_ONCE[path]) if path in AT_ONCE else self._reply
+        identify, unread = self._identify, self._unread
+        arriving, no_request, end_of = self._arriving, self._no_request, self._end_of
         max_in_flight, too_many = self._bounds.max_in_flight, self._too_many
         is_read, is_confirmed = path in READS, path in CONFIRMED
-        gate = self._gates.get(path, _OPEN)
 
         def leave(context: Context) -> None:
             self._in_flight -= 1
@@ -245,24 +263,21 @@ class Calls:
             # Called when the reply was sent, so that replies which nobody reads count too.
             context.add_done_callback(leave)  # type: ignore[arg-type]  # any callable works
 
-            end: Refusal | None
+            payload, end = b"", None
             try:
-                request = await receive(context)
-                principal = None if identify is None else identify(context)
-                left_s = context.time_remaining()
-                wait_ms = (
-                    int(left_s * 1000)
-                    if left_s is not None  # type: ignore[redundant-expr]  # the stubs forget None
-                    else None
-                )
-                deliver = self._deliver(context) if is_confirmed else None
-                async with gate:
-                    payload = await reply(method, principal, wait_ms, request, deliver)
-                end = unread.refuses(context, len(payload)) if is_read else None
-            except asyncio.CancelledError:
-                raise
+                task = _own_task()
+                arriving[task] = time.monotonic()
+                request: object = await context.read()
+                del arriving[task]
+                if isinstance(request, bytes):
+                    principal = None if identify is None else identify(context)
+                    confirmed = context if is_confirmed else None
+                    payload = await reply(method, principal, _wait_ms(context), request, confirmed)
+                    end = unread.refuses(context, len(payload)) if is_read else None
+                else:  # EOF
+                    end = no_request
             except BaseException as error:  # noqa: BLE001  # grpc would send its text
-                end, payload = refusal_for(error, path), b""
+                end = end_of(error, path)
             # Outside of `except`: grpc keeps the error that ends a call, and it would keep this
             # one with everything in its frames, such as a large reply.
             if end is not None:
@@ -274,7 +289,34 @@ class Calls:
 
         return answer
 
+    def _in_turn(self, most: int) -> Reply:
+        """Return what makes replies, so many at once."""
+        gate = asyncio.Semaphore(most)
 
-def _refuse(why: Refusal | None) -> None:
-    if why is not None:
-        raise RefusedError(why)
+        async def reply(
+            method: int,
+            principal: Principal | None,
+            wait_ms: int | None,
+            request: bytes,
+            confirmed: Context | None,
+        ) -> bytes:
+            async with gate:
+                return await self._reply(method, principal, wait_ms, request, confirmed)
+
+        return reply
+
+
+def _own_task() -> asyncio.Task[object]:
+    """Return the task of the call that runs now."""
+    task: asyncio.Task[object] = asyncio.current_task()  # type: ignore[assignment]  # there is one
+    return task
+
+
+def _wait_ms(context: Context) -> int | None:
+    """Return how long the caller waits, in milliseconds; None if it names no deadline."""
+    left_s = context.time_remaining()
+    return (
+        int(left_s * 1000)
+        if left_s is not None  # type: ignore[redundant-expr]  # the stubs forget None
+        else None
+    )

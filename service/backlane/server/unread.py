@@ -8,10 +8,11 @@ While there is too little room, a shorter limit on time holds.
 
 from __future__ import annotations
 
-import asyncio
+import itertools
 import logging
 import math
-from typing import TYPE_CHECKING, NamedTuple
+import time
+from typing import TYPE_CHECKING
 
 from backlane.server.bounds import COUNTED_BYTES
 from backlane.server.refusal import Refusal, refusal
@@ -28,22 +29,6 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger(__name__)
 
 
-class Write(NamedTuple):
-    """A reply or a message that is being sent.
-
-    Attributes:
-        began: when, in seconds of the event loop's clock.
-        size: its bytes, if they are counted.
-        peer: the address of its client, if its bytes are counted.
-        give_up: ends it with an error; None if only the end of the connection can end it.
-    """
-
-    began: float
-    size: int
-    peer: str
-    give_up: Callable[[], None] | None
-
-
 class Unread:
     """What is being sent, and its bytes, by connection and in total.
 
@@ -57,19 +42,21 @@ class Unread:
         self._crowded_at = -math.inf
         self._bounds = bounds
         self._close = close
-        self._time = asyncio.get_running_loop().time
-        # In the order of their begins, so that a check can stop at the first young one.
-        self._writes: dict[Context, Write] = {}
+        # When each began, in the order of their begins, so that a check can stop at the first
+        # young one. What few of them have is kept apart, because each call pays for this.
+        self._began: dict[Context, float] = {}
+        self._counted: dict[Context, tuple[str, int]] = {}
+        self._give_up: dict[Context, Callable[[], None]] = {}
         self._by_peer: dict[str, int] = {}
 
     def crowd(self) -> None:
         """Note that a call was refused, because others take all the room."""
-        self._crowded_at = self._time()
+        self._crowded_at = time.monotonic()
 
     @property
     def is_crowded(self) -> bool:
         """Whether a call was refused lately. The shorter limit on time has time to pass."""
-        return self._time() - self._crowded_at <= 2 * self._bounds.hurry_s
+        return time.monotonic() - self._crowded_at <= 2 * self._bounds.hurry_s
 
     def refuses(self, context: Context, size: int) -> Refusal | None:
         """Return why a reply is not sent, and None if it may be.
@@ -95,43 +82,41 @@ class Unread:
         A connection is closed that has more than twice its share of unread replies: of calls that
         changed something, for only they are not refused.
         """
-        peer = ""
+        self._began[context] = time.monotonic()
+        if give_up is not None:
+            self._give_up[context] = give_up
         if size > COUNTED_BYTES:
             peer = context.peer()
+            self._counted[context] = peer, size
             self.bytes += size
             held = self._by_peer[peer] = self._by_peer.get(peer, 0) + size
             if held > max(2 * self._bounds.unread_bytes_per_peer, size):
                 self._close_for(peer, f"it left {held} bytes of replies unread")
-        else:
-            size = 0
-        self._writes[context] = Write(self._time(), size, peer, give_up)
 
     def end(self, context: Context) -> None:
         """Note that it was sent, or that its client is gone; harmless if it never began."""
-        write = self._writes.pop(context, None)
-        if write is None or not write.size:
-            return
-        self.bytes -= write.size
-        self._by_peer[write.peer] -= write.size
-        if not self._by_peer[write.peer]:
-            del self._by_peer[write.peer]
+        self._began.pop(context, None)
+        if self._give_up:
+            self._give_up.pop(context, None)
+        if self._counted and (counted := self._counted.pop(context, None)) is not None:
+            peer, size = counted
+            self.bytes -= size
+            self._by_peer[peer] -= size
+            if not self._by_peer[peer]:
+                del self._by_peer[peer]
 
     def check(self) -> None:
         """End what takes too long."""
         bounds = self._bounds
         is_short = self.is_crowded or self.bytes > bounds.unread_bytes
         limit_s = min(bounds.hurry_s, bounds.write_limit_s) if is_short else bounds.write_limit_s
-        latest = self._time() - limit_s
-        late = []
-        for context, write in self._writes.items():
-            if write.began > latest:
-                break
-            late.append((context, write))
+        latest = time.monotonic() - limit_s
+        late = itertools.takewhile(lambda entry: entry[1] <= latest, self._began.items())
         closed = set()
-        for context, write in late:
-            if write.give_up is not None:
-                write.give_up()
-            elif (peer := write.peer or context.peer()) not in closed:
+        for context in [context for context, _ in late]:
+            if (give_up := self._give_up.get(context)) is not None:
+                give_up()
+            elif (peer := context.peer()) not in closed:
                 closed.add(peer)
                 self._close_for(peer, f"it did not read a reply for {limit_s:g} s")
 

@@ -9,15 +9,59 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{Builder, JoinHandle};
 
+use backlane_store::StoreError;
 use parking_lot::{Condvar, Mutex};
 
 use crate::flow::Flow;
-use crate::message::{Completion, CompletionKind, Input};
-use crate::writer::{Disk, Surroundings};
+use crate::message::{Completion, Input};
+use crate::writer::Disk;
+
+/// Inputs in the order in which the shard takes them. The last ones may wait for company.
+#[derive(Default)]
+pub(super) struct Inbox {
+    inputs: Vec<Input>,
+    /// Number of inputs that do not wait.
+    due: usize,
+}
+
+impl Inbox {
+    /// Adds an input before those that wait.
+    pub(super) fn add(&mut self, input: Input) {
+        self.inputs.insert(self.due, input);
+        self.due += 1;
+    }
+
+    /// Adds an input that waits, until the transport says that it came with all its company.
+    pub(super) fn add_waiting(&mut self, input: Input) {
+        self.inputs.push(input);
+    }
+
+    /// Lets no input wait any more.
+    pub(super) fn release(&mut self) {
+        self.due = self.inputs.len();
+    }
+
+    /// The inputs that do not wait.
+    pub(super) fn due(&self) -> &[Input] {
+        &self.inputs[..self.due]
+    }
+
+    /// Takes the inputs that do not wait.
+    pub(super) fn take(&mut self) -> Vec<Input> {
+        let waiting = self.inputs.split_off(self.due);
+        self.due = 0;
+        std::mem::replace(&mut self.inputs, waiting)
+    }
+
+    /// Whether there is no input at all.
+    pub(super) fn is_empty(&self) -> bool {
+        self.inputs.is_empty()
+    }
+}
 
 /// The state that the transport and all threads of a server share.
 pub(super) struct Shared {
-    pub(super) inbox: Mutex<Vec<Input>>,
+    pub(super) inbox: Mutex<Inbox>,
     pub(super) came: Condvar,
     pub(super) outbox: Mutex<Vec<Completion>>,
     pub(super) bell: File,
@@ -29,35 +73,47 @@ pub(super) struct Shared {
     pub(super) disk: Mutex<Disk>,
 }
 
-impl Surroundings for Arc<Shared> {
-    fn tell(&self, input: Input) {
-        Shared::tell(self, input);
+impl Shared {
+    /// The state before the first input.
+    ///
+    /// # Errors
+    /// `Io` if the system gives no eventfd.
+    pub(super) fn new() -> Result<Self, StoreError> {
+        Ok(Self {
+            inbox: Mutex::default(),
+            came: Condvar::new(),
+            outbox: Mutex::default(),
+            bell: eventfd()?,
+            flow: Flow::default(),
+            failure: Mutex::default(),
+            stopping: AtomicBool::new(false),
+            steps: AtomicU64::new(0),
+            permit_drift: AtomicU64::new(0),
+            disk: Mutex::default(),
+        })
     }
 
-    fn say(&self, line: String) {
-        let kind = CompletionKind::Notice(line);
-        self.publish(vec![Completion { ticket: 0, kind }]);
-    }
-
-    fn show(&self, disk: Disk) {
-        *self.disk.lock() = disk;
-    }
-
-    fn is_stopping(&self) -> bool {
+    /// Whether the server is to end, because it was told to or because it failed.
+    pub(super) fn is_stopping(&self) -> bool {
         self.stopping.load(Ordering::SeqCst)
     }
-}
 
-impl Shared {
-    /// Puts an input in the inbox and wakes the shard.
-    pub(super) fn tell(&self, input: Input) {
-        self.put(input);
-        self.came.notify_one();
+    /// Whether the server has failed, so that nothing may be decided and no reply may leave.
+    pub(super) fn has_failed(&self) -> bool {
+        self.failure.lock().is_some()
     }
 
-    /// Puts an input in the inbox without waking the shard.
-    pub(super) fn put(&self, input: Input) {
-        self.inbox.lock().push(input);
+    /// Wakes the thread of the shard even if it is about to fall asleep.
+    pub(super) fn notify(&self) {
+        let inbox = self.inbox.lock();
+        self.came.notify_one();
+        drop(inbox);
+    }
+
+    /// Puts an input in the inbox and wakes the shard.
+    pub(super) fn tell(&self, input: Input) {
+        self.inbox.lock().add(input);
+        self.came.notify_one();
     }
 
     /// Puts completions in the outbox. The eventfd becomes readable.
@@ -87,6 +143,16 @@ impl Shared {
         self.came.notify_one();
         self.ring();
     }
+}
+
+fn eventfd() -> Result<File, StoreError> {
+    use rustix::event::{EventfdFlags, eventfd};
+    let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK;
+    let bell = eventfd(0, flags).map_err(|error| StoreError::Io {
+        doing: "making an eventfd".into(),
+        source: error.into(),
+    })?;
+    Ok(File::from(bell))
 }
 
 fn named(name: &str) -> Builder {

@@ -1,72 +1,79 @@
-//! The thread of the shard: gathers inputs, steps the shard, and carries out its outputs.
+//! The stepper: the shard with its clock, and the doors to the threads that do its work.
 //!
-//! Owns when the shard takes its next step. Refuses to decide anything: the shard does.
+//! Owns how the outputs of a step are carried out. Refuses to decide anything: the shard does.
+//! Refuses to know which thread takes the step.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::Sender;
-use std::thread::JoinHandle;
-use std::time::Duration;
 
-use super::shared::{Shared, spawn};
+use backlane_engine::time::Now;
+
+use super::shared::Shared;
 use crate::clock::{Clock, LOOK_EVERY_MS};
 use crate::message::{Completion, CompletionKind, Input, Output, Query, ReadId};
 use crate::shard::Shard;
 use crate::writer::{Work, WriterDoor};
 
+/// Dropping it ends the readers and the writer, because it holds the only senders to them.
 pub(super) struct Stepper {
-    // Dropping the shard's loop ends the readers and the writer, because it holds the only senders
-    // to them.
-    pub(super) shard: Shard,
-    pub(super) clock: Clock,
-    pub(super) readers: Vec<Sender<(ReadId, Query)>>,
-    pub(super) writer: WriterDoor,
-    pub(super) next_reader: usize,
-}
-
-pub(super) fn start_stepper(shared: &Arc<Shared>, mut stepper: Stepper) -> JoinHandle<()> {
-    let told = shared.clone();
-    spawn(shared, "shard", move || stepper.run(&told))
+    shard: Shard,
+    clock: Clock,
+    readers: Vec<Sender<(ReadId, Query)>>,
+    writer: WriterDoor,
+    next_reader: usize,
 }
 
 impl Stepper {
-    fn run(&mut self, shared: &Shared) {
-        loop {
-            let inputs = self.gather(shared);
-            let stopping = shared.stopping.load(Ordering::SeqCst);
-            if shared.failure.lock().is_some() {
-                return;
-            }
-            let outputs = self.shard.step(inputs, self.clock.now());
-            self.carry_out(shared, outputs);
-            shared.steps.fetch_add(1, Ordering::Relaxed);
-            shared
-                .permit_drift
-                .store(self.shard.permit_drift(), Ordering::Relaxed);
-            if stopping && self.shard.is_settled() && shared.inbox.lock().is_empty() {
-                return;
-            }
+    pub(super) const fn new(
+        shard: Shard,
+        clock: Clock,
+        readers: Vec<Sender<(ReadId, Query)>>,
+        writer: WriterDoor,
+    ) -> Self {
+        Self {
+            shard,
+            clock,
+            readers,
+            writer,
+            next_reader: 0,
         }
     }
 
-    /// Waits for inputs, or for the time at which the shard asked for its next step.
-    fn gather(&mut self, shared: &Shared) -> Vec<Input> {
-        let mut inbox = shared.inbox.lock();
-        if inbox.is_empty() {
-            let wake_ms = self.shard.wake_in_ms(self.clock.now());
-            let wait_ms = wake_ms.unwrap_or(LOOK_EVERY_MS).min(LOOK_EVERY_MS);
-            if wait_ms > 0 {
-                let wait = Duration::from_millis(wait_ms);
-                shared.came.wait_for(&mut inbox, wait);
-            }
-        }
-        std::mem::take(&mut *inbox)
+    /// Reads the current time.
+    pub(super) fn now(&mut self) -> Now {
+        self.clock.now()
+    }
+
+    /// Milliseconds until the next step is due even if no input comes.
+    pub(super) fn wait_ms(&self, now: Now) -> u64 {
+        let wake_ms = self.shard.wake_in_ms(now);
+        wake_ms.unwrap_or(LOOK_EVERY_MS).min(LOOK_EVERY_MS)
+    }
+
+    /// Whether a step now does no more than its inputs ask for.
+    pub(super) fn is_at_ease(&self, now: Now) -> bool {
+        self.shard.is_at_ease(now)
+    }
+
+    /// Whether all decisions are durable and nothing waits for the store.
+    pub(super) fn is_settled(&self) -> bool {
+        self.shard.is_settled()
+    }
+
+    /// Steps the shard and carries out its outputs.
+    pub(super) fn step(&mut self, shared: &Shared, inputs: Vec<Input>, now: Now) {
+        let outputs = self.shard.step(inputs, now);
+        self.carry_out(shared, outputs);
+        shared.steps.fetch_add(1, Ordering::Relaxed);
+        shared
+            .permit_drift
+            .store(self.shard.permit_drift(), Ordering::Relaxed);
     }
 
     fn carry_out(&mut self, shared: &Shared, outputs: Vec<Output>) {
         let mut completions = Vec::new();
         for output in outputs {
-            // A thread that is gone has recorded its failure, which ends this thread too.
+            // A thread that is gone has recorded its failure, which ends the server.
             match output {
                 Output::Append(commit) => {
                     let _ = self.writer.send(Work::Append(commit));
