@@ -18,11 +18,12 @@ use parking_lot::{Condvar, Mutex};
 
 use crate::clock::Clock;
 use crate::flow::{CALL_BYTES, Flow, Reading, STREAM_BYTES};
+use crate::keeper::{Disk, Keeper};
 use crate::message::{Completion, CompletionKind, Input, Query, ReadId, Ticket, UnaryCall};
 use crate::reader;
 use crate::recover::{RecoverError, recover, request_hours};
 use crate::shard::{Random, Settings};
-use crate::writer::{Disk, Work, Writer};
+use crate::writer::{Work, Writer};
 
 mod shared;
 mod stepper;
@@ -78,8 +79,8 @@ impl Runtime {
             readers.push(door);
         }
         let (writer, work) = channel();
-        let writing = Writer::new(store, recovered.epoch(), Box::new(shared.clone()));
-        let writing = start_writer(&shared, writing, work, reading);
+        let keeper = Keeper::new(store, recovered.epoch(), Box::new(shared.clone()));
+        let writing = start_writer(&shared, keeper, work, reading);
         let stepper = Stepper {
             shard: recovered,
             clock,
@@ -253,7 +254,7 @@ fn start_learner(
 
 fn learn_hour(shared: &Shared, reader: &mut dyn Reader, hour: u32) -> Result<(), StoreError> {
     let mut after = 0;
-    while !shared.stopping.load(Ordering::SeqCst) {
+    while !shared.is_stopping() {
         let (keys, next) = reader.digests_of_hour(&REQUEST, hour, after, REQUEST_PORTION)?;
         shared.tell(Input::Requests {
             hour,
@@ -288,12 +289,13 @@ fn start_reader(
 /// it, and a read-only view cannot.
 fn start_writer(
     shared: &Arc<Shared>,
-    mut writer: Writer,
+    keeper: Keeper,
     work: Receiver<Work>,
     reading: Vec<JoinHandle<()>>,
 ) -> JoinHandle<()> {
     let told = shared.clone();
     spawn(shared, "writer", move || {
+        let mut writer = Writer::new(keeper, || told.is_stopping());
         if let Err(error) = writer.run(&work) {
             told.fail(&error.to_string());
         }

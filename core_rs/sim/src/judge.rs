@@ -11,10 +11,13 @@ use prost::Message;
 use crate::api::{reason, reason_of, v1};
 use crate::asked::Asked;
 use crate::check::{Checked, Ledger, LogCheck, Reported, Violation, broken, must};
+use crate::plan::Excuses;
 
 const ANSWERED: &str = "a reply answers its request";
 const EXISTS: &str = "what was acknowledged is never denied";
 const TENANTS: &str = "no call reads or writes across tenants";
+const DAMAGED: &str = "nothing is called damaged that can be read";
+const FULL: &str = "a full disk refuses new executions, and nothing else";
 /// The size that gRPC clients accept by default, rounded down.
 const MOST_BYTES: usize = 4_000_000;
 
@@ -24,8 +27,8 @@ pub struct Judge<'a> {
     pub ledger: &'a mut Ledger,
     /// The log and its states.
     pub log: &'a LogCheck,
-    /// Whether retention may remove a record between a decision and its reply.
-    pub forgets: bool,
+    /// What replies may say because of the situation of the run.
+    pub excuses: Excuses,
 }
 
 fn decoded<M: Message + Default>(bytes: &[u8]) -> Result<M, Violation> {
@@ -49,10 +52,11 @@ impl Judge<'_> {
             CompletionKind::Reply(bytes) if intruder => Self::intruder(asked, bytes),
             CompletionKind::Reply(bytes) => self.reply(asked, bytes),
             CompletionKind::Error { status, .. } => {
+                let reason = reason(status);
                 if !intruder {
-                    self.denial(asked, &reason(status))?;
+                    self.denial(asked, &reason)?;
                 }
-                self.error(status)
+                self.refusal(asked, &reason)
             }
             other => Err(broken(
                 ANSWERED,
@@ -61,13 +65,27 @@ impl Judge<'_> {
         }
     }
 
-    fn error(&self, status: &[u8]) -> Checked {
-        let reason = reason(status);
+    /// Checks that an error has one of the reasons that a call may have in this run.
+    fn refusal(&mut self, asked: &Asked, reason: &str) -> Checked {
+        let said = || format!("{asked:?} was answered {reason}");
+        let Excuses {
+            forgets,
+            misreads,
+            fills,
+        } = self.excuses;
         must(
-            self.forgets || reason != "INTERNAL",
+            forgets || reason != "INTERNAL",
             "no reply is an internal error",
-            || format!("{:?}", String::from_utf8_lossy(status)),
-        )
+            said,
+        )?;
+        must(misreads || reason != "DATA_DAMAGED", DAMAGED, said)?;
+        if reason != "DISK_FULL" {
+            return Ok(());
+        }
+        let enqueues = matches!(asked, Asked::Enqueue(_) | Asked::Batch(_) | Asked::Run(_));
+        must(fills && enqueues, FULL, said)?;
+        self.ledger.refused_as_full();
+        Ok(())
     }
 
     /// Checks that an error does not deny an execution that must exist.
@@ -77,10 +95,18 @@ impl Judge<'_> {
             Asked::Cancel(asked) => Some((&asked.tenant_id, &asked.execution_id)),
             _ => None,
         };
-        let exists = named.is_some_and(|(tenant, id)| self.ledger.belongs_to(tenant, id));
-        let denies = reason == "EXECUTION_DELETED" || exists && reason == "EXECUTION_NOT_FOUND";
-        must(self.forgets || !denies, EXISTS, || {
+        named.map_or(Ok(()), |(tenant, id)| self.exists(tenant, id, reason))?;
+        let deleted = reason == "EXECUTION_DELETED";
+        must(self.excuses.forgets || !deleted, EXISTS, || {
             format!("{asked:?} was answered {reason}")
+        })
+    }
+
+    /// Checks that a reason does not deny a tenant's execution that must exist.
+    fn exists(&self, tenant: &str, id: &str, reason: &str) -> Checked {
+        let denies = reason == "EXECUTION_NOT_FOUND" && self.ledger.belongs_to(tenant, id);
+        must(self.excuses.forgets || !denies, EXISTS, || {
+            format!("{id} of {tenant} was answered {reason}")
         })
     }
 
@@ -204,6 +230,11 @@ impl Judge<'_> {
         let full = asked.view() == v1::View::Full;
         let mut births = Vec::new();
         for record in &reply.executions {
+            // An execution that could not be read is shown with its id alone, or with its status.
+            if self.excuses.misreads && record.version == 0 {
+                births.push(crate::check::birth_of(&record.execution_id)?);
+                continue;
+            }
             let wanted = asked.status == 0 || asked.status == record.status;
             must(wanted, ANSWERED, || format!("{asked:?}: {record:?}"))?;
             self.show(&asked.tenant_id, record, full)?;
@@ -229,7 +260,10 @@ impl Judge<'_> {
                     self.show(&asked.tenant_id, record, false)?;
                     ended += usize::from(record.completed_at.is_some());
                 }
-                Some(Outcome::Status(_)) => ended += 1,
+                Some(Outcome::Status(status)) => {
+                    self.exists(&asked.tenant_id, id, &reason_of(status))?;
+                    ended += 1;
+                }
                 None => return Err(broken(ANSWERED, "a wait without an outcome")),
             }
         }
@@ -260,8 +294,21 @@ impl Judge<'_> {
         must(many == leases.len(), ANSWERED, || {
             format!("{many} outcomes for {leases:?}")
         })?;
-        let mut both = leases.iter().zip(outcomes);
-        both.try_for_each(|(lease, one)| self.ledger.settled(reported, lease, one, self.log))
+        for (lease, one) in leases.iter().zip(outcomes) {
+            let refused = match &one.outcome {
+                Some(v1::lease_outcome::Outcome::Status(status)) => Some(reason_of(status)),
+                _ => None,
+            };
+            let unread = refused.as_deref() == Some("DATA_DAMAGED");
+            if unread && self.excuses.misreads {
+                continue;
+            }
+            must(refused.as_deref() != Some("DISK_FULL"), FULL, || {
+                format!("{lease:?} was answered {refused:?}")
+            })?;
+            self.ledger.settled(reported, lease, one, self.log)?;
+        }
+        Ok(())
     }
 
     /// Judges a message on an enqueue stream. `sent` holds the items that were not answered yet.
@@ -290,8 +337,9 @@ impl Judge<'_> {
                     }
                 }
                 Some(Outcome::Status(status)) => {
-                    self.denial(&Asked::Enqueue(asked), &reason_of(&status))?;
-                    self.error(&status.encode_to_vec())?;
+                    let (asked, reason) = (Asked::Enqueue(asked), reason_of(&status));
+                    self.denial(&asked, &reason)?;
+                    self.refusal(&asked, &reason)?;
                 }
                 None => return Err(broken(ANSWERED, "an item without an outcome")),
             }

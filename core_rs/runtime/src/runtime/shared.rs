@@ -12,8 +12,8 @@ use std::thread::{Builder, JoinHandle};
 use parking_lot::{Condvar, Mutex};
 
 use crate::flow::Flow;
+use crate::keeper::{Disk, Surroundings};
 use crate::message::{Completion, CompletionKind, Input};
-use crate::writer::{Disk, Surroundings};
 
 /// The state that the transport and all threads of a server share.
 pub(super) struct Shared {
@@ -42,13 +42,14 @@ impl Surroundings for Arc<Shared> {
     fn show(&self, disk: Disk) {
         *self.disk.lock() = disk;
     }
-
-    fn is_stopping(&self) -> bool {
-        self.stopping.load(Ordering::SeqCst)
-    }
 }
 
 impl Shared {
+    /// Whether the process is to end.
+    pub(super) fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::SeqCst)
+    }
+
     /// Puts an input in the inbox and wakes the shard.
     pub(super) fn tell(&self, input: Input) {
         self.put(input);

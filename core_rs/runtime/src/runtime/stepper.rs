@@ -33,7 +33,7 @@ impl Stepper {
     fn run(&mut self, shared: &Shared) {
         loop {
             let inputs = self.gather(shared);
-            let stopping = shared.stopping.load(Ordering::SeqCst);
+            let stopping = shared.is_stopping();
             if shared.failure.lock().is_some() {
                 return;
             }
