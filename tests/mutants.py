@@ -111,6 +111,30 @@ MUTANTS: Final = (
         ),
     ),
     Mutant(
+        "what-the-database-will-grow-by-counts-as-room",
+        (
+            Change(
+                "core_rs/store/src/sqlite/reserve.rs",
+                "self.wanted + KEPT_FREE_BYTES + growth;",
+                "self.wanted + KEPT_FREE_BYTES + growth.min(0);",
+            ),
+        ),
+        # The simulator's disk has no write-ahead log.
+        test=("--package", "backlane-store", "--lib", "reserve"),
+    ),
+    Mutant(
+        "a-commit-counts-as-durable-before-it-is-synced",
+        (
+            Change(
+                "core_rs/store/src/sqlite/connection.rs",
+                '    c.pragma_update(None, "synchronous", "FULL")?;',
+                '    c.pragma_update(None, "synchronous", "OFF")?;',
+            ),
+        ),
+        # The simulator's disk has no file.
+        test=("--package", "backlane-store", "--test", "contract", "each_commit_is_synced"),
+    ),
+    Mutant(
         "deadlines-compare-with-logged-time",
         (
             Change(

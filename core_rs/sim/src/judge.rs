@@ -49,7 +49,7 @@ impl Judge<'_> {
     /// The invariant that the reply violates.
     pub fn unary(&mut self, asked: &Asked, intruder: bool, kind: &CompletionKind) -> Checked {
         match kind {
-            CompletionKind::Reply(bytes) if intruder => Self::intruder(asked, bytes),
+            CompletionKind::Reply(bytes) if intruder => self.intruder(asked, bytes),
             CompletionKind::Reply(bytes) => self.reply(asked, bytes),
             CompletionKind::Error { status, .. } => {
                 let reason = reason(status);
@@ -110,14 +110,16 @@ impl Judge<'_> {
         })
     }
 
-    fn intruder(asked: &Asked, bytes: &[u8]) -> Checked {
+    fn intruder(&self, asked: &Asked, bytes: &[u8]) -> Checked {
         let outcomes = decoded::<v1::CompleteResponse>(bytes)?.outcomes;
         let refused = outcomes.iter().all(|outcome| {
             let status = match &outcome.outcome {
                 Some(v1::lease_outcome::Outcome::Status(status)) => reason_of(status),
                 _ => String::new(),
             };
-            status == "EXECUTION_NOT_FOUND"
+            // Whose an execution is cannot be said of one that cannot be read.
+            let unread = self.excuses.misreads && status == "DATA_DAMAGED";
+            unread || status == "EXECUTION_NOT_FOUND"
         });
         let worker = !asked.leases().is_empty();
         must(worker && refused, TENANTS, || {

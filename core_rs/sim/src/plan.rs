@@ -140,6 +140,7 @@ impl Plan {
             Scene::Plain => self,
             Scene::Wide => Self {
                 names: Names::many(dice),
+                actions: self.actions.max(3),
                 batch: 40,
                 percent: 50,
                 ..self
@@ -214,7 +215,7 @@ const RESERVE_BYTES: u64 = 512 << 10;
 /// What stays free of new executions on a small disk: enough for the largest request.
 pub(crate) const KEPT_BYTES: u64 = 2 << 20;
 /// The reserve of a disk that other programs fill: a few reports use it up.
-const SMALL_RESERVE_BYTES: u64 = 4 << 10;
+const SMALL_RESERVE_BYTES: u64 = 1 << 10;
 
 #[cfg(test)]
 mod tests {

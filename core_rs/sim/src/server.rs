@@ -3,7 +3,7 @@
 //! Owns when a commit is written and acknowledged, when a read is answered, and what remains after
 //! a crash. Refuses to know clients.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use backlane_engine::rules::limits::MAX_PAUSES;
 use backlane_engine::time::Now;
@@ -29,11 +29,17 @@ struct Flight {
 
 /// What the keeper of the store told.
 #[derive(Clone, Default)]
-struct News(Arc<Mutex<Vec<Input>>>);
+struct News(Arc<Mutex<Told>>);
+
+#[derive(Default)]
+struct Told {
+    rooms: Vec<Input>,
+    lines: Vec<String>,
+}
 
 impl News {
-    fn take(&self) -> Vec<Input> {
-        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    fn told(&self) -> MutexGuard<'_, Told> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -41,12 +47,13 @@ impl Surroundings for News {
     fn tell(&self, input: Input) {
         // The driver says itself when a commit counts as durable.
         if matches!(input, Input::Room(_)) {
-            let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            told.push(input);
+            self.told().rooms.push(input);
         }
     }
 
-    fn say(&self, _line: String) {}
+    fn say(&self, line: String) {
+        self.told().lines.push(line);
+    }
 
     fn show(&self, _disk: Disk) {}
 }
@@ -167,6 +174,11 @@ impl Server {
         self.keeper.look().map_err(store_failed)
     }
 
+    /// The lines about the disk for the log, since the last call.
+    pub(crate) fn lines(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.news.told().lines)
+    }
+
     /// Does some of the work that the shard asked for.
     ///
     /// # Errors
@@ -180,7 +192,7 @@ impl Server {
         if let Err(died) = self.write_some(plan, dice, log)? {
             return Ok(Driven::Died(died));
         }
-        let mut inputs = self.news.take();
+        let mut inputs = std::mem::take(&mut self.news.told().rooms);
         let durable = self
             .flight
             .take_if(|flight| flight.written && dice.chance(700));

@@ -140,6 +140,9 @@ impl World {
                 Vec::new()
             }
         };
+        for line in self.server.lines() {
+            self.note(&line);
+        }
         let mut downs = Vec::new();
         while let Some(entry) = self.packets.first_entry() {
             if entry.key().0 > self.step {
