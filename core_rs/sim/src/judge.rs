@@ -252,7 +252,7 @@ impl Judge<'_> {
         must(many == asked.execution_ids.len(), ANSWERED, || {
             format!("{many}: {asked:?}")
         })?;
-        let mut ended = 0;
+        let (mut ended, mut unread) = (0, 0);
         for (id, outcome) in asked.execution_ids.iter().zip(&reply.outcomes) {
             match &outcome.outcome {
                 Some(Outcome::Execution(record)) => {
@@ -263,8 +263,14 @@ impl Judge<'_> {
                     ended += usize::from(record.completed_at.is_some());
                 }
                 Some(Outcome::Status(status)) => {
-                    self.exists(&asked.tenant_id, id, &reason_of(status))?;
-                    ended += 1;
+                    let reason = reason_of(status);
+                    self.exists(&asked.tenant_id, id, &reason)?;
+                    // Whether an execution has ended is not said if it cannot be shown.
+                    if self.excuses.misreads && reason == "DATA_DAMAGED" {
+                        unread += 1;
+                    } else {
+                        ended += 1;
+                    }
                 }
                 None => return Err(broken(ANSWERED, "a wait without an outcome")),
             }
@@ -274,8 +280,9 @@ impl Judge<'_> {
             v1::WaitFor::Count => asked.count as usize,
             _ => many,
         };
+        let perhaps = ended < needed && needed <= ended + unread;
         must(
-            reply.satisfied == (ended >= needed),
+            perhaps || reply.satisfied == (ended >= needed),
             "a wait is satisfied when enough ended",
             || format!("{ended} of {needed}, satisfied {}", reply.satisfied),
         )

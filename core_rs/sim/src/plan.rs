@@ -116,7 +116,7 @@ impl Plan {
             scene,
             settings,
             names: Names::few(),
-            percent: *dice.pick(&[50, 100, 100]),
+            percent: 100,
             actions: dice.between(1, 4),
             batch: 12,
             large: 0,
