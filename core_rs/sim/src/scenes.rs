@@ -19,8 +19,8 @@ use crate::workers::{Worker, worker};
 use crate::world::World;
 
 /// Leases that each quick worker holds, and each slow one.
-const QUICK_CREDIT: u64 = 3;
-const SLOW_CREDIT: u64 = 16;
+const QUICK_CREDIT: usize = 3;
+const SLOW_CREDIT: usize = 16;
 /// Probability in a thousand that a slow worker completes an execution in a step.
 const SLOW_ENDS: u64 = 10;
 /// Steps between two newcomers, and until the first.
@@ -64,6 +64,14 @@ fn scripted(name: &str, callable: &str, streams: bool, log: &mut LogCheck) -> Wo
     let mut hired = worker(name, offered, streams, &mut log.offers);
     hired.scripted = true;
     hired
+}
+
+/// Credit for so many leases.
+fn of(leases: usize) -> v1::WorkCredit {
+    v1::WorkCredit {
+        executions: u32::try_from(leases).unwrap_or(u32::MAX),
+        ..v1::WorkCredit::default()
+    }
 }
 
 impl World {
@@ -129,7 +137,7 @@ impl World {
         let Some(ticket) = self.workers[at].stream else {
             let credit = if quick { QUICK_CREDIT } else { SLOW_CREDIT };
             let ticket = self.greet_without_credit(at);
-            return self.credit(ticket, credit, 0);
+            return self.credit(ticket, of(credit));
         };
         let dice = &mut self.dice;
         let held = &mut self.workers[at].held;
@@ -141,7 +149,7 @@ impl World {
         }
         let plan = &self.plan;
         let results = done.iter().map(|lease| result(plan, lease, dice)).collect();
-        self.credit(ticket, done.len() as u64, 0);
+        self.credit(ticket, of(done.len()));
         self.expect_outcomes(ticket, OutcomeKind::Completed, done);
         self.up(ticket, Up::Complete(v1::CompleteRequest { results }));
     }

@@ -297,8 +297,8 @@ impl Server {
         Ok(completions)
     }
 
-    /// Checks that each choice for a lease looked at one execution for each queue, and at those that
-    /// are withheld from the worker, which are few.
+    /// Checks that each choice for a lease looked at one execution of each queue, and at those
+    /// that are withheld from the worker, which are few.
     fn looked_at_few(&mut self) -> Checked {
         let examined = self.shard.engine_mut().take_most_examined();
         if examined < MAX_PAUSES {

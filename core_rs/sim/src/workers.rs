@@ -258,24 +258,24 @@ impl World {
         } else {
             self.dice.between(1, 5_000)
         };
-        self.credit(ticket, executions, bytes);
-    }
-
-    /// Allows so many more leases, and no more bytes than that; 0 for any number of bytes.
-    pub(crate) fn credit(&mut self, ticket: Ticket, executions: u64, bytes: u64) {
-        if let Some((_, asked)) = self
-            .streams
-            .get_mut(&ticket)
-            .and_then(|one| one.work.as_mut())
-        {
-            asked.credit += executions + prefetch;
-        }
         let credit = v1::WorkCredit {
             executions: u32::try_from(executions).unwrap_or(1),
             bytes,
             lane: 0,
             prefetch: u32::try_from(prefetch).unwrap_or(1),
         };
+        self.credit(ticket, credit);
+    }
+
+    /// Allows more leases.
+    pub(crate) fn credit(&mut self, ticket: Ticket, credit: v1::WorkCredit) {
+        if let Some((_, asked)) = self
+            .streams
+            .get_mut(&ticket)
+            .and_then(|one| one.work.as_mut())
+        {
+            asked.credit += u64::from(credit.executions + credit.prefetch);
+        }
         self.up(ticket, Up::Credit(credit));
     }
 

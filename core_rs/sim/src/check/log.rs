@@ -113,8 +113,8 @@ impl LogCheck {
         }
     }
 
-    /// Has the tenants of an offer take turns from now on. Its workers must run everything for about
-    /// the same time.
+    /// Has the tenants of an offer take turns from now on. Its workers must run everything for
+    /// about the same time.
     pub fn watch_turns(&mut self, offer: OfferSpec) {
         self.pools.watch(offer);
     }

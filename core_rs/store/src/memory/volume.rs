@@ -10,18 +10,18 @@ use crate::{Headroom, StoreError};
 /// The size that headroom reports where no other size was set.
 const SIZE_BYTES: u64 = 1 << 40;
 
-/// A disk of a certain size.
+/// A disk of a certain size. All numbers are bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Volume {
-    size_bytes: u64,
+    size: u64,
     /// The reserve that the store makes while there is room for it.
-    reserve_bytes: u64,
-    /// Bytes that stay free of new executions, beside the reserve.
-    kept_bytes: u64,
+    reserve: u64,
+    /// What stays free of new executions, beside the reserve.
+    kept: u64,
     /// The part of the reserve that was not given up.
-    held_bytes: u64,
-    /// Bytes that other programs use.
-    others_bytes: u64,
+    held: u64,
+    /// What other programs use.
+    others: u64,
 }
 
 impl Default for Volume {
@@ -34,31 +34,31 @@ impl Volume {
     /// A disk of this size, with a reserve, and with bytes beside it that stay free of new
     /// executions.
     #[must_use]
-    pub const fn new(size_bytes: u64, reserve_bytes: u64, kept_bytes: u64) -> Self {
+    pub const fn new(size: u64, reserve: u64, kept: u64) -> Self {
         Self {
-            size_bytes,
-            reserve_bytes,
-            kept_bytes,
-            held_bytes: reserve_bytes,
-            others_bytes: 0,
+            size,
+            reserve,
+            kept,
+            held: reserve,
+            others: 0,
         }
     }
 
     /// The bytes that are free while the store uses `used_bytes`.
     const fn free(&self, used_bytes: u64) -> u64 {
-        let taken = used_bytes + self.others_bytes + self.held_bytes;
-        self.size_bytes.saturating_sub(taken)
+        let taken = used_bytes + self.others + self.held;
+        self.size.saturating_sub(taken)
     }
 
     pub(super) fn leave_free(&mut self, free_bytes: u64, used_bytes: u64) {
-        self.others_bytes = 0;
-        self.others_bytes = self.free(used_bytes).saturating_sub(free_bytes);
+        self.others = 0;
+        self.others = self.free(used_bytes).saturating_sub(free_bytes);
     }
 
     /// Makes room for more bytes. A part of the reserve is given up if it is needed.
     pub(super) fn make_room(&mut self, bytes: u64, used_bytes: u64) -> Result<(), StoreError> {
         let missing = bytes.saturating_sub(self.free(used_bytes));
-        self.held_bytes -= missing.min(self.held_bytes);
+        self.held -= missing.min(self.held);
         let free_bytes = self.free(used_bytes);
         if bytes <= free_bytes {
             return Ok(());
@@ -71,16 +71,16 @@ impl Volume {
 
     /// Looks at the disk, and makes the reserve again if there is room for it.
     pub(super) const fn headroom(&mut self, used_bytes: u64) -> Headroom {
-        let missing = self.reserve_bytes - self.held_bytes;
-        if self.free(used_bytes) > missing + self.kept_bytes {
-            self.held_bytes = self.reserve_bytes;
+        let missing = self.reserve - self.held;
+        if self.free(used_bytes) > missing + self.kept {
+            self.held = self.reserve;
         }
         let free_bytes = self.free(used_bytes);
-        let kept_bytes = self.reserve_bytes + self.kept_bytes;
+        let kept = self.reserve + self.kept;
         Headroom {
             free_bytes,
-            reserve_bytes: self.held_bytes,
-            room_bytes: (free_bytes + self.held_bytes).saturating_sub(kept_bytes),
+            reserve_bytes: self.held,
+            room_bytes: (free_bytes + self.held).saturating_sub(kept),
             used_bytes,
         }
     }
