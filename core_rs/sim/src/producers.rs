@@ -229,9 +229,9 @@ impl World {
         let Some((owner, execution_id)) = self.some_known() else {
             return;
         };
-        let others = self.plan.names.tenants.iter();
-        let tenant_id = others.cloned().find(|tenant| *tenant != owner);
-        let tenant_id = tenant_id.unwrap_or_default();
+        let mut tenants = self.plan.names.tenants.iter();
+        let other = tenants.find(|tenant| **tenant != owner);
+        let tenant_id = other.cloned().unwrap_or_default();
         let principal = only(&tenant_id);
         let asked = match self.dice.below(4) {
             0 => Asked::Get(v1::GetRequest {
