@@ -19,7 +19,9 @@ from typing import Final, NamedTuple
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 PLACE: Final = ROOT / "target" / "mutants"
-TARGET: Final = Path(os.environ.get("CARGO_TARGET_DIR", PLACE / "target"))
+TARGET: Final = PLACE / "target"
+"""A folder of its own: what is compiled without a mend must never get into another build."""
+
 SEEDS: Final = "0..200"
 
 
@@ -197,7 +199,8 @@ MUTANTS: Final = (
 def copy_sources() -> Path:
     """Copy what the core is compiled from, and return the folder of the copy.
 
-    Files that did not change keep their time, so that only what changed is compiled again.
+    Files keep their time, so that only what changed is compiled again. Those that an earlier run
+    compiled without a mend count as changed.
     """
     tree = PLACE / "tree"
     shutil.rmtree(tree, ignore_errors=True)
@@ -206,6 +209,9 @@ def copy_sources() -> Path:
         shutil.copy2(ROOT / name, tree / name)
     for name in ("core_rs", "proto", "tests/conformance/scenarios"):
         shutil.copytree(ROOT / name, tree / name)
+    for mutant in MUTANTS:
+        for change in mutant.changes:
+            (tree / change.file).touch()
     return tree
 
 
