@@ -1,13 +1,19 @@
-"""The list of mends that the simulator is tried without: each names one place of the sources."""
+"""The list of mends that the core is tried without: each change names one place of the sources."""
 
 import pytest
 
-from tests.mutants import MUTANTS, ROOT, Mutant
+from tests.mutants import MUTANTS, ROOT, Change
+
+CHANGES = [(mutant.name, change) for mutant in MUTANTS for change in mutant.changes]
 
 
-@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
-def test_a_mutant_changes_exactly_one_place(mutant: Mutant) -> None:
-    source = (ROOT / mutant.file).read_text(encoding="utf-8")
+@pytest.mark.parametrize(("name", "change"), CHANGES, ids=[name for name, _ in CHANGES])
+def test_a_change_of_a_mutant_names_exactly_one_place(name: str, change: Change) -> None:
+    source = (ROOT / change.file).read_text(encoding="utf-8")
 
-    assert source.count(mutant.find) == 1
-    assert mutant.find != mutant.replace
+    assert (name, source.count(change.find)) == (name, 1)
+    assert change.find != change.replace
+
+
+def test_each_mutant_has_a_name_of_its_own() -> None:
+    assert len({mutant.name for mutant in MUTANTS}) == len(MUTANTS)

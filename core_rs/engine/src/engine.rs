@@ -42,6 +42,8 @@ pub struct Engine {
     pub(crate) epoch: u64,
     pub(crate) next_counter: u64,
     pub(crate) store_is_full: bool,
+    /// The largest number of executions that one choice for a lease looked at.
+    pub(crate) most_examined: usize,
     round: Option<Round>,
     decided: Vec<Decided>,
 }
@@ -58,6 +60,7 @@ impl Engine {
             epoch,
             next_counter: 1,
             store_is_full: false,
+            most_examined: 0,
             round: None,
             decided: Vec::new(),
         }

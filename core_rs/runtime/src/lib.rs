@@ -9,6 +9,7 @@ mod clock;
 mod flow;
 mod fresh;
 mod inspect;
+mod keeper;
 pub mod message;
 mod open;
 pub mod reader;
@@ -22,13 +23,13 @@ pub use backup::{CopyError, backup, restore};
 pub use clock::{Ahead, Clock, TooFarAhead};
 pub use fresh::FreshError;
 pub use inspect::{Findings, check};
+pub use keeper::{Appended, Disk, Keeper, Surroundings};
 pub use message::{Completion, CompletionKind, Input, Output, Ticket, UnaryCall};
 pub use open::{OpenError, OpenOptions, open};
 pub use recover::{RecoverError, machine_random, recover, request_hours};
 pub use runtime::Runtime;
 pub use salvage::{Salvage, SalvageError, salvage};
 pub use shard::{Random, Settings, Shard};
-pub use writer::Disk;
 
 // The types of the lower crates that the bindings need: the bindings depend on this crate only.
 pub use backlane_engine::rules::access::{Principal, TenantScope};

@@ -17,11 +17,12 @@ use parking_lot::Mutex;
 
 use crate::clock::Clock;
 use crate::flow::{CALL_BYTES, Reading, STREAM_BYTES};
+use crate::keeper::{Disk, Keeper};
 use crate::message::{Completion, CompletionKind, Input, Query, ReadId, Ticket, UnaryCall};
 use crate::reader;
 use crate::recover::{RecoverError, recover, request_hours};
 use crate::shard::{Random, Settings};
-use crate::writer::{Disk, Work, Writer};
+use crate::writer::{Work, Writer};
 
 mod road;
 mod shared;
@@ -69,8 +70,8 @@ impl Runtime {
             readers.push(door);
         }
         let (writer, work) = channel();
-        let writing = Writer::new(store, recovered.epoch(), Box::new(road.clone()));
-        let writing = start_writer(&shared, writing, work, reading);
+        let keeper = Keeper::new(store, recovered.epoch(), Box::new(road.clone()));
+        let writing = start_writer(&shared, keeper, work, reading);
         road.open(Stepper::new(recovered, clock, readers, writer));
         let threads = Mutex::new(vec![writing, road::start(&shared, road.clone())]);
         Ok(Self {
@@ -235,7 +236,7 @@ fn start_learner(
 
 fn learn_hour(shared: &Shared, reader: &mut dyn Reader, hour: u32) -> Result<(), StoreError> {
     let mut after = 0;
-    while !shared.stopping.load(Ordering::SeqCst) {
+    while !shared.is_stopping() {
         let (keys, next) = reader.digests_of_hour(&REQUEST, hour, after, REQUEST_PORTION)?;
         shared.tell(Input::Requests {
             hour,
@@ -270,12 +271,13 @@ fn start_reader(
 /// it, and a read-only view cannot.
 fn start_writer(
     shared: &Arc<Shared>,
-    mut writer: Writer,
+    keeper: Keeper,
     work: Receiver<Work>,
     reading: Vec<JoinHandle<()>>,
 ) -> JoinHandle<()> {
     let told = shared.clone();
     spawn(shared, "writer", move || {
+        let mut writer = Writer::new(keeper, || told.is_stopping());
         if let Err(error) = writer.run(&work) {
             told.fail(&error.to_string());
         }

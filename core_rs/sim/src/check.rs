@@ -12,6 +12,7 @@ mod order;
 mod record;
 mod rows;
 mod state;
+mod turns;
 
 use std::fmt;
 

@@ -11,10 +11,13 @@ use prost::Message;
 use crate::api::{reason, reason_of, v1};
 use crate::asked::Asked;
 use crate::check::{Checked, Ledger, LogCheck, Reported, Violation, broken, must};
+use crate::plan::Excuses;
 
 const ANSWERED: &str = "a reply answers its request";
 const EXISTS: &str = "what was acknowledged is never denied";
 const TENANTS: &str = "no call reads or writes across tenants";
+const DAMAGED: &str = "nothing is called damaged that can be read";
+const FULL: &str = "a full disk refuses new executions, and nothing else";
 /// The size that gRPC clients accept by default, rounded down.
 const MOST_BYTES: usize = 4_000_000;
 
@@ -24,8 +27,8 @@ pub struct Judge<'a> {
     pub ledger: &'a mut Ledger,
     /// The log and its states.
     pub log: &'a LogCheck,
-    /// Whether retention may remove a record between a decision and its reply.
-    pub forgets: bool,
+    /// What replies may say because of the situation of the run.
+    pub excuses: Excuses,
 }
 
 fn decoded<M: Message + Default>(bytes: &[u8]) -> Result<M, Violation> {
@@ -46,13 +49,14 @@ impl Judge<'_> {
     /// The invariant that the reply violates.
     pub fn unary(&mut self, asked: &Asked, intruder: bool, kind: &CompletionKind) -> Checked {
         match kind {
-            CompletionKind::Reply(bytes) if intruder => Self::intruder(asked, bytes),
+            CompletionKind::Reply(bytes) if intruder => self.intruder(asked, bytes),
             CompletionKind::Reply(bytes) => self.reply(asked, bytes),
             CompletionKind::Error { status, .. } => {
+                let reason = reason(status);
                 if !intruder {
-                    self.denial(asked, &reason(status))?;
+                    self.denial(asked, &reason)?;
                 }
-                self.error(status)
+                self.refusal(asked, &reason)
             }
             other => Err(broken(
                 ANSWERED,
@@ -61,13 +65,27 @@ impl Judge<'_> {
         }
     }
 
-    fn error(&self, status: &[u8]) -> Checked {
-        let reason = reason(status);
+    /// Checks that an error has one of the reasons that a call may have in this run.
+    fn refusal(&mut self, asked: &Asked, reason: &str) -> Checked {
+        let said = || format!("{asked:?} was answered {reason}");
+        let Excuses {
+            forgets,
+            misreads,
+            fills,
+        } = self.excuses;
         must(
-            self.forgets || reason != "INTERNAL",
+            forgets || reason != "INTERNAL",
             "no reply is an internal error",
-            || format!("{:?}", String::from_utf8_lossy(status)),
-        )
+            said,
+        )?;
+        must(misreads || reason != "DATA_DAMAGED", DAMAGED, said)?;
+        if reason != "DISK_FULL" {
+            return Ok(());
+        }
+        let enqueues = matches!(asked, Asked::Enqueue(_) | Asked::Batch(_) | Asked::Run(_));
+        must(fills && enqueues, FULL, said)?;
+        self.ledger.refused_as_full();
+        Ok(())
     }
 
     /// Checks that an error does not deny an execution that must exist.
@@ -77,21 +95,31 @@ impl Judge<'_> {
             Asked::Cancel(asked) => Some((&asked.tenant_id, &asked.execution_id)),
             _ => None,
         };
-        let exists = named.is_some_and(|(tenant, id)| self.ledger.belongs_to(tenant, id));
-        let denies = reason == "EXECUTION_DELETED" || exists && reason == "EXECUTION_NOT_FOUND";
-        must(self.forgets || !denies, EXISTS, || {
+        named.map_or(Ok(()), |(tenant, id)| self.exists(tenant, id, reason))?;
+        let deleted = reason == "EXECUTION_DELETED";
+        must(self.excuses.forgets || !deleted, EXISTS, || {
             format!("{asked:?} was answered {reason}")
         })
     }
 
-    fn intruder(asked: &Asked, bytes: &[u8]) -> Checked {
+    /// Checks that a reason does not deny a tenant's execution that must exist.
+    fn exists(&self, tenant: &str, id: &str, reason: &str) -> Checked {
+        let denies = reason == "EXECUTION_NOT_FOUND" && self.ledger.belongs_to(tenant, id);
+        must(self.excuses.forgets || !denies, EXISTS, || {
+            format!("{id} of {tenant} was answered {reason}")
+        })
+    }
+
+    fn intruder(&self, asked: &Asked, bytes: &[u8]) -> Checked {
         let outcomes = decoded::<v1::CompleteResponse>(bytes)?.outcomes;
         let refused = outcomes.iter().all(|outcome| {
             let status = match &outcome.outcome {
                 Some(v1::lease_outcome::Outcome::Status(status)) => reason_of(status),
                 _ => String::new(),
             };
-            status == "EXECUTION_NOT_FOUND"
+            // Whose an execution is cannot be said of one that cannot be read.
+            let unread = self.excuses.misreads && status == "DATA_DAMAGED";
+            unread || status == "EXECUTION_NOT_FOUND"
         });
         let worker = !asked.leases().is_empty();
         must(worker && refused, TENANTS, || {
@@ -204,6 +232,11 @@ impl Judge<'_> {
         let full = asked.view() == v1::View::Full;
         let mut births = Vec::new();
         for record in &reply.executions {
+            // An execution that could not be read is shown with its id alone, or with its status.
+            if self.excuses.misreads && record.version == 0 {
+                births.push(crate::check::birth_of(&record.execution_id)?);
+                continue;
+            }
             let wanted = asked.status == 0 || asked.status == record.status;
             must(wanted, ANSWERED, || format!("{asked:?}: {record:?}"))?;
             self.show(&asked.tenant_id, record, full)?;
@@ -219,7 +252,7 @@ impl Judge<'_> {
         must(many == asked.execution_ids.len(), ANSWERED, || {
             format!("{many}: {asked:?}")
         })?;
-        let mut ended = 0;
+        let (mut ended, mut unread) = (0, 0);
         for (id, outcome) in asked.execution_ids.iter().zip(&reply.outcomes) {
             match &outcome.outcome {
                 Some(Outcome::Execution(record)) => {
@@ -229,7 +262,16 @@ impl Judge<'_> {
                     self.show(&asked.tenant_id, record, false)?;
                     ended += usize::from(record.completed_at.is_some());
                 }
-                Some(Outcome::Status(_)) => ended += 1,
+                Some(Outcome::Status(status)) => {
+                    let reason = reason_of(status);
+                    self.exists(&asked.tenant_id, id, &reason)?;
+                    // Whether an execution has ended is not said if it cannot be shown.
+                    if self.excuses.misreads && reason == "DATA_DAMAGED" {
+                        unread += 1;
+                    } else {
+                        ended += 1;
+                    }
+                }
                 None => return Err(broken(ANSWERED, "a wait without an outcome")),
             }
         }
@@ -238,8 +280,9 @@ impl Judge<'_> {
             v1::WaitFor::Count => asked.count as usize,
             _ => many,
         };
+        let perhaps = ended < needed && needed <= ended + unread;
         must(
-            reply.satisfied == (ended >= needed),
+            perhaps || reply.satisfied == (ended >= needed),
             "a wait is satisfied when enough ended",
             || format!("{ended} of {needed}, satisfied {}", reply.satisfied),
         )
@@ -260,8 +303,21 @@ impl Judge<'_> {
         must(many == leases.len(), ANSWERED, || {
             format!("{many} outcomes for {leases:?}")
         })?;
-        let mut both = leases.iter().zip(outcomes);
-        both.try_for_each(|(lease, one)| self.ledger.settled(reported, lease, one, self.log))
+        for (lease, one) in leases.iter().zip(outcomes) {
+            let refused = match &one.outcome {
+                Some(v1::lease_outcome::Outcome::Status(status)) => Some(reason_of(status)),
+                _ => None,
+            };
+            let unread = refused.as_deref() == Some("DATA_DAMAGED");
+            if unread && self.excuses.misreads {
+                continue;
+            }
+            must(refused.as_deref() != Some("DISK_FULL"), FULL, || {
+                format!("{lease:?} was answered {refused:?}")
+            })?;
+            self.ledger.settled(reported, lease, one, self.log)?;
+        }
+        Ok(())
     }
 
     /// Judges a message on an enqueue stream. `sent` holds the items that were not answered yet.
@@ -290,8 +346,9 @@ impl Judge<'_> {
                     }
                 }
                 Some(Outcome::Status(status)) => {
-                    self.denial(&Asked::Enqueue(asked), &reason_of(&status))?;
-                    self.error(&status.encode_to_vec())?;
+                    let (asked, reason) = (Asked::Enqueue(asked), reason_of(&status));
+                    self.denial(&asked, &reason)?;
+                    self.refusal(&asked, &reason)?;
                 }
                 None => return Err(broken(ANSWERED, "an item without an outcome")),
             }

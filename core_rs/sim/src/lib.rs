@@ -11,17 +11,21 @@ mod dice;
 #[allow(clippy::doc_markdown, reason = "generated")]
 mod generated;
 pub mod judge;
+mod names;
 mod network;
 mod plan;
 mod producers;
+mod reading;
 mod requests;
 mod run;
 mod sabotage;
+mod scenes;
 mod server;
 mod trace;
 mod workers;
 mod world;
 
 pub use dice::Dice;
+pub use plan::Excuses;
 pub use run::{Course, Failure, Run, STEPS, run};
 pub use sabotage::Sabotage;

@@ -8,7 +8,7 @@ use prost::Message as _;
 
 use crate::api::{span, v1};
 use crate::asked::Asked;
-use crate::requests::{CALLABLES, TENANTS, enqueue};
+use crate::requests::enqueue;
 use crate::world::{Call, World, only};
 
 const REMEMBERED: usize = 300;
@@ -56,7 +56,7 @@ impl World {
     }
 
     fn new_request(&mut self) -> v1::EnqueueRequest {
-        let mut request = enqueue(&mut self.dice, self.now.wall_ms);
+        let mut request = enqueue(&self.plan, &mut self.dice, self.now.wall_ms);
         request.request_id = self.request_id();
         request
     }
@@ -77,10 +77,10 @@ impl World {
 
     fn enqueue_batch(&mut self) {
         let request_id = self.request_id();
-        let tenant_id = (*self.dice.pick(&TENANTS)).to_owned();
-        let many = self.dice.between(1, 12);
+        let tenant_id = self.plan.names.tenant(&mut self.dice);
+        let many = self.dice.between(1, self.plan.batch);
         let items = (0..many).map(|_| {
-            let item = enqueue(&mut self.dice, self.now.wall_ms);
+            let item = enqueue(&self.plan, &mut self.dice, self.now.wall_ms);
             v1::EnqueueRequest {
                 tenant_id: String::new(),
                 ..item
@@ -159,7 +159,7 @@ impl World {
 
     fn list(&mut self) {
         let request = v1::ListRequest {
-            tenant_id: (*self.dice.pick(&TENANTS)).to_owned(),
+            tenant_id: self.plan.names.tenant(&mut self.dice),
             status: i32::try_from(self.dice.below(7)).unwrap_or(0),
             page_size: u32::try_from(self.dice.between(1, 40)).unwrap_or(1),
             view: i32::try_from(self.dice.below(3)).unwrap_or(0),
@@ -211,15 +211,15 @@ impl World {
 
     fn peek(&mut self) {
         let request = v1::PeekRequest {
-            tenant_id: (*self.dice.pick(&TENANTS)).to_owned(),
+            tenant_id: self.plan.names.tenant(&mut self.dice),
             limit: u32::try_from(self.dice.between(1, 20)).unwrap_or(1),
-            callables: vec![(*self.dice.pick(&CALLABLES)).to_owned()],
+            callables: vec![self.plan.names.callable(&mut self.dice)],
         };
         self.call(Asked::Peek(request), Principal::default(), None);
     }
 
     fn stats(&mut self) {
-        let tenant_id = (*self.dice.pick(&TENANTS)).to_owned();
+        let tenant_id = self.plan.names.tenant(&mut self.dice);
         let request = v1::GetQueueStatsRequest { tenant_id };
         self.call(Asked::Stats(request), Principal::default(), None);
     }
@@ -229,11 +229,9 @@ impl World {
         let Some((owner, execution_id)) = self.some_known() else {
             return;
         };
-        let tenant_id = TENANTS
-            .into_iter()
-            .find(|tenant| *tenant != owner)
-            .unwrap_or_default()
-            .to_owned();
+        let mut tenants = self.plan.names.tenants.iter();
+        let other = tenants.find(|tenant| **tenant != owner);
+        let tenant_id = other.cloned().unwrap_or_default();
         let principal = only(&tenant_id);
         let asked = match self.dice.below(4) {
             0 => Asked::Get(v1::GetRequest {

@@ -4,21 +4,26 @@
 
 use crate::api::{json_text, timestamp, v1};
 use crate::dice::Dice;
-
-/// The tenants of every run.
-pub(crate) const TENANTS: [&str; 3] = ["acme", "globex", "initech"];
-/// The callables of every run.
-pub(crate) const CALLABLES: [&str; 4] = ["mail.send", "mail.bulk", "llm.chat", "report"];
+use crate::plan::Plan;
 
 /// A random execution to enqueue.
-pub(crate) fn enqueue(dice: &mut Dice, wall_ms: u64) -> v1::EnqueueRequest {
+pub(crate) fn enqueue(plan: &Plan, dice: &mut Dice, wall_ms: u64) -> v1::EnqueueRequest {
     let mut request = v1::EnqueueRequest {
-        tenant_id: (*dice.pick(&TENANTS)).to_owned(),
-        callable_name: (*dice.pick(&CALLABLES)).to_owned(),
-        input: dice.chance(900).then(|| input(dice)),
+        tenant_id: plan.names.tenant(dice),
+        callable_name: plan.names.callable(dice),
+        input: dice.chance(900).then(|| input(plan, dice)),
         config: dice.chance(800).then(|| config(dice)),
         ..Default::default()
     };
+    if dice.chance(plan.large) {
+        let limits = &plan.settings.limits;
+        let context = "x".repeat(limits.max_context_bytes - NAME_BYTES);
+        request.context.insert("large".into(), context);
+        let metadata = "x".repeat(limits.max_metadata_bytes - NAME_BYTES);
+        request
+            .metadata
+            .insert("large".into(), json_text(&metadata));
+    }
     if dice.chance(300) {
         request
             .context
@@ -38,7 +43,27 @@ pub(crate) fn enqueue(dice: &mut Dice, wall_ms: u64) -> v1::EnqueueRequest {
     request
 }
 
-fn input(dice: &mut Dice) -> String {
+/// Room for the names and the framing of one large value.
+const NAME_BYTES: usize = 64;
+
+/// An execution that runs at once, with an input of this size and nothing else.
+pub(crate) fn simple(tenant: &str, callable: &str, bytes: usize) -> v1::EnqueueRequest {
+    v1::EnqueueRequest {
+        tenant_id: tenant.to_owned(),
+        callable_name: callable.to_owned(),
+        input: Some("x".repeat(bytes)),
+        ..Default::default()
+    }
+}
+
+fn input(plan: &Plan, dice: &mut Dice) -> String {
+    if dice.chance(plan.large) {
+        // One byte more than the limit is refused.
+        let most = plan.settings.limits.max_input_bytes;
+        let bytes = *dice.pick(&[most + 1, most, most, most / 2, 70_000]);
+        let input = format!("input {:x} ", dice.roll());
+        return input.clone() + &"x".repeat(bytes - input.len());
+    }
     let bytes = if dice.chance(20) {
         dice.below(40_000)
     } else {
@@ -112,12 +137,19 @@ pub(crate) fn failure(lease: &v1::LeaseRef, dice: &mut Dice) -> v1::Failure {
 }
 
 /// A random output of a worker.
-pub(crate) fn result(lease: &v1::LeaseRef, dice: &mut Dice) -> v1::CompleteResult {
+pub(crate) fn result(plan: &Plan, lease: &v1::LeaseRef, dice: &mut Dice) -> v1::CompleteResult {
+    let large = dice.chance(plan.large);
+    let bytes = plan.settings.limits.max_output_bytes - NAME_BYTES;
+    let more = if large {
+        "x".repeat(bytes)
+    } else {
+        String::new()
+    };
     v1::CompleteResult {
         execution_id: lease.execution_id.clone(),
         lease_token: lease.lease_token.clone(),
         output: dice
             .chance(800)
-            .then(|| json_text(&format!("done {:x}", dice.roll()))),
+            .then(|| json_text(&format!("done {:x}{more}", dice.roll()))),
     }
 }

@@ -6,11 +6,11 @@ use std::fmt;
 
 use backlane_engine::fact::OutcomeKind;
 use backlane_runtime::Input;
-use backlane_store::{Fault, FaultPlan};
+use backlane_store::{Fault, FaultPlan, Volume};
 
 use crate::api::v1::{self, work_request::Message as Up};
 use crate::check::{Checked, Violation, broken, must};
-use crate::requests::{CALLABLES, TENANTS, result};
+use crate::requests::result;
 use crate::sabotage::Sabotage;
 use crate::workers::worker;
 use crate::world::World;
@@ -19,6 +19,8 @@ use crate::world::World;
 pub const STEPS: u64 = 600;
 /// Most steps without faults in which every execution must end.
 const PEACE: u64 = 40_000;
+/// Probability in a thousand that a server which drains ends in a step.
+const DRAINED: u64 = 30;
 /// Steps between two comparisons of memory with the whole log.
 const CHECKPOINT: u64 = 97;
 
@@ -57,6 +59,10 @@ pub struct Course {
     pub executions: u64,
     /// Number of server processes.
     pub lives: u64,
+    /// Number of requests that were refused because the disk was full.
+    pub refused_as_full: u64,
+    /// Number of outputs that were accepted after the first of these refusals.
+    pub completed_when_full: u64,
 }
 
 /// A run in which an invariant was violated.
@@ -99,11 +105,16 @@ pub fn run(run: Run) -> Result<Course, Box<Failure>> {
     let world = World::new(run.seed, run.sabotage, run.aloud);
     let mut world = world.map_err(|violation| failed(0, violation, Vec::new()))?;
     match world.live(run.steps) {
-        Ok(()) => Ok(Course {
-            trace: world.trace.hash(),
-            executions: world.log.durable().next_birth() - 1,
-            lives: world.lives,
-        }),
+        Ok(()) => {
+            let (refused_as_full, completed_when_full) = world.ledger.on_a_full_disk();
+            Ok(Course {
+                trace: world.trace.hash(),
+                executions: world.log.durable().next_birth() - 1,
+                lives: world.lives,
+                refused_as_full,
+                completed_when_full,
+            })
+        }
         Err(violation) => {
             let last = world.trace.last().map(str::to_owned).collect();
             Err(failed(world.step, violation, last))
@@ -113,9 +124,11 @@ pub fn run(run: Run) -> Result<Course, Box<Failure>> {
 
 impl World {
     fn live(&mut self, steps: u64) -> Checked {
-        for _ in 0..steps {
+        self.note(&format!("{:?}", self.plan.scene));
+        for _ in 0..steps * self.plan.percent / 100 {
             self.pass_time();
             self.disturb()?;
+            self.play()?;
             for _ in 0..self.dice.between(0, self.plan.actions) {
                 if self.dice.chance(400) {
                     self.produce();
@@ -175,15 +188,19 @@ impl World {
                 Fault::UnknownWritten,
             ];
             let fault = *self.dice.pick(&faults);
-            let append = self.dice.between(1, 5);
-            self.server
-                .disk
-                .plan(FaultPlan::default().at(append, fault));
+            let plan = if self.dice.chance(800) {
+                FaultPlan::default().at(self.dice.between(1, 5), fault)
+            } else {
+                FaultPlan::default().in_maintenance(fault)
+            };
+            self.server.disk.plan(plan);
         }
         if self.dice.chance(self.plan.meddle) {
             self.meddle();
         }
-        if self.dice.chance(self.plan.crash) {
+        // A drain ends with the process.
+        let stops = self.draining && self.dice.chance(DRAINED);
+        if stops || self.dice.chance(self.plan.crash) {
             self.crash()
         } else {
             Ok(())
@@ -202,22 +219,21 @@ impl World {
                 self.send_to_server(Input::Drain);
             }
             _ => {
-                let callable = self.dice.chance(500).then(|| *self.dice.pick(&CALLABLES));
-                let most = self.dice.chance(700).then(|| self.dice.below(5));
-                let tenant = *self.dice.pick(&TENANTS);
-                self.set_limit(
-                    tenant,
-                    callable,
-                    most.and_then(|most| u32::try_from(most).ok()),
-                );
+                let (names, dice) = (&self.plan.names, &mut self.dice);
+                let callable = dice.chance(500).then(|| names.callable(dice));
+                let most = dice.chance(700).then(|| dice.below(5));
+                let tenant = names.tenant(dice);
+                let most = most.and_then(|most| u32::try_from(most).ok());
+                self.set_limit((tenant, callable), most);
             }
         }
     }
 
-    fn set_limit(&mut self, tenant: &str, callable: Option<&str>, most: Option<u32>) {
-        self.note(&format!("limit of {tenant} {callable:?}: {most:?}"));
+    fn set_limit(&mut self, of: (String, Option<String>), most: Option<u32>) {
+        self.note(&format!("limit of {of:?}: {most:?}"));
+        self.limited.insert(of.clone());
         let engine = self.server.shard().engine_mut();
-        let (tenant, callable) = (tenant.into(), callable.map(Into::into));
+        let (tenant, callable) = (of.0.into(), of.1.map(Into::into));
         // A limit can be set in every state.
         let _ = engine.set_limit(
             backlane_engine::fact::Actor::engine(),
@@ -233,16 +249,16 @@ impl World {
         self.note("peace");
         self.plan.drop = 0;
         self.plan.delay = 0;
+        self.plan.misread = 0;
         self.server.disk.plan(FaultPlan::default());
         self.server.disk.set_full(false);
+        self.server.disk.resize(Volume::default());
+        self.server.look()?;
         if self.draining {
             self.crash()?;
         }
-        for tenant in TENANTS {
-            self.set_limit(tenant, None, None);
-            for callable in CALLABLES {
-                self.set_limit(tenant, Some(callable), None);
-            }
+        for of in std::mem::take(&mut self.limited) {
+            self.set_limit(of, None);
         }
         for at in 0..self.workers.len() {
             self.workers[at].held.clear();
@@ -251,7 +267,8 @@ impl World {
                 self.stream_over(ticket);
             }
         }
-        let healthy = worker("healthy", &["*"], &[], true, &mut self.log.offers);
+        let everything = (vec!["*".to_owned()], Vec::new());
+        let healthy = worker("healthy", everything, true, &mut self.log.offers);
         self.workers.push(healthy);
         for _ in 0..PEACE {
             self.serve();
@@ -295,7 +312,7 @@ impl World {
         }
         let results = held
             .iter()
-            .map(|lease| result(lease, &mut self.dice))
+            .map(|lease| result(&self.plan, lease, &mut self.dice))
             .collect();
         self.expect_outcomes(ticket, OutcomeKind::Completed, held);
         self.up(ticket, Up::Complete(v1::CompleteRequest { results }));

@@ -3,16 +3,23 @@
 //! Owns when a commit is written and acknowledged, when a read is answered, and what remains after
 //! a crash. Refuses to know clients.
 
-use backlane_engine::time::Now;
-use backlane_runtime::message::{Query, ReadId};
-use backlane_runtime::{
-    Completion, Input, Output, Settings, Shard, reader, recover, request_hours,
-};
-use backlane_store::{Commit, Maintenance, MemoryDisk, REQUEST, Reader, Store, StoreError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::check::{LogCheck, Violation, broken, must, no_longer, same_state, sound};
+use backlane_engine::rules::limits::MAX_PAUSES;
+use backlane_engine::time::Now;
+use backlane_runtime::{
+    Appended, Completion, Disk, Input, Keeper, Output, Shard, Surroundings, recover, request_hours,
+};
+use backlane_store::{Commit, MemoryDisk, Reader, Store, StoreError};
+
+use crate::check::{Checked, LogCheck, Violation, broken, must, no_longer, same_state, sound};
 use crate::dice::Dice;
+use crate::plan::{Plan, Scene};
+use crate::reading::Reading;
 use crate::sabotage::Sabotage;
+
+const FITS: &str = "what is decided fits on the disk";
+const LOOKS: &str = "a choice for a lease looks at few executions";
 
 #[derive(Debug)]
 struct Flight {
@@ -20,28 +27,48 @@ struct Flight {
     written: bool,
 }
 
-#[derive(Debug)]
-struct Reading {
-    id: ReadId,
-    query: Query,
-    found: Option<backlane_runtime::message::Found>,
+/// What the keeper of the store told.
+#[derive(Clone, Default)]
+struct News(Arc<Mutex<Told>>);
+
+#[derive(Default)]
+struct Told {
+    rooms: Vec<Input>,
+    lines: Vec<String>,
+}
+
+impl News {
+    fn told(&self) -> MutexGuard<'_, Told> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Surroundings for News {
+    fn tell(&self, input: Input) {
+        // The driver says itself when a commit counts as durable.
+        if matches!(input, Input::Room(_)) {
+            self.told().rooms.push(input);
+        }
+    }
+
+    fn say(&self, line: String) {
+        self.told().lines.push(line);
+    }
+
+    fn show(&self, _disk: Disk) {}
 }
 
 /// A server that can crash.
 pub(crate) struct Server {
     /// The disk, which survives a crash.
     pub(crate) disk: MemoryDisk,
-    store: Box<dyn Store>,
-    reader: Box<dyn Reader>,
+    keeper: Keeper,
+    news: News,
+    reading: Reading,
     shard: Shard,
-    settings: Settings,
     sabotage: Sabotage,
     flight: Option<Flight>,
     held_back: Option<Commit>,
-    reads: Vec<Reading>,
-    goal: Maintenance,
-    behind: bool,
-    hours: Vec<(u32, u64)>,
     all_emitted: bool,
     // Monotonic time of the newest step.
     mono_ms: u64,
@@ -64,40 +91,62 @@ fn random(dice: &mut Dice) -> backlane_runtime::Random {
     Box::new(move || own.roll())
 }
 
+/// What a process has right after its start.
+struct Started {
+    shard: Shard,
+    keeper: Keeper,
+    news: News,
+    reading: Reading,
+}
+
+fn start(disk: &MemoryDisk, plan: &Plan, dice: &mut Dice, now: Now) -> Result<Started, Violation> {
+    let mut store: Box<dyn Store> = Box::new(disk.store());
+    let shard = recover(&mut *store, "sim", plan.settings.clone(), random(dice), now);
+    let shard = shard.map_err(store_failed)?;
+    let reader = store.reader().map_err(store_failed)?;
+    let reading = Reading::new(reader, request_hours(&shard, now));
+    let news = News::default();
+    let mut keeper = Keeper::new(store, shard.epoch(), Box::new(news.clone()));
+    keeper.look().map_err(store_failed)?;
+    Ok(Started {
+        shard,
+        keeper,
+        news,
+        reading,
+    })
+}
+
 impl Server {
     /// Starts on an empty disk.
     ///
     /// # Errors
     /// The violation, if even an empty disk cannot be opened.
     pub(crate) fn start(
-        settings: Settings,
+        plan: &Plan,
         sabotage: Sabotage,
         dice: &mut Dice,
         now: Now,
     ) -> Result<Self, Violation> {
         let disk = MemoryDisk::new();
-        let mut store: Box<dyn Store> = Box::new(disk.store());
-        let shard = recover(&mut *store, "sim", settings.clone(), random(dice), now);
-        let shard = shard.map_err(store_failed)?;
-        let reader = store.reader().map_err(store_failed)?;
-        let mut server = Self {
-            disk,
-            store,
-            reader,
+        disk.resize(plan.volume());
+        let Started {
             shard,
-            settings,
+            keeper,
+            news,
+            reading,
+        } = start(&disk, plan, dice, now)?;
+        Ok(Self {
+            disk,
+            keeper,
+            news,
+            reading,
+            shard,
             sabotage,
             flight: None,
             held_back: None,
-            reads: Vec::new(),
-            goal: Maintenance::default(),
-            behind: false,
-            hours: Vec::new(),
             all_emitted: true,
             mono_ms: 0,
-        };
-        server.expect_hours(now);
-        Ok(server)
+        })
     }
 
     /// The shard, for reading and for commands that no call gives.
@@ -107,19 +156,27 @@ impl Server {
 
     /// A reader of the store.
     pub(crate) fn reader(&mut self) -> &mut dyn Reader {
-        &mut *self.reader
+        self.reading.reader()
     }
 
     /// Whether nothing is in progress between shard and store.
     #[must_use]
     pub(crate) fn is_quiet(&self) -> bool {
-        let idle = self.flight.is_none() && self.reads.is_empty() && self.hours.is_empty();
+        let idle = self.flight.is_none() && self.reading.is_quiet();
         idle && self.shard.is_settled()
     }
 
-    fn expect_hours(&mut self, now: Now) {
-        let hours = request_hours(&self.shard, now);
-        self.hours = hours.map(|hour| (hour, 0)).collect();
+    /// Looks at the disk, as the writer does after each commit and when it is idle.
+    ///
+    /// # Errors
+    /// The violation, if the store breaks a promise.
+    pub(crate) fn look(&mut self) -> Checked {
+        self.keeper.look().map_err(store_failed)
+    }
+
+    /// The lines about the disk for the log, since the last call.
+    pub(crate) fn lines(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.news.told().lines)
     }
 
     /// Does some of the work that the shard asked for.
@@ -128,114 +185,77 @@ impl Server {
     /// The violation, if the store breaks a promise.
     pub(crate) fn drive(
         &mut self,
+        plan: &Plan,
         dice: &mut Dice,
         log: &mut LogCheck,
     ) -> Result<Driven, Violation> {
-        let mut inputs = Vec::new();
-        match self.commit(dice, log)? {
-            Ok(committed) => inputs.extend(committed),
-            Err(died) => return Ok(Driven::Died(died)),
+        if let Err(died) = self.write_some(plan, dice, log)? {
+            return Ok(Driven::Died(died));
         }
-        self.read(dice, &mut inputs);
-        self.learn(dice, &mut inputs)?;
-        if dice.chance(100) {
-            let headroom = self.store.headroom().map_err(store_failed)?;
-            inputs.push(Input::Room(headroom.room_bytes));
-        }
-        if self.behind && dice.chance(300) {
-            self.forget()?;
-        }
-        Ok(Driven::Inputs(inputs))
+        let mut inputs = std::mem::take(&mut self.news.told().rooms);
+        let durable = self
+            .flight
+            .take_if(|flight| flight.written && dice.chance(700));
+        inputs.extend(durable.map(|done| Input::Committed(done.commit.next_sequence())));
+        inputs.extend(self.reading.go_on(plan, dice));
+        let learned = self.reading.learn(plan, dice).map_err(store_failed)?;
+        inputs.extend(learned);
+        Ok(self
+            .upkeep(dice)
+            .map_or_else(Driven::Died, |()| Driven::Inputs(inputs)))
     }
 
-    fn commit(
+    /// Removes old data, or looks at the disk.
+    fn upkeep(&mut self, dice: &mut Dice) -> Result<(), StoreError> {
+        if self.keeper.is_behind() && dice.chance(300) {
+            return self.keeper.forget();
+        }
+        if dice.chance(30) {
+            return self.keeper.idle();
+        }
+        Ok(())
+    }
+
+    fn write_some(
         &mut self,
+        plan: &Plan,
         dice: &mut Dice,
         log: &mut LogCheck,
-    ) -> Result<Result<Option<Input>, StoreError>, Violation> {
-        let Some(flight) = &mut self.flight else {
-            return Ok(Ok(None));
+    ) -> Result<Result<(), StoreError>, Violation> {
+        let Some(flight) = self.flight.as_ref() else {
+            return Ok(Ok(()));
         };
-        if !flight.written && dice.chance(700) {
-            let commit = flight.commit.clone();
+        if flight.written || !dice.chance(700) {
+            return Ok(Ok(()));
+        }
+        let commit = flight.commit.clone();
+        match self.write(&commit) {
+            Ok(Appended::Durable) => {}
+            Ok(Appended::NoRoom(full)) => {
+                let by_others = plan.scene == Scene::FullDisk;
+                return must(by_others, FITS, || full.to_string()).map(Ok);
+            }
+            Err(died) => return Ok(Err(died)),
+        }
+        log.took(commit.next_sequence())?;
+        if let Some(flight) = &mut self.flight {
             flight.written = true;
-            if let Err(died) = self.write(&commit) {
-                return Ok(Err(died));
-            }
-            log.took(commit.next_sequence())?;
         }
-        let Some(flight) = self
-            .flight
-            .take_if(|flight| flight.written && dice.chance(700))
-        else {
-            return Ok(Ok(None));
-        };
-        Ok(Ok(Some(Input::Committed(flight.commit.next_sequence()))))
+        Ok(Ok(()))
     }
 
-    fn write(&mut self, commit: &Commit) -> Result<(), StoreError> {
+    fn write(&mut self, commit: &Commit) -> Result<Appended, StoreError> {
         let written = self.sabotage.spoil(commit, &mut self.held_back);
-        written.map_or(Ok(()), |commit| {
-            self.store.append(self.shard.epoch(), &commit)
-        })
-    }
-
-    fn read(&mut self, dice: &mut Dice, inputs: &mut Vec<Input>) {
-        // Each read is answered when the reader reaches it. The results arrive in any order.
-        for reading in self
-            .reads
-            .iter_mut()
-            .filter(|reading| reading.found.is_none())
-        {
-            if dice.chance(600) {
-                reading.found = Some(reader::answer(&mut *self.reader, &reading.query));
-            }
-        }
-        let mut at = 0;
-        while at < self.reads.len() {
-            if self.reads[at].found.is_some() && dice.chance(600) {
-                let done = self.reads.swap_remove(at);
-                inputs.extend(done.found.map(|found| Input::Read(done.id, found)));
-            } else {
-                at += 1;
-            }
-        }
-    }
-
-    fn learn(&mut self, dice: &mut Dice, inputs: &mut Vec<Input>) -> Result<(), Violation> {
-        if !dice.chance(500) {
-            return Ok(());
-        }
-        let Some((hour, after)) = self.hours.pop() else {
-            return Ok(());
-        };
-        let read = self.reader.digests_of_hour(&REQUEST, hour, after, 5);
-        let (keys, next) = read.map_err(store_failed)?;
-        self.hours.extend(next.map(|next| (hour, next)));
-        inputs.push(Input::Requests {
-            hour,
-            keys,
-            last: next.is_none(),
-        });
-        Ok(())
-    }
-
-    fn forget(&mut self) -> Result<(), Violation> {
-        let used = self
-            .store
-            .maintain(self.shard.epoch(), &self.goal)
-            .map_err(store_failed)?;
-        self.behind = used >= self.goal.limit;
-        Ok(())
+        written.map_or(Ok(Appended::Durable), |commit| self.keeper.append(&commit))
     }
 
     /// Removes all data that may be removed.
     ///
     /// # Errors
     /// The violation, if the store breaks a promise.
-    pub(crate) fn forget_all(&mut self) -> Result<(), Violation> {
-        while self.behind {
-            self.forget()?;
+    pub(crate) fn forget_all(&mut self) -> Checked {
+        while self.keeper.is_behind() {
+            self.keeper.forget().map_err(store_failed)?;
         }
         Ok(())
     }
@@ -254,6 +274,7 @@ impl Server {
         log.step_at(now.wall_ms);
         self.mono_ms = now.mono_ms;
         let outputs = self.shard.step(inputs, now);
+        self.looked_at_few()?;
         let mut queue: std::collections::VecDeque<_> = outputs.into();
         let mut appended = false;
         while let Some(output) = queue.pop_front() {
@@ -266,12 +287,8 @@ impl Server {
                         queue.extend(self.shard.step([Input::Committed(next)], now));
                     }
                 }
-                Output::Read(id, query) => self.reads.push(Reading {
-                    id,
-                    query,
-                    found: None,
-                }),
-                Output::Maintain(goal) => self.aim(goal),
+                Output::Read(id, query) => self.reading.ask(id, query),
+                Output::Maintain(goal) => self.keeper.aim(goal),
                 Output::Complete(completion) => completions.push(completion),
                 Output::Decided(..) | Output::CallDecided(_) => {}
             }
@@ -280,7 +297,20 @@ impl Server {
         Ok(completions)
     }
 
-    fn append(&mut self, commit: Commit, log: &mut LogCheck) -> Result<(), Violation> {
+    /// Checks that each choice for a lease looked at one execution of each queue, and at those
+    /// that are withheld from the worker, which are few.
+    fn looked_at_few(&mut self) -> Checked {
+        let examined = self.shard.engine_mut().take_most_examined();
+        if examined < MAX_PAUSES {
+            return Ok(());
+        }
+        let queues = self.shard.engine().state().tenants().queues().count();
+        must(examined < MAX_PAUSES + queues, LOOKS, || {
+            format!("{examined} executions in {queues} queues")
+        })
+    }
+
+    fn append(&mut self, commit: Commit, log: &mut LogCheck) -> Checked {
         let early = self.sabotage == Sabotage::AcknowledgeEarly;
         must(
             self.flight.is_none() || early,
@@ -300,26 +330,17 @@ impl Server {
         Ok(())
     }
 
-    fn aim(&mut self, goal: Maintenance) {
-        let trim = self.goal.trim_below_sequence.max(goal.trim_below_sequence);
-        self.goal = Maintenance {
-            trim_below_sequence: trim,
-            ..goal
-        };
-        self.behind = true;
-    }
-
     /// Compares memory with the log, if all decisions were handed over.
     ///
     /// # Errors
     /// The first difference.
-    pub(crate) fn checkpoint(&mut self, log: &LogCheck) -> Result<(), Violation> {
+    pub(crate) fn checkpoint(&mut self, log: &LogCheck) -> Checked {
         sound(self.shard.engine())?;
         no_longer(self.shard.engine(), self.mono_ms)?;
         if self.all_emitted {
             same_state(log.emitted(), self.shard.engine().state())?;
         }
-        log.refold(&mut *self.store)
+        log.refold(self.keeper.store())
     }
 
     /// Ends the process and starts another. Work in progress is lost, or was done without anyone
@@ -329,47 +350,37 @@ impl Server {
     /// The violation, if durable data is missing or the old writer is not refused.
     pub(crate) fn crash(
         &mut self,
+        plan: &Plan,
         dice: &mut Dice,
         log: &mut LogCheck,
         now: Now,
-    ) -> Result<(), Violation> {
+    ) -> Checked {
         let flight = self.flight.take().filter(|flight| !flight.written);
-        let (mut old, before) = (
-            std::mem::replace(&mut self.store, Box::new(self.disk.store())),
-            self.shard.epoch(),
-        );
         let hangs_on = dice.chance(300);
         if let Some(flight) = flight.as_ref().filter(|_| !hangs_on && dice.chance(500)) {
             // The last write of the old process may succeed or fail.
-            let _ = old.append(before, &flight.commit);
+            let _ = self.keeper.append(&flight.commit);
         }
-        let shard = recover(
-            &mut *self.store,
-            "sim",
-            self.settings.clone(),
-            random(dice),
-            now,
-        );
-        self.shard = shard.map_err(store_failed)?;
-        let grown = self.shard.epoch() > before;
+        let before = self.shard.epoch();
+        let started = start(&self.disk, plan, dice, now)?;
+        let grown = started.shard.epoch() > before;
         must(grown, "a stale epoch changes nothing", || {
             format!("{before} did not grow")
         })?;
         if let Some(flight) = flight.filter(|_| hangs_on) {
-            let written = old.append(before, &flight.commit);
+            let written = self.keeper.append(&flight.commit);
             must(written.is_err(), "a stale epoch changes nothing", || {
                 "it wrote".into()
             })?;
         }
-        self.reader = self.store.reader().map_err(store_failed)?;
+        self.shard = started.shard;
+        self.keeper = started.keeper;
+        self.news = started.news;
+        self.reading = started.reading;
         self.held_back = None;
-        self.reads.clear();
-        self.behind = false;
-        self.goal = Maintenance::default();
         self.mono_ms = now.mono_ms;
         self.all_emitted = true;
-        self.expect_hours(now);
-        log.restart(&mut *self.store)?;
+        log.restart(self.keeper.store())?;
         same_state(log.emitted(), self.shard.engine().state())
     }
 
@@ -379,7 +390,7 @@ impl Server {
     /// The violation, if the log cannot be read.
     pub(crate) fn facts_kept(&mut self) -> Result<u64, Violation> {
         let mut kept = 0;
-        let counted = self.store.replay(&mut |frame| {
+        let counted = self.keeper.store().replay(&mut |frame| {
             kept += u64::from(frame.count);
             Ok(())
         });

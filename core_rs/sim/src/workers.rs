@@ -14,6 +14,8 @@ use crate::asked::Asked;
 use crate::check::{Offers, Reported};
 use crate::dice::Dice;
 use crate::judge::WorkAsked;
+use crate::names::Offered;
+use crate::plan::Plan;
 use crate::requests::{failure, result};
 use crate::world::World;
 
@@ -26,31 +28,20 @@ pub(crate) struct Worker {
     callables: Vec<String>,
     tenants: Vec<String>,
     streams: bool,
+    /// Whether the scene of the run decides what the worker does.
+    pub(crate) scripted: bool,
     pub(crate) stream: Option<Ticket>,
     pub(crate) held: Vec<v1::LeaseRef>,
     asleep_until: u64,
 }
 
 /// A few workers, each with a random offer.
-pub(crate) fn hire(dice: &mut Dice, offers: &mut Offers) -> Vec<Worker> {
-    let kinds: [(&[&str], &[&str]); 6] = [
-        (&["*"], &[]),
-        (&["mail.*"], &[]),
-        (&["mail.send", "llm.chat"], &["acme"]),
-        (&["*"], &["globex", "initech"]),
-        (&["report", "llm.*"], &[]),
-        (&["mail.bulk"], &["acme", "globex"]),
-    ];
+pub(crate) fn hire(plan: &Plan, dice: &mut Dice, offers: &mut Offers) -> Vec<Worker> {
     let many = dice.between(1, 6);
     let workers = (0..many).map(|at| {
-        let (callables, tenants) = *dice.pick(&kinds);
-        worker(
-            &format!("w{at}"),
-            callables,
-            tenants,
-            dice.chance(600),
-            offers,
-        )
+        let (callables, tenants) = plan.names.offer(dice);
+        let streams = dice.chance(600);
+        worker(&format!("w{at}"), (callables, tenants), streams, offers)
     });
     workers.collect()
 }
@@ -58,16 +49,21 @@ pub(crate) fn hire(dice: &mut Dice, offers: &mut Offers) -> Vec<Worker> {
 /// A worker with this name and offer.
 pub(crate) fn worker(
     name: &str,
-    callables: &[&str],
-    tenants: &[&str],
+    (callables, tenants): Offered,
     streams: bool,
     offers: &mut Offers,
 ) -> Worker {
-    let scope = match tenants {
-        [] => TenantScope::Any,
-        some => TenantScope::Only(some.iter().map(|tenant| (*tenant).into()).collect()),
+    let scope = if tenants.is_empty() {
+        TenantScope::Any
+    } else {
+        TenantScope::Only(
+            tenants
+                .iter()
+                .map(|tenant| tenant.as_str().into())
+                .collect(),
+        )
     };
-    let offered = callables.iter().map(|one| (*one).into()).collect();
+    let offered = callables.iter().map(|one| one.as_str().into()).collect();
     offers.insert(
         name.into(),
         OfferSpec {
@@ -75,11 +71,10 @@ pub(crate) fn worker(
             tenants: scope,
         },
     );
-    let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
     Worker {
         name: name.to_owned(),
-        callables: owned(callables),
-        tenants: owned(tenants),
+        callables,
+        tenants,
         streams,
         ..Worker::default()
     }
@@ -89,7 +84,7 @@ impl World {
     /// Does one action of a worker.
     pub(crate) fn work(&mut self) {
         let at = self.dice.index(self.workers.len());
-        if self.workers[at].asleep_until > self.step {
+        if self.workers[at].asleep_until > self.step || self.workers[at].scripted {
             return;
         }
         match self.dice.below(1_000) {
@@ -126,14 +121,23 @@ impl World {
     }
 
     fn lease_request(&mut self, at: usize) -> v1::LeaseRequest {
+        let most = u32::try_from(self.dice.below(6)).unwrap_or(1);
+        v1::LeaseRequest {
+            lease_duration_ms: *self.dice.pick(&[0, 1_000, 5_000, 30_000]),
+            wait_ms: self.dice.below(3) * 5_000,
+            ..self.poll(at, most)
+        }
+    }
+
+    /// A request for leases that does not wait for them.
+    pub(crate) fn poll(&self, at: usize, max_executions: u32) -> v1::LeaseRequest {
         let worker = &self.workers[at];
         v1::LeaseRequest {
             worker_id: worker.name.clone(),
             callables: worker.callables.clone(),
             tenant_ids: worker.tenants.clone(),
-            max_executions: u32::try_from(self.dice.below(6)).unwrap_or(1),
-            lease_duration_ms: *self.dice.pick(&[0, 1_000, 5_000, 30_000]),
-            wait_ms: self.dice.below(3) * 5_000,
+            max_executions,
+            ..v1::LeaseRequest::default()
         }
     }
 
@@ -163,10 +167,11 @@ impl World {
     }
 
     fn report_on(&mut self, leases: Vec<v1::LeaseRef>) -> Asked {
-        let dice = &mut self.dice;
+        let (plan, dice) = (&self.plan, &mut self.dice);
         match dice.below(10) {
             0..6 => {
-                let results = leases.iter().map(|lease| result(lease, dice)).collect();
+                let results = leases.iter().map(|lease| result(plan, lease, dice));
+                let results = results.collect();
                 Asked::Complete(v1::CompleteRequest { results })
             }
             6..9 => {
@@ -213,8 +218,14 @@ impl World {
         }
     }
 
-    /// Opens a worker's stream, with the leases that the worker still holds.
+    /// Opens a worker's stream, with the leases that the worker still holds, and gives some credit.
     pub(crate) fn greet(&mut self, at: usize) {
+        let ticket = self.greet_without_credit(at);
+        self.give_credit(ticket);
+    }
+
+    /// Opens a worker's stream, with the leases that the worker still holds.
+    pub(crate) fn greet_without_credit(&mut self, at: usize) -> Ticket {
         let held = self.workers[at].held.clone();
         let asked = WorkAsked {
             held: held.clone(),
@@ -232,7 +243,7 @@ impl World {
             lanes: vec![],
         };
         self.up(ticket, Up::Hello(hello));
-        self.give_credit(ticket);
+        ticket
     }
 
     pub(crate) fn give_credit(&mut self, ticket: Ticket) {
@@ -247,19 +258,24 @@ impl World {
         } else {
             self.dice.between(1, 5_000)
         };
-        if let Some((_, asked)) = self
-            .streams
-            .get_mut(&ticket)
-            .and_then(|one| one.work.as_mut())
-        {
-            asked.credit += executions + prefetch;
-        }
         let credit = v1::WorkCredit {
             executions: u32::try_from(executions).unwrap_or(1),
             bytes,
             lane: 0,
             prefetch: u32::try_from(prefetch).unwrap_or(1),
         };
+        self.credit(ticket, credit);
+    }
+
+    /// Allows more leases.
+    pub(crate) fn credit(&mut self, ticket: Ticket, credit: v1::WorkCredit) {
+        if let Some((_, asked)) = self
+            .streams
+            .get_mut(&ticket)
+            .and_then(|one| one.work.as_mut())
+        {
+            asked.credit += u64::from(credit.executions + credit.prefetch);
+        }
         self.up(ticket, Up::Credit(credit));
     }
 

@@ -2,20 +2,22 @@
 //!
 //! Owns one step of a run. Refuses to choose the actions of clients: `producers` and `workers` do.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use backlane_engine::time::Now;
 use backlane_runtime::{
     Completion, CompletionKind, Input, Principal, TenantScope, Ticket, UnaryCall,
 };
+use backlane_store::StoreError;
 
 use crate::api::v1;
 use crate::asked::Asked;
-use crate::check::{Checked, Ledger, LogCheck, Violation, must, survives};
+use crate::check::{Checked, Ledger, LogCheck, Violation, broken, must, survives};
 use crate::dice::Dice;
 use crate::judge::{Judge, WorkAsked};
-use crate::plan::Plan;
+use crate::plan::{Excuses, Plan};
 use crate::sabotage::Sabotage;
+use crate::scenes;
 use crate::server::{Driven, Server};
 use crate::trace::Trace;
 use crate::workers::Worker;
@@ -57,6 +59,7 @@ pub(crate) enum Packet {
 pub(crate) struct World {
     pub(crate) dice: Dice,
     pub(crate) plan: Plan,
+    excuses: Excuses,
     pub(crate) now: Now,
     pub(crate) step: u64,
     pub(crate) server: Server,
@@ -70,6 +73,8 @@ pub(crate) struct World {
     pub(crate) known: Vec<(String, String)>,
     /// All leases that were ever given.
     pub(crate) tokens: Vec<v1::LeaseRef>,
+    /// The limits that were set, by tenant and perhaps callable.
+    pub(crate) limited: BTreeSet<(String, Option<String>)>,
     pub(crate) draining: bool,
     /// Number of server processes so far.
     pub(crate) lives: u64,
@@ -87,11 +92,13 @@ impl World {
             wall_ms: START_MS,
             mono_ms: 5,
         };
-        let server = Server::start(plan.settings.clone(), sabotage, &mut dice, now)?;
+        let server = Server::start(&plan, sabotage, &mut dice, now)?;
         let mut log = LogCheck::new(0, plan.settings.limits.max_queue_per_tenant);
-        let workers = crate::workers::hire(&mut dice, &mut log.offers);
+        log.misreads = plan.misread > 0;
+        let workers = scenes::hire(&plan, &mut dice, &mut log);
         Ok(Self {
             dice,
+            excuses: plan.excuses(),
             plan,
             now,
             step: 0,
@@ -104,6 +111,7 @@ impl World {
             workers,
             known: Vec::new(),
             tokens: Vec::new(),
+            limited: BTreeSet::new(),
             draining: false,
             lives: 1,
             latest_wall_ms: START_MS,
@@ -120,14 +128,21 @@ impl World {
     /// Does one step of the server and the network.
     pub(crate) fn turn(&mut self) -> Checked {
         self.step += 1;
-        let mut inputs = match self.server.drive(&mut self.dice, &mut self.log)? {
+        let (plan, dice) = (&self.plan, &mut self.dice);
+        let mut inputs = match self.server.drive(plan, dice, &mut self.log)? {
             Driven::Inputs(inputs) => inputs,
+            Driven::Died(error @ StoreError::Full { .. }) => {
+                return Err(broken("a full disk never ends the server", error));
+            }
             Driven::Died(error) => {
                 self.note(&format!("the store: {error}"));
                 self.crash()?;
                 Vec::new()
             }
         };
+        for line in self.server.lines() {
+            self.note(&line);
+        }
         let mut downs = Vec::new();
         while let Some(entry) = self.packets.first_entry() {
             if entry.key().0 > self.step {
@@ -181,11 +196,10 @@ impl World {
             other => format!("-> {ticket} {other:?}"),
         };
         self.note(&said);
-        let (log, forgets) = (&self.log, self.plan.forgets());
         let mut judge = Judge {
             ledger: &mut self.ledger,
-            log,
-            forgets,
+            log: &self.log,
+            excuses: self.excuses,
         };
         if let Some(call) = self.calls.get_mut(ticket) {
             must(!call.answered, "a call is answered once", || {
@@ -224,7 +238,8 @@ impl World {
             mono_ms: self.dice.below(1_000),
         };
         self.latest_wall_ms = self.latest_wall_ms.max(self.now.wall_ms);
-        self.server.crash(&mut self.dice, &mut self.log, self.now)?;
+        let (plan, dice) = (&self.plan, &mut self.dice);
+        self.server.crash(plan, dice, &mut self.log, self.now)?;
         self.survives()
     }
 

@@ -25,7 +25,7 @@ pub use family::{
 };
 pub use fdatasync::fdatasync_micros;
 pub use lookup::{Damage, Lookup, Part, Stored};
-pub use memory::{Fault, FaultPlan, MemoryDisk, MemoryStore};
+pub use memory::{Fault, FaultPlan, MemoryDisk, MemoryStore, Volume};
 pub use row::{Bytes, Change, Key, Listing, Put, Row};
 pub use sqlite::copy::{backup, restore};
 pub use sqlite::{FORMAT, Format, Migration, SqliteOptions, SqliteStore};

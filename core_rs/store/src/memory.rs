@@ -9,9 +9,11 @@ mod fault;
 mod hours;
 mod reader;
 mod rows;
+mod volume;
 
 pub use disk::MemoryDisk;
 pub use fault::{Fault, FaultPlan};
+pub use volume::Volume;
 
 use self::reader::MemoryReader;
 use crate::{Commit, Frame, Headroom, Maintenance, Reader, Store, StoreError, Taken};
@@ -47,7 +49,7 @@ impl MemoryStore {
 
     fn alive(&self) -> Result<(), StoreError> {
         match self.standing {
-            Standing::Failed => Err(planned_failure()),
+            Standing::Failed => Err(planned_failure("append")),
             _ => Ok(()),
         }
     }
@@ -57,7 +59,7 @@ impl MemoryStore {
             Standing::Holding => Ok(()),
             Standing::NotTaken => Err(StoreError::NotTaken),
             Standing::Doubtful(first_sequence) => Err(planned_doubt(first_sequence)),
-            Standing::Failed => Err(planned_failure()),
+            Standing::Failed => Err(planned_failure("append")),
         }
     }
 
@@ -67,16 +69,16 @@ impl MemoryStore {
         }
         if fault.is_fatal() {
             self.standing = Standing::Failed;
-            return Err(planned_failure());
+            return Err(planned_failure("append"));
         }
         self.standing = Standing::Doubtful(commit.first_sequence);
         Err(planned_doubt(commit.first_sequence))
     }
 }
 
-fn planned_failure() -> StoreError {
+fn planned_failure(what: &str) -> StoreError {
     StoreError::Fatal {
-        what: "append".to_owned(),
+        what: what.to_owned(),
         reason: "a planned fault".to_owned(),
     }
 }
@@ -118,6 +120,7 @@ impl Store for MemoryStore {
             let mut disk = self.disk.lock();
             disk.check_epoch(epoch)?;
             disk.check_commit(commit)?;
+            disk.make_room(commit)?;
             let fault = disk.next_fault();
             if fault.is_none() {
                 disk.write(commit);
@@ -131,7 +134,20 @@ impl Store for MemoryStore {
         self.holding()?;
         let mut disk = self.disk.lock();
         disk.check_epoch(epoch)?;
-        Ok(disk.forget(work))
+        let fault = disk.next_maintenance_fault();
+        let used = match fault {
+            Some(fault) if !fault.is_written() => 0,
+            Some(_) | None => disk.forget(work),
+        };
+        drop(disk);
+        // Whatever goes wrong with maintenance, the writer cannot go on.
+        match fault {
+            Some(_) => {
+                self.standing = Standing::Failed;
+                Err(planned_failure("maintenance"))
+            }
+            None => Ok(used),
+        }
     }
 
     fn idle(&mut self) -> Result<(), StoreError> {

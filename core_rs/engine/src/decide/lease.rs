@@ -16,6 +16,13 @@ use crate::time::Now;
 
 use super::admission::{blocker, worker_blocker};
 
+/// The best execution for a worker, and the number of executions that were looked at for it.
+#[derive(Debug, Default)]
+struct Choice {
+    best: Option<Rank>,
+    examined: usize,
+}
+
 impl Engine {
     /// Whether a worker with this offer might get an execution now.
     #[must_use]
@@ -34,7 +41,9 @@ impl Engine {
     /// the lease token unguessable.
     pub fn lease(&mut self, taker: &Taker, random: u64, now: Now) -> Option<Granted> {
         loop {
-            let birth = self.pick(taker, now)?;
+            let Choice { best, examined } = self.pick(taker, now);
+            self.most_examined = self.most_examined.max(examined);
+            let birth = best?.birth();
             if self.catch_up(birth, now) {
                 continue;
             }
@@ -49,33 +58,45 @@ impl Engine {
         }
     }
 
-    fn pick(&self, taker: &Taker, now: Now) -> Option<Birth> {
-        if worker_blocker(&self.soft, &taker.worker).is_some() {
-            return None;
-        }
-        let mut tenants = self.soft.offers.tenants_by_pass(taker.offer);
-        tenants
-            .find_map(|tenant| self.best_of(tenant, taker, now))
-            .map(Rank::birth)
+    /// The largest number of executions that one choice for a lease looked at since the last call
+    /// of this method. It is at most one for each queue, and [`MAX_PAUSES`] that are withheld from
+    /// the worker.
+    ///
+    /// [`MAX_PAUSES`]: crate::rules::limits::MAX_PAUSES
+    pub const fn take_most_examined(&mut self) -> usize {
+        std::mem::replace(&mut self.most_examined, 0)
     }
 
-    /// The best of a tenant's executions for a worker. The heads of the tenant's queues come best
-    /// first. Where a head is withheld from this worker, the next execution of that queue has to be
-    /// compared with the later heads.
-    fn best_of(&self, tenant: TenantKey, taker: &Taker, now: Now) -> Option<Rank> {
+    fn pick(&self, taker: &Taker, now: Now) -> Choice {
+        let mut choice = Choice::default();
+        if worker_blocker(&self.soft, &taker.worker).is_some() {
+            return choice;
+        }
+        for tenant in self.soft.offers.tenants_by_pass(taker.offer) {
+            self.choose_of(tenant, taker, now, &mut choice);
+            if choice.best.is_some() {
+                break;
+            }
+        }
+        choice
+    }
+
+    /// Chooses the best of a tenant's executions for a worker. The heads of the tenant's queues
+    /// come best first. Where a head is withheld from this worker, the next execution of that queue
+    /// has to be compared with the later heads.
+    fn choose_of(&self, tenant: TenantKey, taker: &Taker, now: Now, choice: &mut Choice) {
         let free = |rank: &Rank| {
             let worker = Some(&*taker.worker);
             blocker(&self.state, &self.soft, rank.birth(), worker, now).is_none()
         };
-        let mut best: Option<Rank> = None;
         for (head, queue) in self.soft.offers.heads(taker.offer, tenant) {
-            if best.is_some_and(|best| best < head) {
+            if choice.best.is_some_and(|best| best < head) {
                 break;
             }
             let ready = self.state.tenants().queue(queue).ready.iter().copied();
-            best = best.into_iter().chain(ready.into_iter().find(free)).min();
+            let first = ready.inspect(|_| choice.examined += 1).find(free);
+            choice.best = choice.best.into_iter().chain(first).min();
         }
-        best
     }
 
     /// Whether an execution may be leased to a worker that begins the attempt later. An execution

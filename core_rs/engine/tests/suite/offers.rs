@@ -194,6 +194,7 @@ fn a_worker_that_releases_everything_gets_nothing_until_the_first_pause_is_over(
         released += 1;
     }
     assert_eq!(MAX_PAUSES, released);
+    assert_eq!(MAX_PAUSES, world.engine.take_most_examined());
     assert!(world.lease("w2", offer(&["*"])).is_some(), "others do");
     world.advance(RELEASE_PAUSE_MS);
     assert!(world.lease("w1", offer(&["*"])).is_some());

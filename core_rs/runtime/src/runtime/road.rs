@@ -19,8 +19,8 @@ use parking_lot::Mutex;
 
 use super::shared::{Shared, spawn};
 use super::stepper::Stepper;
+use crate::keeper::{Disk, Surroundings};
 use crate::message::{Completion, CompletionKind, Input};
-use crate::writer::{Disk, Surroundings};
 
 #[cfg(test)]
 mod tests;
@@ -62,10 +62,6 @@ impl Surroundings for Arc<Road> {
 
     fn show(&self, disk: Disk) {
         *self.shared.disk.lock() = disk;
-    }
-
-    fn is_stopping(&self) -> bool {
-        self.shared.is_stopping()
     }
 }
 

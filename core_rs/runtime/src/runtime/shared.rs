@@ -13,8 +13,8 @@ use backlane_store::StoreError;
 use parking_lot::{Condvar, Mutex};
 
 use crate::flow::Flow;
+use crate::keeper::Disk;
 use crate::message::{Completion, Input};
-use crate::writer::Disk;
 
 /// Inputs in the order in which the shard takes them. The last ones may wait for company.
 #[derive(Default)]

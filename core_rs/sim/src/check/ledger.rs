@@ -46,9 +46,23 @@ pub struct Ledger {
     requests: BTreeMap<String, (Vec<String>, u64)>,
     leases: BTreeMap<String, (String, u32)>,
     attempts: BTreeMap<(String, u32), String>,
+    refused_as_full: u64,
+    completed_when_full: u64,
 }
 
 impl Ledger {
+    /// Notes a refusal because the disk is full.
+    pub const fn refused_as_full(&mut self) {
+        self.refused_as_full += 1;
+    }
+
+    /// How many requests were refused because the disk was full, and how many outputs were
+    /// accepted after the first of these refusals.
+    #[must_use]
+    pub const fn on_a_full_disk(&self) -> (u64, u64) {
+        (self.refused_as_full, self.completed_when_full)
+    }
+
     /// The ids of the acknowledged executions, each with its request.
     pub fn acknowledged(&self) -> impl Iterator<Item = (&String, &v1::EnqueueRequest)> {
         self.seen
@@ -232,6 +246,7 @@ impl Ledger {
                 must(kept == Some(kind), STALE, wrong)?;
                 let completed = v1::BackgroundExecutionStatus::Completed as i32;
                 if kind == OutcomeKind::Completed && result.status == completed {
+                    self.completed_when_full += u64::from(self.refused_as_full > 0);
                     return self.completed(&lease.execution_id, token);
                 }
                 Ok(())

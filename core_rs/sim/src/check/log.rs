@@ -18,6 +18,7 @@ use backlane_wire::{DecodeError, decode_facts};
 
 use super::moves::check_move;
 use super::rows::rows_fit;
+use super::turns::Pools;
 use super::{Checked, Violation, better_one, broken, must, same_state};
 
 const ACKNOWLEDGED: &str = "nothing acknowledged is ever lost";
@@ -58,12 +59,15 @@ pub struct LogCheck {
     released: BTreeMap<(Birth, Arc<str>), u64>,
     jumped_at_ms: u64,
     walls: Walls,
+    pools: Pools,
     /// The offer of each worker.
     pub offers: Offers,
     /// The limit on a tenant's unfinished executions.
     pub max_queue: u64,
     /// The largest number of unfinished executions at any time.
     pub most_living: usize,
+    /// Whether reads may fail, so that an execution may end because its payload was not read.
+    pub misreads: bool,
 }
 
 /// The wall times of the steps since the last commit, in milliseconds since the epoch.
@@ -101,10 +105,18 @@ impl LogCheck {
             released: BTreeMap::new(),
             jumped_at_ms: 0,
             walls: Walls::default(),
+            pools: Pools::default(),
             offers: Offers::new(),
             max_queue,
             most_living: 0,
+            misreads: false,
         }
+    }
+
+    /// Has the tenants of an offer take turns from now on. Its workers must run everything for
+    /// about the same time.
+    pub fn watch_turns(&mut self, offer: OfferSpec) {
+        self.pools.watch(offer);
     }
 
     /// The state after all facts that were handed to the store.
@@ -218,6 +230,7 @@ impl LogCheck {
             .retain(|_, (at, _)| at.sequence < next_sequence);
         self.ended.retain(|_, (at, _)| at.sequence < next_sequence);
         self.released.clear();
+        self.pools.restart();
         Ok(())
     }
 
@@ -266,7 +279,7 @@ impl LogCheck {
                 self.may_be_leased(fact.birth, &holding.worker, at_ms)
             }
             ExecutionChange::Due => self.may_be_due(fact.birth),
-            ExecutionChange::Ended(ended) => self.may_time_out(fact.birth, *ended),
+            ExecutionChange::Ended(ended) => self.may_end(fact.birth, *ended),
             ExecutionChange::Carried(_)
             | ExecutionChange::Requeued { .. }
             | ExecutionChange::CancelRequested { .. } => Ok(()),
@@ -279,7 +292,11 @@ impl LogCheck {
         self.has_come(extras.and_then(|extras| extras.not_before_ms))
     }
 
-    fn may_time_out(&self, birth: Birth, ended: Ended) -> Checked {
+    fn may_end(&self, birth: Birth, ended: Ended) -> Checked {
+        let damaged = ended.reason == EndReason::DataDamaged;
+        must(self.misreads || !damaged, ACKNOWLEDGED, || {
+            format!("{birth} ended as damaged")
+        })?;
         let extras = self.emitted.extras(birth);
         self.has_come(match ended.reason {
             EndReason::Deadline => extras.and_then(|extras| extras.deadline_ms),
@@ -317,7 +334,7 @@ impl LogCheck {
         )
     }
 
-    fn may_be_leased(&self, birth: Birth, worker: &Arc<str>, at_ms: u64) -> Checked {
+    fn may_be_leased(&mut self, birth: Birth, worker: &Arc<str>, at_ms: u64) -> Checked {
         let state = &self.emitted;
         let Some(slot) = state.slot(birth) else {
             return Err(broken(
@@ -349,7 +366,8 @@ impl LogCheck {
         });
         must(better.is_none(), ORDER, || {
             format!("{worker} got {birth}, not {better:?}")
-        })
+        })?;
+        self.pools.leased(state, offer, &tenant.name)
     }
 
     fn may_be_kept_from(&self, birth: Birth, worker: &Arc<str>, at_ms: u64) -> bool {

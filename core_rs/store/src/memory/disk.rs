@@ -1,7 +1,7 @@
 //! The content that outlives a [`MemoryStore`]: the epoch, the log and the rows.
 //!
-//! Owns the order of the log and the check of the epoch. In a simulated crash, this is what the
-//! disk would still hold. Refuses to know which writer is using it.
+//! Owns the order of the log, the check of the epoch, and the room on the disk. In a simulated
+//! crash, this is what the disk would still hold. Refuses to know which writer is using it.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -10,11 +10,11 @@ use parking_lot::{Mutex, MutexGuard};
 
 use super::fault::{Fault, FaultPlan};
 use super::rows::Rows;
+use super::volume::Volume;
 use crate::memory::MemoryStore;
-use crate::{Commit, FAMILIES, Family, Frame, Headroom, Key, Maintenance, StoreError, Taken};
-
-/// The size that headroom reports for a disk that is not full.
-const CAPACITY_BYTES: u64 = 1 << 40;
+use crate::{
+    Change, Commit, FAMILIES, Family, Frame, Headroom, Key, Maintenance, StoreError, Taken,
+};
 
 /// A disk in memory, shared by its clones.
 #[derive(Debug, Clone)]
@@ -43,8 +43,10 @@ impl MemoryDisk {
             shard: None,
             epoch: 0,
             frames: VecDeque::new(),
+            frame_bytes: 0,
             rows: Rows::default(),
             plan: FaultPlan::default(),
+            volume: Volume::default(),
             full: false,
         };
         Self {
@@ -69,6 +71,20 @@ impl MemoryDisk {
         self.lock().full = full;
     }
 
+    /// Replaces the size of the disk. From now on an append that does not fit is refused with
+    /// `Full`, as by a real store.
+    pub fn resize(&self, volume: Volume) {
+        self.lock().volume = volume;
+    }
+
+    /// Lets other programs use so much of the disk that `free_bytes` are left, or less if the store
+    /// itself left less. The reserve stays with the store.
+    pub fn leave_free(&self, free_bytes: u64) {
+        let mut state = self.lock();
+        let used_bytes = state.used_bytes();
+        state.volume.leave_free(free_bytes, used_bytes);
+    }
+
     /// Declares a row damaged: from now on, readers find [`Lookup::Damaged`](crate::Lookup) for
     /// its key.
     pub fn spoil(&self, family: &'static Family, key: &Key) {
@@ -87,8 +103,10 @@ pub(super) struct State {
     shard: Option<u16>,
     epoch: u64,
     frames: VecDeque<Frame>,
+    frame_bytes: u64,
     rows: Rows,
     plan: FaultPlan,
+    volume: Volume,
     full: bool,
 }
 
@@ -136,7 +154,23 @@ impl State {
         self.plan.next()
     }
 
+    pub(super) fn next_maintenance_fault(&mut self) -> Option<Fault> {
+        self.plan.next_maintenance()
+    }
+
+    /// Makes room for a commit, by giving up some of the reserve if need be.
+    pub(super) fn make_room(&mut self, commit: &Commit) -> Result<(), StoreError> {
+        let rows = commit.rows.iter().map(|row| match &row.change {
+            Change::Put(put) => put.len() as u64,
+            Change::Delete => 0,
+        });
+        let bytes = commit.frame.len() as u64 + rows.sum::<u64>();
+        let used_bytes = self.used_bytes();
+        self.volume.make_room(bytes, used_bytes)
+    }
+
     pub(super) fn write(&mut self, commit: &Commit) {
+        self.frame_bytes += commit.frame.len() as u64;
         self.frames.push_back(Frame {
             first_sequence: commit.first_sequence,
             count: commit.count,
@@ -173,23 +207,28 @@ impl State {
                 .get(1)
                 .is_some_and(|next| next.first_sequence <= below)
         {
-            self.frames.pop_front();
+            let trimmed = self.frames.pop_front();
+            self.frame_bytes -= trimmed.map_or(0, |frame| frame.bytes.len() as u64);
             gone += 1;
         }
         gone
     }
 
-    pub(super) fn headroom(&self) -> Headroom {
-        let frames: usize = self.frames.iter().map(|frame| frame.bytes.len()).sum();
-        let used_bytes = frames as u64 + self.rows.used_bytes();
-        let free_bytes = CAPACITY_BYTES.saturating_sub(used_bytes);
-        let free_bytes = if self.full { 0 } else { free_bytes };
-        Headroom {
-            free_bytes,
-            reserve_bytes: 0,
-            room_bytes: free_bytes,
-            used_bytes,
+    pub(super) fn headroom(&mut self) -> Headroom {
+        let used_bytes = self.used_bytes();
+        let headroom = self.volume.headroom(used_bytes);
+        if self.full {
+            return Headroom {
+                free_bytes: 0,
+                room_bytes: 0,
+                ..headroom
+            };
         }
+        headroom
+    }
+
+    fn used_bytes(&self) -> u64 {
+        self.frame_bytes + self.rows.used_bytes()
     }
 
     pub(super) fn families(&self) -> &'static [&'static Family] {

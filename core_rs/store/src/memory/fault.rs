@@ -1,11 +1,11 @@
-//! Faults that a test plans for later appends.
+//! Faults that a test plans for later appends and for later maintenance.
 //!
-//! Owns the plan: which append meets which fault. Refuses to choose faults at random: the test
+//! Owns the plan: which write meets which fault. Refuses to choose faults at random: the test
 //! that makes the plan does that.
 
 use std::collections::BTreeMap;
 
-/// A fault that an append meets.
+/// A fault that a write meets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
     /// Nothing is written; the store fails for good.
@@ -38,6 +38,7 @@ impl Fault {
 pub struct FaultPlan {
     faults: BTreeMap<u64, Fault>,
     appends: u64,
+    maintenance: Option<Fault>,
 }
 
 impl FaultPlan {
@@ -46,6 +47,18 @@ impl FaultPlan {
     pub fn at(mut self, append: u64, fault: Fault) -> Self {
         self.faults.insert(append, fault);
         self
+    }
+
+    /// Adds a fault to the plan, for the next maintenance. The store fails for good with each of
+    /// them.
+    #[must_use]
+    pub fn in_maintenance(mut self, fault: Fault) -> Self {
+        self.maintenance = Some(fault);
+        self
+    }
+
+    pub(super) const fn next_maintenance(&mut self) -> Option<Fault> {
+        self.maintenance.take()
     }
 
     /// Counts one append and returns its fault, if one is planned.

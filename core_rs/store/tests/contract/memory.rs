@@ -3,7 +3,8 @@
 //! Owns those. Refuses to repeat the contract.
 
 use backlane_store::{
-    Fault, FaultPlan, Key, Lookup, MemoryDisk, MemoryStore, PAYLOAD, Part, Store, StoreError,
+    Fault, FaultPlan, Key, Lookup, Maintenance, MemoryDisk, MemoryStore, PAYLOAD, Part, Store,
+    StoreError, Volume,
 };
 
 use crate::world::{SHARD, facts, found, get, payload, replayed, with_payloads};
@@ -103,6 +104,63 @@ fn a_full_disk_has_no_headroom_but_still_takes_commits() {
     store.append(epoch, &with_payloads(1, &[1])).unwrap();
     disk.set_full(false);
     assert!(store.headroom().unwrap().free_bytes > 0);
+}
+
+#[test]
+fn a_commit_that_does_not_fit_is_refused_and_fits_when_there_is_room_again() {
+    let disk = MemoryDisk::new();
+    let (mut store, epoch) = taken(&disk);
+    disk.resize(Volume::new(10_000, 0, 0));
+    disk.leave_free(1);
+    let commit = with_payloads(1, &[1]);
+    assert!(matches!(
+        store.append(epoch, &commit),
+        Err(StoreError::Full { free_bytes: 1, .. })
+    ));
+    disk.leave_free(10_000);
+    store.append(epoch, &commit).unwrap();
+}
+
+#[test]
+fn the_reserve_is_for_commits_and_is_made_again() {
+    let disk = MemoryDisk::new();
+    let (mut store, epoch) = taken(&disk);
+    disk.resize(Volume::new(10_000, 1_000, 500));
+    disk.leave_free(0);
+    let before = store.headroom().unwrap();
+    assert_eq!((1_000, 0), (before.reserve_bytes, before.room_bytes));
+    store.append(epoch, &with_payloads(1, &[1])).unwrap();
+    let after = store.headroom().unwrap();
+    assert!((1..1_000).contains(&after.reserve_bytes), "{after:?}");
+    disk.leave_free(3_000);
+    let again = store.headroom().unwrap();
+    let room = again.free_bytes - 500;
+    assert_eq!((1_000, room), (again.reserve_bytes, again.room_bytes));
+}
+
+#[test]
+fn a_fault_in_maintenance_ends_the_writer_and_the_next_one_goes_on() {
+    for (fault, left) in [(Fault::FatalLost, 2), (Fault::FatalWritten, 1)] {
+        let disk = MemoryDisk::new();
+        let (mut store, epoch) = taken(&disk);
+        for first in [1, 2] {
+            store.append(epoch, &facts(first, 1)).unwrap();
+        }
+        disk.plan(FaultPlan::default().in_maintenance(fault));
+        let work = Maintenance {
+            trim_below_sequence: 2,
+            limit: 9,
+            ..Maintenance::default()
+        };
+        let failed = store.maintain(epoch, &work);
+        assert!(
+            matches!(failed, Err(StoreError::Fatal { .. })),
+            "{failed:?}"
+        );
+        let (mut next, epoch) = taken(&disk);
+        assert_eq!(left, replayed(&mut next).len());
+        assert!(next.maintain(epoch, &work).is_ok());
+    }
 }
 
 #[test]
