@@ -18,7 +18,7 @@ from backlane.v1 import worker_service_pb2 as api
 from backlane.worker.lane import Lane
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from backlane.worker.lane import Begun
 
@@ -110,42 +110,41 @@ class Book:
             kept = {ref.lease_token for ref in held}
             return self._forget(self._open - kept)
 
-    def arrive(self, leases: Iterable[api.Lease], *, acknowledge: bool = True) -> list[Begun]:
-        """Record new leases, and return those to run now: the others wait for a slot.
+    def arrive(self, leases: Sequence[api.Lease], *, acknowledge: bool = True) -> list[Begun]:
+        """Record new leases of one lane, and return those to run now: the others wait for a slot.
 
         A lease is acknowledged when it is to run, unless told not to.
         """
-        begun: list[Begun] = []
+        if not leases:
+            return []
+        arrived = {lease.lease_token: lease.execution.execution_id for lease in leases}
         with self._said:
-            for lease in leases:
-                token = lease.lease_token
-                lane = self.lanes[lease.lane]
-                self._held[token] = lease.execution.execution_id
-                self._open.add(token)
-                self._lane_of[token] = lane
-                self._changed[lane] = None
-                self._promised -= 1
-                if lane.arrive(lease):
-                    begun.append((lease, 0.0))
+            lane = self.lanes[leases[0].lane]
+            self._held.update(arrived)
+            self._open.update(arrived)
+            self._lane_of.update(dict.fromkeys(arrived, lane))
+            self._changed[lane] = None
+            self._promised -= len(arrived)
+            begun = [(lease, 0.0) for lease in lane.arrive(leases)]
             if acknowledge:
                 self._acknowledge(begun)
-        return begun
+            return begun
 
-    def settle(self, results: Iterable[Result]) -> list[Begun]:
+    def settle(self, results: Sequence[Result]) -> list[Begun]:
         """Record results and free their slots. Results of lost leases are dropped.
 
         Returns the leases to run now in the slots that became free.
         """
+        tokens = [result.lease_token for result in results]
         with self._said:
-            lanes: dict[Lane, None] = {}
-            for result in results:
-                token = result.lease_token
-                self._free(token, lanes)
-                if token in self._open:
-                    self._open.remove(token)
-                    self._begun.pop(token, None)
-                    self._unsaid.append(result)
-            return self._begin(lanes)
+            is_open, begun = self._open, self._begun
+            pairs = zip(results, tokens, strict=True)
+            self._unsaid.extend([result for result, token in pairs if token in is_open])
+            is_open.difference_update(tokens)
+            if begun:
+                for token in tokens:
+                    begun.pop(token, None)
+            return self._free(tokens)
 
     def vacate(self, token: str) -> list[Begun]:
         """Free the slot of a lease whose callable has ended and that needs no report.
@@ -153,9 +152,7 @@ class Book:
         Returns the leases to run now in its slot.
         """
         with self._said:
-            lanes: dict[Lane, None] = {}
-            self._free(token, lanes)
-            return self._begin(lanes)
+            return self._free([token])
 
     def give_back(self, tokens: Iterable[str]) -> None:
         """Give back those of the leases that wait for a slot."""
@@ -180,16 +177,13 @@ class Book:
         lane = self._lane_of.get(token)
         return lane is not None and lane.waits(token)
 
-    def _free(self, token: str, lanes: dict[Lane, None]) -> None:
-        lane = self._lane_of.pop(token, None)
-        if lane is not None:
-            lane.free(token)
-            lanes[lane] = None
-
-    def _begin(self, lanes: Iterable[Lane]) -> list[Begun]:
-        """Return the leases of some lanes that wait and are to run now."""
+    def _free(self, tokens: Sequence[str]) -> list[Begun]:
+        """Free the slots of leases, and return the leases to run now in them."""
+        owners = [self._lane_of.pop(token, None) for token in tokens]
         begun: list[Begun] = []
-        for lane in lanes:
+        for lane in {lane for lane in owners if lane is not None}:
+            pairs = zip(tokens, owners, strict=True)
+            lane.free([token for token, owner in pairs if owner is lane])
             begun += lane.begin()
             self._changed[lane] = None
         self._acknowledge(begun)
@@ -349,9 +343,7 @@ class Book:
         for token in tokens:
             self._held.pop(token, None)
             self._begun.pop(token, None)
-            if self._waits(token):
-                self._free(token, self._changed)
-        self._said.notify_all()
+        self._free([token for token in tokens if self._waits(token)])
         return tokens
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 from backlane.v1 import worker_service_pb2 as api
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 AHEAD_S: Final = 0.02
 """How long a lease should wait for a slot, in seconds. The more callables a slot runs in this time,
@@ -66,17 +66,21 @@ class Lane:
         """Note that the server has no credit on a new stream."""
         self._credit = self._prefetch = 0
 
-    def arrive(self, lease: api.Lease) -> bool:
-        """Put a new lease into a free slot, or behind those that wait; return whether it begins."""
-        if lease.prefetched:
-            self._prefetch -= 1
-        else:
-            self._credit -= 1
-        if self._taken < self.slots:
-            self._taken += 1
-            return True
-        self._waiting[lease.lease_token] = (lease, self._clock())
-        return False
+    def arrive(self, leases: Sequence[api.Lease]) -> Sequence[api.Lease]:
+        """Put new leases into free slots, and those left behind the ones that wait.
+
+        Returns the leases that have a slot.
+        """
+        ahead = sum([lease.prefetched for lease in leases])
+        self._prefetch -= ahead
+        self._credit -= len(leases) - ahead
+        free = self.slots - self._taken
+        begun, waiting = leases[:free], leases[free:]
+        self._taken += len(begun)
+        if waiting:
+            now = self._clock()
+            self._waiting |= {lease.lease_token: (lease, now) for lease in waiting}
+        return begun
 
     def begin(self) -> list[Begun]:
         """Move leases that wait into free slots, and return them."""
@@ -90,10 +94,12 @@ class Lane:
         self._taken += len(begun)
         return begun
 
-    def free(self, token: str) -> None:
-        """Free the slot of a lease, or its place among those that wait; once for each lease."""
-        if self._waiting.pop(token, None) is None:
-            self._taken -= 1
+    def free(self, tokens: Sequence[str]) -> None:
+        """Free the slots of leases, or their places among those that wait; once for each lease."""
+        waiting = [token for token in tokens if token in self._waiting] if self._waiting else []
+        for token in waiting:
+            del self._waiting[token]
+        self._taken -= len(tokens) - len(waiting)
 
     def waits(self, token: str) -> bool:
         """Return whether a lease waits for a slot."""
