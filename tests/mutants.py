@@ -162,8 +162,8 @@ MUTANTS: Final = (
         (
             Change(
                 "core_rs/engine/src/soft/fair.rs",
-                "    served_us: u64,\n}",
-                "    pub(crate) served_us: u64,\n}",
+                "    served_us: u64,\n    //",
+                "    pub(crate) served_us: u64,\n    //",
             ),
             Change(
                 "core_rs/engine/src/soft/fair.rs",

@@ -1215,7 +1215,7 @@ type WorkHello struct {
 	// Leases that the worker still holds from an earlier stream; they move to this one. At most
 	// 10 000.
 	Held []*LeaseRef `protobuf:"bytes,5,rep,name=held,proto3" json:"held,omitempty"`
-	// Further lanes of the worker; at most 1000, with at most 1000 callables in all lanes together.
+	// Further lanes of the worker; at most 5000, with at most 10000 callables in all lanes together.
 	// Each lane has credit of its own, so that a callable at its limit delays no other. Lane 0 has
 	// the callables above, which may then be none; lane n is the n-th of these. A callable's text may
 	// be in one lane only.
