@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from typing import TYPE_CHECKING
 
 from backlane.server import memory
-from backlane.server.memory import SPARE_BYTES, Memory
+from backlane.server.memory import EVERY_MAX_S, EVERY_S, SPARE_BYTES, Memory
 
 if TYPE_CHECKING:
     import pytest
@@ -54,3 +55,21 @@ async def test_a_process_of_its_usual_size_is_left_alone(monkeypatch: pytest.Mon
 def test_both_allocators_can_be_told_to_give_memory_back() -> None:
     memory.trimmer()()
     assert memory.resident_bytes() > 0
+
+
+async def test_looks_become_rarer_while_they_give_nothing_back() -> None:
+    now, resident, looked_at = 0.0, 100, []
+
+    def look() -> int:
+        looked_at.append(now)
+        return resident
+
+    watched = Memory(look, lambda: None, lambda: now)
+    looked_at.clear()
+    for now in range(60):  # the clock
+        resident = 100 if now < 40 else 140 - now
+        watched.look()
+    gaps = [later - earlier for earlier, later in itertools.pairwise(looked_at)]
+
+    assert gaps[:3] == [2 * EVERY_S, EVERY_MAX_S, EVERY_MAX_S]
+    assert gaps[-3:] == [EVERY_S, EVERY_S, EVERY_S]

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import os
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -20,7 +21,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 EVERY_S: Final = 2.0
-"""The time between two looks, in seconds."""
+"""The time between two looks, in seconds, as long as they give memory back."""
+EVERY_MAX_S: Final = 8.0
+"""The longest time between two looks. A server that really uses its memory would otherwise search
+it for nothing all the time."""
 SPARE_BYTES: Final = 32 * 1024 * 1024
 """A process that is larger by this than it once was may hold memory that it does not use."""
 _STATM: Final = Path("/proc/self/statm")
@@ -47,20 +51,30 @@ def trimmer() -> Callable[[], object]:
 class Memory:
     """The memory of the process, as far as allocators hold it."""
 
-    def __init__(self, resident: Callable[[], int], trim: Callable[[], object]) -> None:
-        """Look at a process; `trim` gives memory back."""
+    def __init__(
+        self,
+        resident: Callable[[], int],
+        trim: Callable[[], object],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Look at a process; `trim` gives memory back, and `clock` gives monotonic seconds."""
         self._resident = resident
         self._trim = trim
         self._least = resident()
+        self._last = self._least
+        self._every_s = EVERY_S
         self._loop = asyncio.get_running_loop()
-        self._next_s = self._loop.time() + EVERY_S
+        self._clock = clock
+        self._next_s = clock() + EVERY_S
 
     def look(self) -> None:
         """Give memory back if it is time and there may be some. That happens on another thread."""
-        if self._loop.time() < self._next_s:
+        if self._clock() < self._next_s:
             return
-        self._next_s = self._loop.time() + EVERY_S
         resident = self._resident()
+        is_smaller, self._last = resident < self._last, resident
+        self._every_s = EVERY_S if is_smaller else min(2 * self._every_s, EVERY_MAX_S)
+        self._next_s = self._clock() + self._every_s
         self._least = min(self._least, resident)
         if resident - self._least > SPARE_BYTES:
             self._loop.run_in_executor(None, self._trim)
