@@ -80,6 +80,16 @@ async def test_a_call_whose_request_does_not_come_is_ended_with_draining() -> No
         assert await other == b"reply"
 
 
+async def test_a_call_that_begins_after_that_is_ended_with_draining_too() -> None:
+    async with serving() as served:
+        served.transport.end_arrivals()
+        silent = served.talk(ASK)
+
+        with pytest.raises(grpc.aio.AioRpcError) as raised:
+            await silent.read()
+        assert type(from_rpc_error(raised.value)) is DrainingError
+
+
 async def test_a_core_that_breaks_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
     async with serving() as served:
 

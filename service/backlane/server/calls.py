@@ -81,6 +81,7 @@ class Calls:
         self._arriving: dict[asyncio.Task[object], float] = {}
         # Those of them that are told to end, each with the refusal.
         self._late: dict[asyncio.Task[object], Refusal] = {}
+        self._is_ending = False
         self._too_late = refusal(
             "RATE_LIMITED",
             f"the request did not arrive within {bounds.request_limit_s:g} s, or within "
@@ -207,6 +208,9 @@ class Calls:
 
     def check(self, *, is_crowded: bool) -> None:
         """Refuse calls whose request takes too long to arrive."""
+        if self._is_ending:
+            self.end_arrivals()
+            return
         bounds = self._bounds
         limit_s = bounds.request_limit_s
         if is_crowded:
@@ -217,7 +221,11 @@ class Calls:
             self._end_arrival(task, self._too_late)
 
     def end_arrivals(self) -> None:
-        """End the calls whose request has not arrived with DRAINING."""
+        """End the calls whose request has not arrived with DRAINING.
+
+        From now on each check ends those that began since.
+        """
+        self._is_ending = True
         for task in self._arriving:
             self._end_arrival(task, DRAINING)
 

@@ -131,7 +131,7 @@ class Transport(grpc.GenericRpcHandler):
         await self._streams.drain_producers(grace_s)
 
     def end_arrivals(self) -> None:
-        """End the calls whose request has not arrived with DRAINING."""
+        """End the calls whose request has not arrived with DRAINING, and those that begin later."""
         self._calls.end_arrivals()
 
     def shed(self) -> None:
