@@ -241,6 +241,7 @@ class LeaseResult(_message.Message):
     CANCEL_REQUESTED_FIELD_NUMBER: _builtins.int
     LEASE_REMAINING_MS_FIELD_NUMBER: _builtins.int
     ATTEMPT_REMAINING_MS_FIELD_NUMBER: _builtins.int
+    PAUSE_REQUESTED_FIELD_NUMBER: _builtins.int
     execution_id: _builtins.str
     status: _execution_pb2.BackgroundExecutionStatus.ValueType
     """Status of the execution after this command."""
@@ -250,6 +251,8 @@ class LeaseResult(_message.Message):
     """After a renewal: time until the lease is lost, counted from the arrival of this message."""
     attempt_remaining_ms: _builtins.int
     """After a renewal: time until the attempt times out, counted from the arrival of this message."""
+    pause_requested: _builtins.bool
+    """After a renewal: whether the worker should yield to a pause."""
     @_builtins.property
     def lease_expires_at(self) -> _timestamp_pb2.Timestamp:
         """After a renewal: the new end of the lease on the server's clock."""
@@ -263,10 +266,11 @@ class LeaseResult(_message.Message):
         cancel_requested: _builtins.bool = ...,
         lease_remaining_ms: _builtins.int | None = ...,
         attempt_remaining_ms: _builtins.int | None = ...,
+        pause_requested: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_attempt_remaining_ms", b"_attempt_remaining_ms", "_lease_expires_at", b"_lease_expires_at", "_lease_remaining_ms", b"_lease_remaining_ms", "attempt_remaining_ms", b"attempt_remaining_ms", "lease_expires_at", b"lease_expires_at", "lease_remaining_ms", b"lease_remaining_ms"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_attempt_remaining_ms", b"_attempt_remaining_ms", "_lease_expires_at", b"_lease_expires_at", "_lease_remaining_ms", b"_lease_remaining_ms", "attempt_remaining_ms", b"attempt_remaining_ms", "cancel_requested", b"cancel_requested", "execution_id", b"execution_id", "lease_expires_at", b"lease_expires_at", "lease_remaining_ms", b"lease_remaining_ms", "status", b"status"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_attempt_remaining_ms", b"_attempt_remaining_ms", "_lease_expires_at", b"_lease_expires_at", "_lease_remaining_ms", b"_lease_remaining_ms", "attempt_remaining_ms", b"attempt_remaining_ms", "cancel_requested", b"cancel_requested", "execution_id", b"execution_id", "lease_expires_at", b"lease_expires_at", "lease_remaining_ms", b"lease_remaining_ms", "pause_requested", b"pause_requested", "status", b"status"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__attempt_remaining_ms: _TypeAlias = _typing.Literal["attempt_remaining_ms"]  # noqa: Y015
     _WhichOneofArgType__attempt_remaining_ms: _TypeAlias = _typing.Literal["_attempt_remaining_ms", b"_attempt_remaining_ms"]  # noqa: Y015
@@ -751,10 +755,16 @@ class StepReport(_message.Message):
     LEASE_TOKEN_FIELD_NUMBER: _builtins.int
     ACTIONS_FIELD_NUMBER: _builtins.int
     SCHEMA_VERSION_FIELD_NUMBER: _builtins.int
+    SEQUENCE_FIELD_NUMBER: _builtins.int
     execution_id: _builtins.str
     lease_token: _builtins.str
     schema_version: _builtins.str
     """The version of the callable; at most 128 bytes. Kept from the first report of the run."""
+    sequence: _builtins.int
+    """Number of the report within its lease, from 1, growing. A report with a number that is not
+    above the last one is a repetition: it gets the outcome OK and changes nothing. 0: the report
+    has no number, and cannot be repeated safely.
+    """
     @_builtins.property
     def actions(self) -> _containers.RepeatedCompositeFieldContainer[Global___StepAction]:
         """1 to 1000 actions, in order. A run may have 100 steps, and 1 MiB of names, inputs, outputs and
@@ -768,10 +778,11 @@ class StepReport(_message.Message):
         lease_token: _builtins.str = ...,
         actions: _abc.Iterable[Global___StepAction] | None = ...,
         schema_version: _builtins.str = ...,
+        sequence: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["actions", b"actions", "execution_id", b"execution_id", "lease_token", b"lease_token", "schema_version", b"schema_version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actions", b"actions", "execution_id", b"execution_id", "lease_token", b"lease_token", "schema_version", b"schema_version", "sequence", b"sequence"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
