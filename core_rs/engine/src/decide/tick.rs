@@ -108,7 +108,8 @@ impl Engine {
                 let over = until.is_none_or(|until| until <= now.mono_ms);
                 over.then(|| due_now(birth))
             }
-            Phase::Ready => None,
+            Phase::Ready | Phase::Held => None,
+            Phase::Suspended => self.wait_over(birth, now),
             Phase::Running => self.due_of_lease(birth, now),
         }
     }

@@ -145,9 +145,20 @@ pub struct Progress {
     pub cancel: Option<CancelAsked>,
     /// The newest report of a worker.
     pub outcome: Option<Outcome>,
+    /// How often a suspended attempt was leased again. The ordinal of a lease is that of its
+    /// attempt plus this number.
+    pub resumes: u32,
+    /// Whether a client paused the execution.
+    pub is_paused: bool,
 }
 
 impl Progress {
+    /// Ordinal of the newest lease, from 1; 0 before the first.
+    #[must_use]
+    pub const fn lease_ordinal(&self) -> u32 {
+        self.attempt.saturating_add(self.resumes)
+    }
+
     /// The progress of an execution at its birth.
     #[must_use]
     pub const fn newborn(phase: Phase, at_ms: u64) -> Self {
@@ -166,6 +177,8 @@ impl Progress {
             last_failed: None,
             cancel: None,
             outcome: None,
+            resumes: 0,
+            is_paused: false,
         }
     }
 }
@@ -224,6 +237,8 @@ pub enum OutcomeKind {
     Failed = 2,
     /// The worker released the execution.
     Released = 3,
+    /// The worker suspended the execution.
+    Suspended = 4,
 }
 
 impl OutcomeKind {
@@ -253,6 +268,9 @@ pub enum RequeueCause {
     Released = 5,
     /// The lease never arrived at a worker.
     Undelivered = 6,
+    /// The worker suspended the execution. Only rows of attempts have this cause: the fact is
+    /// [`RunChange::Suspended`](crate::fact::RunChange::Suspended).
+    Suspended = 7,
 }
 
 impl RequeueCause {
@@ -271,6 +289,7 @@ impl RequeueCause {
         match self {
             Self::Failed | Self::Throttled => Some(OutcomeKind::Failed),
             Self::Released => Some(OutcomeKind::Released),
+            Self::Suspended => Some(OutcomeKind::Suspended),
             Self::AttemptTimeout | Self::LeaseLost | Self::Undelivered => None,
         }
     }
@@ -280,7 +299,7 @@ impl RequeueCause {
     pub const fn has_error(self) -> bool {
         match self {
             Self::Failed | Self::Throttled | Self::AttemptTimeout => true,
-            Self::LeaseLost | Self::Released | Self::Undelivered => false,
+            Self::LeaseLost | Self::Released | Self::Undelivered | Self::Suspended => false,
         }
     }
 }
