@@ -43,7 +43,10 @@ impl Suspension {
     /// The reason that the run shows: that of the first wait.
     #[must_use]
     pub fn reason(&self) -> WaitReason {
-        self.waits.first().map(|wait| wait.reason).unwrap_or_default()
+        self.waits
+            .first()
+            .map(|wait| wait.reason)
+            .unwrap_or_default()
     }
 }
 

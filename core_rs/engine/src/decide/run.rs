@@ -47,9 +47,7 @@ pub(super) fn illegal(id: &ExecutionId, field: &str, why: Illegal) -> Refusal {
             limit: MAX_STEPS as u64,
             unit: "steps",
         },
-        Illegal::UnknownStep | Illegal::StepState(_) => {
-            Invalid::new(field, why.to_string()).into()
-        }
+        Illegal::UnknownStep | Illegal::StepState(_) => Invalid::new(field, why.to_string()).into(),
     }
 }
 

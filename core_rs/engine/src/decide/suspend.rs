@@ -12,6 +12,7 @@ use crate::row::ActionContents;
 use crate::rules::id::{Birth, ExecutionId};
 use crate::rules::run::Action;
 use crate::rules::status::{Phase, Status};
+use crate::soft::Hold;
 use crate::time::Now;
 
 use super::report::{Lease, Speaker};
@@ -46,7 +47,10 @@ impl Engine {
         let (change, contents) = change;
         self.commit(run_changes(Actor::holder(), birth, change, contents), now)?;
         self.wake_if_over(birth, now)?;
-        let phase = self.state.slot(birth).map_or(Phase::Ready, |slot| slot.phase);
+        let phase = self
+            .state
+            .slot(birth)
+            .map_or(Phase::Ready, |slot| slot.phase);
         Ok(Settled::at(phase.status()))
     }
 
@@ -94,7 +98,7 @@ impl Engine {
     fn left_ms(&self, birth: Birth, now: Now) -> u64 {
         let whole_ms = self.state.attempt_ms(birth);
         let hold = self.soft.holds.get(birth);
-        let end = hold.and_then(|hold| hold.attempt_end());
+        let end = hold.and_then(Hold::attempt_end);
         end.map_or(whole_ms, |end| end.saturating_sub(now.mono_ms))
             .clamp(1, whole_ms.max(1))
     }
@@ -167,7 +171,9 @@ fn begun(
     let (mut waits, mut contents, mut bytes) = (Vec::new(), Vec::new(), 0_u32);
     for (at, wait) in suspension.waits.iter().enumerate() {
         let field = format!("{}.waits[{at}].step_id", suspension.field);
-        let is_repeated = suspension.waits[..at].iter().any(|one| one.step == wait.step);
+        let is_repeated = suspension.waits[..at]
+            .iter()
+            .any(|one| one.step == wait.step);
         if is_repeated {
             return Err(Invalid::new(field, "names a step twice").into());
         }

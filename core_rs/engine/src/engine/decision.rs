@@ -154,18 +154,15 @@ fn request_row(request: RequestKey, births: Births, at_ms: u64) -> Row {
     }))
 }
 
-fn of_run(
-    state: &State,
-    fact: &RunFact,
-    contents: Vec<ActionContents>,
-    at_ms: u64,
-) -> Vec<Row> {
+fn of_run(state: &State, fact: &RunFact, contents: Vec<ActionContents>, at_ms: u64) -> Vec<Row> {
     let birth = fact.birth;
     let actions = actions_of(&fact.change);
     let recorded = state.run(birth).map_or(0, |run| run.actions);
     let attempt = state.slot(birth).map_or(0, |slot| slot.attempt);
     let first = recorded.saturating_sub(u32::try_from(actions.len()).unwrap_or(u32::MAX)) + 1;
-    let contents = contents.into_iter().chain(std::iter::repeat_with(Default::default));
+    let contents = contents
+        .into_iter()
+        .chain(std::iter::repeat_with(Default::default));
     let rows = actions.into_iter().zip(contents).zip(first..);
     let rows = rows.map(|((action, contents), ordinal)| {
         Row::Action(Box::new(ActionRow {
@@ -179,7 +176,13 @@ fn of_run(
     });
     let mut rows: Vec<_> = rows.collect();
     if matches!(fact.change, RunChange::Suspended { .. }) {
-        rows.extend(of_attempt(state, birth, RequeueCause::Suspended, None, at_ms));
+        rows.extend(of_attempt(
+            state,
+            birth,
+            RequeueCause::Suspended,
+            None,
+            at_ms,
+        ));
     }
     rows
 }

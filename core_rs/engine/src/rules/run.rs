@@ -249,9 +249,10 @@ impl Course {
                 state: self.state,
                 event: action.event(),
             }),
-            Action::StepAdded(_) | Action::WaitStarted(_) => self.check_new(known),
             Action::StepStarted(_) if known == Some(StepState::Pending) => Ok(()),
-            Action::StepStarted(_) => self.check_new(known),
+            Action::StepStarted(_) | Action::StepAdded(_) | Action::WaitStarted(_) => {
+                self.check_new(known)
+            }
             Action::StepCompleted(_) | Action::StepFailed(_) => in_state(known, StepState::Running),
             Action::StepSkipped(_) => in_state(known, StepState::Pending),
             Action::Start

@@ -44,7 +44,9 @@ impl Soft {
     /// durable state has the ends of waits for an instant.
     pub(super) fn time_waits(&mut self, state: &State, birth: Birth, now: Now) {
         let is_suspended = |slot: &crate::state::Slot| slot.phase == Phase::Suspended;
-        let run = state.run(birth).filter(|_| state.slot(birth).is_some_and(is_suspended));
+        let run = state
+            .run(birth)
+            .filter(|_| state.slot(birth).is_some_and(is_suspended));
         let Some(run) = run else { return };
         let ends = run.active().filter_map(|wait| match wait.end {
             WaitEnd::After(pause) => Some(now.mono_end(pause.until_ms, pause.delay_ms)),

@@ -36,7 +36,11 @@ fn course(state: RunState, steps: &[(StepId, StepState)]) -> Course {
 
 fn states_that_allow(action: Action, steps: &[(StepId, StepState)]) -> String {
     let legal = |state: &&RunState| course(**state, steps).take(action).is_ok();
-    let names: Vec<_> = RunState::ALL.iter().filter(legal).map(|s| s.name()).collect();
+    let names: Vec<_> = RunState::ALL
+        .iter()
+        .filter(legal)
+        .map(|s| s.name())
+        .collect();
     names.join(" ")
 }
 
