@@ -16,9 +16,14 @@ use crate::error::ApiError;
 use crate::fields::{self, Checked, broken, choice, must, text_of};
 use crate::generated::backlane::v1;
 use crate::row::action::{step_details, with_version};
-use crate::scan::{Fields, Wire};
+use crate::scan::Fields;
 use crate::{failure, worker};
 
+/// The fields that repeat within each other: reports, their actions, their plans; or suspensions
+/// and their waits.
+const NESTED: [u32; 3] = [1, 3, 1];
+/// Fields of an ordinary item. An action has fewer, a wait has more.
+const FIELDS_PER_ITEM: usize = 4;
 /// Most actions of one report.
 const MAX_ACTIONS: usize = 1_000;
 /// Most waits of one suspension.
@@ -95,27 +100,21 @@ pub fn decode_suspend(bytes: &[u8], context: &mut Context<'_>) -> Result<Suspens
 
 /// Refuses a request with far too many actions, waits or planned steps before it is decoded.
 pub(crate) fn few_actions(bytes: &[u8], limits: &Limits) -> Checked<()> {
-    let mut all = 0;
-    count(bytes, 3, &mut all)?;
-    // The smallest item takes some 40 bytes if it is valid.
-    fields::few(all / 4, limits)
+    let nested = inside(bytes, &NESTED)?;
+    fields::few(nested / FIELDS_PER_ITEM, limits)
 }
 
-fn count(bytes: &[u8], deeper: usize, all: &mut usize) -> Checked<()> {
-    *all += fields::fields_in(bytes)?;
-    if deeper == 0 {
-        return Ok(());
-    }
-    for (_, wire) in Fields::of(bytes).flatten() {
-        // Text that looks like a message is counted too; text that does not is no message.
-        if let Wire::Bytes(inner) = wire {
-            let mut inside = 0;
-            if count(inner, deeper - 1, &mut inside).is_ok() {
-                *all += inside;
-            }
+/// Counts the fields of a message, and those of the messages in its fields of these numbers.
+fn inside(message: &[u8], path: &[u32]) -> Checked<usize> {
+    let mut count = fields::fields_in(message)?;
+    if let Some((tag, deeper)) = path.split_first() {
+        let fields = Fields::of(message).flatten();
+        for (_, wire) in fields.filter(|(found, _)| found == tag) {
+            // What is no message is refused when it is decoded.
+            count += inside(wire.bytes(), deeper).unwrap_or(0);
         }
     }
-    Ok(())
+    Ok(count)
 }
 
 /// The items of a `ReportStepsRequest`, checked. `list` is the path of the list.
