@@ -279,6 +279,7 @@ impl State {
             outcome: extras.and_then(|extras| extras.outcome),
             resumes: self.run(birth).map_or(0, |run| run.resumes),
             is_paused: self.is_paused(birth),
+            leased_at_ms: self.run(birth).and_then(|run| run.leased_at_ms),
         }
     }
 

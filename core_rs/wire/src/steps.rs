@@ -9,7 +9,7 @@ use backlane_engine::command::{
 use backlane_engine::row::{ActionContents, Bytes};
 use backlane_engine::rules::limits::{Limits, MAX_RUN_BYTES};
 use backlane_engine::rules::run::{Action, MAX_STEPS};
-use backlane_engine::rules::step::{StepId, StepState, WaitReason};
+use backlane_engine::rules::step::{StepId, WaitReason};
 
 use crate::context::Context;
 use crate::error::ApiError;
@@ -372,11 +372,6 @@ fn wait_end(point: &v1::WaitPoint) -> Checked<NewWaitEnd> {
     };
     must(until.is_none(), "wait_ms", "must be absent if wait_until is given")?;
     fields::within("wait_ms", wait_ms, &(0..=MAX_WAIT_MS)).map(NewWaitEnd::After)
-}
-
-/// The number of a step's state in the API.
-pub(crate) const fn state_number(state: StepState) -> i32 {
-    state as i32
 }
 
 #[cfg(test)]
