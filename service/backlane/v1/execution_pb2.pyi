@@ -300,6 +300,8 @@ class _AttemptOutcomeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Attemp
     """The lease never arrived at a worker. Spends no attempt."""
     ATTEMPT_OUTCOME_CANCELLED: _AttemptOutcome.ValueType  # 9
     """The execution was cancelled while the attempt ran."""
+    ATTEMPT_OUTCOME_SUSPENDED: _AttemptOutcome.ValueType  # 10
+    """The worker suspended the execution: it waits without a worker. Spends no attempt."""
 
 class AttemptOutcome(_AttemptOutcome, metaclass=_AttemptOutcomeEnumTypeWrapper):
     """The outcome of an attempt."""
@@ -323,7 +325,157 @@ ATTEMPT_OUTCOME_UNDELIVERED: AttemptOutcome.ValueType  # 8
 """The lease never arrived at a worker. Spends no attempt."""
 ATTEMPT_OUTCOME_CANCELLED: AttemptOutcome.ValueType  # 9
 """The execution was cancelled while the attempt ran."""
+ATTEMPT_OUTCOME_SUSPENDED: AttemptOutcome.ValueType  # 10
+"""The worker suspended the execution: it waits without a worker. Spends no attempt."""
 Global___AttemptOutcome: _TypeAlias = AttemptOutcome  # noqa: Y015
+
+class _ExecutionState:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ExecutionStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ExecutionState.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    EXECUTION_STATE_UNSPECIFIED: _ExecutionState.ValueType  # 0
+    EXECUTION_STATE_CREATED: _ExecutionState.ValueType  # 1
+    """No worker has leased the execution yet."""
+    EXECUTION_STATE_PLANNING: _ExecutionState.ValueType  # 2
+    """The worker plans the steps."""
+    EXECUTION_STATE_RUNNING: _ExecutionState.ValueType  # 3
+    EXECUTION_STATE_PAUSED: _ExecutionState.ValueType  # 4
+    """Paused on request, until it is resumed."""
+    EXECUTION_STATE_WAITING: _ExecutionState.ValueType  # 5
+    """Waits without a worker. The wait_reason says for what."""
+    EXECUTION_STATE_COMPLETED: _ExecutionState.ValueType  # 6
+    EXECUTION_STATE_FAILED: _ExecutionState.ValueType  # 7
+    EXECUTION_STATE_CANCELLED: _ExecutionState.ValueType  # 8
+
+class ExecutionState(_ExecutionState, metaclass=_ExecutionStateEnumTypeWrapper):
+    """The state of an execution's run."""
+
+EXECUTION_STATE_UNSPECIFIED: ExecutionState.ValueType  # 0
+EXECUTION_STATE_CREATED: ExecutionState.ValueType  # 1
+"""No worker has leased the execution yet."""
+EXECUTION_STATE_PLANNING: ExecutionState.ValueType  # 2
+"""The worker plans the steps."""
+EXECUTION_STATE_RUNNING: ExecutionState.ValueType  # 3
+EXECUTION_STATE_PAUSED: ExecutionState.ValueType  # 4
+"""Paused on request, until it is resumed."""
+EXECUTION_STATE_WAITING: ExecutionState.ValueType  # 5
+"""Waits without a worker. The wait_reason says for what."""
+EXECUTION_STATE_COMPLETED: ExecutionState.ValueType  # 6
+EXECUTION_STATE_FAILED: ExecutionState.ValueType  # 7
+EXECUTION_STATE_CANCELLED: ExecutionState.ValueType  # 8
+Global___ExecutionState: _TypeAlias = ExecutionState  # noqa: Y015
+
+class _WaitReason:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _WaitReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_WaitReason.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    WAIT_REASON_UNSPECIFIED: _WaitReason.ValueType  # 0
+    WAIT_REASON_APPROVAL: _WaitReason.ValueType  # 1
+    WAIT_REASON_USER_INPUT: _WaitReason.ValueType  # 2
+    WAIT_REASON_RATE_LIMIT: _WaitReason.ValueType  # 3
+    WAIT_REASON_EXTERNAL: _WaitReason.ValueType  # 4
+    WAIT_REASON_CHECKPOINT: _WaitReason.ValueType  # 5
+    WAIT_REASON_COST_THRESHOLD: _WaitReason.ValueType  # 6
+    WAIT_REASON_MEMORY_PRESSURE: _WaitReason.ValueType  # 7
+    WAIT_REASON_SUB_AGENT: _WaitReason.ValueType  # 8
+
+class WaitReason(_WaitReason, metaclass=_WaitReasonEnumTypeWrapper):
+    """What a run waits for. The server acts on none of them; they are for people and tools."""
+
+WAIT_REASON_UNSPECIFIED: WaitReason.ValueType  # 0
+WAIT_REASON_APPROVAL: WaitReason.ValueType  # 1
+WAIT_REASON_USER_INPUT: WaitReason.ValueType  # 2
+WAIT_REASON_RATE_LIMIT: WaitReason.ValueType  # 3
+WAIT_REASON_EXTERNAL: WaitReason.ValueType  # 4
+WAIT_REASON_CHECKPOINT: WaitReason.ValueType  # 5
+WAIT_REASON_COST_THRESHOLD: WaitReason.ValueType  # 6
+WAIT_REASON_MEMORY_PRESSURE: WaitReason.ValueType  # 7
+WAIT_REASON_SUB_AGENT: WaitReason.ValueType  # 8
+Global___WaitReason: _TypeAlias = WaitReason  # noqa: Y015
+
+class _StepType:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _StepTypeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_StepType.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    STEP_TYPE_UNSPECIFIED: _StepType.ValueType  # 0
+    """Means FUNCTION."""
+    STEP_TYPE_LLM: _StepType.ValueType  # 1
+    STEP_TYPE_TOOL: _StepType.ValueType  # 2
+    STEP_TYPE_GRAPH: _StepType.ValueType  # 3
+    STEP_TYPE_FUNCTION: _StepType.ValueType  # 4
+    STEP_TYPE_WAIT: _StepType.ValueType  # 5
+    """A wait for input, a time or a child, without a worker."""
+    STEP_TYPE_CUSTOM: _StepType.ValueType  # 6
+
+class StepType(_StepType, metaclass=_StepTypeEnumTypeWrapper):
+    """The kind of work that a step does."""
+
+STEP_TYPE_UNSPECIFIED: StepType.ValueType  # 0
+"""Means FUNCTION."""
+STEP_TYPE_LLM: StepType.ValueType  # 1
+STEP_TYPE_TOOL: StepType.ValueType  # 2
+STEP_TYPE_GRAPH: StepType.ValueType  # 3
+STEP_TYPE_FUNCTION: StepType.ValueType  # 4
+STEP_TYPE_WAIT: StepType.ValueType  # 5
+"""A wait for input, a time or a child, without a worker."""
+STEP_TYPE_CUSTOM: StepType.ValueType  # 6
+Global___StepType: _TypeAlias = StepType  # noqa: Y015
+
+class _StepState:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _StepStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_StepState.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    STEP_STATE_UNSPECIFIED: _StepState.ValueType  # 0
+    STEP_STATE_PENDING: _StepState.ValueType  # 1
+    """Planned and not started."""
+    STEP_STATE_RUNNING: _StepState.ValueType  # 2
+    STEP_STATE_COMPLETED: _StepState.ValueType  # 3
+    STEP_STATE_FAILED: _StepState.ValueType  # 4
+    STEP_STATE_SKIPPED: _StepState.ValueType  # 5
+
+class StepState(_StepState, metaclass=_StepStateEnumTypeWrapper):
+    """The state of a step."""
+
+STEP_STATE_UNSPECIFIED: StepState.ValueType  # 0
+STEP_STATE_PENDING: StepState.ValueType  # 1
+"""Planned and not started."""
+STEP_STATE_RUNNING: StepState.ValueType  # 2
+STEP_STATE_COMPLETED: StepState.ValueType  # 3
+STEP_STATE_FAILED: StepState.ValueType  # 4
+STEP_STATE_SKIPPED: StepState.ValueType  # 5
+Global___StepState: _TypeAlias = StepState  # noqa: Y015
+
+class _StepSourceType:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _StepSourceTypeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_StepSourceType.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    STEP_SOURCE_TYPE_UNSPECIFIED: _StepSourceType.ValueType  # 0
+    STEP_SOURCE_TYPE_INITIAL_PLAN: _StepSourceType.ValueType  # 1
+    STEP_SOURCE_TYPE_DISCOVERED: _StepSourceType.ValueType  # 2
+    STEP_SOURCE_TYPE_RETRY: _StepSourceType.ValueType  # 3
+    STEP_SOURCE_TYPE_USER_GUIDANCE: _StepSourceType.ValueType  # 4
+    STEP_SOURCE_TYPE_SPAWNED: _StepSourceType.ValueType  # 5
+
+class StepSourceType(_StepSourceType, metaclass=_StepSourceTypeEnumTypeWrapper):
+    """How a step came about."""
+
+STEP_SOURCE_TYPE_UNSPECIFIED: StepSourceType.ValueType  # 0
+STEP_SOURCE_TYPE_INITIAL_PLAN: StepSourceType.ValueType  # 1
+STEP_SOURCE_TYPE_DISCOVERED: StepSourceType.ValueType  # 2
+STEP_SOURCE_TYPE_RETRY: StepSourceType.ValueType  # 3
+STEP_SOURCE_TYPE_USER_GUIDANCE: StepSourceType.ValueType  # 4
+STEP_SOURCE_TYPE_SPAWNED: StepSourceType.ValueType  # 5
+Global___StepSourceType: _TypeAlias = StepSourceType  # noqa: Y015
 
 class _View:
     ValueType = _typing.NewType("ValueType", _builtins.int)
@@ -806,6 +958,7 @@ class BackgroundExecution(_message.Message):
     LAST_ERROR_FIELD_NUMBER: _builtins.int
     WORKER_LOSSES_FIELD_NUMBER: _builtins.int
     SPENT_ATTEMPTS_FIELD_NUMBER: _builtins.int
+    PAUSED_FIELD_NUMBER: _builtins.int
     execution_id: _builtins.str
     """`exec_` followed by 27 base62 characters."""
     tenant_id: _builtins.str
@@ -842,6 +995,8 @@ class BackgroundExecution(_message.Message):
     """
     spent_attempts: _builtins.int
     """Attempts that failed or timed out. No retry follows once config.retry.max_attempts are spent."""
+    paused: _builtins.bool
+    """Whether the execution is paused, or its worker is asked to yield to a pause."""
     @_builtins.property
     def context(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """Key-value pairs for the callable. Absent in BASIC views."""
@@ -941,10 +1096,11 @@ class BackgroundExecution(_message.Message):
         last_error: Global___ExecutionError | None = ...,
         worker_losses: _builtins.int = ...,
         spent_attempts: _builtins.int = ...,
+        paused: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_actor", b"_actor", "_completed_at", b"_completed_at", "_concurrency_key", b"_concurrency_key", "_deadline", b"_deadline", "_dedup_key", b"_dedup_key", "_error", b"_error", "_input", b"_input", "_last_error", b"_last_error", "_next_attempt_at", b"_next_attempt_at", "_not_before", b"_not_before", "_output", b"_output", "_parent", b"_parent", "_progress", b"_progress", "_retried_from", b"_retried_from", "_start_deadline", b"_start_deadline", "_started_at", b"_started_at", "_traceparent", b"_traceparent", "_trigger_id", b"_trigger_id", "_worker_id", b"_worker_id", "actor", b"actor", "completed_at", b"completed_at", "concurrency_key", b"concurrency_key", "config", b"config", "deadline", b"deadline", "dedup_key", b"dedup_key", "error", b"error", "input", b"input", "last_error", b"last_error", "next_attempt_at", b"next_attempt_at", "not_before", b"not_before", "output", b"output", "parent", b"parent", "progress", b"progress", "queued_at", b"queued_at", "retried_from", b"retried_from", "start_deadline", b"start_deadline", "started_at", b"started_at", "traceparent", b"traceparent", "trigger_id", b"trigger_id", "updated_at", b"updated_at", "worker_id", b"worker_id"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_actor", b"_actor", "_completed_at", b"_completed_at", "_concurrency_key", b"_concurrency_key", "_deadline", b"_deadline", "_dedup_key", b"_dedup_key", "_error", b"_error", "_input", b"_input", "_last_error", b"_last_error", "_next_attempt_at", b"_next_attempt_at", "_not_before", b"_not_before", "_output", b"_output", "_parent", b"_parent", "_progress", b"_progress", "_retried_from", b"_retried_from", "_start_deadline", b"_start_deadline", "_started_at", b"_started_at", "_traceparent", b"_traceparent", "_trigger_id", b"_trigger_id", "_worker_id", b"_worker_id", "actor", b"actor", "attempt", b"attempt", "callable_name", b"callable_name", "cancel_requested", b"cancel_requested", "cancellation_policy", b"cancellation_policy", "completed_at", b"completed_at", "concurrency_key", b"concurrency_key", "config", b"config", "context", b"context", "deadline", b"deadline", "dedup_key", b"dedup_key", "depends_on", b"depends_on", "error", b"error", "execution_id", b"execution_id", "input", b"input", "last_error", b"last_error", "max_worker_losses", b"max_worker_losses", "metadata", b"metadata", "next_attempt_at", b"next_attempt_at", "not_before", b"not_before", "output", b"output", "parent", b"parent", "progress", b"progress", "queued_at", b"queued_at", "reason", b"reason", "retried_from", b"retried_from", "spent_attempts", b"spent_attempts", "start_deadline", b"start_deadline", "started_at", b"started_at", "status", b"status", "target_binding_applied", b"target_binding_applied", "tenant_id", b"tenant_id", "traceparent", b"traceparent", "trigger_id", b"trigger_id", "updated_at", b"updated_at", "version", b"version", "worker_id", b"worker_id", "worker_losses", b"worker_losses"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_actor", b"_actor", "_completed_at", b"_completed_at", "_concurrency_key", b"_concurrency_key", "_deadline", b"_deadline", "_dedup_key", b"_dedup_key", "_error", b"_error", "_input", b"_input", "_last_error", b"_last_error", "_next_attempt_at", b"_next_attempt_at", "_not_before", b"_not_before", "_output", b"_output", "_parent", b"_parent", "_progress", b"_progress", "_retried_from", b"_retried_from", "_start_deadline", b"_start_deadline", "_started_at", b"_started_at", "_traceparent", b"_traceparent", "_trigger_id", b"_trigger_id", "_worker_id", b"_worker_id", "actor", b"actor", "attempt", b"attempt", "callable_name", b"callable_name", "cancel_requested", b"cancel_requested", "cancellation_policy", b"cancellation_policy", "completed_at", b"completed_at", "concurrency_key", b"concurrency_key", "config", b"config", "context", b"context", "deadline", b"deadline", "dedup_key", b"dedup_key", "depends_on", b"depends_on", "error", b"error", "execution_id", b"execution_id", "input", b"input", "last_error", b"last_error", "max_worker_losses", b"max_worker_losses", "metadata", b"metadata", "next_attempt_at", b"next_attempt_at", "not_before", b"not_before", "output", b"output", "parent", b"parent", "paused", b"paused", "progress", b"progress", "queued_at", b"queued_at", "reason", b"reason", "retried_from", b"retried_from", "spent_attempts", b"spent_attempts", "start_deadline", b"start_deadline", "started_at", b"started_at", "status", b"status", "target_binding_applied", b"target_binding_applied", "tenant_id", b"tenant_id", "traceparent", b"traceparent", "trigger_id", b"trigger_id", "updated_at", b"updated_at", "version", b"version", "worker_id", b"worker_id", "worker_losses", b"worker_losses"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__actor: _TypeAlias = _typing.Literal["actor"]  # noqa: Y015
     _WhichOneofArgType__actor: _TypeAlias = _typing.Literal["_actor", b"_actor"]  # noqa: Y015
@@ -1082,3 +1238,306 @@ class Attempt(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__error) -> _WhichOneofReturnType__error | None: ...
 
 Global___Attempt: _TypeAlias = Attempt  # noqa: Y015
+
+@_typing.final
+class StepSource(_message.Message):
+    """How a step came about, and through what."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SOURCE_TYPE_FIELD_NUMBER: _builtins.int
+    TRIGGERED_BY_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    DEPTH_FIELD_NUMBER: _builtins.int
+    SPAWN_MODE_FIELD_NUMBER: _builtins.int
+    source_type: Global___StepSourceType.ValueType
+    triggered_by: _builtins.str
+    reason: _builtins.str
+    depth: _builtins.int
+    spawn_mode: _builtins.str
+    def __init__(
+        self,
+        *,
+        source_type: Global___StepSourceType.ValueType = ...,
+        triggered_by: _builtins.str | None = ...,
+        reason: _builtins.str | None = ...,
+        depth: _builtins.int | None = ...,
+        spawn_mode: _builtins.str | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_depth", b"_depth", "_reason", b"_reason", "_spawn_mode", b"_spawn_mode", "_triggered_by", b"_triggered_by", "depth", b"depth", "reason", b"reason", "spawn_mode", b"spawn_mode", "triggered_by", b"triggered_by"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_depth", b"_depth", "_reason", b"_reason", "_spawn_mode", b"_spawn_mode", "_triggered_by", b"_triggered_by", "depth", b"depth", "reason", b"reason", "source_type", b"source_type", "spawn_mode", b"spawn_mode", "triggered_by", b"triggered_by"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__depth: _TypeAlias = _typing.Literal["depth"]  # noqa: Y015
+    _WhichOneofArgType__depth: _TypeAlias = _typing.Literal["_depth", b"_depth"]  # noqa: Y015
+    _WhichOneofReturnType__reason: _TypeAlias = _typing.Literal["reason"]  # noqa: Y015
+    _WhichOneofArgType__reason: _TypeAlias = _typing.Literal["_reason", b"_reason"]  # noqa: Y015
+    _WhichOneofReturnType__spawn_mode: _TypeAlias = _typing.Literal["spawn_mode"]  # noqa: Y015
+    _WhichOneofArgType__spawn_mode: _TypeAlias = _typing.Literal["_spawn_mode", b"_spawn_mode"]  # noqa: Y015
+    _WhichOneofReturnType__triggered_by: _TypeAlias = _typing.Literal["triggered_by"]  # noqa: Y015
+    _WhichOneofArgType__triggered_by: _TypeAlias = _typing.Literal["_triggered_by", b"_triggered_by"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__depth) -> _WhichOneofReturnType__depth | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__reason) -> _WhichOneofReturnType__reason | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__spawn_mode) -> _WhichOneofReturnType__spawn_mode | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__triggered_by) -> _WhichOneofReturnType__triggered_by | None: ...
+
+Global___StepSource: _TypeAlias = StepSource  # noqa: Y015
+
+@_typing.final
+class Step(_message.Message):
+    """One step of a run. Fields 1 to 14 are those of the domain schema, in its order. Times are
+    milliseconds since the epoch.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    PARENT_STEP_ID_FIELD_NUMBER: _builtins.int
+    STEP_TYPE_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    INPUT_FIELD_NUMBER: _builtins.int
+    OUTPUT_FIELD_NUMBER: _builtins.int
+    ERROR_FIELD_NUMBER: _builtins.int
+    DURATION_MS_FIELD_NUMBER: _builtins.int
+    STARTED_AT_FIELD_NUMBER: _builtins.int
+    ENDED_AT_FIELD_NUMBER: _builtins.int
+    SOURCE_FIELD_NUMBER: _builtins.int
+    CALLABLE_ID_FIELD_NUMBER: _builtins.int
+    CALLABLE_TYPE_FIELD_NUMBER: _builtins.int
+    KEY_FIELD_NUMBER: _builtins.int
+    ARGUMENTS_HASH_FIELD_NUMBER: _builtins.int
+    ATTEMPT_FIELD_NUMBER: _builtins.int
+    WAIT_REASON_FIELD_NUMBER: _builtins.int
+    WAIT_UNTIL_FIELD_NUMBER: _builtins.int
+    CHILD_EXECUTION_ID_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    """`step_` followed by 27 base62 characters."""
+    parent_step_id: _builtins.str
+    step_type: Global___StepType.ValueType
+    name: _builtins.str
+    state: Global___StepState.ValueType
+    input: _builtins.str
+    """Opaque text, often JSON; the server does not read it."""
+    output: _builtins.str
+    """Opaque text, often JSON. The output of a wait is the input that ended it."""
+    duration_ms: _builtins.int
+    started_at: _builtins.int
+    ended_at: _builtins.int
+    callable_id: _builtins.str
+    callable_type: _builtins.str
+    key: _builtins.str
+    """Tells steps of one name apart that run at once; empty if the worker needs no key."""
+    arguments_hash: _builtins.bytes
+    """A hash of the arguments, by which a worker notices that a step was called differently."""
+    attempt: _builtins.int
+    """Ordinal of the attempt that started the step."""
+    wait_reason: Global___WaitReason.ValueType
+    """Only for waits: what the step waits for."""
+    wait_until: _builtins.int
+    """Only for waits with a time: when the wait ends by itself."""
+    child_execution_id: _builtins.str
+    """Only for waits for a child: the child."""
+    @_builtins.property
+    def error(self) -> Global___ExecutionError:
+        """Present only if the step failed. The code is ATTEMPT_ENDED if the lease ended before the step."""
+
+    @_builtins.property
+    def source(self) -> Global___StepSource: ...
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        parent_step_id: _builtins.str | None = ...,
+        step_type: Global___StepType.ValueType = ...,
+        name: _builtins.str = ...,
+        state: Global___StepState.ValueType = ...,
+        input: _builtins.str | None = ...,
+        output: _builtins.str | None = ...,
+        error: Global___ExecutionError | None = ...,
+        duration_ms: _builtins.int | None = ...,
+        started_at: _builtins.int | None = ...,
+        ended_at: _builtins.int | None = ...,
+        source: Global___StepSource | None = ...,
+        callable_id: _builtins.str | None = ...,
+        callable_type: _builtins.str | None = ...,
+        key: _builtins.str = ...,
+        arguments_hash: _builtins.bytes = ...,
+        attempt: _builtins.int = ...,
+        wait_reason: Global___WaitReason.ValueType = ...,
+        wait_until: _builtins.int | None = ...,
+        child_execution_id: _builtins.str | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_callable_id", b"_callable_id", "_callable_type", b"_callable_type", "_child_execution_id", b"_child_execution_id", "_duration_ms", b"_duration_ms", "_ended_at", b"_ended_at", "_error", b"_error", "_input", b"_input", "_output", b"_output", "_parent_step_id", b"_parent_step_id", "_source", b"_source", "_started_at", b"_started_at", "_wait_until", b"_wait_until", "callable_id", b"callable_id", "callable_type", b"callable_type", "child_execution_id", b"child_execution_id", "duration_ms", b"duration_ms", "ended_at", b"ended_at", "error", b"error", "input", b"input", "output", b"output", "parent_step_id", b"parent_step_id", "source", b"source", "started_at", b"started_at", "wait_until", b"wait_until"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_callable_id", b"_callable_id", "_callable_type", b"_callable_type", "_child_execution_id", b"_child_execution_id", "_duration_ms", b"_duration_ms", "_ended_at", b"_ended_at", "_error", b"_error", "_input", b"_input", "_output", b"_output", "_parent_step_id", b"_parent_step_id", "_source", b"_source", "_started_at", b"_started_at", "_wait_until", b"_wait_until", "arguments_hash", b"arguments_hash", "attempt", b"attempt", "callable_id", b"callable_id", "callable_type", b"callable_type", "child_execution_id", b"child_execution_id", "duration_ms", b"duration_ms", "ended_at", b"ended_at", "error", b"error", "id", b"id", "input", b"input", "key", b"key", "name", b"name", "output", b"output", "parent_step_id", b"parent_step_id", "source", b"source", "started_at", b"started_at", "state", b"state", "step_type", b"step_type", "wait_reason", b"wait_reason", "wait_until", b"wait_until"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__callable_id: _TypeAlias = _typing.Literal["callable_id"]  # noqa: Y015
+    _WhichOneofArgType__callable_id: _TypeAlias = _typing.Literal["_callable_id", b"_callable_id"]  # noqa: Y015
+    _WhichOneofReturnType__callable_type: _TypeAlias = _typing.Literal["callable_type"]  # noqa: Y015
+    _WhichOneofArgType__callable_type: _TypeAlias = _typing.Literal["_callable_type", b"_callable_type"]  # noqa: Y015
+    _WhichOneofReturnType__child_execution_id: _TypeAlias = _typing.Literal["child_execution_id"]  # noqa: Y015
+    _WhichOneofArgType__child_execution_id: _TypeAlias = _typing.Literal["_child_execution_id", b"_child_execution_id"]  # noqa: Y015
+    _WhichOneofReturnType__duration_ms: _TypeAlias = _typing.Literal["duration_ms"]  # noqa: Y015
+    _WhichOneofArgType__duration_ms: _TypeAlias = _typing.Literal["_duration_ms", b"_duration_ms"]  # noqa: Y015
+    _WhichOneofReturnType__ended_at: _TypeAlias = _typing.Literal["ended_at"]  # noqa: Y015
+    _WhichOneofArgType__ended_at: _TypeAlias = _typing.Literal["_ended_at", b"_ended_at"]  # noqa: Y015
+    _WhichOneofReturnType__error: _TypeAlias = _typing.Literal["error"]  # noqa: Y015
+    _WhichOneofArgType__error: _TypeAlias = _typing.Literal["_error", b"_error"]  # noqa: Y015
+    _WhichOneofReturnType__input: _TypeAlias = _typing.Literal["input"]  # noqa: Y015
+    _WhichOneofArgType__input: _TypeAlias = _typing.Literal["_input", b"_input"]  # noqa: Y015
+    _WhichOneofReturnType__output: _TypeAlias = _typing.Literal["output"]  # noqa: Y015
+    _WhichOneofArgType__output: _TypeAlias = _typing.Literal["_output", b"_output"]  # noqa: Y015
+    _WhichOneofReturnType__parent_step_id: _TypeAlias = _typing.Literal["parent_step_id"]  # noqa: Y015
+    _WhichOneofArgType__parent_step_id: _TypeAlias = _typing.Literal["_parent_step_id", b"_parent_step_id"]  # noqa: Y015
+    _WhichOneofReturnType__source: _TypeAlias = _typing.Literal["source"]  # noqa: Y015
+    _WhichOneofArgType__source: _TypeAlias = _typing.Literal["_source", b"_source"]  # noqa: Y015
+    _WhichOneofReturnType__started_at: _TypeAlias = _typing.Literal["started_at"]  # noqa: Y015
+    _WhichOneofArgType__started_at: _TypeAlias = _typing.Literal["_started_at", b"_started_at"]  # noqa: Y015
+    _WhichOneofReturnType__wait_until: _TypeAlias = _typing.Literal["wait_until"]  # noqa: Y015
+    _WhichOneofArgType__wait_until: _TypeAlias = _typing.Literal["_wait_until", b"_wait_until"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__callable_id) -> _WhichOneofReturnType__callable_id | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__callable_type) -> _WhichOneofReturnType__callable_type | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__child_execution_id) -> _WhichOneofReturnType__child_execution_id | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__duration_ms) -> _WhichOneofReturnType__duration_ms | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__ended_at) -> _WhichOneofReturnType__ended_at | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__error) -> _WhichOneofReturnType__error | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__input) -> _WhichOneofReturnType__input | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__output) -> _WhichOneofReturnType__output | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__parent_step_id) -> _WhichOneofReturnType__parent_step_id | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__source) -> _WhichOneofReturnType__source | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__started_at) -> _WhichOneofReturnType__started_at | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__wait_until) -> _WhichOneofReturnType__wait_until | None: ...
+
+Global___Step: _TypeAlias = Step  # noqa: Y015
+
+@_typing.final
+class Execution(_message.Message):
+    """What happened inside an execution: its run. Fields 1 to 12 are those of the domain schema. Times
+    are milliseconds since the epoch.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class StepsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        @_builtins.property
+        def value(self) -> Global___Step: ...
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: Global___Step | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["value", b"value"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    ID_FIELD_NUMBER: _builtins.int
+    TENANT_ID_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    WAIT_REASON_FIELD_NUMBER: _builtins.int
+    PARENT_FIELD_NUMBER: _builtins.int
+    STEPS_FIELD_NUMBER: _builtins.int
+    STEP_ORDER_FIELD_NUMBER: _builtins.int
+    SCHEMA_VERSION_FIELD_NUMBER: _builtins.int
+    STARTED_AT_FIELD_NUMBER: _builtins.int
+    ENDED_AT_FIELD_NUMBER: _builtins.int
+    OUTPUT_FIELD_NUMBER: _builtins.int
+    ERROR_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    """The id of the background execution."""
+    tenant_id: _builtins.str
+    state: Global___ExecutionState.ValueType
+    wait_reason: Global___WaitReason.ValueType
+    """What the run waits for; set only if state is WAITING."""
+    schema_version: _builtins.str
+    """The version of the callable that recorded the steps."""
+    started_at: _builtins.int
+    """Begin of the first lease."""
+    ended_at: _builtins.int
+    output: _builtins.str
+    """Present only if state is COMPLETED: a JSON string bare, any other value as compact JSON."""
+    @_builtins.property
+    def parent(self) -> Global___ParentLink: ...
+    @_builtins.property
+    def steps(self) -> _containers.MessageMap[_builtins.str, Global___Step]:
+        """The steps by id."""
+
+    @_builtins.property
+    def step_order(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The ids of the steps, in the order in which they were recorded."""
+
+    @_builtins.property
+    def error(self) -> Global___ExecutionError:
+        """Present only if state is FAILED."""
+
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        tenant_id: _builtins.str = ...,
+        state: Global___ExecutionState.ValueType = ...,
+        wait_reason: Global___WaitReason.ValueType = ...,
+        parent: Global___ParentLink | None = ...,
+        steps: _abc.Mapping[_builtins.str, Global___Step] | None = ...,
+        step_order: _abc.Iterable[_builtins.str] | None = ...,
+        schema_version: _builtins.str | None = ...,
+        started_at: _builtins.int | None = ...,
+        ended_at: _builtins.int | None = ...,
+        output: _builtins.str | None = ...,
+        error: Global___ExecutionError | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_ended_at", b"_ended_at", "_error", b"_error", "_output", b"_output", "_parent", b"_parent", "_schema_version", b"_schema_version", "_started_at", b"_started_at", "ended_at", b"ended_at", "error", b"error", "output", b"output", "parent", b"parent", "schema_version", b"schema_version", "started_at", b"started_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_ended_at", b"_ended_at", "_error", b"_error", "_output", b"_output", "_parent", b"_parent", "_schema_version", b"_schema_version", "_started_at", b"_started_at", "ended_at", b"ended_at", "error", b"error", "id", b"id", "output", b"output", "parent", b"parent", "schema_version", b"schema_version", "started_at", b"started_at", "state", b"state", "step_order", b"step_order", "steps", b"steps", "tenant_id", b"tenant_id", "wait_reason", b"wait_reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__ended_at: _TypeAlias = _typing.Literal["ended_at"]  # noqa: Y015
+    _WhichOneofArgType__ended_at: _TypeAlias = _typing.Literal["_ended_at", b"_ended_at"]  # noqa: Y015
+    _WhichOneofReturnType__error: _TypeAlias = _typing.Literal["error"]  # noqa: Y015
+    _WhichOneofArgType__error: _TypeAlias = _typing.Literal["_error", b"_error"]  # noqa: Y015
+    _WhichOneofReturnType__output: _TypeAlias = _typing.Literal["output"]  # noqa: Y015
+    _WhichOneofArgType__output: _TypeAlias = _typing.Literal["_output", b"_output"]  # noqa: Y015
+    _WhichOneofReturnType__parent: _TypeAlias = _typing.Literal["parent"]  # noqa: Y015
+    _WhichOneofArgType__parent: _TypeAlias = _typing.Literal["_parent", b"_parent"]  # noqa: Y015
+    _WhichOneofReturnType__schema_version: _TypeAlias = _typing.Literal["schema_version"]  # noqa: Y015
+    _WhichOneofArgType__schema_version: _TypeAlias = _typing.Literal["_schema_version", b"_schema_version"]  # noqa: Y015
+    _WhichOneofReturnType__started_at: _TypeAlias = _typing.Literal["started_at"]  # noqa: Y015
+    _WhichOneofArgType__started_at: _TypeAlias = _typing.Literal["_started_at", b"_started_at"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__ended_at) -> _WhichOneofReturnType__ended_at | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__error) -> _WhichOneofReturnType__error | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__output) -> _WhichOneofReturnType__output | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__parent) -> _WhichOneofReturnType__parent | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__schema_version) -> _WhichOneofReturnType__schema_version | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__started_at) -> _WhichOneofReturnType__started_at | None: ...
+
+Global___Execution: _TypeAlias = Execution  # noqa: Y015

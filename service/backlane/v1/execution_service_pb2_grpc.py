@@ -89,6 +89,26 @@ class ExecutionServiceStub(object):
                 request_serializer=backlane_dot_v1_dot_execution__service__pb2.PeekRequest.SerializeToString,
                 response_deserializer=backlane_dot_v1_dot_execution__service__pb2.PeekResponse.FromString,
                 _registered_method=True)
+        self.GetExecutionRun = channel.unary_unary(
+                '/backlane.v1.ExecutionService/GetExecutionRun',
+                request_serializer=backlane_dot_v1_dot_execution__service__pb2.GetExecutionRunRequest.SerializeToString,
+                response_deserializer=backlane_dot_v1_dot_execution__service__pb2.GetExecutionRunResponse.FromString,
+                _registered_method=True)
+        self.ProvideInput = channel.unary_unary(
+                '/backlane.v1.ExecutionService/ProvideInput',
+                request_serializer=backlane_dot_v1_dot_execution__service__pb2.ProvideInputRequest.SerializeToString,
+                response_deserializer=backlane_dot_v1_dot_execution__service__pb2.ProvideInputResponse.FromString,
+                _registered_method=True)
+        self.Pause = channel.unary_unary(
+                '/backlane.v1.ExecutionService/Pause',
+                request_serializer=backlane_dot_v1_dot_execution__service__pb2.PauseRequest.SerializeToString,
+                response_deserializer=backlane_dot_v1_dot_execution__service__pb2.PauseResponse.FromString,
+                _registered_method=True)
+        self.Resume = channel.unary_unary(
+                '/backlane.v1.ExecutionService/Resume',
+                request_serializer=backlane_dot_v1_dot_execution__service__pb2.ResumeRequest.SerializeToString,
+                response_deserializer=backlane_dot_v1_dot_execution__service__pb2.ResumeResponse.FromString,
+                _registered_method=True)
         self.GetQueueStats = channel.unary_unary(
                 '/backlane.v1.ExecutionService/GetQueueStats',
                 request_serializer=backlane_dot_v1_dot_execution__service__pb2.GetQueueStatsRequest.SerializeToString,
@@ -178,6 +198,35 @@ class ExecutionServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetExecutionRun(self, request, context):
+        """Shows what happened inside an execution: its run with all steps.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ProvideInput(self, request, context):
+        """Provides an input that a suspended execution waits for, or will wait for.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Pause(self, request, context):
+        """Pauses an execution: no worker gets it until it is resumed. A worker that holds it is asked to
+        yield.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Resume(self, request, context):
+        """Resumes a paused execution, or ends all waits of a suspended one.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetQueueStats(self, request, context):
         """Counts a tenant's unfinished executions.
         """
@@ -237,6 +286,26 @@ def add_ExecutionServiceServicer_to_server(servicer, server):
                     servicer.Peek,
                     request_deserializer=backlane_dot_v1_dot_execution__service__pb2.PeekRequest.FromString,
                     response_serializer=backlane_dot_v1_dot_execution__service__pb2.PeekResponse.SerializeToString,
+            ),
+            'GetExecutionRun': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetExecutionRun,
+                    request_deserializer=backlane_dot_v1_dot_execution__service__pb2.GetExecutionRunRequest.FromString,
+                    response_serializer=backlane_dot_v1_dot_execution__service__pb2.GetExecutionRunResponse.SerializeToString,
+            ),
+            'ProvideInput': grpc.unary_unary_rpc_method_handler(
+                    servicer.ProvideInput,
+                    request_deserializer=backlane_dot_v1_dot_execution__service__pb2.ProvideInputRequest.FromString,
+                    response_serializer=backlane_dot_v1_dot_execution__service__pb2.ProvideInputResponse.SerializeToString,
+            ),
+            'Pause': grpc.unary_unary_rpc_method_handler(
+                    servicer.Pause,
+                    request_deserializer=backlane_dot_v1_dot_execution__service__pb2.PauseRequest.FromString,
+                    response_serializer=backlane_dot_v1_dot_execution__service__pb2.PauseResponse.SerializeToString,
+            ),
+            'Resume': grpc.unary_unary_rpc_method_handler(
+                    servicer.Resume,
+                    request_deserializer=backlane_dot_v1_dot_execution__service__pb2.ResumeRequest.FromString,
+                    response_serializer=backlane_dot_v1_dot_execution__service__pb2.ResumeResponse.SerializeToString,
             ),
             'GetQueueStats': grpc.unary_unary_rpc_method_handler(
                     servicer.GetQueueStats,
@@ -519,6 +588,114 @@ class ExecutionService(object):
             '/backlane.v1.ExecutionService/Peek',
             backlane_dot_v1_dot_execution__service__pb2.PeekRequest.SerializeToString,
             backlane_dot_v1_dot_execution__service__pb2.PeekResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetExecutionRun(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/backlane.v1.ExecutionService/GetExecutionRun',
+            backlane_dot_v1_dot_execution__service__pb2.GetExecutionRunRequest.SerializeToString,
+            backlane_dot_v1_dot_execution__service__pb2.GetExecutionRunResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ProvideInput(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/backlane.v1.ExecutionService/ProvideInput',
+            backlane_dot_v1_dot_execution__service__pb2.ProvideInputRequest.SerializeToString,
+            backlane_dot_v1_dot_execution__service__pb2.ProvideInputResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Pause(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/backlane.v1.ExecutionService/Pause',
+            backlane_dot_v1_dot_execution__service__pb2.PauseRequest.SerializeToString,
+            backlane_dot_v1_dot_execution__service__pb2.PauseResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Resume(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/backlane.v1.ExecutionService/Resume',
+            backlane_dot_v1_dot_execution__service__pb2.ResumeRequest.SerializeToString,
+            backlane_dot_v1_dot_execution__service__pb2.ResumeResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -66,6 +66,16 @@ class ExecutionServiceStub:
     """Shows the next executions of a tenant in the order in which they would be leased, without
     leasing them.
     """
+    GetExecutionRun: _grpc.UnaryUnaryMultiCallable[_execution_service_pb2.GetExecutionRunRequest, _execution_service_pb2.GetExecutionRunResponse]
+    """Shows what happened inside an execution: its run with all steps."""
+    ProvideInput: _grpc.UnaryUnaryMultiCallable[_execution_service_pb2.ProvideInputRequest, _execution_service_pb2.ProvideInputResponse]
+    """Provides an input that a suspended execution waits for, or will wait for."""
+    Pause: _grpc.UnaryUnaryMultiCallable[_execution_service_pb2.PauseRequest, _execution_service_pb2.PauseResponse]
+    """Pauses an execution: no worker gets it until it is resumed. A worker that holds it is asked to
+    yield.
+    """
+    Resume: _grpc.UnaryUnaryMultiCallable[_execution_service_pb2.ResumeRequest, _execution_service_pb2.ResumeResponse]
+    """Resumes a paused execution, or ends all waits of a suspended one."""
     GetQueueStats: _grpc.UnaryUnaryMultiCallable[_execution_service_pb2.GetQueueStatsRequest, _execution_service_pb2.GetQueueStatsResponse]
     """Counts a tenant's unfinished executions."""
 
@@ -107,6 +117,16 @@ class ExecutionServiceAsyncStub(ExecutionServiceStub):
     """Shows the next executions of a tenant in the order in which they would be leased, without
     leasing them.
     """
+    GetExecutionRun: _aio.UnaryUnaryMultiCallable[_execution_service_pb2.GetExecutionRunRequest, _execution_service_pb2.GetExecutionRunResponse]  # type: ignore[assignment]
+    """Shows what happened inside an execution: its run with all steps."""
+    ProvideInput: _aio.UnaryUnaryMultiCallable[_execution_service_pb2.ProvideInputRequest, _execution_service_pb2.ProvideInputResponse]  # type: ignore[assignment]
+    """Provides an input that a suspended execution waits for, or will wait for."""
+    Pause: _aio.UnaryUnaryMultiCallable[_execution_service_pb2.PauseRequest, _execution_service_pb2.PauseResponse]  # type: ignore[assignment]
+    """Pauses an execution: no worker gets it until it is resumed. A worker that holds it is asked to
+    yield.
+    """
+    Resume: _aio.UnaryUnaryMultiCallable[_execution_service_pb2.ResumeRequest, _execution_service_pb2.ResumeResponse]  # type: ignore[assignment]
+    """Resumes a paused execution, or ends all waits of a suspended one."""
     GetQueueStats: _aio.UnaryUnaryMultiCallable[_execution_service_pb2.GetQueueStatsRequest, _execution_service_pb2.GetQueueStatsResponse]  # type: ignore[assignment]
     """Counts a tenant's unfinished executions."""
 
@@ -205,6 +225,40 @@ class ExecutionServiceServicer(metaclass=_abc_1.ABCMeta):
         """Shows the next executions of a tenant in the order in which they would be leased, without
         leasing them.
         """
+
+    @_abc_1.abstractmethod
+    def GetExecutionRun(
+        self,
+        request: _execution_service_pb2.GetExecutionRunRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_execution_service_pb2.GetExecutionRunResponse, _abc.Awaitable[_execution_service_pb2.GetExecutionRunResponse]]:
+        """Shows what happened inside an execution: its run with all steps."""
+
+    @_abc_1.abstractmethod
+    def ProvideInput(
+        self,
+        request: _execution_service_pb2.ProvideInputRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_execution_service_pb2.ProvideInputResponse, _abc.Awaitable[_execution_service_pb2.ProvideInputResponse]]:
+        """Provides an input that a suspended execution waits for, or will wait for."""
+
+    @_abc_1.abstractmethod
+    def Pause(
+        self,
+        request: _execution_service_pb2.PauseRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_execution_service_pb2.PauseResponse, _abc.Awaitable[_execution_service_pb2.PauseResponse]]:
+        """Pauses an execution: no worker gets it until it is resumed. A worker that holds it is asked to
+        yield.
+        """
+
+    @_abc_1.abstractmethod
+    def Resume(
+        self,
+        request: _execution_service_pb2.ResumeRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_execution_service_pb2.ResumeResponse, _abc.Awaitable[_execution_service_pb2.ResumeResponse]]:
+        """Resumes a paused execution, or ends all waits of a suspended one."""
 
     @_abc_1.abstractmethod
     def GetQueueStats(

@@ -101,6 +101,9 @@ class Lease(_message.Message):
     ATTEMPT_REMAINING_MS_FIELD_NUMBER: _builtins.int
     PREFETCHED_FIELD_NUMBER: _builtins.int
     LANE_FIELD_NUMBER: _builtins.int
+    STEPS_FIELD_NUMBER: _builtins.int
+    SCHEMA_VERSION_FIELD_NUMBER: _builtins.int
+    PAUSE_REQUESTED_FIELD_NUMBER: _builtins.int
     lease_token: _builtins.str
     """Every command about this lease must carry this opaque token."""
     attempt: _builtins.int
@@ -121,6 +124,10 @@ class Lease(_message.Message):
     """
     lane: _builtins.int
     """The lane whose credit the lease uses."""
+    schema_version: _builtins.str
+    """The schema_version with which the steps were recorded; empty if there is none."""
+    pause_requested: _builtins.bool
+    """Whether a pause was requested: the worker should yield soon, as at a WorkPauses."""
     @_builtins.property
     def execution(self) -> _execution_pb2.BackgroundExecution:
         """The record in the FULL view."""
@@ -137,6 +144,12 @@ class Lease(_message.Message):
         people: a worker counts attempt_remaining_ms instead.
         """
 
+    @_builtins.property
+    def steps(self) -> _containers.RepeatedCompositeFieldContainer[_execution_pb2.Step]:
+        """The steps that earlier leases recorded, in the order in which they were recorded, except those
+        that were only planned.
+        """
+
     def __init__(
         self,
         *,
@@ -149,10 +162,13 @@ class Lease(_message.Message):
         attempt_remaining_ms: _builtins.int | None = ...,
         prefetched: _builtins.bool = ...,
         lane: _builtins.int = ...,
+        steps: _abc.Iterable[_execution_pb2.Step] | None = ...,
+        schema_version: _builtins.str = ...,
+        pause_requested: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_attempt_remaining_ms", b"_attempt_remaining_ms", "_lease_remaining_ms", b"_lease_remaining_ms", "attempt_deadline", b"attempt_deadline", "attempt_remaining_ms", b"attempt_remaining_ms", "execution", b"execution", "lease_expires_at", b"lease_expires_at", "lease_remaining_ms", b"lease_remaining_ms"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_attempt_remaining_ms", b"_attempt_remaining_ms", "_lease_remaining_ms", b"_lease_remaining_ms", "attempt", b"attempt", "attempt_deadline", b"attempt_deadline", "attempt_remaining_ms", b"attempt_remaining_ms", "execution", b"execution", "lane", b"lane", "lease_expires_at", b"lease_expires_at", "lease_remaining_ms", b"lease_remaining_ms", "lease_token", b"lease_token", "prefetched", b"prefetched"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_attempt_remaining_ms", b"_attempt_remaining_ms", "_lease_remaining_ms", b"_lease_remaining_ms", "attempt", b"attempt", "attempt_deadline", b"attempt_deadline", "attempt_remaining_ms", b"attempt_remaining_ms", "execution", b"execution", "lane", b"lane", "lease_expires_at", b"lease_expires_at", "lease_remaining_ms", b"lease_remaining_ms", "lease_token", b"lease_token", "pause_requested", b"pause_requested", "prefetched", b"prefetched", "schema_version", b"schema_version", "steps", b"steps"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__attempt_remaining_ms: _TypeAlias = _typing.Literal["attempt_remaining_ms"]  # noqa: Y015
     _WhichOneofArgType__attempt_remaining_ms: _TypeAlias = _typing.Literal["_attempt_remaining_ms", b"_attempt_remaining_ms"]  # noqa: Y015
@@ -225,6 +241,7 @@ class LeaseResult(_message.Message):
     CANCEL_REQUESTED_FIELD_NUMBER: _builtins.int
     LEASE_REMAINING_MS_FIELD_NUMBER: _builtins.int
     ATTEMPT_REMAINING_MS_FIELD_NUMBER: _builtins.int
+    PAUSE_REQUESTED_FIELD_NUMBER: _builtins.int
     execution_id: _builtins.str
     status: _execution_pb2.BackgroundExecutionStatus.ValueType
     """Status of the execution after this command."""
@@ -234,6 +251,8 @@ class LeaseResult(_message.Message):
     """After a renewal: time until the lease is lost, counted from the arrival of this message."""
     attempt_remaining_ms: _builtins.int
     """After a renewal: time until the attempt times out, counted from the arrival of this message."""
+    pause_requested: _builtins.bool
+    """After a renewal: whether the worker should yield to a pause."""
     @_builtins.property
     def lease_expires_at(self) -> _timestamp_pb2.Timestamp:
         """After a renewal: the new end of the lease on the server's clock."""
@@ -247,10 +266,11 @@ class LeaseResult(_message.Message):
         cancel_requested: _builtins.bool = ...,
         lease_remaining_ms: _builtins.int | None = ...,
         attempt_remaining_ms: _builtins.int | None = ...,
+        pause_requested: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_attempt_remaining_ms", b"_attempt_remaining_ms", "_lease_expires_at", b"_lease_expires_at", "_lease_remaining_ms", b"_lease_remaining_ms", "attempt_remaining_ms", b"attempt_remaining_ms", "lease_expires_at", b"lease_expires_at", "lease_remaining_ms", b"lease_remaining_ms"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_attempt_remaining_ms", b"_attempt_remaining_ms", "_lease_expires_at", b"_lease_expires_at", "_lease_remaining_ms", b"_lease_remaining_ms", "attempt_remaining_ms", b"attempt_remaining_ms", "cancel_requested", b"cancel_requested", "execution_id", b"execution_id", "lease_expires_at", b"lease_expires_at", "lease_remaining_ms", b"lease_remaining_ms", "status", b"status"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_attempt_remaining_ms", b"_attempt_remaining_ms", "_lease_expires_at", b"_lease_expires_at", "_lease_remaining_ms", b"_lease_remaining_ms", "attempt_remaining_ms", b"attempt_remaining_ms", "cancel_requested", b"cancel_requested", "execution_id", b"execution_id", "lease_expires_at", b"lease_expires_at", "lease_remaining_ms", b"lease_remaining_ms", "pause_requested", b"pause_requested", "status", b"status"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__attempt_remaining_ms: _TypeAlias = _typing.Literal["attempt_remaining_ms"]  # noqa: Y015
     _WhichOneofArgType__attempt_remaining_ms: _TypeAlias = _typing.Literal["_attempt_remaining_ms", b"_attempt_remaining_ms"]  # noqa: Y015
@@ -516,6 +536,447 @@ class ReleaseResponse(_message.Message):
 Global___ReleaseResponse: _TypeAlias = ReleaseResponse  # noqa: Y015
 
 @_typing.final
+class NewStep(_message.Message):
+    """A step that begins, or that is planned."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STEP_ID_FIELD_NUMBER: _builtins.int
+    PARENT_STEP_ID_FIELD_NUMBER: _builtins.int
+    STEP_TYPE_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    INPUT_FIELD_NUMBER: _builtins.int
+    SOURCE_FIELD_NUMBER: _builtins.int
+    CALLABLE_ID_FIELD_NUMBER: _builtins.int
+    CALLABLE_TYPE_FIELD_NUMBER: _builtins.int
+    KEY_FIELD_NUMBER: _builtins.int
+    ARGUMENTS_HASH_FIELD_NUMBER: _builtins.int
+    step_id: _builtins.str
+    """`step_` followed by 27 base62 characters, chosen by the worker, unique in the run."""
+    parent_step_id: _builtins.str
+    step_type: _execution_pb2.StepType.ValueType
+    name: _builtins.str
+    """1 to 128 bytes."""
+    input: _builtins.str
+    callable_id: _builtins.str
+    """At most 256 bytes each."""
+    callable_type: _builtins.str
+    key: _builtins.str
+    """Tells steps of one name apart that run at once; at most 128 bytes."""
+    arguments_hash: _builtins.bytes
+    """A hash of the arguments; at most 32 bytes."""
+    @_builtins.property
+    def source(self) -> _execution_pb2.StepSource: ...
+    def __init__(
+        self,
+        *,
+        step_id: _builtins.str = ...,
+        parent_step_id: _builtins.str | None = ...,
+        step_type: _execution_pb2.StepType.ValueType = ...,
+        name: _builtins.str = ...,
+        input: _builtins.str | None = ...,
+        source: _execution_pb2.StepSource | None = ...,
+        callable_id: _builtins.str | None = ...,
+        callable_type: _builtins.str | None = ...,
+        key: _builtins.str = ...,
+        arguments_hash: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_callable_id", b"_callable_id", "_callable_type", b"_callable_type", "_input", b"_input", "_parent_step_id", b"_parent_step_id", "_source", b"_source", "callable_id", b"callable_id", "callable_type", b"callable_type", "input", b"input", "parent_step_id", b"parent_step_id", "source", b"source"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_callable_id", b"_callable_id", "_callable_type", b"_callable_type", "_input", b"_input", "_parent_step_id", b"_parent_step_id", "_source", b"_source", "arguments_hash", b"arguments_hash", "callable_id", b"callable_id", "callable_type", b"callable_type", "input", b"input", "key", b"key", "name", b"name", "parent_step_id", b"parent_step_id", "source", b"source", "step_id", b"step_id", "step_type", b"step_type"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__callable_id: _TypeAlias = _typing.Literal["callable_id"]  # noqa: Y015
+    _WhichOneofArgType__callable_id: _TypeAlias = _typing.Literal["_callable_id", b"_callable_id"]  # noqa: Y015
+    _WhichOneofReturnType__callable_type: _TypeAlias = _typing.Literal["callable_type"]  # noqa: Y015
+    _WhichOneofArgType__callable_type: _TypeAlias = _typing.Literal["_callable_type", b"_callable_type"]  # noqa: Y015
+    _WhichOneofReturnType__input: _TypeAlias = _typing.Literal["input"]  # noqa: Y015
+    _WhichOneofArgType__input: _TypeAlias = _typing.Literal["_input", b"_input"]  # noqa: Y015
+    _WhichOneofReturnType__parent_step_id: _TypeAlias = _typing.Literal["parent_step_id"]  # noqa: Y015
+    _WhichOneofArgType__parent_step_id: _TypeAlias = _typing.Literal["_parent_step_id", b"_parent_step_id"]  # noqa: Y015
+    _WhichOneofReturnType__source: _TypeAlias = _typing.Literal["source"]  # noqa: Y015
+    _WhichOneofArgType__source: _TypeAlias = _typing.Literal["_source", b"_source"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__callable_id) -> _WhichOneofReturnType__callable_id | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__callable_type) -> _WhichOneofReturnType__callable_type | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__input) -> _WhichOneofReturnType__input | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__parent_step_id) -> _WhichOneofReturnType__parent_step_id | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__source) -> _WhichOneofReturnType__source | None: ...
+
+Global___NewStep: _TypeAlias = NewStep  # noqa: Y015
+
+@_typing.final
+class StepsPlanned(_message.Message):
+    """The run is planned, with these steps. Legal before the first step has started."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STEPS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def steps(self) -> _containers.RepeatedCompositeFieldContainer[Global___NewStep]:
+        """At most 100 steps."""
+
+    def __init__(
+        self,
+        *,
+        steps: _abc.Iterable[Global___NewStep] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["steps", b"steps"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StepsPlanned: _TypeAlias = StepsPlanned  # noqa: Y015
+
+@_typing.final
+class StepCompleted(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STEP_ID_FIELD_NUMBER: _builtins.int
+    OUTPUT_FIELD_NUMBER: _builtins.int
+    step_id: _builtins.str
+    output: _builtins.str
+    """Absent means that the step has no output."""
+    def __init__(
+        self,
+        *,
+        step_id: _builtins.str = ...,
+        output: _builtins.str | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_output", b"_output", "output", b"output"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_output", b"_output", "output", b"output", "step_id", b"step_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__output: _TypeAlias = _typing.Literal["output"]  # noqa: Y015
+    _WhichOneofArgType__output: _TypeAlias = _typing.Literal["_output", b"_output"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__output) -> _WhichOneofReturnType__output | None: ...
+
+Global___StepCompleted: _TypeAlias = StepCompleted  # noqa: Y015
+
+@_typing.final
+class StepFailed(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STEP_ID_FIELD_NUMBER: _builtins.int
+    ERROR_FIELD_NUMBER: _builtins.int
+    step_id: _builtins.str
+    @_builtins.property
+    def error(self) -> _execution_pb2.ExecutionError: ...
+    def __init__(
+        self,
+        *,
+        step_id: _builtins.str = ...,
+        error: _execution_pb2.ExecutionError | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["error", b"error"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "step_id", b"step_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StepFailed: _TypeAlias = StepFailed  # noqa: Y015
+
+@_typing.final
+class StepSkipped(_message.Message):
+    """A planned step will not run."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STEP_ID_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    step_id: _builtins.str
+    reason: _builtins.str
+    """At most 1024 bytes."""
+    def __init__(
+        self,
+        *,
+        step_id: _builtins.str = ...,
+        reason: _builtins.str | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_reason", b"_reason", "reason", b"reason"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_reason", b"_reason", "reason", b"reason", "step_id", b"step_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__reason: _TypeAlias = _typing.Literal["reason"]  # noqa: Y015
+    _WhichOneofArgType__reason: _TypeAlias = _typing.Literal["_reason", b"_reason"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__reason) -> _WhichOneofReturnType__reason | None: ...
+
+Global___StepSkipped: _TypeAlias = StepSkipped  # noqa: Y015
+
+@_typing.final
+class StepAction(_message.Message):
+    """One change of a run."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PLANNED_FIELD_NUMBER: _builtins.int
+    STARTED_FIELD_NUMBER: _builtins.int
+    COMPLETED_FIELD_NUMBER: _builtins.int
+    FAILED_FIELD_NUMBER: _builtins.int
+    SKIPPED_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def planned(self) -> Global___StepsPlanned: ...
+    @_builtins.property
+    def started(self) -> Global___NewStep: ...
+    @_builtins.property
+    def completed(self) -> Global___StepCompleted: ...
+    @_builtins.property
+    def failed(self) -> Global___StepFailed: ...
+    @_builtins.property
+    def skipped(self) -> Global___StepSkipped: ...
+    def __init__(
+        self,
+        *,
+        planned: Global___StepsPlanned | None = ...,
+        started: Global___NewStep | None = ...,
+        completed: Global___StepCompleted | None = ...,
+        failed: Global___StepFailed | None = ...,
+        skipped: Global___StepSkipped | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "completed", b"completed", "failed", b"failed", "planned", b"planned", "skipped", b"skipped", "started", b"started"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "completed", b"completed", "failed", b"failed", "planned", b"planned", "skipped", b"skipped", "started", b"started"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_action: _TypeAlias = _typing.Literal["planned", "started", "completed", "failed", "skipped"]  # noqa: Y015
+    _WhichOneofArgType_action: _TypeAlias = _typing.Literal["action", b"action"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_action) -> _WhichOneofReturnType_action | None: ...
+
+Global___StepAction: _TypeAlias = StepAction  # noqa: Y015
+
+@_typing.final
+class StepReport(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EXECUTION_ID_FIELD_NUMBER: _builtins.int
+    LEASE_TOKEN_FIELD_NUMBER: _builtins.int
+    ACTIONS_FIELD_NUMBER: _builtins.int
+    SCHEMA_VERSION_FIELD_NUMBER: _builtins.int
+    SEQUENCE_FIELD_NUMBER: _builtins.int
+    execution_id: _builtins.str
+    lease_token: _builtins.str
+    schema_version: _builtins.str
+    """The version of the callable; at most 128 bytes. Kept from the first report of the run."""
+    sequence: _builtins.int
+    """Number of the report within its lease, from 1, growing. A report with a number that is not
+    above the last one is a repetition: it gets the outcome OK and changes nothing. 0: the report
+    has no number, and cannot be repeated safely.
+    """
+    @_builtins.property
+    def actions(self) -> _containers.RepeatedCompositeFieldContainer[Global___StepAction]:
+        """1 to 1000 actions, in order. A run may have 100 steps, and 1 MiB of names, inputs, outputs and
+        errors.
+        """
+
+    def __init__(
+        self,
+        *,
+        execution_id: _builtins.str = ...,
+        lease_token: _builtins.str = ...,
+        actions: _abc.Iterable[Global___StepAction] | None = ...,
+        schema_version: _builtins.str = ...,
+        sequence: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actions", b"actions", "execution_id", b"execution_id", "lease_token", b"lease_token", "schema_version", b"schema_version", "sequence", b"sequence"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StepReport: _TypeAlias = StepReport  # noqa: Y015
+
+@_typing.final
+class ReportStepsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REPORTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def reports(self) -> _containers.RepeatedCompositeFieldContainer[Global___StepReport]:
+        """1 to 1000 reports."""
+
+    def __init__(
+        self,
+        *,
+        reports: _abc.Iterable[Global___StepReport] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["reports", b"reports"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReportStepsRequest: _TypeAlias = ReportStepsRequest  # noqa: Y015
+
+@_typing.final
+class ReportStepsResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OUTCOMES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def outcomes(self) -> _containers.RepeatedCompositeFieldContainer[Global___LeaseOutcome]:
+        """One outcome per report, in order."""
+
+    def __init__(
+        self,
+        *,
+        outcomes: _abc.Iterable[Global___LeaseOutcome] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["outcomes", b"outcomes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReportStepsResponse: _TypeAlias = ReportStepsResponse  # noqa: Y015
+
+@_typing.final
+class WaitPoint(_message.Message):
+    """One thing that a suspended execution waits for. It is a step of type WAIT."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STEP_ID_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    KEY_FIELD_NUMBER: _builtins.int
+    WAIT_MS_FIELD_NUMBER: _builtins.int
+    WAIT_UNTIL_FIELD_NUMBER: _builtins.int
+    CHILD_EXECUTION_ID_FIELD_NUMBER: _builtins.int
+    STEP_KEY_FIELD_NUMBER: _builtins.int
+    ARGUMENTS_HASH_FIELD_NUMBER: _builtins.int
+    step_id: _builtins.str
+    """A new id, or the id of a wait of this run that is not over."""
+    name: _builtins.str
+    """The name of the step; 1 to 128 bytes."""
+    reason: _execution_pb2.WaitReason.ValueType
+    key: _builtins.str
+    """The key of the input that ends the wait; at most 128 bytes. Empty: no input ends it."""
+    wait_ms: _builtins.int
+    """The wait ends by itself after this time; at most 36 500 days. Must be absent if wait_until is
+    given.
+    """
+    child_execution_id: _builtins.str
+    """Reserved: the wait ends with this child."""
+    step_key: _builtins.str
+    """As NewStep.key."""
+    arguments_hash: _builtins.bytes
+    """As NewStep.arguments_hash."""
+    @_builtins.property
+    def wait_until(self) -> _timestamp_pb2.Timestamp:
+        """The wait ends by itself at this time."""
+
+    def __init__(
+        self,
+        *,
+        step_id: _builtins.str = ...,
+        name: _builtins.str = ...,
+        reason: _execution_pb2.WaitReason.ValueType = ...,
+        key: _builtins.str = ...,
+        wait_ms: _builtins.int | None = ...,
+        wait_until: _timestamp_pb2.Timestamp | None = ...,
+        child_execution_id: _builtins.str | None = ...,
+        step_key: _builtins.str = ...,
+        arguments_hash: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_child_execution_id", b"_child_execution_id", "_wait_ms", b"_wait_ms", "child_execution_id", b"child_execution_id", "wait_ms", b"wait_ms", "wait_until", b"wait_until"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_child_execution_id", b"_child_execution_id", "_wait_ms", b"_wait_ms", "arguments_hash", b"arguments_hash", "child_execution_id", b"child_execution_id", "key", b"key", "name", b"name", "reason", b"reason", "step_id", b"step_id", "step_key", b"step_key", "wait_ms", b"wait_ms", "wait_until", b"wait_until"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__child_execution_id: _TypeAlias = _typing.Literal["child_execution_id"]  # noqa: Y015
+    _WhichOneofArgType__child_execution_id: _TypeAlias = _typing.Literal["_child_execution_id", b"_child_execution_id"]  # noqa: Y015
+    _WhichOneofReturnType__wait_ms: _TypeAlias = _typing.Literal["wait_ms"]  # noqa: Y015
+    _WhichOneofArgType__wait_ms: _TypeAlias = _typing.Literal["_wait_ms", b"_wait_ms"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__child_execution_id) -> _WhichOneofReturnType__child_execution_id | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__wait_ms) -> _WhichOneofReturnType__wait_ms | None: ...
+
+Global___WaitPoint: _TypeAlias = WaitPoint  # noqa: Y015
+
+@_typing.final
+class Suspension(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EXECUTION_ID_FIELD_NUMBER: _builtins.int
+    LEASE_TOKEN_FIELD_NUMBER: _builtins.int
+    WAITS_FIELD_NUMBER: _builtins.int
+    SCHEMA_VERSION_FIELD_NUMBER: _builtins.int
+    execution_id: _builtins.str
+    lease_token: _builtins.str
+    schema_version: _builtins.str
+    """As in StepReport."""
+    @_builtins.property
+    def waits(self) -> _containers.RepeatedCompositeFieldContainer[Global___WaitPoint]:
+        """What the execution waits for; the first of them that is over ends the suspension. At most 100.
+        None is allowed only if a pause was requested: the worker yields.
+        """
+
+    def __init__(
+        self,
+        *,
+        execution_id: _builtins.str = ...,
+        lease_token: _builtins.str = ...,
+        waits: _abc.Iterable[Global___WaitPoint] | None = ...,
+        schema_version: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["execution_id", b"execution_id", "lease_token", b"lease_token", "schema_version", b"schema_version", "waits", b"waits"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Suspension: _TypeAlias = Suspension  # noqa: Y015
+
+@_typing.final
+class SuspendRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SUSPENSIONS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def suspensions(self) -> _containers.RepeatedCompositeFieldContainer[Global___Suspension]:
+        """1 to 1000 suspensions."""
+
+    def __init__(
+        self,
+        *,
+        suspensions: _abc.Iterable[Global___Suspension] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["suspensions", b"suspensions"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SuspendRequest: _TypeAlias = SuspendRequest  # noqa: Y015
+
+@_typing.final
+class SuspendResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OUTCOMES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def outcomes(self) -> _containers.RepeatedCompositeFieldContainer[Global___LeaseOutcome]:
+        """One outcome per suspension, in order. The status is RUNNING while the execution waits, and
+        QUEUED if a wait was over at once.
+        """
+
+    def __init__(
+        self,
+        *,
+        outcomes: _abc.Iterable[Global___LeaseOutcome] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["outcomes", b"outcomes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SuspendResponse: _TypeAlias = SuspendResponse  # noqa: Y015
+
+@_typing.final
 class WorkRequest(_message.Message):
     """One message that a worker sends on a Work stream. Every message renews all leases of the stream."""
 
@@ -529,6 +990,8 @@ class WorkRequest(_message.Message):
     FAIL_FIELD_NUMBER: _builtins.int
     RELEASE_FIELD_NUMBER: _builtins.int
     DRAIN_FIELD_NUMBER: _builtins.int
+    STEPS_FIELD_NUMBER: _builtins.int
+    SUSPEND_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def hello(self) -> Global___WorkHello:
         """The first message of the stream. A stream has exactly one hello."""
@@ -557,6 +1020,10 @@ class WorkRequest(_message.Message):
     def drain(self) -> Global___WorkDrain:
         """The worker wants no more leases. It may still finish the executions that it runs."""
 
+    @_builtins.property
+    def steps(self) -> Global___ReportStepsRequest: ...
+    @_builtins.property
+    def suspend(self) -> Global___SuspendRequest: ...
     def __init__(
         self,
         *,
@@ -568,12 +1035,14 @@ class WorkRequest(_message.Message):
         fail: Global___FailRequest | None = ...,
         release: Global___ReleaseRequest | None = ...,
         drain: Global___WorkDrain | None = ...,
+        steps: Global___ReportStepsRequest | None = ...,
+        suspend: Global___SuspendRequest | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["acknowledge", b"acknowledge", "complete", b"complete", "credit", b"credit", "drain", b"drain", "fail", b"fail", "heartbeat", b"heartbeat", "hello", b"hello", "message", b"message", "release", b"release"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["acknowledge", b"acknowledge", "complete", b"complete", "credit", b"credit", "drain", b"drain", "fail", b"fail", "heartbeat", b"heartbeat", "hello", b"hello", "message", b"message", "release", b"release", "steps", b"steps", "suspend", b"suspend"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["acknowledge", b"acknowledge", "complete", b"complete", "credit", b"credit", "drain", b"drain", "fail", b"fail", "heartbeat", b"heartbeat", "hello", b"hello", "message", b"message", "release", b"release"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["acknowledge", b"acknowledge", "complete", b"complete", "credit", b"credit", "drain", b"drain", "fail", b"fail", "heartbeat", b"heartbeat", "hello", b"hello", "message", b"message", "release", b"release", "steps", b"steps", "suspend", b"suspend"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["hello", "credit", "acknowledge", "heartbeat", "complete", "fail", "release", "drain"]  # noqa: Y015
+    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["hello", "credit", "acknowledge", "heartbeat", "complete", "fail", "release", "drain", "steps", "suspend"]  # noqa: Y015
     _WhichOneofArgType_message: _TypeAlias = _typing.Literal["message", b"message"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_message) -> _WhichOneofReturnType_message | None: ...
 
@@ -757,6 +1226,7 @@ class WorkResponse(_message.Message):
     CANCELS_FIELD_NUMBER: _builtins.int
     LOST_FIELD_NUMBER: _builtins.int
     DRAIN_FIELD_NUMBER: _builtins.int
+    PAUSES_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def welcome(self) -> Global___WorkWelcome:
         """The reply to hello."""
@@ -765,7 +1235,9 @@ class WorkResponse(_message.Message):
     def leases(self) -> Global___WorkLeases: ...
     @_builtins.property
     def outcomes(self) -> Global___WorkOutcomes:
-        """The reply to complete, fail or release: one reply per message, in the order sent."""
+        """The reply to complete, fail, release, steps or suspend: one reply per message, in the order
+        sent.
+        """
 
     @_builtins.property
     def cancels(self) -> Global___WorkCancels:
@@ -781,6 +1253,10 @@ class WorkResponse(_message.Message):
         reconnect later.
         """
 
+    @_builtins.property
+    def pauses(self) -> Global___WorkPauses:
+        """The worker should suspend these executions soon, without waits, or release them."""
+
     def __init__(
         self,
         *,
@@ -790,12 +1266,13 @@ class WorkResponse(_message.Message):
         cancels: Global___WorkCancels | None = ...,
         lost: Global___WorkLost | None = ...,
         drain: Global___WorkServerDrain | None = ...,
+        pauses: Global___WorkPauses | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["cancels", b"cancels", "drain", b"drain", "leases", b"leases", "lost", b"lost", "message", b"message", "outcomes", b"outcomes", "welcome", b"welcome"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["cancels", b"cancels", "drain", b"drain", "leases", b"leases", "lost", b"lost", "message", b"message", "outcomes", b"outcomes", "pauses", b"pauses", "welcome", b"welcome"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cancels", b"cancels", "drain", b"drain", "leases", b"leases", "lost", b"lost", "message", b"message", "outcomes", b"outcomes", "welcome", b"welcome"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cancels", b"cancels", "drain", b"drain", "leases", b"leases", "lost", b"lost", "message", b"message", "outcomes", b"outcomes", "pauses", b"pauses", "welcome", b"welcome"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["welcome", "leases", "outcomes", "cancels", "lost", "drain"]  # noqa: Y015
+    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["welcome", "leases", "outcomes", "cancels", "lost", "drain", "pauses"]  # noqa: Y015
     _WhichOneofArgType_message: _TypeAlias = _typing.Literal["message", b"message"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_message) -> _WhichOneofReturnType_message | None: ...
 
@@ -911,6 +1388,26 @@ class WorkLost(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___WorkLost: _TypeAlias = WorkLost  # noqa: Y015
+
+@_typing.final
+class WorkPauses(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LEASES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def leases(self) -> _containers.RepeatedCompositeFieldContainer[Global___LeaseRef]: ...
+    def __init__(
+        self,
+        *,
+        leases: _abc.Iterable[Global___LeaseRef] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["leases", b"leases"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WorkPauses: _TypeAlias = WorkPauses  # noqa: Y015
 
 @_typing.final
 class WorkServerDrain(_message.Message):

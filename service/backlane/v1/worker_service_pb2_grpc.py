@@ -64,6 +64,16 @@ class WorkerServiceStub(object):
                 request_serializer=backlane_dot_v1_dot_worker__service__pb2.ReleaseRequest.SerializeToString,
                 response_deserializer=backlane_dot_v1_dot_worker__service__pb2.ReleaseResponse.FromString,
                 _registered_method=True)
+        self.ReportSteps = channel.unary_unary(
+                '/backlane.v1.WorkerService/ReportSteps',
+                request_serializer=backlane_dot_v1_dot_worker__service__pb2.ReportStepsRequest.SerializeToString,
+                response_deserializer=backlane_dot_v1_dot_worker__service__pb2.ReportStepsResponse.FromString,
+                _registered_method=True)
+        self.Suspend = channel.unary_unary(
+                '/backlane.v1.WorkerService/Suspend',
+                request_serializer=backlane_dot_v1_dot_worker__service__pb2.SuspendRequest.SerializeToString,
+                response_deserializer=backlane_dot_v1_dot_worker__service__pb2.SuspendResponse.FromString,
+                _registered_method=True)
         self.Work = channel.stream_stream(
                 '/backlane.v1.WorkerService/Work',
                 request_serializer=backlane_dot_v1_dot_worker__service__pb2.WorkRequest.SerializeToString,
@@ -114,6 +124,23 @@ class WorkerServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ReportSteps(self, request, context):
+        """Records what happened inside executions: steps that were planned, started and ended. A report
+        is recorded as a whole or refused as a whole. What is recorded comes with each later lease, so
+        that no step is done twice.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Suspend(self, request, context):
+        """Suspends executions: each waits without a worker, until an input is provided or a time has
+        come. Then the execution is queued again at its old position, and the same attempt goes on.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Work(self, request_iterator, context):
         """Does all of this over one stream: the server sends leases as credit allows, and cancels and
         lost leases at once; the worker sends results. The first request carries hello. Messages on the
@@ -150,6 +177,16 @@ def add_WorkerServiceServicer_to_server(servicer, server):
                     servicer.Release,
                     request_deserializer=backlane_dot_v1_dot_worker__service__pb2.ReleaseRequest.FromString,
                     response_serializer=backlane_dot_v1_dot_worker__service__pb2.ReleaseResponse.SerializeToString,
+            ),
+            'ReportSteps': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReportSteps,
+                    request_deserializer=backlane_dot_v1_dot_worker__service__pb2.ReportStepsRequest.FromString,
+                    response_serializer=backlane_dot_v1_dot_worker__service__pb2.ReportStepsResponse.SerializeToString,
+            ),
+            'Suspend': grpc.unary_unary_rpc_method_handler(
+                    servicer.Suspend,
+                    request_deserializer=backlane_dot_v1_dot_worker__service__pb2.SuspendRequest.FromString,
+                    response_serializer=backlane_dot_v1_dot_worker__service__pb2.SuspendResponse.SerializeToString,
             ),
             'Work': grpc.stream_stream_rpc_method_handler(
                     servicer.Work,
@@ -297,6 +334,60 @@ class WorkerService(object):
             '/backlane.v1.WorkerService/Release',
             backlane_dot_v1_dot_worker__service__pb2.ReleaseRequest.SerializeToString,
             backlane_dot_v1_dot_worker__service__pb2.ReleaseResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReportSteps(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/backlane.v1.WorkerService/ReportSteps',
+            backlane_dot_v1_dot_worker__service__pb2.ReportStepsRequest.SerializeToString,
+            backlane_dot_v1_dot_worker__service__pb2.ReportStepsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Suspend(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/backlane.v1.WorkerService/Suspend',
+            backlane_dot_v1_dot_worker__service__pb2.SuspendRequest.SerializeToString,
+            backlane_dot_v1_dot_worker__service__pb2.SuspendResponse.FromString,
             options,
             channel_credentials,
             insecure,

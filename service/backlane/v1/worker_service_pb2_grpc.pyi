@@ -48,6 +48,15 @@ class WorkerServiceStub:
     """Reports errors. The engine decides whether another attempt follows."""
     Release: _grpc.UnaryUnaryMultiCallable[_worker_service_pb2.ReleaseRequest, _worker_service_pb2.ReleaseResponse]
     """Releases executions: they are queued again at their old positions, and no attempt is spent."""
+    ReportSteps: _grpc.UnaryUnaryMultiCallable[_worker_service_pb2.ReportStepsRequest, _worker_service_pb2.ReportStepsResponse]
+    """Records what happened inside executions: steps that were planned, started and ended. A report
+    is recorded as a whole or refused as a whole. What is recorded comes with each later lease, so
+    that no step is done twice.
+    """
+    Suspend: _grpc.UnaryUnaryMultiCallable[_worker_service_pb2.SuspendRequest, _worker_service_pb2.SuspendResponse]
+    """Suspends executions: each waits without a worker, until an input is provided or a time has
+    come. Then the execution is queued again at its old position, and the same attempt goes on.
+    """
     Work: _grpc.StreamStreamMultiCallable[_worker_service_pb2.WorkRequest, _worker_service_pb2.WorkResponse]
     """Does all of this over one stream: the server sends leases as credit allows, and cancels and
     lost leases at once; the worker sends results. The first request carries hello. Messages on the
@@ -74,6 +83,15 @@ class WorkerServiceAsyncStub(WorkerServiceStub):
     """Reports errors. The engine decides whether another attempt follows."""
     Release: _aio.UnaryUnaryMultiCallable[_worker_service_pb2.ReleaseRequest, _worker_service_pb2.ReleaseResponse]  # type: ignore[assignment]
     """Releases executions: they are queued again at their old positions, and no attempt is spent."""
+    ReportSteps: _aio.UnaryUnaryMultiCallable[_worker_service_pb2.ReportStepsRequest, _worker_service_pb2.ReportStepsResponse]  # type: ignore[assignment]
+    """Records what happened inside executions: steps that were planned, started and ended. A report
+    is recorded as a whole or refused as a whole. What is recorded comes with each later lease, so
+    that no step is done twice.
+    """
+    Suspend: _aio.UnaryUnaryMultiCallable[_worker_service_pb2.SuspendRequest, _worker_service_pb2.SuspendResponse]  # type: ignore[assignment]
+    """Suspends executions: each waits without a worker, until an input is provided or a time has
+    come. Then the execution is queued again at its old position, and the same attempt goes on.
+    """
     Work: _aio.StreamStreamMultiCallable[_worker_service_pb2.WorkRequest, _worker_service_pb2.WorkResponse]  # type: ignore[assignment]
     """Does all of this over one stream: the server sends leases as credit allows, and cancels and
     lost leases at once; the worker sends results. The first request carries hello. Messages on the
@@ -127,6 +145,27 @@ class WorkerServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_worker_service_pb2.ReleaseResponse, _abc.Awaitable[_worker_service_pb2.ReleaseResponse]]:
         """Releases executions: they are queued again at their old positions, and no attempt is spent."""
+
+    @_abc_1.abstractmethod
+    def ReportSteps(
+        self,
+        request: _worker_service_pb2.ReportStepsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_worker_service_pb2.ReportStepsResponse, _abc.Awaitable[_worker_service_pb2.ReportStepsResponse]]:
+        """Records what happened inside executions: steps that were planned, started and ended. A report
+        is recorded as a whole or refused as a whole. What is recorded comes with each later lease, so
+        that no step is done twice.
+        """
+
+    @_abc_1.abstractmethod
+    def Suspend(
+        self,
+        request: _worker_service_pb2.SuspendRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_worker_service_pb2.SuspendResponse, _abc.Awaitable[_worker_service_pb2.SuspendResponse]]:
+        """Suspends executions: each waits without a worker, until an input is provided or a time has
+        come. Then the execution is queued again at its old position, and the same attempt goes on.
+        """
 
     @_abc_1.abstractmethod
     def Work(
