@@ -5,11 +5,13 @@
 //! `backlane-wire` does. A fact carries every value that was decided (ids, tokens, delays, times),
 //! so that a replay of the log decides nothing again.
 
+mod agenda;
 mod execution;
 mod log;
 mod request;
 mod tenant;
 
+pub use agenda::{AgendaChange, AgendaFact, Item, ItemNumber, Work};
 pub use execution::{
     Backoff, CancelAsked, Ended, ErrorRecord, ExecutionChange, ExecutionFact, Holding, Living,
     Outcome, OutcomeKind, Policy, Progress, RequeueCause,
@@ -45,6 +47,8 @@ pub enum FactKind {
     Request(RequestFact),
     /// The log itself changed: a round began.
     Log(LogFact),
+    /// An item of the agenda changed.
+    Agenda(AgendaFact),
 }
 
 /// An object with a state of its own, which may have a timer.
@@ -52,6 +56,8 @@ pub enum FactKind {
 pub enum Entity {
     /// An execution, by its birth number.
     Execution(Birth),
+    /// An item of the agenda, by its number.
+    Agenda(ItemNumber),
 }
 
 impl FactKind {
@@ -66,6 +72,7 @@ impl FactKind {
     pub const fn entity(&self) -> Option<Entity> {
         match self {
             Self::Execution(fact) => Some(Entity::Execution(fact.birth)),
+            Self::Agenda(fact) => Some(Entity::Agenda(fact.number)),
             Self::Tenant(_) | Self::Request(_) | Self::Log(_) => None,
         }
     }
@@ -75,7 +82,7 @@ impl FactKind {
     pub const fn as_execution(&self) -> Option<&ExecutionFact> {
         match self {
             Self::Execution(fact) => Some(fact),
-            Self::Tenant(_) | Self::Request(_) | Self::Log(_) => None,
+            Self::Tenant(_) | Self::Request(_) | Self::Log(_) | Self::Agenda(_) => None,
         }
     }
 }

@@ -9,6 +9,7 @@ use crate::fact::{
 use crate::row::{
     AttemptRow, Bytes, EndingRow, KEPT_ATTEMPTS, Payload, PayloadRow, RequestRow, Row,
 };
+use crate::rules::id::ExecutionId;
 use crate::state::State;
 
 /// A decided fact, and the further contents of its rows.
@@ -26,6 +27,8 @@ pub(crate) struct Contents {
     pub(crate) payload: Option<Payload>,
     pub(crate) output: Option<Bytes>,
     pub(crate) error: Option<Box<ErrorRecord>>,
+    /// The dependencies of a new execution.
+    pub(crate) depends_on: Box<[ExecutionId]>,
 }
 
 impl Decision {
@@ -74,7 +77,7 @@ pub(crate) fn rows_of(
         FactKind::Request(RequestFact { request, births }) => {
             vec![request_row(*request, births.clone(), fact.at_ms)]
         }
-        FactKind::Tenant(_) | FactKind::Log(_) => Vec::new(),
+        FactKind::Tenant(_) | FactKind::Log(_) | FactKind::Agenda(_) => Vec::new(),
     }
 }
 
@@ -111,6 +114,7 @@ fn of_execution(
         ExecutionChange::Carried(_)
         | ExecutionChange::Due
         | ExecutionChange::Leased { .. }
+        | ExecutionChange::Promoted { .. }
         | ExecutionChange::CancelRequested { .. } => Vec::new(),
     }
 }
@@ -129,6 +133,7 @@ fn of_birth(living: &Living, contents: Contents, at_ms: u64) -> Vec<Row> {
     let mut rows = vec![Row::Payload(Box::new(PayloadRow {
         id: living.id,
         queued_at_ms: living.queued_at_ms,
+        depends_on: contents.depends_on,
         payload,
     }))];
     rows.extend(living.request.map(|request| {

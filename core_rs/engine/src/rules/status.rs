@@ -109,6 +109,8 @@ pub enum Phase {
     Retrying = 3,
     /// Leased. The worker or the clock ends this phase.
     Running = 4,
+    /// Waits for its dependencies. The end of the last one ends this phase.
+    Blocked = 7,
 }
 
 impl Phase {
@@ -128,7 +130,7 @@ impl Phase {
     #[must_use]
     pub const fn task_state(self) -> TaskState {
         match self {
-            Self::Pending => TaskState::Pending,
+            Self::Pending | Self::Blocked => TaskState::Pending,
             Self::Ready => TaskState::Ready,
             Self::Retrying => TaskState::Retrying,
             Self::Running => TaskState::Running,
@@ -198,13 +200,14 @@ impl TaskState {
         )
     }
 
-    /// The task state of an execution that ended with `status`. A failure passes through `Failed`
-    /// to the dead letters within the same commit.
+    /// The task state of an execution that ended with `status` for this reason. A failure passes
+    /// through `Failed` to the dead letters within the same commit.
     #[must_use]
-    pub const fn of_end(status: Status) -> Self {
-        match status {
-            Status::Completed => Self::Completed,
-            Status::Cancelled => Self::Cancelled,
+    pub const fn of_end(status: Status, reason: EndReason) -> Self {
+        match (status, reason) {
+            (Status::Completed, _) => Self::Completed,
+            (Status::Cancelled, EndReason::DependencyFailed) => Self::Skipped,
+            (Status::Cancelled, _) => Self::Cancelled,
             _ => Self::DeadLettered,
         }
     }

@@ -4,12 +4,13 @@
 //! that contradicts the state changes nothing. Each entity has a module of its own for the changes
 //! of its facts. Refuses to know why a fact was decided.
 
+mod agenda;
 mod execution;
 mod tenant;
 
 use thiserror::Error;
 
-use crate::fact::{Fact, FactKind, Living, LogFact, RequestFact};
+use crate::fact::{Fact, FactKind, ItemNumber, Living, LogFact, RequestFact};
 use crate::rules::id::Birth;
 use crate::rules::status::Phase;
 use crate::state::State;
@@ -39,6 +40,12 @@ pub enum Impossible {
         /// The phase of the execution, if the execution exists.
         phase: Option<Phase>,
     },
+    /// The fact contradicts the open items of the agenda.
+    #[error("a fact is impossible for item {number} of the agenda")]
+    Agenda {
+        /// The number of the item.
+        number: ItemNumber,
+    },
 }
 
 impl State {
@@ -51,8 +58,10 @@ impl State {
             self.pass_time(fact.at_ms);
             return Ok(None);
         }
-        if let FactKind::Execution(change) = &fact.kind {
-            self.check_execution(change)?;
+        match &fact.kind {
+            FactKind::Execution(change) => self.check_execution(change)?,
+            FactKind::Agenda(change) => self.check_agenda(*change)?,
+            FactKind::Tenant(_) | FactKind::Request(_) | FactKind::Log(_) => {}
         }
         self.pass_time(fact.at_ms);
         match &fact.kind {
@@ -61,19 +70,34 @@ impl State {
             FactKind::Request(RequestFact { request, births }) => {
                 self.requests.insert(*request, births.clone(), fact.at_ms);
             }
-            FactKind::Log(LogFact::RoundBegan { next_birth }) => self.round_began(*next_birth),
+            FactKind::Log(LogFact::RoundBegan {
+                next_birth,
+                next_item,
+            }) => {
+                self.round_began(*next_birth);
+                self.agenda.begin_at(*next_item);
+            }
+            FactKind::Agenda(change) => self.apply_agenda(*change),
         }
         Ok(None)
     }
 
     /// Whether a fact is to be skipped. A trimmed log begins somewhere before a complete round.
-    /// Facts about an execution are skipped until that round carries the execution; they are all
-    /// skipped if the execution ended before.
+    /// Facts about an execution or an item of the agenda are skipped until that round carries it;
+    /// they are all skipped if it ended before.
     fn is_unseen(&self, kind: &FactKind) -> bool {
-        kind.as_execution().is_some_and(|fact| {
-            let is_unknown = fact.birth < self.unseen_below && self.slots.get(fact.birth).is_none();
-            is_unknown && !fact.change.holds_the_execution()
-        })
+        match kind {
+            FactKind::Execution(fact) => {
+                let is_unknown = self.slots.get(fact.birth).is_none();
+                let is_old = fact.birth < self.unseen_below;
+                is_unknown && is_old && !fact.change.holds_the_execution()
+            }
+            FactKind::Agenda(fact) => {
+                let is_unknown = self.agenda.item(fact.number).is_none();
+                self.unseen_below != 0 && is_unknown && !fact.change.holds_the_item()
+            }
+            FactKind::Tenant(_) | FactKind::Request(_) | FactKind::Log(_) => false,
+        }
     }
 
     fn round_began(&mut self, next_birth: Birth) {

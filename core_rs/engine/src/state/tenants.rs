@@ -313,7 +313,7 @@ impl Tenants {
     pub(super) fn enter(&mut self, key: QueueKey, phase: Phase, rank: Rank) {
         let queue = self.queue_mut(key);
         match phase {
-            Phase::Pending => queue.pending += 1,
+            Phase::Pending | Phase::Blocked => queue.pending += 1,
             Phase::Retrying => queue.retrying += 1,
             Phase::Ready => {
                 queue.ready.insert(rank);
@@ -330,7 +330,7 @@ impl Tenants {
     pub(super) fn leave(&mut self, key: QueueKey, phase: Phase, rank: Rank) {
         let queue = self.queue_mut(key);
         match phase {
-            Phase::Pending => queue.pending -= 1,
+            Phase::Pending | Phase::Blocked => queue.pending -= 1,
             Phase::Retrying => queue.retrying -= 1,
             Phase::Ready => {
                 queue.ready.remove(&rank);
