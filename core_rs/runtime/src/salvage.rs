@@ -9,7 +9,7 @@ mod heir;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use backlane_engine::fact::{
+use backlane_engine::fact::{AgendaChange, AgendaFact, 
     ExecutionChange, Fact, FactKind, Living, LogFact, Progress, TenantFact,
 };
 use backlane_engine::rules::id::Birth;
@@ -191,14 +191,21 @@ fn round(survey: &Survey, living: Vec<Living>) -> Vec<Fact> {
     let Survey { history, census } = survey;
     let state = history.state();
     let next_birth = state.next_birth().max(census.highest() + 1);
-    let began = FactKind::Log(LogFact::RoundBegan { next_birth });
+    let began = FactKind::Log(LogFact::RoundBegan {
+        next_birth,
+        next_item: state.agenda().next(),
+    });
     let limits = state.limits_after(None);
     let limits = limits.map(|(_, limit): (_, TenantFact)| FactKind::Tenant(limit));
+    let agenda = state.agenda().items_after(0).map(|(number, item)| {
+        let change = AgendaChange::Carried(item);
+        FactKind::Agenda(AgendaFact { number, change })
+    });
     let carried = living.into_iter().map(|living| {
         let birth = living.id.birth;
         FactKind::execution(birth, ExecutionChange::Carried(Box::new(living)))
     });
     let at_ms = last_at_ms(survey);
-    let kinds = [began].into_iter().chain(limits).chain(carried);
+    let kinds = [began].into_iter().chain(limits).chain(agenda).chain(carried);
     kinds.map(|kind| fact(kind, at_ms)).collect()
 }
