@@ -136,10 +136,11 @@ pub(super) fn put_fact(out: &mut Vec<u8>, fact: &RunFact) {
 }
 
 fn put_reported(out: &mut Vec<u8>, actions: &[Action], bytes: u32, sequence: u32) {
-    put::message(out, 1, |out| {
-        let kinds = actions.iter().copied().map(number_of);
-        kinds.for_each(|kind| put::varint(out, kind.into()));
-    });
+    let mut kinds = Vec::with_capacity(actions.len());
+    for action in actions {
+        put::varint(&mut kinds, number_of(*action).into());
+    }
+    put::filled(out, 1, &kinds);
     put_steps(out, 2, actions.iter().filter_map(|action| action.step()));
     put::uint(out, 3, bytes);
     put::uint(out, 4, sequence);
