@@ -29,10 +29,11 @@ fn called_for(facts: &[Fact]) -> Vec<(u16, Option<u64>)> {
                 ExecutionChange::Carried(_)
                 | ExecutionChange::Due
                 | ExecutionChange::Leased { .. }
+                | ExecutionChange::Promoted { .. }
                 | ExecutionChange::CancelRequested { .. } => {}
             },
             FactKind::Request(_) => rows.push((REQUEST.number, None)),
-            FactKind::Tenant(_) | FactKind::Log(_) => {}
+            FactKind::Tenant(_) | FactKind::Log(_) | FactKind::Agenda(_) => {}
         }
     }
     rows

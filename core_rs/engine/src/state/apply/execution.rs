@@ -184,11 +184,7 @@ impl State {
     }
 
     fn promoted(&mut self, birth: Birth, is_due: bool, at_ms: u64) {
-        let phase = if is_due {
-            Phase::Ready
-        } else {
-            Phase::Pending
-        };
+        let phase = if is_due { Phase::Ready } else { Phase::Pending };
         self.move_to(birth, phase, at_ms, |_| ());
         self.edges.unblock(birth);
     }
