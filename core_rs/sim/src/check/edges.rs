@@ -3,7 +3,7 @@
 //! Owns the dependencies of every execution as its birth named them. Refuses to share code with the
 //! engine's own edges: each dependency is looked up among the ends.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use backlane_engine::fact::Living;
 use backlane_engine::rules::id::Birth;
@@ -18,7 +18,8 @@ const SKIPPED: &str = "an execution is skipped exactly when a dependency did not
 #[derive(Debug, Default)]
 pub(super) struct EdgeCheck {
     depends_on: BTreeMap<Birth, Box<[Birth]>>,
-    heirs: BTreeMap<Birth, Birth>,
+    // The executions that took over a gate, one after the other. A crash may undo the newest.
+    heirs: BTreeSet<(Birth, Birth)>,
 }
 
 impl EdgeCheck {
@@ -35,12 +36,15 @@ impl EdgeCheck {
     /// Forgets what a crash undid: the births from `next_birth` on.
     pub(super) fn restart(&mut self, next_birth: Birth) {
         self.depends_on.retain(|birth, _| *birth < next_birth);
-        self.heirs.retain(|_, heir| *heir < next_birth);
+        self.heirs.retain(|(_, heir)| *heir < next_birth);
     }
 
     fn dependencies(&self, birth: Birth) -> impl Iterator<Item = Birth> + '_ {
         let gates = self.depends_on.get(&birth).into_iter().flatten();
-        gates.map(|gate| self.heirs.get(gate).copied().unwrap_or(*gate))
+        gates.map(|gate| {
+            let mut heirs = self.heirs.range((*gate, 0)..=(*gate, Birth::MAX));
+            heirs.next_back().map_or(*gate, |(_, heir)| *heir)
+        })
     }
 
     /// Checks that all dependencies have completed. `end_of` knows how executions ended.
