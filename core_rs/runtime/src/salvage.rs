@@ -9,8 +9,9 @@ mod heir;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use backlane_engine::fact::{AgendaChange, AgendaFact, 
-    ExecutionChange, Fact, FactKind, Living, LogFact, Progress, TenantFact,
+use backlane_engine::fact::{
+    AgendaChange, AgendaFact, ExecutionChange, Fact, FactKind, Living, LogFact, Progress,
+    TenantFact,
 };
 use backlane_engine::rules::id::Birth;
 use backlane_engine::rules::status::Phase;
@@ -206,6 +207,10 @@ fn round(survey: &Survey, living: Vec<Living>) -> Vec<Fact> {
         FactKind::execution(birth, ExecutionChange::Carried(Box::new(living)))
     });
     let at_ms = last_at_ms(survey);
-    let kinds = [began].into_iter().chain(limits).chain(agenda).chain(carried);
+    let kinds = [began]
+        .into_iter()
+        .chain(limits)
+        .chain(agenda)
+        .chain(carried);
     kinds.map(|kind| fact(kind, at_ms)).collect()
 }

@@ -348,9 +348,8 @@ fn kind() -> impl Strategy<Value = FactKind> {
                 next_item,
             })
         }),
-        (any::<u64>(), on_agenda()).prop_map(|(number, change)| {
-            FactKind::Agenda(AgendaFact { number, change })
-        }),
+        (any::<u64>(), on_agenda())
+            .prop_map(|(number, change)| { FactKind::Agenda(AgendaFact { number, change }) }),
         (request(), births())
             .prop_map(|(request, births)| FactKind::Request(RequestFact { request, births })),
         (any::<u64>(), runs::change()).prop_map(|(birth, change)| FactKind::run(birth, change)),

@@ -168,18 +168,24 @@ fn is_completed(birth: Birth, known: &Known) -> bool {
 
 /// The dependencies that are named by id, each with its position among these.
 fn named(new: &NewExecution) -> impl Iterator<Item = (usize, &ExecutionId)> {
-    let ids = new.depends_on.iter().filter_map(|dependency| match dependency {
-        Dependency::Execution(id) => Some(id),
-        Dependency::Item(_) => None,
-    });
+    let ids = new
+        .depends_on
+        .iter()
+        .filter_map(|dependency| match dependency {
+            Dependency::Execution(id) => Some(id),
+            Dependency::Item(_) => None,
+        });
     ids.enumerate()
 }
 
 /// The dependencies that are named by position, each with its position among these.
 fn items(new: &NewExecution) -> impl Iterator<Item = (usize, u32)> {
-    let items = new.depends_on.iter().filter_map(|dependency| match dependency {
-        Dependency::Execution(_) => None,
-        Dependency::Item(item) => Some(*item),
-    });
+    let items = new
+        .depends_on
+        .iter()
+        .filter_map(|dependency| match dependency {
+            Dependency::Execution(_) => None,
+            Dependency::Item(item) => Some(*item),
+        });
     items.enumerate()
 }

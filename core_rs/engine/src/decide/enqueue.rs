@@ -210,11 +210,7 @@ impl Engine {
 
     /// Checks that [`Self::make`] will succeed for every item in turn. A refusal comes with the
     /// position of its item.
-    fn may_take(
-        &self,
-        items: &[NewExecution],
-        known: &Known,
-    ) -> Result<(), (usize, Refusal)> {
+    fn may_take(&self, items: &[NewExecution], known: &Known) -> Result<(), (usize, Refusal)> {
         if self.store_is_full {
             return Err((0, Refusal::DiskFull));
         }

@@ -31,10 +31,7 @@ impl Default for Agenda {
 
 impl Agenda {
     /// The open items after a number, in order.
-    pub fn items_after(
-        &self,
-        after: ItemNumber,
-    ) -> impl Iterator<Item = (ItemNumber, Item)> + '_ {
+    pub fn items_after(&self, after: ItemNumber) -> impl Iterator<Item = (ItemNumber, Item)> + '_ {
         let items = self.items.range((Excluded(after), Unbounded));
         items.map(|(number, item)| (*number, *item))
     }

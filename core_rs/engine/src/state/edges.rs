@@ -42,16 +42,16 @@ impl Edges {
 
     /// The executions that wait for a gate, with a birth number above `after`, in order.
     pub fn dependents(&self, gate: Birth, after: Birth) -> impl Iterator<Item = Birth> + '_ {
-        let from = self
-            .dependents
-            .range((Excluded((gate, after)), Unbounded));
+        let from = self.dependents.range((Excluded((gate, after)), Unbounded));
         from.take_while(move |(of, _)| *of == gate)
             .map(|(_, dependent)| *dependent)
     }
 
     /// The gates of an execution that somebody waits for.
     pub fn awaited_gates(&self, birth: Birth) -> impl Iterator<Item = Birth> + '_ {
-        let gates = [birth].into_iter().chain(self.stands_for(birth).iter().copied());
+        let gates = [birth]
+            .into_iter()
+            .chain(self.stands_for(birth).iter().copied());
         gates.filter(|gate| self.dependents(*gate, 0).next().is_some())
     }
 

@@ -184,11 +184,7 @@ fn check_move(change: &ExecutionChange, before: Option<&Living>, after: Option<&
                 "{from:?} to {ended:?}"
             );
         }
-        (
-            ExecutionChange::Promoted { .. },
-            Some(before),
-            Some(after),
-        ) => {
+        (ExecutionChange::Promoted { .. }, Some(before), Some(after)) => {
             assert_eq!(Phase::Blocked, before.progress.phase);
             assert!(after.waits_for.is_empty());
             check_change(before, after);

@@ -12,7 +12,9 @@ use crate::audit::{assert_same, refold};
 use crate::world::{World, completed, held, new_execution, offer, visible};
 
 fn after(world: &World, births: &[Birth]) -> NewExecution {
-    let ids = births.iter().map(|birth| Dependency::Execution(world.id(*birth)));
+    let ids = births
+        .iter()
+        .map(|birth| Dependency::Execution(world.id(*birth)));
     NewExecution {
         depends_on: ids.collect(),
         ..new_execution("acme", "mail")
@@ -69,12 +71,18 @@ fn dependencies_that_have_ended_are_judged_at_once() {
     let a = world.make(&new_execution("acme", "mail"));
     end_next(&mut world, &completed());
     let b = world.make(&new_execution("acme", "mail"));
-    end_next(&mut world, &Report::Failed(Box::new(crate::world::failed())));
+    end_next(
+        &mut world,
+        &Report::Failed(Box::new(crate::world::failed())),
+    );
     let on_completed = world.make(&after(&world, &[a]));
     assert_eq!(Some(Phase::Ready), phase(&world, on_completed));
     let on_failed = world.make(&after(&world, &[a, b]));
     assert_eq!(SKIPPED, ended(&world, on_failed));
-    assert_eq!(SKIPPED, ended(&world, world.engine.state().next_birth() - 1));
+    assert_eq!(
+        SKIPPED,
+        ended(&world, world.engine.state().next_birth() - 1)
+    );
 }
 
 #[test]
@@ -134,7 +142,10 @@ fn a_damaged_dependency_is_refused_and_an_unread_one_is_asked_for() {
         ..Known::default()
     };
     let refusal = world.engine.enqueue(new, &known, world.now).unwrap_err();
-    assert!(matches!(refusal, Refusal::DataDamaged { .. }), "{refusal:?}");
+    assert!(
+        matches!(refusal, Refusal::DataDamaged { .. }),
+        "{refusal:?}"
+    );
 }
 
 #[test]
@@ -179,7 +190,9 @@ fn what_does_not_fit_a_commit_is_on_the_agenda_and_survives_a_restart() {
         world.make(&new_execution("acme", "a")),
         world.make(&new_execution("acme", "b")),
     );
-    let dependents: Vec<_> = (0..200).map(|_| world.make(&after(&world, &[good, bad]))).collect();
+    let dependents: Vec<_> = (0..200)
+        .map(|_| world.make(&after(&world, &[good, bad])))
+        .collect();
     let leaves: Vec<_> = dependents
         .iter()
         .map(|birth| world.make(&after(&world, &[*birth])))
@@ -215,8 +228,12 @@ fn an_execution_that_another_dependency_failed_is_never_promoted() {
         world.make(&new_execution("acme", "a")),
         world.make(&new_execution("acme", "b")),
     );
-    let dependents: Vec<_> = (0..200).map(|_| world.make(&after(&world, &[good, bad]))).collect();
-    world.cancel("acme", world.id(bad)).expect("it is unfinished");
+    let dependents: Vec<_> = (0..200)
+        .map(|_| world.make(&after(&world, &[good, bad])))
+        .collect();
+    world
+        .cancel("acme", world.id(bad))
+        .expect("it is unfinished");
     // The rest of the skips is still on the agenda when the other dependency completes.
     let last = *dependents.last().expect("it is not empty");
     assert_eq!(Some(Phase::Blocked), phase(&world, last));
@@ -238,7 +255,9 @@ fn an_execution_that_another_dependency_failed_is_never_promoted() {
         known: &known,
     };
     let lease = held(&world, &granted);
-    let settled = world.engine.report(&lease, &completed(), speaker, world.now);
+    let settled = world
+        .engine
+        .report(&lease, &completed(), speaker, world.now);
     assert!(settled.is_ok());
     world.settle();
     assert_eq!(Some(Phase::Blocked), phase(&world, last));
@@ -261,7 +280,10 @@ fn the_dependents_of_a_replaced_execution_follow_the_new_one() {
     let second = world.make(&keyed);
     let late = world.make(&after(&world, &[second]));
     let third = world.make(&keyed);
-    assert_eq!((Status::Cancelled, EndReason::Replaced), ended(&world, second));
+    assert_eq!(
+        (Status::Cancelled, EndReason::Replaced),
+        ended(&world, second)
+    );
     assert_eq!(Some(Phase::Blocked), phase(&world, early));
     world.restart(0);
     assert_eq!(third, end_next(&mut world, &completed()));
@@ -319,7 +341,10 @@ fn a_skip_names_the_execution_that_caused_it() {
     let b = world.make(&after(&world, &[a]));
     world.cancel("acme", world.id(a)).expect("it is unfinished");
     let fact = world.audit.log.last().expect("a skip");
-    assert_eq!(Some(backlane_engine::fact::Entity::Execution(a)), fact.cause);
+    assert_eq!(
+        Some(backlane_engine::fact::Entity::Execution(a)),
+        fact.cause
+    );
     let FactKind::Execution(change) = &fact.kind else {
         panic!("{fact:?}")
     };

@@ -105,7 +105,9 @@ impl Pair {
         let known = self.births();
         let picked = backs.iter().filter_map(|back| known.iter().nth_back(*back));
         let picked: BTreeSet<Birth> = picked.copied().collect();
-        let ids = picked.iter().map(|birth| Dependency::Execution(self.world.id(*birth)));
+        let ids = picked
+            .iter()
+            .map(|birth| Dependency::Execution(self.world.id(*birth)));
         let mut new = NewExecution {
             depends_on: ids.collect(),
             ..new_execution("acme", "mail")

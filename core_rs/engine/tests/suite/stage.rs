@@ -121,7 +121,9 @@ impl Stage {
         {
             self.set(&mut new, key, value);
         }
-        let after = find(words, "after").into_iter().flat_map(|all| all.split(','));
+        let after = find(words, "after")
+            .into_iter()
+            .flat_map(|all| all.split(','));
         new.depends_on = after.map(|name| self.dependency(name, batch)).collect();
         new.request = find(words, "request_id").map(|id| request(&new.tenant, id, words));
         new

@@ -39,6 +39,8 @@ pub fn same_state(expected: &State, actual: &State) -> Checked {
     same("the leases", expected.holdings(), actual.holdings())?;
     let timers = |state: &State| state.timers().collect::<Vec<_>>();
     same("the timers", &timers(expected), &timers(actual))?;
+    same("the edges", expected.edges(), actual.edges())?;
+    same("the agenda", expected.agenda(), actual.agenda())?;
     same("the limits", &limits(expected), &limits(actual))
 }
 
@@ -89,7 +91,7 @@ pub fn sound(engine: &Engine) -> Checked {
             continue;
         };
         let entry = by_queue.entry(slot.queue).or_default();
-        entry.0[slot.phase as usize - 1] += 1;
+        entry.0[column(slot.phase)] += 1;
         if slot.phase == Phase::Ready {
             entry.1.push(Rank::of(slot.priority, birth));
         }
@@ -117,4 +119,14 @@ pub fn sound(engine: &Engine) -> Checked {
         })?;
     }
     Ok(())
+}
+
+/// The count that an execution in a phase belongs to.
+const fn column(phase: Phase) -> usize {
+    match phase {
+        Phase::Pending | Phase::Blocked => 0,
+        Phase::Ready => 1,
+        Phase::Retrying => 2,
+        Phase::Running => 3,
+    }
 }

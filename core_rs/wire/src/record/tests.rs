@@ -125,6 +125,8 @@ pub(crate) fn rich() -> v1::EnqueueRequest {
         dedup_policy: 0,
         traceparent: "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".into(),
         delay_ms: None,
+        depends_on: vec![ID.to_string(), ExecutionId { birth: 3, ..ID }.to_string()],
+        depends_on_items: Vec::new(),
     }
 }
 
@@ -161,6 +163,7 @@ fn a_record_shows_every_field_that_was_sent_and_the_defaults_of_the_others() {
         version: 1,
         dedup_key: Some("key".into()),
         traceparent: Some(sent.traceparent),
+        depends_on: sent.depends_on,
         ..Default::default()
     };
     assert_eq!(expected, shown(&item));

@@ -170,7 +170,8 @@ fn outcome(
     item: Result<NewExecution, ApiError>,
     known: &Known,
 ) -> Result<(ExecutionId, bool), ApiError> {
-    let made = make(desk, item?, known).map_err(|refusal| refusal.within(&format!("items[{at}]")))?;
+    let made =
+        make(desk, item?, known).map_err(|refusal| refusal.within(&format!("items[{at}]")))?;
     let id = id_of(desk, &made, known);
     id.map(|id| (id, made.existing))
         .ok_or_else(|| ApiError::internal("no such id"))
