@@ -64,6 +64,17 @@ pub enum Entity {
     Agenda(ItemNumber),
 }
 
+impl Entity {
+    /// The birth number, if the entity is an execution.
+    #[must_use]
+    pub const fn execution(self) -> Option<Birth> {
+        match self {
+            Self::Execution(birth) => Some(birth),
+            Self::Agenda(_) => None,
+        }
+    }
+}
+
 impl FactKind {
     /// A change of an execution.
     #[must_use]

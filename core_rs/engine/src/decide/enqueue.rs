@@ -44,7 +44,10 @@ impl Engine {
         needs
     }
 
-    fn needs_for_requests<'a>(
+    /// What the runtime must read before these requests can be decided. Call it again with the rows
+    /// that were read, until nothing more is needed.
+    #[must_use]
+    pub fn needs_for_requests<'a>(
         &self,
         requests: impl IntoIterator<Item = &'a Request>,
         known: &Known,

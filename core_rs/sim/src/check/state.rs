@@ -85,7 +85,7 @@ pub fn sound(engine: &Engine) -> Checked {
         "the soft state contradicts the durable state".into()
     })?;
     let tenants = state.tenants();
-    let mut by_queue: BTreeMap<u32, ([u64; 4], Vec<Rank>)> = BTreeMap::new();
+    let mut by_queue: BTreeMap<u32, ([u64; 6], Vec<Rank>)> = BTreeMap::new();
     for birth in state.slots().births_from(0) {
         let Some(slot) = state.slot(birth) else {
             continue;
@@ -107,6 +107,8 @@ pub fn sound(engine: &Engine) -> Checked {
             counts.ready,
             counts.retrying,
             counts.running,
+            counts.suspended,
+            counts.held,
         ];
         let (expected, mut ranks) = by_queue.remove(&key).unwrap_or_default();
         must(expected == counted, PERMITS, || {
@@ -128,5 +130,7 @@ const fn column(phase: Phase) -> usize {
         Phase::Ready => 1,
         Phase::Retrying => 2,
         Phase::Running => 3,
+        Phase::Suspended => 4,
+        Phase::Held => 5,
     }
 }
