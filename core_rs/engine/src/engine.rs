@@ -262,7 +262,7 @@ impl Engine {
     }
 
     fn about(&self, kind: &FactKind) -> Option<About> {
-        let birth = kind.as_execution()?.birth;
+        let birth = kind.entity()?.execution()?;
         let queue = self.state.slot(birth)?.queue;
         Some(About {
             birth,
