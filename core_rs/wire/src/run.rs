@@ -130,7 +130,12 @@ impl Story {
 
     fn attempt_ended(&mut self, end: &AttemptRow) {
         self.reach(end.attempt, end.started_at_ms);
-        self.close(Action::AttemptEnded, end.ended_at_ms);
+        self.lease_ended(end.ended_at_ms);
+    }
+
+    /// Follows the end of the newest lease, at a time in milliseconds since the epoch.
+    pub fn lease_ended(&mut self, at_ms: u64) {
+        self.close(Action::AttemptEnded, at_ms);
         self.attempt_is_over = true;
     }
 

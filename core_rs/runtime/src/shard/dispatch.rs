@@ -134,11 +134,13 @@ fn run_bytes(desk: &Desk, birth: u64) -> u32 {
     })
 }
 
-/// Bytes of the largest lease that the limits allow.
-const fn largest_lease(desk: &Desk) -> usize {
+/// Bytes of the largest lease that the limits allow. Runs count only where some exist.
+fn largest_lease(desk: &Desk) -> usize {
     let limits = &desk.settings.limits;
     let payload = limits.max_input_bytes + limits.max_context_bytes + limits.max_metadata_bytes;
-    payload + NAMES_BYTES + MAX_RUN_BYTES as usize + MAX_STEPS * STEP_BYTES
+    let run = MAX_RUN_BYTES as usize + MAX_STEPS * STEP_BYTES;
+    let has_runs = usize::from(desk.engine.state().has_runs());
+    payload + NAMES_BYTES + has_runs * run
 }
 
 /// The approximate size of these leases, in bytes.
