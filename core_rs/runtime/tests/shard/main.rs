@@ -22,6 +22,7 @@ mod script;
 mod sizes;
 mod spoken;
 mod stage;
+mod stage_runs;
 mod view;
 mod waits;
 mod work;
