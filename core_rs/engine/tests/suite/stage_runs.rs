@@ -170,6 +170,7 @@ fn wait(given: &str, reason: WaitReason, now_ms: u64) -> NewWait {
 #[derive(Default)]
 struct Told {
     course: Course,
+    attempt: u32,
     reason: Option<WaitReason>,
     outputs: std::collections::BTreeMap<StepId, String>,
 }
@@ -182,23 +183,19 @@ fn told(world: &World, birth: Birth) -> Told {
     let mut told = Told::default();
     let mut ends = ends.into_iter().peekable();
     for (_, row) in &rows {
-        while ends.next_if(|end| end.actions < row.ordinal).is_some() {
-            told.lease_ended();
+        while let Some(end) = ends.next_if(|end| end.actions < row.ordinal) {
+            told.lease_ended(end.attempt);
         }
-        if row.attempt > 0 {
-            let _ = told.course.take(Action::Start);
-        }
+        told.reach(row.attempt);
         told.course.take(row.action).expect("a recorded action is legal");
         told.note(row, world);
     }
-    for _ in ends {
-        told.lease_ended();
+    for end in ends {
+        told.lease_ended(end.attempt);
     }
     let living = world.engine.state().slot(birth);
     let last = world.audit.lasts.get(&birth).map(|last| last.progress.attempt);
-    if living.map(|slot| slot.attempt).or(last) > Some(0) {
-        let _ = told.course.take(Action::Start);
-    }
+    told.reach(living.map(|slot| slot.attempt).or(last).unwrap_or(0));
     if let Some(run) = world.engine.state().run(birth) {
         assert_eq!(run.course, told.course, "what was recorded leads to another run");
     }
@@ -214,8 +211,15 @@ fn told(world: &World, birth: Birth) -> Told {
 }
 
 impl Told {
-    fn lease_ended(&mut self) {
-        let _ = self.course.take(Action::Start);
+    fn reach(&mut self, attempt: u32) {
+        if attempt > self.attempt {
+            self.attempt = attempt;
+            let _ = self.course.take(Action::Start);
+        }
+    }
+
+    fn lease_ended(&mut self, attempt: u32) {
+        self.reach(attempt);
         let _ = self.course.take(Action::AttemptEnded);
     }
 
