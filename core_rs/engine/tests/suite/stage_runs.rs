@@ -73,7 +73,9 @@ impl Stage {
             number.parse().expect("the number of the report")
         });
         let actions = actions(line);
-        let settled = self.world.report_steps(&held, StepReport { actions, sequence });
+        let settled = self
+            .world
+            .report_steps(&held, StepReport { actions, sequence });
         settled.map_or_else(|refusal| refused(&refusal), |settled| self.settled(settled))
     }
 
@@ -82,7 +84,9 @@ impl Stage {
         let reason = line.get("reason").map(reason).unwrap_or_default();
         let given = line.keyed().filter(|(key, _)| *key == "wait");
         let now_ms = self.world.now.wall_ms;
-        let waits = given.map(|(_, value)| wait(value, reason, now_ms)).collect();
+        let waits = given
+            .map(|(_, value)| wait(value, reason, now_ms))
+            .collect();
         let field = "suspensions[0]".into();
         let settled = self.world.suspend(&held, &Suspension { waits, field });
         settled.map_or_else(|refusal| refused(&refusal), |settled| self.settled(settled))
@@ -97,7 +101,10 @@ impl Stage {
         let given = given.map(|id| {
             let request = request("input", id, &[]);
             let body = crate::words::digest(&scope);
-            let key = backlane_engine::fact::RequestKey { body, ..request.key };
+            let key = backlane_engine::fact::RequestKey {
+                body,
+                ..request.key
+            };
             backlane_engine::command::Request { key, ..request }
         });
         let id = self.world.id(birth);
@@ -176,7 +183,11 @@ struct Told {
 }
 
 fn told(world: &World, birth: Birth) -> Told {
-    let rows: Vec<_> = world.audit.actions.range((birth, 0)..=(birth, u32::MAX)).collect();
+    let rows: Vec<_> = world
+        .audit
+        .actions
+        .range((birth, 0)..=(birth, u32::MAX))
+        .collect();
     let ends = world.audit.attempts.range((birth, 0)..=(birth, u32::MAX));
     let mut ends: Vec<_> = ends.map(|(_, end)| end).collect();
     ends.retain(|end| end.cause != RequeueCause::Suspended);
@@ -187,17 +198,26 @@ fn told(world: &World, birth: Birth) -> Told {
             told.lease_ended(end.attempt);
         }
         told.reach(row.attempt);
-        told.course.take(row.action).expect("a recorded action is legal");
+        told.course
+            .take(row.action)
+            .expect("a recorded action is legal");
         told.note(row, world);
     }
     for end in ends {
         told.lease_ended(end.attempt);
     }
     let living = world.engine.state().slot(birth);
-    let last = world.audit.lasts.get(&birth).map(|last| last.progress.attempt);
+    let last = world
+        .audit
+        .lasts
+        .get(&birth)
+        .map(|last| last.progress.attempt);
     told.reach(living.map(|slot| slot.attempt).or(last).unwrap_or(0));
     if let Some(run) = world.engine.state().run(birth) {
-        assert_eq!(run.course, told.course, "what was recorded leads to another run");
+        assert_eq!(
+            run.course, told.course,
+            "what was recorded leads to another run"
+        );
     }
     if let Some(end) = world.audit.ends.get(&birth) {
         let action = match end.status {
@@ -229,7 +249,8 @@ impl Told {
         }
         let of = row.contents.body_of.map_or(row.ordinal, |other| other);
         let body = world.audit.actions[&(row.birth, of)].contents.body.clone();
-        if let (Action::StepCompleted(id) | Action::StepSkipped(id), Some(body)) = (row.action, body)
+        if let (Action::StepCompleted(id) | Action::StepSkipped(id), Some(body)) =
+            (row.action, body)
         {
             let text = String::from_utf8_lossy(&body).into_owned();
             self.outputs.insert(id, text);

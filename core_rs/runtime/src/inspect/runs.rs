@@ -38,7 +38,11 @@ impl Runs {
     }
 
     fn action(&mut self, action: ActionRow, state: &State) {
-        if self.current.last().is_some_and(|last| last.birth != action.birth) {
+        if self
+            .current
+            .last()
+            .is_some_and(|last| last.birth != action.birth)
+        {
             self.end(state);
         }
         self.current.push(action);
@@ -57,11 +61,13 @@ impl Runs {
         let mut story = match fold(&actions, &[], slot.map_or(0, |slot| slot.attempt)) {
             Ok(story) => story,
             Err(Broken::Missing { ordinal }) => {
-                self.missing.push(format!("action {birth}/{ordinal} is missing"));
+                self.missing
+                    .push(format!("action {birth}/{ordinal} is missing"));
                 return;
             }
             Err(broken) => {
-                self.illegal.push(format!("the run of execution {birth}: {broken}"));
+                self.illegal
+                    .push(format!("the run of execution {birth}: {broken}"));
                 return;
             }
         };
@@ -138,7 +144,8 @@ mod tests {
             runs.row(&row, &state);
         }
         runs.end(&state);
-        let illegal = "the run of execution 2: action 2 cannot follow: names a step that is Running";
+        let illegal =
+            "the run of execution 2: action 2 cannot follow: names a step that is Running";
         assert_eq!(vec![illegal], runs.illegal());
         assert_eq!(vec!["action 3/1 is missing"], runs.missing(&state));
     }

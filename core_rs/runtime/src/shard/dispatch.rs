@@ -115,7 +115,9 @@ fn grant(desk: &mut Desk, taker: &Taker, max: usize, credit_bytes: u64) -> Vec<G
         let Some(mut lease) = desk.engine.lease(taker, random, desk.now) else {
             break;
         };
-        lease.payload_bytes = lease.payload_bytes.saturating_add(run_bytes(desk, lease.birth));
+        lease.payload_bytes = lease
+            .payload_bytes
+            .saturating_add(run_bytes(desk, lease.birth));
         let size = usize::try_from(lease.payload_bytes).unwrap_or(usize::MAX);
         bytes += size + LEASE_BYTES;
         credit = credit.saturating_sub(size as u64 + LEASE_BYTES as u64);
@@ -168,13 +170,7 @@ fn deliver(room: &mut Room, seat: Seat, granted: Vec<Granted>, door: Door) {
     });
 }
 
-fn deliver_with(
-    room: &mut Room,
-    seat: Seat,
-    granted: Vec<Granted>,
-    door: Door,
-    stories: Stories,
-) {
+fn deliver_with(room: &mut Room, seat: Seat, granted: Vec<Granted>, door: Door, stories: Stories) {
     let Seat { ticket, lane } = seat;
     let births = granted.iter().map(|granted| granted.birth);
     let fetch = Fetch {
@@ -186,7 +182,13 @@ fn deliver_with(
     };
     show::fetch(room, fetch, move |room, shown| {
         // Without a page, no damage of a page is possible.
-        let leases = encode(&mut room.desk, lane, &granted, shown.unwrap_or_default(), stories);
+        let leases = encode(
+            &mut room.desk,
+            lane,
+            &granted,
+            shown.unwrap_or_default(),
+            stories,
+        );
         match door {
             Door::Call => send_to_call(&mut room.desk, ticket, &granted, &leases),
             Door::Stream => send_to_stream(room, ticket, &granted, &leases),

@@ -143,7 +143,10 @@ fn recorded_steps_come_with_later_leases_and_in_the_view_of_the_run() {
     let run = run_of(&mut desk, &id);
     assert_eq!(v1::ExecutionState::Running, run.state());
     assert_eq!(vec![step_id(1), step_id(2)], run.step_order);
-    assert_eq!(Some("input of fetch"), run.steps[&step_id(1)].input.as_deref());
+    assert_eq!(
+        Some("input of fetch"),
+        run.steps[&step_id(1)].input.as_deref()
+    );
     assert_eq!(v1::StepType::Function, run.steps[&step_id(1)].step_type());
     let lease = desk.lease("w4", 1).remove(0);
     desk.complete(&lease);
@@ -158,7 +161,10 @@ fn an_input_ends_a_wait_and_is_its_output() {
     let mut desk = Desk::new();
     let id = desk.make(&request("a"));
     let lease = desk.lease("w1", 1).remove(0);
-    assert_eq!(2, suspend(&mut desk, &suspension(&lease, vec![wait_for(1, "ok")])));
+    assert_eq!(
+        2,
+        suspend(&mut desk, &suspension(&lease, vec![wait_for(1, "ok")]))
+    );
     let run = run_of(&mut desk, &id);
     assert_eq!(v1::ExecutionState::Waiting, run.state());
     assert_eq!(v1::WaitReason::Approval, run.wait_reason());
@@ -187,7 +193,10 @@ fn an_input_that_came_early_ends_its_wait_at_once() {
     desk.settle();
     assert_eq!("ALREADY_EXISTS", desk.refusal(ticket));
     let lease = desk.lease("w1", 1).remove(0);
-    assert_eq!(1, suspend(&mut desk, &suspension(&lease, vec![wait_for(1, "ok")])));
+    assert_eq!(
+        1,
+        suspend(&mut desk, &suspension(&lease, vec![wait_for(1, "ok")]))
+    );
     let lease = desk.lease("w1", 1).remove(0);
     assert_eq!(Some("early"), lease.steps[0].output.as_deref());
 }

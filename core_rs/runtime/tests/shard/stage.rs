@@ -13,8 +13,8 @@ use prost::Message;
 use crate::desk::{Desk, lease_ref};
 use crate::json;
 use crate::script::{Line, Word, duration, find};
-use crate::stage_runs::listed;
 use crate::spoken::{cancel, enqueue, failure, lease};
+use crate::stage_runs::listed;
 use crate::view::{seen, show, status};
 
 /// The reply to a line.

@@ -113,14 +113,18 @@ impl Stage {
         } = self.held(line);
         let reason = line.get("reason").map_or(0, |name| {
             let name = format!("WAIT_REASON_{}", name.to_uppercase());
-            v1::WaitReason::from_str_name(&name).expect("a reason").into()
+            v1::WaitReason::from_str_name(&name)
+                .expect("a reason")
+                .into()
         });
         let now_ms = self.now_ms();
         let waits = line.keyed().filter(|(key, _)| *key == "wait");
         let suspension = v1::Suspension {
             execution_id,
             lease_token,
-            waits: waits.map(|(_, value)| wait(value, reason, now_ms)).collect(),
+            waits: waits
+                .map(|(_, value)| wait(value, reason, now_ms))
+                .collect(),
             ..Default::default()
         };
         let suspensions = vec![suspension];

@@ -4,9 +4,9 @@
 
 use std::sync::Arc;
 
+use backlane_engine::fact::{Actor, Progress};
 use backlane_engine::row::ActionContents;
 use backlane_engine::rules::status::{EndReason, Phase};
-use backlane_engine::fact::{Actor, Progress};
 
 use super::*;
 use crate::fixtures::ID;
@@ -186,7 +186,10 @@ fn actions_that_make_no_run_are_named() {
     let mut broken = row(1, 1, Action::StepStarted(step(1)), "a", "");
     broken.contents.details = Box::new([0xFF]);
     let broken = fold(&[broken], &[], 1).err();
-    assert!(matches!(broken, Some(Broken::Undecodable { ordinal: 1, .. })));
+    assert!(matches!(
+        broken,
+        Some(Broken::Undecodable { ordinal: 1, .. })
+    ));
 }
 
 fn ending(status: Status, output: Option<Bytes>) -> EndingRow {

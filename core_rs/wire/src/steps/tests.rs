@@ -121,7 +121,8 @@ fn the_version_is_kept_with_the_first_action_of_a_run_only() {
         let report = report.recorded(is_first);
         let all = report.actions.into_iter();
         let all = all.map(|action| details(&action.contents.details).unwrap().schema_version);
-        all.filter(|version| !version.is_empty()).collect::<Vec<_>>()
+        all.filter(|version| !version.is_empty())
+            .collect::<Vec<_>>()
     };
     assert_eq!(vec!["v1"], versions(true));
     assert_eq!(Vec::<String>::new(), versions(false));
@@ -207,8 +208,14 @@ fn every_broken_rule_of_a_report_names_its_field() {
     };
     let cases = [
         ("INVALID_ARGUMENT actions", vec![]),
-        ("INVALID_ARGUMENT actions", vec![v1::StepAction::default(); 1_001]),
-        ("INVALID_ARGUMENT actions[0].action", vec![v1::StepAction::default()]),
+        (
+            "INVALID_ARGUMENT actions",
+            vec![v1::StepAction::default(); 1_001],
+        ),
+        (
+            "INVALID_ARGUMENT actions[0].action",
+            vec![v1::StepAction::default()],
+        ),
         (
             "INVALID_ARGUMENT actions[0].planned.steps",
             of(A::Planned(v1::StepsPlanned { steps: many })),
@@ -221,12 +228,18 @@ fn every_broken_rule_of_a_report_names_its_field() {
             "TOO_LARGE actions[0].completed.output",
             of(A::Completed(ended(id(1), large))),
         ),
-        ("INVALID_ARGUMENT actions[0].failed.error", of(A::Failed(failed(None)))),
+        (
+            "INVALID_ARGUMENT actions[0].failed.error",
+            of(A::Failed(failed(None))),
+        ),
         (
             "INVALID_ARGUMENT actions[0].failed.error.category",
             of(A::Failed(failed(Some(v1::ExecutionError::default())))),
         ),
-        ("TOO_LARGE actions[0].skipped.reason", of(A::Skipped(skipped))),
+        (
+            "TOO_LARGE actions[0].skipped.reason",
+            of(A::Skipped(skipped)),
+        ),
     ];
     for (expected, actions) in cases {
         let (reason, field) = expected.split_once(' ').unwrap();
@@ -235,7 +248,10 @@ fn every_broken_rule_of_a_report_names_its_field() {
     }
     let mut long = report(every_action());
     long.reports[0].schema_version = "x".repeat(129);
-    assert_eq!("INVALID_ARGUMENT reports[0].schema_version", named(read(&long)));
+    assert_eq!(
+        "INVALID_ARGUMENT reports[0].schema_version",
+        named(read(&long))
+    );
     let none = v1::ReportStepsRequest::default();
     assert_eq!("INVALID_ARGUMENT reports", named(call(decode_steps, &none)));
 }

@@ -105,7 +105,13 @@ impl Job for Controlling {
         desk.absorb();
         let birth = self.control.id.birth;
         match changed {
-            Ok(()) => show::one(room, self.ticket, birth, View::Full, reply::control_response),
+            Ok(()) => show::one(
+                room,
+                self.ticket,
+                birth,
+                View::Full,
+                reply::control_response,
+            ),
             Err(refusal) => desk.refuse(self.ticket, &refusal.into()),
         }
     }
