@@ -258,7 +258,7 @@ fn a_worker_is_told_of_a_pause_and_yields() {
     };
     desk.frame(stream, &up(Up::Credit(credit)));
     desk.settle();
-    let mut down = |desk: &mut Desk| {
+    let down = |desk: &mut Desk| {
         let response: v1::WorkResponse = desk.message(stream);
         response.message.expect("a message")
     };
