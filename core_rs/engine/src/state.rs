@@ -128,6 +128,12 @@ impl State {
         self.runs.get(&birth).map(AsRef::as_ref)
     }
 
+    /// Whether any unfinished execution recorded something or is paused.
+    #[must_use]
+    pub fn has_runs(&self) -> bool {
+        !self.runs.is_empty()
+    }
+
     /// The run of an unfinished execution, also if nothing was recorded.
     #[must_use]
     pub fn run_of(&self, birth: Birth) -> Run {

@@ -23,6 +23,7 @@ mod script;
 mod sizes;
 mod spoken;
 mod stage;
+mod stage_runs;
 mod view;
 mod waits;
 mod work;

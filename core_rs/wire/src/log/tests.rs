@@ -184,7 +184,7 @@ fn a_report_of_two_actions_takes_few_bytes() {
         cause: None,
         kind: FactKind::run(1_000_000, change),
     };
-    assert_eq!(77, frame(&[fact]).len());
+    assert_eq!(71, frame(&[fact]).len());
 }
 
 proptest! {
