@@ -321,7 +321,9 @@ pub(crate) fn put_births(out: &mut Vec<u8>, births: &Births) {
 pub(crate) fn put_numbers(out: &mut Vec<u8>, tag: u32, numbers: &[u64]) {
     if !numbers.is_empty() {
         put::message(out, tag, |out| {
-            numbers.iter().for_each(|number| put::varint(out, *number));
+            for number in numbers {
+                put::varint(out, *number);
+            }
         });
     }
 }
