@@ -5,10 +5,13 @@
 
 mod admission;
 mod cancel;
+mod dead_letter;
 mod enqueue;
 mod lease;
 mod limit;
 mod peek;
+mod progress;
+mod redrive;
 mod report;
 mod tick;
 

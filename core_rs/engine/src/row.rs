@@ -38,6 +38,20 @@ pub enum Row {
     },
     /// A request id that was used.
     Request(Box<RequestRow>),
+    /// An execution came to the dead letters.
+    DeadLetter {
+        /// Birth number of the execution.
+        birth: Birth,
+        /// The tenant's name.
+        tenant: Arc<str>,
+        /// The final status: failed or timed out.
+        status: Status,
+    },
+    /// An execution was taken out of the dead letters.
+    DeadLetterDropped {
+        /// Birth number of the execution.
+        birth: Birth,
+    },
 }
 
 impl Row {
@@ -49,7 +63,9 @@ impl Row {
             Self::Payload(_)
             | Self::Attempt(_)
             | Self::AttemptDropped { .. }
-            | Self::Request(_) => None,
+            | Self::Request(_)
+            | Self::DeadLetter { .. }
+            | Self::DeadLetterDropped { .. } => None,
         }
     }
 }
@@ -106,6 +122,18 @@ pub struct EndingRow {
     pub error: Option<Box<ErrorRecord>>,
     /// The last state of the execution.
     pub progress: Progress,
+}
+
+impl EndingRow {
+    /// The row that puts the execution into the dead letters; `None` if it ended otherwise.
+    #[must_use]
+    pub fn dead_letter(&self) -> Option<Row> {
+        self.status.is_dead_letter().then(|| Row::DeadLetter {
+            birth: self.id.birth,
+            tenant: self.tenant.clone(),
+            status: self.status,
+        })
+    }
 }
 
 /// A lease that did not end its execution.

@@ -4,6 +4,7 @@
 //! virtual time, and the entities that are set aside. Refuses to be the only source of anything:
 //! soft state is rebuilt from [`State`] at each start, and no execution is lost with it.
 
+mod advances;
 mod execution;
 mod fair;
 mod holds;
@@ -14,6 +15,7 @@ mod wakes;
 
 use std::collections::BTreeMap;
 
+pub use advances::Advances;
 pub use fair::{Estimates, Shares};
 pub use holds::{Hold, Holds, Renewal, StreamLife};
 pub use offers::Offers;
@@ -56,6 +58,8 @@ pub struct Soft {
     pub wakes: Wakes,
     /// The clock of retention.
     pub retention: RetentionClock,
+    /// The progress that workers have reported.
+    pub advances: Advances,
     /// Notices for streams.
     pub told: Vec<Told>,
     backoffs: BTreeMap<Birth, u64>,
@@ -212,6 +216,8 @@ impl Soft {
                 .slot(*birth)
                 .is_some_and(|slot| slot.phase == Phase::Retrying)
         });
-        held && extra && backs
+        let mut advances = self.advances.births();
+        let advances = advances.all(|birth| self.holds.get(birth).is_some());
+        held && extra && backs && advances
     }
 }

@@ -180,12 +180,13 @@ fn make(
         dedup_key,
         dedup_policy: dedup_policy.unwrap_or_default(),
         payload,
+        retried_from: None,
         actor: Actor::named(ActorKind::Client, &context.principal.name),
         random: id_random(context),
     })
 }
 
-fn id_random(context: &mut Context<'_>) -> IdRandom {
+pub(crate) fn id_random(context: &mut Context<'_>) -> IdRandom {
     let [low, high, ..] = (context.random)().to_le_bytes();
     IdRandom {
         salt: u16::from_le_bytes([low, high]),

@@ -7,16 +7,21 @@ use backlane_engine::rules::access::Principal;
 use proptest::prelude::*;
 use prost::Message as _;
 
+use crate::dead_letter::{decode_discard, decode_list_dead_letters};
 use crate::enqueue::{decode_batch, decode_enqueue, decode_enqueue_stream, decode_run};
 use crate::fixtures::{Decode, call_as, named, with_context};
 use crate::query::{
     decode_cancel, decode_get, decode_list, decode_list_attempts, decode_peek, decode_queue_stats,
     decode_wait,
 };
+use crate::redrive::decode_redrive;
+use crate::task::decode_get_task_record;
 use crate::work::decode_work;
-use crate::worker::{decode_complete, decode_fail, decode_lease, decode_release, decode_renew};
+use crate::worker::{
+    decode_complete, decode_fail, decode_lease, decode_progress, decode_release, decode_renew,
+};
 
-const EVERY: [Decode<()>; 17] = [
+const EVERY: [Decode<()>; 22] = [
     |it, context| decode_enqueue(it, context).map(drop),
     |it, context| decode_batch(it, context).map(drop),
     |it, context| decode_enqueue_stream(it, context).map(drop),
@@ -34,6 +39,11 @@ const EVERY: [Decode<()>; 17] = [
     |it, context| decode_fail(it, context).map(drop),
     |it, context| decode_release(it, context).map(drop),
     |it, context| decode_work(it, context).map(drop),
+    |it, context| decode_get_task_record(it, context).map(drop),
+    |it, context| decode_list_dead_letters(it, context).map(drop),
+    |it, context| decode_discard(it, context).map(drop),
+    |it, context| decode_redrive(it, context).map(drop),
+    |it, context| decode_progress(it, context).map(drop),
 ];
 
 #[test]

@@ -198,9 +198,11 @@ prop_compose! {
         (policy, progress) in (policy(), progress()),
         instants in any::<(Option<u64>, Option<u64>, Option<u64>)>(),
         (dedup_key, request) in (of(text()), of(request())),
+        retried_from in any::<Option<u64>>(),
     ) -> Living {
         Living {
             id, tenant, callable, priority, queued_at_ms, policy, payload_bytes, progress, request,
+            retried_from,
             not_before_ms: instants.0,
             start_deadline_ms: instants.1,
             deadline_ms: instants.2,
@@ -289,6 +291,7 @@ fn change() -> impl Strategy<Value = ExecutionChange> {
         requeued.prop_map(|(cause, backoff)| ExecutionChange::Requeued { cause, backoff }),
         select(EndReason::ALL).prop_map(|reason| ExecutionChange::CancelRequested { reason }),
         ended().prop_map(ExecutionChange::Ended),
+        Just(ExecutionChange::Discarded),
     ]
 }
 

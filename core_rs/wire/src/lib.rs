@@ -5,6 +5,7 @@
 
 mod config;
 mod context;
+pub mod dead_letter;
 mod decode_error;
 pub mod enqueue;
 mod error;
@@ -16,6 +17,7 @@ mod fields;
 mod fixtures;
 mod generated;
 mod hash;
+mod json;
 mod log;
 mod method;
 #[cfg(test)]
@@ -25,11 +27,13 @@ mod page;
 mod put;
 pub mod query;
 mod record;
+pub mod redrive;
 pub mod reply;
 mod request;
 pub mod row;
 mod rpc_status;
 mod scan;
+pub mod task;
 mod trace;
 mod unreadable;
 mod value;

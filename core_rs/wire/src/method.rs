@@ -30,6 +30,14 @@ pub enum Method {
     Peek,
     /// Counts unfinished executions.
     GetQueueStats,
+    /// Reads one execution as a task record.
+    GetTaskRecord,
+    /// Lists executions that failed or timed out.
+    ListDeadLetters,
+    /// Takes executions out of the dead letters.
+    DiscardDeadLetters,
+    /// Enqueues an execution that is over once more.
+    Redrive,
     /// Leases executions to a worker.
     Lease,
     /// Restarts the lease periods of leases.
@@ -40,6 +48,8 @@ pub enum Method {
     Fail,
     /// Releases leases: gives the executions back to the queue.
     Release,
+    /// Reports how far executions have come.
+    ReportProgress,
     /// Does the work of all worker calls over one stream.
     Work,
 }
@@ -101,7 +111,7 @@ const fn stream(entry: Entry) -> Entry {
 
 /// Every call, in the order of [`Method::index`].
 #[rustfmt::skip]
-pub static METHODS: [Entry; 17] = [
+pub static METHODS: [Entry; 22] = [
     producer(Method::Enqueue, "/backlane.v1.ExecutionService/Enqueue"),
     producer(Method::EnqueueBatch, "/backlane.v1.ExecutionService/EnqueueBatch"),
     stream(producer(Method::EnqueueStream, "/backlane.v1.ExecutionService/EnqueueStream")),
@@ -113,11 +123,16 @@ pub static METHODS: [Entry; 17] = [
     producer(Method::Cancel, "/backlane.v1.ExecutionService/Cancel"),
     producer(Method::Peek, "/backlane.v1.ExecutionService/Peek"),
     producer(Method::GetQueueStats, "/backlane.v1.ExecutionService/GetQueueStats"),
+    producer(Method::GetTaskRecord, "/backlane.v1.ExecutionService/GetTaskRecord"),
+    producer(Method::ListDeadLetters, "/backlane.v1.ExecutionService/ListDeadLetters"),
+    producer(Method::DiscardDeadLetters, "/backlane.v1.ExecutionService/DiscardDeadLetters"),
+    producer(Method::Redrive, "/backlane.v1.ExecutionService/Redrive"),
     worker(Method::Lease, "/backlane.v1.WorkerService/Lease", Scope::Offer),
     worker(Method::RenewLeases, "/backlane.v1.WorkerService/RenewLeases", Scope::Token),
     worker(Method::Complete, "/backlane.v1.WorkerService/Complete", Scope::Token),
     worker(Method::Fail, "/backlane.v1.WorkerService/Fail", Scope::Token),
     worker(Method::Release, "/backlane.v1.WorkerService/Release", Scope::Token),
+    worker(Method::ReportProgress, "/backlane.v1.WorkerService/ReportProgress", Scope::Token),
     stream(worker(Method::Work, "/backlane.v1.WorkerService/Work", Scope::Offer)),
 ];
 

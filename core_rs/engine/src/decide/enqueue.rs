@@ -72,7 +72,7 @@ impl Engine {
     }
 
     /// The executions of the earlier request with this id, where the id was used before.
-    fn repeated(
+    pub(super) fn repeated(
         &self,
         request: Option<&Request>,
         known: &Known,
@@ -126,7 +126,7 @@ impl Engine {
         Ok(made)
     }
 
-    fn keep_request(
+    pub(super) fn keep_request(
         &mut self,
         request: &Request,
         actor: Actor,
@@ -289,6 +289,7 @@ impl Engine {
             dedup_key: new.dedup_key.clone(),
             request: new.request.as_ref().map(|request| request.key),
             payload_bytes: new.payload.row_bytes(),
+            retried_from: new.retried_from,
             progress: Progress::newborn(if due { Phase::Ready } else { Phase::Pending }, at_ms),
         }
     }

@@ -161,14 +161,14 @@ impl Engine {
     }
 
     /// Applies what is due for the execution, if the caller may see it.
-    fn catch_up_visible(&mut self, held: &Held, speaker: Speaker<'_>, now: Now) {
+    pub(super) fn catch_up_visible(&mut self, held: &Held, speaker: Speaker<'_>, now: Now) {
         let slot = self.state.find_any(&held.id);
         if slot.is_some_and(|slot| speaker.principal.may_see(self.state.tenant_name(slot))) {
             self.catch_up(held.id.birth, now);
         }
     }
 
-    fn live_lease(
+    pub(super) fn live_lease(
         &self,
         held: &Held,
         speaker: Speaker<'_>,
@@ -302,7 +302,7 @@ fn status_after(decision: &Decision) -> Status {
     }
 }
 
-enum Lease {
+pub(super) enum Lease {
     Live,
     Repeated(Status),
 }

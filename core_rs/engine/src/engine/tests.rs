@@ -36,6 +36,7 @@ fn new() -> NewExecution {
         dedup_key: None,
         dedup_policy: DedupPolicy::default(),
         payload: Payload::default(),
+        retried_from: None,
         actor: Actor::of(ActorKind::Client),
         random: IdRandom::default(),
     }

@@ -53,6 +53,8 @@ pub enum ExecutionChange {
     },
     /// The execution ended.
     Ended(Ended),
+    /// An execution that is over was taken out of the dead letters. The state holds nothing of it.
+    Discarded,
 }
 
 impl ExecutionChange {
@@ -65,7 +67,8 @@ impl ExecutionChange {
             | Self::Leased { .. }
             | Self::Requeued { .. }
             | Self::CancelRequested { .. }
-            | Self::Ended(_) => false,
+            | Self::Ended(_)
+            | Self::Discarded => false,
         }
     }
 }
@@ -98,6 +101,8 @@ pub struct Living {
     pub request: Option<RequestKey>,
     /// Encoded size of the payload, in bytes.
     pub payload_bytes: u32,
+    /// Birth number of the execution that this one redrives.
+    pub retried_from: Option<Birth>,
     /// All data that changes after the birth.
     pub progress: Progress,
 }

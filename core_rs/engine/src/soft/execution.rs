@@ -40,6 +40,7 @@ impl Soft {
             // A lease begins in [`Self::leased`], which knows the worker.
             ExecutionChange::Enqueued(_)
             | ExecutionChange::Carried(_)
+            | ExecutionChange::Discarded
             | ExecutionChange::Leased { .. } => {}
         }
         if let Some(about) = about {
@@ -124,6 +125,7 @@ impl Soft {
         tell: bool,
         now: Now,
     ) {
+        self.advances.remove(birth);
         let Some(hold) = self.holds.remove(birth) else {
             return;
         };

@@ -23,6 +23,8 @@ pub(crate) struct Audit {
     /// The last state of each execution that ended.
     pub(crate) lasts: BTreeMap<Birth, Living>,
     pub(crate) attempts: BTreeMap<(Birth, u32), AttemptRow>,
+    /// The executions that failed or timed out and were not discarded.
+    pub(crate) dead: BTreeSet<Birth>,
     payloads: BTreeSet<Birth>,
     tokens: BTreeSet<LeaseToken>,
 }
@@ -35,6 +37,7 @@ impl Audit {
             ends: BTreeMap::new(),
             lasts: BTreeMap::new(),
             attempts: BTreeMap::new(),
+            dead: BTreeSet::new(),
             payloads: BTreeSet::new(),
             tokens: BTreeSet::new(),
         }
@@ -52,9 +55,10 @@ impl Audit {
         let before = change.and_then(|change| self.shadow.living(change.birth));
         let last = self.shadow.apply(fact).expect("a decided fact applies");
         if let Some(change) = change {
-            assert!(
-                !self.ends.contains_key(&change.birth),
-                "a fact followed the end of its execution: {fact:?}"
+            assert_eq!(
+                change.change == ExecutionChange::Discarded,
+                self.ends.contains_key(&change.birth),
+                "only a discard follows the end of its execution: {fact:?}"
             );
             let after = self.shadow.living(change.birth);
             check_move(&change.change, before.as_ref(), after.as_ref());
@@ -87,6 +91,10 @@ impl Audit {
             }
             Row::AttemptDropped { birth, ordinal } => {
                 assert!(self.attempts.remove(&(birth, ordinal)).is_some());
+            }
+            Row::DeadLetter { birth, .. } => assert!(self.dead.insert(birth), "twice dead"),
+            Row::DeadLetterDropped { birth } => {
+                self.dead.remove(&birth);
             }
             Row::Request(_) => {}
         }
@@ -166,10 +174,11 @@ fn check_move(change: &ExecutionChange, before: Option<&Living>, after: Option<&
         (ExecutionChange::Ended(ended), Some(before), None) => {
             let from = before.progress.phase.task_state();
             assert!(
-                may_end(from, TaskState::of_end(ended.status)),
+                may_end(from, TaskState::of_end(ended.status, ended.reason)),
                 "{from:?} to {ended:?}"
             );
         }
+        (ExecutionChange::Discarded, None, None) => {}
         (
             ExecutionChange::Due
             | ExecutionChange::Leased { .. }
@@ -198,10 +207,23 @@ fn check_rows(decided: &Decided, before: Option<&Living>, last: Option<&Living>)
                 assert_eq!(1 + usize::from(living.request.is_some()), rows.len());
             }
             ExecutionChange::Ended(_) => {
-                let [Row::Ending(row)] = &rows[..] else {
-                    panic!("an end has one row: {rows:?}")
+                let Some(Row::Ending(row)) = rows.first() else {
+                    panic!("an end has a row: {rows:?}")
                 };
                 check_end(row, before, last.expect("an end has a last state"));
+                let failed = matches!(row.status, Status::Failed | Status::Timeout);
+                let dead = failed.then(|| Row::DeadLetter {
+                    birth: row.id.birth,
+                    tenant: row.tenant.clone(),
+                    status: row.status,
+                });
+                assert_eq!(dead.as_slice(), &rows[1..], "exactly failures are dead letters");
+            }
+            ExecutionChange::Discarded => {
+                assert!(
+                    matches!(rows[..], [Row::DeadLetterDropped { .. }]),
+                    "{rows:?}"
+                );
             }
             ExecutionChange::Requeued { cause, .. } => {
                 let Some(Row::Attempt(row)) = rows.first() else {

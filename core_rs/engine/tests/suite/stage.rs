@@ -6,14 +6,14 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use backlane_engine::command::{Held, NewExecution, Report};
+use backlane_engine::command::{DedupPolicy, Held, NewExecution, ProgressReport, Report};
 use backlane_engine::reply::{Granted, LeaseEnds, Made, Settled};
 use backlane_engine::rules::id::{Birth, LeaseToken};
 use backlane_engine::rules::limits::Limits;
 
 use crate::audit::{assert_same, refold};
-use crate::script::{Line, Word, duration, find, instant};
-use crate::view::{relative, show};
+use crate::script::{Line, Word, duration, find, instant, text};
+use crate::view::{relative, show, show_task};
 use crate::words::{Answer, dedup_policy, failure, refused, request, set_retry};
 use crate::world::{World, new_execution, offer, visible};
 
@@ -22,6 +22,8 @@ pub(crate) struct Stage {
     names: BTreeMap<String, Birth>,
     tokens: BTreeMap<(Birth, u32), LeaseToken>,
     attempts: BTreeMap<Birth, u32>,
+    // What each execution was enqueued with.
+    made: BTreeMap<Birth, NewExecution>,
 }
 
 impl Stage {
@@ -33,6 +35,7 @@ impl Stage {
             names,
             tokens,
             attempts,
+            made: BTreeMap::new(),
         }
     }
 
@@ -45,7 +48,12 @@ impl Stage {
             "batch" => self.batch(line),
             "lease" => self.lease(line),
             "renew" | "complete" | "fail" | "release" => self.settle(line),
+            "progress" => self.progress(line),
             "cancel" => self.cancel(line),
+            "redrive" => self.redrive(line),
+            "discard" => self.discard(line),
+            "dead_letters" => self.dead_letters(line),
+            "task" => self.task(line),
             "limit" => self.limit(line),
             "store" => self.store(line),
             "advance" => self.advance(line),
@@ -74,7 +82,10 @@ impl Stage {
     fn enqueue(&mut self, line: &Line) -> Answer {
         let new = self.new_execution(&line.words);
         match self.world.enqueue(&new) {
-            Ok(made) => Answer::word(self.met(line.plain(0), made)),
+            Ok(made) => {
+                self.made.entry(made.birth).or_insert(new);
+                Answer::word(self.met(line.plain(0), made))
+            }
             Err(refusal) => refused(&refusal),
         }
     }
@@ -256,6 +267,75 @@ impl Stage {
         }
     }
 
+    fn progress(&mut self, line: &Line) -> Answer {
+        let held = self.held(line);
+        let report = ProgressReport {
+            fraction: line.get("fraction").map(|it| it.parse().expect("a number")),
+            message: text(line.get("message").unwrap_or_default()).into(),
+        };
+        let settled = self.world.report_progress(&held, report);
+        settled.map_or_else(|refusal| refused(&refusal), |settled| self.settled(settled))
+    }
+
+    /// Redrives an execution as the runtime does: what the line does not say is as it was.
+    fn redrive(&mut self, line: &Line) -> Answer {
+        let of = self.names[line.get("of").expect("the execution to redrive")];
+        let tenant = line.get("tenant").unwrap_or("acme");
+        let old = self.made.get(&of).cloned();
+        let mut new = NewExecution {
+            not_before_ms: None,
+            start_deadline_ms: None,
+            deadline_ms: None,
+            dedup_policy: DedupPolicy::Reject,
+            ..old.expect("it was enqueued")
+        };
+        new.tenant = visible(tenant);
+        let config = ["priority", "timeout"];
+        for (key, value) in line.keyed().filter(|(key, _)| config.contains(key)) {
+            self.set(&mut new, key, value);
+        }
+        let id = line.get("request_id");
+        new.request = id.map(|id| request(&format!("redrive {tenant}"), id, &line.words));
+        match self.world.redrive(self.world.id(of), &new) {
+            Ok(made) => {
+                self.made.entry(made.birth).or_insert(new);
+                Answer::word(self.met(line.plain(0), made))
+            }
+            Err(refusal) => refused(&refusal),
+        }
+    }
+
+    fn discard(&mut self, line: &Line) -> Answer {
+        let birth = self.birth(line);
+        let tenant = line.get("tenant").unwrap_or("acme");
+        match self.world.discard(tenant, self.world.id(birth)) {
+            Ok(()) => Answer::word("discarded"),
+            Err(refusal) => refused(&refusal),
+        }
+    }
+
+    fn dead_letters(&self, line: &Line) -> Answer {
+        let tenant = line.get("tenant").unwrap_or("acme");
+        let callable = line.get("callable");
+        let audit = &self.world.audit;
+        let dead = audit.dead.iter().rev().filter(|birth| {
+            let last = &audit.lasts[birth];
+            &*last.tenant == tenant && callable.is_none_or(|name| &*last.callable == name)
+        });
+        Answer::names(dead.map(|birth| self.name_of(*birth)).collect())
+    }
+
+    fn task(&self, line: &Line) -> Answer {
+        let birth = self.birth(line);
+        let shown = line
+            .keyed()
+            .map(|(key, _)| (key.into(), show_task(&self.world, birth, key)));
+        Answer {
+            words: Vec::new(),
+            fields: shown.collect(),
+        }
+    }
+
     fn limit(&mut self, line: &Line) -> Answer {
         let most = line.get("max").filter(|most| *most != "none");
         let most = most.map(|most| most.parse().expect("a number"));
@@ -282,13 +362,22 @@ impl Stage {
 
     fn expect(&self, line: &Line) -> Answer {
         let birth = self.birth(line);
-        let shown = line
-            .keyed()
-            .map(|(key, _)| (key.into(), show(&self.world, birth, key)));
+        let field = |key: &str| match key {
+            "retried_from" => self.retried_from(birth),
+            _ => show(&self.world, birth, key),
+        };
+        let shown = line.keyed().map(|(key, _)| (key.into(), field(key)));
         Answer {
             words: Vec::new(),
             fields: shown.collect(),
         }
+    }
+
+    fn retried_from(&self, birth: Birth) -> String {
+        let living = self.world.engine.state().living(birth);
+        let last = living.or_else(|| self.world.audit.lasts.get(&birth).cloned());
+        let from = last.and_then(|last| last.retried_from);
+        from.map_or_else(|| "none".to_owned(), |from| self.name_of(from))
     }
 
     fn peek(&self, line: &Line) -> Answer {
@@ -301,15 +390,7 @@ impl Stage {
         let tenant = line.get("tenant").unwrap_or("acme");
         let (engine, now) = (&self.world.engine, self.world.now);
         let next = engine.peek(&visible(tenant), &offer(&callables), most, now);
-        let words: Vec<_> = next.into_iter().map(|birth| self.name_of(birth)).collect();
-        if words.is_empty() {
-            Answer::word("nothing")
-        } else {
-            Answer {
-                words,
-                ..Answer::default()
-            }
-        }
+        Answer::names(next.into_iter().map(|birth| self.name_of(birth)).collect())
     }
 
     fn stats(&self, line: &Line) -> Answer {

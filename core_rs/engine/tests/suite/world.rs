@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use backlane_engine::Engine;
 use backlane_engine::command::{
-    Cancel, DedupPolicy, Failure, Held, IdRandom, Known, NewExecution, OfferSpec, Read, Report,
-    Request, Taker,
+    Cancel, DedupPolicy, Discard, Failure, Held, IdRandom, Known, NewExecution, OfferSpec,
+    ProgressReport, Read, Redrive, Report, Request, Taker,
 };
 use backlane_engine::decide::Speaker;
 use backlane_engine::error::Refusal;
@@ -232,6 +232,50 @@ impl World {
         answer
     }
 
+    pub(crate) fn discard(&mut self, tenant: &str, id: ExecutionId) -> Result<(), Refusal> {
+        self.tick();
+        let discard = Discard {
+            tenant: visible(tenant),
+            id,
+            actor: Actor::named(ActorKind::Client, ""),
+        };
+        let answer = self.engine.discard(&discard, &self.known(), self.now);
+        self.settle();
+        answer
+    }
+
+    /// Redrives an execution with what `new` says.
+    pub(crate) fn redrive(&mut self, of: ExecutionId, new: &NewExecution) -> Result<Made, Refusal> {
+        self.tick();
+        let redrive = Redrive {
+            tenant: new.tenant.clone(),
+            id: of,
+            request: new.request.clone(),
+            actor: new.actor.clone(),
+        };
+        let (known, now) = (self.known(), self.now);
+        let made = self.engine.redrive(&redrive, new.clone(), &known, now);
+        self.settle();
+        made
+    }
+
+    pub(crate) fn report_progress(
+        &mut self,
+        held: &Held,
+        report: ProgressReport,
+    ) -> Result<Settled, Refusal> {
+        self.tick();
+        let (known, principal) = (self.known(), Principal::default());
+        let speaker = Speaker {
+            principal: &principal,
+            known: &known,
+        };
+        let (engine, now) = (&mut self.engine, self.now);
+        let settled = engine.report_progress(held, report, speaker, now);
+        self.settle();
+        settled
+    }
+
     pub(crate) fn set_limit(&mut self, tenant: &str, callable: Option<&str>, most: Option<u32>) {
         self.tick();
         let (tenant, callable) = (tenant.into(), callable.map(Into::into));
@@ -283,6 +327,7 @@ pub(crate) fn new_execution(tenant: &str, callable: &str) -> NewExecution {
         dedup_key: None,
         dedup_policy: DedupPolicy::default(),
         payload: Payload::default(),
+        retried_from: None,
         actor: Actor::of(ActorKind::Client),
         random: IdRandom {
             salt: 5,

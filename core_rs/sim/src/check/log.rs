@@ -56,6 +56,7 @@ pub struct LogCheck {
     tokens: BTreeMap<LeaseToken, Birth>,
     reported: BTreeMap<LeaseToken, (At, OutcomeKind)>,
     ended: BTreeMap<Birth, (At, Status)>,
+    discarded: BTreeMap<Birth, At>,
     released: BTreeMap<(Birth, Arc<str>), u64>,
     jumped_at_ms: u64,
     walls: Walls,
@@ -102,6 +103,7 @@ impl LogCheck {
             tokens: BTreeMap::new(),
             reported: BTreeMap::new(),
             ended: BTreeMap::new(),
+            discarded: BTreeMap::new(),
             released: BTreeMap::new(),
             jumped_at_ms: 0,
             walls: Walls::default(),
@@ -137,6 +139,15 @@ impl LogCheck {
         self.ended
             .get(&birth)
             .map(|(at, status)| (at.at_ms, *status))
+    }
+
+    /// Every execution that has ended, with the time and status of its end, and whether it is a
+    /// dead letter.
+    pub fn ends(&self) -> impl Iterator<Item = (Birth, u64, bool)> + '_ {
+        self.ended.iter().map(|(birth, (at, status))| {
+            let is_kept = !self.discarded.contains_key(birth);
+            (*birth, at.at_ms, is_kept && status.is_dead_letter())
+        })
     }
 
     /// The kind of report that a lease token's worker gave, if the report was accepted.
@@ -229,6 +240,7 @@ impl LogCheck {
         self.reported
             .retain(|_, (at, _)| at.sequence < next_sequence);
         self.ended.retain(|_, (at, _)| at.sequence < next_sequence);
+        self.discarded.retain(|_, at| at.sequence < next_sequence);
         self.released.clear();
         self.pools.restart();
         Ok(())
@@ -249,7 +261,10 @@ impl LogCheck {
         })?;
         let change = fact.kind.as_execution();
         let over = change.and_then(|change| self.ended.get(&change.birth));
-        must(over.is_none(), TERMINAL, || format!("{fact:?}"))?;
+        let dead = over.is_some_and(|(_, status)| status.is_dead_letter());
+        let discards = change.is_some_and(|it| it.change == ExecutionChange::Discarded);
+        let fits = if discards { dead } else { over.is_none() };
+        must(fits, TERMINAL, || format!("{fact:?}"))?;
         if let Some(change) = change {
             self.may_follow(change, fact.at_ms)?;
         }
@@ -282,7 +297,8 @@ impl LogCheck {
             ExecutionChange::Ended(ended) => self.may_end(fact.birth, *ended),
             ExecutionChange::Carried(_)
             | ExecutionChange::Requeued { .. }
-            | ExecutionChange::CancelRequested { .. } => Ok(()),
+            | ExecutionChange::CancelRequested { .. }
+            | ExecutionChange::Discarded => Ok(()),
         }
     }
 
@@ -318,6 +334,7 @@ impl LogCheck {
         must(living.id.birth == state.next_birth(), LEGAL, || {
             format!("{:?}", living.id)
         })?;
+        self.may_redrive(living)?;
         let Some(tenant) = state.tenants().by_name(&living.tenant) else {
             return Ok(());
         };
@@ -332,6 +349,20 @@ impl LogCheck {
             "one living execution per dedup key",
             || format!("{key:?}"),
         )
+    }
+
+    /// Checks that what is redriven is over, and is not being redriven.
+    fn may_redrive(&self, living: &Living) -> Checked {
+        let Some(from) = living.retried_from else {
+            return Ok(());
+        };
+        let other = self.emitted.redrive_of(from);
+        must(other.is_none(), "one living redrive per record", || {
+            format!("{from} by {other:?} and {:?}", living.id)
+        })?;
+        let status = self.ended.get(&from).map(|(_, status)| *status);
+        let is_over = status.is_some_and(Status::may_be_redriven);
+        must(is_over, LEGAL, || format!("{from} is {status:?}"))
     }
 
     fn may_be_leased(&mut self, birth: Birth, worker: &Arc<str>, at_ms: u64) -> Checked {
@@ -389,6 +420,10 @@ impl LogCheck {
                     self.released.insert(released, at.at_ms);
                 }
                 cause.outcome()
+            }
+            ExecutionChange::Discarded => {
+                self.discarded.insert(fact.birth, at);
+                None
             }
             ExecutionChange::Enqueued(_)
             | ExecutionChange::Carried(_)

@@ -23,8 +23,9 @@ pub(super) fn check_move(
         }
         (ExecutionChange::Ended(ended), Some(before), None) => may_end(
             before.progress.phase.task_state(),
-            TaskState::of_end(ended.status),
+            TaskState::of_end(ended.status, ended.reason),
         ),
+        (ExecutionChange::Discarded, None, None) => true,
         (
             ExecutionChange::Due
             | ExecutionChange::Leased { .. }

@@ -10,7 +10,7 @@ use rusqlite::{Connection, OpenFlags, Transaction};
 use super::connection::{self, Header};
 use super::directory::Directory;
 use super::failure::reading;
-use super::{expiry, origin, table};
+use super::{dead_letter, expiry, origin, table};
 use crate::{FAMILIES, Family, KeyKind, StoreError};
 
 /// "BckL": tells `file(1)` and this module whose database this is.
@@ -47,9 +47,12 @@ pub struct Migration {
 
 /// The format of this version.
 pub static FORMAT: Format = Format {
-    number: 3,
+    number: 4,
     families: FAMILIES,
-    migrations: &[],
+    migrations: &[Migration {
+        to: 4,
+        run: dead_letter::fill,
+    }],
 };
 
 /// Refuses a directory of another program, of version 0.1.0, or of a newer version. Must be

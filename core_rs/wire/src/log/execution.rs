@@ -35,6 +35,7 @@ pub(super) fn put_fact(out: &mut Vec<u8>, fact: &ExecutionFact) {
             put::uint(out, 2, ended.reason as u32);
             put::uint(out, 3, ended.outcome.map_or(0, |kind| kind as u32));
         }),
+        ExecutionChange::Discarded => put::message(out, 22, |_| ()),
     }
 }
 
@@ -54,6 +55,7 @@ fn put_living(out: &mut Vec<u8>, living: &Living) {
     }
     put::message(out, 14, |out| parts::put_progress(out, &living.progress));
     put::uint(out, 15, living.payload_bytes);
+    put::some_uint(out, 29, living.retried_from);
 }
 
 /// The engine's fact for a decoded message.
@@ -76,6 +78,7 @@ pub(super) fn fact(from: v1::ExecutionFact) -> Result<ExecutionFact, DecodeError
             reason: reason("CancelRequested.reason", from.reason)?,
         },
         Change::Ended(from) => ExecutionChange::Ended(ended(&from)?),
+        Change::Discarded(_) => ExecutionChange::Discarded,
     };
     Ok(ExecutionFact { birth, change })
 }
@@ -114,6 +117,7 @@ fn living(birth: Birth, from: v1::Living) -> Result<Living, DecodeError> {
         dedup_key: from.dedup_key.map(String::into_boxed_str),
         request: from.request.as_ref().map(parts::request).transpose()?,
         payload_bytes: from.payload_bytes,
+        retried_from: from.retried_from,
         progress: parts::progress(parts::present("Living.progress", from.progress)?)?,
     })
 }

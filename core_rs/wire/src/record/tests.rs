@@ -44,6 +44,7 @@ fn born(new: &NewExecution) -> Living {
         dedup_key: new.dedup_key.clone(),
         request: None,
         payload_bytes: new.payload.row_bytes(),
+        retried_from: new.retried_from,
         progress: Progress::newborn(Phase::Ready, BORN_MS),
     }
 }
@@ -68,6 +69,7 @@ fn read_with(
         body: new.payload.body.as_deref(),
         standing,
         last_error,
+        progress: None,
     };
     let bytes = record(&parts, view).unwrap();
     v1::BackgroundExecution::decode(&bytes[..]).unwrap()
@@ -78,7 +80,7 @@ pub(crate) fn shown(new: &NewExecution) -> v1::BackgroundExecution {
     read(new, Standing::Living(&born(new)), View::Full)
 }
 
-fn made(message: &v1::EnqueueRequest) -> NewExecution {
+pub(crate) fn made(message: &v1::EnqueueRequest) -> NewExecution {
     call(decode_enqueue, message).unwrap()
 }
 
@@ -359,6 +361,36 @@ fn a_record_shows_the_newest_error_and_the_spent_attempts() {
 }
 
 #[test]
+fn a_progress_is_an_object_of_what_was_reported() {
+    let item = made(&rich());
+    let living = born(&item);
+    let reports = [
+        (Some(0.4), "text", r#"{"fraction":0.4,"message":"text"}"#),
+        (Some(0.0), "", r#"{"fraction":0}"#),
+        (None, "text", r#"{"message":"text"}"#),
+    ];
+    for (fraction, message, expected) in reports {
+        let report = ProgressReport {
+            fraction,
+            message: message.into(),
+        };
+        let parts = Parts {
+            birth: ID.birth,
+            head: &head(&item, &living),
+            body: None,
+            standing: Standing::Living(&living),
+            last_error: None,
+            progress: Some(&report),
+        };
+        let record = record(&parts, View::Basic).unwrap();
+        let record = v1::BackgroundExecution::decode(&record[..]).unwrap();
+        let progress = record.progress.unwrap();
+        assert_eq!(Ok(()), progress.check(2));
+        assert_eq!(expected, crate::json::text(progress.as_bytes()).unwrap());
+    }
+}
+
+#[test]
 fn the_head_of_an_ending_holds_all_that_a_decision_needs() {
     let living = held(born(&made(&rich())));
     let ending = ending(&living, Some(RawValue::NULL.into()), None);
@@ -379,6 +411,7 @@ fn a_brief_record_is_its_id_and_status() {
         body: None,
         standing: Standing::Living(&living),
         last_error: None,
+        progress: None,
     });
     let expected = v1::BackgroundExecution {
         execution_id: living.id.to_string(),
@@ -440,6 +473,7 @@ proptest! {
             body: None,
             standing: Standing::Living(&living),
             last_error: None,
+            progress: None,
         };
         let _ = record(&parts, View::Full);
     }

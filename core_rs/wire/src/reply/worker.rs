@@ -35,8 +35,8 @@ pub fn lease_response(leases: &[Vec<u8>]) -> Vec<u8> {
     repeated(1, leases)
 }
 
-/// Encodes a `RenewLeasesResponse`, `CompleteResponse`, `FailResponse` or `ReleaseResponse`, which
-/// have the same fields, at a time in monotonic milliseconds.
+/// Encodes a `RenewLeasesResponse`, `CompleteResponse`, `FailResponse`, `ReleaseResponse` or
+/// `ReportProgressResponse`, which have the same fields, at a time in monotonic milliseconds.
 #[must_use]
 pub fn outcomes_response(outcomes: &[Outcome], mono_ms: u64) -> Timed {
     let mut reply = Timed::from(Vec::with_capacity(outcomes.len() * 44));
