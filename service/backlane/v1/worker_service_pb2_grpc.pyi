@@ -48,6 +48,10 @@ class WorkerServiceStub:
     """Reports errors. The engine decides whether another attempt follows."""
     Release: _grpc.UnaryUnaryMultiCallable[_worker_service_pb2.ReleaseRequest, _worker_service_pb2.ReleaseResponse]
     """Releases executions: they are queued again at their old positions, and no attempt is spent."""
+    ReportProgress: _grpc.UnaryUnaryMultiCallable[_worker_service_pb2.ReportProgressRequest, _worker_service_pb2.ReportProgressResponse]
+    """Reports how far executions have come. Their records show it while the leases live. An execution
+    shows a new report at most every 100 ms; the newest one wins.
+    """
     Work: _grpc.StreamStreamMultiCallable[_worker_service_pb2.WorkRequest, _worker_service_pb2.WorkResponse]
     """Does all of this over one stream: the server sends leases as credit allows, and cancels and
     lost leases at once; the worker sends results. The first request carries hello. Messages on the
@@ -74,6 +78,10 @@ class WorkerServiceAsyncStub(WorkerServiceStub):
     """Reports errors. The engine decides whether another attempt follows."""
     Release: _aio.UnaryUnaryMultiCallable[_worker_service_pb2.ReleaseRequest, _worker_service_pb2.ReleaseResponse]  # type: ignore[assignment]
     """Releases executions: they are queued again at their old positions, and no attempt is spent."""
+    ReportProgress: _aio.UnaryUnaryMultiCallable[_worker_service_pb2.ReportProgressRequest, _worker_service_pb2.ReportProgressResponse]  # type: ignore[assignment]
+    """Reports how far executions have come. Their records show it while the leases live. An execution
+    shows a new report at most every 100 ms; the newest one wins.
+    """
     Work: _aio.StreamStreamMultiCallable[_worker_service_pb2.WorkRequest, _worker_service_pb2.WorkResponse]  # type: ignore[assignment]
     """Does all of this over one stream: the server sends leases as credit allows, and cancels and
     lost leases at once; the worker sends results. The first request carries hello. Messages on the
@@ -127,6 +135,16 @@ class WorkerServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_worker_service_pb2.ReleaseResponse, _abc.Awaitable[_worker_service_pb2.ReleaseResponse]]:
         """Releases executions: they are queued again at their old positions, and no attempt is spent."""
+
+    @_abc_1.abstractmethod
+    def ReportProgress(
+        self,
+        request: _worker_service_pb2.ReportProgressRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_worker_service_pb2.ReportProgressResponse, _abc.Awaitable[_worker_service_pb2.ReportProgressResponse]]:
+        """Reports how far executions have come. Their records show it while the leases live. An execution
+        shows a new report at most every 100 ms; the newest one wins.
+        """
 
     @_abc_1.abstractmethod
     def Work(

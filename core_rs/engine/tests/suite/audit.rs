@@ -105,6 +105,7 @@ impl Audit {
     pub(crate) fn check(&self, engine: &Engine) {
         assert_same(&self.shadow, engine.state());
         check_permits(engine.state());
+        check_redrives(engine.state());
         assert!(
             engine.soft().is_consistent(engine.state()),
             "the soft state contradicts the durable state"
@@ -293,6 +294,15 @@ fn check_end(row: &EndingRow, before: Option<&Living>, last: &Living) {
     let started = row.progress.started_at_ms;
     assert!(started.is_none_or(|started| started <= row.ended_at_ms));
     assert!(row.progress.holding.is_none(), "an end ends the lease");
+}
+
+/// Checks that each execution has one unfinished redrive at most, and that it is found.
+fn check_redrives(state: &State) {
+    for living in births(state).into_iter().filter_map(|birth| state.living(birth)) {
+        if let Some(from) = living.retried_from {
+            assert_eq!(Some(living.id.birth), state.redrive_of(from));
+        }
+    }
 }
 
 /// Checks that every count equals the number of slots or leases that it counts.

@@ -10,6 +10,7 @@ mod fairness;
 mod liveness;
 mod model;
 mod offers;
+mod over;
 mod prefetch;
 mod refusals;
 mod requests;

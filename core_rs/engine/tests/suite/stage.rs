@@ -290,8 +290,12 @@ impl Stage {
             ..old.expect("it was enqueued")
         };
         new.tenant = visible(tenant);
-        let config = ["priority", "timeout"];
-        for (key, value) in line.keyed().filter(|(key, _)| config.contains(key)) {
+        let config = |(key, _): &(&str, &str)| ["priority", "timeout"].contains(key);
+        if line.keyed().any(|word| config(&word)) {
+            let NewExecution { priority, policy, .. } = new_execution(tenant, "mail");
+            (new.priority, new.policy) = (priority, policy);
+        }
+        for (key, value) in line.keyed().filter(config) {
             self.set(&mut new, key, value);
         }
         let id = line.get("request_id");

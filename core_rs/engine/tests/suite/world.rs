@@ -111,7 +111,7 @@ impl World {
     }
 
     /// The rows that a store would have read for a command.
-    fn known(&self) -> Known {
+    pub(crate) fn known(&self) -> Known {
         let finished = self.audit.ends.iter();
         let finished = finished.map(|(birth, end)| (*birth, Read::Found(finished_of(end))));
         Known {

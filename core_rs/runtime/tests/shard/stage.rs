@@ -13,8 +13,8 @@ use prost::Message;
 use crate::desk::{Desk, lease_ref};
 use crate::json;
 use crate::script::{Line, Word, duration, find};
-use crate::spoken::{cancel, enqueue, failure, lease};
-use crate::view::{seen, show, status};
+use crate::spoken::{cancel, enqueue, failure, lease, progress, redrive};
+use crate::view::{seen, show, show_task, status};
 
 /// The reply to a line.
 #[derive(Debug, Default)]
@@ -81,7 +81,12 @@ impl Stage {
             "batch" => self.batch(line),
             "lease" => self.lease(line),
             "renew" | "complete" | "fail" | "release" => self.settle(line),
+            "progress" => self.progress(line),
             "cancel" => self.cancel(line),
+            "redrive" => self.redrive(line),
+            "discard" => self.discard(line),
+            "dead_letters" => self.dead_letters(line),
+            "task" => self.task(line),
             "limit" => self.limit(line),
             "store" => self.store(line),
             "advance" => self.advance(duration(line.plain(0))),
@@ -287,6 +292,87 @@ impl Stage {
         }
     }
 
+    fn progress(&mut self, line: &Line) -> Answer {
+        let reports = vec![progress(line, self.held(line))];
+        let request = v1::ReportProgressRequest { reports };
+        match self.ask::<v1::ReportProgressResponse>(Method::ReportProgress, &request) {
+            Ok(reply) => self.settled(&reply.outcomes[0]),
+            Err(refused) => refused,
+        }
+    }
+
+    fn redrive(&mut self, line: &Line) -> Answer {
+        let of = line.get("of").expect("the execution to redrive");
+        let (_, id) = self.ids[of].clone();
+        match self.ask::<v1::RedriveResponse>(Method::Redrive, &redrive(line, id)) {
+            Ok(reply) => {
+                let made = v1::EnqueueResponse {
+                    execution: reply.execution,
+                    existing: reply.existing,
+                };
+                Answer::words(vec![self.met(line.plain(0), made)])
+            }
+            Err(refused) => refused,
+        }
+    }
+
+    fn discard(&mut self, line: &Line) -> Answer {
+        let (_, id) = self.named(line);
+        let request = v1::DiscardDeadLettersRequest {
+            tenant_id: line.get("tenant").unwrap_or("acme").into(),
+            execution_ids: vec![id],
+        };
+        let reply = self.ask(Method::DiscardDeadLetters, &request);
+        let reply: v1::DiscardDeadLettersResponse = match reply {
+            Ok(reply) => reply,
+            Err(refused) => return refused,
+        };
+        match &reply.outcomes[0].outcome {
+            Some(v1::discard_outcome::Outcome::Result(_)) => {
+                Answer::words(vec!["discarded".into()])
+            }
+            Some(v1::discard_outcome::Outcome::Status(status)) => refused(status),
+            None => panic!("no outcome"),
+        }
+    }
+
+    fn dead_letters(&mut self, line: &Line) -> Answer {
+        let request = v1::ListDeadLettersRequest {
+            tenant_id: line.get("tenant").unwrap_or("acme").into(),
+            callable_name: line.get("callable").unwrap_or_default().into(),
+            ..Default::default()
+        };
+        match self.ask::<v1::ListDeadLettersResponse>(Method::ListDeadLetters, &request) {
+            Ok(reply) => {
+                let listed = reply.executions.iter();
+                let named = listed.filter_map(|record| self.name_of(&record.execution_id));
+                Answer::words(named.collect())
+            }
+            Err(refused) => refused,
+        }
+    }
+
+    fn task(&mut self, line: &Line) -> Answer {
+        let (tenant_id, execution_id) = self.named(line);
+        let request = v1::GetTaskRecordRequest {
+            tenant_id,
+            execution_id,
+        };
+        let reply = self.ask::<v1::GetTaskRecordResponse>(Method::GetTaskRecord, &request);
+        let record = match reply {
+            Ok(reply) => reply.record.expect("its record"),
+            Err(refused) => return refused,
+        };
+        let now_ms = self.desk.now.wall_ms;
+        let shown = line
+            .keyed()
+            .map(|(key, _)| (key.into(), show_task(&record, key, now_ms)));
+        Answer {
+            words: Vec::new(),
+            fields: shown.collect(),
+        }
+    }
+
     fn limit(&mut self, line: &Line) -> Answer {
         let most = line.get("max").filter(|most| *most != "none");
         let most = most.map(|most| most.parse().expect("a number"));
@@ -350,9 +436,13 @@ impl Stage {
         };
         let record = reply.execution.expect("its record");
         let now_ms = self.desk.now.wall_ms;
-        let shown = line
-            .keyed()
-            .map(|(key, _)| (key.into(), show(&record, key, now_ms)));
+        let from = record.retried_from.as_ref();
+        let from = from.and_then(|id| self.name_of(id));
+        let field = |key: &str| match (key, &from) {
+            ("retried_from", Some(from)) => from.clone(),
+            _ => show(&record, key, now_ms),
+        };
+        let shown = line.keyed().map(|(key, _)| (key.into(), field(key)));
         Answer {
             words: Vec::new(),
             fields: shown.collect(),

@@ -46,9 +46,11 @@ fn of_living(living: Living) -> v1::TaskRecord {
 }
 
 fn ended(from: EndingRow, status: Status, reason: EndReason) -> EndingRow {
+    let output = from.output.map(|_| RawValue::NULL.into());
     EndingRow {
         status,
         reason,
+        output,
         ..from
     }
 }
@@ -106,6 +108,7 @@ proptest! {
 
     #[test]
     fn the_error_is_the_newest_one(living in living(), from in ending(), last in error_record()) {
+        let from = EndingRow { output: None, ..from };
         let earlier = Some(last.message.to_string());
         prop_assert_eq!(&earlier, &shown(Standing::Living(&living), Some(&last)).error);
         let own = from.error.as_ref().map(|error| error.message.to_string());
