@@ -123,20 +123,8 @@ mod tests {
         use TaskState as T;
         match from {
             T::Pending => &[T::Ready, T::Skipped, T::Cancelled, T::Failed],
-            T::Ready => &[
-                T::Pending,
-                T::Running,
-                T::Skipped,
-                T::Cancelled,
-                T::Failed,
-            ],
-            T::Running => &[
-                T::Completed,
-                T::Failed,
-                T::Retrying,
-                T::Ready,
-                T::Cancelled,
-            ],
+            T::Ready => &[T::Pending, T::Running, T::Skipped, T::Cancelled, T::Failed],
+            T::Running => &[T::Completed, T::Failed, T::Retrying, T::Ready, T::Cancelled],
             T::Retrying => &[T::Ready, T::Cancelled, T::Failed],
             T::Failed => &[T::DeadLettered],
             T::Completed | T::Cancelled | T::Skipped | T::DeadLettered => &[],

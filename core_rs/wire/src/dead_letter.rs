@@ -222,7 +222,11 @@ mod tests {
         let read = call_as(&acme_only(), decode_discard, &message.encode_to_vec()).unwrap();
         assert_eq!(None, read.tenant);
         assert_eq!("EXECUTION_NOT_FOUND ", named(read.ids[0].clone()));
-        let anyone = call_as(&Principal::default(), decode_discard, &message.encode_to_vec());
+        let anyone = call_as(
+            &Principal::default(),
+            decode_discard,
+            &message.encode_to_vec(),
+        );
         assert_eq!(Ok(ID), anyone.unwrap().ids[0]);
     }
 }

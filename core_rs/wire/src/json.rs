@@ -195,7 +195,10 @@ mod tests {
         let list = of(Kind::ListValue(ListValue {
             values: vec![text, of(Kind::NullValue(0)), of(Kind::BoolValue(true))],
         }));
-        let fields = [("b".to_owned(), list), ("a".to_owned(), of(Kind::BoolValue(false)))];
+        let fields = [
+            ("b".to_owned(), list),
+            ("a".to_owned(), of(Kind::BoolValue(false))),
+        ];
         let object = of(Kind::StructValue(Struct {
             fields: fields.into(),
         }));

@@ -235,7 +235,9 @@ fn put_report(out: &mut Vec<u8>, report: &ProgressReport) {
     put::message(out, 32, |out| {
         put::message(out, 5, |out| {
             if let Some(fraction) = report.fraction {
-                entry(out, "fraction", &|out| put::fixed64(out, 2, fraction.to_bits()));
+                entry(out, "fraction", &|out| {
+                    put::fixed64(out, 2, fraction.to_bits())
+                });
             }
             if !report.message.is_empty() {
                 entry(out, "message", &|out| put::text(out, 3, &report.message));

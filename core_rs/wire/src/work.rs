@@ -368,7 +368,10 @@ mod tests {
         let Ok(WorkFrame::Progress(reports)) = frame(progress(0.4, "text".into())) else {
             panic!()
         };
-        assert_eq!((Some(0.4), "text"), (reports[0].1.fraction, &*reports[0].1.message));
+        assert_eq!(
+            (Some(0.4), "text"),
+            (reports[0].1.fraction, &*reports[0].1.message)
+        );
         let refused = named(frame(progress(1.5, String::new())));
         assert_eq!("INVALID_ARGUMENT progress.reports[0].fraction", refused);
         let refused = named(frame(progress(1.0, "x".repeat(1_025))));

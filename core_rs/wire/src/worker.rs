@@ -138,7 +138,11 @@ fn advance(report: v1::ProgressReport) -> Checked<(Held, ProgressReport)> {
     let size = report.message.len();
     fields::size("message", size, MAX_PROGRESS_MESSAGE_BYTES)?;
     let says_something = fraction.is_some() || size > 0;
-    must(says_something, "fraction", "must be given, or message must be")?;
+    must(
+        says_something,
+        "fraction",
+        "must be given, or message must be",
+    )?;
     let message = report.message.into();
     Ok((held, ProgressReport { fraction, message }))
 }

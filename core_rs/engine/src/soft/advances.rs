@@ -137,6 +137,9 @@ mod tests {
         let mut advances = Advances::default();
         advances.report(7, report(0.5), at(0));
         advances.remove(7);
-        assert_eq!((None, 0), (shown(&advances, 500), advances.births().count()));
+        assert_eq!(
+            (None, 0),
+            (shown(&advances, 500), advances.births().count())
+        );
     }
 }

@@ -218,7 +218,11 @@ fn check_rows(decided: &Decided, before: Option<&Living>, last: Option<&Living>)
                     tenant: row.tenant.clone(),
                     status: row.status,
                 });
-                assert_eq!(dead.as_slice(), &rows[1..], "exactly failures are dead letters");
+                assert_eq!(
+                    dead.as_slice(),
+                    &rows[1..],
+                    "exactly failures are dead letters"
+                );
             }
             ExecutionChange::Discarded => {
                 assert!(
@@ -298,7 +302,10 @@ fn check_end(row: &EndingRow, before: Option<&Living>, last: &Living) {
 
 /// Checks that each execution has one unfinished redrive at most, and that it is found.
 fn check_redrives(state: &State) {
-    for living in births(state).into_iter().filter_map(|birth| state.living(birth)) {
+    for living in births(state)
+        .into_iter()
+        .filter_map(|birth| state.living(birth))
+    {
         if let Some(from) = living.retried_from {
             assert_eq!(Some(living.id.birth), state.redrive_of(from));
         }

@@ -252,7 +252,14 @@ impl Model {
         let earlier = living.iter().find(|one| one.retried_from == Some(birth));
         let tenant = match self.world.audit.ends.get(&birth) {
             Some(end) => end.tenant.clone(),
-            None => self.world.engine.state().living(birth).expect("it lives").tenant,
+            None => {
+                self.world
+                    .engine
+                    .state()
+                    .living(birth)
+                    .expect("it lives")
+                    .tenant
+            }
         };
         let new = new_execution(&tenant, CALLABLES[0]);
         let answer = self.world.redrive(self.world.id(birth), &new);

@@ -3,17 +3,19 @@
 //! Owns what each verb does and the words of its reply. Refuses to compare replies with the
 //! expectations of a scenario: `scenarios` does.
 
+mod over;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use backlane_engine::command::{DedupPolicy, Held, NewExecution, ProgressReport, Report};
+use backlane_engine::command::{Held, NewExecution, Report};
 use backlane_engine::reply::{Granted, LeaseEnds, Made, Settled};
 use backlane_engine::rules::id::{Birth, LeaseToken};
 use backlane_engine::rules::limits::Limits;
 
 use crate::audit::{assert_same, refold};
-use crate::script::{Line, Word, duration, find, instant, text};
-use crate::view::{relative, show, show_task};
+use crate::script::{Line, Word, duration, find, instant};
+use crate::view::{relative, show};
 use crate::words::{Answer, dedup_policy, failure, refused, request, set_retry};
 use crate::world::{World, new_execution, offer, visible};
 
@@ -267,79 +269,6 @@ impl Stage {
         }
     }
 
-    fn progress(&mut self, line: &Line) -> Answer {
-        let held = self.held(line);
-        let report = ProgressReport {
-            fraction: line.get("fraction").map(|it| it.parse().expect("a number")),
-            message: text(line.get("message").unwrap_or_default()).into(),
-        };
-        let settled = self.world.report_progress(&held, report);
-        settled.map_or_else(|refusal| refused(&refusal), |settled| self.settled(settled))
-    }
-
-    /// Redrives an execution as the runtime does: what the line does not say is as it was.
-    fn redrive(&mut self, line: &Line) -> Answer {
-        let of = self.names[line.get("of").expect("the execution to redrive")];
-        let tenant = line.get("tenant").unwrap_or("acme");
-        let old = self.made.get(&of).cloned();
-        let mut new = NewExecution {
-            not_before_ms: None,
-            start_deadline_ms: None,
-            deadline_ms: None,
-            dedup_policy: DedupPolicy::Reject,
-            ..old.expect("it was enqueued")
-        };
-        new.tenant = visible(tenant);
-        let config = |(key, _): &(&str, &str)| ["priority", "timeout"].contains(key);
-        if line.keyed().any(|word| config(&word)) {
-            let NewExecution { priority, policy, .. } = new_execution(tenant, "mail");
-            (new.priority, new.policy) = (priority, policy);
-        }
-        for (key, value) in line.keyed().filter(config) {
-            self.set(&mut new, key, value);
-        }
-        let id = line.get("request_id");
-        new.request = id.map(|id| request(&format!("redrive {tenant}"), id, &line.words));
-        match self.world.redrive(self.world.id(of), &new) {
-            Ok(made) => {
-                self.made.entry(made.birth).or_insert(new);
-                Answer::word(self.met(line.plain(0), made))
-            }
-            Err(refusal) => refused(&refusal),
-        }
-    }
-
-    fn discard(&mut self, line: &Line) -> Answer {
-        let birth = self.birth(line);
-        let tenant = line.get("tenant").unwrap_or("acme");
-        match self.world.discard(tenant, self.world.id(birth)) {
-            Ok(()) => Answer::word("discarded"),
-            Err(refusal) => refused(&refusal),
-        }
-    }
-
-    fn dead_letters(&self, line: &Line) -> Answer {
-        let tenant = line.get("tenant").unwrap_or("acme");
-        let callable = line.get("callable");
-        let audit = &self.world.audit;
-        let dead = audit.dead.iter().rev().filter(|birth| {
-            let last = &audit.lasts[birth];
-            &*last.tenant == tenant && callable.is_none_or(|name| &*last.callable == name)
-        });
-        Answer::names(dead.map(|birth| self.name_of(*birth)).collect())
-    }
-
-    fn task(&self, line: &Line) -> Answer {
-        let birth = self.birth(line);
-        let shown = line
-            .keyed()
-            .map(|(key, _)| (key.into(), show_task(&self.world, birth, key)));
-        Answer {
-            words: Vec::new(),
-            fields: shown.collect(),
-        }
-    }
-
     fn limit(&mut self, line: &Line) -> Answer {
         let most = line.get("max").filter(|most| *most != "none");
         let most = most.map(|most| most.parse().expect("a number"));
@@ -375,13 +304,6 @@ impl Stage {
             words: Vec::new(),
             fields: shown.collect(),
         }
-    }
-
-    fn retried_from(&self, birth: Birth) -> String {
-        let living = self.world.engine.state().living(birth);
-        let last = living.or_else(|| self.world.audit.lasts.get(&birth).cloned());
-        let from = last.and_then(|last| last.retried_from);
-        from.map_or_else(|| "none".to_owned(), |from| self.name_of(from))
     }
 
     fn peek(&self, line: &Line) -> Answer {

@@ -3,6 +3,8 @@
 //! Owns what each verb does and the words of its reply. Refuses to compare replies with
 //! expectations.
 
+mod over;
+
 use std::collections::BTreeMap;
 
 use backlane_engine::rules::limits::Limits;
@@ -13,8 +15,8 @@ use prost::Message;
 use crate::desk::{Desk, lease_ref};
 use crate::json;
 use crate::script::{Line, Word, duration, find};
-use crate::spoken::{cancel, enqueue, failure, lease, progress, redrive};
-use crate::view::{seen, show, show_task, status};
+use crate::spoken::{cancel, enqueue, failure, lease};
+use crate::view::{seen, show, status};
 
 /// The reply to a line.
 #[derive(Debug, Default)]
@@ -289,87 +291,6 @@ impl Stage {
         match self.ask::<v1::CancelResponse>(Method::Cancel, &cancel(line, id)) {
             Ok(reply) => Answer::words(vec![status(reply.execution.expect("a record").status())]),
             Err(refused) => refused,
-        }
-    }
-
-    fn progress(&mut self, line: &Line) -> Answer {
-        let reports = vec![progress(line, self.held(line))];
-        let request = v1::ReportProgressRequest { reports };
-        match self.ask::<v1::ReportProgressResponse>(Method::ReportProgress, &request) {
-            Ok(reply) => self.settled(&reply.outcomes[0]),
-            Err(refused) => refused,
-        }
-    }
-
-    fn redrive(&mut self, line: &Line) -> Answer {
-        let of = line.get("of").expect("the execution to redrive");
-        let (_, id) = self.ids[of].clone();
-        match self.ask::<v1::RedriveResponse>(Method::Redrive, &redrive(line, id)) {
-            Ok(reply) => {
-                let made = v1::EnqueueResponse {
-                    execution: reply.execution,
-                    existing: reply.existing,
-                };
-                Answer::words(vec![self.met(line.plain(0), made)])
-            }
-            Err(refused) => refused,
-        }
-    }
-
-    fn discard(&mut self, line: &Line) -> Answer {
-        let (_, id) = self.named(line);
-        let request = v1::DiscardDeadLettersRequest {
-            tenant_id: line.get("tenant").unwrap_or("acme").into(),
-            execution_ids: vec![id],
-        };
-        let reply = self.ask(Method::DiscardDeadLetters, &request);
-        let reply: v1::DiscardDeadLettersResponse = match reply {
-            Ok(reply) => reply,
-            Err(refused) => return refused,
-        };
-        match &reply.outcomes[0].outcome {
-            Some(v1::discard_outcome::Outcome::Result(_)) => {
-                Answer::words(vec!["discarded".into()])
-            }
-            Some(v1::discard_outcome::Outcome::Status(status)) => refused(status),
-            None => panic!("no outcome"),
-        }
-    }
-
-    fn dead_letters(&mut self, line: &Line) -> Answer {
-        let request = v1::ListDeadLettersRequest {
-            tenant_id: line.get("tenant").unwrap_or("acme").into(),
-            callable_name: line.get("callable").unwrap_or_default().into(),
-            ..Default::default()
-        };
-        match self.ask::<v1::ListDeadLettersResponse>(Method::ListDeadLetters, &request) {
-            Ok(reply) => {
-                let listed = reply.executions.iter();
-                let named = listed.filter_map(|record| self.name_of(&record.execution_id));
-                Answer::words(named.collect())
-            }
-            Err(refused) => refused,
-        }
-    }
-
-    fn task(&mut self, line: &Line) -> Answer {
-        let (tenant_id, execution_id) = self.named(line);
-        let request = v1::GetTaskRecordRequest {
-            tenant_id,
-            execution_id,
-        };
-        let reply = self.ask::<v1::GetTaskRecordResponse>(Method::GetTaskRecord, &request);
-        let record = match reply {
-            Ok(reply) => reply.record.expect("its record"),
-            Err(refused) => return refused,
-        };
-        let now_ms = self.desk.now.wall_ms;
-        let shown = line
-            .keyed()
-            .map(|(key, _)| (key.into(), show_task(&record, key, now_ms)));
-        Answer {
-            words: Vec::new(),
-            fields: shown.collect(),
         }
     }
 

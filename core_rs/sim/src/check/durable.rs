@@ -1,7 +1,9 @@
 //! After a crash, every acknowledged execution exists, byte for byte.
 
 use backlane_engine::row::AttemptRow;
-use backlane_store::{ATTEMPT, DEAD_LETTER, ENDING, Family, Key, Lookup, PAYLOAD, Part, Reader, Stored};
+use backlane_store::{
+    ATTEMPT, DEAD_LETTER, ENDING, Family, Key, Lookup, PAYLOAD, Part, Reader, Stored,
+};
 use backlane_wire::{Parts, Standing, View, record, row};
 use prost::Message as _;
 
@@ -45,16 +47,17 @@ pub fn survives(
 
 /// Checks that the store's dead letters are the executions that failed or timed out and were not
 /// discarded.
-fn dead_letters_fit(
-    log: &LogCheck,
-    reader: &mut dyn Reader,
-    expired_before_ms: u64,
-) -> Checked {
-    for (birth, _, is_dead) in log.ends().filter(|(_, at_ms, _)| *at_ms > expired_before_ms) {
+fn dead_letters_fit(log: &LogCheck, reader: &mut dyn Reader, expired_before_ms: u64) -> Checked {
+    for (birth, _, is_dead) in log
+        .ends()
+        .filter(|(_, at_ms, _)| *at_ms > expired_before_ms)
+    {
         let kept = whole(reader, &DEAD_LETTER, &Key::Number(birth))?.is_some();
-        must(kept == is_dead, "a failure is a dead letter until discarded", || {
-            format!("{birth}: kept {kept}")
-        })?;
+        must(
+            kept == is_dead,
+            "a failure is a dead letter until discarded",
+            || format!("{birth}: kept {kept}"),
+        )?;
     }
     Ok(())
 }

@@ -3,6 +3,8 @@
 //! Owns two states built from the same facts: from all facts handed to the store, and from all
 //! facts the store has made durable. Refuses to look at replies: the ledger does.
 
+mod births;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
@@ -327,42 +329,6 @@ impl LogCheck {
         must(at_ms.is_none_or(|at_ms| at_ms <= latest_ms), EARLY, || {
             format!("{at_ms:?} after {latest_ms}")
         })
-    }
-
-    fn may_be_born(&self, living: &Living) -> Checked {
-        let state = &self.emitted;
-        must(living.id.birth == state.next_birth(), LEGAL, || {
-            format!("{:?}", living.id)
-        })?;
-        self.may_redrive(living)?;
-        let Some(tenant) = state.tenants().by_name(&living.tenant) else {
-            return Ok(());
-        };
-        let held = state.tenants().tenant(tenant).living.len() as u64;
-        must(held < self.max_queue, LIMITS, || {
-            format!("{held} of {}", living.tenant)
-        })?;
-        let key = living.dedup_key.as_deref();
-        let holder = key.and_then(|key| state.dedup(tenant, key));
-        must(
-            holder.is_none(),
-            "one living execution per dedup key",
-            || format!("{key:?}"),
-        )
-    }
-
-    /// Checks that what is redriven is over, and is not being redriven.
-    fn may_redrive(&self, living: &Living) -> Checked {
-        let Some(from) = living.retried_from else {
-            return Ok(());
-        };
-        let other = self.emitted.redrive_of(from);
-        must(other.is_none(), "one living redrive per record", || {
-            format!("{from} by {other:?} and {:?}", living.id)
-        })?;
-        let status = self.ended.get(&from).map(|(_, status)| *status);
-        let is_over = status.is_some_and(Status::may_be_redriven);
-        must(is_over, LEGAL, || format!("{from} is {status:?}"))
     }
 
     fn may_be_leased(&mut self, birth: Birth, worker: &Arc<str>, at_ms: u64) -> Checked {

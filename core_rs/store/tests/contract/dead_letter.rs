@@ -65,7 +65,10 @@ fn failures_and_timeouts_of_format_3_come_to_the_dead_letters() {
         else {
             panic!()
         };
-        assert!(matches!(row, Lookup::Found(_)), "its checksums are right: {row:?}");
+        assert!(
+            matches!(row, Lookup::Found(_)),
+            "its checksums are right: {row:?}"
+        );
     }
 }
 

@@ -3,6 +3,8 @@
 //! Owns the promise that a record shows the request and the outcome. Refuses to know how the
 //! execution got there.
 
+mod progress;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -358,36 +360,6 @@ fn a_record_shows_the_newest_error_and_the_spent_attempts() {
         None, record.error,
         "an unfinished execution must not show an error of its end"
     );
-}
-
-#[test]
-fn a_progress_is_an_object_of_what_was_reported() {
-    let item = made(&rich());
-    let living = born(&item);
-    let reports = [
-        (Some(0.4), "text", r#"{"fraction":0.4,"message":"text"}"#),
-        (Some(0.0), "", r#"{"fraction":0}"#),
-        (None, "text", r#"{"message":"text"}"#),
-    ];
-    for (fraction, message, expected) in reports {
-        let report = ProgressReport {
-            fraction,
-            message: message.into(),
-        };
-        let parts = Parts {
-            birth: ID.birth,
-            head: &head(&item, &living),
-            body: None,
-            standing: Standing::Living(&living),
-            last_error: None,
-            progress: Some(&report),
-        };
-        let record = record(&parts, View::Basic).unwrap();
-        let record = v1::BackgroundExecution::decode(&record[..]).unwrap();
-        let progress = record.progress.unwrap();
-        assert_eq!(Ok(()), progress.check(2));
-        assert_eq!(expected, crate::json::text(progress.as_bytes()).unwrap());
-    }
 }
 
 #[test]

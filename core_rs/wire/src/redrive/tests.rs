@@ -41,7 +41,10 @@ fn the_new_execution_is_the_old_one_without_its_times() {
     };
     let new = remade(&request());
     assert_eq!(expected, shown(&new));
-    assert_eq!((None, None, None), (new.not_before_ms, new.start_deadline_ms, new.deadline_ms));
+    assert_eq!(
+        (None, None, None),
+        (new.not_before_ms, new.start_deadline_ms, new.deadline_ms)
+    );
     assert_eq!(DedupPolicy::Reject, new.dedup_policy);
     assert_eq!(Some(ID.birth), new.retried_from);
 }
@@ -70,7 +73,10 @@ fn another_config_replaces_the_whole_config_but_not_the_worker_losses() {
         ..request()
     }));
     let config = new.config.unwrap();
-    assert_eq!((Some(9), Some(300_000)), (config.priority, config.timeout_ms));
+    assert_eq!(
+        (Some(9), Some(300_000)),
+        (config.priority, config.timeout_ms)
+    );
     assert_eq!((1, None), (config.mode, config.retry));
     assert_eq!(9, new.max_worker_losses);
 }
@@ -95,9 +101,15 @@ fn every_broken_rule_names_its_field() {
     type Change = fn(&mut v1::RedriveRequest);
     let broken: [(&str, Change); 5] = [
         ("INVALID_ARGUMENT tenant_id", |it| it.tenant_id.clear()),
-        ("INVALID_ARGUMENT execution_id", |it| it.execution_id.clear()),
-        ("INVALID_ARGUMENT request_id", |it| it.request_id = "\n".into()),
-        ("TOO_LARGE input", |it| it.input = Some("x".repeat((1 << 20) + 1))),
+        ("INVALID_ARGUMENT execution_id", |it| {
+            it.execution_id.clear()
+        }),
+        ("INVALID_ARGUMENT request_id", |it| {
+            it.request_id = "\n".into()
+        }),
+        ("TOO_LARGE input", |it| {
+            it.input = Some("x".repeat((1 << 20) + 1))
+        }),
         ("INVALID_ARGUMENT config.timeout_ms", |it| {
             it.config = Some(v1::BackgroundExecutionConfig {
                 timeout_ms: Some(0),

@@ -28,8 +28,14 @@ fn head(metadata: &[(&str, &[u8])]) -> Vec<u8> {
     payload::head(&ID, 7, given)
 }
 
-fn shown(standing: Standing<'_>, error: Option<&backlane_engine::fact::ErrorRecord>) -> v1::TaskRecord {
-    let head = head(&[("n", &[0x11, 0, 0, 0, 0, 0, 0, 0x04, 0x40]), ("s", b"\x1a\x01x")]);
+fn shown(
+    standing: Standing<'_>,
+    error: Option<&backlane_engine::fact::ErrorRecord>,
+) -> v1::TaskRecord {
+    let head = head(&[
+        ("n", &[0x11, 0, 0, 0, 0, 0, 0, 0x04, 0x40]),
+        ("s", b"\x1a\x01x"),
+    ]);
     let parts = Parts {
         birth: ID.birth,
         head: &head,

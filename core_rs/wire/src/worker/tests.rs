@@ -228,10 +228,22 @@ fn every_report_of_progress_is_read_or_refused_on_its_own() {
         (advance(Some(0.0), ""), None),
         (advance(Some(1.0), &long[1..]), None),
         (advance(None, "text"), None),
-        (advance(Some(-0.1), ""), Some("INVALID_ARGUMENT reports[3].fraction")),
-        (advance(Some(1.1), ""), Some("INVALID_ARGUMENT reports[4].fraction")),
-        (advance(Some(f64::NAN), ""), Some("INVALID_ARGUMENT reports[5].fraction")),
-        (advance(None, ""), Some("INVALID_ARGUMENT reports[6].fraction")),
+        (
+            advance(Some(-0.1), ""),
+            Some("INVALID_ARGUMENT reports[3].fraction"),
+        ),
+        (
+            advance(Some(1.1), ""),
+            Some("INVALID_ARGUMENT reports[4].fraction"),
+        ),
+        (
+            advance(Some(f64::NAN), ""),
+            Some("INVALID_ARGUMENT reports[5].fraction"),
+        ),
+        (
+            advance(None, ""),
+            Some("INVALID_ARGUMENT reports[6].fraction"),
+        ),
         (advance(None, &long), Some("TOO_LARGE reports[7].message")),
     ];
     let reports = cases.iter().map(|(report, _)| report.clone()).collect();
@@ -243,5 +255,8 @@ fn every_report_of_progress_is_read_or_refused_on_its_own() {
         }
     }
     let none = v1::ReportProgressRequest::default();
-    assert_eq!("INVALID_ARGUMENT reports", named(call(decode_progress, &none)));
+    assert_eq!(
+        "INVALID_ARGUMENT reports",
+        named(call(decode_progress, &none))
+    );
 }

@@ -165,15 +165,18 @@ impl Job for Discarding {
         let desk = &mut room.desk;
         // Where the tenant is out of scope, every id is an error already.
         let tenant = discard.tenant;
-        let outcomes = discard.ids.into_iter().map(|id| -> Result<ExecutionId, ApiError> {
-            let id = id?;
-            if let Some(tenant) = tenant.clone() {
-                let actor = actor.clone();
-                let discard = Discard { tenant, id, actor };
-                desk.engine.discard(&discard, known, desk.now)?;
-            }
-            Ok(id)
-        });
+        let outcomes = discard
+            .ids
+            .into_iter()
+            .map(|id| -> Result<ExecutionId, ApiError> {
+                let id = id?;
+                if let Some(tenant) = tenant.clone() {
+                    let actor = actor.clone();
+                    let discard = Discard { tenant, id, actor };
+                    desk.engine.discard(&discard, known, desk.now)?;
+                }
+                Ok(id)
+            });
         let outcomes: Vec<_> = outcomes.collect();
         desk.absorb();
         desk.reply(ticket, reply::discard_response(&outcomes));
