@@ -212,6 +212,8 @@ def test_the_commands_list_redrive_and_discard(ask: Ask, plain: Client) -> None:
     assert (record.output, record.priority, record.retried_from) == (3, 9, first)
     assert f"redrives  {first}\n" in ask("get", record.execution_id).out
 
+    told = [json.loads(line) for line in ask("discard", first, "--json").out.splitlines()]
+    assert told == [{"executionId": first, "discarded": True}]
     assert ask("discard", first, second) == (Exit.OK, "", "")
     assert ask("dead-letters", "--json").out == ""
 

@@ -236,7 +236,7 @@ fn put_report(out: &mut Vec<u8>, report: &ProgressReport) {
         put::message(out, 5, |out| {
             if let Some(fraction) = report.fraction {
                 entry(out, "fraction", &|out| {
-                    put::fixed64(out, 2, fraction.to_bits())
+                    put::fixed64(out, 2, fraction.to_bits());
                 });
             }
             if !report.message.is_empty() {

@@ -154,7 +154,7 @@ impl Old {
             let what = "it belongs to another execution";
             return Err(DecodeError::malformed("PayloadHead", &what));
         }
-        let policy = parts::present("PayloadHead.policy", head.policy.clone())?;
+        let policy = parts::present("PayloadHead.policy", head.policy)?;
         let config = Config {
             mode: parts::known("PayloadHead.mode", head.mode, Mode::from_number)?,
             priority: parts::narrow("PayloadHead.priority", head.priority)?,

@@ -3,7 +3,7 @@
 //! Owns the promise that a record shows the request and the outcome. Refuses to know how the
 //! execution got there.
 
-mod progress;
+mod parts;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -371,29 +371,6 @@ fn the_head_of_an_ending_holds_all_that_a_decision_needs() {
     assert_eq!((living.id, "acme"), (known.id, &*known.tenant));
     assert_eq!(Status::Completed, known.status);
     assert_eq!(TOKEN, known.outcome.unwrap().token);
-}
-
-#[test]
-fn a_brief_record_is_its_id_and_status() {
-    let item = made(&rich());
-    let living = born(&item);
-    let brief = brief(&Parts {
-        birth: ID.birth,
-        head: &head(&item, &living),
-        body: None,
-        standing: Standing::Living(&living),
-        last_error: None,
-        progress: None,
-    });
-    let expected = v1::BackgroundExecution {
-        execution_id: living.id.to_string(),
-        status: 1,
-        ..Default::default()
-    };
-    assert_eq!(
-        Ok(expected),
-        v1::BackgroundExecution::decode(&brief.unwrap()[..])
-    );
 }
 
 #[test]

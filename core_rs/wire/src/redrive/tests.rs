@@ -102,13 +102,13 @@ fn every_broken_rule_names_its_field() {
     let broken: [(&str, Change); 5] = [
         ("INVALID_ARGUMENT tenant_id", |it| it.tenant_id.clear()),
         ("INVALID_ARGUMENT execution_id", |it| {
-            it.execution_id.clear()
+            it.execution_id.clear();
         }),
         ("INVALID_ARGUMENT request_id", |it| {
-            it.request_id = "\n".into()
+            it.request_id = "\n".into();
         }),
         ("TOO_LARGE input", |it| {
-            it.input = Some("x".repeat((1 << 20) + 1))
+            it.input = Some("x".repeat((1 << 20) + 1));
         }),
         ("INVALID_ARGUMENT config.timeout_ms", |it| {
             it.config = Some(v1::BackgroundExecutionConfig {

@@ -47,8 +47,8 @@ fn shown(
     v1::TaskRecord::decode(&task_record(&parts).unwrap()[..]).unwrap()
 }
 
-fn of_living(living: Living) -> v1::TaskRecord {
-    shown(Standing::Living(&living), None)
+fn of_living(living: &Living) -> v1::TaskRecord {
+    shown(Standing::Living(living), None)
 }
 
 fn ended(from: EndingRow, status: Status, reason: EndReason) -> EndingRow {
@@ -86,7 +86,7 @@ proptest! {
             let mut living = living.clone();
             living.progress.phase = phase;
             let (id, attempts) = (living.id.to_string(), living.progress.attempt);
-            let task = of_living(living);
+            let task = of_living(&living);
             prop_assert_eq!((id, state as i32, attempts), (task.id, task.state, task.attempts));
             prop_assert_eq!((None, None), (task.finished_at, task.output));
         }
@@ -124,7 +124,7 @@ proptest! {
 
     #[test]
     fn metadata_are_texts(living in living()) {
-        let task = of_living(living);
+        let task = of_living(&living);
         let expected = [("n".to_owned(), "2.5".to_owned()), ("s".to_owned(), "x".to_owned())];
         prop_assert_eq!(std::collections::BTreeMap::from(expected), task.metadata);
     }

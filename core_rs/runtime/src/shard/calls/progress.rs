@@ -1,4 +1,4 @@
-//! ReportProgress: how far executions have come, in calls and on streams.
+//! `ReportProgress`: how far executions have come, in calls and on streams.
 //!
 //! Owns the outcomes of a call, one for each item; a message on a stream gets none. Refuses to
 //! judge a lease token: the engine does.

@@ -1,4 +1,4 @@
-//! The progress of a record.
+//! Records of unusual parts: with progress, or with their id and status alone.
 
 use backlane_engine::command::ProgressReport;
 use prost::Message as _;
@@ -6,7 +6,7 @@ use prost::Message as _;
 use super::{ID, born, head, made, rich};
 use crate::View;
 use crate::generated::backlane::v1;
-use crate::record::{Parts, Standing, record};
+use crate::record::{Parts, Standing, brief, record};
 
 #[test]
 fn a_progress_is_an_object_of_what_was_reported() {
@@ -36,4 +36,27 @@ fn a_progress_is_an_object_of_what_was_reported() {
         assert_eq!(Ok(()), progress.check(2));
         assert_eq!(expected, crate::json::text(progress.as_bytes()).unwrap());
     }
+}
+
+#[test]
+fn a_brief_record_is_its_id_and_status() {
+    let item = made(&rich());
+    let living = born(&item);
+    let brief = brief(&Parts {
+        birth: ID.birth,
+        head: &head(&item, &living),
+        body: None,
+        standing: Standing::Living(&living),
+        last_error: None,
+        progress: None,
+    });
+    let expected = v1::BackgroundExecution {
+        execution_id: living.id.to_string(),
+        status: 1,
+        ..Default::default()
+    };
+    assert_eq!(
+        Ok(expected),
+        v1::BackgroundExecution::decode(&brief.unwrap()[..])
+    );
 }
