@@ -225,9 +225,12 @@ const fn is_about_one(method: Method) -> bool {
             | Method::Get
             | Method::Wait
             | Method::Cancel
+            | Method::GetTaskRecord
+            | Method::Redrive
             | Method::RenewLeases
             | Method::Complete
             | Method::Fail
             | Method::Release
+            | Method::ReportProgress
     )
 }

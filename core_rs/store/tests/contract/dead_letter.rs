@@ -73,6 +73,42 @@ fn failures_and_timeouts_of_format_3_come_to_the_dead_letters() {
 }
 
 #[test]
+fn a_salvage_of_a_directory_of_format_3_makes_its_dead_letters() {
+    let world = format_three();
+    let mut saved = Vec::new();
+    let report = backlane_store::salvage(world.path(), &mut |_| (), &mut |row| {
+        if row.family == &DEAD_LETTER {
+            saved.push(row.key);
+        }
+    });
+    assert_eq!(Vec::<String>::new(), report.unwrap().damage);
+    assert_eq!([2, 3, 5, 6].map(Key::Number).to_vec(), saved);
+}
+
+#[test]
+fn a_salvage_makes_no_dead_letter_of_what_was_discarded() {
+    let world = format_three();
+    let mut store = open(&world);
+    let taken = store.take(SHARD, "node").unwrap();
+    let gone = Row {
+        family: &DEAD_LETTER,
+        key: Key::Number(2),
+        change: Change::Delete,
+    };
+    append_all(
+        &mut store,
+        taken.epoch,
+        &[with_rows(taken.next_sequence, [gone])],
+    );
+    drop(store);
+    let mut saved = 0;
+    let salvaged = backlane_store::salvage(world.path(), &mut |_| (), &mut |row| {
+        saved += u32::from(row.family == &DEAD_LETTER);
+    });
+    assert_eq!((Vec::new(), 3), (salvaged.unwrap().damage, saved));
+}
+
+#[test]
 fn a_migrated_dead_letter_can_be_deleted_and_goes_with_its_execution() {
     let world = format_three();
     let mut store = open(&world);
