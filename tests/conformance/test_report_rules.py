@@ -49,6 +49,12 @@ def fail(lease: work.LeaseRef) -> work.Failure:
     )
 
 
+def progress(lease: work.LeaseRef) -> work.ProgressReport:
+    return work.ProgressReport(
+        execution_id=lease.execution_id, lease_token=lease.lease_token, fraction=0.5
+    )
+
+
 class Call(NamedTuple):
     """How a call is made: its request, the list in it, and an item of the list."""
 
@@ -62,6 +68,7 @@ CALLS: Mapping[str, Call] = {
     "Complete": Call(work.CompleteRequest, "results", complete),
     "Fail": Call(work.FailRequest, "failures", fail),
     "Release": Call(work.ReleaseRequest, "releases", lambda lease: lease),
+    "ReportProgress": Call(work.ReportProgressRequest, "reports", progress),
 }
 RULES = [
     *(Rule(call, "execution_id", name) for call in CALLS for name in BAD_IDS),
@@ -83,6 +90,11 @@ RULES = [
     Rule("Fail", "error.details", text_of(64 * KIB + 1), "TOO_LARGE"),
     *(Rule("Fail", "retry_after_ms", ms) for ms in (DAY_MS + 1, 2**64 - 1)),
     Rule("Fail", "throttled", value=True, named="retry_after_ms"),
+    *(
+        Rule("ReportProgress", "fraction", float(number))
+        for number in ("-0.001", "1.001", "nan", "inf", "-inf")
+    ),
+    Rule("ReportProgress", "message", "x" * (KIB + 1), "TOO_LARGE"),
 ]
 
 

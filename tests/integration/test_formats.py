@@ -38,8 +38,8 @@ def core(data: Path) -> Iterator[Core]:
         yield opened
 
 
-def test_there_is_a_directory_of_an_older_format() -> None:
-    assert "format-2" in FORMATS
+def test_there_is_a_directory_of_each_older_format() -> None:
+    assert {"format-2", "format-3"} <= set(FORMATS)
 
 
 def test_every_record_of_an_older_format_reads_as_it_did(data: Path, core: Core) -> None:
@@ -62,6 +62,24 @@ def test_a_request_that_an_older_format_has_accepted_is_not_accepted_again(core:
 
     assert reply.existing
     assert reply.execution.input == kept.REPEATED.input
+
+
+def test_what_failed_in_an_older_format_is_a_dead_letter(core: Core) -> None:
+    asked = producer.ListDeadLettersRequest(tenant_id="acme", view=records.VIEW_FULL)
+    [dead] = producer.ListDeadLettersResponse.FromString(
+        call(core, "ListDeadLetters", asked)
+    ).executions
+    assert (dead.callable_name, dead.input) == ("failed", "input of failed")
+
+    redrive = producer.RedriveRequest(tenant_id="acme", execution_id=dead.execution_id)
+    made = producer.RedriveResponse.FromString(call(core, "Redrive", redrive)).execution
+    assert (made.retried_from, made.input) == (dead.execution_id, dead.input)
+    discard = producer.DiscardDeadLettersRequest(
+        tenant_id="acme", execution_ids=[dead.execution_id]
+    )
+    call(core, "DiscardDeadLetters", discard)
+    left = producer.ListDeadLettersResponse.FromString(call(core, "ListDeadLetters", asked))
+    assert list(left.executions) == []
 
 
 def test_work_goes_on_in_a_directory_of_an_older_format(core: Core) -> None:

@@ -29,6 +29,12 @@ pub enum Asked {
     Peek(v1::PeekRequest),
     /// Counts unfinished executions.
     Stats(v1::GetQueueStatsRequest),
+    /// Lists dead letters.
+    DeadLetters(v1::ListDeadLettersRequest),
+    /// Takes executions out of the dead letters.
+    Discard(v1::DiscardDeadLettersRequest),
+    /// Enqueues an execution that is over once more.
+    Redrive(v1::RedriveRequest),
     /// Leases executions.
     Lease(v1::LeaseRequest),
     /// Renews leases.
@@ -39,6 +45,8 @@ pub enum Asked {
     Fail(v1::FailRequest),
     /// Releases leases.
     Release(v1::ReleaseRequest),
+    /// Reports progress.
+    Progress(v1::ReportProgressRequest),
 }
 
 impl Asked {
@@ -55,11 +63,15 @@ impl Asked {
             Self::Cancel(request) => (Method::Cancel, request.encode_to_vec()),
             Self::Peek(request) => (Method::Peek, request.encode_to_vec()),
             Self::Stats(request) => (Method::GetQueueStats, request.encode_to_vec()),
+            Self::DeadLetters(request) => (Method::ListDeadLetters, request.encode_to_vec()),
+            Self::Discard(request) => (Method::DiscardDeadLetters, request.encode_to_vec()),
+            Self::Redrive(request) => (Method::Redrive, request.encode_to_vec()),
             Self::Lease(request) => (Method::Lease, request.encode_to_vec()),
             Self::Renew(request) => (Method::RenewLeases, request.encode_to_vec()),
             Self::Complete(request) => (Method::Complete, request.encode_to_vec()),
             Self::Fail(request) => (Method::Fail, request.encode_to_vec()),
             Self::Release(request) => (Method::Release, request.encode_to_vec()),
+            Self::Progress(request) => (Method::ReportProgress, request.encode_to_vec()),
         }
     }
 
@@ -80,6 +92,12 @@ impl Asked {
                     .collect()
             }
             Self::Release(request) => request.releases.clone(),
+            Self::Progress(request) => {
+                let reports = request.reports.iter();
+                reports
+                    .map(|one| lease(&one.execution_id, &one.lease_token))
+                    .collect()
+            }
             _ => Vec::new(),
         }
     }

@@ -2,6 +2,8 @@
 //!
 //! Owns which invariants each kind of reply must satisfy. Refuses to know how the reply travelled.
 
+mod over;
+
 use std::collections::{BTreeSet, VecDeque};
 
 use backlane_engine::fact::OutcomeKind;
@@ -82,7 +84,10 @@ impl Judge<'_> {
         if reason != "DISK_FULL" {
             return Ok(());
         }
-        let enqueues = matches!(asked, Asked::Enqueue(_) | Asked::Batch(_) | Asked::Run(_));
+        let enqueues = matches!(
+            asked,
+            Asked::Enqueue(_) | Asked::Batch(_) | Asked::Run(_) | Asked::Redrive(_)
+        );
         must(fills && enqueues, FULL, said)?;
         self.ledger.refused_as_full();
         Ok(())
@@ -93,6 +98,7 @@ impl Judge<'_> {
         let named = match asked {
             Asked::Get(asked) => Some((&asked.tenant_id, &asked.execution_id)),
             Asked::Cancel(asked) => Some((&asked.tenant_id, &asked.execution_id)),
+            Asked::Redrive(asked) => Some((&asked.tenant_id, &asked.execution_id)),
             _ => None,
         };
         named.map_or(Ok(()), |(tenant, id)| self.exists(tenant, id, reason))?;
@@ -178,6 +184,9 @@ impl Judge<'_> {
                 reply.executions.iter().try_for_each(basic)
             }
             Asked::Stats(_) => decoded::<v1::GetQueueStatsResponse>(bytes).map(drop),
+            Asked::DeadLetters(asked) => self.dead_letters(asked, &decoded(bytes)?),
+            Asked::Discard(asked) => self.discarded(asked, &decoded(bytes)?),
+            Asked::Redrive(asked) => self.redriven(asked, decoded(bytes)?),
             Asked::Lease(asked) => {
                 let leases = decoded::<v1::LeaseResponse>(bytes)?.leases;
                 let most = asked.max_executions.max(1) as usize;
@@ -188,7 +197,7 @@ impl Judge<'_> {
                     .iter()
                     .try_for_each(|lease| self.ledger.leased(lease, self.log))
             }
-            Asked::Renew(_) => self.settled(asked, Reported::Renewed, bytes),
+            Asked::Renew(_) | Asked::Progress(_) => self.settled(asked, Reported::Renewed, bytes),
             Asked::Complete(_) => {
                 self.settled(asked, Reported::Ended(OutcomeKind::Completed), bytes)
             }

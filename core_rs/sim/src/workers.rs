@@ -115,9 +115,25 @@ impl World {
             self.call(Asked::Lease(asked), Principal::default(), Some(at));
             return;
         }
+        if self.dice.chance(50) {
+            let asked = self.progress(at);
+            self.call(asked, Principal::default(), Some(at));
+        }
         if let Some(asked) = self.report(at) {
             self.call(asked, Principal::default(), Some(at));
         }
+    }
+
+    fn progress(&mut self, at: usize) -> Asked {
+        let held = &self.workers[at].held;
+        let report = |lease: &v1::LeaseRef| v1::ProgressReport {
+            execution_id: lease.execution_id.clone(),
+            lease_token: lease.lease_token.clone(),
+            fraction: Some(0.5),
+            message: "half".into(),
+        };
+        let reports = held.iter().map(report).collect();
+        Asked::Progress(v1::ReportProgressRequest { reports })
     }
 
     fn lease_request(&mut self, at: usize) -> v1::LeaseRequest {

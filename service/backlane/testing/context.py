@@ -25,6 +25,7 @@ class FakeContext(Context):
 
     Attributes:
         records: the log records of `ctx.log`, of every level. The program's loggers get them too.
+        progressed: what `ctx.progress` reported, each as a fraction and a message.
 
     Example:
         def remind(ctx: backlane.Context, name: str) -> str:
@@ -34,7 +35,7 @@ class FakeContext(Context):
         assert remind(FakeContext(attempt=2), "Ada") == "test reminds Ada, attempt 2"
     """
 
-    __slots__ = ("_logger", "records")
+    __slots__ = ("_logger", "progressed", "records")
 
     def __init__(  # noqa: PLR0913  # one for each field of a context
         self,
@@ -80,7 +81,9 @@ class FakeContext(Context):
         )
         if deadline is not None:
             remaining = (deadline - datetime.now(UTC)).total_seconds()
-        super().__init__(api.Lease(execution=execution, attempt=attempt), worker_id, remaining)
+        lease = api.Lease(execution=execution, attempt=attempt)
+        super().__init__(lease, worker_id, remaining, self._note_progress)
+        self.progressed: list[tuple[float | None, str]] = []
         self.records: list[logging.LogRecord] = []
         self._logger = _logger_into(self.records, super().log.logger)
 
@@ -90,6 +93,10 @@ class FakeContext(Context):
         bound = super().log
         bound.logger = self._logger
         return bound
+
+    def _note_progress(self, report: api.ProgressReport) -> None:
+        fraction = report.fraction if report.HasField("fraction") else None
+        self.progressed.append((fraction, report.message))
 
     @property
     def messages(self) -> list[str]:

@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import threading
 import time
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from backlane.schema.values import from_value
+from backlane.v1 import worker_service_pb2 as api
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, MutableMapping
+    from collections.abc import Callable, Mapping, MutableMapping
 
     from backlane.schema.values import Json
-    from backlane.v1 import worker_service_pb2 as api
 
 StopReason = Literal["requested", "lost", "timeout", "drain"]
 """Why a callable should stop: a client cancelled the execution, the lease was lost, the attempt
 timed out, or the worker is stopping."""
 
+PROGRESS_BYTES_MAX: Final = 1024
+"""The longest message of a progress, in bytes of UTF-8."""
 _STOPPING: Final = threading.Lock()
 """Held while a context is stopped or its event is made, so that all threads get the same event.
 One lock serves all contexts, since few events are ever made."""
@@ -34,17 +37,33 @@ class Context:
     check `cancelled`, or call `check_cancelled`.
     """
 
-    __slots__ = ("_deadline", "_event", "_has_ended", "_lease", "_stop_reason", "worker_id")
+    __slots__ = (
+        "_deadline",
+        "_event",
+        "_has_ended",
+        "_lease",
+        "_report",
+        "_stop_reason",
+        "worker_id",
+    )
 
-    def __init__(self, lease: api.Lease, worker_id: str, remaining_s: float) -> None:
+    def __init__(
+        self,
+        lease: api.Lease,
+        worker_id: str,
+        remaining_s: float,
+        report: Callable[[api.ProgressReport], object] | None = None,
+    ) -> None:
         """Describe an attempt.
 
         Args:
             lease: the lease of the attempt.
             worker_id: the worker's id.
             remaining_s: how long the attempt may still run, in seconds.
+            report: sends a report of progress; None drops it.
         """
         self._lease = lease
+        self._report = report
         self._deadline = time.monotonic() + remaining_s
         self._event: threading.Event | None = None
         self._stop_reason: StopReason | None = None
@@ -138,6 +157,35 @@ class Context:
         """
         if self._has_ended:
             raise asyncio.CancelledError(self._stop_reason)
+
+    def progress(self, fraction: float | None = None, message: str = "") -> None:
+        """Report how far the execution has come; its record shows it while the attempt runs.
+
+        The call only notes it. About ten times a second the newest progress is sent, and what it
+        replaces is dropped. It may be called from any thread, as often as is convenient.
+
+        Args:
+            fraction: the share of the work that is done, 0 to 1.
+            message: a text for people, at most 1 KiB.
+
+        Raises:
+            ValueError: neither is given, or one of them does not fit.
+        """
+        if fraction is None and not message:
+            raise ValueError("progress needs a fraction or a message")
+        if fraction is not None and not (math.isfinite(fraction) and 0 <= fraction <= 1):
+            raise ValueError(f"fraction must be 0 to 1, not {fraction}")
+        size = len(message.encode())
+        if size > PROGRESS_BYTES_MAX:
+            raise ValueError(f"message has {size} bytes, at most {PROGRESS_BYTES_MAX} are possible")
+        report = api.ProgressReport(
+            execution_id=self.execution_id,
+            lease_token=self._lease.lease_token,
+            fraction=fraction,
+            message=message,
+        )
+        if self._report is not None and not self._has_ended:
+            self._report(report)
 
     @property
     def log(self) -> logging.LoggerAdapter[logging.Logger]:

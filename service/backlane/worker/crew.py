@@ -210,7 +210,7 @@ class Crew:
         remaining_s = _remaining_s(lease, self._lease_s)
         if not lease.prefetched:
             remaining_s -= waited_s
-        context = Context(lease, self.worker_id, remaining_s)
+        context = Context(lease, self.worker_id, remaining_s, self._book.advance)
         run = Run(lease, called, context, self._clock() + remaining_s)
         if lease.execution.cancel_requested:
             context.stop("requested")

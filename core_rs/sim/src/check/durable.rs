@@ -1,14 +1,16 @@
 //! After a crash, every acknowledged execution exists, byte for byte.
 
 use backlane_engine::row::AttemptRow;
-use backlane_store::{ATTEMPT, ENDING, Family, Key, Lookup, PAYLOAD, Part, Reader, Stored};
+use backlane_store::{
+    ATTEMPT, DEAD_LETTER, ENDING, Family, Key, Lookup, PAYLOAD, Part, Reader, Stored,
+};
 use backlane_wire::{Parts, Standing, View, record, row};
 use prost::Message as _;
 
 use crate::api::v1;
 
 use super::record::{check_identical, parsed};
-use super::{Checked, Ledger, LogCheck, Violation, broken};
+use super::{Checked, Ledger, LogCheck, Violation, broken, must};
 
 const EXISTS: &str = "an acknowledged execution exists, byte for byte";
 
@@ -39,6 +41,23 @@ pub fn survives(
         }
         check_identical(made_with, &shown)?;
         ledger.check_end(&shown)?;
+    }
+    dead_letters_fit(log, reader, expired_before_ms)
+}
+
+/// Checks that the store's dead letters are the executions that failed or timed out and were not
+/// discarded.
+fn dead_letters_fit(log: &LogCheck, reader: &mut dyn Reader, expired_before_ms: u64) -> Checked {
+    for (birth, _, is_dead) in log
+        .ends()
+        .filter(|(_, at_ms, _)| *at_ms > expired_before_ms)
+    {
+        let kept = whole(reader, &DEAD_LETTER, &Key::Number(birth))?.is_some();
+        must(
+            kept == is_dead,
+            "a failure is a dead letter until discarded",
+            || format!("{birth}: kept {kept}"),
+        )?;
     }
     Ok(())
 }
@@ -80,6 +99,7 @@ fn shown(
         body: payload.body.as_deref(),
         standing,
         last_error: attempt.as_ref().and_then(|row| row.error.as_deref()),
+        progress: None,
     };
     let encoded = record(&parts, View::Full).map_err(|error| broken(EXISTS, error))?;
     let shown = v1::BackgroundExecution::decode(&*encoded);

@@ -108,6 +108,28 @@ impl Ledger {
         }
     }
 
+    /// Notes a reply to a redrive that made a new execution: it has what the old one had, but for
+    /// what the request changed and for its times.
+    ///
+    /// # Errors
+    /// The invariant that the reply violates.
+    pub fn redriven(&mut self, asked: &v1::RedriveRequest, id: &str, log: &LogCheck) -> Checked {
+        let old = self.seen.get(&asked.execution_id);
+        let Some(old) = old.and_then(|seen| seen.made_with.clone()) else {
+            return Ok(());
+        };
+        let made_with = v1::EnqueueRequest {
+            input: asked.input.clone().or(old.input),
+            config: asked.config.clone().or(old.config),
+            not_before: None,
+            start_deadline: None,
+            deadline: None,
+            request_id: String::new(),
+            ..old
+        };
+        self.enqueued(&made_with, id, false, log)
+    }
+
     /// Whether a reply has shown that a tenant has this execution.
     #[must_use]
     pub fn belongs_to(&self, tenant: &str, id: &str) -> bool {

@@ -3,6 +3,8 @@
 //! Owns two states built from the same facts: from all facts handed to the store, and from all
 //! facts the store has made durable. Refuses to look at replies: the ledger does.
 
+mod births;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
@@ -57,6 +59,7 @@ pub struct LogCheck {
     tokens: BTreeMap<LeaseToken, Birth>,
     reported: BTreeMap<LeaseToken, (At, OutcomeKind)>,
     ended: BTreeMap<Birth, (At, Status)>,
+    discarded: BTreeMap<Birth, At>,
     released: BTreeMap<(Birth, Arc<str>), u64>,
     jumped_at_ms: u64,
     walls: Walls,
@@ -104,6 +107,7 @@ impl LogCheck {
             tokens: BTreeMap::new(),
             reported: BTreeMap::new(),
             ended: BTreeMap::new(),
+            discarded: BTreeMap::new(),
             released: BTreeMap::new(),
             jumped_at_ms: 0,
             walls: Walls::default(),
@@ -140,6 +144,15 @@ impl LogCheck {
         self.ended
             .get(&birth)
             .map(|(at, status)| (at.at_ms, *status))
+    }
+
+    /// Every execution that has ended, with the time and status of its end, and whether it is a
+    /// dead letter.
+    pub fn ends(&self) -> impl Iterator<Item = (Birth, u64, bool)> + '_ {
+        self.ended.iter().map(|(birth, (at, status))| {
+            let is_kept = !self.discarded.contains_key(birth);
+            (*birth, at.at_ms, is_kept && status.is_dead_letter())
+        })
     }
 
     /// The kind of report that a lease token's worker gave, if the report was accepted.
@@ -233,6 +246,7 @@ impl LogCheck {
             .retain(|_, (at, _)| at.sequence < next_sequence);
         self.ended.retain(|_, (at, _)| at.sequence < next_sequence);
         self.edges.restart(self.emitted.next_birth());
+        self.discarded.retain(|_, at| at.sequence < next_sequence);
         self.released.clear();
         self.pools.restart();
         Ok(())
@@ -253,7 +267,10 @@ impl LogCheck {
         })?;
         let change = fact.kind.as_execution();
         let over = change.and_then(|change| self.ended.get(&change.birth));
-        must(over.is_none(), TERMINAL, || format!("{fact:?}"))?;
+        let dead = over.is_some_and(|(_, status)| status.is_dead_letter());
+        let discards = change.is_some_and(|it| it.change == ExecutionChange::Discarded);
+        let fits = if discards { dead } else { over.is_none() };
+        must(fits, TERMINAL, || format!("{fact:?}"))?;
         if let Some(change) = change {
             self.may_follow(change, fact)?;
         }
@@ -294,7 +311,8 @@ impl LogCheck {
             ExecutionChange::Promoted { is_due } => self.may_be_promoted(fact.birth, *is_due),
             ExecutionChange::Carried(_)
             | ExecutionChange::Requeued { .. }
-            | ExecutionChange::CancelRequested { .. } => Ok(()),
+            | ExecutionChange::CancelRequested { .. }
+            | ExecutionChange::Discarded => Ok(()),
         }
     }
 
@@ -347,27 +365,6 @@ impl LogCheck {
         must(at_ms.is_none_or(|at_ms| at_ms <= latest_ms), EARLY, || {
             format!("{at_ms:?} after {latest_ms}")
         })
-    }
-
-    fn may_be_born(&self, living: &Living) -> Checked {
-        let state = &self.emitted;
-        must(living.id.birth == state.next_birth(), LEGAL, || {
-            format!("{:?}", living.id)
-        })?;
-        let Some(tenant) = state.tenants().by_name(&living.tenant) else {
-            return Ok(());
-        };
-        let held = state.tenants().tenant(tenant).living.len() as u64;
-        must(held < self.max_queue, LIMITS, || {
-            format!("{held} of {}", living.tenant)
-        })?;
-        let key = living.dedup_key.as_deref();
-        let holder = key.and_then(|key| state.dedup(tenant, key));
-        must(
-            holder.is_none(),
-            "one living execution per dedup key",
-            || format!("{key:?}"),
-        )
     }
 
     fn may_be_leased(&mut self, birth: Birth, worker: &Arc<str>, at_ms: u64) -> Checked {
@@ -427,6 +424,10 @@ impl LogCheck {
                     self.released.insert(released, at.at_ms);
                 }
                 cause.outcome()
+            }
+            ExecutionChange::Discarded => {
+                self.discarded.insert(fact.birth, at);
+                None
             }
             ExecutionChange::Enqueued(_)
             | ExecutionChange::Carried(_)

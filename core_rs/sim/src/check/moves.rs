@@ -29,6 +29,7 @@ pub(super) fn check_move(
             let ready = matches!(after.progress.phase, Phase::Ready | Phase::Pending);
             before.progress.phase == Phase::Blocked && ready && is_change(before, after)
         }
+        (ExecutionChange::Discarded, None, None) => true,
         (
             ExecutionChange::Due
             | ExecutionChange::Leased { .. }
