@@ -25,6 +25,7 @@ pub fn same_state(expected: &State, actual: &State) -> Checked {
             &expected.living(birth),
             &actual.living(birth),
         )?;
+        same("a run", &expected.run(birth), &actual.run(birth))?;
     }
     same(
         "the next birth",
@@ -83,7 +84,7 @@ pub fn sound(engine: &Engine) -> Checked {
         "the soft state contradicts the durable state".into()
     })?;
     let tenants = state.tenants();
-    let mut by_queue: BTreeMap<u32, ([u64; 4], Vec<Rank>)> = BTreeMap::new();
+    let mut by_queue: BTreeMap<u32, ([u64; 6], Vec<Rank>)> = BTreeMap::new();
     for birth in state.slots().births_from(0) {
         let Some(slot) = state.slot(birth) else {
             continue;
@@ -105,6 +106,8 @@ pub fn sound(engine: &Engine) -> Checked {
             counts.ready,
             counts.retrying,
             counts.running,
+            counts.suspended,
+            counts.held,
         ];
         let (expected, mut ranks) = by_queue.remove(&key).unwrap_or_default();
         must(expected == counted, PERMITS, || {
