@@ -82,23 +82,38 @@ VALID: Mapping[str, Callable[[Door], Message]] = {
     "Fail": lambda _: work.FailRequest(failures=[work.Failure()]),
     "Release": lambda _: work.ReleaseRequest(releases=[work.LeaseRef()]),
     "ReportProgress": lambda _: work.ReportProgressRequest(reports=[work.ProgressReport()]),
+    "ReportSteps": lambda _: work.ReportStepsRequest(reports=[work.StepReport()]),
+    "Suspend": lambda _: work.SuspendRequest(suspensions=[work.Suspension()]),
+    "GetExecutionRun": lambda door: api.GetExecutionRunRequest(
+        tenant_id=door.tenant, execution_id=UNKNOWN_ID
+    ),
+    "ProvideInput": lambda door: api.ProvideInputRequest(
+        tenant_id=door.tenant, execution_id=UNKNOWN_ID, key="k"
+    ),
+    "Pause": lambda door: api.PauseRequest(tenant_id=door.tenant, execution_id=UNKNOWN_ID),
+    "Resume": lambda door: api.ResumeRequest(tenant_id=door.tenant, execution_id=UNKNOWN_ID),
 }
 """A request of each call that breaks no rule as a whole."""
+
+OF_ONE = ("Get", "Cancel", "GetExecutionRun", "ProvideInput", "Pause", "Resume")
+"""The calls about one execution of a tenant."""
 
 RULES = [
     *(
         Rule(call, "tenant_id", name)
         for call in (
-            *("Get", "List", "Wait", "Cancel", "Peek", "GetQueueStats", "EnqueueBatch"),
+            *(*OF_ONE, "List", "Wait", "Peek", "GetQueueStats", "EnqueueBatch"),
             *("GetTaskRecord", "ListDeadLetters", "DiscardDeadLetters", "Redrive"),
         )
         for name in BAD_NAMES
     ),
     *(
         Rule(call, "execution_id", name)
-        for call in ("Get", "Cancel", "GetTaskRecord", "Redrive")
+        for call in (*OF_ONE, "GetTaskRecord", "Redrive")
         for name in BAD_IDS
     ),
+    *(Rule("ProvideInput", "key", key) for key in ("", "x" * 129)),
+    *(Rule("ProvideInput", "request_id", key) for key in ("x" * 129, "a\n", "ä")),
     *(
         Rule(call, "view", number)
         for call in ("Get", "List", "ListDeadLetters")
@@ -164,6 +179,8 @@ RULES = [
             ("Fail", "failures", work.Failure()),
             ("Release", "releases", work.LeaseRef()),
             ("ReportProgress", "reports", work.ProgressReport()),
+            ("ReportSteps", "reports", work.StepReport()),
+            ("Suspend", "suspensions", work.Suspension()),
         )
         for items in ([], [item] * 1001)
     ),

@@ -55,6 +55,24 @@ def progress(lease: work.LeaseRef) -> work.ProgressReport:
     )
 
 
+STEP_IDS = ("step_id", "parent_step_id")
+STEP = "step_0000000000000000000000000a1"
+
+
+def steps(lease: work.LeaseRef) -> work.StepReport:
+    started = work.StepAction(started=work.NewStep(step_id=STEP, name="fetch"))
+    return work.StepReport(
+        execution_id=lease.execution_id, lease_token=lease.lease_token, actions=[started]
+    )
+
+
+def suspend(lease: work.LeaseRef) -> work.Suspension:
+    wait = work.WaitPoint(step_id=STEP, name="approval", key="k")
+    return work.Suspension(
+        execution_id=lease.execution_id, lease_token=lease.lease_token, waits=[wait]
+    )
+
+
 class Call(NamedTuple):
     """How a call is made: its request, the list in it, and an item of the list."""
 
@@ -69,6 +87,8 @@ CALLS: Mapping[str, Call] = {
     "Fail": Call(work.FailRequest, "failures", fail),
     "Release": Call(work.ReleaseRequest, "releases", lambda lease: lease),
     "ReportProgress": Call(work.ReportProgressRequest, "reports", progress),
+    "ReportSteps": Call(work.ReportStepsRequest, "reports", steps),
+    "Suspend": Call(work.SuspendRequest, "suspensions", suspend),
 }
 RULES = [
     *(Rule(call, "execution_id", name) for call in CALLS for name in BAD_IDS),
@@ -95,6 +115,24 @@ RULES = [
         for number in ("-0.001", "1.001", "nan", "inf", "-inf")
     ),
     Rule("ReportProgress", "message", "x" * (KIB + 1), "TOO_LARGE"),
+    Rule("ReportSteps", "actions", []),
+    Rule("ReportSteps", "schema_version", "x" * 129),
+    *(Rule("ReportSteps", f"actions[0].started.{name}", "x") for name in STEP_IDS),
+    *(Rule("ReportSteps", "actions[0].started.name", name) for name in ("", "x" * 129)),
+    Rule("ReportSteps", "actions[0].started.step_type", 7),
+    Rule("ReportSteps", "actions[0].started.source.source_type", 6),
+    Rule("ReportSteps", "actions[0].started.key", "x" * 129),
+    Rule("ReportSteps", "actions[0].started.arguments_hash", b"x" * 33, "TOO_LARGE"),
+    Rule("ReportSteps", "actions[0].started.input", "x" * (MIB + 1), "TOO_LARGE"),
+    Rule("ReportSteps", "actions[0].completed.step_id", "x"),
+    Rule("ReportSteps", "actions[0].completed.step_id", STEP),
+    Rule("Suspend", "waits", []),
+    Rule("Suspend", "waits[0].step_id", "x"),
+    *(Rule("Suspend", "waits[0].name", name) for name in ("", "x" * 129)),
+    Rule("Suspend", "waits[0].reason", 9),
+    *(Rule("Suspend", f"waits[0].{name}", "x" * 129) for name in ("key", "step_key")),
+    Rule("Suspend", "waits[0].wait_ms", 36_500 * DAY_MS + 1),
+    Rule("Suspend", "waits[0].child_execution_id", UNKNOWN_ID),
 ]
 
 

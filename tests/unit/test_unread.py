@@ -174,6 +174,7 @@ def test_each_unary_call_is_known_to_change_something_or_not() -> None:
     assert {path.rpartition("/")[2] for path in changes} == {
         "Enqueue", "EnqueueBatch", "Run", "Cancel", "RenewLeases", "Complete", "Fail", "Release",
         "Redrive", "DiscardDeadLetters", "ReportProgress",
+        "ProvideInput", "Pause", "Resume", "ReportSteps", "Suspend",
     }  # fmt: skip
     assert unary >= READS | CONFIRMED
 

@@ -7,6 +7,7 @@ use prost::Message as _;
 use backlane_runtime::Method;
 
 use crate::api::v1;
+use crate::check::Done;
 
 /// The request of a unary call.
 #[derive(Debug, Clone)]
@@ -47,6 +48,18 @@ pub enum Asked {
     Release(v1::ReleaseRequest),
     /// Reports progress.
     Progress(v1::ReportProgressRequest),
+    /// Records steps.
+    Steps(v1::ReportStepsRequest),
+    /// Suspends executions.
+    Suspend(v1::SuspendRequest),
+    /// Provides an input.
+    Input(v1::ProvideInputRequest),
+    /// Pauses an execution.
+    Pause(v1::PauseRequest),
+    /// Resumes an execution.
+    Resume(v1::ResumeRequest),
+    /// Shows the run of an execution. The steps were acknowledged before the call.
+    Story(v1::GetExecutionRunRequest, Done),
 }
 
 impl Asked {
@@ -72,6 +85,12 @@ impl Asked {
             Self::Fail(request) => (Method::Fail, request.encode_to_vec()),
             Self::Release(request) => (Method::Release, request.encode_to_vec()),
             Self::Progress(request) => (Method::ReportProgress, request.encode_to_vec()),
+            Self::Steps(request) => (Method::ReportSteps, request.encode_to_vec()),
+            Self::Suspend(request) => (Method::Suspend, request.encode_to_vec()),
+            Self::Input(request) => (Method::ProvideInput, request.encode_to_vec()),
+            Self::Pause(request) => (Method::Pause, request.encode_to_vec()),
+            Self::Resume(request) => (Method::Resume, request.encode_to_vec()),
+            Self::Story(request, _) => (Method::GetExecutionRun, request.encode_to_vec()),
         }
     }
 
@@ -95,6 +114,18 @@ impl Asked {
             Self::Progress(request) => {
                 let reports = request.reports.iter();
                 reports
+                    .map(|one| lease(&one.execution_id, &one.lease_token))
+                    .collect()
+            }
+            Self::Steps(request) => {
+                let reports = request.reports.iter();
+                reports
+                    .map(|one| lease(&one.execution_id, &one.lease_token))
+                    .collect()
+            }
+            Self::Suspend(request) => {
+                let suspensions = request.suspensions.iter();
+                suspensions
                     .map(|one| lease(&one.execution_id, &one.lease_token))
                     .collect()
             }

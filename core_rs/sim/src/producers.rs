@@ -16,6 +16,9 @@ const REMEMBERED: usize = 300;
 impl World {
     /// Does one action of a producer.
     pub(crate) fn produce(&mut self) {
+        if self.steer() {
+            return;
+        }
         match self.dice.below(100) {
             0..40 => self.enqueue_one(),
             40..47 => self.enqueue_batch(),
@@ -41,7 +44,13 @@ impl World {
                 Asked::Enqueue(asked) => !asked.request_id.is_empty(),
                 Asked::Batch(asked) => !asked.request_id.is_empty(),
                 Asked::Redrive(asked) => !asked.request_id.is_empty(),
-                Asked::Run(_) | Asked::Complete(_) | Asked::Fail(_) | Asked::Release(_) => true,
+                Asked::Run(_)
+                | Asked::Complete(_)
+                | Asked::Fail(_)
+                | Asked::Release(_)
+                | Asked::Steps(_)
+                | Asked::Suspend(_) => true,
+                Asked::Input(asked) => !asked.request_id.is_empty(),
                 _ => false,
             };
             if again && !call.intruder {
@@ -164,7 +173,7 @@ impl World {
         }
     }
 
-    fn some_known(&mut self) -> Option<(String, String)> {
+    pub(crate) fn some_known(&mut self) -> Option<(String, String)> {
         let many = self.known.len();
         (many > 0).then(|| self.known[self.dice.index(many)].clone())
     }

@@ -92,6 +92,7 @@ impl World {
             0..10 => self.die(at),
             10..25 => self.workers[at].asleep_until = self.step + self.dice.between(5, 300),
             25..60 => self.report_stale(at),
+            _ if self.record(at) => {}
             _ if self.workers[at].streams => self.work_on_stream(at),
             _ => self.work_by_calls(at),
         }

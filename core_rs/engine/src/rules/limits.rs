@@ -94,6 +94,9 @@ pub const DEFAULT_MAX_WORKER_LOSSES: u32 = 3;
 pub const MAX_WORKER_LOSSES: u32 = 100;
 /// Most bytes of names, inputs, outputs and errors of one run.
 pub const MAX_RUN_BYTES: u32 = 1 << 20;
+/// Most recorded actions of one run, after which its worker and its clients can only end waits and
+/// pauses.
+pub const MAX_RUN_ACTIONS: u32 = 10_000;
 /// Most inputs of one run that no wait has taken yet.
 pub const MAX_KEPT_INPUTS: usize = 64;
 /// Most executions that one execution may depend on.

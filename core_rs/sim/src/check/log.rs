@@ -10,7 +10,8 @@ use std::sync::Arc;
 
 use backlane_engine::command::OfferSpec;
 use backlane_engine::fact::{
-    Ended, Entity, ExecutionChange, ExecutionFact, Fact, Living, OutcomeKind, RequeueCause,
+    Ended, Entity, ExecutionChange, ExecutionFact, Fact, FactKind, Living, OutcomeKind,
+    RequeueCause, RunChange,
 };
 use backlane_engine::rules::id::{Birth, LeaseToken};
 use backlane_engine::rules::status::{EndReason, Phase, Status};
@@ -19,7 +20,7 @@ use backlane_store::{Commit, Store, StoreError};
 use backlane_wire::{DecodeError, decode_facts};
 
 use super::edges::EdgeCheck;
-use super::moves::check_move;
+use super::moves::{check_move, check_run};
 use super::rows::rows_fit;
 use super::turns::Pools;
 use super::{Checked, Violation, better_one, broken, must, same_state};
@@ -266,7 +267,8 @@ impl LogCheck {
             format!("time went back: {fact:?}")
         })?;
         let change = fact.kind.as_execution();
-        let over = change.and_then(|change| self.ended.get(&change.birth));
+        let about = fact.kind.entity().and_then(Entity::execution);
+        let over = about.and_then(|birth| self.ended.get(&birth));
         let dead = over.is_some_and(|(_, status)| status.is_dead_letter());
         let discards = change.is_some_and(|it| it.change == ExecutionChange::Discarded);
         let fits = if discards { dead } else { over.is_none() };
@@ -274,21 +276,37 @@ impl LogCheck {
         if let Some(change) = change {
             self.may_follow(change, fact)?;
         }
-        let before = change.and_then(|change| self.emitted.living(change.birth));
+        let before = about.and_then(|birth| self.emitted.living(birth));
         self.emitted
             .apply(fact)
             .map_err(|error| broken(FOLD, error))?;
+        if let FactKind::Run(change) = &fact.kind {
+            let after = self.emitted.living(change.birth);
+            check_run(&change.change, before.as_ref(), after.as_ref())?;
+            let ends = matches!(change.change, RunChange::Suspended { .. });
+            let holding = before.and_then(|before| before.progress.holding);
+            if let Some(holding) = holding.filter(|_| ends) {
+                let at = self.at(fact.at_ms);
+                self.reported
+                    .insert(holding.token, (at, OutcomeKind::Suspended));
+            }
+            return Ok(());
+        }
         let Some(change) = change else {
             return Ok(());
         };
         let after = self.emitted.living(change.birth);
         check_move(&change.change, before.as_ref(), after.as_ref())?;
-        let at = At {
-            sequence: self.next_emitted,
-            at_ms: fact.at_ms,
-        };
+        let at = self.at(fact.at_ms);
         self.remember(change, at, before.as_ref());
         Ok(())
+    }
+
+    const fn at(&self, at_ms: u64) -> At {
+        At {
+            sequence: self.next_emitted,
+            at_ms,
+        }
     }
 
     fn may_follow(&mut self, fact: &ExecutionFact, envelope: &Fact) -> Checked {
