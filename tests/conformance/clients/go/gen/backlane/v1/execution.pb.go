@@ -561,21 +561,24 @@ const (
 	AttemptOutcome_ATTEMPT_OUTCOME_UNDELIVERED AttemptOutcome = 8
 	// The execution was cancelled while the attempt ran.
 	AttemptOutcome_ATTEMPT_OUTCOME_CANCELLED AttemptOutcome = 9
+	// The worker suspended the execution: it waits without a worker. Spends no attempt.
+	AttemptOutcome_ATTEMPT_OUTCOME_SUSPENDED AttemptOutcome = 10
 )
 
 // Enum value maps for AttemptOutcome.
 var (
 	AttemptOutcome_name = map[int32]string{
-		0: "ATTEMPT_OUTCOME_UNSPECIFIED",
-		1: "ATTEMPT_OUTCOME_RUNNING",
-		2: "ATTEMPT_OUTCOME_COMPLETED",
-		3: "ATTEMPT_OUTCOME_FAILED",
-		4: "ATTEMPT_OUTCOME_THROTTLED",
-		5: "ATTEMPT_OUTCOME_TIMED_OUT",
-		6: "ATTEMPT_OUTCOME_LEASE_LOST",
-		7: "ATTEMPT_OUTCOME_RELEASED",
-		8: "ATTEMPT_OUTCOME_UNDELIVERED",
-		9: "ATTEMPT_OUTCOME_CANCELLED",
+		0:  "ATTEMPT_OUTCOME_UNSPECIFIED",
+		1:  "ATTEMPT_OUTCOME_RUNNING",
+		2:  "ATTEMPT_OUTCOME_COMPLETED",
+		3:  "ATTEMPT_OUTCOME_FAILED",
+		4:  "ATTEMPT_OUTCOME_THROTTLED",
+		5:  "ATTEMPT_OUTCOME_TIMED_OUT",
+		6:  "ATTEMPT_OUTCOME_LEASE_LOST",
+		7:  "ATTEMPT_OUTCOME_RELEASED",
+		8:  "ATTEMPT_OUTCOME_UNDELIVERED",
+		9:  "ATTEMPT_OUTCOME_CANCELLED",
+		10: "ATTEMPT_OUTCOME_SUSPENDED",
 	}
 	AttemptOutcome_value = map[string]int32{
 		"ATTEMPT_OUTCOME_UNSPECIFIED": 0,
@@ -588,6 +591,7 @@ var (
 		"ATTEMPT_OUTCOME_RELEASED":    7,
 		"ATTEMPT_OUTCOME_UNDELIVERED": 8,
 		"ATTEMPT_OUTCOME_CANCELLED":   9,
+		"ATTEMPT_OUTCOME_SUSPENDED":   10,
 	}
 )
 
@@ -616,6 +620,329 @@ func (x AttemptOutcome) Number() protoreflect.EnumNumber {
 // Deprecated: Use AttemptOutcome.Descriptor instead.
 func (AttemptOutcome) EnumDescriptor() ([]byte, []int) {
 	return file_backlane_v1_execution_proto_rawDescGZIP(), []int{8}
+}
+
+// The state of an execution's run.
+type ExecutionState int32
+
+const (
+	ExecutionState_EXECUTION_STATE_UNSPECIFIED ExecutionState = 0
+	// No worker has leased the execution yet.
+	ExecutionState_EXECUTION_STATE_CREATED ExecutionState = 1
+	// The worker plans the steps.
+	ExecutionState_EXECUTION_STATE_PLANNING ExecutionState = 2
+	ExecutionState_EXECUTION_STATE_RUNNING  ExecutionState = 3
+	// Paused on request, until it is resumed.
+	ExecutionState_EXECUTION_STATE_PAUSED ExecutionState = 4
+	// Waits without a worker. The wait_reason says for what.
+	ExecutionState_EXECUTION_STATE_WAITING   ExecutionState = 5
+	ExecutionState_EXECUTION_STATE_COMPLETED ExecutionState = 6
+	ExecutionState_EXECUTION_STATE_FAILED    ExecutionState = 7
+	ExecutionState_EXECUTION_STATE_CANCELLED ExecutionState = 8
+)
+
+// Enum value maps for ExecutionState.
+var (
+	ExecutionState_name = map[int32]string{
+		0: "EXECUTION_STATE_UNSPECIFIED",
+		1: "EXECUTION_STATE_CREATED",
+		2: "EXECUTION_STATE_PLANNING",
+		3: "EXECUTION_STATE_RUNNING",
+		4: "EXECUTION_STATE_PAUSED",
+		5: "EXECUTION_STATE_WAITING",
+		6: "EXECUTION_STATE_COMPLETED",
+		7: "EXECUTION_STATE_FAILED",
+		8: "EXECUTION_STATE_CANCELLED",
+	}
+	ExecutionState_value = map[string]int32{
+		"EXECUTION_STATE_UNSPECIFIED": 0,
+		"EXECUTION_STATE_CREATED":     1,
+		"EXECUTION_STATE_PLANNING":    2,
+		"EXECUTION_STATE_RUNNING":     3,
+		"EXECUTION_STATE_PAUSED":      4,
+		"EXECUTION_STATE_WAITING":     5,
+		"EXECUTION_STATE_COMPLETED":   6,
+		"EXECUTION_STATE_FAILED":      7,
+		"EXECUTION_STATE_CANCELLED":   8,
+	}
+)
+
+func (x ExecutionState) Enum() *ExecutionState {
+	p := new(ExecutionState)
+	*p = x
+	return p
+}
+
+func (x ExecutionState) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (ExecutionState) Descriptor() protoreflect.EnumDescriptor {
+	return file_backlane_v1_execution_proto_enumTypes[9].Descriptor()
+}
+
+func (ExecutionState) Type() protoreflect.EnumType {
+	return &file_backlane_v1_execution_proto_enumTypes[9]
+}
+
+func (x ExecutionState) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use ExecutionState.Descriptor instead.
+func (ExecutionState) EnumDescriptor() ([]byte, []int) {
+	return file_backlane_v1_execution_proto_rawDescGZIP(), []int{9}
+}
+
+// What a run waits for. The server acts on none of them; they are for people and tools.
+type WaitReason int32
+
+const (
+	WaitReason_WAIT_REASON_UNSPECIFIED     WaitReason = 0
+	WaitReason_WAIT_REASON_APPROVAL        WaitReason = 1
+	WaitReason_WAIT_REASON_USER_INPUT      WaitReason = 2
+	WaitReason_WAIT_REASON_RATE_LIMIT      WaitReason = 3
+	WaitReason_WAIT_REASON_EXTERNAL        WaitReason = 4
+	WaitReason_WAIT_REASON_CHECKPOINT      WaitReason = 5
+	WaitReason_WAIT_REASON_COST_THRESHOLD  WaitReason = 6
+	WaitReason_WAIT_REASON_MEMORY_PRESSURE WaitReason = 7
+	WaitReason_WAIT_REASON_SUB_AGENT       WaitReason = 8
+)
+
+// Enum value maps for WaitReason.
+var (
+	WaitReason_name = map[int32]string{
+		0: "WAIT_REASON_UNSPECIFIED",
+		1: "WAIT_REASON_APPROVAL",
+		2: "WAIT_REASON_USER_INPUT",
+		3: "WAIT_REASON_RATE_LIMIT",
+		4: "WAIT_REASON_EXTERNAL",
+		5: "WAIT_REASON_CHECKPOINT",
+		6: "WAIT_REASON_COST_THRESHOLD",
+		7: "WAIT_REASON_MEMORY_PRESSURE",
+		8: "WAIT_REASON_SUB_AGENT",
+	}
+	WaitReason_value = map[string]int32{
+		"WAIT_REASON_UNSPECIFIED":     0,
+		"WAIT_REASON_APPROVAL":        1,
+		"WAIT_REASON_USER_INPUT":      2,
+		"WAIT_REASON_RATE_LIMIT":      3,
+		"WAIT_REASON_EXTERNAL":        4,
+		"WAIT_REASON_CHECKPOINT":      5,
+		"WAIT_REASON_COST_THRESHOLD":  6,
+		"WAIT_REASON_MEMORY_PRESSURE": 7,
+		"WAIT_REASON_SUB_AGENT":       8,
+	}
+)
+
+func (x WaitReason) Enum() *WaitReason {
+	p := new(WaitReason)
+	*p = x
+	return p
+}
+
+func (x WaitReason) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (WaitReason) Descriptor() protoreflect.EnumDescriptor {
+	return file_backlane_v1_execution_proto_enumTypes[10].Descriptor()
+}
+
+func (WaitReason) Type() protoreflect.EnumType {
+	return &file_backlane_v1_execution_proto_enumTypes[10]
+}
+
+func (x WaitReason) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use WaitReason.Descriptor instead.
+func (WaitReason) EnumDescriptor() ([]byte, []int) {
+	return file_backlane_v1_execution_proto_rawDescGZIP(), []int{10}
+}
+
+// The kind of work that a step does.
+type StepType int32
+
+const (
+	// Means FUNCTION.
+	StepType_STEP_TYPE_UNSPECIFIED StepType = 0
+	StepType_STEP_TYPE_LLM         StepType = 1
+	StepType_STEP_TYPE_TOOL        StepType = 2
+	StepType_STEP_TYPE_GRAPH       StepType = 3
+	StepType_STEP_TYPE_FUNCTION    StepType = 4
+	// A wait for input, a time or a child, without a worker.
+	StepType_STEP_TYPE_WAIT   StepType = 5
+	StepType_STEP_TYPE_CUSTOM StepType = 6
+)
+
+// Enum value maps for StepType.
+var (
+	StepType_name = map[int32]string{
+		0: "STEP_TYPE_UNSPECIFIED",
+		1: "STEP_TYPE_LLM",
+		2: "STEP_TYPE_TOOL",
+		3: "STEP_TYPE_GRAPH",
+		4: "STEP_TYPE_FUNCTION",
+		5: "STEP_TYPE_WAIT",
+		6: "STEP_TYPE_CUSTOM",
+	}
+	StepType_value = map[string]int32{
+		"STEP_TYPE_UNSPECIFIED": 0,
+		"STEP_TYPE_LLM":         1,
+		"STEP_TYPE_TOOL":        2,
+		"STEP_TYPE_GRAPH":       3,
+		"STEP_TYPE_FUNCTION":    4,
+		"STEP_TYPE_WAIT":        5,
+		"STEP_TYPE_CUSTOM":      6,
+	}
+)
+
+func (x StepType) Enum() *StepType {
+	p := new(StepType)
+	*p = x
+	return p
+}
+
+func (x StepType) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (StepType) Descriptor() protoreflect.EnumDescriptor {
+	return file_backlane_v1_execution_proto_enumTypes[11].Descriptor()
+}
+
+func (StepType) Type() protoreflect.EnumType {
+	return &file_backlane_v1_execution_proto_enumTypes[11]
+}
+
+func (x StepType) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use StepType.Descriptor instead.
+func (StepType) EnumDescriptor() ([]byte, []int) {
+	return file_backlane_v1_execution_proto_rawDescGZIP(), []int{11}
+}
+
+// The state of a step.
+type StepState int32
+
+const (
+	StepState_STEP_STATE_UNSPECIFIED StepState = 0
+	// Planned and not started.
+	StepState_STEP_STATE_PENDING   StepState = 1
+	StepState_STEP_STATE_RUNNING   StepState = 2
+	StepState_STEP_STATE_COMPLETED StepState = 3
+	StepState_STEP_STATE_FAILED    StepState = 4
+	StepState_STEP_STATE_SKIPPED   StepState = 5
+)
+
+// Enum value maps for StepState.
+var (
+	StepState_name = map[int32]string{
+		0: "STEP_STATE_UNSPECIFIED",
+		1: "STEP_STATE_PENDING",
+		2: "STEP_STATE_RUNNING",
+		3: "STEP_STATE_COMPLETED",
+		4: "STEP_STATE_FAILED",
+		5: "STEP_STATE_SKIPPED",
+	}
+	StepState_value = map[string]int32{
+		"STEP_STATE_UNSPECIFIED": 0,
+		"STEP_STATE_PENDING":     1,
+		"STEP_STATE_RUNNING":     2,
+		"STEP_STATE_COMPLETED":   3,
+		"STEP_STATE_FAILED":      4,
+		"STEP_STATE_SKIPPED":     5,
+	}
+)
+
+func (x StepState) Enum() *StepState {
+	p := new(StepState)
+	*p = x
+	return p
+}
+
+func (x StepState) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (StepState) Descriptor() protoreflect.EnumDescriptor {
+	return file_backlane_v1_execution_proto_enumTypes[12].Descriptor()
+}
+
+func (StepState) Type() protoreflect.EnumType {
+	return &file_backlane_v1_execution_proto_enumTypes[12]
+}
+
+func (x StepState) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use StepState.Descriptor instead.
+func (StepState) EnumDescriptor() ([]byte, []int) {
+	return file_backlane_v1_execution_proto_rawDescGZIP(), []int{12}
+}
+
+// How a step came about.
+type StepSourceType int32
+
+const (
+	StepSourceType_STEP_SOURCE_TYPE_UNSPECIFIED   StepSourceType = 0
+	StepSourceType_STEP_SOURCE_TYPE_INITIAL_PLAN  StepSourceType = 1
+	StepSourceType_STEP_SOURCE_TYPE_DISCOVERED    StepSourceType = 2
+	StepSourceType_STEP_SOURCE_TYPE_RETRY         StepSourceType = 3
+	StepSourceType_STEP_SOURCE_TYPE_USER_GUIDANCE StepSourceType = 4
+	StepSourceType_STEP_SOURCE_TYPE_SPAWNED       StepSourceType = 5
+)
+
+// Enum value maps for StepSourceType.
+var (
+	StepSourceType_name = map[int32]string{
+		0: "STEP_SOURCE_TYPE_UNSPECIFIED",
+		1: "STEP_SOURCE_TYPE_INITIAL_PLAN",
+		2: "STEP_SOURCE_TYPE_DISCOVERED",
+		3: "STEP_SOURCE_TYPE_RETRY",
+		4: "STEP_SOURCE_TYPE_USER_GUIDANCE",
+		5: "STEP_SOURCE_TYPE_SPAWNED",
+	}
+	StepSourceType_value = map[string]int32{
+		"STEP_SOURCE_TYPE_UNSPECIFIED":   0,
+		"STEP_SOURCE_TYPE_INITIAL_PLAN":  1,
+		"STEP_SOURCE_TYPE_DISCOVERED":    2,
+		"STEP_SOURCE_TYPE_RETRY":         3,
+		"STEP_SOURCE_TYPE_USER_GUIDANCE": 4,
+		"STEP_SOURCE_TYPE_SPAWNED":       5,
+	}
+)
+
+func (x StepSourceType) Enum() *StepSourceType {
+	p := new(StepSourceType)
+	*p = x
+	return p
+}
+
+func (x StepSourceType) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (StepSourceType) Descriptor() protoreflect.EnumDescriptor {
+	return file_backlane_v1_execution_proto_enumTypes[13].Descriptor()
+}
+
+func (StepSourceType) Type() protoreflect.EnumType {
+	return &file_backlane_v1_execution_proto_enumTypes[13]
+}
+
+func (x StepSourceType) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use StepSourceType.Descriptor instead.
+func (StepSourceType) EnumDescriptor() ([]byte, []int) {
+	return file_backlane_v1_execution_proto_rawDescGZIP(), []int{13}
 }
 
 // Which fields of a record a reply carries.
@@ -654,11 +981,11 @@ func (x View) String() string {
 }
 
 func (View) Descriptor() protoreflect.EnumDescriptor {
-	return file_backlane_v1_execution_proto_enumTypes[9].Descriptor()
+	return file_backlane_v1_execution_proto_enumTypes[14].Descriptor()
 }
 
 func (View) Type() protoreflect.EnumType {
-	return &file_backlane_v1_execution_proto_enumTypes[9]
+	return &file_backlane_v1_execution_proto_enumTypes[14]
 }
 
 func (x View) Number() protoreflect.EnumNumber {
@@ -667,7 +994,7 @@ func (x View) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use View.Descriptor instead.
 func (View) EnumDescriptor() ([]byte, []int) {
-	return file_backlane_v1_execution_proto_rawDescGZIP(), []int{9}
+	return file_backlane_v1_execution_proto_rawDescGZIP(), []int{14}
 }
 
 // The retry rule of an execution. Its presence switches retries on; an empty rule means the
@@ -1349,6 +1676,8 @@ type BackgroundExecution struct {
 	WorkerLosses uint32 `protobuf:"varint,37,opt,name=worker_losses,json=workerLosses,proto3" json:"worker_losses,omitempty"`
 	// Attempts that failed or timed out. No retry follows once config.retry.max_attempts are spent.
 	SpentAttempts uint32 `protobuf:"varint,38,opt,name=spent_attempts,json=spentAttempts,proto3" json:"spent_attempts,omitempty"`
+	// Whether the execution is paused, or its worker is asked to yield to a pause.
+	Paused        bool `protobuf:"varint,39,opt,name=paused,proto3" json:"paused,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1649,6 +1978,13 @@ func (x *BackgroundExecution) GetSpentAttempts() uint32 {
 	return 0
 }
 
+func (x *BackgroundExecution) GetPaused() bool {
+	if x != nil {
+		return x.Paused
+	}
+	return false
+}
+
 // One lease of an execution.
 type Attempt struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1748,6 +2084,433 @@ func (x *Attempt) GetError() *ExecutionError {
 	return nil
 }
 
+// How a step came about, and through what.
+type StepSource struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	SourceType    StepSourceType         `protobuf:"varint,1,opt,name=source_type,json=sourceType,proto3,enum=backlane.v1.StepSourceType" json:"source_type,omitempty"`
+	TriggeredBy   *string                `protobuf:"bytes,2,opt,name=triggered_by,json=triggeredBy,proto3,oneof" json:"triggered_by,omitempty"`
+	Reason        *string                `protobuf:"bytes,3,opt,name=reason,proto3,oneof" json:"reason,omitempty"`
+	Depth         *uint32                `protobuf:"varint,4,opt,name=depth,proto3,oneof" json:"depth,omitempty"`
+	SpawnMode     *string                `protobuf:"bytes,5,opt,name=spawn_mode,json=spawnMode,proto3,oneof" json:"spawn_mode,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StepSource) Reset() {
+	*x = StepSource{}
+	mi := &file_backlane_v1_execution_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StepSource) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StepSource) ProtoMessage() {}
+
+func (x *StepSource) ProtoReflect() protoreflect.Message {
+	mi := &file_backlane_v1_execution_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StepSource.ProtoReflect.Descriptor instead.
+func (*StepSource) Descriptor() ([]byte, []int) {
+	return file_backlane_v1_execution_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *StepSource) GetSourceType() StepSourceType {
+	if x != nil {
+		return x.SourceType
+	}
+	return StepSourceType_STEP_SOURCE_TYPE_UNSPECIFIED
+}
+
+func (x *StepSource) GetTriggeredBy() string {
+	if x != nil && x.TriggeredBy != nil {
+		return *x.TriggeredBy
+	}
+	return ""
+}
+
+func (x *StepSource) GetReason() string {
+	if x != nil && x.Reason != nil {
+		return *x.Reason
+	}
+	return ""
+}
+
+func (x *StepSource) GetDepth() uint32 {
+	if x != nil && x.Depth != nil {
+		return *x.Depth
+	}
+	return 0
+}
+
+func (x *StepSource) GetSpawnMode() string {
+	if x != nil && x.SpawnMode != nil {
+		return *x.SpawnMode
+	}
+	return ""
+}
+
+// One step of a run. Fields 1 to 14 are those of the domain schema, in its order. Times are
+// milliseconds since the epoch.
+type Step struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// `step_` followed by 27 base62 characters.
+	Id           string    `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	ParentStepId *string   `protobuf:"bytes,2,opt,name=parent_step_id,json=parentStepId,proto3,oneof" json:"parent_step_id,omitempty"`
+	StepType     StepType  `protobuf:"varint,3,opt,name=step_type,json=stepType,proto3,enum=backlane.v1.StepType" json:"step_type,omitempty"`
+	Name         string    `protobuf:"bytes,4,opt,name=name,proto3" json:"name,omitempty"`
+	State        StepState `protobuf:"varint,5,opt,name=state,proto3,enum=backlane.v1.StepState" json:"state,omitempty"`
+	// Opaque text, often JSON; the server does not read it.
+	Input *string `protobuf:"bytes,6,opt,name=input,proto3,oneof" json:"input,omitempty"`
+	// Opaque text, often JSON. The output of a wait is the input that ended it.
+	Output *string `protobuf:"bytes,7,opt,name=output,proto3,oneof" json:"output,omitempty"`
+	// Present only if the step failed. The code is ATTEMPT_ENDED if the lease ended before the step.
+	Error        *ExecutionError `protobuf:"bytes,8,opt,name=error,proto3,oneof" json:"error,omitempty"`
+	DurationMs   *uint64         `protobuf:"varint,9,opt,name=duration_ms,json=durationMs,proto3,oneof" json:"duration_ms,omitempty"`
+	StartedAt    *uint64         `protobuf:"varint,10,opt,name=started_at,json=startedAt,proto3,oneof" json:"started_at,omitempty"`
+	EndedAt      *uint64         `protobuf:"varint,11,opt,name=ended_at,json=endedAt,proto3,oneof" json:"ended_at,omitempty"`
+	Source       *StepSource     `protobuf:"bytes,12,opt,name=source,proto3,oneof" json:"source,omitempty"`
+	CallableId   *string         `protobuf:"bytes,13,opt,name=callable_id,json=callableId,proto3,oneof" json:"callable_id,omitempty"`
+	CallableType *string         `protobuf:"bytes,14,opt,name=callable_type,json=callableType,proto3,oneof" json:"callable_type,omitempty"`
+	// Tells steps of one name apart that run at once; empty if the worker needs no key.
+	Key string `protobuf:"bytes,16,opt,name=key,proto3" json:"key,omitempty"`
+	// A hash of the arguments, by which a worker notices that a step was called differently.
+	ArgumentsHash []byte `protobuf:"bytes,17,opt,name=arguments_hash,json=argumentsHash,proto3" json:"arguments_hash,omitempty"`
+	// Ordinal of the attempt that started the step.
+	Attempt uint32 `protobuf:"varint,18,opt,name=attempt,proto3" json:"attempt,omitempty"`
+	// Only for waits: what the step waits for.
+	WaitReason WaitReason `protobuf:"varint,19,opt,name=wait_reason,json=waitReason,proto3,enum=backlane.v1.WaitReason" json:"wait_reason,omitempty"`
+	// Only for waits with a time: when the wait ends by itself.
+	WaitUntil *uint64 `protobuf:"varint,20,opt,name=wait_until,json=waitUntil,proto3,oneof" json:"wait_until,omitempty"`
+	// Only for waits for a child: the child.
+	ChildExecutionId *string `protobuf:"bytes,21,opt,name=child_execution_id,json=childExecutionId,proto3,oneof" json:"child_execution_id,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
+}
+
+func (x *Step) Reset() {
+	*x = Step{}
+	mi := &file_backlane_v1_execution_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Step) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Step) ProtoMessage() {}
+
+func (x *Step) ProtoReflect() protoreflect.Message {
+	mi := &file_backlane_v1_execution_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Step.ProtoReflect.Descriptor instead.
+func (*Step) Descriptor() ([]byte, []int) {
+	return file_backlane_v1_execution_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *Step) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *Step) GetParentStepId() string {
+	if x != nil && x.ParentStepId != nil {
+		return *x.ParentStepId
+	}
+	return ""
+}
+
+func (x *Step) GetStepType() StepType {
+	if x != nil {
+		return x.StepType
+	}
+	return StepType_STEP_TYPE_UNSPECIFIED
+}
+
+func (x *Step) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Step) GetState() StepState {
+	if x != nil {
+		return x.State
+	}
+	return StepState_STEP_STATE_UNSPECIFIED
+}
+
+func (x *Step) GetInput() string {
+	if x != nil && x.Input != nil {
+		return *x.Input
+	}
+	return ""
+}
+
+func (x *Step) GetOutput() string {
+	if x != nil && x.Output != nil {
+		return *x.Output
+	}
+	return ""
+}
+
+func (x *Step) GetError() *ExecutionError {
+	if x != nil {
+		return x.Error
+	}
+	return nil
+}
+
+func (x *Step) GetDurationMs() uint64 {
+	if x != nil && x.DurationMs != nil {
+		return *x.DurationMs
+	}
+	return 0
+}
+
+func (x *Step) GetStartedAt() uint64 {
+	if x != nil && x.StartedAt != nil {
+		return *x.StartedAt
+	}
+	return 0
+}
+
+func (x *Step) GetEndedAt() uint64 {
+	if x != nil && x.EndedAt != nil {
+		return *x.EndedAt
+	}
+	return 0
+}
+
+func (x *Step) GetSource() *StepSource {
+	if x != nil {
+		return x.Source
+	}
+	return nil
+}
+
+func (x *Step) GetCallableId() string {
+	if x != nil && x.CallableId != nil {
+		return *x.CallableId
+	}
+	return ""
+}
+
+func (x *Step) GetCallableType() string {
+	if x != nil && x.CallableType != nil {
+		return *x.CallableType
+	}
+	return ""
+}
+
+func (x *Step) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
+func (x *Step) GetArgumentsHash() []byte {
+	if x != nil {
+		return x.ArgumentsHash
+	}
+	return nil
+}
+
+func (x *Step) GetAttempt() uint32 {
+	if x != nil {
+		return x.Attempt
+	}
+	return 0
+}
+
+func (x *Step) GetWaitReason() WaitReason {
+	if x != nil {
+		return x.WaitReason
+	}
+	return WaitReason_WAIT_REASON_UNSPECIFIED
+}
+
+func (x *Step) GetWaitUntil() uint64 {
+	if x != nil && x.WaitUntil != nil {
+		return *x.WaitUntil
+	}
+	return 0
+}
+
+func (x *Step) GetChildExecutionId() string {
+	if x != nil && x.ChildExecutionId != nil {
+		return *x.ChildExecutionId
+	}
+	return ""
+}
+
+// What happened inside an execution: its run. Fields 1 to 12 are those of the domain schema. Times
+// are milliseconds since the epoch.
+type Execution struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The id of the background execution.
+	Id       string         `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	TenantId string         `protobuf:"bytes,2,opt,name=tenant_id,json=tenantId,proto3" json:"tenant_id,omitempty"`
+	State    ExecutionState `protobuf:"varint,3,opt,name=state,proto3,enum=backlane.v1.ExecutionState" json:"state,omitempty"`
+	// What the run waits for; set only if state is WAITING.
+	WaitReason WaitReason  `protobuf:"varint,4,opt,name=wait_reason,json=waitReason,proto3,enum=backlane.v1.WaitReason" json:"wait_reason,omitempty"`
+	Parent     *ParentLink `protobuf:"bytes,5,opt,name=parent,proto3,oneof" json:"parent,omitempty"`
+	// The steps by id.
+	Steps map[string]*Step `protobuf:"bytes,6,rep,name=steps,proto3" json:"steps,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// The ids of the steps, in the order in which they were recorded.
+	StepOrder []string `protobuf:"bytes,7,rep,name=step_order,json=stepOrder,proto3" json:"step_order,omitempty"`
+	// The version of the callable that recorded the steps.
+	SchemaVersion *string `protobuf:"bytes,8,opt,name=schema_version,json=schemaVersion,proto3,oneof" json:"schema_version,omitempty"`
+	// Begin of the first lease.
+	StartedAt *uint64 `protobuf:"varint,9,opt,name=started_at,json=startedAt,proto3,oneof" json:"started_at,omitempty"`
+	EndedAt   *uint64 `protobuf:"varint,10,opt,name=ended_at,json=endedAt,proto3,oneof" json:"ended_at,omitempty"`
+	// Present only if state is COMPLETED: a JSON string bare, any other value as compact JSON.
+	Output *string `protobuf:"bytes,11,opt,name=output,proto3,oneof" json:"output,omitempty"`
+	// Present only if state is FAILED.
+	Error         *ExecutionError `protobuf:"bytes,12,opt,name=error,proto3,oneof" json:"error,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Execution) Reset() {
+	*x = Execution{}
+	mi := &file_backlane_v1_execution_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Execution) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Execution) ProtoMessage() {}
+
+func (x *Execution) ProtoReflect() protoreflect.Message {
+	mi := &file_backlane_v1_execution_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Execution.ProtoReflect.Descriptor instead.
+func (*Execution) Descriptor() ([]byte, []int) {
+	return file_backlane_v1_execution_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *Execution) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *Execution) GetTenantId() string {
+	if x != nil {
+		return x.TenantId
+	}
+	return ""
+}
+
+func (x *Execution) GetState() ExecutionState {
+	if x != nil {
+		return x.State
+	}
+	return ExecutionState_EXECUTION_STATE_UNSPECIFIED
+}
+
+func (x *Execution) GetWaitReason() WaitReason {
+	if x != nil {
+		return x.WaitReason
+	}
+	return WaitReason_WAIT_REASON_UNSPECIFIED
+}
+
+func (x *Execution) GetParent() *ParentLink {
+	if x != nil {
+		return x.Parent
+	}
+	return nil
+}
+
+func (x *Execution) GetSteps() map[string]*Step {
+	if x != nil {
+		return x.Steps
+	}
+	return nil
+}
+
+func (x *Execution) GetStepOrder() []string {
+	if x != nil {
+		return x.StepOrder
+	}
+	return nil
+}
+
+func (x *Execution) GetSchemaVersion() string {
+	if x != nil && x.SchemaVersion != nil {
+		return *x.SchemaVersion
+	}
+	return ""
+}
+
+func (x *Execution) GetStartedAt() uint64 {
+	if x != nil && x.StartedAt != nil {
+		return *x.StartedAt
+	}
+	return 0
+}
+
+func (x *Execution) GetEndedAt() uint64 {
+	if x != nil && x.EndedAt != nil {
+		return *x.EndedAt
+	}
+	return 0
+}
+
+func (x *Execution) GetOutput() string {
+	if x != nil && x.Output != nil {
+		return *x.Output
+	}
+	return ""
+}
+
+func (x *Execution) GetError() *ExecutionError {
+	if x != nil {
+		return x.Error
+	}
+	return nil
+}
+
 var File_backlane_v1_execution_proto protoreflect.FileDescriptor
 
 const file_backlane_v1_execution_proto_rawDesc = "" +
@@ -1838,7 +2601,7 @@ const file_backlane_v1_execution_proto_rawDesc = "" +
 	"parentType\"C\n" +
 	"\x05Actor\x12*\n" +
 	"\x04kind\x18\x01 \x01(\x0e2\x16.backlane.v1.ActorKindR\x04kind\x12\x0e\n" +
-	"\x02id\x18\x02 \x01(\tR\x02id\"\xb3\x12\n" +
+	"\x02id\x18\x02 \x01(\tR\x02id\"\xcb\x12\n" +
 	"\x13BackgroundExecution\x12!\n" +
 	"\fexecution_id\x18\x01 \x01(\tR\vexecutionId\x12\x1b\n" +
 	"\ttenant_id\x18\x02 \x01(\tR\btenantId\x12#\n" +
@@ -1885,7 +2648,8 @@ const file_backlane_v1_execution_proto_rawDesc = "" +
 	"\n" +
 	"last_error\x18$ \x01(\v2\x1b.backlane.v1.ExecutionErrorH\x12R\tlastError\x88\x01\x01\x12#\n" +
 	"\rworker_losses\x18% \x01(\rR\fworkerLosses\x12%\n" +
-	"\x0espent_attempts\x18& \x01(\rR\rspentAttempts\x1a:\n" +
+	"\x0espent_attempts\x18& \x01(\rR\rspentAttempts\x12\x16\n" +
+	"\x06paused\x18' \x01(\bR\x06paused\x1a:\n" +
 	"\fContextEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1aS\n" +
@@ -1923,6 +2687,86 @@ const file_backlane_v1_execution_proto_rawDesc = "" +
 	"\aoutcome\x18\x06 \x01(\x0e2\x1b.backlane.v1.AttemptOutcomeR\aoutcome\x126\n" +
 	"\x05error\x18\a \x01(\v2\x1b.backlane.v1.ExecutionErrorH\x01R\x05error\x88\x01\x01B\v\n" +
 	"\t_ended_atB\b\n" +
+	"\x06_error\"\x83\x02\n" +
+	"\n" +
+	"StepSource\x12<\n" +
+	"\vsource_type\x18\x01 \x01(\x0e2\x1b.backlane.v1.StepSourceTypeR\n" +
+	"sourceType\x12&\n" +
+	"\ftriggered_by\x18\x02 \x01(\tH\x00R\vtriggeredBy\x88\x01\x01\x12\x1b\n" +
+	"\x06reason\x18\x03 \x01(\tH\x01R\x06reason\x88\x01\x01\x12\x19\n" +
+	"\x05depth\x18\x04 \x01(\rH\x02R\x05depth\x88\x01\x01\x12\"\n" +
+	"\n" +
+	"spawn_mode\x18\x05 \x01(\tH\x03R\tspawnMode\x88\x01\x01B\x0f\n" +
+	"\r_triggered_byB\t\n" +
+	"\a_reasonB\b\n" +
+	"\x06_depthB\r\n" +
+	"\v_spawn_mode\"\xac\a\n" +
+	"\x04Step\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12)\n" +
+	"\x0eparent_step_id\x18\x02 \x01(\tH\x00R\fparentStepId\x88\x01\x01\x122\n" +
+	"\tstep_type\x18\x03 \x01(\x0e2\x15.backlane.v1.StepTypeR\bstepType\x12\x12\n" +
+	"\x04name\x18\x04 \x01(\tR\x04name\x12,\n" +
+	"\x05state\x18\x05 \x01(\x0e2\x16.backlane.v1.StepStateR\x05state\x12\x19\n" +
+	"\x05input\x18\x06 \x01(\tH\x01R\x05input\x88\x01\x01\x12\x1b\n" +
+	"\x06output\x18\a \x01(\tH\x02R\x06output\x88\x01\x01\x126\n" +
+	"\x05error\x18\b \x01(\v2\x1b.backlane.v1.ExecutionErrorH\x03R\x05error\x88\x01\x01\x12$\n" +
+	"\vduration_ms\x18\t \x01(\x04H\x04R\n" +
+	"durationMs\x88\x01\x01\x12\"\n" +
+	"\n" +
+	"started_at\x18\n" +
+	" \x01(\x04H\x05R\tstartedAt\x88\x01\x01\x12\x1e\n" +
+	"\bended_at\x18\v \x01(\x04H\x06R\aendedAt\x88\x01\x01\x124\n" +
+	"\x06source\x18\f \x01(\v2\x17.backlane.v1.StepSourceH\aR\x06source\x88\x01\x01\x12$\n" +
+	"\vcallable_id\x18\r \x01(\tH\bR\n" +
+	"callableId\x88\x01\x01\x12(\n" +
+	"\rcallable_type\x18\x0e \x01(\tH\tR\fcallableType\x88\x01\x01\x12\x10\n" +
+	"\x03key\x18\x10 \x01(\tR\x03key\x12%\n" +
+	"\x0earguments_hash\x18\x11 \x01(\fR\rargumentsHash\x12\x18\n" +
+	"\aattempt\x18\x12 \x01(\rR\aattempt\x128\n" +
+	"\vwait_reason\x18\x13 \x01(\x0e2\x17.backlane.v1.WaitReasonR\n" +
+	"waitReason\x12\"\n" +
+	"\n" +
+	"wait_until\x18\x14 \x01(\x04H\n" +
+	"R\twaitUntil\x88\x01\x01\x121\n" +
+	"\x12child_execution_id\x18\x15 \x01(\tH\vR\x10childExecutionId\x88\x01\x01B\x11\n" +
+	"\x0f_parent_step_idB\b\n" +
+	"\x06_inputB\t\n" +
+	"\a_outputB\b\n" +
+	"\x06_errorB\x0e\n" +
+	"\f_duration_msB\r\n" +
+	"\v_started_atB\v\n" +
+	"\t_ended_atB\t\n" +
+	"\a_sourceB\x0e\n" +
+	"\f_callable_idB\x10\n" +
+	"\x0e_callable_typeB\r\n" +
+	"\v_wait_untilB\x15\n" +
+	"\x13_child_execution_id\"\x94\x05\n" +
+	"\tExecution\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1b\n" +
+	"\ttenant_id\x18\x02 \x01(\tR\btenantId\x121\n" +
+	"\x05state\x18\x03 \x01(\x0e2\x1b.backlane.v1.ExecutionStateR\x05state\x128\n" +
+	"\vwait_reason\x18\x04 \x01(\x0e2\x17.backlane.v1.WaitReasonR\n" +
+	"waitReason\x124\n" +
+	"\x06parent\x18\x05 \x01(\v2\x17.backlane.v1.ParentLinkH\x00R\x06parent\x88\x01\x01\x127\n" +
+	"\x05steps\x18\x06 \x03(\v2!.backlane.v1.Execution.StepsEntryR\x05steps\x12\x1d\n" +
+	"\n" +
+	"step_order\x18\a \x03(\tR\tstepOrder\x12*\n" +
+	"\x0eschema_version\x18\b \x01(\tH\x01R\rschemaVersion\x88\x01\x01\x12\"\n" +
+	"\n" +
+	"started_at\x18\t \x01(\x04H\x02R\tstartedAt\x88\x01\x01\x12\x1e\n" +
+	"\bended_at\x18\n" +
+	" \x01(\x04H\x03R\aendedAt\x88\x01\x01\x12\x1b\n" +
+	"\x06output\x18\v \x01(\tH\x04R\x06output\x88\x01\x01\x126\n" +
+	"\x05error\x18\f \x01(\v2\x1b.backlane.v1.ExecutionErrorH\x05R\x05error\x88\x01\x01\x1aK\n" +
+	"\n" +
+	"StepsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12'\n" +
+	"\x05value\x18\x02 \x01(\v2\x11.backlane.v1.StepR\x05value:\x028\x01B\t\n" +
+	"\a_parentB\x11\n" +
+	"\x0f_schema_versionB\r\n" +
+	"\v_started_atB\v\n" +
+	"\t_ended_atB\t\n" +
+	"\a_outputB\b\n" +
 	"\x06_error*\xc1\x01\n" +
 	"\x17BackgroundExecutionMode\x12)\n" +
 	"%BACKGROUND_EXECUTION_MODE_UNSPECIFIED\x10\x00\x12-\n" +
@@ -1986,7 +2830,7 @@ const file_backlane_v1_execution_proto_rawDesc = "" +
 	"\x11ACTOR_KIND_WORKER\x10\x02\x12\x14\n" +
 	"\x10ACTOR_KIND_CLOCK\x10\x03\x12\x15\n" +
 	"\x11ACTOR_KIND_ENGINE\x10\x04\x12\x17\n" +
-	"\x13ACTOR_KIND_OPERATOR\x10\x05*\xc5\x02\n" +
+	"\x13ACTOR_KIND_OPERATOR\x10\x05*\xe4\x02\n" +
 	"\x0eAttemptOutcome\x12\x1f\n" +
 	"\x1bATTEMPT_OUTCOME_UNSPECIFIED\x10\x00\x12\x1b\n" +
 	"\x17ATTEMPT_OUTCOME_RUNNING\x10\x01\x12\x1d\n" +
@@ -1997,7 +2841,52 @@ const file_backlane_v1_execution_proto_rawDesc = "" +
 	"\x1aATTEMPT_OUTCOME_LEASE_LOST\x10\x06\x12\x1c\n" +
 	"\x18ATTEMPT_OUTCOME_RELEASED\x10\a\x12\x1f\n" +
 	"\x1bATTEMPT_OUTCOME_UNDELIVERED\x10\b\x12\x1d\n" +
-	"\x19ATTEMPT_OUTCOME_CANCELLED\x10\t*;\n" +
+	"\x19ATTEMPT_OUTCOME_CANCELLED\x10\t\x12\x1d\n" +
+	"\x19ATTEMPT_OUTCOME_SUSPENDED\x10\n" +
+	"*\x9c\x02\n" +
+	"\x0eExecutionState\x12\x1f\n" +
+	"\x1bEXECUTION_STATE_UNSPECIFIED\x10\x00\x12\x1b\n" +
+	"\x17EXECUTION_STATE_CREATED\x10\x01\x12\x1c\n" +
+	"\x18EXECUTION_STATE_PLANNING\x10\x02\x12\x1b\n" +
+	"\x17EXECUTION_STATE_RUNNING\x10\x03\x12\x1a\n" +
+	"\x16EXECUTION_STATE_PAUSED\x10\x04\x12\x1b\n" +
+	"\x17EXECUTION_STATE_WAITING\x10\x05\x12\x1d\n" +
+	"\x19EXECUTION_STATE_COMPLETED\x10\x06\x12\x1a\n" +
+	"\x16EXECUTION_STATE_FAILED\x10\a\x12\x1d\n" +
+	"\x19EXECUTION_STATE_CANCELLED\x10\b*\x8d\x02\n" +
+	"\n" +
+	"WaitReason\x12\x1b\n" +
+	"\x17WAIT_REASON_UNSPECIFIED\x10\x00\x12\x18\n" +
+	"\x14WAIT_REASON_APPROVAL\x10\x01\x12\x1a\n" +
+	"\x16WAIT_REASON_USER_INPUT\x10\x02\x12\x1a\n" +
+	"\x16WAIT_REASON_RATE_LIMIT\x10\x03\x12\x18\n" +
+	"\x14WAIT_REASON_EXTERNAL\x10\x04\x12\x1a\n" +
+	"\x16WAIT_REASON_CHECKPOINT\x10\x05\x12\x1e\n" +
+	"\x1aWAIT_REASON_COST_THRESHOLD\x10\x06\x12\x1f\n" +
+	"\x1bWAIT_REASON_MEMORY_PRESSURE\x10\a\x12\x19\n" +
+	"\x15WAIT_REASON_SUB_AGENT\x10\b*\xa3\x01\n" +
+	"\bStepType\x12\x19\n" +
+	"\x15STEP_TYPE_UNSPECIFIED\x10\x00\x12\x11\n" +
+	"\rSTEP_TYPE_LLM\x10\x01\x12\x12\n" +
+	"\x0eSTEP_TYPE_TOOL\x10\x02\x12\x13\n" +
+	"\x0fSTEP_TYPE_GRAPH\x10\x03\x12\x16\n" +
+	"\x12STEP_TYPE_FUNCTION\x10\x04\x12\x12\n" +
+	"\x0eSTEP_TYPE_WAIT\x10\x05\x12\x14\n" +
+	"\x10STEP_TYPE_CUSTOM\x10\x06*\xa0\x01\n" +
+	"\tStepState\x12\x1a\n" +
+	"\x16STEP_STATE_UNSPECIFIED\x10\x00\x12\x16\n" +
+	"\x12STEP_STATE_PENDING\x10\x01\x12\x16\n" +
+	"\x12STEP_STATE_RUNNING\x10\x02\x12\x18\n" +
+	"\x14STEP_STATE_COMPLETED\x10\x03\x12\x15\n" +
+	"\x11STEP_STATE_FAILED\x10\x04\x12\x16\n" +
+	"\x12STEP_STATE_SKIPPED\x10\x05*\xd4\x01\n" +
+	"\x0eStepSourceType\x12 \n" +
+	"\x1cSTEP_SOURCE_TYPE_UNSPECIFIED\x10\x00\x12!\n" +
+	"\x1dSTEP_SOURCE_TYPE_INITIAL_PLAN\x10\x01\x12\x1f\n" +
+	"\x1bSTEP_SOURCE_TYPE_DISCOVERED\x10\x02\x12\x1a\n" +
+	"\x16STEP_SOURCE_TYPE_RETRY\x10\x03\x12\"\n" +
+	"\x1eSTEP_SOURCE_TYPE_USER_GUIDANCE\x10\x04\x12\x1c\n" +
+	"\x18STEP_SOURCE_TYPE_SPAWNED\x10\x05*;\n" +
 	"\x04View\x12\x14\n" +
 	"\x10VIEW_UNSPECIFIED\x10\x00\x12\x0e\n" +
 	"\n" +
@@ -2016,8 +2905,8 @@ func file_backlane_v1_execution_proto_rawDescGZIP() []byte {
 	return file_backlane_v1_execution_proto_rawDescData
 }
 
-var file_backlane_v1_execution_proto_enumTypes = make([]protoimpl.EnumInfo, 10)
-var file_backlane_v1_execution_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
+var file_backlane_v1_execution_proto_enumTypes = make([]protoimpl.EnumInfo, 15)
+var file_backlane_v1_execution_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
 var file_backlane_v1_execution_proto_goTypes = []any{
 	(BackgroundExecutionMode)(0),      // 0: backlane.v1.BackgroundExecutionMode
 	(BackgroundExecutionStatus)(0),    // 1: backlane.v1.BackgroundExecutionStatus
@@ -2028,63 +2917,84 @@ var file_backlane_v1_execution_proto_goTypes = []any{
 	(EndReason)(0),                    // 6: backlane.v1.EndReason
 	(ActorKind)(0),                    // 7: backlane.v1.ActorKind
 	(AttemptOutcome)(0),               // 8: backlane.v1.AttemptOutcome
-	(View)(0),                         // 9: backlane.v1.View
-	(*RetryConfig)(nil),               // 10: backlane.v1.RetryConfig
-	(*TargetBindingConfig)(nil),       // 11: backlane.v1.TargetBindingConfig
-	(*BackgroundExecutionConfig)(nil), // 12: backlane.v1.BackgroundExecutionConfig
-	(*RetryPolicy)(nil),               // 13: backlane.v1.RetryPolicy
-	(*ExecutionError)(nil),            // 14: backlane.v1.ExecutionError
-	(*ParentLink)(nil),                // 15: backlane.v1.ParentLink
-	(*Actor)(nil),                     // 16: backlane.v1.Actor
-	(*BackgroundExecution)(nil),       // 17: backlane.v1.BackgroundExecution
-	(*Attempt)(nil),                   // 18: backlane.v1.Attempt
-	nil,                               // 19: backlane.v1.BackgroundExecution.ContextEntry
-	nil,                               // 20: backlane.v1.BackgroundExecution.MetadataEntry
-	(*structpb.Value)(nil),            // 21: google.protobuf.Value
-	(*timestamppb.Timestamp)(nil),     // 22: google.protobuf.Timestamp
+	(ExecutionState)(0),               // 9: backlane.v1.ExecutionState
+	(WaitReason)(0),                   // 10: backlane.v1.WaitReason
+	(StepType)(0),                     // 11: backlane.v1.StepType
+	(StepState)(0),                    // 12: backlane.v1.StepState
+	(StepSourceType)(0),               // 13: backlane.v1.StepSourceType
+	(View)(0),                         // 14: backlane.v1.View
+	(*RetryConfig)(nil),               // 15: backlane.v1.RetryConfig
+	(*TargetBindingConfig)(nil),       // 16: backlane.v1.TargetBindingConfig
+	(*BackgroundExecutionConfig)(nil), // 17: backlane.v1.BackgroundExecutionConfig
+	(*RetryPolicy)(nil),               // 18: backlane.v1.RetryPolicy
+	(*ExecutionError)(nil),            // 19: backlane.v1.ExecutionError
+	(*ParentLink)(nil),                // 20: backlane.v1.ParentLink
+	(*Actor)(nil),                     // 21: backlane.v1.Actor
+	(*BackgroundExecution)(nil),       // 22: backlane.v1.BackgroundExecution
+	(*Attempt)(nil),                   // 23: backlane.v1.Attempt
+	(*StepSource)(nil),                // 24: backlane.v1.StepSource
+	(*Step)(nil),                      // 25: backlane.v1.Step
+	(*Execution)(nil),                 // 26: backlane.v1.Execution
+	nil,                               // 27: backlane.v1.BackgroundExecution.ContextEntry
+	nil,                               // 28: backlane.v1.BackgroundExecution.MetadataEntry
+	nil,                               // 29: backlane.v1.Execution.StepsEntry
+	(*structpb.Value)(nil),            // 30: google.protobuf.Value
+	(*timestamppb.Timestamp)(nil),     // 31: google.protobuf.Timestamp
 }
 var file_backlane_v1_execution_proto_depIdxs = []int32{
 	2,  // 0: backlane.v1.RetryConfig.strategy:type_name -> backlane.v1.RetryStrategy
 	3,  // 1: backlane.v1.RetryConfig.retry_on:type_name -> backlane.v1.ErrorCategory
 	0,  // 2: backlane.v1.BackgroundExecutionConfig.mode:type_name -> backlane.v1.BackgroundExecutionMode
-	11, // 3: backlane.v1.BackgroundExecutionConfig.target_binding:type_name -> backlane.v1.TargetBindingConfig
-	10, // 4: backlane.v1.BackgroundExecutionConfig.retry:type_name -> backlane.v1.RetryConfig
+	16, // 3: backlane.v1.BackgroundExecutionConfig.target_binding:type_name -> backlane.v1.TargetBindingConfig
+	15, // 4: backlane.v1.BackgroundExecutionConfig.retry:type_name -> backlane.v1.RetryConfig
 	2,  // 5: backlane.v1.RetryPolicy.backoff_strategy:type_name -> backlane.v1.RetryStrategy
 	3,  // 6: backlane.v1.ExecutionError.category:type_name -> backlane.v1.ErrorCategory
-	13, // 7: backlane.v1.ExecutionError.retry_policy:type_name -> backlane.v1.RetryPolicy
-	21, // 8: backlane.v1.ExecutionError.details:type_name -> google.protobuf.Value
+	18, // 7: backlane.v1.ExecutionError.retry_policy:type_name -> backlane.v1.RetryPolicy
+	30, // 8: backlane.v1.ExecutionError.details:type_name -> google.protobuf.Value
 	4,  // 9: backlane.v1.ParentLink.parent_type:type_name -> backlane.v1.ParentType
 	7,  // 10: backlane.v1.Actor.kind:type_name -> backlane.v1.ActorKind
-	19, // 11: backlane.v1.BackgroundExecution.context:type_name -> backlane.v1.BackgroundExecution.ContextEntry
-	12, // 12: backlane.v1.BackgroundExecution.config:type_name -> backlane.v1.BackgroundExecutionConfig
+	27, // 11: backlane.v1.BackgroundExecution.context:type_name -> backlane.v1.BackgroundExecution.ContextEntry
+	17, // 12: backlane.v1.BackgroundExecution.config:type_name -> backlane.v1.BackgroundExecutionConfig
 	1,  // 13: backlane.v1.BackgroundExecution.status:type_name -> backlane.v1.BackgroundExecutionStatus
-	22, // 14: backlane.v1.BackgroundExecution.queued_at:type_name -> google.protobuf.Timestamp
-	22, // 15: backlane.v1.BackgroundExecution.started_at:type_name -> google.protobuf.Timestamp
-	22, // 16: backlane.v1.BackgroundExecution.completed_at:type_name -> google.protobuf.Timestamp
-	21, // 17: backlane.v1.BackgroundExecution.output:type_name -> google.protobuf.Value
-	14, // 18: backlane.v1.BackgroundExecution.error:type_name -> backlane.v1.ExecutionError
-	20, // 19: backlane.v1.BackgroundExecution.metadata:type_name -> backlane.v1.BackgroundExecution.MetadataEntry
-	22, // 20: backlane.v1.BackgroundExecution.not_before:type_name -> google.protobuf.Timestamp
-	22, // 21: backlane.v1.BackgroundExecution.next_attempt_at:type_name -> google.protobuf.Timestamp
-	22, // 22: backlane.v1.BackgroundExecution.start_deadline:type_name -> google.protobuf.Timestamp
-	22, // 23: backlane.v1.BackgroundExecution.deadline:type_name -> google.protobuf.Timestamp
-	15, // 24: backlane.v1.BackgroundExecution.parent:type_name -> backlane.v1.ParentLink
+	31, // 14: backlane.v1.BackgroundExecution.queued_at:type_name -> google.protobuf.Timestamp
+	31, // 15: backlane.v1.BackgroundExecution.started_at:type_name -> google.protobuf.Timestamp
+	31, // 16: backlane.v1.BackgroundExecution.completed_at:type_name -> google.protobuf.Timestamp
+	30, // 17: backlane.v1.BackgroundExecution.output:type_name -> google.protobuf.Value
+	19, // 18: backlane.v1.BackgroundExecution.error:type_name -> backlane.v1.ExecutionError
+	28, // 19: backlane.v1.BackgroundExecution.metadata:type_name -> backlane.v1.BackgroundExecution.MetadataEntry
+	31, // 20: backlane.v1.BackgroundExecution.not_before:type_name -> google.protobuf.Timestamp
+	31, // 21: backlane.v1.BackgroundExecution.next_attempt_at:type_name -> google.protobuf.Timestamp
+	31, // 22: backlane.v1.BackgroundExecution.start_deadline:type_name -> google.protobuf.Timestamp
+	31, // 23: backlane.v1.BackgroundExecution.deadline:type_name -> google.protobuf.Timestamp
+	20, // 24: backlane.v1.BackgroundExecution.parent:type_name -> backlane.v1.ParentLink
 	5,  // 25: backlane.v1.BackgroundExecution.cancellation_policy:type_name -> backlane.v1.CancellationPolicy
-	22, // 26: backlane.v1.BackgroundExecution.updated_at:type_name -> google.protobuf.Timestamp
+	31, // 26: backlane.v1.BackgroundExecution.updated_at:type_name -> google.protobuf.Timestamp
 	6,  // 27: backlane.v1.BackgroundExecution.reason:type_name -> backlane.v1.EndReason
-	16, // 28: backlane.v1.BackgroundExecution.actor:type_name -> backlane.v1.Actor
-	21, // 29: backlane.v1.BackgroundExecution.progress:type_name -> google.protobuf.Value
-	14, // 30: backlane.v1.BackgroundExecution.last_error:type_name -> backlane.v1.ExecutionError
-	22, // 31: backlane.v1.Attempt.started_at:type_name -> google.protobuf.Timestamp
-	22, // 32: backlane.v1.Attempt.ended_at:type_name -> google.protobuf.Timestamp
+	21, // 28: backlane.v1.BackgroundExecution.actor:type_name -> backlane.v1.Actor
+	30, // 29: backlane.v1.BackgroundExecution.progress:type_name -> google.protobuf.Value
+	19, // 30: backlane.v1.BackgroundExecution.last_error:type_name -> backlane.v1.ExecutionError
+	31, // 31: backlane.v1.Attempt.started_at:type_name -> google.protobuf.Timestamp
+	31, // 32: backlane.v1.Attempt.ended_at:type_name -> google.protobuf.Timestamp
 	8,  // 33: backlane.v1.Attempt.outcome:type_name -> backlane.v1.AttemptOutcome
-	14, // 34: backlane.v1.Attempt.error:type_name -> backlane.v1.ExecutionError
-	21, // 35: backlane.v1.BackgroundExecution.MetadataEntry.value:type_name -> google.protobuf.Value
-	36, // [36:36] is the sub-list for method output_type
-	36, // [36:36] is the sub-list for method input_type
-	36, // [36:36] is the sub-list for extension type_name
-	36, // [36:36] is the sub-list for extension extendee
-	0,  // [0:36] is the sub-list for field type_name
+	19, // 34: backlane.v1.Attempt.error:type_name -> backlane.v1.ExecutionError
+	13, // 35: backlane.v1.StepSource.source_type:type_name -> backlane.v1.StepSourceType
+	11, // 36: backlane.v1.Step.step_type:type_name -> backlane.v1.StepType
+	12, // 37: backlane.v1.Step.state:type_name -> backlane.v1.StepState
+	19, // 38: backlane.v1.Step.error:type_name -> backlane.v1.ExecutionError
+	24, // 39: backlane.v1.Step.source:type_name -> backlane.v1.StepSource
+	10, // 40: backlane.v1.Step.wait_reason:type_name -> backlane.v1.WaitReason
+	9,  // 41: backlane.v1.Execution.state:type_name -> backlane.v1.ExecutionState
+	10, // 42: backlane.v1.Execution.wait_reason:type_name -> backlane.v1.WaitReason
+	20, // 43: backlane.v1.Execution.parent:type_name -> backlane.v1.ParentLink
+	29, // 44: backlane.v1.Execution.steps:type_name -> backlane.v1.Execution.StepsEntry
+	19, // 45: backlane.v1.Execution.error:type_name -> backlane.v1.ExecutionError
+	30, // 46: backlane.v1.BackgroundExecution.MetadataEntry.value:type_name -> google.protobuf.Value
+	25, // 47: backlane.v1.Execution.StepsEntry.value:type_name -> backlane.v1.Step
+	48, // [48:48] is the sub-list for method output_type
+	48, // [48:48] is the sub-list for method input_type
+	48, // [48:48] is the sub-list for extension type_name
+	48, // [48:48] is the sub-list for extension extendee
+	0,  // [0:48] is the sub-list for field type_name
 }
 
 func init() { file_backlane_v1_execution_proto_init() }
@@ -2098,13 +3008,16 @@ func file_backlane_v1_execution_proto_init() {
 	file_backlane_v1_execution_proto_msgTypes[4].OneofWrappers = []any{}
 	file_backlane_v1_execution_proto_msgTypes[7].OneofWrappers = []any{}
 	file_backlane_v1_execution_proto_msgTypes[8].OneofWrappers = []any{}
+	file_backlane_v1_execution_proto_msgTypes[9].OneofWrappers = []any{}
+	file_backlane_v1_execution_proto_msgTypes[10].OneofWrappers = []any{}
+	file_backlane_v1_execution_proto_msgTypes[11].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_backlane_v1_execution_proto_rawDesc), len(file_backlane_v1_execution_proto_rawDesc)),
-			NumEnums:      10,
-			NumMessages:   11,
+			NumEnums:      15,
+			NumMessages:   15,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

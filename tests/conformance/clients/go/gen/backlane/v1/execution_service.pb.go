@@ -1812,6 +1812,430 @@ func (x *CallableStats) GetRunning() uint64 {
 	return 0
 }
 
+type GetExecutionRunRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	TenantId      string                 `protobuf:"bytes,1,opt,name=tenant_id,json=tenantId,proto3" json:"tenant_id,omitempty"`
+	ExecutionId   string                 `protobuf:"bytes,2,opt,name=execution_id,json=executionId,proto3" json:"execution_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetExecutionRunRequest) Reset() {
+	*x = GetExecutionRunRequest{}
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetExecutionRunRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetExecutionRunRequest) ProtoMessage() {}
+
+func (x *GetExecutionRunRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetExecutionRunRequest.ProtoReflect.Descriptor instead.
+func (*GetExecutionRunRequest) Descriptor() ([]byte, []int) {
+	return file_backlane_v1_execution_service_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *GetExecutionRunRequest) GetTenantId() string {
+	if x != nil {
+		return x.TenantId
+	}
+	return ""
+}
+
+func (x *GetExecutionRunRequest) GetExecutionId() string {
+	if x != nil {
+		return x.ExecutionId
+	}
+	return ""
+}
+
+type GetExecutionRunResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Execution     *Execution             `protobuf:"bytes,1,opt,name=execution,proto3" json:"execution,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetExecutionRunResponse) Reset() {
+	*x = GetExecutionRunResponse{}
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetExecutionRunResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetExecutionRunResponse) ProtoMessage() {}
+
+func (x *GetExecutionRunResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetExecutionRunResponse.ProtoReflect.Descriptor instead.
+func (*GetExecutionRunResponse) Descriptor() ([]byte, []int) {
+	return file_backlane_v1_execution_service_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *GetExecutionRunResponse) GetExecution() *Execution {
+	if x != nil {
+		return x.Execution
+	}
+	return nil
+}
+
+type ProvideInputRequest struct {
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	TenantId    string                 `protobuf:"bytes,1,opt,name=tenant_id,json=tenantId,proto3" json:"tenant_id,omitempty"`
+	ExecutionId string                 `protobuf:"bytes,2,opt,name=execution_id,json=executionId,proto3" json:"execution_id,omitempty"`
+	// The key that the wait names; 1 to 128 bytes.
+	Key string `protobuf:"bytes,3,opt,name=key,proto3" json:"key,omitempty"`
+	// The input: opaque text, often JSON; at most 1 MiB. It becomes the output of the wait. An input
+	// that comes before its wait is kept for it; at most 64 keys of an execution are kept.
+	Value string `protobuf:"bytes,4,opt,name=value,proto3" json:"value,omitempty"`
+	// As EnqueueRequest.request_id.
+	RequestId     string `protobuf:"bytes,5,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ProvideInputRequest) Reset() {
+	*x = ProvideInputRequest{}
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ProvideInputRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ProvideInputRequest) ProtoMessage() {}
+
+func (x *ProvideInputRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ProvideInputRequest.ProtoReflect.Descriptor instead.
+func (*ProvideInputRequest) Descriptor() ([]byte, []int) {
+	return file_backlane_v1_execution_service_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *ProvideInputRequest) GetTenantId() string {
+	if x != nil {
+		return x.TenantId
+	}
+	return ""
+}
+
+func (x *ProvideInputRequest) GetExecutionId() string {
+	if x != nil {
+		return x.ExecutionId
+	}
+	return ""
+}
+
+func (x *ProvideInputRequest) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
+func (x *ProvideInputRequest) GetValue() string {
+	if x != nil {
+		return x.Value
+	}
+	return ""
+}
+
+func (x *ProvideInputRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+type ProvideInputResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The record in the BASIC view.
+	Execution *BackgroundExecution `protobuf:"bytes,1,opt,name=execution,proto3" json:"execution,omitempty"`
+	// True if the request_id was used before for the same input.
+	Existing      bool `protobuf:"varint,2,opt,name=existing,proto3" json:"existing,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ProvideInputResponse) Reset() {
+	*x = ProvideInputResponse{}
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ProvideInputResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ProvideInputResponse) ProtoMessage() {}
+
+func (x *ProvideInputResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ProvideInputResponse.ProtoReflect.Descriptor instead.
+func (*ProvideInputResponse) Descriptor() ([]byte, []int) {
+	return file_backlane_v1_execution_service_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *ProvideInputResponse) GetExecution() *BackgroundExecution {
+	if x != nil {
+		return x.Execution
+	}
+	return nil
+}
+
+func (x *ProvideInputResponse) GetExisting() bool {
+	if x != nil {
+		return x.Existing
+	}
+	return false
+}
+
+type PauseRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	TenantId      string                 `protobuf:"bytes,1,opt,name=tenant_id,json=tenantId,proto3" json:"tenant_id,omitempty"`
+	ExecutionId   string                 `protobuf:"bytes,2,opt,name=execution_id,json=executionId,proto3" json:"execution_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PauseRequest) Reset() {
+	*x = PauseRequest{}
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PauseRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PauseRequest) ProtoMessage() {}
+
+func (x *PauseRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PauseRequest.ProtoReflect.Descriptor instead.
+func (*PauseRequest) Descriptor() ([]byte, []int) {
+	return file_backlane_v1_execution_service_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *PauseRequest) GetTenantId() string {
+	if x != nil {
+		return x.TenantId
+	}
+	return ""
+}
+
+func (x *PauseRequest) GetExecutionId() string {
+	if x != nil {
+		return x.ExecutionId
+	}
+	return ""
+}
+
+type PauseResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The record in the FULL view.
+	Execution     *BackgroundExecution `protobuf:"bytes,1,opt,name=execution,proto3" json:"execution,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PauseResponse) Reset() {
+	*x = PauseResponse{}
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PauseResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PauseResponse) ProtoMessage() {}
+
+func (x *PauseResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PauseResponse.ProtoReflect.Descriptor instead.
+func (*PauseResponse) Descriptor() ([]byte, []int) {
+	return file_backlane_v1_execution_service_proto_rawDescGZIP(), []int{31}
+}
+
+func (x *PauseResponse) GetExecution() *BackgroundExecution {
+	if x != nil {
+		return x.Execution
+	}
+	return nil
+}
+
+type ResumeRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	TenantId      string                 `protobuf:"bytes,1,opt,name=tenant_id,json=tenantId,proto3" json:"tenant_id,omitempty"`
+	ExecutionId   string                 `protobuf:"bytes,2,opt,name=execution_id,json=executionId,proto3" json:"execution_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ResumeRequest) Reset() {
+	*x = ResumeRequest{}
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[32]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ResumeRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ResumeRequest) ProtoMessage() {}
+
+func (x *ResumeRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[32]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ResumeRequest.ProtoReflect.Descriptor instead.
+func (*ResumeRequest) Descriptor() ([]byte, []int) {
+	return file_backlane_v1_execution_service_proto_rawDescGZIP(), []int{32}
+}
+
+func (x *ResumeRequest) GetTenantId() string {
+	if x != nil {
+		return x.TenantId
+	}
+	return ""
+}
+
+func (x *ResumeRequest) GetExecutionId() string {
+	if x != nil {
+		return x.ExecutionId
+	}
+	return ""
+}
+
+type ResumeResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The record in the FULL view.
+	Execution     *BackgroundExecution `protobuf:"bytes,1,opt,name=execution,proto3" json:"execution,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ResumeResponse) Reset() {
+	*x = ResumeResponse{}
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[33]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ResumeResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ResumeResponse) ProtoMessage() {}
+
+func (x *ResumeResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[33]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ResumeResponse.ProtoReflect.Descriptor instead.
+func (*ResumeResponse) Descriptor() ([]byte, []int) {
+	return file_backlane_v1_execution_service_proto_rawDescGZIP(), []int{33}
+}
+
+func (x *ResumeResponse) GetExecution() *BackgroundExecution {
+	if x != nil {
+		return x.Execution
+	}
+	return nil
+}
+
 var File_backlane_v1_execution_service_proto protoreflect.FileDescriptor
 
 const file_backlane_v1_execution_service_proto_rawDesc = "" +
@@ -1943,7 +2367,32 @@ const file_backlane_v1_execution_service_proto_rawDesc = "" +
 	"\x05ready\x18\x02 \x01(\x04R\x05ready\x12\x18\n" +
 	"\apending\x18\x03 \x01(\x04R\apending\x12\x1a\n" +
 	"\bretrying\x18\x04 \x01(\x04R\bretrying\x12\x18\n" +
-	"\arunning\x18\x05 \x01(\x04R\arunning*\x87\x01\n" +
+	"\arunning\x18\x05 \x01(\x04R\arunning\"X\n" +
+	"\x16GetExecutionRunRequest\x12\x1b\n" +
+	"\ttenant_id\x18\x01 \x01(\tR\btenantId\x12!\n" +
+	"\fexecution_id\x18\x02 \x01(\tR\vexecutionId\"O\n" +
+	"\x17GetExecutionRunResponse\x124\n" +
+	"\texecution\x18\x01 \x01(\v2\x16.backlane.v1.ExecutionR\texecution\"\x9c\x01\n" +
+	"\x13ProvideInputRequest\x12\x1b\n" +
+	"\ttenant_id\x18\x01 \x01(\tR\btenantId\x12!\n" +
+	"\fexecution_id\x18\x02 \x01(\tR\vexecutionId\x12\x10\n" +
+	"\x03key\x18\x03 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x04 \x01(\tR\x05value\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x05 \x01(\tR\trequestId\"r\n" +
+	"\x14ProvideInputResponse\x12>\n" +
+	"\texecution\x18\x01 \x01(\v2 .backlane.v1.BackgroundExecutionR\texecution\x12\x1a\n" +
+	"\bexisting\x18\x02 \x01(\bR\bexisting\"N\n" +
+	"\fPauseRequest\x12\x1b\n" +
+	"\ttenant_id\x18\x01 \x01(\tR\btenantId\x12!\n" +
+	"\fexecution_id\x18\x02 \x01(\tR\vexecutionId\"O\n" +
+	"\rPauseResponse\x12>\n" +
+	"\texecution\x18\x01 \x01(\v2 .backlane.v1.BackgroundExecutionR\texecution\"O\n" +
+	"\rResumeRequest\x12\x1b\n" +
+	"\ttenant_id\x18\x01 \x01(\tR\btenantId\x12!\n" +
+	"\fexecution_id\x18\x02 \x01(\tR\vexecutionId\"P\n" +
+	"\x0eResumeResponse\x12>\n" +
+	"\texecution\x18\x01 \x01(\v2 .backlane.v1.BackgroundExecutionR\texecution*\x87\x01\n" +
 	"\vDedupPolicy\x12\x1c\n" +
 	"\x18DEDUP_POLICY_UNSPECIFIED\x10\x00\x12 \n" +
 	"\x1cDEDUP_POLICY_RETURN_EXISTING\x10\x01\x12\x17\n" +
@@ -1953,7 +2402,7 @@ const file_backlane_v1_execution_service_proto_rawDesc = "" +
 	"\x14WAIT_FOR_UNSPECIFIED\x10\x00\x12\x10\n" +
 	"\fWAIT_FOR_ALL\x10\x01\x12\x10\n" +
 	"\fWAIT_FOR_ANY\x10\x02\x12\x12\n" +
-	"\x0eWAIT_FOR_COUNT\x10\x032\xa4\x06\n" +
+	"\x0eWAIT_FOR_COUNT\x10\x032\xda\b\n" +
 	"\x10ExecutionService\x12D\n" +
 	"\aEnqueue\x12\x1b.backlane.v1.EnqueueRequest\x1a\x1c.backlane.v1.EnqueueResponse\x12S\n" +
 	"\fEnqueueBatch\x12 .backlane.v1.EnqueueBatchRequest\x1a!.backlane.v1.EnqueueBatchResponse\x12Z\n" +
@@ -1964,7 +2413,11 @@ const file_backlane_v1_execution_service_proto_rawDesc = "" +
 	"\fListAttempts\x12 .backlane.v1.ListAttemptsRequest\x1a!.backlane.v1.ListAttemptsResponse\x12;\n" +
 	"\x04Wait\x12\x18.backlane.v1.WaitRequest\x1a\x19.backlane.v1.WaitResponse\x12A\n" +
 	"\x06Cancel\x12\x1a.backlane.v1.CancelRequest\x1a\x1b.backlane.v1.CancelResponse\x12;\n" +
-	"\x04Peek\x12\x18.backlane.v1.PeekRequest\x1a\x19.backlane.v1.PeekResponse\x12V\n" +
+	"\x04Peek\x12\x18.backlane.v1.PeekRequest\x1a\x19.backlane.v1.PeekResponse\x12\\\n" +
+	"\x0fGetExecutionRun\x12#.backlane.v1.GetExecutionRunRequest\x1a$.backlane.v1.GetExecutionRunResponse\x12S\n" +
+	"\fProvideInput\x12 .backlane.v1.ProvideInputRequest\x1a!.backlane.v1.ProvideInputResponse\x12>\n" +
+	"\x05Pause\x12\x19.backlane.v1.PauseRequest\x1a\x1a.backlane.v1.PauseResponse\x12A\n" +
+	"\x06Resume\x12\x1a.backlane.v1.ResumeRequest\x1a\x1b.backlane.v1.ResumeResponse\x12V\n" +
 	"\rGetQueueStats\x12!.backlane.v1.GetQueueStatsRequest\x1a\".backlane.v1.GetQueueStatsResponseB\x18Z\x16backlane/v1;backlanev1b\x06proto3"
 
 var (
@@ -1980,7 +2433,7 @@ func file_backlane_v1_execution_service_proto_rawDescGZIP() []byte {
 }
 
 var file_backlane_v1_execution_service_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_backlane_v1_execution_service_proto_msgTypes = make([]protoimpl.MessageInfo, 28)
+var file_backlane_v1_execution_service_proto_msgTypes = make([]protoimpl.MessageInfo, 36)
 var file_backlane_v1_execution_service_proto_goTypes = []any{
 	(DedupPolicy)(0),                  // 0: backlane.v1.DedupPolicy
 	(WaitFor)(0),                      // 1: backlane.v1.WaitFor
@@ -2010,79 +2463,100 @@ var file_backlane_v1_execution_service_proto_goTypes = []any{
 	(*GetQueueStatsRequest)(nil),      // 25: backlane.v1.GetQueueStatsRequest
 	(*GetQueueStatsResponse)(nil),     // 26: backlane.v1.GetQueueStatsResponse
 	(*CallableStats)(nil),             // 27: backlane.v1.CallableStats
-	nil,                               // 28: backlane.v1.EnqueueRequest.ContextEntry
-	nil,                               // 29: backlane.v1.EnqueueRequest.MetadataEntry
-	(*BackgroundExecutionConfig)(nil), // 30: backlane.v1.BackgroundExecutionConfig
-	(*timestamppb.Timestamp)(nil),     // 31: google.protobuf.Timestamp
-	(*BackgroundExecution)(nil),       // 32: backlane.v1.BackgroundExecution
-	(*status.Status)(nil),             // 33: google.rpc.Status
-	(*durationpb.Duration)(nil),       // 34: google.protobuf.Duration
-	(View)(0),                         // 35: backlane.v1.View
-	(BackgroundExecutionStatus)(0),    // 36: backlane.v1.BackgroundExecutionStatus
-	(*Attempt)(nil),                   // 37: backlane.v1.Attempt
-	(*structpb.Value)(nil),            // 38: google.protobuf.Value
+	(*GetExecutionRunRequest)(nil),    // 28: backlane.v1.GetExecutionRunRequest
+	(*GetExecutionRunResponse)(nil),   // 29: backlane.v1.GetExecutionRunResponse
+	(*ProvideInputRequest)(nil),       // 30: backlane.v1.ProvideInputRequest
+	(*ProvideInputResponse)(nil),      // 31: backlane.v1.ProvideInputResponse
+	(*PauseRequest)(nil),              // 32: backlane.v1.PauseRequest
+	(*PauseResponse)(nil),             // 33: backlane.v1.PauseResponse
+	(*ResumeRequest)(nil),             // 34: backlane.v1.ResumeRequest
+	(*ResumeResponse)(nil),            // 35: backlane.v1.ResumeResponse
+	nil,                               // 36: backlane.v1.EnqueueRequest.ContextEntry
+	nil,                               // 37: backlane.v1.EnqueueRequest.MetadataEntry
+	(*BackgroundExecutionConfig)(nil), // 38: backlane.v1.BackgroundExecutionConfig
+	(*timestamppb.Timestamp)(nil),     // 39: google.protobuf.Timestamp
+	(*BackgroundExecution)(nil),       // 40: backlane.v1.BackgroundExecution
+	(*status.Status)(nil),             // 41: google.rpc.Status
+	(*durationpb.Duration)(nil),       // 42: google.protobuf.Duration
+	(View)(0),                         // 43: backlane.v1.View
+	(BackgroundExecutionStatus)(0),    // 44: backlane.v1.BackgroundExecutionStatus
+	(*Attempt)(nil),                   // 45: backlane.v1.Attempt
+	(*Execution)(nil),                 // 46: backlane.v1.Execution
+	(*structpb.Value)(nil),            // 47: google.protobuf.Value
 }
 var file_backlane_v1_execution_service_proto_depIdxs = []int32{
-	28, // 0: backlane.v1.EnqueueRequest.context:type_name -> backlane.v1.EnqueueRequest.ContextEntry
-	30, // 1: backlane.v1.EnqueueRequest.config:type_name -> backlane.v1.BackgroundExecutionConfig
-	29, // 2: backlane.v1.EnqueueRequest.metadata:type_name -> backlane.v1.EnqueueRequest.MetadataEntry
-	31, // 3: backlane.v1.EnqueueRequest.not_before:type_name -> google.protobuf.Timestamp
-	31, // 4: backlane.v1.EnqueueRequest.start_deadline:type_name -> google.protobuf.Timestamp
-	31, // 5: backlane.v1.EnqueueRequest.deadline:type_name -> google.protobuf.Timestamp
+	36, // 0: backlane.v1.EnqueueRequest.context:type_name -> backlane.v1.EnqueueRequest.ContextEntry
+	38, // 1: backlane.v1.EnqueueRequest.config:type_name -> backlane.v1.BackgroundExecutionConfig
+	37, // 2: backlane.v1.EnqueueRequest.metadata:type_name -> backlane.v1.EnqueueRequest.MetadataEntry
+	39, // 3: backlane.v1.EnqueueRequest.not_before:type_name -> google.protobuf.Timestamp
+	39, // 4: backlane.v1.EnqueueRequest.start_deadline:type_name -> google.protobuf.Timestamp
+	39, // 5: backlane.v1.EnqueueRequest.deadline:type_name -> google.protobuf.Timestamp
 	0,  // 6: backlane.v1.EnqueueRequest.dedup_policy:type_name -> backlane.v1.DedupPolicy
-	32, // 7: backlane.v1.EnqueueResponse.execution:type_name -> backlane.v1.BackgroundExecution
+	40, // 7: backlane.v1.EnqueueResponse.execution:type_name -> backlane.v1.BackgroundExecution
 	2,  // 8: backlane.v1.EnqueueBatchRequest.items:type_name -> backlane.v1.EnqueueRequest
 	3,  // 9: backlane.v1.EnqueueBatchResponse.results:type_name -> backlane.v1.EnqueueResponse
 	2,  // 10: backlane.v1.EnqueueStreamRequest.items:type_name -> backlane.v1.EnqueueRequest
 	8,  // 11: backlane.v1.EnqueueStreamResponse.outcomes:type_name -> backlane.v1.EnqueueOutcome
 	9,  // 12: backlane.v1.EnqueueOutcome.result:type_name -> backlane.v1.EnqueueResult
-	33, // 13: backlane.v1.EnqueueOutcome.status:type_name -> google.rpc.Status
+	41, // 13: backlane.v1.EnqueueOutcome.status:type_name -> google.rpc.Status
 	2,  // 14: backlane.v1.RunRequest.enqueue:type_name -> backlane.v1.EnqueueRequest
-	34, // 15: backlane.v1.RunRequest.timeout:type_name -> google.protobuf.Duration
-	32, // 16: backlane.v1.RunResponse.execution:type_name -> backlane.v1.BackgroundExecution
-	35, // 17: backlane.v1.GetRequest.view:type_name -> backlane.v1.View
-	32, // 18: backlane.v1.GetResponse.execution:type_name -> backlane.v1.BackgroundExecution
-	36, // 19: backlane.v1.ListRequest.status:type_name -> backlane.v1.BackgroundExecutionStatus
-	35, // 20: backlane.v1.ListRequest.view:type_name -> backlane.v1.View
-	32, // 21: backlane.v1.ListResponse.executions:type_name -> backlane.v1.BackgroundExecution
+	42, // 15: backlane.v1.RunRequest.timeout:type_name -> google.protobuf.Duration
+	40, // 16: backlane.v1.RunResponse.execution:type_name -> backlane.v1.BackgroundExecution
+	43, // 17: backlane.v1.GetRequest.view:type_name -> backlane.v1.View
+	40, // 18: backlane.v1.GetResponse.execution:type_name -> backlane.v1.BackgroundExecution
+	44, // 19: backlane.v1.ListRequest.status:type_name -> backlane.v1.BackgroundExecutionStatus
+	43, // 20: backlane.v1.ListRequest.view:type_name -> backlane.v1.View
+	40, // 21: backlane.v1.ListResponse.executions:type_name -> backlane.v1.BackgroundExecution
 	1,  // 22: backlane.v1.WaitRequest.wait_for:type_name -> backlane.v1.WaitFor
-	34, // 23: backlane.v1.WaitRequest.timeout:type_name -> google.protobuf.Duration
+	42, // 23: backlane.v1.WaitRequest.timeout:type_name -> google.protobuf.Duration
 	18, // 24: backlane.v1.WaitResponse.outcomes:type_name -> backlane.v1.WaitOutcome
-	32, // 25: backlane.v1.WaitOutcome.execution:type_name -> backlane.v1.BackgroundExecution
-	33, // 26: backlane.v1.WaitOutcome.status:type_name -> google.rpc.Status
-	32, // 27: backlane.v1.CancelResponse.execution:type_name -> backlane.v1.BackgroundExecution
-	32, // 28: backlane.v1.PeekResponse.executions:type_name -> backlane.v1.BackgroundExecution
-	37, // 29: backlane.v1.ListAttemptsResponse.attempts:type_name -> backlane.v1.Attempt
-	31, // 30: backlane.v1.GetQueueStatsResponse.oldest_queued_at:type_name -> google.protobuf.Timestamp
+	40, // 25: backlane.v1.WaitOutcome.execution:type_name -> backlane.v1.BackgroundExecution
+	41, // 26: backlane.v1.WaitOutcome.status:type_name -> google.rpc.Status
+	40, // 27: backlane.v1.CancelResponse.execution:type_name -> backlane.v1.BackgroundExecution
+	40, // 28: backlane.v1.PeekResponse.executions:type_name -> backlane.v1.BackgroundExecution
+	45, // 29: backlane.v1.ListAttemptsResponse.attempts:type_name -> backlane.v1.Attempt
+	39, // 30: backlane.v1.GetQueueStatsResponse.oldest_queued_at:type_name -> google.protobuf.Timestamp
 	27, // 31: backlane.v1.GetQueueStatsResponse.callables:type_name -> backlane.v1.CallableStats
-	38, // 32: backlane.v1.EnqueueRequest.MetadataEntry.value:type_name -> google.protobuf.Value
-	2,  // 33: backlane.v1.ExecutionService.Enqueue:input_type -> backlane.v1.EnqueueRequest
-	4,  // 34: backlane.v1.ExecutionService.EnqueueBatch:input_type -> backlane.v1.EnqueueBatchRequest
-	6,  // 35: backlane.v1.ExecutionService.EnqueueStream:input_type -> backlane.v1.EnqueueStreamRequest
-	10, // 36: backlane.v1.ExecutionService.Run:input_type -> backlane.v1.RunRequest
-	12, // 37: backlane.v1.ExecutionService.Get:input_type -> backlane.v1.GetRequest
-	14, // 38: backlane.v1.ExecutionService.List:input_type -> backlane.v1.ListRequest
-	23, // 39: backlane.v1.ExecutionService.ListAttempts:input_type -> backlane.v1.ListAttemptsRequest
-	16, // 40: backlane.v1.ExecutionService.Wait:input_type -> backlane.v1.WaitRequest
-	19, // 41: backlane.v1.ExecutionService.Cancel:input_type -> backlane.v1.CancelRequest
-	21, // 42: backlane.v1.ExecutionService.Peek:input_type -> backlane.v1.PeekRequest
-	25, // 43: backlane.v1.ExecutionService.GetQueueStats:input_type -> backlane.v1.GetQueueStatsRequest
-	3,  // 44: backlane.v1.ExecutionService.Enqueue:output_type -> backlane.v1.EnqueueResponse
-	5,  // 45: backlane.v1.ExecutionService.EnqueueBatch:output_type -> backlane.v1.EnqueueBatchResponse
-	7,  // 46: backlane.v1.ExecutionService.EnqueueStream:output_type -> backlane.v1.EnqueueStreamResponse
-	11, // 47: backlane.v1.ExecutionService.Run:output_type -> backlane.v1.RunResponse
-	13, // 48: backlane.v1.ExecutionService.Get:output_type -> backlane.v1.GetResponse
-	15, // 49: backlane.v1.ExecutionService.List:output_type -> backlane.v1.ListResponse
-	24, // 50: backlane.v1.ExecutionService.ListAttempts:output_type -> backlane.v1.ListAttemptsResponse
-	17, // 51: backlane.v1.ExecutionService.Wait:output_type -> backlane.v1.WaitResponse
-	20, // 52: backlane.v1.ExecutionService.Cancel:output_type -> backlane.v1.CancelResponse
-	22, // 53: backlane.v1.ExecutionService.Peek:output_type -> backlane.v1.PeekResponse
-	26, // 54: backlane.v1.ExecutionService.GetQueueStats:output_type -> backlane.v1.GetQueueStatsResponse
-	44, // [44:55] is the sub-list for method output_type
-	33, // [33:44] is the sub-list for method input_type
-	33, // [33:33] is the sub-list for extension type_name
-	33, // [33:33] is the sub-list for extension extendee
-	0,  // [0:33] is the sub-list for field type_name
+	46, // 32: backlane.v1.GetExecutionRunResponse.execution:type_name -> backlane.v1.Execution
+	40, // 33: backlane.v1.ProvideInputResponse.execution:type_name -> backlane.v1.BackgroundExecution
+	40, // 34: backlane.v1.PauseResponse.execution:type_name -> backlane.v1.BackgroundExecution
+	40, // 35: backlane.v1.ResumeResponse.execution:type_name -> backlane.v1.BackgroundExecution
+	47, // 36: backlane.v1.EnqueueRequest.MetadataEntry.value:type_name -> google.protobuf.Value
+	2,  // 37: backlane.v1.ExecutionService.Enqueue:input_type -> backlane.v1.EnqueueRequest
+	4,  // 38: backlane.v1.ExecutionService.EnqueueBatch:input_type -> backlane.v1.EnqueueBatchRequest
+	6,  // 39: backlane.v1.ExecutionService.EnqueueStream:input_type -> backlane.v1.EnqueueStreamRequest
+	10, // 40: backlane.v1.ExecutionService.Run:input_type -> backlane.v1.RunRequest
+	12, // 41: backlane.v1.ExecutionService.Get:input_type -> backlane.v1.GetRequest
+	14, // 42: backlane.v1.ExecutionService.List:input_type -> backlane.v1.ListRequest
+	23, // 43: backlane.v1.ExecutionService.ListAttempts:input_type -> backlane.v1.ListAttemptsRequest
+	16, // 44: backlane.v1.ExecutionService.Wait:input_type -> backlane.v1.WaitRequest
+	19, // 45: backlane.v1.ExecutionService.Cancel:input_type -> backlane.v1.CancelRequest
+	21, // 46: backlane.v1.ExecutionService.Peek:input_type -> backlane.v1.PeekRequest
+	28, // 47: backlane.v1.ExecutionService.GetExecutionRun:input_type -> backlane.v1.GetExecutionRunRequest
+	30, // 48: backlane.v1.ExecutionService.ProvideInput:input_type -> backlane.v1.ProvideInputRequest
+	32, // 49: backlane.v1.ExecutionService.Pause:input_type -> backlane.v1.PauseRequest
+	34, // 50: backlane.v1.ExecutionService.Resume:input_type -> backlane.v1.ResumeRequest
+	25, // 51: backlane.v1.ExecutionService.GetQueueStats:input_type -> backlane.v1.GetQueueStatsRequest
+	3,  // 52: backlane.v1.ExecutionService.Enqueue:output_type -> backlane.v1.EnqueueResponse
+	5,  // 53: backlane.v1.ExecutionService.EnqueueBatch:output_type -> backlane.v1.EnqueueBatchResponse
+	7,  // 54: backlane.v1.ExecutionService.EnqueueStream:output_type -> backlane.v1.EnqueueStreamResponse
+	11, // 55: backlane.v1.ExecutionService.Run:output_type -> backlane.v1.RunResponse
+	13, // 56: backlane.v1.ExecutionService.Get:output_type -> backlane.v1.GetResponse
+	15, // 57: backlane.v1.ExecutionService.List:output_type -> backlane.v1.ListResponse
+	24, // 58: backlane.v1.ExecutionService.ListAttempts:output_type -> backlane.v1.ListAttemptsResponse
+	17, // 59: backlane.v1.ExecutionService.Wait:output_type -> backlane.v1.WaitResponse
+	20, // 60: backlane.v1.ExecutionService.Cancel:output_type -> backlane.v1.CancelResponse
+	22, // 61: backlane.v1.ExecutionService.Peek:output_type -> backlane.v1.PeekResponse
+	29, // 62: backlane.v1.ExecutionService.GetExecutionRun:output_type -> backlane.v1.GetExecutionRunResponse
+	31, // 63: backlane.v1.ExecutionService.ProvideInput:output_type -> backlane.v1.ProvideInputResponse
+	33, // 64: backlane.v1.ExecutionService.Pause:output_type -> backlane.v1.PauseResponse
+	35, // 65: backlane.v1.ExecutionService.Resume:output_type -> backlane.v1.ResumeResponse
+	26, // 66: backlane.v1.ExecutionService.GetQueueStats:output_type -> backlane.v1.GetQueueStatsResponse
+	52, // [52:67] is the sub-list for method output_type
+	37, // [37:52] is the sub-list for method input_type
+	37, // [37:37] is the sub-list for extension type_name
+	37, // [37:37] is the sub-list for extension extendee
+	0,  // [0:37] is the sub-list for field type_name
 }
 
 func init() { file_backlane_v1_execution_service_proto_init() }
@@ -2107,7 +2581,7 @@ func file_backlane_v1_execution_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_backlane_v1_execution_service_proto_rawDesc), len(file_backlane_v1_execution_service_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   28,
+			NumMessages:   36,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
