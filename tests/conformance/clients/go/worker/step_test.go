@@ -230,8 +230,8 @@ func TestAFailedStepIsDoneAgainAsANewOne(t *testing.T) {
 		Id: "step_before", Name: "x", State: backlane.StepState_STEP_STATE_FAILED,
 	}
 	ctx, b, l := callable(before)
-	go Step(ctx, "x", func(context.Context) (int, error) { return 1, nil })
 	<-b.changed // the acknowledgement's
+	go Step(ctx, "x", func(context.Context) (int, error) { return 1, nil })
 	<-b.changed
 	step := nextMessage(t, b).GetSteps().GetReports()[0].GetActions()[0].GetStarted()
 	if step.GetStepId() == "step_before" || step.GetSource().GetTriggeredBy() != "step_before" {
