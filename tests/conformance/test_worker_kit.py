@@ -107,6 +107,21 @@ def test_the_command_explains_what_was_broken_and_exits_with_1() -> None:
     assert run.returncode == 1
 
 
+def test_a_rule_about_something_that_is_not_offered_is_neither_kept_nor_broken() -> None:
+    command = ("--", *SMALL, "--fault", "no-steps")
+    run = kit("--rule", "hello-is-valid", "--rule", "a-wait-suspends", *command)
+
+    kept, idle, why, last = run.stdout.splitlines()
+    assert (kept.split()[0], idle.split()[:2]) == ("kept", ["n/a", "a-wait-suspends"])
+    assert why == "    Not applicable: the program does not offer conformance.steps"
+    assert last == "1 rules kept, 0 broken, 1 not applicable"
+    assert run.returncode == 0
+
+    told = json.loads(kit("--rule", "a-wait-suspends", "--json", *command).stdout)
+    assert (told["kept"], told["applicable"]) == (False, False)
+    assert told["explanation"] == "the program does not offer conformance.steps"
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

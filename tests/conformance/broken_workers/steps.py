@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import random
 import secrets
 import string
 import threading
@@ -18,7 +17,8 @@ from backlane.v1 import worker_service_pb2 as api
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-BASE62 = string.digits + string.ascii_letters
+BASE62 = string.digits + string.ascii_uppercase + string.ascii_lowercase
+ID_DIGITS = 27
 COMPLETED, FAILED = records.STEP_STATE_COMPLETED, records.STEP_STATE_FAILED
 RUNNING = records.STEP_STATE_RUNNING
 
@@ -37,6 +37,7 @@ class Said:
 
     report: api.StepReport
     is_answered: threading.Event = field(default_factory=threading.Event)
+    is_refused: bool = False
 
     @property
     def message(self) -> api.WorkRequest:
@@ -105,6 +106,8 @@ class Steps:
         self._say(said)
         if self.fault != "hasty":
             said.is_answered.wait()
+        if said.is_refused and self.fault != "shrug":
+            raise ValueError("a step was refused")
 
     def again(self, said: Said) -> None:
         """Send a report again."""
@@ -129,7 +132,11 @@ class Steps:
         raise SuspendedError(api.WaitPoint(step_id=step_id, name=wait["name"], key=wait["key"]))
 
     def _new_id(self, name: str) -> str:
-        seed = secrets.token_bytes(16)
+        raw = secrets.token_bytes(20)
         if self.fault == "reuse-ids":
-            seed = hashlib.sha256((self.lease.execution.execution_id + name).encode()).digest()
-        return "step_" + "".join(random.Random(seed).choices(BASE62, k=27))  # noqa: S311
+            raw = hashlib.sha1((self.lease.execution.execution_id + name).encode()).digest()  # noqa: S324
+        number, digits = int.from_bytes(raw), ""
+        while len(digits) < ID_DIGITS:
+            number, digit = divmod(number, len(BASE62))
+            digits = BASE62[digit] + digits
+        return f"step_{'z' if self.fault == 'wide-ids' else digits[0]}{digits[1:]}"

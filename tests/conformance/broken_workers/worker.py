@@ -300,6 +300,7 @@ class Worker:
             threading.Timer(delay_of(outcome.status), run.steps.again, [said]).start()
             return
         run.said = None
+        said.is_refused = bool(outcome.status.code)
         said.is_answered.set()
 
     def say_steps(self, run: Run, said: Said) -> None:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 KEY: Final = "approve"
 """The name of the wait, and the key of the input that ends it."""
 _STEP_ID: Final = re.compile(r"step_[0-9A-Za-z]{27}")
+_LAST_ID: Final = "step_aWgEPTl1tmebfsQzFP4bxwgy80V"
+"""The id whose 20 bytes are all ones. The digits of ids are in the order of ASCII."""
 
 
 def document(*names: str, waits: bool = False) -> str:
@@ -144,7 +146,7 @@ def waits_of(report: Report) -> list[api.WaitPoint]:
 
 def demand_new(step_id: str, known: set[str]) -> None:
     """Demand that an id is well formed and not among the known ones, and add it to them."""
-    is_formed = _STEP_ID.fullmatch(step_id)
-    demand(is_formed, f"{step_id!r} is no step id: step_ and 27 base62 characters")
+    is_formed = _STEP_ID.fullmatch(step_id) and step_id <= _LAST_ID
+    demand(is_formed, f"{step_id!r} is no step id: step_ and 20 bytes in 27 base62 digits")
     demand(step_id not in known, f"the step id {step_id} was used before")
     known.add(step_id)

@@ -80,7 +80,7 @@ def a_step_is_recorded_before_what_follows(stage: Stage) -> None:
 
 @rule("§2, §7.13", Settings(concurrency=1), STEPS)
 def step_ids_are_new(stage: Stage) -> None:
-    """Each step has a new id, `step_` and 27 base62 characters, in all executions and attempts."""
+    """Each step has a new id, `step_` and 27 base62 digits, in all executions and attempts."""
     session = stage.connect()
     known: set[str] = set()
     names = ("a", "b", "a")
@@ -163,6 +163,22 @@ def a_refused_step_report_is_said_again(stage: Stage) -> None:
     )
 
 
+@rule("§7.7, §7.14", Settings(concurrency=1), STEPS)
+def a_refused_step_is_not_ignored(stage: Stage) -> None:
+    """If the end of a step is refused for good, the execution does not complete nevertheless."""
+    session = stage.connect()
+    session.withhold(completes)
+    lease = stage.steps(session, document("a"))
+    _wait_for_ends(session, lease.lease_token, 1)
+    session.refuse(lease, refusal("TOO_LARGE"))
+    session.answer_withheld()
+    report = session.report(lease, otherwise="nothing followed a report of steps that was refused")
+    demand(
+        report.kind in {"fail", "release"},
+        f"{report.kind} followed a report of steps that was refused with TOO_LARGE",
+    )
+
+
 @rule("§7.11, §7.13", Settings(concurrency=1), STEPS)
 def a_failed_step_is_run_again(stage: Stage) -> None:
     """A step that failed with its attempt is run again, as a new step with a new id."""
@@ -215,5 +231,6 @@ RULES = (
     step_reports_are_numbered,
     a_step_report_is_kept_until_its_outcome,
     a_refused_step_report_is_said_again,
+    a_refused_step_is_not_ignored,
     a_failed_step_is_run_again,
 )

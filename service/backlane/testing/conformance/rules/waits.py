@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from backlane.testing.conformance.breach import demand
 from backlane.testing.conformance.leases import STEPS, refs
-from backlane.testing.conformance.refusals import broken_connection
+from backlane.testing.conformance.refusals import broken_connection, refusal
 from backlane.testing.conformance.rule import rule
 from backlane.testing.conformance.stage import Settings
 from backlane.testing.conformance.steps import (
@@ -65,6 +65,21 @@ def a_suspended_lease_is_forgotten(stage: Stage) -> None:
     demand(not third.hello().held, "a lease is still held after its suspension was answered")
     stage.echo(third)
     demand(not _said(third.ledger, lease), "a suspended lease was reported again")
+
+
+@rule("§7.7, §7.15", Settings(concurrency=1), STEPS)
+def a_refused_suspension_is_not_ignored(stage: Stage) -> None:
+    """After a refused suspension the worker reports a failure of the same lease, or releases it."""
+    session = stage.connect()
+    lease = stage.make_steps(document(waits=True))
+    session.refuse(lease, refusal("INVALID_ARGUMENT"))
+    session.lease(lease)
+    _suspended(session, lease)
+    second = session.report(lease, nth=2, otherwise="nothing followed a refused suspension")
+    demand(
+        second.kind in {"fail", "release"}, f"{second.kind} followed a suspension that was refused"
+    )
+    stage.echo(session)
 
 
 @rule("§7.16", Settings(concurrency=1), STEPS)
@@ -161,6 +176,7 @@ def _demand_yield(report: Report) -> None:
 RULES = (
     a_wait_suspends,
     a_suspended_lease_is_forgotten,
+    a_refused_suspension_is_not_ignored,
     an_open_wait_goes_on,
     a_wait_that_is_over_gives_its_input,
     a_pause_is_yielded_to,
