@@ -122,6 +122,12 @@ impl State {
         self.runs.get(&birth).map(AsRef::as_ref)
     }
 
+    /// Whether any unfinished execution recorded something or is paused.
+    #[must_use]
+    pub fn has_runs(&self) -> bool {
+        !self.runs.is_empty()
+    }
+
     /// The run of an unfinished execution, also if nothing was recorded.
     #[must_use]
     pub fn run_of(&self, birth: Birth) -> Run {
@@ -279,6 +285,7 @@ impl State {
             outcome: extras.and_then(|extras| extras.outcome),
             resumes: self.run(birth).map_or(0, |run| run.resumes),
             is_paused: self.is_paused(birth),
+            leased_at_ms: self.run(birth).and_then(|run| run.leased_at_ms),
         }
     }
 

@@ -199,7 +199,8 @@ impl Engine {
         ends(Actor::clock(), birth, ended).with_error(self.clock_error(birth, reason, now))
     }
 
-    /// Ends an execution whose payload is damaged on the disk: no worker can run it.
+    /// Ends an execution whose payload, or an action of whose run, is damaged on the disk: no worker
+    /// can run it.
     ///
     /// # Errors
     /// [`Refusal::SetAside`] where the execution was set aside.
@@ -213,7 +214,7 @@ impl Engine {
                 reason: EndReason::DataDamaged,
                 outcome: None,
             };
-            let message = format!("the payload is damaged on the disk: {what}");
+            let message = format!("the execution's data is damaged on the disk: {what}");
             let category = Category::KernelInternal;
             let error = self.error(birth, category, "DATA_DAMAGED", &message, now);
             ends(Actor::engine(), birth, ended).with_error(error)

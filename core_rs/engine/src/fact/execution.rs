@@ -150,6 +150,8 @@ pub struct Progress {
     pub resumes: u32,
     /// Whether a client paused the execution.
     pub is_paused: bool,
+    /// Begin of the newest lease, where that lease continued a suspended attempt.
+    pub leased_at_ms: Option<u64>,
 }
 
 impl Progress {
@@ -179,7 +181,14 @@ impl Progress {
             outcome: None,
             resumes: 0,
             is_paused: false,
+            leased_at_ms: None,
         }
+    }
+
+    /// Begin of the newest lease.
+    #[must_use]
+    pub fn lease_began_ms(&self) -> Option<u64> {
+        self.leased_at_ms.or(self.started_at_ms)
     }
 }
 

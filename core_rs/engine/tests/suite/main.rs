@@ -21,6 +21,7 @@ mod runs;
 mod scenarios;
 mod script;
 mod stage;
+mod stage_runs;
 mod steps;
 mod suspensions;
 mod view;

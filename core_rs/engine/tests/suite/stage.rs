@@ -46,6 +46,11 @@ impl Stage {
             "lease" => self.lease(line),
             "renew" | "complete" | "fail" | "release" => self.settle(line),
             "cancel" => self.cancel(line),
+            "steps" => self.steps(line),
+            "suspend" => self.suspend(line),
+            "input" => self.input(line),
+            "pause" | "resume" => self.control(line),
+            "run" => self.run(line),
             "limit" => self.limit(line),
             "store" => self.store(line),
             "advance" => self.advance(line),
@@ -167,7 +172,8 @@ impl Stage {
                 .with("attempt_deadline", &times_out);
             answer = answer
                 .with("lease_left", &relative(granted.holding.duration_ms, 0))
-                .with("attempt_left", &relative(granted.timeout_ms, 0));
+                .with("attempt_left", &relative(granted.timeout_ms, 0))
+                .with("steps", &self.steps_of_lease(granted.birth));
         }
         if answer.words.is_empty() {
             Answer::word("nothing")
@@ -188,7 +194,7 @@ impl Stage {
         named.map_or_else(|| birth.to_string(), |(name, _)| name.clone())
     }
 
-    fn birth(&self, line: &Line) -> Birth {
+    pub(crate) fn birth(&self, line: &Line) -> Birth {
         let name = line.plain(0);
         *self
             .names
@@ -196,7 +202,7 @@ impl Stage {
             .unwrap_or_else(|| panic!("nothing is called {name}"))
     }
 
-    fn held(&self, line: &Line) -> Held {
+    pub(crate) fn held(&self, line: &Line) -> Held {
         let birth = self.birth(line);
         let token = match line.get("token") {
             Some("garbage") => None,
@@ -228,9 +234,11 @@ impl Stage {
         settled.map_or_else(|refusal| refused(&refusal), |settled| self.settled(settled))
     }
 
-    fn settled(&self, settled: Settled) -> Answer {
+    pub(crate) fn settled(&self, settled: Settled) -> Answer {
         let answer = Answer::word(settled.status.name());
-        let answer = answer.with("cancel_requested", &settled.cancel_requested);
+        let answer = answer
+            .with("cancel_requested", &settled.cancel_requested)
+            .with("pause_requested", &settled.pause_requested);
         match settled.expires_at_ms.zip(settled.ends) {
             Some((at_ms, ends)) => {
                 let answer = answer.with("expires", &relative(at_ms, self.world.now.wall_ms));
@@ -327,6 +335,8 @@ impl Stage {
             .with("pending", &counts.pending)
             .with("retrying", &counts.retrying)
             .with("running", &counts.running)
+            .with("suspended", &counts.suspended)
+            .with("held", &counts.held)
             .with("oldest", &oldest.unwrap_or_else(|| "none".to_owned()))
     }
 }

@@ -97,7 +97,7 @@ pub(crate) fn request(scope: &str, id: &str, words: &[Word]) -> Request {
     Request { id: id.into(), key }
 }
 
-fn digest(text: &str) -> [u8; 16] {
+pub(crate) fn digest(text: &str) -> [u8; 16] {
     let half = |salt: u8| {
         let mut hasher = DefaultHasher::new();
         (salt, text).hash(&mut hasher);

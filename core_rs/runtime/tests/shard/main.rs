@@ -15,12 +15,14 @@ mod leases;
 mod lists;
 mod requests;
 mod retention;
+mod runs;
 mod scenarios;
 #[path = "../../../engine/tests/suite/script.rs"]
 mod script;
 mod sizes;
 mod spoken;
 mod stage;
+mod stage_runs;
 mod view;
 mod waits;
 mod work;
