@@ -10,11 +10,13 @@ from backlane.schema.values import to_value
 from backlane.v1 import execution_pb2 as records
 from backlane.v1 import worker_service_pb2 as api
 from backlane.worker.context import Context
+from backlane.worker.reports import wake
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from backlane.worker.context import StopReason
+    from backlane.worker.reports import Entry, Trail
 
 EXECUTION_ID = "exec_000000000000000000000000000"
 """The id in a context whose test sets none. It has the right form, and no execution has it."""
@@ -80,7 +82,8 @@ class FakeContext(Context):
         )
         if deadline is not None:
             remaining = (deadline - datetime.now(UTC)).total_seconds()
-        super().__init__(api.Lease(execution=execution, attempt=attempt), worker_id, remaining)
+        lease = api.Lease(execution=execution, attempt=attempt)
+        super().__init__(lease, worker_id, remaining, _Recorded())
         self.records: list[logging.LogRecord] = []
         self._logger = _logger_into(self.records, super().log.logger)
 
@@ -107,6 +110,15 @@ class FakeContext(Context):
             reason: the value of `stop_reason`.
         """
         self.stop(reason)
+
+
+class _Recorded:
+    """Takes reports of steps as a server does that records each of them at once."""
+
+    def report(self, trail: Trail, entries: Iterable[Entry], *, is_urgent: bool) -> None:
+        """End the waits for the report."""
+        del trail, is_urgent
+        wake((entry.waiter, None) for entry in entries if entry.waiter is not None)
 
 
 class _Recorder(logging.Handler):
