@@ -2,11 +2,15 @@
 //!
 //! Owns the shape of validated commands. Refuses to know the messages that carry them.
 
+mod run;
+
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use strum::VariantArray;
+
+pub use run::{Control, NewAction, NewInput, NewWait, NewWaitEnd, StepReport, Suspension};
 
 use crate::fact::{Actor, Births, Outcome, OutcomeKind, Policy, RequestKey};
 use crate::row::{Bytes, Payload};

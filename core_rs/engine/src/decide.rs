@@ -6,10 +6,15 @@
 mod admission;
 mod cancel;
 mod enqueue;
+mod input;
 mod lease;
 mod limit;
+mod pause;
 mod peek;
 mod report;
+mod run;
+mod steps;
+mod suspend;
 mod tick;
 
 pub use admission::{Blocker, blocker};

@@ -5,6 +5,7 @@
 use thiserror::Error;
 
 use crate::rules::role::Role;
+use crate::rules::run::RunState;
 use crate::rules::status::Status;
 
 /// A field that breaks its rule.
@@ -70,6 +71,34 @@ pub enum Refusal {
         status: Status,
         /// The change that was asked for, such as `cancelled`.
         event: &'static str,
+    },
+    /// The state of the run does not allow this change.
+    #[error("the run of execution {execution_id} is {} and cannot be {event}", state.name())]
+    RunTransitionNotAllowed {
+        /// Id of the execution.
+        execution_id: String,
+        /// Current state of the run.
+        state: RunState,
+        /// The change that was asked for, such as `paused`.
+        event: &'static str,
+    },
+    /// The run would hold more than a run may hold.
+    #[error("{field}: the run would hold more than {limit} {unit}")]
+    RunTooLarge {
+        /// Path of the field that is too much.
+        field: String,
+        /// The limit.
+        limit: u64,
+        /// What the limit counts.
+        unit: &'static str,
+    },
+    /// An input with this key waits for its wait already.
+    #[error("execution {execution_id} has an input with the key {key} that no wait has taken yet")]
+    InputExists {
+        /// Id of the execution.
+        execution_id: String,
+        /// The key of the input.
+        key: String,
     },
     /// The lease token is not the live one of the execution.
     #[error("this lease token of execution {execution_id} is no longer valid")]

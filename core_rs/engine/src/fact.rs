@@ -8,6 +8,7 @@
 mod execution;
 mod log;
 mod request;
+mod run;
 mod tenant;
 
 pub use execution::{
@@ -16,6 +17,7 @@ pub use execution::{
 };
 pub use log::LogFact;
 pub use request::{Births, RequestFact, RequestKey};
+pub use run::{KeptInput, Run, RunChange, RunFact, Wait, WaitEnd, WakeCause};
 pub use tenant::TenantFact;
 
 use crate::rules::id::Birth;
@@ -45,6 +47,8 @@ pub enum FactKind {
     Request(RequestFact),
     /// The log itself changed: a round began.
     Log(LogFact),
+    /// The run of an execution changed.
+    Run(RunFact),
 }
 
 /// An object with a state of its own, which may have a timer.
@@ -61,11 +65,18 @@ impl FactKind {
         Self::Execution(ExecutionFact { birth, change })
     }
 
+    /// A change of a run.
+    #[must_use]
+    pub const fn run(birth: Birth, change: RunChange) -> Self {
+        Self::Run(RunFact { birth, change })
+    }
+
     /// The entity that the fact is about, if that entity has a state of its own.
     #[must_use]
     pub const fn entity(&self) -> Option<Entity> {
         match self {
             Self::Execution(fact) => Some(Entity::Execution(fact.birth)),
+            Self::Run(fact) => Some(Entity::Execution(fact.birth)),
             Self::Tenant(_) | Self::Request(_) | Self::Log(_) => None,
         }
     }
@@ -75,7 +86,7 @@ impl FactKind {
     pub const fn as_execution(&self) -> Option<&ExecutionFact> {
         match self {
             Self::Execution(fact) => Some(fact),
-            Self::Tenant(_) | Self::Request(_) | Self::Log(_) => None,
+            Self::Tenant(_) | Self::Request(_) | Self::Log(_) | Self::Run(_) => None,
         }
     }
 }

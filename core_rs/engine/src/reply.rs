@@ -57,6 +57,8 @@ pub struct Settled {
     pub ends: Option<LeaseEnds>,
     /// Whether the worker is asked to stop the execution.
     pub cancel_requested: bool,
+    /// Whether the worker is asked to yield to a pause.
+    pub pause_requested: bool,
 }
 
 impl Settled {
@@ -68,6 +70,7 @@ impl Settled {
             expires_at_ms: None,
             ends: None,
             cancel_requested: false,
+            pause_requested: false,
         }
     }
 }
@@ -79,6 +82,8 @@ pub enum Notice {
     Cancel,
     /// The worker has lost the lease.
     Lost,
+    /// The worker should yield to a pause.
+    Pause,
 }
 
 /// Numbers of unfinished executions by phase.
@@ -92,4 +97,8 @@ pub struct Counts {
     pub retrying: u64,
     /// Executions that are leased.
     pub running: u64,
+    /// Executions that wait without a worker.
+    pub suspended: u64,
+    /// Executions that are due and paused.
+    pub held: u64,
 }

@@ -10,6 +10,7 @@ use strum::VariantArray;
 
 use crate::fact::{Actor, Births, ErrorRecord, Progress, RequestKey, RequeueCause};
 use crate::rules::id::{Birth, ExecutionId};
+use crate::rules::run::Action;
 use crate::rules::status::{EndReason, Status};
 
 /// Opaque bytes, shared instead of copied.
@@ -38,6 +39,8 @@ pub enum Row {
     },
     /// A request id that was used.
     Request(Box<RequestRow>),
+    /// A recorded action of a run.
+    Action(Box<ActionRow>),
 }
 
 impl Row {
@@ -49,7 +52,8 @@ impl Row {
             Self::Payload(_)
             | Self::Attempt(_)
             | Self::AttemptDropped { .. }
-            | Self::Request(_) => None,
+            | Self::Request(_)
+            | Self::Action(_) => None,
         }
     }
 }
@@ -127,6 +131,45 @@ pub struct AttemptRow {
     pub cause: RequeueCause,
     /// The error, where the attempt ended with one.
     pub error: Option<Box<ErrorRecord>>,
+    /// Number of actions of the run that were recorded before the lease ended.
+    pub actions: u32,
+}
+
+/// A recorded action of a run, with its contents.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ActionRow {
+    /// Birth number of the execution.
+    pub birth: Birth,
+    /// Number of the action in its run, from 1.
+    pub ordinal: u32,
+    /// Time of the action, in milliseconds since the epoch.
+    pub at_ms: u64,
+    /// Ordinal of the attempt.
+    pub attempt: u32,
+    /// The action.
+    pub action: Action,
+    /// The contents of the action.
+    pub contents: ActionContents,
+}
+
+/// The contents of an action, which decisions do not need.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ActionContents {
+    /// Name, hashes and errors, in encoded form.
+    pub details: Box<[u8]>,
+    /// The input, the output or the value.
+    pub body: Option<Bytes>,
+    /// The number of the action that has the body instead: an input that was kept.
+    pub body_of: Option<u32>,
+}
+
+impl ActionContents {
+    /// The bytes that count toward the limit on a run.
+    #[must_use]
+    pub fn bytes(&self) -> u32 {
+        let body = self.body.as_ref().map_or(0, |body| body.len());
+        u32::try_from(self.details.len().saturating_add(body)).unwrap_or(u32::MAX)
+    }
 }
 
 /// The outcome of an attempt, as users see it.
@@ -151,6 +194,8 @@ pub enum AttemptOutcome {
     Undelivered = 8,
     /// The execution was cancelled.
     Cancelled = 9,
+    /// The worker suspended the execution.
+    Suspended = 10,
 }
 
 impl AttemptOutcome {
@@ -167,6 +212,7 @@ impl AttemptOutcome {
             RequeueCause::LeaseLost => Self::LeaseLost,
             RequeueCause::Released => Self::Released,
             RequeueCause::Undelivered => Self::Undelivered,
+            RequeueCause::Suspended => Self::Suspended,
         }
     }
 

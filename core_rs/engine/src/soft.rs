@@ -10,6 +10,7 @@ mod holds;
 mod offers;
 mod pauses;
 mod retention;
+mod run;
 mod wakes;
 
 use std::collections::BTreeMap;
@@ -87,9 +88,9 @@ impl Soft {
             ..Self::default()
         };
         for (birth, holding) in state.holdings() {
-            if let Some(slot) = state.slot(*birth) {
-                let timeout_ms = state.policy(slot).timeout_ms;
-                let attempt_ends_ms = slot.started_at_ms.saturating_add(timeout_ms);
+            if state.slot(*birth).is_some() {
+                let timeout_ms = state.attempt_ms(*birth);
+                let attempt_ends_ms = state.leased_at_ms(*birth).saturating_add(timeout_ms);
                 let attempt_ms = now.mono_end(attempt_ends_ms, timeout_ms);
                 let mut hold = Hold::new(holding.duration_ms, attempt_ms, None, now);
                 hold.is_sent = true;
@@ -109,6 +110,7 @@ impl Soft {
                     .insert(birth, now.mono_end(until_ms, delay_ms));
                 soft.rearm(Entity::Execution(birth));
             }
+            soft.time_waits(state, birth, now);
         }
         for (queue, _) in state.tenants().queues() {
             soft.publish(state, queue);
@@ -116,7 +118,7 @@ impl Soft {
         soft
     }
 
-    /// End of the execution's backoff, on the monotonic clock.
+    /// End of the execution's backoff or of its first wait for a duration, on the monotonic clock.
     #[must_use]
     pub fn backoff(&self, birth: Birth) -> Option<u64> {
         self.backoffs.get(&birth).copied()
@@ -171,6 +173,7 @@ impl Soft {
             FactKind::Tenant(TenantFact::LimitSet { tenant, .. }) => {
                 self.limit_changed(state, tenant);
             }
+            FactKind::Run(fact) => self.follow_run(state, fact, about, now),
             FactKind::Request(_) | FactKind::Log(_) => {}
         }
     }
@@ -210,7 +213,7 @@ impl Soft {
         let backs = self.backoffs.keys().all(|birth| {
             state
                 .slot(*birth)
-                .is_some_and(|slot| slot.phase == Phase::Retrying)
+                .is_some_and(|slot| matches!(slot.phase, Phase::Retrying | Phase::Suspended))
         });
         held && extra && backs
     }

@@ -14,16 +14,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 pub use apply::Impossible;
+pub(crate) use apply::actions_of;
 pub use extras::Extras;
 use policies::Policies;
 pub use requests::{Lookup, RequestIndex, hour_of, oldest_hour};
 pub use slots::{Slot, Slots};
 pub use tenants::{Gone, Queue, QueueKey, Rank, Tenant, TenantKey, Tenants};
 
-use crate::fact::{Entity, Holding, Living, Policy, Progress, TenantFact};
+use crate::fact::{Entity, Holding, Living, Policy, Progress, Run, TenantFact};
 use crate::reply::Counts;
 use crate::rules::access::VisibleTenant;
 use crate::rules::id::{Birth, ExecutionId};
+use crate::rules::status::Status;
 
 /// The number of a limit within one process: a tenant's own limit, or the limit of one of its
 /// queues.
@@ -41,6 +43,8 @@ pub struct State {
     slots: Slots,
     extras: BTreeMap<Birth, Box<Extras>>,
     holdings: BTreeMap<Birth, Holding>,
+    // The runs of executions that recorded something or are paused.
+    runs: BTreeMap<Birth, Box<Run>>,
     policies: Policies,
     tenants: Tenants,
     // Times of the wall clock at which changes are due: at most one for each entity.
@@ -110,6 +114,53 @@ impl State {
     #[must_use]
     pub const fn holdings(&self) -> &BTreeMap<Birth, Holding> {
         &self.holdings
+    }
+
+    /// The run of an unfinished execution, if it recorded something or is paused.
+    #[must_use]
+    pub fn run(&self, birth: Birth) -> Option<&Run> {
+        self.runs.get(&birth).map(AsRef::as_ref)
+    }
+
+    /// The run of an unfinished execution, also if nothing was recorded.
+    #[must_use]
+    pub fn run_of(&self, birth: Birth) -> Run {
+        let was_leased = self.slots.get(birth).is_some_and(|slot| slot.attempt > 0);
+        let run = self.runs.get(&birth).map(|run| (**run).clone());
+        run.unwrap_or_else(|| Run::unrecorded(was_leased))
+    }
+
+    /// Whether a client paused the execution.
+    #[must_use]
+    pub fn is_paused(&self, birth: Birth) -> bool {
+        self.run(birth).is_some_and(|run| run.is_paused)
+    }
+
+    /// Ordinal of the newest lease of an execution, from 1.
+    #[must_use]
+    pub fn lease_ordinal(&self, birth: Birth) -> u32 {
+        let attempt = self.slots.get(birth).map_or(0, |slot| slot.attempt);
+        attempt.saturating_add(self.run(birth).map_or(0, |run| run.resumes))
+    }
+
+    /// Begin of the newest lease of an execution, in milliseconds since the epoch.
+    #[must_use]
+    pub fn leased_at_ms(&self, birth: Birth) -> u64 {
+        let continued = self.run(birth).and_then(|run| run.leased_at_ms);
+        let first = || self.slots.get(birth).map_or(0, |slot| slot.started_at_ms);
+        continued.unwrap_or_else(first)
+    }
+
+    /// The longest time that the live or the next lease may take, in milliseconds: the rest of a
+    /// suspended attempt, or a whole attempt.
+    #[must_use]
+    pub fn attempt_ms(&self, birth: Birth) -> u64 {
+        let left = self.run(birth).and_then(|run| run.left_ms);
+        let whole = || {
+            let slot = self.slots.get(birth);
+            slot.map_or(0, |slot| self.policy(slot).timeout_ms)
+        };
+        left.unwrap_or_else(whole)
     }
 
     /// Tenants and their queues.
@@ -226,6 +277,9 @@ impl State {
             last_failed: extras.and_then(|extras| extras.last_failed),
             cancel: extras.and_then(|extras| extras.cancel.clone()),
             outcome: extras.and_then(|extras| extras.outcome),
+            resumes: self.run(birth).map_or(0, |run| run.resumes),
+            is_paused: self.is_paused(birth),
+            leased_at_ms: self.run(birth).and_then(|run| run.leased_at_ms),
         }
     }
 
@@ -247,6 +301,8 @@ impl State {
                 pending: sum.pending + counts.pending,
                 retrying: sum.retrying + counts.retrying,
                 running: sum.running + counts.running,
+                suspended: sum.suspended + counts.suspended,
+                held: sum.held + counts.held,
             }
         })
     }
@@ -257,7 +313,7 @@ impl State {
         let mut living = self.tenants.tenant(tenant).living.iter();
         living.find_map(|birth| {
             let slot = self.slots.get(*birth)?;
-            (slot.phase != crate::rules::status::Phase::Running).then_some(slot.queued_at_ms)
+            (slot.phase.status() == Status::Queued).then_some(slot.queued_at_ms)
         })
     }
 

@@ -139,8 +139,8 @@ pub struct Query {
     pub since_hour: u32,
     /// A page of finished executions to read, with their endings and payloads.
     pub list: Option<ListQuery>,
-    /// Rows of one entity to read.
-    pub range: Option<RangeQuery>,
+    /// Rows of single entities to read.
+    pub ranges: Vec<RangeQuery>,
 }
 
 impl Query {
@@ -148,7 +148,7 @@ impl Query {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         let no_rows = self.rows.is_empty() && self.requests.is_empty();
-        no_rows && self.list.is_none() && self.range.is_none()
+        no_rows && self.list.is_none() && self.ranges.is_empty()
     }
 }
 
@@ -202,10 +202,8 @@ pub struct Found {
     pub listed: Vec<Birth>,
     /// The damage that made the page unreadable.
     pub list_damage: Option<Damage>,
-    /// The rows of one entity, by ordinal.
-    pub range: Vec<(u32, Lookup)>,
-    /// The damage that made the rows of the entity unreadable.
-    pub range_damage: Option<Damage>,
+    /// For each range of the query: the rows by ordinal, or the damage that made them unreadable.
+    pub ranges: Vec<Result<Vec<(u32, Lookup)>, Damage>>,
 }
 
 impl Found {

@@ -24,12 +24,11 @@ pub fn answer(reader: &mut dyn Reader, query: &Query) -> Found {
     if let Some(list) = &query.list {
         read_page(reader, list, &mut found);
     }
-    if let Some(range) = &query.range {
+    for range in &query.ranges {
         let key = format!("{} from ordinal {}", range.number, range.from);
-        match reader.of_number(range.family, range.number, range.from, range.limit) {
-            Ok(rows) => found.range = rows,
-            Err(error) => found.range_damage = Some(damage_of(range.family, key, error)),
-        }
+        let rows = reader.of_number(range.family, range.number, range.from, range.limit);
+        let rows = rows.map_err(|error| damage_of(range.family, key, error));
+        found.ranges.push(rows);
     }
     if !query.requests.is_empty() {
         let rows = reader.digests(&REQUEST, &query.requests, query.since_hour);

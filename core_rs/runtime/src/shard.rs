@@ -4,6 +4,7 @@
 //! know threads, clocks and stores: [`Shard::step`] takes inputs and a time, and returns what is to
 //! be done outside. The server's threads and the simulator drive the same code.
 
+mod actions;
 mod cache;
 mod calls;
 mod desk;

@@ -395,7 +395,7 @@ impl Judge<'_> {
                     asked.ok_or_else(|| broken(ANSWERED, "outcomes of no report"))?;
                 self.outcomes(reported, &leases, &outcomes.outcomes)
             }
-            Down::Cancels(_) | Down::Lost(_) | Down::Drain(_) => Ok(()),
+            Down::Cancels(_) | Down::Lost(_) | Down::Drain(_) | Down::Pauses(_) => Ok(()),
         }
     }
 }

@@ -354,7 +354,7 @@ impl World {
                     }),
                 );
             }
-            Down::Outcomes(_) | Down::Cancels(_) | Down::Drain(_) => {}
+            Down::Outcomes(_) | Down::Cancels(_) | Down::Drain(_) | Down::Pauses(_) => {}
         }
     }
 

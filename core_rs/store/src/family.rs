@@ -137,8 +137,19 @@ pub static ATTEMPT: Family = Family {
     since: 3,
 };
 
+/// The recorded actions of an execution's run, by the execution's number and the action's number.
+pub static ACTION: Family = Family {
+    number: 5,
+    name: "action",
+    key: KeyKind::Ordinal,
+    mode: Mode::Once,
+    retention: Retention::With(Class::Execution),
+    listed: false,
+    since: 4,
+};
+
 /// All families of this version, in the order in which their tables are written.
-pub static FAMILIES: &[&Family] = &[&PAYLOAD, &ENDING, &REQUEST, &ATTEMPT];
+pub static FAMILIES: &[&Family] = &[&PAYLOAD, &ENDING, &REQUEST, &ATTEMPT, &ACTION];
 
 #[cfg(test)]
 mod tests {

@@ -182,7 +182,7 @@ fn main() {
     measure("lease", || {
         let leases = full.iter().zip(&decisions.leases);
         leases
-            .map(|(record, granted)| reply::lease(record, granted, 0))
+            .map(|(record, granted)| reply::lease(record, granted, 0, None, false))
             .collect::<Vec<_>>()
     });
     measure_facts("enqueued", &decisions.enqueued);

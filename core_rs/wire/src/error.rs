@@ -168,6 +168,17 @@ impl ApiError {
         error
     }
 
+    /// A refusal of a field with which a run would hold more than it may.
+    fn run_too_large(field: &str, limit: u64, unit: &str) -> Self {
+        let rule = format!("is too much: a run may hold {limit} {unit}");
+        let mut error = Self::new(Reason::TooLarge, format!("{field}: {rule}"))
+            .with("field", &field)
+            .with("limit", &limit)
+            .with("unit", &unit);
+        error.violations.push(Invalid::new(field, rule));
+        error
+    }
+
     /// A fault of the server. The server's log has the details under the correlation id.
     #[must_use]
     pub fn internal(correlation_id: &str) -> Self {
@@ -269,6 +280,18 @@ impl From<Refusal> for ApiError {
                 .with("execution_id", &execution_id)
                 .with("status", &status.name())
                 .with("event", &event),
+            Refusal::RunTransitionNotAllowed {
+                execution_id,
+                state,
+                event,
+            } => of(Reason::TransitionNotAllowed)
+                .with("execution_id", &execution_id)
+                .with("state", &state.name())
+                .with("event", &event),
+            Refusal::RunTooLarge { field, limit, unit } => Self::run_too_large(&field, limit, unit),
+            Refusal::InputExists { execution_id, key } => of(Reason::AlreadyExists)
+                .with("execution_id", &execution_id)
+                .with("key", &key),
             Refusal::LeaseLost { execution_id } => {
                 of(Reason::LeaseLost).with("execution_id", &execution_id)
             }

@@ -7,16 +7,18 @@ use backlane_engine::rules::access::Principal;
 use proptest::prelude::*;
 use prost::Message as _;
 
+use crate::control::{decode_get_run, decode_input, decode_pause, decode_resume};
 use crate::enqueue::{decode_batch, decode_enqueue, decode_enqueue_stream, decode_run};
 use crate::fixtures::{Decode, call_as, named, with_context};
 use crate::query::{
     decode_cancel, decode_get, decode_list, decode_list_attempts, decode_peek, decode_queue_stats,
     decode_wait,
 };
+use crate::steps::{decode_steps, decode_suspend};
 use crate::work::decode_work;
 use crate::worker::{decode_complete, decode_fail, decode_lease, decode_release, decode_renew};
 
-const EVERY: [Decode<()>; 17] = [
+const EVERY: [Decode<()>; 23] = [
     |it, context| decode_enqueue(it, context).map(drop),
     |it, context| decode_batch(it, context).map(drop),
     |it, context| decode_enqueue_stream(it, context).map(drop),
@@ -28,11 +30,17 @@ const EVERY: [Decode<()>; 17] = [
     |it, context| decode_cancel(it, context).map(drop),
     |it, context| decode_peek(it, context).map(drop),
     |it, context| decode_queue_stats(it, context).map(drop),
+    |it, context| decode_get_run(it, context).map(drop),
+    |it, context| decode_input(it, context).map(drop),
+    |it, context| decode_pause(it, context).map(drop),
+    |it, context| decode_resume(it, context).map(drop),
     |it, context| decode_lease(it, context).map(drop),
     |it, context| decode_renew(it, context).map(drop),
     |it, context| decode_complete(it, context).map(drop),
     |it, context| decode_fail(it, context).map(drop),
     |it, context| decode_release(it, context).map(drop),
+    |it, context| decode_steps(it, context).map(drop),
+    |it, context| decode_suspend(it, context).map(drop),
     |it, context| decode_work(it, context).map(drop),
 ];
 
@@ -74,7 +82,7 @@ proptest! {
         let principal = Principal::default();
         let enqueue = crate::record::tests::rich().encode_to_vec();
         let fail = crate::failure::tests::rich().encode_to_vec();
-        for (decode, mut bytes) in [(EVERY[0], enqueue), (EVERY[14], fail)] {
+        for (decode, mut bytes) in [(EVERY[0], enqueue), (EVERY[18], fail)] {
             prop_assert!(call_as(&principal, decode, &bytes).is_ok());
             let place = place % bytes.len();
             bytes[place] = byte;

@@ -42,6 +42,23 @@ pub(crate) fn check(failure: v1::Failure, limits: &Limits) -> Checked<Failure> {
     })
 }
 
+/// Checks the error of a step. The server adds the attempt and the time.
+pub(crate) fn of_step(
+    error: Option<v1::ExecutionError>,
+    limits: &Limits,
+) -> Checked<v1::ExecutionError> {
+    let Some(error) = error else {
+        return broken("error", "must be given");
+    };
+    check_error(&error, limits).map_err(|fault| fault.within("error"))?;
+    Ok(v1::ExecutionError {
+        message: cut(error.message, limits.max_error_message_bytes).into(),
+        attempt: 0,
+        occurred_at_ms: 0,
+        ..error
+    })
+}
+
 fn check_error(error: &v1::ExecutionError, limits: &Limits) -> Checked<Category> {
     let Some(category) = choice("category", error.category, Category::from_number)? else {
         return broken("category", "must be given");

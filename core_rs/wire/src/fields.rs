@@ -222,6 +222,18 @@ pub(crate) fn short(field: &str, text: Option<&str>) -> Checked<()> {
     size(field, text.map_or(0, str::len), MOST)
 }
 
+/// Refuses text whose length in bytes is outside of a range.
+pub(crate) fn text_of(field: &str, text: &str, bytes: RangeInclusive<usize>) -> Checked<()> {
+    if bytes.contains(&text.len()) {
+        return Ok(());
+    }
+    let (least, most) = (bytes.start(), bytes.end());
+    broken(field, match least {
+        0 => format!("must have at most {most} bytes"),
+        _ => format!("must have {least} to {most} bytes"),
+    })
+}
+
 /// A request id or dedup key; `None` where the key is empty.
 pub(crate) fn some_key(field: &str, key: &str, most: usize) -> Checked<Option<Box<str>>> {
     if key.is_empty() {

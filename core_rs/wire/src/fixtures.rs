@@ -22,6 +22,8 @@ use proptest::sample::select;
 
 use crate::{ApiError, Context};
 
+pub(crate) mod runs;
+
 /// An id that a server could have made.
 pub(crate) const ID: ExecutionId = ExecutionId {
     seconds: 390_000_000,
@@ -173,10 +175,12 @@ prop_compose! {
         (started_at_ms, backoff) in (any::<Option<u64>>(), of(backoff())),
         (holding, last_worker) in (of(holding()), of(shared())),
         (cancel, outcome, last_failed) in (of(cancel()), of(outcome()), any::<Option<u32>>()),
+        (resumes, is_paused, leased_at_ms) in any::<(u32, bool, Option<u64>)>(),
     ) -> Progress {
         Progress {
             phase, attempt, spent, losses, undelivered, version, updated_at_ms, started_at_ms,
-            backoff, holding, last_worker, last_failed, cancel, outcome,
+            backoff, holding, last_worker, last_failed, cancel, outcome, resumes, is_paused,
+            leased_at_ms,
         }
     }
 }
@@ -253,14 +257,14 @@ prop_compose! {
 
 prop_compose! {
     pub(crate) fn attempt()(
-        (birth, ordinal, attempt) in any::<(u64, u32, u32)>(),
+        (birth, ordinal, attempt, actions) in any::<(u64, u32, u32, u32)>(),
         (worker, error) in (shared(), of(error_record())),
         (started_at_ms, ended_at_ms) in any::<(u64, u64)>(),
         cause in select(RequeueCause::ALL),
     ) -> AttemptRow {
         let error = error.map(Box::new);
         AttemptRow {
-            birth, ordinal, attempt, worker, started_at_ms, ended_at_ms, cause, error,
+            birth, ordinal, attempt, worker, started_at_ms, ended_at_ms, cause, error, actions,
         }
     }
 }
@@ -316,6 +320,7 @@ fn kind() -> impl Strategy<Value = FactKind> {
         any::<u64>().prop_map(|next_birth| FactKind::Log(LogFact::RoundBegan { next_birth })),
         (request(), births())
             .prop_map(|(request, births)| FactKind::Request(RequestFact { request, births })),
+        (any::<u64>(), runs::change()).prop_map(|(birth, change)| FactKind::run(birth, change)),
     ]
 }
 

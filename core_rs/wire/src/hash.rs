@@ -23,6 +23,8 @@ pub(crate) enum Kind {
     Enqueue = 1,
     /// A request for a whole batch.
     Batch = 2,
+    /// A request that provides an input to an execution.
+    Input = 3,
 }
 
 /// The hash of a request id within its tenant.

@@ -5,6 +5,7 @@
 
 mod config;
 mod context;
+pub mod control;
 mod decode_error;
 pub mod enqueue;
 mod error;
@@ -16,6 +17,7 @@ mod fields;
 mod fixtures;
 mod generated;
 mod hash;
+mod json;
 mod log;
 mod method;
 #[cfg(test)]
@@ -29,7 +31,9 @@ pub mod reply;
 mod request;
 pub mod row;
 mod rpc_status;
+pub mod run;
 mod scan;
+pub mod steps;
 mod trace;
 mod unreadable;
 mod value;

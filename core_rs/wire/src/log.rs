@@ -6,6 +6,7 @@
 
 mod execution;
 pub(crate) mod parts;
+pub(crate) mod run;
 #[cfg(test)]
 mod tests;
 
@@ -29,6 +30,7 @@ const EXECUTION: u32 = 8;
 const TENANT: u32 = 9;
 const REQUEST: u32 = 10;
 const LOG: u32 = 11;
+const RUN: u32 = 12;
 
 /// Appends an encoded `log.v1.Fact`, preceded by its length.
 pub fn encode_fact(fact: &Fact, out: &mut Vec<u8>) {
@@ -50,6 +52,7 @@ pub fn encode_fact(fact: &Fact, out: &mut Vec<u8>) {
             FactKind::Log(LogFact::RoundBegan { next_birth }) => put::message(out, LOG, |out| {
                 put::message(out, 1, |out| put::uint(out, 1, *next_birth));
             }),
+            FactKind::Run(fact) => put::message(out, RUN, |out| run::put_fact(out, fact)),
         }
     });
 }
@@ -146,6 +149,7 @@ fn kind(number: u32, bytes: &[u8]) -> Result<FactKind, DecodeError> {
             })
         }
         LOG => FactKind::Log(log_fact(parts::read("Fact.log", bytes)?)?),
+        RUN => FactKind::Run(run::fact(parts::read("Fact.run", bytes)?)?),
         number => return Err(DecodeError::UnknownKind { number }),
     })
 }

@@ -28,6 +28,14 @@ pub enum Method {
     Cancel,
     /// Shows the executions that would be leased next.
     Peek,
+    /// Shows what happened inside an execution.
+    GetExecutionRun,
+    /// Provides an input that an execution waits for, or will wait for.
+    ProvideInput,
+    /// Holds an execution back.
+    Pause,
+    /// Lets a paused or suspended execution go on.
+    Resume,
     /// Counts unfinished executions.
     GetQueueStats,
     /// Leases executions to a worker.
@@ -40,6 +48,10 @@ pub enum Method {
     Fail,
     /// Releases leases: gives the executions back to the queue.
     Release,
+    /// Records steps of executions.
+    ReportSteps,
+    /// Gives leases back until something has happened.
+    Suspend,
     /// Does the work of all worker calls over one stream.
     Work,
 }
@@ -101,7 +113,7 @@ const fn stream(entry: Entry) -> Entry {
 
 /// Every call, in the order of [`Method::index`].
 #[rustfmt::skip]
-pub static METHODS: [Entry; 17] = [
+pub static METHODS: [Entry; 23] = [
     producer(Method::Enqueue, "/backlane.v1.ExecutionService/Enqueue"),
     producer(Method::EnqueueBatch, "/backlane.v1.ExecutionService/EnqueueBatch"),
     stream(producer(Method::EnqueueStream, "/backlane.v1.ExecutionService/EnqueueStream")),
@@ -112,12 +124,18 @@ pub static METHODS: [Entry; 17] = [
     producer(Method::Wait, "/backlane.v1.ExecutionService/Wait"),
     producer(Method::Cancel, "/backlane.v1.ExecutionService/Cancel"),
     producer(Method::Peek, "/backlane.v1.ExecutionService/Peek"),
+    producer(Method::GetExecutionRun, "/backlane.v1.ExecutionService/GetExecutionRun"),
+    producer(Method::ProvideInput, "/backlane.v1.ExecutionService/ProvideInput"),
+    producer(Method::Pause, "/backlane.v1.ExecutionService/Pause"),
+    producer(Method::Resume, "/backlane.v1.ExecutionService/Resume"),
     producer(Method::GetQueueStats, "/backlane.v1.ExecutionService/GetQueueStats"),
     worker(Method::Lease, "/backlane.v1.WorkerService/Lease", Scope::Offer),
     worker(Method::RenewLeases, "/backlane.v1.WorkerService/RenewLeases", Scope::Token),
     worker(Method::Complete, "/backlane.v1.WorkerService/Complete", Scope::Token),
     worker(Method::Fail, "/backlane.v1.WorkerService/Fail", Scope::Token),
     worker(Method::Release, "/backlane.v1.WorkerService/Release", Scope::Token),
+    worker(Method::ReportSteps, "/backlane.v1.WorkerService/ReportSteps", Scope::Token),
+    worker(Method::Suspend, "/backlane.v1.WorkerService/Suspend", Scope::Token),
     stream(worker(Method::Work, "/backlane.v1.WorkerService/Work", Scope::Offer)),
 ];
 

@@ -6,7 +6,9 @@
 use backlane_engine::command::DedupPolicy;
 use backlane_engine::row::AttemptOutcome;
 use backlane_engine::rules::retry::{Category, Strategy};
+use backlane_engine::rules::run::RunState;
 use backlane_engine::rules::status::{ActorKind, EndReason, Mode, Status};
+use backlane_engine::rules::step::{StepState, WaitReason};
 
 use crate::View;
 use crate::generated::backlane::v1;
@@ -60,6 +62,21 @@ fn every_enum_of_the_engine_has_the_numbers_of_the_contract() {
     assert_same!(Strategy, v1::RetryStrategy, "RETRY_STRATEGY_");
     assert_same!(AttemptOutcome, v1::AttemptOutcome, "ATTEMPT_OUTCOME_");
     assert_same!(DedupPolicy, v1::DedupPolicy, "DEDUP_POLICY_");
+    assert_same!(RunState, v1::ExecutionState, "EXECUTION_STATE_");
+    assert_same!(StepState, v1::StepState, "STEP_STATE_");
+}
+
+#[test]
+fn reasons_of_waits_have_the_numbers_of_the_contract() {
+    let theirs = |number| {
+        v1::WaitReason::try_from(number)
+            .ok()
+            .map(|reason| reason.as_str_name())
+    };
+    let known = ours(&WaitReason::ALL[1..]);
+    assert_eq!(names("WAIT_REASON_", theirs), known);
+    let numbers = WaitReason::ALL.iter().map(|reason| *reason as u32);
+    assert_eq!((0..=8).collect::<Vec<u32>>(), numbers.collect::<Vec<u32>>());
 }
 
 #[test]

@@ -137,7 +137,7 @@ pub fn decode_cancel(bytes: &[u8], context: &mut Context<'_>) -> Result<Named, A
 
 // The execution that a request names. An execution of a tenant outside of the caller's scope counts
 // as not found.
-fn visible(tenant: &str, id: &str, principal: &Principal) -> Checked<Named> {
+pub(crate) fn visible(tenant: &str, id: &str, principal: &Principal) -> Checked<Named> {
     check_name("tenant_id", tenant)?;
     let parsed = ExecutionId::parse("execution_id", id)?;
     let visible = principal.sees(tenant);

@@ -96,8 +96,9 @@ pub fn record(parts: &Parts<'_>, view: View) -> Result<Vec<u8>, DecodeError> {
     }
     put_given(&mut out, &made, losses);
     put_progress(&mut out, standing.progress());
-    if let Some(ending) = standing.ending() {
-        put_ending(&mut out, ending);
+    match standing {
+        Standing::Living(living) => put::uint(&mut out, 39, living.progress.is_paused),
+        Standing::Ended(ending) => put_ending(&mut out, ending),
     }
     let ended_with = standing.ending().and_then(|ending| ending.error.as_deref());
     if let Some(error) = ended_with.or(parts.last_error) {

@@ -45,6 +45,20 @@ pub(crate) fn of_batch(message: &v1::EnqueueBatchRequest) -> Checked<Option<Requ
     )
 }
 
+/// The request id of an input, where the client gave one. The body is execution, key and value.
+pub(crate) fn of_input(message: &v1::ProvideInputRequest) -> Checked<Option<Request>> {
+    of(
+        Kind::Input,
+        &message.tenant_id,
+        &message.request_id,
+        |body| {
+            body.field(message.execution_id.as_bytes());
+            body.field(message.key.as_bytes());
+            body.field(message.value.as_bytes());
+        },
+    )
+}
+
 fn of(kind: Kind, tenant: &str, id: &str, put: impl FnOnce(&mut Body)) -> Checked<Option<Request>> {
     let Some(id) = some_key("request_id", id, MAX_REQUEST_ID_BYTES)? else {
         return Ok(None);

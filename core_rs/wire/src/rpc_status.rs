@@ -83,6 +83,7 @@ fn any(name: &str, detail: &impl Message) -> Any {
 mod tests {
     use backlane_engine::error::{Invalid, Refusal};
     use backlane_engine::rules::role::Role;
+    use backlane_engine::rules::run::RunState;
     use backlane_engine::rules::status;
     use prost::Message;
 
@@ -111,6 +112,20 @@ mod tests {
                 execution_id: execution_id.clone(),
                 status: status::Status::Completed,
                 event: "cancelled",
+            },
+            Refusal::RunTransitionNotAllowed {
+                execution_id: execution_id.clone(),
+                state: RunState::Waiting,
+                event: "paused",
+            },
+            Refusal::RunTooLarge {
+                field: "value".into(),
+                limit: 10,
+                unit: "bytes",
+            },
+            Refusal::InputExists {
+                execution_id: execution_id.clone(),
+                key: "k".into(),
             },
             Refusal::LeaseLost { execution_id },
             Refusal::QueueFull {

@@ -18,10 +18,13 @@ use crate::generated::backlane::v1;
 use crate::generated::backlane::v1::work_request::Message;
 use crate::offer;
 use crate::scan::Fields;
+use crate::steps::{self, StepReports, Suspensions};
 use crate::worker::{self, Reports};
 
 /// Field numbers of the messages in the oneof of a `WorkRequest`.
-const MESSAGES: RangeInclusive<u32> = 1..=8;
+const MESSAGES: RangeInclusive<u32> = 1..=10;
+/// Field numbers of those messages that hold actions or waits.
+const RUNS: RangeInclusive<u32> = 9..=10;
 
 /// Most lanes of a hello.
 const MAX_LANES: usize = 5_000;
@@ -61,6 +64,10 @@ pub enum WorkFrame {
     Heartbeat,
     /// Results of leases. An error stands for an item that could not be read.
     Report(Reports),
+    /// Steps of executions. An error stands for an item that could not be read.
+    Steps(StepReports),
+    /// Executions to suspend. An error stands for an item that could not be read.
+    Suspend(Suspensions),
     /// The worker asks for no further leases.
     Drain,
 }
@@ -78,6 +85,8 @@ fn decode(bytes: &[u8], context: &Context<'_>) -> Checked<WorkFrame> {
     let messages = Fields::of(bytes)
         .flatten()
         .filter(|(tag, _)| MESSAGES.contains(tag));
+    let mut of_runs = messages.clone().filter(|(tag, _)| RUNS.contains(tag));
+    of_runs.try_for_each(|(_, wire)| steps::few_actions(wire.bytes(), limits))?;
     let inner = messages.map(|(_, wire)| fields::fields_in(wire.bytes()));
     fields::few(inner.sum::<Checked<usize>>()?, limits)?;
     let request: v1::WorkRequest = fields::message(bytes, limits)?;
@@ -105,6 +114,14 @@ fn decode(bytes: &[u8], context: &Context<'_>) -> Checked<WorkFrame> {
             worker::releases(message, limits).map(WorkFrame::Report),
         ),
         Message::Drain(_) => ("drain", Ok(WorkFrame::Drain)),
+        Message::Steps(message) => {
+            let reports = steps::reports(message, "steps.reports", limits);
+            ("steps", reports.map(WorkFrame::Steps))
+        }
+        Message::Suspend(message) => {
+            let all = steps::suspensions(message, "suspend.suspensions", context);
+            ("suspend", all.map(WorkFrame::Suspend))
+        }
     };
     frame.map_err(|fault| fault.within(name))
 }

@@ -154,6 +154,19 @@ fn each<I, T>(
     checked.collect()
 }
 
+/// The same for checks that need the path of the item.
+pub(crate) fn each_at<I, T>(
+    list: &str,
+    items: Vec<I>,
+    check: impl Fn(&str, I) -> Checked<T>,
+) -> Vec<Result<T, ApiError>> {
+    let checked = items.into_iter().enumerate().map(|(index, item)| {
+        let at = format!("{list}[{index}]");
+        check(&at, item).map_err(|fault| fault.within(&at).into())
+    });
+    checked.collect()
+}
+
 /// Every lease of a list, or the fault of the first lease that cannot be read.
 pub(crate) fn all_held(field: &str, leases: &[v1::LeaseRef], most: usize) -> Checked<Vec<Held>> {
     if leases.len() > most {
@@ -167,7 +180,7 @@ fn held(lease: &v1::LeaseRef) -> Checked<Held> {
     holder(&lease.execution_id, &lease.lease_token)
 }
 
-fn holder(id: &str, token: &str) -> Checked<Held> {
+pub(crate) fn holder(id: &str, token: &str) -> Checked<Held> {
     let id = ExecutionId::parse("execution_id", id)?;
     Ok(Held {
         id,

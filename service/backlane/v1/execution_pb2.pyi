@@ -1315,6 +1315,7 @@ class Step(_message.Message):
     WAIT_REASON_FIELD_NUMBER: _builtins.int
     WAIT_UNTIL_FIELD_NUMBER: _builtins.int
     CHILD_EXECUTION_ID_FIELD_NUMBER: _builtins.int
+    INPUT_KEY_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """`step_` followed by 27 base62 characters."""
     parent_step_id: _builtins.str
@@ -1324,7 +1325,9 @@ class Step(_message.Message):
     input: _builtins.str
     """Opaque text, often JSON; the server does not read it."""
     output: _builtins.str
-    """Opaque text, often JSON. The output of a wait is the input that ended it."""
+    """Opaque text, often JSON. The output of a wait is the input that ended it. The output of a
+    skipped step is the reason for which it was skipped.
+    """
     duration_ms: _builtins.int
     started_at: _builtins.int
     ended_at: _builtins.int
@@ -1342,6 +1345,8 @@ class Step(_message.Message):
     """Only for waits with a time: when the wait ends by itself."""
     child_execution_id: _builtins.str
     """Only for waits for a child: the child."""
+    input_key: _builtins.str
+    """Only for waits that an input ends: the key of that input."""
     @_builtins.property
     def error(self) -> Global___ExecutionError:
         """Present only if the step failed. The code is ATTEMPT_ENDED if the lease ended before the step."""
@@ -1371,10 +1376,11 @@ class Step(_message.Message):
         wait_reason: Global___WaitReason.ValueType = ...,
         wait_until: _builtins.int | None = ...,
         child_execution_id: _builtins.str | None = ...,
+        input_key: _builtins.str | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_callable_id", b"_callable_id", "_callable_type", b"_callable_type", "_child_execution_id", b"_child_execution_id", "_duration_ms", b"_duration_ms", "_ended_at", b"_ended_at", "_error", b"_error", "_input", b"_input", "_output", b"_output", "_parent_step_id", b"_parent_step_id", "_source", b"_source", "_started_at", b"_started_at", "_wait_until", b"_wait_until", "callable_id", b"callable_id", "callable_type", b"callable_type", "child_execution_id", b"child_execution_id", "duration_ms", b"duration_ms", "ended_at", b"ended_at", "error", b"error", "input", b"input", "output", b"output", "parent_step_id", b"parent_step_id", "source", b"source", "started_at", b"started_at", "wait_until", b"wait_until"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_callable_id", b"_callable_id", "_callable_type", b"_callable_type", "_child_execution_id", b"_child_execution_id", "_duration_ms", b"_duration_ms", "_ended_at", b"_ended_at", "_error", b"_error", "_input", b"_input", "_input_key", b"_input_key", "_output", b"_output", "_parent_step_id", b"_parent_step_id", "_source", b"_source", "_started_at", b"_started_at", "_wait_until", b"_wait_until", "callable_id", b"callable_id", "callable_type", b"callable_type", "child_execution_id", b"child_execution_id", "duration_ms", b"duration_ms", "ended_at", b"ended_at", "error", b"error", "input", b"input", "input_key", b"input_key", "output", b"output", "parent_step_id", b"parent_step_id", "source", b"source", "started_at", b"started_at", "wait_until", b"wait_until"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_callable_id", b"_callable_id", "_callable_type", b"_callable_type", "_child_execution_id", b"_child_execution_id", "_duration_ms", b"_duration_ms", "_ended_at", b"_ended_at", "_error", b"_error", "_input", b"_input", "_output", b"_output", "_parent_step_id", b"_parent_step_id", "_source", b"_source", "_started_at", b"_started_at", "_wait_until", b"_wait_until", "arguments_hash", b"arguments_hash", "attempt", b"attempt", "callable_id", b"callable_id", "callable_type", b"callable_type", "child_execution_id", b"child_execution_id", "duration_ms", b"duration_ms", "ended_at", b"ended_at", "error", b"error", "id", b"id", "input", b"input", "key", b"key", "name", b"name", "output", b"output", "parent_step_id", b"parent_step_id", "source", b"source", "started_at", b"started_at", "state", b"state", "step_type", b"step_type", "wait_reason", b"wait_reason", "wait_until", b"wait_until"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_callable_id", b"_callable_id", "_callable_type", b"_callable_type", "_child_execution_id", b"_child_execution_id", "_duration_ms", b"_duration_ms", "_ended_at", b"_ended_at", "_error", b"_error", "_input", b"_input", "_input_key", b"_input_key", "_output", b"_output", "_parent_step_id", b"_parent_step_id", "_source", b"_source", "_started_at", b"_started_at", "_wait_until", b"_wait_until", "arguments_hash", b"arguments_hash", "attempt", b"attempt", "callable_id", b"callable_id", "callable_type", b"callable_type", "child_execution_id", b"child_execution_id", "duration_ms", b"duration_ms", "ended_at", b"ended_at", "error", b"error", "id", b"id", "input", b"input", "input_key", b"input_key", "key", b"key", "name", b"name", "output", b"output", "parent_step_id", b"parent_step_id", "source", b"source", "started_at", b"started_at", "state", b"state", "step_type", b"step_type", "wait_reason", b"wait_reason", "wait_until", b"wait_until"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__callable_id: _TypeAlias = _typing.Literal["callable_id"]  # noqa: Y015
     _WhichOneofArgType__callable_id: _TypeAlias = _typing.Literal["_callable_id", b"_callable_id"]  # noqa: Y015
@@ -1390,6 +1396,8 @@ class Step(_message.Message):
     _WhichOneofArgType__error: _TypeAlias = _typing.Literal["_error", b"_error"]  # noqa: Y015
     _WhichOneofReturnType__input: _TypeAlias = _typing.Literal["input"]  # noqa: Y015
     _WhichOneofArgType__input: _TypeAlias = _typing.Literal["_input", b"_input"]  # noqa: Y015
+    _WhichOneofReturnType__input_key: _TypeAlias = _typing.Literal["input_key"]  # noqa: Y015
+    _WhichOneofArgType__input_key: _TypeAlias = _typing.Literal["_input_key", b"_input_key"]  # noqa: Y015
     _WhichOneofReturnType__output: _TypeAlias = _typing.Literal["output"]  # noqa: Y015
     _WhichOneofArgType__output: _TypeAlias = _typing.Literal["_output", b"_output"]  # noqa: Y015
     _WhichOneofReturnType__parent_step_id: _TypeAlias = _typing.Literal["parent_step_id"]  # noqa: Y015
@@ -1414,6 +1422,8 @@ class Step(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__error) -> _WhichOneofReturnType__error | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__input) -> _WhichOneofReturnType__input | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__input_key) -> _WhichOneofReturnType__input_key | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__output) -> _WhichOneofReturnType__output | None: ...
     @_typing.overload

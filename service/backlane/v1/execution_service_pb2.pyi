@@ -839,6 +839,8 @@ class GetQueueStatsResponse(_message.Message):
     RUNNING_FIELD_NUMBER: _builtins.int
     OLDEST_QUEUED_AT_FIELD_NUMBER: _builtins.int
     CALLABLES_FIELD_NUMBER: _builtins.int
+    SUSPENDED_FIELD_NUMBER: _builtins.int
+    HELD_FIELD_NUMBER: _builtins.int
     ready: _builtins.int
     """Executions that are ready and wait for a worker."""
     pending: _builtins.int
@@ -847,6 +849,10 @@ class GetQueueStatsResponse(_message.Message):
     """Executions that back off before the next attempt."""
     running: _builtins.int
     """Executions that a worker holds under a lease."""
+    suspended: _builtins.int
+    """Executions that wait without a worker."""
+    held: _builtins.int
+    """Executions that are due and paused."""
     @_builtins.property
     def oldest_queued_at(self) -> _timestamp_pb2.Timestamp:
         """Enqueue time of the oldest queued execution; absent if nothing is queued."""
@@ -864,10 +870,12 @@ class GetQueueStatsResponse(_message.Message):
         running: _builtins.int = ...,
         oldest_queued_at: _timestamp_pb2.Timestamp | None = ...,
         callables: _abc.Iterable[Global___CallableStats] | None = ...,
+        suspended: _builtins.int = ...,
+        held: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_oldest_queued_at", b"_oldest_queued_at", "oldest_queued_at", b"oldest_queued_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_oldest_queued_at", b"_oldest_queued_at", "callables", b"callables", "oldest_queued_at", b"oldest_queued_at", "pending", b"pending", "ready", b"ready", "retrying", b"retrying", "running", b"running"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_oldest_queued_at", b"_oldest_queued_at", "callables", b"callables", "held", b"held", "oldest_queued_at", b"oldest_queued_at", "pending", b"pending", "ready", b"ready", "retrying", b"retrying", "running", b"running", "suspended", b"suspended"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__oldest_queued_at: _TypeAlias = _typing.Literal["oldest_queued_at"]  # noqa: Y015
     _WhichOneofArgType__oldest_queued_at: _TypeAlias = _typing.Literal["_oldest_queued_at", b"_oldest_queued_at"]  # noqa: Y015
@@ -884,11 +892,15 @@ class CallableStats(_message.Message):
     PENDING_FIELD_NUMBER: _builtins.int
     RETRYING_FIELD_NUMBER: _builtins.int
     RUNNING_FIELD_NUMBER: _builtins.int
+    SUSPENDED_FIELD_NUMBER: _builtins.int
+    HELD_FIELD_NUMBER: _builtins.int
     callable_name: _builtins.str
     ready: _builtins.int
     pending: _builtins.int
     retrying: _builtins.int
     running: _builtins.int
+    suspended: _builtins.int
+    held: _builtins.int
     def __init__(
         self,
         *,
@@ -897,10 +909,12 @@ class CallableStats(_message.Message):
         pending: _builtins.int = ...,
         retrying: _builtins.int = ...,
         running: _builtins.int = ...,
+        suspended: _builtins.int = ...,
+        held: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["callable_name", b"callable_name", "pending", b"pending", "ready", b"ready", "retrying", b"retrying", "running", b"running"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["callable_name", b"callable_name", "held", b"held", "pending", b"pending", "ready", b"ready", "retrying", b"retrying", "running", b"running", "suspended", b"suspended"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -25,6 +25,10 @@ pub enum Blocker {
     TenantFull,
     /// The callable is at its limit on running executions.
     CallableFull,
+    /// The execution waits without a worker.
+    Suspended,
+    /// A client paused the execution.
+    Paused,
     /// The state of the execution contradicts itself, so nothing is decided about the execution.
     SetAside,
     /// This worker released many executions a moment ago, so it gets none until the first pauses
@@ -57,6 +61,8 @@ pub fn blocker(
         Phase::Pending => Some(Blocker::NotDue),
         Phase::Retrying => Some(Blocker::BackingOff),
         Phase::Running => Some(Blocker::Leased),
+        Phase::Suspended => Some(Blocker::Suspended),
+        Phase::Held => Some(Blocker::Paused),
         Phase::Ready => queue_blocker(state.tenants(), slot.queue).or_else(|| {
             let until = worker.and_then(|worker| soft.pauses().until(birth, worker, now));
             let paused = until.map(|until_ms| Blocker::PausedForWorker { until_ms });

@@ -27,6 +27,7 @@ impl Engine {
             return Err(self.cannot_cancel(cancel, known));
         };
         let (reason, actor) = (EndReason::CancelRequested, cancel.actor.clone());
+        // A suspended execution has no worker to ask.
         if slot.phase != Phase::Running {
             let ended = Ended {
                 status: Status::Cancelled,

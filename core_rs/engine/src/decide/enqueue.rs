@@ -72,7 +72,7 @@ impl Engine {
     }
 
     /// The executions of the earlier request with this id, where the id was used before.
-    fn repeated(
+    pub(super) fn repeated(
         &self,
         request: Option<&Request>,
         known: &Known,
@@ -126,7 +126,7 @@ impl Engine {
         Ok(made)
     }
 
-    fn keep_request(
+    pub(super) fn keep_request(
         &mut self,
         request: &Request,
         actor: Actor,
@@ -240,7 +240,8 @@ impl Engine {
     fn make(&mut self, new: NewExecution, now: Now) -> Result<Made, Refusal> {
         if let Some(birth) = self.dedup_holder(&new) {
             let slot = self.state.slot(birth);
-            let running = slot.is_some_and(|slot| slot.phase == Phase::Running);
+            // A suspended execution has begun as well.
+            let running = slot.is_some_and(|slot| slot.phase.status() == Status::Running);
             if running || new.dedup_policy != DedupPolicy::ReplaceQueued {
                 return Ok(Made {
                     birth,

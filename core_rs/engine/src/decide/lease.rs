@@ -131,7 +131,10 @@ impl Engine {
             principal: taker.principal.clone(),
             duration_ms: taker.duration_ms,
         };
-        let attempt = self.state.slot(birth).map_or(0, |slot| slot.attempt) + 1;
+        let run = self.state.run(birth);
+        let continues = run.is_some_and(|run| run.left_ms.is_some());
+        let before = self.state.slot(birth).map_or(0, |slot| slot.attempt);
+        let attempt = before + u32::from(!continues);
         let change = ExecutionChange::Leased {
             holding: holding.clone(),
             attempt,
@@ -140,7 +143,7 @@ impl Engine {
         self.commit(Decision::of(Actor::holder(), kind), now)?;
         self.soft.leased(&self.state, birth, taker, now);
         let slot = self.state.slot(birth);
-        let timeout_ms = slot.map_or(0, |slot| self.state.policy(slot).timeout_ms);
+        let timeout_ms = self.state.attempt_ms(birth);
         Ok(Granted {
             birth,
             attempt,

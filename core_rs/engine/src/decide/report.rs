@@ -110,6 +110,7 @@ impl Engine {
             expires_at_ms: ends.map(|ends| now.wall_of(ends.lease_ms)),
             ends,
             cancel_requested: self.state.is_cancel_requested(birth),
+            pause_requested: self.state.is_paused(birth),
         })
     }
 
@@ -117,8 +118,8 @@ impl Engine {
     /// token that is not live is ignored.
     pub fn sent(&mut self, held: &Held, now: Now) {
         let birth = held.id.birth;
-        if let Some(slot) = self.state.slot(birth).filter(|_| self.holds_with(held)) {
-            let timeout_ms = self.state.policy(slot).timeout_ms;
+        if self.holds_with(held) {
+            let timeout_ms = self.state.attempt_ms(birth);
             self.soft.holds.sent(birth, timeout_ms, now);
             self.soft.rearm(Entity::Execution(birth));
         }
@@ -128,8 +129,8 @@ impl Engine {
     /// begins. A token that is not live is ignored.
     pub fn acknowledge(&mut self, held: &Held, now: Now) {
         let birth = held.id.birth;
-        if let Some(slot) = self.state.slot(birth).filter(|_| self.holds_with(held)) {
-            let timeout_ms = self.state.policy(slot).timeout_ms;
+        if self.holds_with(held) {
+            let timeout_ms = self.state.attempt_ms(birth);
             self.soft.holds.acknowledge(birth, timeout_ms, now);
             self.soft.rearm(Entity::Execution(birth));
         }
@@ -161,14 +162,14 @@ impl Engine {
     }
 
     /// Applies what is due for the execution, if the caller may see it.
-    fn catch_up_visible(&mut self, held: &Held, speaker: Speaker<'_>, now: Now) {
+    pub(super) fn catch_up_visible(&mut self, held: &Held, speaker: Speaker<'_>, now: Now) {
         let slot = self.state.find_any(&held.id);
         if slot.is_some_and(|slot| speaker.principal.may_see(self.state.tenant_name(slot))) {
             self.catch_up(held.id.birth, now);
         }
     }
 
-    fn live_lease(
+    pub(super) fn live_lease(
         &self,
         held: &Held,
         speaker: Speaker<'_>,
@@ -302,7 +303,7 @@ fn status_after(decision: &Decision) -> Status {
     }
 }
 
-enum Lease {
+pub(super) enum Lease {
     Live,
     Repeated(Status),
 }

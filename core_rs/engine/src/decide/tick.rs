@@ -108,7 +108,8 @@ impl Engine {
                 let over = until.is_none_or(|until| until <= now.mono_ms);
                 over.then(|| due_now(birth))
             }
-            Phase::Ready => None,
+            Phase::Ready | Phase::Held => None,
+            Phase::Suspended => self.wait_over(birth, now),
             Phase::Running => self.due_of_lease(birth, now),
         }
     }
@@ -198,7 +199,8 @@ impl Engine {
         ends(Actor::clock(), birth, ended).with_error(self.clock_error(birth, reason, now))
     }
 
-    /// Ends an execution whose payload is damaged on the disk: no worker can run it.
+    /// Ends an execution whose payload, or an action of whose run, is damaged on the disk: no worker
+    /// can run it.
     ///
     /// # Errors
     /// [`Refusal::SetAside`] where the execution was set aside.
@@ -212,7 +214,7 @@ impl Engine {
                 reason: EndReason::DataDamaged,
                 outcome: None,
             };
-            let message = format!("the payload is damaged on the disk: {what}");
+            let message = format!("the execution's data is damaged on the disk: {what}");
             let category = Category::KernelInternal;
             let error = self.error(birth, category, "DATA_DAMAGED", &message, now);
             ends(Actor::engine(), birth, ended).with_error(error)

@@ -4,12 +4,14 @@
 
 use crate::fact::{
     Actor, Births, Entity, ErrorRecord, ExecutionChange, ExecutionFact, Fact, FactKind, Living,
-    RequestFact, RequestKey, RequeueCause,
+    RequestFact, RequestKey, RequeueCause, RunChange, RunFact,
 };
 use crate::row::{
-    AttemptRow, Bytes, EndingRow, KEPT_ATTEMPTS, Payload, PayloadRow, RequestRow, Row,
+    ActionContents, ActionRow, AttemptRow, Bytes, EndingRow, KEPT_ATTEMPTS, Payload, PayloadRow,
+    RequestRow, Row,
 };
-use crate::state::State;
+use crate::rules::id::Birth;
+use crate::state::{State, actions_of};
 
 /// A decided fact, and the further contents of its rows.
 #[derive(Debug)]
@@ -26,6 +28,8 @@ pub(crate) struct Contents {
     pub(crate) payload: Option<Payload>,
     pub(crate) output: Option<Bytes>,
     pub(crate) error: Option<Box<ErrorRecord>>,
+    /// The contents of the actions that the fact records, in order.
+    pub(crate) actions: Vec<ActionContents>,
 }
 
 impl Decision {
@@ -74,6 +78,7 @@ pub(crate) fn rows_of(
         FactKind::Request(RequestFact { request, births }) => {
             vec![request_row(*request, births.clone(), fact.at_ms)]
         }
+        FactKind::Run(change) => of_run(state, change, contents.actions, fact.at_ms),
         FactKind::Tenant(_) | FactKind::Log(_) => Vec::new(),
     }
 }
@@ -88,7 +93,7 @@ fn of_execution(
     match &fact.change {
         ExecutionChange::Enqueued(living) => of_birth(living, contents, envelope.at_ms),
         ExecutionChange::Requeued { cause, .. } => {
-            of_attempt(state, fact, *cause, contents.error, envelope.at_ms)
+            of_attempt(state, fact.birth, *cause, contents.error, envelope.at_ms)
         }
         ExecutionChange::Ended(ended) => {
             let row = last.map(|last| {
@@ -149,31 +154,63 @@ fn request_row(request: RequestKey, births: Births, at_ms: u64) -> Row {
     }))
 }
 
+fn of_run(state: &State, fact: &RunFact, contents: Vec<ActionContents>, at_ms: u64) -> Vec<Row> {
+    let birth = fact.birth;
+    let actions = actions_of(&fact.change);
+    let recorded = state.run(birth).map_or(0, |run| run.actions);
+    let attempt = state.slot(birth).map_or(0, |slot| slot.attempt);
+    let first = recorded.saturating_sub(u32::try_from(actions.len()).unwrap_or(u32::MAX)) + 1;
+    let contents = contents
+        .into_iter()
+        .chain(std::iter::repeat_with(Default::default));
+    let rows = actions.into_iter().zip(contents).zip(first..);
+    let rows = rows.map(|((action, contents), ordinal)| {
+        Row::Action(Box::new(ActionRow {
+            birth,
+            ordinal,
+            at_ms,
+            attempt,
+            action,
+            contents,
+        }))
+    });
+    let mut rows: Vec<_> = rows.collect();
+    if matches!(fact.change, RunChange::Suspended { .. }) {
+        rows.extend(of_attempt(
+            state,
+            birth,
+            RequeueCause::Suspended,
+            None,
+            at_ms,
+        ));
+    }
+    rows
+}
+
 fn of_attempt(
     state: &State,
-    fact: &ExecutionFact,
+    birth: Birth,
     cause: RequeueCause,
     error: Option<Box<ErrorRecord>>,
     at_ms: u64,
 ) -> Vec<Row> {
-    let birth = fact.birth;
     let Some(slot) = state.slot(birth) else {
         return Vec::new();
     };
     let worker = state
         .extras(birth)
         .and_then(|extras| extras.last_worker.clone());
-    // Every lease begins a new attempt: this version cannot suspend executions.
-    let ordinal = slot.attempt;
+    let ordinal = state.lease_ordinal(birth);
     let mut rows = vec![Row::Attempt(Box::new(AttemptRow {
         birth,
         ordinal,
         attempt: slot.attempt,
         worker: worker.unwrap_or_default(),
-        started_at_ms: slot.started_at_ms,
+        started_at_ms: state.leased_at_ms(birth),
         ended_at_ms: at_ms,
         cause,
         error,
+        actions: state.run(birth).map_or(0, |run| run.actions),
     }))];
     if let Some(dropped) = ordinal.checked_sub(KEPT_ATTEMPTS).filter(|last| *last > 0) {
         rows.push(Row::AttemptDropped {

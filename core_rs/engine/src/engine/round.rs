@@ -5,7 +5,7 @@
 //! know when a round is due: the runtime does.
 
 use crate::engine::{Decided, Engine};
-use crate::fact::{Actor, ExecutionChange, Fact, FactKind, LogFact};
+use crate::fact::{Actor, ExecutionChange, Fact, FactKind, LogFact, RunChange};
 use crate::rules::id::Birth;
 use crate::state::LimitKey;
 use crate::time::Now;
@@ -86,6 +86,11 @@ impl Engine {
             if let Some(living) = self.state.living(*birth) {
                 let change = ExecutionChange::Carried(Box::new(living));
                 self.carry_fact(FactKind::execution(*birth, change), now);
+            }
+            // In the same step as the execution: no other fact may come between the two.
+            if let Some(run) = self.state.run(*birth) {
+                let change = RunChange::Carried(Box::new(run.clone()));
+                self.carry_fact(FactKind::run(*birth, change), now);
             }
         }
         births.len()

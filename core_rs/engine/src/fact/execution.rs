@@ -145,9 +145,22 @@ pub struct Progress {
     pub cancel: Option<CancelAsked>,
     /// The newest report of a worker.
     pub outcome: Option<Outcome>,
+    /// How often a suspended attempt was leased again. The ordinal of a lease is that of its
+    /// attempt plus this number.
+    pub resumes: u32,
+    /// Whether a client paused the execution.
+    pub is_paused: bool,
+    /// Begin of the newest lease, where that lease continued a suspended attempt.
+    pub leased_at_ms: Option<u64>,
 }
 
 impl Progress {
+    /// Ordinal of the newest lease, from 1; 0 before the first.
+    #[must_use]
+    pub const fn lease_ordinal(&self) -> u32 {
+        self.attempt.saturating_add(self.resumes)
+    }
+
     /// The progress of an execution at its birth.
     #[must_use]
     pub const fn newborn(phase: Phase, at_ms: u64) -> Self {
@@ -166,7 +179,16 @@ impl Progress {
             last_failed: None,
             cancel: None,
             outcome: None,
+            resumes: 0,
+            is_paused: false,
+            leased_at_ms: None,
         }
+    }
+
+    /// Begin of the newest lease.
+    #[must_use]
+    pub fn lease_began_ms(&self) -> Option<u64> {
+        self.leased_at_ms.or(self.started_at_ms)
     }
 }
 
@@ -224,6 +246,8 @@ pub enum OutcomeKind {
     Failed = 2,
     /// The worker released the execution.
     Released = 3,
+    /// The worker suspended the execution.
+    Suspended = 4,
 }
 
 impl OutcomeKind {
@@ -253,6 +277,9 @@ pub enum RequeueCause {
     Released = 5,
     /// The lease never arrived at a worker.
     Undelivered = 6,
+    /// The worker suspended the execution. Only rows of attempts have this cause: the fact is
+    /// [`RunChange::Suspended`](crate::fact::RunChange::Suspended).
+    Suspended = 7,
 }
 
 impl RequeueCause {
@@ -271,6 +298,7 @@ impl RequeueCause {
         match self {
             Self::Failed | Self::Throttled => Some(OutcomeKind::Failed),
             Self::Released => Some(OutcomeKind::Released),
+            Self::Suspended => Some(OutcomeKind::Suspended),
             Self::AttemptTimeout | Self::LeaseLost | Self::Undelivered => None,
         }
     }
@@ -280,7 +308,7 @@ impl RequeueCause {
     pub const fn has_error(self) -> bool {
         match self {
             Self::Failed | Self::Throttled | Self::AttemptTimeout => true,
-            Self::LeaseLost | Self::Released | Self::Undelivered => false,
+            Self::LeaseLost | Self::Released | Self::Undelivered | Self::Suspended => false,
         }
     }
 }

@@ -2,13 +2,11 @@
 //!
 //! Owns the KSUID form of execution ids, the text of lease tokens and the allowed characters of
 //! names that callers choose. Refuses to know the objects that have these names.
-//!
-//! The base62 form is written here instead of taken from a KSUID crate: those crates bring a source
-//! of randomness and a calendar, and the engine must have neither.
 
 use std::fmt;
 
 use crate::error::Invalid;
+use crate::rules::base62;
 
 /// Seconds between the Unix epoch and the KSUID epoch.
 pub const KSUID_EPOCH_SECONDS: u64 = 1_400_000_000;
@@ -18,8 +16,6 @@ pub const MAX_NAME_BYTES: usize = 128;
 pub const MAX_CALLABLE_BYTES: usize = 256;
 
 const PREFIX: &str = "exec_";
-const BASE62: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
-const TEXT_DIGITS: usize = 27;
 const BIRTH_BITS: u32 = 48;
 
 /// The birth number of an execution: unique within its store, counted up from 1, never reused,
@@ -76,7 +72,7 @@ impl ExecutionId {
     /// [`Invalid`] naming `field` where the text has any other form.
     pub fn parse(field: &str, text: &str) -> Result<Self, Invalid> {
         text.strip_prefix(PREFIX)
-            .and_then(decode_base62)
+            .and_then(base62::decode)
             .map(Self::from_bytes)
             .ok_or_else(|| Invalid::new(field, "must be `exec_` followed by a 27-character KSUID"))
     }
@@ -90,66 +86,8 @@ impl ExecutionId {
 
 impl fmt::Display for ExecutionId {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let digits = encode_base62(self.to_bytes());
         out.write_str(PREFIX)?;
-        out.write_str(std::str::from_utf8(&digits).unwrap_or_default())
-    }
-}
-
-// The 160 bits are divided as five limbs of 32 bits, five digits at a time, as KSUID's own code
-// does. This needs no big-number crate, and a third of the time of one digit at a time.
-fn encode_base62(bytes: [u8; 20]) -> [u8; TEXT_DIGITS] {
-    let mut limbs = [0_u64; 5];
-    for (limb, chunk) in limbs.iter_mut().zip(bytes.chunks_exact(4)) {
-        *limb = chunk
-            .iter()
-            .fold(0, |sum, byte| (sum << 8) | u64::from(*byte));
-    }
-    let mut text = [b'0'; TEXT_DIGITS];
-    for chunk in text.rchunks_mut(5) {
-        let mut rest = 0;
-        for limb in &mut limbs {
-            let value = (rest << 32) | *limb;
-            *limb = value / 62_u64.pow(5);
-            rest = value % 62_u64.pow(5);
-        }
-        for digit in chunk.iter_mut().rev() {
-            *digit = BASE62[usize::try_from(rest % 62).unwrap_or(0)];
-            rest /= 62;
-        }
-    }
-    text
-}
-
-fn decode_base62(text: &str) -> Option<[u8; 20]> {
-    if text.len() != TEXT_DIGITS {
-        return None;
-    }
-    let mut limbs = [0_u64; 5];
-    for byte in text.bytes() {
-        let mut carry = base62_value(byte)?;
-        for limb in limbs.iter_mut().rev() {
-            let value = *limb * 62 + carry;
-            *limb = value & 0xFFFF_FFFF;
-            carry = value >> 32;
-        }
-        if carry != 0 {
-            return None;
-        }
-    }
-    let mut bytes = [0; 20];
-    for (chunk, limb) in bytes.chunks_exact_mut(4).zip(limbs) {
-        chunk.copy_from_slice(&limb.to_be_bytes()[4..]);
-    }
-    Some(bytes)
-}
-
-fn base62_value(byte: u8) -> Option<u64> {
-    match byte {
-        b'0'..=b'9' => Some(u64::from(byte - b'0')),
-        b'A'..=b'Z' => Some(u64::from(byte - b'A') + 10),
-        b'a'..=b'z' => Some(u64::from(byte - b'a') + 36),
-        _ => None,
+        base62::write(out, self.to_bytes())
     }
 }
 

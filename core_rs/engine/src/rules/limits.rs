@@ -88,5 +88,9 @@ pub const DEFAULT_PRIORITY: u8 = 50;
 pub const DEFAULT_MAX_WORKER_LOSSES: u32 = 3;
 /// Largest number of lost leases that a client may allow.
 pub const MAX_WORKER_LOSSES: u32 = 100;
+/// Most bytes of names, inputs, outputs and errors of one run.
+pub const MAX_RUN_BYTES: u32 = 1 << 20;
+/// Most inputs of one run that no wait has taken yet.
+pub const MAX_KEPT_INPUTS: usize = 64;
 /// How long a request id is kept, in hours.
 pub const REQUEST_HOURS: u64 = 24;

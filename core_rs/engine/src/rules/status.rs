@@ -109,6 +109,10 @@ pub enum Phase {
     Retrying = 3,
     /// Leased. The worker or the clock ends this phase.
     Running = 4,
+    /// Waits without a worker. An input, the clock or a client ends this phase.
+    Suspended = 5,
+    /// Due, and paused. A client ends this phase.
+    Held = 6,
 }
 
 impl Phase {
@@ -119,8 +123,8 @@ impl Phase {
     #[must_use]
     pub const fn status(self) -> Status {
         match self {
-            Self::Running => Status::Running,
-            _ => Status::Queued,
+            Self::Running | Self::Suspended => Status::Running,
+            Self::Pending | Self::Ready | Self::Retrying | Self::Held => Status::Queued,
         }
     }
 
@@ -129,9 +133,9 @@ impl Phase {
     pub const fn task_state(self) -> TaskState {
         match self {
             Self::Pending => TaskState::Pending,
-            Self::Ready => TaskState::Ready,
+            Self::Ready | Self::Held => TaskState::Ready,
             Self::Retrying => TaskState::Retrying,
-            Self::Running => TaskState::Running,
+            Self::Running | Self::Suspended => TaskState::Running,
         }
     }
 

@@ -52,7 +52,7 @@ impl Soft {
         let (Some(slot), Some(holding)) = (state.slot(birth), state.holding(birth)) else {
             return;
         };
-        let attempt_ms = now.mono_ms.saturating_add(state.policy(slot).timeout_ms);
+        let attempt_ms = now.mono_ms.saturating_add(state.attempt_ms(birth));
         let mut hold = Hold::new(holding.duration_ms, attempt_ms, taker.stream, now);
         hold.token = Some(holding.token);
         hold.charged_us = self.estimates.charge(slot.queue);
@@ -116,7 +116,7 @@ impl Soft {
 
     /// Follows the end of a lease: the tenant's charge becomes the time really used, and a worker
     /// that did not end the lease itself is told.
-    fn drop_hold(
+    pub(super) fn drop_hold(
         &mut self,
         state: &State,
         birth: Birth,
@@ -145,7 +145,7 @@ impl Soft {
         }
     }
 
-    fn tell(&mut self, hold: &Hold, id: ExecutionId, notice: Notice) {
+    pub(super) fn tell(&mut self, hold: &Hold, id: ExecutionId, notice: Notice) {
         if let (Some(stream), Some(token)) = (hold.stream, hold.token) {
             self.told.push(Told {
                 stream,

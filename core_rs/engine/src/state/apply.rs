@@ -5,7 +5,10 @@
 //! of its facts. Refuses to know why a fact was decided.
 
 mod execution;
+mod run;
 mod tenant;
+
+pub(crate) use run::actions_of;
 
 use thiserror::Error;
 
@@ -51,8 +54,10 @@ impl State {
             self.pass_time(fact.at_ms);
             return Ok(None);
         }
-        if let FactKind::Execution(change) = &fact.kind {
-            self.check_execution(change)?;
+        match &fact.kind {
+            FactKind::Execution(change) => self.check_execution(change)?,
+            FactKind::Run(change) => self.check_run(change)?,
+            FactKind::Tenant(_) | FactKind::Request(_) | FactKind::Log(_) => {}
         }
         self.pass_time(fact.at_ms);
         match &fact.kind {
@@ -62,6 +67,7 @@ impl State {
                 self.requests.insert(*request, births.clone(), fact.at_ms);
             }
             FactKind::Log(LogFact::RoundBegan { next_birth }) => self.round_began(*next_birth),
+            FactKind::Run(change) => self.apply_run(change, fact.at_ms),
         }
         Ok(None)
     }
@@ -70,10 +76,13 @@ impl State {
     /// Facts about an execution are skipped until that round carries the execution; they are all
     /// skipped if the execution ended before.
     fn is_unseen(&self, kind: &FactKind) -> bool {
-        kind.as_execution().is_some_and(|fact| {
-            let is_unknown = fact.birth < self.unseen_below && self.slots.get(fact.birth).is_none();
-            is_unknown && !fact.change.holds_the_execution()
-        })
+        let (birth, holds_the_execution) = match kind {
+            FactKind::Execution(fact) => (fact.birth, fact.change.holds_the_execution()),
+            FactKind::Run(fact) => (fact.birth, false),
+            FactKind::Tenant(_) | FactKind::Request(_) | FactKind::Log(_) => return false,
+        };
+        let is_unknown = birth < self.unseen_below && self.slots.get(birth).is_none();
+        is_unknown && !holds_the_execution
     }
 
     fn round_began(&mut self, next_birth: Birth) {

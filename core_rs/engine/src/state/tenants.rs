@@ -63,6 +63,8 @@ pub struct Queue {
     pending: u64,
     retrying: u64,
     running: u64,
+    suspended: u64,
+    held: u64,
     // Whether the queue is in the line of names that may be forgotten.
     is_in_line: bool,
 }
@@ -114,8 +116,8 @@ fn matching<'a, T>(names: &'a Names<T>, pattern: &'a str) -> impl Iterator<Item 
 
 impl Queue {
     fn is_idle(&self) -> bool {
-        let queued = self.ready.len() as u64 + self.pending + self.retrying;
-        queued + self.running == 0 && self.max_running.is_none()
+        let queued = self.ready.len() as u64 + self.pending + self.retrying + self.held;
+        queued + self.running + self.suspended == 0 && self.max_running.is_none()
     }
 
     /// Whether the queue is at its limit on leased executions.
@@ -132,6 +134,8 @@ impl Queue {
             pending: self.pending,
             retrying: self.retrying,
             running: self.running,
+            suspended: self.suspended,
+            held: self.held,
         }
     }
 }
@@ -240,6 +244,8 @@ impl Tenants {
             pending: 0,
             retrying: 0,
             running: 0,
+            suspended: 0,
+            held: 0,
             is_in_line: false,
         };
         self.queues.insert(key, queue);
@@ -315,6 +321,8 @@ impl Tenants {
         match phase {
             Phase::Pending => queue.pending += 1,
             Phase::Retrying => queue.retrying += 1,
+            Phase::Suspended => queue.suspended += 1,
+            Phase::Held => queue.held += 1,
             Phase::Ready => {
                 queue.ready.insert(rank);
             }
@@ -332,6 +340,8 @@ impl Tenants {
         match phase {
             Phase::Pending => queue.pending -= 1,
             Phase::Retrying => queue.retrying -= 1,
+            Phase::Suspended => queue.suspended -= 1,
+            Phase::Held => queue.held -= 1,
             Phase::Ready => {
                 queue.ready.remove(&rank);
             }

@@ -6,8 +6,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use backlane_engine::command::Finished;
-use backlane_engine::fact::{ExecutionChange, Fact, FactKind, Living};
-use backlane_engine::row::{AttemptRow, EndingRow, KEPT_ATTEMPTS, Row};
+use backlane_engine::fact::{
+    Entity, ExecutionChange, Fact, FactKind, Living, RequeueCause, RunChange,
+};
+use backlane_engine::row::{ActionRow, AttemptRow, EndingRow, KEPT_ATTEMPTS, Row};
 use backlane_engine::rules::id::{Birth, LeaseToken};
 use backlane_engine::rules::status::{Phase, Status, TaskState};
 use backlane_engine::state::{Rank, State};
@@ -23,6 +25,7 @@ pub(crate) struct Audit {
     /// The last state of each execution that ended.
     pub(crate) lasts: BTreeMap<Birth, Living>,
     pub(crate) attempts: BTreeMap<(Birth, u32), AttemptRow>,
+    pub(crate) actions: BTreeMap<(Birth, u32), ActionRow>,
     payloads: BTreeSet<Birth>,
     tokens: BTreeSet<LeaseToken>,
 }
@@ -35,6 +38,7 @@ impl Audit {
             ends: BTreeMap::new(),
             lasts: BTreeMap::new(),
             attempts: BTreeMap::new(),
+            actions: BTreeMap::new(),
             payloads: BTreeSet::new(),
             tokens: BTreeSet::new(),
         }
@@ -49,13 +53,14 @@ impl Audit {
             "logged time decreased: {fact:?}"
         );
         let change = fact.kind.as_execution();
-        let before = change.and_then(|change| self.shadow.living(change.birth));
+        let about = fact.kind.entity().map(|Entity::Execution(birth)| birth);
+        let before = about.and_then(|birth| self.shadow.living(birth));
         let last = self.shadow.apply(fact).expect("a decided fact applies");
+        assert!(
+            about.is_none_or(|birth| !self.ends.contains_key(&birth)),
+            "a fact followed the end of its execution: {fact:?}"
+        );
         if let Some(change) = change {
-            assert!(
-                !self.ends.contains_key(&change.birth),
-                "a fact followed the end of its execution: {fact:?}"
-            );
             let after = self.shadow.living(change.birth);
             check_move(&change.change, before.as_ref(), after.as_ref());
             if let ExecutionChange::Leased { holding, .. } = &change.change {
@@ -89,6 +94,12 @@ impl Audit {
                 assert!(self.attempts.remove(&(birth, ordinal)).is_some());
             }
             Row::Request(_) => {}
+            Row::Action(row) => {
+                let key = (row.birth, row.ordinal);
+                assert!(self.actions.insert(key, *row).is_none(), "a second row");
+                let before = key.1 == 1 || self.actions.contains_key(&(key.0, key.1 - 1));
+                assert!(before, "the numbers of actions have a gap: {key:?}");
+            }
         }
     }
 
@@ -133,6 +144,7 @@ pub(crate) fn assert_same(expected: &State, actual: &State) {
     assert_eq!(births(expected), births(actual));
     for birth in births(expected) {
         assert_eq!(expected.living(birth), actual.living(birth));
+        assert_eq!(expected.run(birth), actual.run(birth));
     }
     assert_eq!(expected.next_birth(), actual.next_birth());
     assert_eq!(expected.last_at_ms(), actual.last_at_ms());
@@ -204,12 +216,7 @@ fn check_rows(decided: &Decided, before: Option<&Living>, last: Option<&Living>)
                 check_end(row, before, last.expect("an end has a last state"));
             }
             ExecutionChange::Requeued { cause, .. } => {
-                let Some(Row::Attempt(row)) = rows.first() else {
-                    panic!("an ended lease has a row: {rows:?}")
-                };
-                check_attempt(row, before.expect("it was held"));
-                assert_eq!(*cause, row.cause);
-                assert_eq!(1 + usize::from(row.ordinal > KEPT_ATTEMPTS), rows.len());
+                assert_eq!(*cause, check_lease_end(rows, before));
             }
             ExecutionChange::Carried(_)
             | ExecutionChange::Due
@@ -217,16 +224,50 @@ fn check_rows(decided: &Decided, before: Option<&Living>, last: Option<&Living>)
             | ExecutionChange::CancelRequested { .. } => assert!(rows.is_empty(), "{rows:?}"),
         },
         FactKind::Request(_) => assert!(matches!(rows[..], [Row::Request(_)]), "{rows:?}"),
+        FactKind::Run(fact) => {
+            let is_action = |row: &&Row| matches!(row, Row::Action(_));
+            let actions = rows.iter().take_while(is_action).count();
+            match &fact.change {
+                RunChange::Suspended { begun, active, .. } => {
+                    assert_eq!(begun.len() + usize::from(!active.is_empty()), actions);
+                    let cause = check_lease_end(&rows[actions..], before);
+                    assert_eq!(RequeueCause::Suspended, cause);
+                }
+                RunChange::Reported {
+                    actions: reported, ..
+                } => assert_eq!((reported.len(), rows.len()), (actions, actions)),
+                RunChange::Woken { over, .. } => assert_eq!(over.len() + 1, rows.len()),
+                RunChange::InputKept { .. } => assert_eq!(1, rows.len()),
+                RunChange::Paused { is_recorded } | RunChange::Unpaused { is_recorded } => {
+                    assert_eq!(usize::from(*is_recorded), rows.len());
+                }
+                RunChange::Carried(_) => assert!(rows.is_empty()),
+            }
+        }
         FactKind::Tenant(_) | FactKind::Log(_) => assert!(rows.is_empty(), "{rows:?}"),
     }
+}
+
+/// Checks the rows of a lease that ended without its execution, and returns why it ended.
+fn check_lease_end(rows: &[Row], before: Option<&Living>) -> RequeueCause {
+    let Some(Row::Attempt(row)) = rows.first() else {
+        panic!("an ended lease has a row: {rows:?}")
+    };
+    check_attempt(row, before.expect("it was held"));
+    assert_eq!(1 + usize::from(row.ordinal > KEPT_ATTEMPTS), rows.len());
+    row.cause
 }
 
 fn check_attempt(row: &AttemptRow, before: &Living) {
     let progress = &before.progress;
     let holding = progress.holding.as_ref().expect("it was held");
     assert_eq!(holding.worker, row.worker);
-    assert_eq!(progress.attempt, row.ordinal);
-    assert_eq!(progress.started_at_ms, Some(row.started_at_ms));
+    assert_eq!(progress.lease_ordinal(), row.ordinal);
+    assert!(
+        progress
+            .started_at_ms
+            .is_some_and(|at_ms| at_ms <= row.started_at_ms)
+    );
     assert_eq!(row.cause.has_error(), row.error.is_some());
 }
 
@@ -277,7 +318,7 @@ fn check_end(row: &EndingRow, before: Option<&Living>, last: &Living) {
 fn check_permits(state: &State) {
     assert_eq!(0, state.permit_drift());
     let tenants = state.tenants();
-    let mut by_queue: BTreeMap<u32, [u64; 4]> = BTreeMap::new();
+    let mut by_queue: BTreeMap<u32, [u64; 6]> = BTreeMap::new();
     let mut ready: BTreeMap<u32, Vec<Rank>> = BTreeMap::new();
     for birth in births(state) {
         let slot = state.slot(birth).expect("a listed birth has a slot");
@@ -297,6 +338,8 @@ fn check_permits(state: &State) {
             counts.ready,
             counts.retrying,
             counts.running,
+            counts.suspended,
+            counts.held,
         ];
         assert_eq!(
             by_queue.remove(&key).unwrap_or_default(),

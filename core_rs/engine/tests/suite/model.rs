@@ -17,13 +17,13 @@ use backlane_engine::state::Rank;
 use proptest::prelude::*;
 
 use crate::audit::{assert_same, births, refold};
-use crate::steps::{CALLABLES, Step, TENANTS, WORKERS, a_spec, a_step};
+use crate::steps::{CALLABLES, KEYS, Step, TENANTS, WORKERS, a_spec, a_step};
 use crate::world::{World, completed, failed};
 
-struct Model {
-    world: World,
+pub(crate) struct Model {
+    pub(crate) world: World,
     tokens: Vec<(Birth, LeaseToken)>,
-    outcomes: BTreeMap<Birth, (LeaseToken, OutcomeKind)>,
+    pub(crate) outcomes: BTreeMap<Birth, (LeaseToken, OutcomeKind)>,
     limits: BTreeMap<(&'static str, Option<&'static str>), u32>,
     round_from: Option<usize>,
 }
@@ -65,6 +65,11 @@ impl Model {
             } => self.limit(*tenant, *callable, *most),
             Step::Carry(most) => self.carry(*most),
             Step::ClockBack(ms) => self.world.now.wall_ms -= ms,
+            Step::Record { back, kind, step } => self.record(*back, *kind, *step),
+            Step::Suspend { back, step, ms } => self.suspend(*back, *step, *ms),
+            Step::Input { back, key } => self.input(*back, KEYS[*key]),
+            Step::Pause { back } => self.pause(*back),
+            Step::Resume { back } => self.resume(*back),
         }
     }
 
@@ -102,8 +107,8 @@ impl Model {
             }
             (Some(holder), policy) => {
                 let made = answer.expect("it is taken");
-                let replaced =
-                    policy == DedupPolicy::ReplaceQueued && holder.progress.phase != Phase::Running;
+                let is_queued = holder.progress.phase.status() == Status::Queued;
+                let replaced = policy == DedupPolicy::ReplaceQueued && is_queued;
                 assert_eq!(!replaced, made.existing);
                 assert_eq!(!replaced, made.birth == holder.id.birth);
             }
@@ -170,7 +175,7 @@ impl Model {
         }
     }
 
-    fn picked(&self, back: usize) -> Option<(Birth, LeaseToken)> {
+    pub(crate) fn picked(&self, back: usize) -> Option<(Birth, LeaseToken)> {
         self.tokens.iter().rev().nth(back).copied()
     }
 
@@ -189,7 +194,7 @@ impl Model {
         let report = match kind {
             OutcomeKind::Completed => completed(),
             OutcomeKind::Failed => Report::Failed(Box::new(failed())),
-            OutcomeKind::Released => Report::Released,
+            OutcomeKind::Released | OutcomeKind::Suspended => Report::Released,
         };
         let held = Held {
             id: self.world.id(birth),
@@ -337,6 +342,13 @@ impl Model {
     fn finish(&mut self) {
         for (tenant, callable) in std::mem::take(&mut self.limits).into_keys() {
             self.world.set_limit(tenant, callable, None);
+        }
+        for one in self.living() {
+            let waits = one.progress.phase == Phase::Suspended;
+            if waits || one.progress.is_paused {
+                let resumed = self.world.resume(&one.tenant, one.id);
+                resumed.expect("it was paused or suspended");
+            }
         }
         for _ in 0..10_000 {
             if self.world.engine.state().slots().is_empty() {

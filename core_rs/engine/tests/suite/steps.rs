@@ -43,7 +43,31 @@ pub(crate) enum Step {
     },
     Carry(usize),
     ClockBack(u64),
+    /// A worker reports an action about one of a few steps.
+    Record {
+        back: usize,
+        kind: usize,
+        step: u8,
+    },
+    /// A worker suspends: for an input, or for a time in milliseconds.
+    Suspend {
+        back: usize,
+        step: u8,
+        ms: Option<u64>,
+    },
+    Input {
+        back: usize,
+        key: usize,
+    },
+    Pause {
+        back: usize,
+    },
+    Resume {
+        back: usize,
+    },
 }
+
+pub(crate) const KEYS: [&str; 2] = ["k0", "k1"];
 
 fn an_execution() -> impl Strategy<Value = NewExecution> {
     let names = (
@@ -107,6 +131,13 @@ pub(crate) fn a_step() -> impl Strategy<Value = Step> {
         1 => limit.prop_map(|(tenant, callable, most)| Step::Limit { tenant, callable, most }),
         2 => (1..6_usize).prop_map(Step::Carry),
         1 => (1..5_000_u64).prop_map(Step::ClockBack),
+        4 => (0..3_usize, 0..5_usize, 0..3_u8)
+            .prop_map(|(back, kind, step)| Step::Record { back, kind, step }),
+        3 => (0..3_usize, 0..6_u8, prop::option::of(0..9_000_u64))
+            .prop_map(|(back, step, ms)| Step::Suspend { back, step, ms }),
+        2 => (0..8_usize, 0..KEYS.len()).prop_map(|(back, key)| Step::Input { back, key }),
+        1 => (0..8_usize).prop_map(|back| Step::Pause { back }),
+        2 => (0..8_usize).prop_map(|back| Step::Resume { back }),
     ]
 }
 

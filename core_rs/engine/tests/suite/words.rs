@@ -116,7 +116,7 @@ pub(crate) fn refused(refusal: &Refusal) -> Answer {
         Refusal::ExecutionNotFound { .. } => answer("EXECUTION_NOT_FOUND"),
         Refusal::ExecutionDeleted { .. } => answer("EXECUTION_DELETED"),
         Refusal::RequestIdReused { .. } => answer("REQUEST_ID_REUSED"),
-        Refusal::AlreadyExists { .. } => answer("ALREADY_EXISTS"),
+        Refusal::AlreadyExists { .. } | Refusal::InputExists { .. } => answer("ALREADY_EXISTS"),
         Refusal::TransitionNotAllowed { status, .. } => {
             answer("TRANSITION_NOT_ALLOWED").with("status", &status.name())
         }
@@ -127,6 +127,10 @@ pub(crate) fn refused(refusal: &Refusal) -> Answer {
         Refusal::RoleDenied { .. } => Answer::word("PERMISSION_DENIED"),
         Refusal::SetAside { .. } => Answer::word("INTERNAL"),
         Refusal::DataDamaged { .. } => Answer::word("DATA_DAMAGED"),
+        Refusal::RunTransitionNotAllowed { state, .. } => {
+            answer("TRANSITION_NOT_ALLOWED").with("state", &state.name())
+        }
+        Refusal::RunTooLarge { .. } => answer("TOO_LARGE"),
         Refusal::PermissionDenied { .. } => answer("PERMISSION_DENIED"),
     }
 }

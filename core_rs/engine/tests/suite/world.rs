@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use backlane_engine::Engine;
 use backlane_engine::command::{
-    Cancel, DedupPolicy, Failure, Held, IdRandom, Known, NewExecution, OfferSpec, Read, Report,
-    Request, Taker,
+    Cancel, Control, DedupPolicy, Failure, Held, IdRandom, Known, NewExecution, NewInput,
+    OfferSpec, Read, Report, Request, StepReport, Suspension, Taker,
 };
 use backlane_engine::decide::Speaker;
 use backlane_engine::error::Refusal;
@@ -207,6 +207,77 @@ impl World {
         settled
     }
 
+    pub(crate) fn report_steps(
+        &mut self,
+        held: &Held,
+        report: StepReport,
+    ) -> Result<Settled, Refusal> {
+        self.tick();
+        let (known, principal) = (self.known(), Principal::default());
+        let speaker = Speaker {
+            principal: &principal,
+            known: &known,
+        };
+        let settled = self.engine.report_steps(held, report, speaker, self.now);
+        self.settle();
+        settled
+    }
+
+    pub(crate) fn suspend(
+        &mut self,
+        held: &Held,
+        suspension: &Suspension,
+    ) -> Result<Settled, Refusal> {
+        self.tick();
+        let (known, principal) = (self.known(), Principal::default());
+        let speaker = Speaker {
+            principal: &principal,
+            known: &known,
+        };
+        let settled = self.engine.suspend(held, suspension, speaker, self.now);
+        self.settle();
+        settled
+    }
+
+    pub(crate) fn provide_input(
+        &mut self,
+        tenant: &str,
+        id: ExecutionId,
+        key: &str,
+        value: &str,
+        request: Option<Request>,
+    ) -> Result<Made, Refusal> {
+        self.tick();
+        let input = NewInput {
+            tenant: visible(tenant),
+            id,
+            key: key.into(),
+            details: key.as_bytes().into(),
+            value: Arc::from(value.as_bytes()),
+            request,
+            actor: Actor::of(ActorKind::Client),
+        };
+        let made = self.engine.provide_input(input, &self.known(), self.now);
+        self.settle();
+        made
+    }
+
+    pub(crate) fn pause(&mut self, tenant: &str, id: ExecutionId) -> Result<(), Refusal> {
+        self.tick();
+        let control = control(tenant, id);
+        let answer = self.engine.pause(&control, &self.known(), self.now);
+        self.settle();
+        answer
+    }
+
+    pub(crate) fn resume(&mut self, tenant: &str, id: ExecutionId) -> Result<(), Refusal> {
+        self.tick();
+        let control = control(tenant, id);
+        let answer = self.engine.resume(&control, &self.known(), self.now);
+        self.settle();
+        answer
+    }
+
     pub(crate) fn renew(&mut self, held: &Held, ms: Option<u64>) -> Result<Settled, Refusal> {
         self.tick();
         let (known, principal) = (self.known(), Principal::default());
@@ -256,6 +327,14 @@ impl World {
             .id(birth)
             .or_else(ended)
             .expect("a birth that was")
+    }
+}
+
+fn control(tenant: &str, id: ExecutionId) -> Control {
+    Control {
+        tenant: visible(tenant),
+        id,
+        actor: Actor::of(ActorKind::Client),
     }
 }
 

@@ -229,5 +229,10 @@ const fn is_about_one(method: Method) -> bool {
             | Method::Complete
             | Method::Fail
             | Method::Release
+            | Method::ReportSteps
+            | Method::Suspend
+            | Method::ProvideInput
+            | Method::Pause
+            | Method::Resume
     )
 }

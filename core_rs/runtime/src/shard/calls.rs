@@ -5,10 +5,13 @@
 
 pub(super) mod attempts;
 pub(super) mod cancel;
+pub(super) mod control;
 pub(super) mod enqueue;
 pub(super) mod lease;
 pub(super) mod look;
 pub(super) mod report;
+pub(super) mod run;
+pub(super) mod steps;
 pub(super) mod wait;
 
 use backlane_wire::{ApiError, Method};
@@ -33,12 +36,18 @@ pub(super) fn job(
         Method::Wait => wait::wait(desk, caller, bytes),
         Method::Cancel => cancel::cancel(desk, &caller, bytes),
         Method::Peek => look::peek(desk, &caller, bytes),
+        Method::GetExecutionRun => run::get(desk, &caller, bytes),
+        Method::ProvideInput => control::input(desk, &caller, bytes),
+        Method::Pause => control::pause(desk, &caller, bytes),
+        Method::Resume => control::resume(desk, &caller, bytes),
         Method::GetQueueStats => look::queue_stats(desk, &caller, bytes),
         Method::Lease => lease::lease(desk, caller, bytes),
         Method::RenewLeases => report::renew(desk, caller, bytes),
         Method::Complete => report::complete(desk, caller, bytes),
         Method::Fail => report::fail(desk, caller, bytes),
         Method::Release => report::release(desk, caller, bytes),
+        Method::ReportSteps => steps::report(desk, caller, bytes),
+        Method::Suspend => steps::suspend(desk, caller, bytes),
         Method::EnqueueStream | Method::Work => {
             let rule = "must be sent over a stream";
             Err(backlane_engine::error::Invalid::new("request", rule).into())

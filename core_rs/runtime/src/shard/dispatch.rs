@@ -5,10 +5,13 @@
 
 use backlane_engine::command::{OfferKey, Taker};
 use backlane_engine::reply::Granted;
+use backlane_engine::rules::limits::MAX_RUN_BYTES;
+use backlane_engine::rules::run::MAX_STEPS;
 use backlane_wire::{View, reply};
 
 use crate::message::Ticket;
 
+use super::actions::{self, Stories};
 use super::desk::{Desk, Leaving};
 use super::notices;
 use super::room::Room;
@@ -20,6 +23,8 @@ use super::takers::{Purpose, Seat};
 const TURN: usize = 256;
 /// Bytes that a lease adds to its execution's payload.
 const LEASE_BYTES: usize = 512;
+/// Bytes that a step adds to its contents in a lease: ids, times, the error of an ended attempt.
+const STEP_BYTES: usize = 256;
 /// Bytes of a record without input, context and metadata: names, ids, times.
 const NAMES_BYTES: usize = 4_096;
 
@@ -107,9 +112,10 @@ fn grant(desk: &mut Desk, taker: &Taker, max: usize, credit_bytes: u64) -> Vec<G
     let room = MAX_REPLY_BYTES.saturating_sub(largest_lease(desk));
     while granted.len() < max && (granted.is_empty() || bytes < room) && credit > 0 {
         let random = (desk.random)();
-        let Some(lease) = desk.engine.lease(taker, random, desk.now) else {
+        let Some(mut lease) = desk.engine.lease(taker, random, desk.now) else {
             break;
         };
+        lease.payload_bytes = lease.payload_bytes.saturating_add(run_bytes(desk, lease.birth));
         let size = usize::try_from(lease.payload_bytes).unwrap_or(usize::MAX);
         bytes += size + LEASE_BYTES;
         credit = credit.saturating_sub(size as u64 + LEASE_BYTES as u64);
@@ -119,10 +125,20 @@ fn grant(desk: &mut Desk, taker: &Taker, max: usize, credit_bytes: u64) -> Vec<G
     granted
 }
 
+/// Bytes that the run of an execution adds to its lease.
+fn run_bytes(desk: &Desk, birth: u64) -> u32 {
+    let run = desk.engine.state().run(birth);
+    run.map_or(0, |run| {
+        let steps = u32::try_from(run.course.steps.len() * STEP_BYTES);
+        run.bytes.saturating_add(steps.unwrap_or(u32::MAX))
+    })
+}
+
 /// Bytes of the largest lease that the limits allow.
 const fn largest_lease(desk: &Desk) -> usize {
     let limits = &desk.settings.limits;
-    limits.max_input_bytes + limits.max_context_bytes + limits.max_metadata_bytes + NAMES_BYTES
+    let payload = limits.max_input_bytes + limits.max_context_bytes + limits.max_metadata_bytes;
+    payload + NAMES_BYTES + MAX_RUN_BYTES as usize + MAX_STEPS * STEP_BYTES
 }
 
 /// The approximate size of these leases, in bytes.
@@ -144,6 +160,19 @@ enum Door {
 }
 
 fn deliver(room: &mut Room, seat: Seat, granted: Vec<Granted>, door: Door) {
+    let leases = granted.clone();
+    actions::recall(room, &leases, move |room, stories| {
+        deliver_with(room, seat, granted, door, stories);
+    });
+}
+
+fn deliver_with(
+    room: &mut Room,
+    seat: Seat,
+    granted: Vec<Granted>,
+    door: Door,
+    stories: Stories,
+) {
     let Seat { ticket, lane } = seat;
     let births = granted.iter().map(|granted| granted.birth);
     let fetch = Fetch {
@@ -155,7 +184,7 @@ fn deliver(room: &mut Room, seat: Seat, granted: Vec<Granted>, door: Door) {
     };
     show::fetch(room, fetch, move |room, shown| {
         // Without a page, no damage of a page is possible.
-        let leases = encode(&mut room.desk, lane, &granted, shown.unwrap_or_default());
+        let leases = encode(&mut room.desk, lane, &granted, shown.unwrap_or_default(), stories);
         match door {
             Door::Call => send_to_call(&mut room.desk, ticket, &granted, &leases),
             Door::Stream => send_to_stream(room, ticket, &granted, &leases),
@@ -164,7 +193,13 @@ fn deliver(room: &mut Room, seat: Seat, granted: Vec<Granted>, door: Door) {
 }
 
 /// Encodes the leases that are still live: an execution may have ended while its payload was read.
-fn encode(desk: &mut Desk, lane: usize, granted: &[Granted], shown: Vec<Shown>) -> Vec<Vec<u8>> {
+fn encode(
+    desk: &mut Desk,
+    lane: usize,
+    granted: &[Granted],
+    shown: Vec<Shown>,
+    mut stories: Stories,
+) -> Vec<Vec<u8>> {
     let lane = u32::try_from(lane).unwrap_or_default();
     let mut leases = Vec::with_capacity(granted.len());
     for (granted, mut shown) in granted.iter().zip(shown) {
@@ -175,17 +210,24 @@ fn encode(desk: &mut Desk, lane: usize, granted: &[Granted], shown: Vec<Shown>) 
         }
         // The lease shows changes since the decision, such as a request to cancel.
         shown.living = state.living(granted.birth).map(Box::new);
-        match shown.encode(desk, View::Full) {
-            Ok(record) => leases.push(reply::lease(&record, granted, lane)),
-            Err(Unshown::Damaged(what)) => end_damaged(desk, granted.birth, &what),
-            Err(Unshown::Removed) => {}
+        let pause_requested = state.is_paused(granted.birth);
+        let story = stories.remove(&granted.birth).transpose();
+        match (shown.encode(desk, View::Full), story) {
+            (Ok(record), Ok(story)) => {
+                let story = story.as_ref();
+                leases.push(reply::lease(&record, granted, lane, story, pause_requested));
+            }
+            (Err(Unshown::Damaged(what)), _) | (_, Err(what)) => {
+                end_damaged(desk, granted.birth, &what);
+            }
+            (Err(Unshown::Removed), Ok(_)) => {}
         }
     }
     desk.absorb();
     leases
 }
 
-/// Ends an execution whose payload is damaged: no worker can run it.
+/// Ends an execution whose payload or run is damaged: no worker can run it.
 fn end_damaged(desk: &mut Desk, birth: u64, what: &str) {
     let id = desk.engine.state().id(birth);
     let id = id.map_or_else(|| format!("number {birth}"), |id| id.to_string());

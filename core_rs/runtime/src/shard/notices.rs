@@ -17,6 +17,7 @@ use super::room::Room;
 /// Sends notices about their leases to workers with streams.
 pub(super) fn tell(room: &mut Room) {
     let mut cancels: BTreeMap<Ticket, Vec<_>> = BTreeMap::new();
+    let mut pauses: BTreeMap<Ticket, Vec<_>> = BTreeMap::new();
     let mut lost: BTreeMap<Ticket, Vec<_>> = BTreeMap::new();
     for Told {
         stream,
@@ -27,12 +28,17 @@ pub(super) fn tell(room: &mut Room) {
     {
         let told = match notice {
             Notice::Cancel => &mut cancels,
+            Notice::Pause => &mut pauses,
             Notice::Lost => &mut lost,
         };
         told.entry(stream).or_default().push((id, token));
     }
     for (ticket, leases) in cancels {
         let bytes = reply::work_cancels(&leases);
+        room.streams.send(&mut room.desk, ticket, bytes);
+    }
+    for (ticket, leases) in pauses {
+        let bytes = reply::work_pauses(&leases);
         room.streams.send(&mut room.desk, ticket, bytes);
     }
     for (ticket, leases) in lost {

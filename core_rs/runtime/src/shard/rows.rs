@@ -6,10 +6,12 @@
 use std::sync::Arc;
 
 use backlane_engine::Decided;
-use backlane_engine::row::{AttemptRow, EndingRow, PayloadRow, RequestRow, Row as EngineRow};
+use backlane_engine::row::{
+    ActionRow, AttemptRow, EndingRow, PayloadRow, RequestRow, Row as EngineRow,
+};
 use backlane_engine::state::hour_of;
 use backlane_store::{
-    ATTEMPT, Bytes, Change, ENDING, Family, Key, Listing, PAYLOAD, Put, REQUEST, Row,
+    ACTION, ATTEMPT, Bytes, Change, ENDING, Family, Key, Listing, PAYLOAD, Put, REQUEST, Row,
 };
 use backlane_wire::{encode_fact, row};
 
@@ -62,6 +64,7 @@ pub(crate) fn stored(row: EngineRow) -> Row {
             change: Change::Delete,
         },
         EngineRow::Request(row) => request(&row),
+        EngineRow::Action(row) => action(&row),
     }
 }
 
@@ -115,6 +118,18 @@ fn attempt(row: &AttemptRow) -> Row {
         Key::Ordinal(row.birth, row.ordinal),
         Put {
             head: Bytes::from(row::attempt::head(row)),
+            ..Put::default()
+        },
+    )
+}
+
+fn action(row: &ActionRow) -> Row {
+    put(
+        &ACTION,
+        Key::Ordinal(row.birth, row.ordinal),
+        Put {
+            head: Bytes::from(row::action::head(row)),
+            body: row.contents.body.clone(),
             ..Put::default()
         },
     )

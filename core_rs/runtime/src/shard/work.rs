@@ -14,7 +14,7 @@ use backlane_wire::{ApiError, reply};
 
 use crate::message::Ticket;
 
-use super::calls::report;
+use super::calls::{report, steps};
 use super::desk::Desk;
 use super::dispatch;
 use super::room::Room;
@@ -40,6 +40,16 @@ pub(super) fn frame(
         WorkFrame::Report(reports) => {
             let job = report::on_stream(ticket, principal.clone(), reports);
             // The job itself notes when the message is decided.
+            room.run(job, Known::default());
+            return Ok(());
+        }
+        WorkFrame::Steps(reports) => {
+            let job = steps::on_stream(ticket, principal.clone(), reports);
+            room.run(job, Known::default());
+            return Ok(());
+        }
+        WorkFrame::Suspend(suspensions) => {
+            let job = steps::suspend_on_stream(ticket, principal.clone(), suspensions);
             room.run(job, Known::default());
             return Ok(());
         }
@@ -128,10 +138,14 @@ fn hello(
         ticket,
         reply::work_welcome(&kept, duration_ms, version),
     );
-    // A cancel may have been requested while the worker was away.
-    for (id, token) in kept {
-        if desk.engine.state().is_cancel_requested(id.birth) {
-            streams.send(desk, ticket, reply::work_cancels(&[(id, token)]));
+    // A cancel or a pause may have been requested while the worker was away.
+    for lease in kept {
+        let birth = lease.0.birth;
+        if desk.engine.state().is_cancel_requested(birth) {
+            streams.send(desk, ticket, reply::work_cancels(&[lease]));
+        }
+        if desk.engine.state().is_paused(birth) {
+            streams.send(desk, ticket, reply::work_pauses(&[lease]));
         }
     }
     if desk.draining {

@@ -15,6 +15,7 @@ mod leases;
 mod lists;
 mod requests;
 mod retention;
+mod runs;
 mod scenarios;
 #[path = "../../../engine/tests/suite/script.rs"]
 mod script;

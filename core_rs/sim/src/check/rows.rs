@@ -3,9 +3,9 @@
 //! Owns the check that every fact comes with the rows that it needs, and that an ending is
 //! complete. Refuses to apply facts.
 
-use backlane_engine::fact::{ExecutionChange, Fact, FactKind};
+use backlane_engine::fact::{ExecutionChange, Fact, FactKind, RunChange};
 use backlane_engine::rules::status::Status;
-use backlane_store::{ATTEMPT, Change, Commit, ENDING, Key, PAYLOAD, REQUEST};
+use backlane_store::{ACTION, ATTEMPT, Change, Commit, ENDING, Key, PAYLOAD, REQUEST};
 use backlane_wire::row;
 
 use super::{Checked, broken, must};
@@ -32,10 +32,32 @@ fn called_for(facts: &[Fact]) -> Vec<(u16, Option<u64>)> {
                 | ExecutionChange::CancelRequested { .. } => {}
             },
             FactKind::Request(_) => rows.push((REQUEST.number, None)),
+            FactKind::Run(fact) => {
+                let actions = vec![(ACTION.number, Some(fact.birth)); recorded(&fact.change)];
+                rows.extend(actions);
+                let ends = matches!(fact.change, RunChange::Suspended { .. });
+                rows.extend(ends.then_some((ATTEMPT.number, Some(fact.birth))));
+            }
             FactKind::Tenant(_) | FactKind::Log(_) => {}
         }
     }
     rows
+}
+
+/// Number of actions that a fact records.
+fn recorded(change: &RunChange) -> usize {
+    match change {
+        RunChange::Reported { actions, .. } => actions.len(),
+        // The beginning of each wait, and the suspension.
+        RunChange::Suspended { begun, active, .. } => begun.len() + usize::from(!active.is_empty()),
+        // The end of each wait, and its cause.
+        RunChange::Woken { over, .. } => over.len() + 1,
+        RunChange::InputKept { .. } => 1,
+        RunChange::Paused { is_recorded } | RunChange::Unpaused { is_recorded } => {
+            usize::from(*is_recorded)
+        }
+        RunChange::Carried(_) => 0,
+    }
 }
 
 /// Checks that a commit writes the rows that its facts need, in their order.

@@ -47,7 +47,7 @@ pub struct Migration {
 
 /// The format of this version.
 pub static FORMAT: Format = Format {
-    number: 3,
+    number: 4,
     families: FAMILIES,
     migrations: &[],
 };

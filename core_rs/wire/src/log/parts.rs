@@ -165,6 +165,9 @@ pub(crate) fn put_progress(out: &mut Vec<u8>, progress: &Progress) {
         });
     }
     put::some_uint(out, 14, progress.last_failed);
+    put::uint(out, 16, progress.resumes);
+    put::uint(out, 17, progress.is_paused);
+    put::some_uint(out, 18, progress.leased_at_ms);
 }
 
 /// The progress in a decoded message.
@@ -184,6 +187,9 @@ pub(crate) fn progress(from: v1::Progress) -> Result<Progress, DecodeError> {
         last_failed: from.last_failed,
         cancel: from.cancel.map(cancel).transpose()?,
         outcome: from.outcome.map(outcome).transpose()?,
+        resumes: from.resumes,
+        is_paused: from.paused,
+        leased_at_ms: from.leased_at_ms,
     })
 }
 

@@ -3,7 +3,9 @@
 //! Owns the promise that a fact read from disk equals the fact written. Refuses to know the effects
 //! of facts.
 
-use backlane_engine::fact::{Actor, ExecutionChange, Fact, FactKind};
+use backlane_engine::fact::{Actor, ExecutionChange, Fact, FactKind, RunChange};
+use backlane_engine::rules::run::Action;
+use backlane_engine::rules::step::StepId;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use prost::Message as _;
@@ -159,6 +161,27 @@ fn an_error_of_the_receiver_ends_the_reading_of_facts() {
         (1, Err(DecodeError::Missing { what: "patience" })),
         (seen, stopped)
     );
+}
+
+#[test]
+fn a_report_of_two_actions_takes_few_bytes() {
+    let steps = [[1; 20], [2; 20]].map(StepId);
+    let change = RunChange::Reported {
+        actions: [
+            Action::StepCompleted(steps[0]),
+            Action::StepStarted(steps[1]),
+        ]
+        .into(),
+        bytes: 1_000,
+        sequence: 7,
+    };
+    let fact = Fact {
+        at_ms: 1_700_000_000_000,
+        actor: Actor::holder(),
+        cause: None,
+        kind: FactKind::run(1_000_000, change),
+    };
+    assert_eq!(77, frame(&[fact]).len());
 }
 
 proptest! {

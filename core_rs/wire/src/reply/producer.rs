@@ -37,6 +37,18 @@ pub fn cancel_response(record: &[u8]) -> Vec<u8> {
     record_and_existing(record, false)
 }
 
+/// Encodes a `ProvideInputResponse` from a BASIC record.
+#[must_use]
+pub fn provide_input_response(record: &[u8], existing: bool) -> Vec<u8> {
+    record_and_existing(record, existing)
+}
+
+/// Encodes a `PauseResponse` or a `ResumeResponse` from a FULL record.
+#[must_use]
+pub fn control_response(record: &[u8]) -> Vec<u8> {
+    record_and_existing(record, false)
+}
+
 /// Encodes an `EnqueueBatchResponse` from BASIC records; the flag of a result says that the
 /// execution existed before.
 #[must_use]
@@ -164,11 +176,16 @@ pub fn queue_stats_response(
         put::message(&mut out, 6, |out| {
             put::text(out, 1, name);
             put_counts(out, 2, *counts);
+            put::uint(out, 6, counts.suspended);
+            put::uint(out, 7, counts.held);
         });
     }
+    put::uint(&mut out, 7, counts.suspended);
+    put::uint(&mut out, 8, counts.held);
     out
 }
 
+/// Writes the counts that the reply and its callables have in one order.
 fn put_counts(out: &mut Vec<u8>, first_tag: u32, counts: Counts) {
     let numbers = [
         counts.ready,

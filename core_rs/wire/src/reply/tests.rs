@@ -172,6 +172,8 @@ fn queue_stats_count_in_total_and_by_callable() {
         pending: 2,
         retrying: 3,
         running: 4,
+        suspended: 5,
+        held: 6,
     };
     let reply = queue_stats_response(counts, Some(5_000), &[(Arc::from("f"), counts)]);
     let callable = v1::CallableStats {
@@ -180,6 +182,8 @@ fn queue_stats_count_in_total_and_by_callable() {
         pending: 2,
         retrying: 3,
         running: 4,
+        suspended: 5,
+        held: 6,
     };
     let expected = v1::GetQueueStatsResponse {
         ready: 1,
@@ -188,6 +192,8 @@ fn queue_stats_count_in_total_and_by_callable() {
         running: 4,
         oldest_queued_at: Some(at(5)),
         callables: vec![callable],
+        suspended: 5,
+        held: 6,
     };
     assert_eq!(expected, read(&reply));
     let none = queue_stats_response(Counts::default(), None, &[]);
@@ -211,7 +217,7 @@ fn a_lease_is_a_record_with_a_token_and_two_deadlines() {
         payload_bytes: 0,
         is_prefetched: true,
     };
-    let leases = [lease(&encoded("a"), &granted, 3)];
+    let leases = [lease(&encoded("a"), &granted, 3, None, true)];
     let expected = v1::Lease {
         execution: Some(execution("a")),
         lease_token: "lt_0_1_ab_3".into(),
@@ -222,6 +228,8 @@ fn a_lease_is_a_record_with_a_token_and_two_deadlines() {
         attempt_remaining_ms: Some(8_000),
         prefetched: true,
         lane: 3,
+        pause_requested: true,
+        ..v1::Lease::default()
     };
     let expected = vec![expected];
     assert_eq!(
@@ -243,6 +251,7 @@ fn outcomes_are_the_same_in_a_unary_reply_and_on_a_stream() {
         expires_at_ms: Some(5_000),
         ends: Some(ENDS),
         cancel_requested: true,
+        pause_requested: true,
     };
     let outcomes = [
         Ok((ID, settled)),
@@ -258,6 +267,7 @@ fn outcomes_are_the_same_in_a_unary_reply_and_on_a_stream() {
             cancel_requested,
             lease_remaining_ms: lease_expires_at.map(|_| 4_000),
             attempt_remaining_ms: lease_expires_at.map(|_| 8_000),
+            pause_requested: cancel_requested,
         };
         v1::LeaseOutcome {
             outcome: Some(v1::lease_outcome::Outcome::Result(result)),
@@ -273,6 +283,11 @@ fn outcomes_are_the_same_in_a_unary_reply_and_on_a_stream() {
     assert_eq!(expected, read::<v1::CompleteResponse>(&reply).outcomes);
     assert_eq!(expected, read::<v1::FailResponse>(&reply).outcomes);
     assert_eq!(expected, read::<v1::ReleaseResponse>(&reply).outcomes);
+    assert_eq!(
+        expected,
+        read::<v1::ReportStepsResponse>(&reply).outcomes
+    );
+    assert_eq!(expected, read::<v1::SuspendResponse>(&reply).outcomes);
     let told = down(&work_outcomes(&outcomes, 0).bytes);
     assert_eq!(
         Down::Outcomes(v1::WorkOutcomes { outcomes: expected }),

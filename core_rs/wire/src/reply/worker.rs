@@ -7,15 +7,23 @@ use backlane_engine::reply::{Granted, Settled};
 use backlane_engine::rules::id::{ExecutionId, LeaseToken};
 
 use super::{Timed, repeated};
+use crate::run::Story;
 use crate::{ApiError, put};
 
 /// The result of one item of a worker's complete, fail, release or renewal.
 type Outcome = Result<(ExecutionId, Settled), ApiError>;
 
 /// Encodes a `Lease` from a FULL record, for a lane of the worker. Its remaining times are whole,
-/// because they count from the time when the lease leaves the server.
+/// because they count from the time when the lease leaves the server. `story` is the run, if
+/// something was recorded.
 #[must_use]
-pub fn lease(record: &[u8], granted: &Granted, lane: u32) -> Vec<u8> {
+pub fn lease(
+    record: &[u8],
+    granted: &Granted,
+    lane: u32,
+    story: Option<&Story>,
+    pause_requested: bool,
+) -> Vec<u8> {
     let mut out = Vec::with_capacity(record.len() + 100);
     put::bytes(&mut out, 1, record);
     put::text(&mut out, 2, &granted.holding.token.to_string());
@@ -26,6 +34,13 @@ pub fn lease(record: &[u8], granted: &Granted, lane: u32) -> Vec<u8> {
     put::some_uint(&mut out, 7, Some(granted.timeout_ms));
     put::uint(&mut out, 8, granted.is_prefetched);
     put::uint(&mut out, 9, lane);
+    if let Some(story) = story {
+        for step in story.known_steps() {
+            put::bytes(&mut out, 10, &step);
+        }
+        put::text(&mut out, 11, story.schema_version());
+    }
+    put::uint(&mut out, 12, pause_requested);
     out
 }
 
@@ -35,8 +50,8 @@ pub fn lease_response(leases: &[Vec<u8>]) -> Vec<u8> {
     repeated(1, leases)
 }
 
-/// Encodes a `RenewLeasesResponse`, `CompleteResponse`, `FailResponse` or `ReleaseResponse`, which
-/// have the same fields, at a time in monotonic milliseconds.
+/// Encodes a `RenewLeasesResponse`, `CompleteResponse`, `FailResponse`, `ReleaseResponse`,
+/// `ReportStepsResponse` or `SuspendResponse`, which have the same fields, at a time in monotonic milliseconds.
 #[must_use]
 pub fn outcomes_response(outcomes: &[Outcome], mono_ms: u64) -> Timed {
     let mut reply = Timed::from(Vec::with_capacity(outcomes.len() * 44));
@@ -57,6 +72,7 @@ fn put_outcome(reply: &mut Timed, outcome: &Outcome, mono_ms: u64) {
             if let Some(ends) = settled.ends {
                 result.put_ends(5, ends, mono_ms);
             }
+            put::uint(&mut result.bytes, 7, settled.pause_requested);
         }),
         Err(error) => put::bytes(&mut reply.bytes, 2, &error.to_status()),
     });
@@ -86,7 +102,7 @@ pub fn work_leases(leases: &[Vec<u8>]) -> Vec<u8> {
     })
 }
 
-/// Encodes the reply to a complete, fail or release on the stream, at a time in monotonic
+/// Encodes the reply to a complete, fail, release, steps or suspend on the stream, at a time in monotonic
 /// milliseconds.
 #[must_use]
 pub fn work_outcomes(outcomes: &[Outcome], mono_ms: u64) -> Timed {
@@ -103,6 +119,12 @@ pub fn work_outcomes(outcomes: &[Outcome], mono_ms: u64) -> Timed {
 #[must_use]
 pub fn work_cancels(leases: &[(ExecutionId, LeaseToken)]) -> Vec<u8> {
     down(4, |out| put_leases(out, leases))
+}
+
+/// Encodes a message that asks the worker to yield the executions of these leases to a pause.
+#[must_use]
+pub fn work_pauses(leases: &[(ExecutionId, LeaseToken)]) -> Vec<u8> {
+    down(7, |out| put_leases(out, leases))
 }
 
 /// Encodes a message that the worker has lost these leases.

@@ -23,6 +23,7 @@ pub fn head(row: &AttemptRow) -> Vec<u8> {
     if let Some(error) = &row.error {
         parts::put_error(&mut out, 6, error);
     }
+    put::uint(&mut out, 7, row.actions);
     out
 }
 
@@ -41,5 +42,6 @@ pub fn read(birth: Birth, ordinal: u32, head: &[u8]) -> Result<AttemptRow, Decod
         ended_at_ms: from.ended_at_ms,
         cause: parts::known("AttemptHead.cause", from.cause, RequeueCause::from_number)?,
         error: from.error.map(parts::error).transpose()?.map(Box::new),
+        actions: from.actions,
     })
 }

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::{attempt, ending, request};
+use super::{action, attempt, ending, request};
 use crate::fixtures;
 
 proptest! {
@@ -22,6 +22,13 @@ proptest! {
     }
 
     #[test]
+    fn actions_survive_the_disk(row in fixtures::runs::action_row()) {
+        let (head, body) = (action::head(&row), row.contents.body.clone());
+        let read = action::read(row.birth, row.ordinal, &head, body);
+        prop_assert_eq!(Ok(row), read);
+    }
+
+    #[test]
     fn requests_survive_the_disk(request in fixtures::request_row()) {
         let known = request::known(&request::head(&request)).unwrap();
         prop_assert_eq!(request.request.body, known.body);
@@ -33,5 +40,7 @@ proptest! {
         let _ = ending::finished(1, "acme", &head);
         let _ = attempt::read(1, 1, &head);
         let _ = request::known(&head);
+        let _ = action::read(1, 1, &head, None);
+        let _ = action::details(&head);
     }
 }

@@ -29,6 +29,13 @@ impl State {
             }
             (ExecutionChange::Leased { .. }, Some(phase)) => phase == Phase::Ready && !held,
             (
+                ExecutionChange::Requeued {
+                    cause: RequeueCause::Suspended,
+                    ..
+                },
+                Some(_),
+            ) => false,
+            (
                 ExecutionChange::Requeued { .. } | ExecutionChange::CancelRequested { .. },
                 Some(phase),
             ) => phase == Phase::Running && held,
@@ -125,20 +132,23 @@ impl State {
     }
 
     /// The next time of the wall clock at which a change is due for an execution.
-    fn next_instant(&self, birth: Birth) -> Option<u64> {
+    pub(super) fn next_instant(&self, birth: Birth) -> Option<u64> {
         let slot = self.slots.get(birth)?;
-        let extras = self.extras.get(&birth)?;
+        let wait = self.next_wait_end(birth, slot.phase);
+        let Some(extras) = self.extras.get(&birth) else {
+            return wait;
+        };
         let not_before = extras
             .not_before_ms
             .filter(|_| slot.phase == Phase::Pending);
         let start = extras.start_deadline_ms.filter(|_| slot.attempt == 0);
-        [not_before, start, extras.deadline_ms]
+        [not_before, start, extras.deadline_ms, wait]
             .into_iter()
             .flatten()
             .min()
     }
 
-    fn rearm(&mut self, birth: Birth, before: Option<u64>) {
+    pub(super) fn rearm(&mut self, birth: Birth, before: Option<u64>) {
         let after = self.next_instant(birth);
         if before != after {
             if let Some(instant) = before {
@@ -151,7 +161,7 @@ impl State {
     }
 
     /// Counts a change: increases the version and sets its time.
-    fn change(&mut self, birth: Birth, at_ms: u64) {
+    pub(super) fn change(&mut self, birth: Birth, at_ms: u64) {
         if let Some(slot) = self.slots.get_mut(birth) {
             slot.version += 1;
             slot.updated_at_ms = at_ms;
@@ -159,7 +169,13 @@ impl State {
     }
 
     /// Moves an execution to another phase, after `edit` has changed its slot.
-    fn move_to(&mut self, birth: Birth, phase: Phase, at_ms: u64, edit: impl FnOnce(&mut Slot)) {
+    pub(super) fn move_to(
+        &mut self,
+        birth: Birth,
+        phase: Phase,
+        at_ms: u64,
+        edit: impl FnOnce(&mut Slot),
+    ) {
         let before = self.next_instant(birth);
         self.change(birth, at_ms);
         let Some(slot) = self.slots.get_mut(birth) else {
@@ -175,15 +191,21 @@ impl State {
     }
 
     fn due(&mut self, birth: Birth, at_ms: u64) {
-        self.move_to(birth, Phase::Ready, at_ms, |_| ());
+        let phase = self.ready_or_held(birth);
+        self.move_to(birth, phase, at_ms, |_| ());
         self.edit_extras(birth, |extras| extras.backoff = None);
     }
 
     fn leased(&mut self, birth: Birth, holding: &Holding, attempt: u32, at_ms: u64) {
+        let mut continues = false;
         self.move_to(birth, Phase::Running, at_ms, |slot| {
-            slot.attempt = attempt;
-            slot.started_at_ms = at_ms;
+            continues = slot.attempt == attempt;
+            if !continues {
+                slot.attempt = attempt;
+                slot.started_at_ms = at_ms;
+            }
         });
+        self.run_leased(birth, continues, at_ms);
         self.holdings.insert(birth, holding.clone());
     }
 
@@ -199,21 +221,19 @@ impl State {
         };
         let phase = match backoff {
             Some(_) => Phase::Retrying,
-            None => Phase::Ready,
+            None => self.ready_or_held(birth),
         };
-        let mut attempt = 0;
-        self.move_to(birth, phase, at_ms, |slot| {
-            count(slot, cause);
-            attempt = slot.attempt;
-        });
+        self.run_requeued(birth);
+        self.move_to(birth, phase, at_ms, |slot| count(slot, cause));
+        let ordinal = self.lease_ordinal(birth);
         let extras = self.extras.entry(birth).or_default();
         extras.backoff = backoff;
         extras.last_worker = Some(holding.worker);
         if cause.has_error() {
-            extras.last_failed = Some(attempt);
+            extras.last_failed = Some(ordinal);
         } else {
             // The row with the last error is removed once enough other attempts have followed.
-            let is_kept = |failed: &u32| failed + KEPT_ATTEMPTS > attempt;
+            let is_kept = |failed: &u32| failed + KEPT_ATTEMPTS > ordinal;
             extras.last_failed = extras.last_failed.filter(is_kept);
         }
         if let Some(kind) = cause.outcome() {
@@ -238,6 +258,7 @@ impl State {
         }
         self.extras.remove(&birth);
         self.holdings.remove(&birth);
+        self.runs.remove(&birth);
         let Some(slot) = self.slots.remove(birth) else {
             return;
         };
@@ -309,7 +330,7 @@ const fn count(slot: &mut Slot, cause: RequeueCause) {
         }
         RequeueCause::LeaseLost => slot.losses = slot.losses.saturating_add(1),
         RequeueCause::Undelivered => slot.undelivered = slot.undelivered.saturating_add(1),
-        RequeueCause::Throttled | RequeueCause::Released => {}
+        RequeueCause::Throttled | RequeueCause::Released | RequeueCause::Suspended => {}
     }
 }
 

@@ -52,12 +52,12 @@ impl Job for Listing {
         };
         let living = room.desk.engine.state().living(birth);
         let mut query = Query {
-            range: Some(RangeQuery {
+            ranges: vec![RangeQuery {
                 family: &ATTEMPT,
                 number: birth,
                 from: list.after.saturating_add(1),
                 limit: list.page_size,
-            }),
+            }],
             ..Query::default()
         };
         query.rows.extend(living.is_none().then_some(Wanted {
@@ -87,11 +87,13 @@ fn answer(
 ) -> Result<Vec<u8>, ApiError> {
     let id = list.named.id.to_string();
     let broken = |what: &str| damaged(&id, what);
-    if let Some(damage) = &found.range_damage {
-        return Err(broken(&damage.to_string()));
-    }
+    let rows = match found.ranges.first() {
+        Some(Ok(rows)) => &rows[..],
+        Some(Err(damage)) => return Err(broken(&damage.to_string())),
+        None => &[],
+    };
     let mut page = Page::default();
-    for (ordinal, lookup) in &found.range {
+    for (ordinal, lookup) in rows {
         let stored = match lookup {
             Lookup::Found(stored) => stored,
             Lookup::Damaged(damage) => return Err(broken(&damage.to_string())),
@@ -109,7 +111,7 @@ fn answer(
             error: row.error.as_deref(),
         });
     }
-    if !page.is_full && found.range.len() < list.page_size {
+    if !page.is_full && rows.len() < list.page_size {
         if let Some(living) = living {
             page.extend(list.after, running(living));
         } else {
@@ -134,10 +136,10 @@ fn running(living: &Living) -> Option<AttemptShown<'_>> {
     let progress = &living.progress;
     let holding = progress.holding.as_ref()?;
     Some(AttemptShown {
-        ordinal: progress.attempt,
+        ordinal: progress.lease_ordinal(),
         attempt: progress.attempt,
         worker: &holding.worker,
-        started_at_ms: progress.started_at_ms?,
+        started_at_ms: progress.lease_began_ms()?,
         ended_at_ms: None,
         outcome: AttemptOutcome::Running,
         error: None,
@@ -148,13 +150,13 @@ fn running(living: &Living) -> Option<AttemptShown<'_>> {
 fn last(ending: &EndingRow) -> Option<AttemptShown<'_>> {
     let progress = &ending.progress;
     Some(AttemptShown {
-        ordinal: progress.attempt,
+        ordinal: progress.lease_ordinal(),
         attempt: progress.attempt,
         worker: progress
             .last_worker
             .as_deref()
             .filter(|_| ending.ended_lease)?,
-        started_at_ms: progress.started_at_ms?,
+        started_at_ms: progress.lease_began_ms()?,
         ended_at_ms: Some(ending.ended_at_ms),
         outcome: AttemptOutcome::of_end(ending.status, ending.reason),
         error: ending.error.as_deref(),

@@ -21,7 +21,7 @@ use crate::shard::desk::Desk;
 use crate::shard::room::{Caller, Job, Room};
 
 /// The outcome of one item.
-type Outcome = Result<(ExecutionId, Settled), ApiError>;
+pub(super) type Outcome = Result<(ExecutionId, Settled), ApiError>;
 
 /// Prepares a `RenewLeases` call.
 pub(crate) fn renew(
@@ -127,7 +127,7 @@ impl Job for Renewing {
 }
 
 /// How outcomes are sent.
-enum Door {
+pub(super) enum Door {
     /// In a unary reply.
     Call,
     /// In a message on a `Work` stream.
@@ -151,16 +151,22 @@ impl Job for Reported {
     fn decide(self: Box<Self>, room: &mut Room, known: &Known) {
         let desk = &mut room.desk;
         let outcomes = settle(desk, &self.principal, self.reports, known);
-        match self.door {
-            Door::Call => {
-                let reply = reply::outcomes_response(&outcomes, desk.now.mono_ms);
-                desk.reply(self.ticket, reply);
-            }
-            Door::Stream => {
-                let message = reply::work_outcomes(&outcomes, desk.now.mono_ms);
-                room.streams.send(desk, self.ticket, message);
-                room.streams.decided(desk, self.ticket);
-            }
+        answer(room, self.ticket, self.door, &outcomes);
+    }
+}
+
+/// Sends the outcomes of a request, which was decided as a whole.
+pub(super) fn answer(room: &mut Room, ticket: Ticket, door: Door, outcomes: &[Outcome]) {
+    let desk = &mut room.desk;
+    match door {
+        Door::Call => {
+            let reply = reply::outcomes_response(outcomes, desk.now.mono_ms);
+            desk.reply(ticket, reply);
+        }
+        Door::Stream => {
+            let message = reply::work_outcomes(outcomes, desk.now.mono_ms);
+            room.streams.send(desk, ticket, message);
+            room.streams.decided(desk, ticket);
         }
     }
 }

@@ -1,0 +1,94 @@
+//! Pauses: a client holds an execution back, and lets it go on.
+//!
+//! Owns what pausing and resuming change in each phase. Refuses to stop a worker: it is asked to
+//! yield.
+
+use crate::command::{Control, Finished, Known};
+use crate::engine::Engine;
+use crate::error::Refusal;
+use crate::fact::{RunChange, WakeCause};
+use crate::rules::run::Action;
+use crate::rules::status::Phase;
+use crate::state::Slot;
+use crate::time::Now;
+
+use super::run::{not_allowed, run_changes, woken};
+
+impl Engine {
+    /// Pauses an execution: no worker gets it, and a worker that holds it is asked to yield.
+    /// Pausing it again changes nothing.
+    ///
+    /// # Errors
+    /// [`Refusal::TransitionNotAllowed`] where the execution has finished,
+    /// [`Refusal::RunTransitionNotAllowed`] where it waits, [`Refusal::ExecutionNotFound`].
+    pub fn pause(&mut self, control: &Control, known: &Known, now: Now) -> Result<(), Refusal> {
+        let phase = self.unfinished(control, "paused", known, now)?.phase;
+        let birth = control.id.birth;
+        let run = self.state.run_of(birth);
+        if run.is_paused {
+            return Ok(());
+        }
+        if phase == Phase::Suspended {
+            return Err(not_allowed(&control.id, run.course.state, "paused"));
+        }
+        let is_recorded = run.course.clone().take(Action::Pause).is_ok();
+        let change = RunChange::Paused { is_recorded };
+        let decision = run_changes(control.actor.clone(), birth, change, Vec::new());
+        self.commit(decision, now)
+    }
+
+    /// Resumes a paused execution, or ends all waits of a suspended one. It is queued again at its
+    /// old position.
+    ///
+    /// # Errors
+    /// [`Refusal::TransitionNotAllowed`] where the execution has finished,
+    /// [`Refusal::RunTransitionNotAllowed`] where it is neither paused nor suspended,
+    /// [`Refusal::ExecutionNotFound`].
+    pub fn resume(&mut self, control: &Control, known: &Known, now: Now) -> Result<(), Refusal> {
+        let phase = self.unfinished(control, "resumed", known, now)?.phase;
+        let birth = control.id.birth;
+        let run = self.state.run_of(birth);
+        let change = if phase == Phase::Suspended {
+            let over = run.active().map(|wait| wait.step).collect();
+            woken(over, WakeCause::Resume, 0)
+        } else if run.is_paused {
+            let is_recorded = run.course.clone().take(Action::Resume).is_ok();
+            RunChange::Unpaused { is_recorded }
+        } else {
+            return Err(not_allowed(&control.id, run.course.state, "resumed"));
+        };
+        let decision = run_changes(control.actor.clone(), birth, change, Vec::new());
+        self.commit(decision, now)
+    }
+
+    /// The slot of an unfinished execution, after what is due for it.
+    pub(super) fn unfinished(
+        &mut self,
+        control: &Control,
+        event: &'static str,
+        known: &Known,
+        now: Now,
+    ) -> Result<Slot, Refusal> {
+        if self.state.find(&control.tenant, &control.id).is_some() {
+            self.catch_up(control.id.birth, now);
+        }
+        if let Some(slot) = self.state.find(&control.tenant, &control.id) {
+            return Ok(*slot);
+        }
+        let execution_id = control.id.to_string();
+        let finished = self.finished(&control.id, known)?;
+        Err(
+            match finished.filter(|done| *done.tenant == *control.tenant) {
+                Some(Finished { status, .. }) => Refusal::TransitionNotAllowed {
+                    execution_id,
+                    status,
+                    event,
+                },
+                None => Refusal::ExecutionNotFound {
+                    execution_id,
+                    tenant: control.tenant.to_string(),
+                },
+            },
+        )
+    }
+}
