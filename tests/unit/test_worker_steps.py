@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from backlane import Context
 from backlane.schema.values import from_value
 from backlane.v1 import execution_pb2 as records
 from tests.unit.fake_host import Host
@@ -18,6 +17,7 @@ from tests.unit.fake_host import Host
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from backlane import Context
     from backlane.v1 import worker_service_pb2 as api
 
 

@@ -82,6 +82,11 @@ class StepRecord:
         return schema_json.enum_text(records.WaitReason.DESCRIPTOR, self.proto.wait_reason)
 
     @property
+    def input_key(self) -> str | None:
+        """The key of the input that ends a wait; None if no input does."""
+        return self.proto.input_key if self.proto.HasField("input_key") else None
+
+    @property
     def wait_until(self) -> datetime | None:
         """When a wait ends by itself; None if it does not."""
         return _instant(self.proto.wait_until) if self.proto.HasField("wait_until") else None
