@@ -203,7 +203,7 @@ class Stepping:
             RANGES["sleep"].check("timeout", timeout)
         number = records.WaitReason.Value(f"WAIT_REASON_{reason.upper()}")
         given = (key or reason, number, None if timeout is None else seconds(timeout), type)
-        return self._wait_in_loop(*given) if _is_in_loop() else self._wait_in_thread(*given)
+        return self._wait_in_loop(*given) if is_in_loop() else self._wait_in_thread(*given)
 
     # Steps.
 
@@ -219,7 +219,7 @@ class Stepping:
         self._check_going_on()
         call = StepCall(*self._open_track(), name, function, args, kwargs, key=key, kind=kind)
         is_pausing = self._is_pausing
-        if _is_in_loop() or is_async(function):
+        if is_in_loop() or is_async(function):
             return call.run_async(is_pausing=is_pausing)
         return call.run(is_pausing=is_pausing)
 
@@ -255,7 +255,7 @@ class Stepping:
     def _sleep(
         self, key: str | None, *, seconds: float | None = None, until: datetime | None = None
     ) -> Awaitable[None]:
-        in_loop = _is_in_loop()
+        in_loop = is_in_loop()
         sleep = self._sleep_in_loop if in_loop else self._sleep_in_thread
         return sleep(key, seconds, until)  # type: ignore[return-value]  # in a thread it is over
 
@@ -326,7 +326,8 @@ class Stepping:
             track.leave(place)
 
 
-def _is_in_loop() -> bool:
+def is_in_loop() -> bool:
+    """Return whether an event loop runs in this thread, so that a call has to be awaited."""
     try:
         asyncio.get_running_loop()
     except RuntimeError:
@@ -351,12 +352,21 @@ def _input_of(place: Place, key: str, kind: Any) -> object:  # noqa: ANN401  # a
         is_late = step is not None and step.HasField("wait_until")
         why = "its time has passed" if is_late else "the execution was resumed without it"
         raise NoInputError(key, why)
+    return load_input(step.output, key, kind)
+
+
+def load_input(text: str, key: str, kind: Any) -> object:  # noqa: ANN401  # an annotation
+    """Return an input as its type.
+
+    Raises:
+        StepOutputError: it does not fit.
+    """
     adapter = _ANY if kind is Any else TypeAdapter(kind)
     try:
-        return adapter.validate_json(step.output)
+        return adapter.validate_json(text)
     except ValidationError as error:
         if (kind is Any or admits_text(kind)) and error.errors()[0]["type"] == "json_invalid":
-            return step.output
+            return text
         first = error.errors(include_url=False, include_input=False, include_context=False)[0]
         where = ".".join(["input", *map(str, first["loc"])])
         raise StepOutputError(f"the input {key!r} does not fit: {where}: {first['msg']}") from error
