@@ -21,7 +21,10 @@ from backlane.config import LIMITS, Config, env_name, flag_name
 
 ROOT = Path(__file__).resolve().parents[2]
 
-TALKING = ("worker", "enqueue", "run", "get", "attempts", "list", "wait", "cancel", "peek", "stats")
+TALKING = (
+    *("worker", "enqueue", "run", "get", "attempts", "list", "wait", "cancel", "steps", "input"),
+    *("pause", "resume", "peek", "stats"),
+)
 """The commands that talk to a server."""
 
 FULL_HELP = "Show all fields, including input, output, context and metadata. (default no)"

@@ -4,6 +4,9 @@ import itertools
 import threading
 from collections.abc import Iterator
 
+from grpc import StatusCode
+
+from backlane.errors import BacklaneError, ErrorParts
 from backlane.v1 import worker_service_pb2 as api
 from backlane.v1.execution_pb2 import BackgroundExecution
 from backlane.worker.book import MESSAGE_ITEMS_MAX, Book
@@ -207,7 +210,9 @@ def test_results_in_doubt_are_taken_back_and_held_no_more() -> None:
     book.settle([completion("a")])
     kinds(messages, 1)
 
-    assert [completion("a")] == book.doubt()
+    assert [completion("a")] == book.doubt(
+        BacklaneError(ErrorParts(StatusCode.OUT_OF_RANGE, "too large"))
+    )
     assert book.is_empty
 
 

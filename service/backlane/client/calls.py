@@ -1,4 +1,4 @@
-"""Owns the calls about executions that are there: read, list, wait, cancel, count.
+"""Owns the calls about executions that are there: read, list, wait, cancel, pause, count.
 
 `Calls` has each of them once, as a coroutine. `BlockingCalls` and `AwaitableCalls` make them the
 methods of `Client` and of `AsyncClient`, with the same parameters and docstrings. A new call is a
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, Final, ParamSpec, TypeVar
 
 from backlane import errors
 from backlane.client.blocking import finish
+from backlane.client.enqueue_request import input_text, request_ids
 from backlane.client.patience import explained
 from backlane.client.times import Slices
 from backlane.client.waits import (
@@ -25,6 +26,7 @@ from backlane.client.waits import (
     wait_request,
 )
 from backlane.schema.records import Attempt, BackgroundExecution, QueueStats, Status
+from backlane.schema.runs import ExecutionRun
 from backlane.v1 import execution_pb2 as records
 from backlane.v1 import execution_service_pb2 as api
 
@@ -127,6 +129,67 @@ class Calls:
         """
         request = api.CancelRequest(tenant_id=self.tenant, execution_id=id_of(execution))
         answer = await self.call(self.stub.Cancel, request)
+        return BackgroundExecution(answer.execution)
+
+    async def execution_run(self, execution: Named | str) -> ExecutionRun:
+        """Return what happened inside an execution: its run, with all steps.
+
+        Raises:
+            ExecutionNotFoundError: this tenant has none of that id.
+        """
+        request = api.GetExecutionRunRequest(tenant_id=self.tenant, execution_id=id_of(execution))
+        answer = await self.call(self.stub.GetExecutionRun, request)
+        return ExecutionRun(answer.execution)
+
+    async def provide_input(
+        self, execution: Named | str, key: str, value: object, *, request_id: str | None = None
+    ) -> BackgroundExecution:
+        """Provide an input that an execution waits for, or will wait for.
+
+        Args:
+            execution: a handle or an id.
+            key: the input's key, which the wait names.
+            value: the input: anything that pydantic turns into JSON and back, or a `RawInput`.
+            request_id: makes the call safe to repeat, also by another process; generated if absent.
+
+        Raises:
+            InvalidInputError: the input is not JSON; nothing was sent.
+            AlreadyExistsError: there is another input of that key, and no wait has taken it yet.
+            TransitionNotAllowedError: the execution has ended.
+            ExecutionNotFoundError: this tenant has none of that id.
+        """
+        request = api.ProvideInputRequest(
+            tenant_id=self.tenant,
+            execution_id=id_of(execution),
+            key=key,
+            value=input_text(value),
+            request_id=request_id or next(request_ids()),
+        )
+        answer = await self.call(self.stub.ProvideInput, request)
+        return BackgroundExecution(answer.execution)
+
+    async def pause(self, execution: Named | str) -> BackgroundExecution:
+        """Pause an execution: no worker gets it until it is resumed.
+
+        A worker that runs it yields at its next step.
+
+        Raises:
+            TransitionNotAllowedError: it has ended.
+            ExecutionNotFoundError: this tenant has none of that id.
+        """
+        request = api.PauseRequest(tenant_id=self.tenant, execution_id=id_of(execution))
+        answer = await self.call(self.stub.Pause, request)
+        return BackgroundExecution(answer.execution)
+
+    async def resume(self, execution: Named | str) -> BackgroundExecution:
+        """Resume a paused execution, or end all waits of one that waits, without an input.
+
+        Raises:
+            TransitionNotAllowedError: it is neither paused nor waiting.
+            ExecutionNotFoundError: this tenant has none of that id.
+        """
+        request = api.ResumeRequest(tenant_id=self.tenant, execution_id=id_of(execution))
+        answer = await self.call(self.stub.Resume, request)
         return BackgroundExecution(answer.execution)
 
     async def peek(
@@ -291,6 +354,10 @@ class BlockingCalls:
     attempts = _blocking(Calls.attempts)
     wait = _blocking(Calls.wait)
     cancel = _blocking(Calls.cancel)
+    execution_run = _blocking(Calls.execution_run)
+    provide_input = _blocking(Calls.provide_input)
+    pause = _blocking(Calls.pause)
+    resume = _blocking(Calls.resume)
     peek = _blocking(Calls.peek)
     stats = _blocking(Calls.stats)
 
@@ -318,6 +385,10 @@ class AwaitableCalls:
     attempts = _awaitable(Calls.attempts)
     wait = _awaitable(Calls.wait)
     cancel = _awaitable(Calls.cancel)
+    execution_run = _awaitable(Calls.execution_run)
+    provide_input = _awaitable(Calls.provide_input)
+    pause = _awaitable(Calls.pause)
+    resume = _awaitable(Calls.resume)
     peek = _awaitable(Calls.peek)
     stats = _awaitable(Calls.stats)
 

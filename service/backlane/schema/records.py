@@ -276,6 +276,11 @@ class BackgroundExecution:
         return self.proto.cancel_requested
 
     @property
+    def paused(self) -> bool:
+        """Whether the execution is paused, or its worker was asked to yield to a pause."""
+        return self.proto.paused
+
+    @property
     def reason(self) -> str | None:
         """Why the execution ended, such as `worker_lost`; None before the end."""
         return schema_json.enum_text(records.EndReason.DESCRIPTOR, self.proto.reason)

@@ -40,14 +40,20 @@ releases the leases in it, which would otherwise be lost until they expire."""
 
 READS: Final = frozenset(
     f"/backlane.v1.ExecutionService/{name}"
-    for name in ("Get", "List", "ListAttempts", "Wait", "Peek", "GetQueueStats")
+    for name in (
+        *("Get", "List", "ListAttempts", "Wait", "Peek", "GetQueueStats"),
+        "GetExecutionRun",
+    )
 )
 """Unary methods that change nothing, so that a reply may be replaced by a refusal. Confirmed ones
 may be refused as well, since what they gave is taken back."""
 
 AT_ONCE: Final = {
     f"/backlane.v1.ExecutionService/{name}": most
-    for name, most in (("List", 8), ("Peek", 8), ("ListAttempts", 8), ("Get", 32))
+    for name, most in (
+        *(("List", 8), ("Peek", 8), ("ListAttempts", 8), ("GetExecutionRun", 8)),
+        ("Get", 32),
+    )
 }
 """How many calls of a method the core decides at once; further ones wait. A reply may have 4 MB,
 and all of it is in memory before its size is known."""
