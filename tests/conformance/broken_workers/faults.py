@@ -94,7 +94,7 @@ FAULTS: dict[str, tuple[str, ...]] = {
     ),
     "wide-ids": ("step-ids-are-new", "a-failed-step-is-run-again", "a-wait-suspends"),
     "no-sequence": ("step-reports-are-numbered", "a-step-report-is-kept-until-its-outcome"),
-    "renumber": ("a-step-report-is-kept-until-its-outcome", "a-refused-step-report-is-said-again"),
+    "renumber": ("a-step-report-is-kept-until-its-outcome",),
     "drop-steps": ("a-step-report-is-kept-until-its-outcome",),
     "skip-failed": ("a-failed-step-is-run-again",),
     "hold-waits": (

@@ -2173,7 +2173,8 @@ type Step struct {
 	State        StepState `protobuf:"varint,5,opt,name=state,proto3,enum=backlane.v1.StepState" json:"state,omitempty"`
 	// Opaque text, often JSON; the server does not read it.
 	Input *string `protobuf:"bytes,6,opt,name=input,proto3,oneof" json:"input,omitempty"`
-	// Opaque text, often JSON. The output of a wait is the input that ended it.
+	// Opaque text, often JSON. The output of a wait is the input that ended it. The output of a
+	// skipped step is the reason for which it was skipped.
 	Output *string `protobuf:"bytes,7,opt,name=output,proto3,oneof" json:"output,omitempty"`
 	// Present only if the step failed. The code is ATTEMPT_ENDED if the lease ended before the step.
 	Error        *ExecutionError `protobuf:"bytes,8,opt,name=error,proto3,oneof" json:"error,omitempty"`
@@ -2195,8 +2196,10 @@ type Step struct {
 	WaitUntil *uint64 `protobuf:"varint,20,opt,name=wait_until,json=waitUntil,proto3,oneof" json:"wait_until,omitempty"`
 	// Only for waits for a child: the child.
 	ChildExecutionId *string `protobuf:"bytes,21,opt,name=child_execution_id,json=childExecutionId,proto3,oneof" json:"child_execution_id,omitempty"`
-	unknownFields    protoimpl.UnknownFields
-	sizeCache        protoimpl.SizeCache
+	// Only for waits that an input ends: the key of that input.
+	InputKey      *string `protobuf:"bytes,22,opt,name=input_key,json=inputKey,proto3,oneof" json:"input_key,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Step) Reset() {
@@ -2365,6 +2368,13 @@ func (x *Step) GetWaitUntil() uint64 {
 func (x *Step) GetChildExecutionId() string {
 	if x != nil && x.ChildExecutionId != nil {
 		return *x.ChildExecutionId
+	}
+	return ""
+}
+
+func (x *Step) GetInputKey() string {
+	if x != nil && x.InputKey != nil {
+		return *x.InputKey
 	}
 	return ""
 }
@@ -2700,7 +2710,7 @@ const file_backlane_v1_execution_proto_rawDesc = "" +
 	"\r_triggered_byB\t\n" +
 	"\a_reasonB\b\n" +
 	"\x06_depthB\r\n" +
-	"\v_spawn_mode\"\xac\a\n" +
+	"\v_spawn_mode\"\xdc\a\n" +
 	"\x04Step\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12)\n" +
 	"\x0eparent_step_id\x18\x02 \x01(\tH\x00R\fparentStepId\x88\x01\x01\x122\n" +
@@ -2728,7 +2738,8 @@ const file_backlane_v1_execution_proto_rawDesc = "" +
 	"\n" +
 	"wait_until\x18\x14 \x01(\x04H\n" +
 	"R\twaitUntil\x88\x01\x01\x121\n" +
-	"\x12child_execution_id\x18\x15 \x01(\tH\vR\x10childExecutionId\x88\x01\x01B\x11\n" +
+	"\x12child_execution_id\x18\x15 \x01(\tH\vR\x10childExecutionId\x88\x01\x01\x12 \n" +
+	"\tinput_key\x18\x16 \x01(\tH\fR\binputKey\x88\x01\x01B\x11\n" +
 	"\x0f_parent_step_idB\b\n" +
 	"\x06_inputB\t\n" +
 	"\a_outputB\b\n" +
@@ -2740,7 +2751,9 @@ const file_backlane_v1_execution_proto_rawDesc = "" +
 	"\f_callable_idB\x10\n" +
 	"\x0e_callable_typeB\r\n" +
 	"\v_wait_untilB\x15\n" +
-	"\x13_child_execution_id\"\x94\x05\n" +
+	"\x13_child_execution_idB\f\n" +
+	"\n" +
+	"_input_key\"\x94\x05\n" +
 	"\tExecution\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1b\n" +
 	"\ttenant_id\x18\x02 \x01(\tR\btenantId\x121\n" +

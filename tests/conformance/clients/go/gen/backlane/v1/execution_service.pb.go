@@ -1659,7 +1659,11 @@ type GetQueueStatsResponse struct {
 	// Enqueue time of the oldest queued execution; absent if nothing is queued.
 	OldestQueuedAt *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=oldest_queued_at,json=oldestQueuedAt,proto3,oneof" json:"oldest_queued_at,omitempty"`
 	// The counts of each callable with unfinished executions, sorted by name; at most 1000 callables.
-	Callables     []*CallableStats `protobuf:"bytes,6,rep,name=callables,proto3" json:"callables,omitempty"`
+	Callables []*CallableStats `protobuf:"bytes,6,rep,name=callables,proto3" json:"callables,omitempty"`
+	// Executions that wait without a worker.
+	Suspended uint64 `protobuf:"varint,7,opt,name=suspended,proto3" json:"suspended,omitempty"`
+	// Executions that are due and paused.
+	Held          uint64 `protobuf:"varint,8,opt,name=held,proto3" json:"held,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1736,6 +1740,20 @@ func (x *GetQueueStatsResponse) GetCallables() []*CallableStats {
 	return nil
 }
 
+func (x *GetQueueStatsResponse) GetSuspended() uint64 {
+	if x != nil {
+		return x.Suspended
+	}
+	return 0
+}
+
+func (x *GetQueueStatsResponse) GetHeld() uint64 {
+	if x != nil {
+		return x.Held
+	}
+	return 0
+}
+
 type CallableStats struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	CallableName  string                 `protobuf:"bytes,1,opt,name=callable_name,json=callableName,proto3" json:"callable_name,omitempty"`
@@ -1743,6 +1761,8 @@ type CallableStats struct {
 	Pending       uint64                 `protobuf:"varint,3,opt,name=pending,proto3" json:"pending,omitempty"`
 	Retrying      uint64                 `protobuf:"varint,4,opt,name=retrying,proto3" json:"retrying,omitempty"`
 	Running       uint64                 `protobuf:"varint,5,opt,name=running,proto3" json:"running,omitempty"`
+	Suspended     uint64                 `protobuf:"varint,6,opt,name=suspended,proto3" json:"suspended,omitempty"`
+	Held          uint64                 `protobuf:"varint,7,opt,name=held,proto3" json:"held,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1808,6 +1828,20 @@ func (x *CallableStats) GetRetrying() uint64 {
 func (x *CallableStats) GetRunning() uint64 {
 	if x != nil {
 		return x.Running
+	}
+	return 0
+}
+
+func (x *CallableStats) GetSuspended() uint64 {
+	if x != nil {
+		return x.Suspended
+	}
+	return 0
+}
+
+func (x *CallableStats) GetHeld() uint64 {
+	if x != nil {
+		return x.Held
 	}
 	return 0
 }
@@ -2353,21 +2387,25 @@ const file_backlane_v1_execution_service_proto_rawDesc = "" +
 	"\battempts\x18\x01 \x03(\v2\x14.backlane.v1.AttemptR\battempts\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"3\n" +
 	"\x14GetQueueStatsRequest\x12\x1b\n" +
-	"\ttenant_id\x18\x01 \x01(\tR\btenantId\"\x97\x02\n" +
+	"\ttenant_id\x18\x01 \x01(\tR\btenantId\"\xc9\x02\n" +
 	"\x15GetQueueStatsResponse\x12\x14\n" +
 	"\x05ready\x18\x01 \x01(\x04R\x05ready\x12\x18\n" +
 	"\apending\x18\x02 \x01(\x04R\apending\x12\x1a\n" +
 	"\bretrying\x18\x03 \x01(\x04R\bretrying\x12\x18\n" +
 	"\arunning\x18\x04 \x01(\x04R\arunning\x12I\n" +
 	"\x10oldest_queued_at\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampH\x00R\x0eoldestQueuedAt\x88\x01\x01\x128\n" +
-	"\tcallables\x18\x06 \x03(\v2\x1a.backlane.v1.CallableStatsR\tcallablesB\x13\n" +
-	"\x11_oldest_queued_at\"\x9a\x01\n" +
+	"\tcallables\x18\x06 \x03(\v2\x1a.backlane.v1.CallableStatsR\tcallables\x12\x1c\n" +
+	"\tsuspended\x18\a \x01(\x04R\tsuspended\x12\x12\n" +
+	"\x04held\x18\b \x01(\x04R\x04heldB\x13\n" +
+	"\x11_oldest_queued_at\"\xcc\x01\n" +
 	"\rCallableStats\x12#\n" +
 	"\rcallable_name\x18\x01 \x01(\tR\fcallableName\x12\x14\n" +
 	"\x05ready\x18\x02 \x01(\x04R\x05ready\x12\x18\n" +
 	"\apending\x18\x03 \x01(\x04R\apending\x12\x1a\n" +
 	"\bretrying\x18\x04 \x01(\x04R\bretrying\x12\x18\n" +
-	"\arunning\x18\x05 \x01(\x04R\arunning\"X\n" +
+	"\arunning\x18\x05 \x01(\x04R\arunning\x12\x1c\n" +
+	"\tsuspended\x18\x06 \x01(\x04R\tsuspended\x12\x12\n" +
+	"\x04held\x18\a \x01(\x04R\x04held\"X\n" +
 	"\x16GetExecutionRunRequest\x12\x1b\n" +
 	"\ttenant_id\x18\x01 \x01(\tR\btenantId\x12!\n" +
 	"\fexecution_id\x18\x02 \x01(\tR\vexecutionId\"O\n" +
