@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from tests.conformance.clients.programs import Command
 
 PATIENCE_S: Final = 30
+WAITING: Final = records.EXECUTION_STATE_WAITING
 LEASE_MS: Final = 3000
 CHANNEL_OPTIONS: Final = (
     ("grpc.initial_reconnect_backoff_ms", 50),
@@ -127,6 +128,27 @@ class Stage:
         """Read one execution."""
         request = api.GetRequest(tenant_id=self.tenant, execution_id=execution_id)
         return self._calls.Get(request, timeout=PATIENCE_S, wait_for_ready=True).execution
+
+    def run_of(self, execution_id: str) -> records.Execution:
+        """Read what happened inside one execution."""
+        request = api.GetExecutionRunRequest(tenant_id=self.tenant, execution_id=execution_id)
+        answer = self._calls.GetExecutionRun(request, timeout=PATIENCE_S, wait_for_ready=True)
+        return answer.execution
+
+    def waiting(self, execution_ids: Sequence[str]) -> None:
+        """Wait until executions are suspended."""
+        deadline = time.monotonic() + PATIENCE_S
+        left = list(execution_ids)
+        while left and time.monotonic() < deadline:
+            left = [one for one in left if self.run_of(one).state != WAITING]
+        assert not left, f"{len(left)} executions do not wait after {PATIENCE_S} s"
+
+    def provide(self, execution_id: str, key: str, value: str) -> None:
+        """Provide an input."""
+        request = api.ProvideInputRequest(
+            tenant_id=self.tenant, execution_id=execution_id, key=key, value=value
+        )
+        self._calls.ProvideInput(request, timeout=PATIENCE_S, wait_for_ready=True)
 
     def cancel(self, execution_id: str) -> None:
         """Ask for the end of an execution."""
