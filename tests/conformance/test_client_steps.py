@@ -58,7 +58,15 @@ def check(stage: Stage, execution_ids: Sequence[str], given: object) -> None:
 
 @pytest.mark.parametrize(
     ("before", "after"),
-    [("go", "go"), ("node", "node"), ("go", "node"), ("node", "go"), ("python", "python")],
+    [
+        ("go", "go"),
+        ("node", "node"),
+        ("go", "node"),
+        ("node", "go"),
+        ("python", "python"),
+        ("go", "python"),
+        ("python", "node"),
+    ],
 )
 def test_a_wait_outlives_its_worker_and_its_server(stage: Stage, before: str, after: str) -> None:
     first = stage.work(WORKERS[before](), "first")

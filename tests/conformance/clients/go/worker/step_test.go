@@ -142,8 +142,12 @@ func TestAReportOfStepsThatEndsAStreamIsAnswered(t *testing.T) {
 
 func TestALostLeaseAnswersItsStepsAndSaysNothing(t *testing.T) {
 	lose := map[string]func(*book, *lease){
-		"lost":        func(b *book, l *lease) { b.lost([]*backlane.LeaseRef{l.ref}) },
-		"not welcome": func(b *book, _ *lease) { b.endStream(nil); b.beginStream(); b.welcome(nil) },
+		"lost": func(b *book, l *lease) { b.lost([]*backlane.LeaseRef{l.ref}) },
+		"not welcome": func(b *book, _ *lease) {
+			b.endStream(nil)
+			b.beginStream()
+			b.welcome(nil)
+		},
 	}
 	for how, losing := range lose {
 		b, l := begun()
