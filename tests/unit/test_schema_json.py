@@ -195,6 +195,7 @@ FAILED_JSON = {
     "attempt": 1,
     "dependsOn": [],
     "maxWorkerLosses": 0,
+    "paused": False,
     "spentAttempts": 0,
     "workerLosses": 0,
     "version": 4,

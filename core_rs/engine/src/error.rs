@@ -5,8 +5,7 @@
 use thiserror::Error;
 
 use crate::rules::role::Role;
-use crate::rules::run::RunState;
-use crate::rules::status::Status;
+use crate::rules::status::{RunState, Status};
 
 /// A field that breaks its rule.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]

@@ -199,7 +199,7 @@ impl Engine {
         ends(Actor::clock(), birth, ended).with_error(self.clock_error(birth, reason, now))
     }
 
-    /// Ends an execution whose payload, or an action of whose run, is damaged on the disk: no worker
+    /// Ends an execution whose payload, or an action of its run, is damaged on the disk: no worker
     /// can run it.
     ///
     /// # Errors

@@ -23,7 +23,7 @@ fn every_broken_rule_of_an_input_names_its_field() {
     let broken: [(&str, Change); 6] = [
         ("INVALID_ARGUMENT tenant_id", |it| it.tenant_id.clear()),
         ("INVALID_ARGUMENT execution_id", |it| {
-            it.execution_id.clear()
+            it.execution_id.clear();
         }),
         ("INVALID_ARGUMENT key", |it| it.key.clear()),
         ("INVALID_ARGUMENT key", |it| it.key = "x".repeat(129)),

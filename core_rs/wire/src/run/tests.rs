@@ -12,6 +12,8 @@ use super::*;
 use crate::fixtures::ID;
 use crate::row::action::{step_details, with_version};
 
+use v1::{ExecutionState as E, StepState as S};
+
 fn step(number: u8) -> StepId {
     StepId([number; 20])
 }
@@ -122,7 +124,6 @@ fn steps_that_run_fail_with_their_attempt() {
     let error_at = |ends: &[AttemptRow]| {
         let story = fold(&actions, ends, 2).unwrap();
         let run = read(&story, &shown("exec_1", None));
-        use v1::StepState as S;
         assert_eq!(vec![S::Failed, S::Running], states(&run));
         let failed = &run.steps[&step(1).to_string()];
         let error = failed.error.clone().unwrap();
@@ -218,7 +219,6 @@ fn the_end_of_an_execution_ends_its_steps() {
         row(3, 1, Action::StepAdded(step(2)), "b", ""),
         row(4, 1, Action::StepStarted(step(2)), "b", ""),
     ];
-    use v1::ExecutionState as E;
     for (status, state) in [
         (Status::Completed, E::Completed),
         (Status::Failed, E::Failed),
@@ -229,7 +229,6 @@ fn the_end_of_an_execution_ends_its_steps() {
         let ending = ending(status, None);
         story.ended(&ending);
         let run = read(&story, &shown("exec_1", Some(&ending)));
-        use v1::StepState as S;
         assert_eq!(state, run.state());
         assert_eq!(vec![S::Skipped, S::Failed], states(&run));
         assert_eq!(Some(9_000), run.ended_at);

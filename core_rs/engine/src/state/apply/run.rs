@@ -1,8 +1,8 @@
 //! Applies facts about runs.
 //!
 //! Owns how a fact changes a run, and the phase of its execution with it. Which actions a fact
-//! stands for is said once, in [`actions_of`]: the rows of the actions follow from it too. Refuses to
-//! know why a fact was decided.
+//! stands for is said once, in [`actions_of`]: the rows of the actions follow from it too. Refuses
+//! to know why a fact was decided.
 
 use crate::fact::{Outcome, OutcomeKind, Run, RunChange, RunFact, WaitEnd, WakeCause};
 use crate::rules::id::Birth;

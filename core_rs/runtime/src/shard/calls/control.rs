@@ -1,4 +1,4 @@
-//! ProvideInput, Pause and Resume: producers' commands about the run of one execution.
+//! Inputs, pauses and resumes: producers' commands about the run of one execution.
 //!
 //! Owns the replies to these commands: the record as it stands afterwards. Refuses to decide what
 //! they do: the engine does.

@@ -1,4 +1,4 @@
-//! GetExecutionRun: what happened inside an execution.
+//! Run: what happened inside an execution.
 //!
 //! Owns which rows make a run: the recorded actions, the attempts, and the ending. Refuses to know
 //! how they make it: the wire crate folds them.
@@ -135,8 +135,8 @@ impl Look {
     }
 }
 
-/// Begin of the first lease. Only the newest attempts are kept: after more of them, the begin of the
-/// oldest one.
+/// Begin of the first lease. Only the newest attempts are kept: after more of them, the begin of
+/// the oldest one.
 fn started_at_ms(attempts: &[AttemptRow], progress: &Progress) -> Option<u64> {
     let oldest = attempts.first().map(|attempt| attempt.started_at_ms);
     oldest.or(progress.started_at_ms)
