@@ -330,6 +330,39 @@ def test_a_killed_worker_and_a_killed_server_repeat_no_side_effect(
         assert [step.state for step in handle.execution_run().steps] == ["Completed"] * 5
 
 
+def test_no_step_runs_twice_while_the_server_is_killed_again_and_again(
+    start_server: StartServer, tmp_path: Path
+) -> None:
+    server = start_server(tmp_path / "data")
+    ran: list[tuple[str, int]] = []
+    worker = Worker(target=server.target, tenants="t")
+
+    @worker.callable
+    async def work(ctx: Context) -> int:
+        async def take(number: int) -> int:
+            ran.append((ctx.execution_id, number))
+            return number
+
+        total = 0
+        for number in range(20):
+            total += await ctx.step("take", take, number)
+        pair = await asyncio.gather(*(ctx.step("take", take, n, key=str(n)) for n in (20, 21)))
+        await ctx.sleep(1)
+        return total + sum(pair)
+
+    with worker.running(), Client(server.target, tenant="t", call_timeout=PATIENCE_S) as client:
+        handles = client.enqueue_many("work", [None] * 30)
+        for share in (100, 300, 500):
+            until(lambda: len(ran) >= share)  # noqa: B023  # it is called at once
+            server.kill()
+            server.restart()
+        assert [handle.result(timeout=PATIENCE_S) for handle in handles] == [231] * 30
+        runs = [handle.execution_run() for handle in handles]
+
+    assert len(ran) == len(set(ran)) == 30 * 22
+    assert all([step.state for step in run.steps] == ["Completed"] * 23 for run in runs)
+
+
 def test_the_commands_of_runs(ask: Ask, client: Client, worker: Worker) -> None:
     @worker.callable
     async def pay(ctx: Context) -> bool:

@@ -119,6 +119,32 @@ def test_a_step_that_cannot_be_recorded_is_an_error_of_its_own(host: Host) -> No
     assert isinstance(seen[0].__cause__, errors.TooLargeError)
 
 
+def test_a_refused_output_leaves_no_step_open(host: Host) -> None:
+    is_started = threading.Event()
+
+    def large(report: api.StepReport) -> Any:  # noqa: ANN401  # a status
+        kinds = [action.WhichOneof("action") for action in report.actions]
+        if kinds == ["started"]:
+            is_started.set()
+        return refusal(11, "TOO_LARGE") if "completed" in kinds else None
+
+    host.refuse = large
+
+    def work(ctx: Context) -> None:
+        with pytest.raises(errors.StepRefusedError):
+            ctx.step("slow", is_started.wait, 10)
+        ctx.sleep(60)
+
+    # The host refuses a suspension while a step is open.
+    assert host.run(work).DESCRIPTOR.name == "Suspension"
+    [step, _] = host.steps.values()
+    assert step.error.code == "STEP_REFUSED"
+
+
+def test_a_step_needs_a_function(host: Host) -> None:
+    assert code(host.run(lambda ctx: ctx.step("nothing"))) == "TypeError"
+
+
 def test_one_bad_step_does_not_have_those_refused_that_ran_with_it(host: Host) -> None:
     counter = Counter()
 

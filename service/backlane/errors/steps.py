@@ -22,7 +22,7 @@ class StepError(Exception):
     """
 
     code: ClassVar[str] = "STEP_ERROR"
-    category: ClassVar[Category] = "validation_error"
+    category: Category = "validation_error"
 
 
 class StepMismatchError(StepError):
@@ -58,11 +58,12 @@ class StepOutputError(StepError):
 class StepRefusedError(StepError):
     """The server did not record a step, such as one beyond the limits of a run.
 
-    Its `__cause__` is the server's refusal.
+    Its `__cause__` is the server's refusal. The category is `quota_exceeded` for a limit, else
+    `kernel_internal`.
     """
 
     code = "STEP_REFUSED"
-    category = "quota_exceeded"
+    category: Category = "kernel_internal"
 
 
 class NoInputError(TimeoutError):

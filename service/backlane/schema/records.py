@@ -403,7 +403,7 @@ class QueueStats:
         """Return the counts."""
         return (
             f"<QueueStats ready {self.ready}, pending {self.pending}, retrying {self.retrying}, "
-            f"running {self.running}>"
+            f"running {self.running}, suspended {self.suspended}, held {self.held}>"
         )
 
     @property
@@ -425,6 +425,16 @@ class QueueStats:
     def running(self) -> int:
         """How many are leased by a worker."""
         return self.proto.running
+
+    @property
+    def suspended(self) -> int:
+        """How many wait for an input or a time, without a worker."""
+        return self.proto.suspended
+
+    @property
+    def held(self) -> int:
+        """How many would be ready, but are paused."""
+        return self.proto.held
 
     @property
     def oldest_queued_at(self) -> datetime | None:

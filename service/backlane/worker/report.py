@@ -6,6 +6,7 @@ import traceback
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
+from backlane.errors import StepError
 from backlane.schema.values import to_value
 from backlane.v1 import execution_pb2 as records
 from backlane.v1 import worker_service_pb2 as api
@@ -56,6 +57,8 @@ def step_error(error: BaseException) -> records.ExecutionError:
     """Describe the exception of a step, without its traceback. This never raises."""
     try:
         told = decisive(error)
+        if isinstance(told, StepError):
+            return refused(told.code, str(told), told.category).error
         if isinstance(told, Failure):
             described = _described(told).error
             described.ClearField("details")

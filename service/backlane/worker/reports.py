@@ -95,11 +95,12 @@ class Trail:
         lease_token: the lease.
         version: the version of the callable; may be empty.
         fault: the refusal of an action that nobody waited for.
+        recorded: the ids of the steps whose start the server has recorded.
     """
 
     __slots__ = (
         *("execution_id", "fault", "has_result", "is_lost", "is_paused", "is_urgent"),
-        *("lease_token", "one_by_one", "sent", "sequence", "unsent", "version"),
+        *("lease_token", "one_by_one", "recorded", "sent", "sequence", "unsent", "version"),
     )
 
     def __init__(self, execution_id: str, lease_token: str, version: str) -> None:
@@ -108,6 +109,7 @@ class Trail:
         self.lease_token = lease_token
         self.version = version
         self.fault: errors.BacklaneError | None = None
+        self.recorded: set[str] = set()
         self.unsent: list[Entry] = []
         self.sent: deque[list[Entry]] = deque()
         self.sequence = 0
@@ -259,6 +261,7 @@ class Reports:
                 continue
             entries = trail.sent.popleft()
             if error is None:
+                trail.recorded.update(one.step_id for one in entries)
                 done.ends.extend((one.waiter, None) for one in entries if one.waiter is not None)
             else:
                 self._refuse(trail, entries, error, done)

@@ -139,6 +139,8 @@ class Stepping:
             StepError: the step and what is recorded do not fit, or it cannot be recorded.
         """
         if isinstance(name, str):
+            if not callable(function):
+                raise TypeError(f"step {name!r} needs a function, not {function!r}")
             return self._take(name, function, args, kwargs, key)
         if name is not None:
             return self._decorated(name, name_of(name), None, "function")

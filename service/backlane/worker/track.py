@@ -16,12 +16,15 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from backlane.errors import (
     BacklaneError,
+    OutOfRangeError,
+    ResourceExhaustedError,
     StepMismatchError,
     StepRefusedError,
     StepsAtOnceError,
 )
 from backlane.v1 import execution_pb2 as records
 from backlane.v1 import worker_service_pb2 as api
+from backlane.worker.report import step_error
 from backlane.worker.reports import Entry, LoopWaiter, ThreadWaiter, Trail
 
 if TYPE_CHECKING:
@@ -113,9 +116,7 @@ class Track:
             StepRefusedError: the server has refused an earlier report.
         """
         if self.trail.fault is not None:
-            raise StepRefusedError(
-                f"a step could not be recorded: {self.trail.fault}"
-            ) from self.trail.fault
+            raise refused("a step could not be recorded", self.trail.fault) from self.trail.fault
         identity = (_checked("name", name), _checked("key", key) if key else "")
         with self._lock:
             if identity in self._active:
@@ -160,7 +161,7 @@ class Track:
         try:
             await waiter.future
         except BacklaneError as refusal:
-            raise _refused(place, refusal) from refusal
+            raise self._refused(place, refusal) from refusal
 
     def complete_in_thread(self, place: Place, output: str | None) -> None:
         """Report that a step has completed, and block until that is recorded.
@@ -176,7 +177,7 @@ class Track:
         try:
             waiter.wait()
         except BacklaneError as refusal:
-            raise _refused(place, refusal) from refusal
+            raise self._refused(place, refusal) from refusal
         finally:
             with self._lock:
                 self._blocked.discard(waiter)
@@ -198,17 +199,29 @@ class Track:
         action = api.StepAction(completed=completed)
         self._report(Entry(place.step_id, action, waiter), is_urgent=True)
 
+    def _refused(self, place: Place, refusal: BacklaneError) -> StepRefusedError:
+        """Return the error for a step whose completion the server did not record."""
+        error = refused(f"{place.name} could not be recorded", refusal)
+        if place.step_id in self.trail.recorded:
+            # The server counts it as running, and would suspend nothing meanwhile.
+            self.fail(place, step_error(error))
+        return error
+
     def _report(self, entry: Entry, *, is_urgent: bool) -> None:
         self._channel.report(self.trail, [entry], is_urgent=is_urgent)
-
-
-def _refused(place: Place, refusal: BacklaneError) -> StepRefusedError:
-    return StepRefusedError(f"{place.name} could not be recorded: {refusal.message}")
 
 
 def digest_of(text: str) -> bytes:
     """Return the hash of a step's arguments, given as canonical JSON."""
     return hashlib.blake2b(text.encode(), digest_size=16).digest()
+
+
+def refused(what: str, refusal: BacklaneError) -> StepRefusedError:
+    """Return the error for what the server refused to record."""
+    error = StepRefusedError(f"{what}: {refusal.message}")
+    if isinstance(refusal, OutOfRangeError | ResourceExhaustedError):
+        error.category = "quota_exceeded"
+    return error
 
 
 def _in_places(steps: Iterable[records.Step]) -> dict[Identity, list[records.Step]]:
