@@ -33,6 +33,7 @@ ENDS_AT_ONCE: Final = (sys.executable, "-c", "import sys; sys.exit('no \\x1b[31m
 NEVER_CONNECTED: Final = (
     "the program ended with 1 and did not open a Work stream to BACKLANE_TARGET"
 )
+LEASE: Final = "lt_one"
 HELLO: Final = api.WorkRequest(hello=api.WorkHello(worker_id="w"))
 
 
@@ -130,7 +131,7 @@ def test_a_report_with_a_known_number_counts_once() -> None:
 
 def steps_report(sequence: int, name: str) -> api.WorkRequest:
     started = api.StepAction(started=api.NewStep(step_id=f"step_{name}", name=name))
-    report = api.StepReport(lease_token="t", actions=[started], sequence=sequence)  # noqa: S106  # a lease's
+    report = api.StepReport(lease_token=LEASE, actions=[started], sequence=sequence)
     return api.WorkRequest(steps=api.ReportStepsRequest(reports=[report]))
 
 
@@ -139,12 +140,12 @@ def test_the_next_lease_carries_the_steps_of_the_last() -> None:
     ledger.note(steps_report(1, "a"), 1.0)
     ledger.note(steps_report(2, "b"), 2.0)
     ended = api.StepAction(completed=api.StepCompleted(step_id="step_a", output="1"))
-    report = api.StepReport(lease_token="t", actions=[ended], sequence=3)  # noqa: S106  # a lease's
+    report = api.StepReport(lease_token=LEASE, actions=[ended], sequence=3)
     ledger.note(api.WorkRequest(steps=api.ReportStepsRequest(reports=[report])), 3.0)
     wait = api.WaitPoint(step_id="step_w", name="w", step_key="k")
-    end = api.Suspension(lease_token="t", waits=[wait])  # noqa: S106  # as above
+    end = api.Suspension(lease_token=LEASE, waits=[wait])
     ledger.note(api.WorkRequest(suspend=api.SuspendRequest(suspensions=[end])), 4.0)
-    steps = recorded(ledger, "t")
+    steps = recorded(ledger, LEASE)
 
     told = [(step.name, step.state, step.error.code, step.output) for step in steps]
     assert told == [

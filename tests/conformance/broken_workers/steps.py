@@ -134,7 +134,8 @@ class Steps:
     def _new_id(self, name: str) -> str:
         raw = secrets.token_bytes(20)
         if self.fault == "reuse-ids":
-            raw = hashlib.sha1((self.lease.execution.execution_id + name).encode()).digest()  # noqa: S324
+            seed = self.lease.execution.execution_id + name
+            raw = hashlib.sha256(seed.encode()).digest()[: len(raw)]
         number, digits = int.from_bytes(raw), ""
         while len(digits) < ID_DIGITS:
             number, digit = divmod(number, len(BASE62))
