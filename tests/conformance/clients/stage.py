@@ -16,14 +16,13 @@ from backlane.v1.execution_service_pb2_grpc import ExecutionServiceStub
 from tests.conformance.door import new_tenant
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from backlane.testing import ServerProcess
     from tests.conformance.clients.programs import Command
 
 PATIENCE_S: Final = 30
-WAITING: Final = records.EXECUTION_STATE_WAITING
 LEASE_MS: Final = 3000
 CHANNEL_OPTIONS: Final = (
     ("grpc.initial_reconnect_backoff_ms", 50),
@@ -135,13 +134,31 @@ class Stage:
         answer = self._calls.GetExecutionRun(request, timeout=PATIENCE_S, wait_for_ready=True)
         return answer.execution
 
-    def waiting(self, execution_ids: Sequence[str]) -> None:
-        """Wait until executions are suspended."""
+    def until(self, execution_id: str, is_so: Callable[[records.Execution], bool]) -> None:
+        """Wait until the run of an execution is so."""
         deadline = time.monotonic() + PATIENCE_S
-        left = list(execution_ids)
-        while left and time.monotonic() < deadline:
-            left = [one for one in left if self.run_of(one).state != WAITING]
-        assert not left, f"{len(left)} executions do not wait after {PATIENCE_S} s"
+        while not is_so(run := self.run_of(execution_id)):
+            assert time.monotonic() < deadline, f"not so after {PATIENCE_S} s: {run}"
+
+    def yielded(self, execution_id: str) -> None:
+        """Wait until the worker of an execution has given its lease back."""
+        request = api.ListAttemptsRequest(tenant_id=self.tenant, execution_id=execution_id)
+        deadline = time.monotonic() + PATIENCE_S
+        while True:
+            answer = self._calls.ListAttempts(request, timeout=PATIENCE_S, wait_for_ready=True)
+            if all(attempt.HasField("ended_at") for attempt in answer.attempts):
+                return
+            assert time.monotonic() < deadline, f"still leased after {PATIENCE_S} s"
+
+    def pause(self, execution_id: str) -> None:
+        """Ask for a pause."""
+        request = api.PauseRequest(tenant_id=self.tenant, execution_id=execution_id)
+        self._calls.Pause(request, timeout=PATIENCE_S, wait_for_ready=True)
+
+    def resume(self, execution_id: str) -> None:
+        """End a pause."""
+        request = api.ResumeRequest(tenant_id=self.tenant, execution_id=execution_id)
+        self._calls.Resume(request, timeout=PATIENCE_S, wait_for_ready=True)
 
     def provide(self, execution_id: str, key: str, value: str) -> None:
         """Provide an input."""
