@@ -103,6 +103,9 @@ class PlainWorker:
     def cancel(self, tokens: Iterable[str]) -> None:
         """Do nothing: a result within the grace period counts."""
 
+    def pause(self, tokens: Iterable[str]) -> None:
+        """Do nothing: a result that comes meanwhile counts."""
+
     def lose(self, tokens: Iterable[str]) -> None:
         """Do nothing: the book drops the results."""
 

@@ -289,7 +289,7 @@ def test_the_example_of_the_page_passes(tmp_path: Path) -> None:
     run = run_pytest(tmp_path, *WITHOUT_ASYNCIO)
 
     assert run.returncode == 0, run.stdout
-    assert re.search(r"\b5 passed in", run.stdout)
+    assert re.search(r"\b7 passed in", run.stdout)
 
 
 def test_the_script_of_the_page_runs(tmp_path: Path) -> None:

@@ -17,7 +17,8 @@ from google.protobuf.struct_pb2 import Value
 import backlane.worker.context as ctx_module
 from backlane.schema.values import from_value, to_value
 from backlane.testing import FakeContext
-from backlane.worker.callable import BackgroundCallable, CallableError, InputError, OutputError
+from backlane.worker.annotations import CallableError
+from backlane.worker.callable import BackgroundCallable, InputError, OutputError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator

@@ -36,6 +36,7 @@ SAMPLES: Final[dict[str, tuple[object, ...]]] = {
     "EndOfStream": (status_pb2.Status(code=3, message="no"),),
     "EnqueueManyError": ([errors.InvalidInputError("no"), "exec_1"],),
     "ForkedError": ("Client", 1, 2),
+    "NoInputError": ("approval", "its time has passed"),
     "NotFinishedError": ("exec_1", "queued", 2.5),
     "NotJsonError": (".a", "is not JSON"),
     "ServerStartError": (1, "no port"),

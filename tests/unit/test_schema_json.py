@@ -55,6 +55,8 @@ def singles(field: FieldDescriptor) -> st.SearchStrategy[Any]:
         return messages_of(field.message_type)
     if field.enum_type is not None:
         return st.sampled_from(sorted(field.enum_type.values_by_number))
+    if field.type == FieldDescriptor.TYPE_BYTES:
+        return st.binary(max_size=8)
     integers = {
         FieldDescriptor.CPPTYPE_UINT32: st.integers(0, 2**32 - 1),
         FieldDescriptor.CPPTYPE_UINT64: st.integers(0, SAFE),
@@ -205,6 +207,76 @@ FAILED_JSON = {
 
 def test_a_record_is_written_as_the_schema_has_it() -> None:
     assert json.loads(schema_json.dumps(FAILED_RECORD)) == FAILED_JSON
+
+
+RUN = records.Execution(
+    id="exec_1",
+    tenant_id="acme",
+    state=records.EXECUTION_STATE_WAITING,
+    wait_reason=records.WAIT_REASON_USER_INPUT,
+    steps={
+        "step_1": records.Step(
+            id="step_1",
+            step_type=records.STEP_TYPE_LLM,
+            name="ask",
+            state=records.STEP_STATE_COMPLETED,
+            output='"yes"',
+            duration_ms=5,
+            started_at=1_767_225_600_005,
+            source=records.StepSource(source_type=records.STEP_SOURCE_TYPE_INITIAL_PLAN),
+            arguments_hash=b"\x00\xff",
+        )
+    },
+    step_order=["step_1"],
+)
+RUN_JSON = {
+    "id": "exec_1",
+    "tenantId": "acme",
+    "state": "Waiting",
+    "waitReason": "UserInput",
+    "steps": {
+        "step_1": {
+            "id": "step_1",
+            "stepType": "llm",
+            "name": "ask",
+            "state": "Completed",
+            "output": '"yes"',
+            "durationMs": 5,
+            "startedAt": 1_767_225_600_005,
+            "source": {"sourceType": "initial_plan"},
+            "key": "",
+            "argumentsHash": "AP8=",
+            "attempt": 0,
+        }
+    },
+    "stepOrder": ["step_1"],
+}
+
+
+def test_a_run_is_written_as_the_schema_has_it() -> None:
+    assert json.loads(schema_json.dumps(RUN)) == RUN_JSON
+
+
+@given(messages_of(records.Execution.DESCRIPTOR))
+def test_a_run_goes_to_json_and_back_to_the_byte(run: records.Execution) -> None:
+    text = schema_json.dumps(run)
+
+    assert schema_json.dumps(schema_json.loads(records.Execution, text)) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ('{"state":"waiting"}', "state: 'waiting' is not one of Created, "),
+        ('{"waitReason":"USER_INPUT"}', "waitReason: 'USER_INPUT' is not one of Approval, Use"),
+        ('{"steps":{"a":{"argumentsHash":"A"}}}', "steps.a.argumentsHash: "),
+        ('{"steps":{"a":{"argumentsHash":"AB=="}}}', "steps.a.argumentsHash has base64 that is "),
+        ('{"steps":{"a":{"argumentsHash":1}}}', "steps.a.argumentsHash cannot be 1"),
+    ],
+)
+def test_bad_json_of_a_run_is_refused_with_its_key(text: str, problem: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(problem)):
+        schema_json.loads(records.Execution, text)
 
 
 def test_keys_are_sorted_and_nothing_is_between_them() -> None:

@@ -202,3 +202,38 @@ async def test_an_async_callable_is_cancelled_through_its_task() -> None:
 def test_metadata_that_is_no_json_is_refused() -> None:
     with pytest.raises(NotJsonError):
         FakeContext(metadata={"when": datetime.now(UTC)})
+
+
+async def test_steps_run_and_waits_get_what_the_test_gave() -> None:
+    async def pay(ctx: Context) -> str:
+        async def look(cents: int) -> str:
+            return f"{cents} cents"
+
+        bill = await ctx.step("look", look, 5)
+        await ctx.sleep(timedelta(hours=1))
+        is_allowed = await ctx.wait_for_input("approval", key="boss", type=bool)
+        try:
+            await ctx.wait_for_input(key="late", timeout=60)
+        except TimeoutError as late:
+            return f"{bill}, {is_allowed}, {late}"
+        return bill
+
+    ctx = FakeContext(inputs={"boss": True})
+
+    assert await pay(ctx) == "5 cents, True, there is no input late: its time has passed"
+    assert ctx.slept == [3600.0]
+
+
+def test_a_plain_callable_takes_steps_and_waits_too() -> None:
+    until = datetime(2030, 1, 1, tzinfo=UTC)
+
+    def pay(ctx: Context) -> object:
+        ctx.sleep_until(until)
+        with pytest.raises(LookupError, match="inputs="):
+            ctx.wait_for_input(key="other")
+        return ctx.step("sum", sum, [1, 2]), ctx.wait_for_input(key="boss")
+
+    ctx = FakeContext(inputs={"boss": {"a": 1}})
+
+    assert pay(ctx) == (3, {"a": 1})
+    assert ctx.slept == [until]

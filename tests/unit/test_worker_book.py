@@ -5,9 +5,13 @@ import threading
 import time
 from collections.abc import Iterator
 
+from grpc import StatusCode
+
+from backlane.errors import BacklaneError, ErrorParts
 from backlane.v1 import worker_service_pb2 as api
 from backlane.v1.execution_pb2 import BackgroundExecution
 from backlane.worker.book import ADVANCE_EACH_S, MESSAGE_ITEMS_MAX, Book
+from backlane.worker.reports import Entry, Trail
 
 NEVER_SILENT_S = 60.0
 
@@ -208,7 +212,9 @@ def test_results_in_doubt_are_taken_back_and_held_no_more() -> None:
     book.settle([completion("a")])
     kinds(messages, 1)
 
-    assert [completion("a")] == book.doubt()
+    assert [completion("a")] == book.doubt(
+        BacklaneError(ErrorParts(StatusCode.OUT_OF_RANGE, "too large"))
+    )
     assert book.is_empty
 
 
@@ -292,3 +298,37 @@ def test_progress_gets_no_answer_and_is_not_repeated_on_another_stream() -> None
     assert kinds(book.begin_stream(api.WorkHello()), 1) == ["hello"]
     book.drain()
     assert book.is_empty
+
+
+def test_a_report_without_an_answer_is_said_again_with_its_number_and_before_the_result() -> None:
+    book = Book(4, silence_s=NEVER_SILENT_S)
+    first = book.begin_stream(api.WorkHello())
+    book.arrive([lease("a")], acknowledge=False)
+    trail = Trail("a", "a-token", "1")
+    started = Entry("s", api.StepAction(started=api.NewStep(step_id="s")))
+    completed_step = Entry("s", api.StepAction(completed=api.StepCompleted(step_id="s")))
+    book.report(trail, [started], is_urgent=True)
+    assert kinds(first, 2) == ["hello", "steps"]
+    book.report(trail, [completed_step], is_urgent=True)
+    book.settle([completion("a")])
+
+    _, again, last, result = itertools.islice(book.begin_stream(api.WorkHello()), 4)
+
+    assert [report.sequence for report in again.steps.reports] == [1]
+    assert [report.sequence for report in last.steps.reports] == [2]
+    assert completed(result) == ["a"]
+    for _ in range(2):
+        reports = book.answer().steps.reports
+        assert book.answer_reports(reports, [None]) == []
+    book.answer()
+    assert book.is_empty
+
+
+def test_a_report_that_nobody_waits_for_goes_soon_by_itself() -> None:
+    book = Book(4, silence_s=NEVER_SILENT_S)
+    messages = book.begin_stream(api.WorkHello())
+    kinds(messages, 2)
+    trail = Trail("a", "a-token", "")
+    book.report(trail, [Entry("s", api.StepAction(started=api.NewStep()))], is_urgent=False)
+
+    assert kinds(messages, 1) == ["steps"]

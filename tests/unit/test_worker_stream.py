@@ -74,6 +74,9 @@ class Runner:
     def cancel(self, tokens: Iterable[str]) -> None:
         raise NotImplementedError
 
+    def pause(self, tokens: Iterable[str]) -> None:
+        raise NotImplementedError
+
     def lose(self, tokens: Iterable[str]) -> None:
         assert list(tokens) == []
 

@@ -57,18 +57,23 @@ def _attempts(execution: BackgroundExecution) -> str:
 def note(execution: BackgroundExecution) -> str:
     """Summarize in a few words what matters at the execution's status."""
     if execution.error is not None:
-        text = " ".join(fault_line(execution.error).split())
-        return text if len(text) <= NOTE_CHARACTERS_MAX else text[: NOTE_CHARACTERS_MAX - 1] + "…"
+        return cut(fault_line(execution.error))
     if execution.is_success:
         return _took(execution)
     if execution.is_finished:
         return (execution.reason or "").replace("_", " ")
-    if execution.cancel_requested:
-        return "stop requested"
+    if execution.cancel_requested or execution.paused:
+        return "stop requested" if execution.cancel_requested else "paused"
     if execution.started_at is not None and execution.status == "running":
         return f"on {execution.worker_id}"
     due = execution.next_attempt_at or execution.not_before
     return f"due in {_until(due)}" if due is not None and due > datetime.now(UTC) else ""
+
+
+def cut(text: str) -> str:
+    """Return a text in one line, and not too long for a note."""
+    text = " ".join(text.split())
+    return text if len(text) <= NOTE_CHARACTERS_MAX else text[: NOTE_CHARACTERS_MAX - 1] + "…"
 
 
 def fault_line(fault: ExecutionFault) -> str:
@@ -100,6 +105,8 @@ def _progress(execution: BackgroundExecution) -> Iterator[tuple[str, str]]:
     if proto.HasField("actor") and not execution.is_success:
         kind = schema_json.to_dict(proto.actor).get("kind", "")
         yield "ended by", f"{kind} {proto.actor.id}".strip()
+    if execution.paused:
+        yield "paused", "yes" if execution.status == "queued" else "requested"
     yield "tenant", execution.tenant_id
     yield "attempt", _attempt(execution)
     if execution.worker_losses:

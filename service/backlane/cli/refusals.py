@@ -82,6 +82,7 @@ _ROWS: Final = (
 )
 """The first row whose error matches is used."""
 
+_ENDED: Final = {"completed", "failed", "cancelled", "timeout"}
 _PROXIED: Final = (
     "no server at {target} {through}: start one with `backlane serve`, name another with "
     "--target, or list the host in no_proxy"
@@ -121,5 +122,7 @@ def trouble_of(error: errors.BacklaneError, target: str, flags: str = "") -> Tro
         clue = next((line for clue, line in _CLUES.items() if clue in _text_of(error)), None)
         through = through_proxy(target)
         line = clue or (_PROXIED if through else line)
+    if isinstance(error, errors.TransitionNotAllowedError) and error.status not in _ENDED:
+        line = "{error.message}: see `backlane get {error.execution_id}{flags}`"
     told = line.format(error=error, target=target, flags=flags, through=through)
     return Trouble(told, row.status)

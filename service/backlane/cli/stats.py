@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 EXITS = (Exit.OK, Exit.USAGE, Exit.UNAVAILABLE)
 
-HEADINGS = ("callable", "ready", "pending", "retrying", "running")
+STATES = ("ready", "pending", "retrying", "running", "suspended", "held")
+HEADINGS = ("callable", *STATES)
 
 
 @spread
@@ -24,7 +25,8 @@ def command(*, place: Place, as_json: AsJson = False) -> int:
     """Count a tenant's unfinished executions, by callable and by state.
 
     Ready: waits for a worker. Pending: waits for the time before which it must not run. Retrying:
-    waits for the delay after a failed attempt. Running: a worker has it.
+    waits for the delay after a failed attempt. Running: a worker has it. Suspended: waits for an
+    input or a time, without a worker. Held: would be ready, but is paused.
     """
     from backlane.cli.connection import connect
 
@@ -43,8 +45,7 @@ def _print(stats: QueueStats) -> None:
 
     counted: dict[str, QueueStats | CallableStats] = {**stats.callables, "(all)": stats}
     rows = [
-        [name, *(str(n) for n in (one.ready, one.pending, one.retrying, one.running))]
-        for name, one in counted.items()
+        [name, *(str(getattr(one, state)) for state in STATES)] for name, one in counted.items()
     ]
     print_table(HEADINGS, rows)
     if stats.oldest_queued_at is not None:

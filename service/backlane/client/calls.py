@@ -1,4 +1,4 @@
-"""Owns the calls about executions that are there: read, list, wait, cancel, count.
+"""Owns the calls about executions that are there: read, list, wait, cancel, pause, count.
 
 `Calls` has each of them once, as a coroutine. `BlockingCalls` and `AwaitableCalls` make them the
 methods of `Client` and of `AsyncClient`, with the same parameters and docstrings. A new call is a
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, Final, ParamSpec, TypeVar
 
 from backlane import errors
 from backlane.client.blocking import finish
-from backlane.client.enqueue_request import redrive_request
+from backlane.client.enqueue_request import input_text, redrive_request, request_ids
 from backlane.client.pages import PAGE_SIZE, Pages, dead_letters_request, list_request
 from backlane.client.patience import explained
 from backlane.client.times import Slices, call_timeout_s
@@ -27,6 +27,7 @@ from backlane.client.waits import (
     wait_request,
 )
 from backlane.schema.records import Attempt, BackgroundExecution, QueueStats
+from backlane.schema.runs import ExecutionRun
 from backlane.schema.task import TaskRecord
 from backlane.v1 import execution_service_pb2 as api
 
@@ -180,6 +181,67 @@ class Calls:
         timeout_s = None if timeout is None else call_timeout_s(timeout)
         return await self.call(self.stub.Redrive, request, timeout_s)
 
+    async def execution_run(self, execution: Named | str) -> ExecutionRun:
+        """Return what happened inside an execution: its run, with all steps.
+
+        Raises:
+            ExecutionNotFoundError: this tenant has none of that id.
+        """
+        request = api.GetExecutionRunRequest(tenant_id=self.tenant, execution_id=id_of(execution))
+        answer = await self.call(self.stub.GetExecutionRun, request)
+        return ExecutionRun(answer.execution)
+
+    async def provide_input(
+        self, execution: Named | str, key: str, value: object, *, request_id: str | None = None
+    ) -> BackgroundExecution:
+        """Provide an input that an execution waits for, or will wait for.
+
+        Args:
+            execution: a handle or an id.
+            key: the input's key, which the wait names.
+            value: the input: anything that pydantic turns into JSON and back, or a `RawInput`.
+            request_id: makes the call safe to repeat, also by another process; generated if absent.
+
+        Raises:
+            InvalidInputError: the input is not JSON; nothing was sent.
+            AlreadyExistsError: there is another input of that key, and no wait has taken it yet.
+            TransitionNotAllowedError: the execution has ended.
+            ExecutionNotFoundError: this tenant has none of that id.
+        """
+        request = api.ProvideInputRequest(
+            tenant_id=self.tenant,
+            execution_id=id_of(execution),
+            key=key,
+            value=input_text(value),
+            request_id=request_id or next(request_ids()),
+        )
+        answer = await self.call(self.stub.ProvideInput, request)
+        return BackgroundExecution(answer.execution)
+
+    async def pause(self, execution: Named | str) -> BackgroundExecution:
+        """Pause an execution: no worker gets it until it is resumed.
+
+        A worker that runs it yields at its next step.
+
+        Raises:
+            TransitionNotAllowedError: it has ended.
+            ExecutionNotFoundError: this tenant has none of that id.
+        """
+        request = api.PauseRequest(tenant_id=self.tenant, execution_id=id_of(execution))
+        answer = await self.call(self.stub.Pause, request)
+        return BackgroundExecution(answer.execution)
+
+    async def resume(self, execution: Named | str) -> BackgroundExecution:
+        """Resume a paused execution, or end all waits of one that waits, without an input.
+
+        Raises:
+            TransitionNotAllowedError: it is neither paused nor waiting.
+            ExecutionNotFoundError: this tenant has none of that id.
+        """
+        request = api.ResumeRequest(tenant_id=self.tenant, execution_id=id_of(execution))
+        answer = await self.call(self.stub.Resume, request)
+        return BackgroundExecution(answer.execution)
+
     async def peek(
         self, *, limit: int = 10, callables: Sequence[str] = ()
     ) -> Sequence[BackgroundExecution]:
@@ -296,6 +358,10 @@ class BlockingCalls:
     cancel = _blocking(Calls.cancel)
     task_record = _blocking(Calls.task_record)
     discard_dead_letters = _blocking(Calls.discard_dead_letters)
+    execution_run = _blocking(Calls.execution_run)
+    provide_input = _blocking(Calls.provide_input)
+    pause = _blocking(Calls.pause)
+    resume = _blocking(Calls.resume)
     peek = _blocking(Calls.peek)
     stats = _blocking(Calls.stats)
 
@@ -343,6 +409,10 @@ class AwaitableCalls:
     cancel = _awaitable(Calls.cancel)
     task_record = _awaitable(Calls.task_record)
     discard_dead_letters = _awaitable(Calls.discard_dead_letters)
+    execution_run = _awaitable(Calls.execution_run)
+    provide_input = _awaitable(Calls.provide_input)
+    pause = _awaitable(Calls.pause)
+    resume = _awaitable(Calls.resume)
     peek = _awaitable(Calls.peek)
     stats = _awaitable(Calls.stats)
 

@@ -110,12 +110,23 @@ def set_input(request: api.EnqueueRequest, given: object) -> int:
     """
     if given is ABSENT:
         return 0
+    request.input = text = input_text(given)
+    return len(text) if text.isascii() else len(text.encode())
+
+
+def input_text(given: object) -> str:
+    """Return an input as it is sent: the JSON of anything, a `RawInput` as it is.
+
+    Raises:
+        InvalidInputError: it is not JSON, or its JSON would not bring it back.
+    """
     try:
         text = given if isinstance(given, RawInput) else dump_text(given)
-        request.input = text
+        if not text.isascii():
+            text.encode()
     except (NotJsonError, UnicodeEncodeError) as error:
         raise InvalidInputError(f"input: {error}") from error
-    return len(text) if text.isascii() else len(text.encode())
+    return text
 
 
 def check_size(request: api.EnqueueRequest) -> None:

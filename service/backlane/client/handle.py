@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from backlane.client.calls import Calls
     from backlane.client.target import Target
     from backlane.schema.records import BackgroundExecution
+    from backlane.schema.runs import ExecutionRun
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -94,6 +95,25 @@ class Handle(_Handle[T_co]):
         """End it while it is queued, or ask its holder to stop."""
         return finish(self._calls.cancel(self.execution_id))
 
+    def execution_run(self) -> ExecutionRun:
+        """Read what happened inside it: its run, with all steps."""
+        return finish(self._calls.execution_run(self.execution_id))
+
+    def provide_input(
+        self, key: str, value: object, *, request_id: str | None = None
+    ) -> BackgroundExecution:
+        """Provide an input that it waits for, or will wait for; see `Client.provide_input`."""
+        given = self._calls.provide_input(self.execution_id, key, value, request_id=request_id)
+        return finish(given)
+
+    def pause(self) -> BackgroundExecution:
+        """Pause it, until it is resumed."""
+        return finish(self._calls.pause(self.execution_id))
+
+    def resume(self) -> BackgroundExecution:
+        """Resume it after a pause, or end all that it waits for."""
+        return finish(self._calls.resume(self.execution_id))
+
 
 class AsyncHandle(_Handle[T_co]):
     """An execution, through the client that enqueued it.
@@ -120,6 +140,24 @@ class AsyncHandle(_Handle[T_co]):
     async def cancel(self) -> BackgroundExecution:
         """End it while it is queued, or ask its holder to stop."""
         return await self._calls.cancel(self.execution_id)
+
+    async def execution_run(self) -> ExecutionRun:
+        """Read what happened inside it: its run, with all steps."""
+        return await self._calls.execution_run(self.execution_id)
+
+    async def provide_input(
+        self, key: str, value: object, *, request_id: str | None = None
+    ) -> BackgroundExecution:
+        """Provide an input that it waits for, or will wait for; see `Client.provide_input`."""
+        return await self._calls.provide_input(self.execution_id, key, value, request_id=request_id)
+
+    async def pause(self) -> BackgroundExecution:
+        """Pause it, until it is resumed."""
+        return await self._calls.pause(self.execution_id)
+
+    async def resume(self) -> BackgroundExecution:
+        """Resume it after a pause, or end all that it waits for."""
+        return await self._calls.resume(self.execution_id)
 
 
 def completed(execution: BackgroundExecution) -> BackgroundExecution:

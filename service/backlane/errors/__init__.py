@@ -1,4 +1,4 @@
-"""Every exception of Backlane: failed calls, and executions that did not complete."""
+"""Every exception of Backlane: of calls, of executions, and of steps inside of them."""
 
 from backlane.errors.calls import (
     DETAILS_KEY,
@@ -48,6 +48,16 @@ from backlane.errors.outcomes import (
     InvalidInputError,
     NotFinishedError,
 )
+from backlane.errors.steps import (
+    NoInputError,
+    StepError,
+    StepInputError,
+    StepMismatchError,
+    StepOutputError,
+    StepRefusedError,
+    StepsAtOnceError,
+    StepVersionError,
+)
 
 __all__ = [
     "DETAILS_KEY",
@@ -75,6 +85,7 @@ __all__ = [
     "InvalidInputError",
     "LeaseLostError",
     "MessageTooLargeError",
+    "NoInputError",
     "NotFinishedError",
     "NotFoundError",
     "OutOfRangeError",
@@ -86,6 +97,13 @@ __all__ = [
     "ReasonRow",
     "RequestIdReusedError",
     "ResourceExhaustedError",
+    "StepError",
+    "StepInputError",
+    "StepMismatchError",
+    "StepOutputError",
+    "StepRefusedError",
+    "StepVersionError",
+    "StepsAtOnceError",
     "StoreUnavailableError",
     "TooLargeError",
     "TransitionNotAllowedError",

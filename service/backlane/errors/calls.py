@@ -178,10 +178,11 @@ class PreconditionError(BacklaneError):
 
 
 class TransitionNotAllowedError(PreconditionError):
-    """The execution has a status in which the event is not allowed."""
+    """The execution has a status in which the event is not allowed, or its run has such a state."""
 
     execution_id = _Text()
     status = _Text()
+    state = _Text()
     event = _Text()
 
 

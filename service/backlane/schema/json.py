@@ -1,13 +1,14 @@
 """Owns schema JSON: the JSON form that records have outside of gRPC, both writing and reading.
 
-Keys are in camelCase, enum values in lower case without their prefix, and instants in RFC 3339 and
-UTC. Optional fields without a value and empty maps are left out. The text is canonical (RFC 8785),
-so that reading and writing it again gives the same bytes. The messages' descriptors tell everything
-else.
+Keys are in camelCase, enum values in lower case without their prefix (those of runs as in
+`UserInput`), bytes in base64, and instants in RFC 3339 and UTC. Optional fields without a value and
+empty maps are left out. The text is canonical (RFC 8785), so that reading and writing it again
+gives the same bytes. The messages' descriptors tell everything else.
 """
 
 from __future__ import annotations
 
+import base64
 import functools
 import json
 import re
@@ -38,6 +39,8 @@ _RENAMED: Final = {
     ("RetryPolicy", "base_delay_ms"): "baseDelay",
     ("RetryPolicy", "max_delay_ms"): "maxDelay",
 }
+_IN_PASCAL_CASE: Final = {"ExecutionState", "StepState", "WaitReason"}
+"""The enums whose values the schema writes as `UserInput`; those of all others as `user_input`."""
 _WORDS: Final = re.compile(r"(?<!^)(?=[A-Z])")
 _INTEGERS: Final = {
     FieldDescriptor.CPPTYPE_INT32,
@@ -114,7 +117,10 @@ def from_dict(kind: type[M], given: object, path: str = "") -> M:
 def enum_text(enum: EnumDescriptor, number: int) -> str | None:
     """Return an enum's value as schema JSON has it; None if it is unspecified or unknown."""
     value = enum.values_by_number.get(number)
-    return None if value is None or number == 0 else value.name.removeprefix(_prefix(enum)).lower()
+    if value is None or number == 0:
+        return None
+    name = value.name.removeprefix(_prefix(enum))
+    return name.title().replace("_", "") if enum.name in _IN_PASCAL_CASE else name.lower()
 
 
 def enum_number(enum: EnumDescriptor, text: str) -> int:
@@ -123,8 +129,9 @@ def enum_number(enum: EnumDescriptor, text: str) -> int:
     Raises:
         ValueError: there is no such value.
     """
-    value = enum.values_by_name.get(_prefix(enum) + text.upper())
-    if value is None or text != text.lower() or value.number == 0:
+    words = _WORDS.sub("_", text) if enum.name in _IN_PASCAL_CASE else text
+    value = enum.values_by_name.get(_prefix(enum) + words.upper())
+    if value is None or text != enum_text(enum, value.number):
         known = ", ".join(
             name for number in enum.values_by_number if (name := enum_text(enum, number))
         )
@@ -208,6 +215,8 @@ def _default(field: FieldDescriptor) -> Any:  # noqa: ANN401  # a scalar, or one
         return _ABSENT if _is_map(field) else _EMPTY
     if field.has_presence:
         return _ABSENT
+    if field.type == FieldDescriptor.TYPE_BYTES:
+        return ""
     return _UNSPECIFIED if field.enum_type is not None else field.default_value
 
 
@@ -233,6 +242,8 @@ def _one_writer(field: FieldDescriptor) -> Callable[[Any, list[object]], Json]:
         return _WRITERS.get(field.message_type.full_name, _show)
     if field.cpp_type in _INTEGERS | _FLOATS:
         return _write_number
+    if field.type == FieldDescriptor.TYPE_BYTES:
+        return lambda given, _: base64.b64encode(given).decode()
     return lambda given, _: given
 
 
@@ -349,7 +360,19 @@ def _load(field: FieldDescriptor, given: Any, path: str) -> Any:  # noqa: ANN401
         raise TypeError(path)
     if field.cpp_type == FieldDescriptor.CPPTYPE_BOOL and not isinstance(given, bool):
         raise TypeError(path)
+    if field.type == FieldDescriptor.TYPE_BYTES:
+        return _load_bytes(given, path)
     return given
+
+
+def _load_bytes(given: str, path: str) -> bytes:
+    try:
+        loaded = base64.b64decode(given, validate=True)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+    if base64.b64encode(loaded).decode() != given:
+        raise ValueError(f"{path} has base64 that is not canonical")
+    return loaded
 
 
 def _load_message(field: FieldDescriptor, given: Any, path: str) -> Message:  # noqa: ANN401

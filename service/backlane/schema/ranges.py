@@ -83,6 +83,7 @@ RANGES: Final[Mapping[str, Range]] = {
     "backoff_multiplier": Range(0),
     # Of a failure.
     "retry_after": Range(0, 86_400, is_time=True),
+    "sleep": Range(0, 36_500 * 86_400, is_time=True),
     "http_status": Range(100, 599, is_whole=True),  # as HTTP has it; the server takes any number
     # Of a worker. A hello may name 10 000 leases at most, including those with unanswered results:
     # a worker with more slots could never reconnect.

@@ -276,6 +276,11 @@ class BackgroundExecution:
         return self.proto.cancel_requested
 
     @property
+    def paused(self) -> bool:
+        """Whether the execution is paused, or its worker was asked to yield to a pause."""
+        return self.proto.paused
+
+    @property
     def reason(self) -> str | None:
         """Why the execution ended, such as `worker_lost`; None before the end."""
         return schema_json.enum_text(records.EndReason.DESCRIPTOR, self.proto.reason)
@@ -408,7 +413,7 @@ class QueueStats:
         """Return the counts."""
         return (
             f"<QueueStats ready {self.ready}, pending {self.pending}, retrying {self.retrying}, "
-            f"running {self.running}>"
+            f"running {self.running}, suspended {self.suspended}, held {self.held}>"
         )
 
     @property
@@ -430,6 +435,16 @@ class QueueStats:
     def running(self) -> int:
         """How many are leased by a worker."""
         return self.proto.running
+
+    @property
+    def suspended(self) -> int:
+        """How many wait for an input or a time, without a worker."""
+        return self.proto.suspended
+
+    @property
+    def held(self) -> int:
+        """How many would be ready, but are paused."""
+        return self.proto.held
 
     @property
     def oldest_queued_at(self) -> datetime | None:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from backlane.schema.records import BackgroundExecution
+    from backlane.schema.runs import ExecutionRun
 
 _MILLISECOND: Final = timedelta(milliseconds=1)
 _LOOK_S: Final = 0.05
@@ -22,6 +23,8 @@ class _Handle(Protocol):
     """The part of `backlane.Handle` that `play_out` needs."""
 
     def get(self) -> BackgroundExecution: ...
+
+    def execution_run(self) -> ExecutionRun: ...
 
     def wait(self, timeout: float | None = None) -> Any: ...  # noqa: ANN401  # not looked at
 
@@ -85,9 +88,10 @@ class Clock:
             self._ahead += milliseconds * _MILLISECOND
 
     def play_out(self, handle: _Handle, *, timeout: float = 30.0) -> BackgroundExecution:
-        """Skip the start time and the retry delays of an execution until it has ended.
+        """Skip the start time, retry delays and sleeps of an execution until it has ended.
 
-        A worker has to run the execution.
+        A worker has to run the execution. A wait for an input is not skipped, even if it has a
+        timeout.
 
         Args:
             handle: the execution.
@@ -104,11 +108,24 @@ class Clock:
         while not (record := handle.get()).is_finished:
             if time.monotonic() > over:
                 raise TimeoutError(f"not ended within {timeout} s: {record}")
-            due = record.next_attempt_at or record.not_before
-            if record.status == "queued" and due is not None and due > self.now():
+            due = _due(record, handle)
+            if due is not None and due > self.now():
                 self.advance(due - self.now() + _MILLISECOND)
             else:
                 # The server answers the wait as soon as the execution ends.
                 with contextlib.suppress(TimeoutError):
                     handle.wait(timeout=_LOOK_S)
         return record
+
+
+def _due(record: BackgroundExecution, handle: _Handle) -> datetime | None:
+    """Return when an execution goes on by itself; None if it runs, or waits for an input."""
+    if record.status == "queued":
+        return record.next_attempt_at or record.not_before
+    run = handle.execution_run()
+    if run.state != "Waiting":
+        return None
+    waits = [step for step in run.steps if step.step_type == "wait" and step.state == "Running"]
+    if any(step.input_key for step in waits):
+        return None
+    return min((step.wait_until for step in waits if step.wait_until is not None), default=None)

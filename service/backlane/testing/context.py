@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from backlane.errors import NoInputError
+from backlane.schema.dump import dump_text
 from backlane.schema.values import to_value
 from backlane.v1 import execution_pb2 as records
 from backlane.v1 import worker_service_pb2 as api
 from backlane.worker.context import Context
+from backlane.worker.reports import wake
+from backlane.worker.stepping import is_in_loop, load_input
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Awaitable, Iterable, Mapping
 
     from backlane.worker.context import StopReason
+    from backlane.worker.reports import Entry, Trail
 
 EXECUTION_ID = "exec_000000000000000000000000000"
 """The id in a context whose test sets none. It has the right form, and no execution has it."""
@@ -23,9 +29,13 @@ EXECUTION_ID = "exec_000000000000000000000000000"
 class FakeContext(Context):
     """A `backlane.Context` that a test makes itself, without a server.
 
+    Its steps run their functions and remember nothing. Its sleeps end at once, and its waits for
+    input get what the test has given.
+
     Attributes:
         records: the log records of `ctx.log`, of every level. The program's loggers get them too.
         progressed: what `ctx.progress` reported, each as a fraction and a message.
+        slept: what the callable slept: seconds, or the instant until which it did.
 
     Example:
         def remind(ctx: backlane.Context, name: str) -> str:
@@ -35,7 +45,7 @@ class FakeContext(Context):
         assert remind(FakeContext(attempt=2), "Ada") == "test reminds Ada, attempt 2"
     """
 
-    __slots__ = ("_logger", "progressed", "records")
+    __slots__ = ("_inputs", "_logger", "progressed", "records", "slept")
 
     def __init__(  # noqa: PLR0913  # one for each field of a context
         self,
@@ -51,6 +61,7 @@ class FakeContext(Context):
         traceparent: str | None = None,
         remaining: float = 3600.0,
         deadline: datetime | None = None,
+        inputs: Mapping[str, object] | None = None,
     ) -> None:
         """Make the context of an attempt.
 
@@ -66,6 +77,8 @@ class FakeContext(Context):
             traceparent: the enqueue's W3C trace context.
             remaining: how long the attempt may still run, in seconds.
             deadline: the end of the attempt as an aware instant; replaces `remaining`.
+            inputs: the inputs that the callable waits for, by key. A wait with a timeout and
+                without an input raises `NoInputError`.
 
         Raises:
             NotJsonError: a metadata value is not JSON.
@@ -82,9 +95,11 @@ class FakeContext(Context):
         if deadline is not None:
             remaining = (deadline - datetime.now(UTC)).total_seconds()
         lease = api.Lease(execution=execution, attempt=attempt)
-        super().__init__(lease, worker_id, remaining, self._note_progress)
         self.progressed: list[tuple[float | None, str]] = []
+        super().__init__(lease, worker_id, remaining, _Recorded(self.progressed))
         self.records: list[logging.LogRecord] = []
+        self.slept: list[float | datetime] = []
+        self._inputs = {key: dump_text(value) for key, value in (inputs or {}).items()}
         self._logger = _logger_into(self.records, super().log.logger)
 
     @property
@@ -94,15 +109,35 @@ class FakeContext(Context):
         bound.logger = self._logger
         return bound
 
-    def _note_progress(self, report: api.ProgressReport) -> None:
-        fraction = report.fraction if report.HasField("fraction") else None
-        self.progressed.append((fraction, report.message))
-
     @property
     def messages(self) -> list[str]:
         """The logged messages, without the name of the execution in front."""
         front = f"{self.callable_name} {self.execution_id}: "
         return [record.getMessage().removeprefix(front) for record in self.records]
+
+    def _sleep(
+        self, key: str | None, *, seconds: float | None = None, until: datetime | None = None
+    ) -> Awaitable[None]:
+        del key
+        slept = until if seconds is None else seconds
+        if slept is not None:
+            self.slept.append(slept)
+        return asyncio.sleep(0) if is_in_loop() else None  # type: ignore[return-value]
+
+    async def _wait_in_loop(
+        self, key: str, reason: int, timeout_s: float | None, kind: object
+    ) -> object:
+        return self._wait_in_thread(key, reason, timeout_s, kind)
+
+    def _wait_in_thread(
+        self, key: str, reason: int, timeout_s: float | None, kind: object
+    ) -> object:
+        del reason
+        if key in self._inputs:
+            return load_input(self._inputs[key], key, kind)
+        if timeout_s is None:
+            raise LookupError(f"no input {key!r} is there: make the FakeContext with inputs=")
+        raise NoInputError(key, "its time has passed")
 
     def cancel(self, reason: StopReason = "requested") -> None:
         """Ask the callable to stop, as a client's cancel does.
@@ -114,6 +149,23 @@ class FakeContext(Context):
             reason: the value of `stop_reason`.
         """
         self.stop(reason)
+
+
+class _Recorded:
+    """Takes reports of steps as a server does that records each of them at once."""
+
+    def __init__(self, progressed: list[tuple[float | None, str]]) -> None:
+        self._progressed = progressed
+
+    def report(self, trail: Trail, entries: Iterable[Entry], *, is_urgent: bool) -> None:
+        """End the waits for the report."""
+        del trail, is_urgent
+        wake((entry.waiter, None) for entry in entries if entry.waiter is not None)
+
+    def advance(self, report: api.ProgressReport) -> None:
+        """Keep the progress."""
+        fraction = report.fraction if report.HasField("fraction") else None
+        self._progressed.append((fraction, report.message))
 
 
 class _Recorder(logging.Handler):

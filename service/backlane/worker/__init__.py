@@ -1,6 +1,7 @@
 """Workers and their callables."""
 
-from backlane.worker.callable import BackgroundCallable, CallableError
+from backlane.worker.annotations import CallableError
+from backlane.worker.callable import BackgroundCallable
 from backlane.worker.context import Context
 from backlane.worker.declared import DeclaredCallable, declare
 from backlane.worker.failure import Failure, Throttled

@@ -16,13 +16,16 @@ from typing import TYPE_CHECKING, Final, cast
 
 from backlane.v1 import worker_service_pb2 as api
 from backlane.worker.lane import Lane
+from backlane.worker.reports import Reports, wake
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
+    from backlane.errors import BacklaneError
     from backlane.worker.lane import Begun
+    from backlane.worker.reports import Entry, Trail
 
-Result = api.CompleteResult | api.Failure | api.LeaseRef
+Result = api.CompleteResult | api.Failure | api.LeaseRef | api.Suspension
 """The result of a lease; a bare `LeaseRef` gives the lease back."""
 
 MESSAGE_ITEMS_MAX: Final = 1000
@@ -60,6 +63,7 @@ class Book:
         self._open: set[str] = set()
         self._lane_of: dict[str, Lane] = {}
         self._unsaid: deque[Result] = deque()
+        self._reports = Reports(time.monotonic)
         self._repeat: deque[api.WorkRequest] = deque()
         self._unanswered: deque[api.WorkRequest] = deque()
         self._control: deque[api.WorkRequest] = deque()
@@ -150,6 +154,8 @@ class Book:
             if begun:
                 for token in tokens:
                     begun.pop(token, None)
+            if not self._reports.is_idle:
+                self._reports.conclude(tokens)
             return self._free(tokens)
 
     def advance(self, report: api.ProgressReport) -> None:
@@ -165,7 +171,44 @@ class Book:
         Returns the leases to run now in its slot.
         """
         with self._said:
+            wake(self._reports.lose([token]))
             return self._free([token])
+
+    def report(self, trail: Trail, entries: Iterable[Entry], *, is_urgent: bool) -> None:
+        """Report what happened to steps of a lease.
+
+        Args:
+            trail: the lease's reports.
+            entries: what happened, in order.
+            is_urgent: whether to send it now; otherwise it goes with what comes soon.
+        """
+        with self._said:
+            wake(self._reports.add(trail, entries, is_urgent=is_urgent))
+            self._said.notify_all()
+
+    def answer_reports(
+        self, reports: Sequence[api.StepReport], refusals: Sequence[BacklaneError | None]
+    ) -> list[api.LeaseRef]:
+        """Note the server's answers to reports, and return the leases that are lost.
+
+        Args:
+            reports: the reports of one message.
+            refusals: for each of them, why it was refused; None if it was recorded.
+        """
+        with self._said:
+            done = self._reports.answer(reports, refusals)
+            self._said.notify_all()
+        wake(done.ends)
+        for trail, pause_s in done.again:
+            later = threading.Timer(pause_s, self._report_again, [trail])
+            later.daemon = True
+            later.start()
+        return done.lost
+
+    def _report_again(self, trail: Trail) -> None:
+        with self._said:
+            self._reports.again(trail)
+            self._said.notify_all()
 
     def give_back(self, tokens: Iterable[str]) -> None:
         """Give back those of the leases that wait for a slot."""
@@ -248,12 +291,17 @@ class Book:
         with self._said:
             return self._forget({ref.lease_token for ref in refs} & self._open)
 
-    def doubt(self) -> list[Result]:
-        """Take back all results without an answer, for they must not be sent again unchanged."""
+    def doubt(self, error: BacklaneError) -> list[Result]:
+        """Take back all results without an answer, for they must not be sent again unchanged.
+
+        Reports of steps among them count as refused with the error.
+        """
         with self._said:
             doubtful = [*self._repeat, *self._unanswered]
             self._repeat.clear()
             self._unanswered.clear()
+            for request in doubtful:
+                self.answer_reports(reports := request.steps.reports, [error] * len(reports))
             results = [result for request in doubtful for result in results_of(request)]
             for result in results:
                 self._held.pop(result.lease_token, None)
@@ -306,7 +354,10 @@ class Book:
                     return api.WorkRequest(heartbeat=api.WorkHeartbeat())
                 if self._advances:
                     left_s = min(left_s, max(0.0, self._advances_at - time.monotonic()))
-                self._said.wait(min(left_s, ACKNOWLEDGE_WITHIN_S) if self._begun else left_s)
+                if self._begun:
+                    left_s = min(left_s, ACKNOWLEDGE_WITHIN_S)
+                due_in_s = self._reports.due_in_s
+                self._said.wait(left_s if due_in_s is None else min(left_s, due_in_s))
             return None
 
     def _take(self) -> api.WorkRequest | None:
@@ -314,6 +365,9 @@ class Book:
             return self._control.popleft()
         if self._repeat:
             request = self._repeat.popleft()
+        elif (reports := self._reports.take()) is not None:
+            # Before results: the last report of a lease must not come after its result.
+            request = reports
         elif self._unsaid:
             request = self._take_results()
         else:
@@ -374,13 +428,18 @@ class Book:
         for token in tokens:
             self._held.pop(token, None)
             self._begun.pop(token, None)
+        wake(self._reports.lose(tokens))
         self._free([token for token in tokens if self._waits(token)])
         return tokens
 
 
 def results_of(request: api.WorkRequest) -> Iterable[Result]:
-    """Return the results that a message reports."""
+    """Return the results of leases that a message reports."""
     match request.WhichOneof("message"):
+        case "steps":
+            return ()
+        case "suspend":
+            return request.suspend.suspensions
         case "complete":
             return request.complete.results
         case "fail":
@@ -401,6 +460,9 @@ def _message(batch: list[Result]) -> api.WorkRequest:
         case api.LeaseRef():
             releases = cast("list[api.LeaseRef]", batch)
             return api.WorkRequest(release=api.ReleaseRequest(releases=releases))
+        case api.Suspension():
+            suspensions = cast("list[api.Suspension]", batch)
+            return api.WorkRequest(suspend=api.SuspendRequest(suspensions=suspensions))
 
 
 def _refs(held: Iterable[tuple[str, str]]) -> list[api.LeaseRef]:

@@ -10,27 +10,27 @@ import functools
 import inspect
 import sys
 import typing
-from types import SimpleNamespace, UnionType
+from types import UnionType
 from typing import TYPE_CHECKING, Annotated, Any, Final, Generic, ParamSpec, TypeVar, overload
 
-from pydantic import (
-    PydanticSchemaGenerationError,
-    PydanticUndefinedAnnotation,
-    PydanticUserError,
-    TypeAdapter,
-    ValidationError,
-)
+from pydantic import TypeAdapter, ValidationError
 from pydantic_core import to_json
 
 from backlane.schema.dump import dump_value
 from backlane.schema.options import Retry
 from backlane.schema.ranges import RANGES, check
 from backlane.schema.values import NotJsonError
+from backlane.worker.annotations import (
+    Annotations,
+    CallableError,
+    Wrapping,
+    admits_text,
+    runs_first,
+)
 from backlane.worker.context import Context
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping
-    from types import FrameType
 
     from google.protobuf.struct_pb2 import Value
 
@@ -42,22 +42,13 @@ I = TypeVar("I")  # noqa: E741  # the input's type
 O = TypeVar("O")  # noqa: E741  # the output's type
 
 CONTEXT_PARAMETER: Final = "ctx"
+VERSION_BYTES_MAX: Final = 128
 _OF_METHODS: Final = {"self", "cls"}
 _KINDS: Final = (
     inspect.Parameter.POSITIONAL_ONLY,
     inspect.Parameter.POSITIONAL_OR_KEYWORD,
 )
 _UNIONS: Final = (typing.Union, UnionType)
-_UNUSABLE: Final = (
-    PydanticSchemaGenerationError,
-    PydanticUndefinedAnnotation,
-    PydanticUserError,
-)
-"""The exceptions of pydantic for a type that it cannot validate."""
-
-
-class CallableError(TypeError):
-    """A function or its annotation cannot be used; the message says why in one line."""
 
 
 class InputError(ValueError):
@@ -68,7 +59,7 @@ class OutputError(ValueError):
     """The value that a callable returned is not JSON."""
 
 
-class BackgroundCallable(Generic[P, R_co]):
+class BackgroundCallable(Wrapping, Generic[P, R_co]):
     """A function with a name. Calling it calls the function.
 
     Attributes:
@@ -77,11 +68,14 @@ class BackgroundCallable(Generic[P, R_co]):
         defaults: options of each enqueue that is made with the callable instead of its name.
         concurrency: how many executions of it one worker runs at once; None shares the worker's
             slots.
+        version: the version of its steps; empty if it has none.
         is_async: whether the function is an `async def`. For a decorated function the decorator's
             own function decides, for an object its `__call__`.
         takes_context: whether the first parameter is named `ctx`.
         takes_input: whether there is a parameter for the input.
     """
+
+    function: Callable[P, R_co]
 
     def __init__(
         self,
@@ -90,6 +84,7 @@ class BackgroundCallable(Generic[P, R_co]):
         name: str | None = None,
         defaults: EnqueueOptions | None = None,
         concurrency: int | None = None,
+        version: str | None = None,
     ) -> None:
         """Make a callable of a function.
 
@@ -106,10 +101,9 @@ class BackgroundCallable(Generic[P, R_co]):
         self.defaults: EnqueueOptions = defaults if defaults is not None else {}
         _check_options({**self.defaults, "concurrency": concurrency})
         self.concurrency = concurrency
-        self.is_async = inspect.iscoroutinefunction(_runs_first(function))
-        # Annotations may name classes of an enclosing function, which are reachable only now.
-        self._annotated = _annotated(function)
-        self._locals = _locals_around(self._annotated)
+        self.version = _checked_version(version)
+        self.is_async = inspect.iscoroutinefunction(runs_first(function))
+        self._annotations = Annotations(function, f"callable {self.name}")
         parameters = _parameters(function, self.name)
         for parameter in parameters:
             self._check_is_no_context(parameter)
@@ -135,7 +129,7 @@ class BackgroundCallable(Generic[P, R_co]):
             found = getattr(found, part, None)
         if found is self:
             return path
-        parts = (self.function, self.name, self.defaults, self.concurrency)
+        parts = (self.function, self.name, self.defaults, self.concurrency, self.version)
         return _made_again, (type(self), *parts)
 
     # Each overload tells type checkers how the type of a function gives its input and its output.
@@ -223,7 +217,7 @@ class BackgroundCallable(Generic[P, R_co]):
         if name == CONTEXT_PARAMETER:
             return
         try:
-            is_context = _is_context(self._hint(name))
+            is_context = _is_context(self._annotations.hint(name))
         except CallableError:
             # The class may be defined further down, or be imported for type checkers only.
             is_context = False
@@ -239,55 +233,21 @@ class BackgroundCallable(Generic[P, R_co]):
         try:
             return adapter.validate_json(text)
         except ValidationError as error:
-            if _admits_text(self._input_hint) and error.errors()[0]["type"] == "json_invalid":
+            if admits_text(self._input_hint) and error.errors()[0]["type"] == "json_invalid":
                 return adapter.validate_python(text)
             raise
 
     @functools.cached_property
     def _input_hint(self) -> Any:  # noqa: ANN401  # an annotation
-        return self._hint(self._input.name if self._input is not None else "")
+        return self._annotations.hint(self._input.name if self._input is not None else "")
 
     @functools.cached_property
     def _input_adapter(self) -> TypeAdapter[Any]:
-        return self._adapter(self._input_hint)
+        return self._annotations.adapter(self._input_hint)
 
     @functools.cached_property
     def _output_adapter(self) -> TypeAdapter[Any]:
-        return self._adapter(self._hint("return"))
-
-    def _hint(self, name: str) -> Any:  # noqa: ANN401  # an annotation
-        """Resolve one annotation. The others may use names that only type checkers import."""
-        given = getattr(self._annotated, "__annotations__", {})
-        if name not in given:
-            return Any
-        only = SimpleNamespace(__annotations__={name: given[name]})
-        try:
-            hints = typing.get_type_hints(only, self._globals, self._locals, include_extras=True)
-        except Exception as error:
-            text = str(given[name])
-            is_likely = text.rpartition(".")[2] == Context.__name__
-            advice = "; if it is the context, name the parameter `ctx`" if is_likely else ""
-            raise CallableError(
-                f"callable {self.name}: annotation {given[name]!r} of {name} cannot be resolved: "
-                f"{error}{advice}"
-            ) from error
-        return hints[name]
-
-    def _adapter(self, hint: Any) -> TypeAdapter[Any]:  # noqa: ANN401  # an annotation
-        try:
-            adapter = TypeAdapter(hint)
-            if not adapter.pydantic_complete:
-                # It uses names that pydantic has not found, and would fail in the first execution.
-                adapter.rebuild(_types_namespace={**self._globals, **(self._locals or {})})
-        except _UNUSABLE as error:
-            first = str(error).partition("\n")[0]
-            raise CallableError(f"callable {self.name}: {first}") from error
-        return adapter
-
-    @property
-    def _globals(self) -> dict[str, Any]:
-        names: dict[str, Any] = getattr(self._annotated, "__globals__", {})
-        return names
+        return self._annotations.adapter(self._annotations.hint("return"))
 
 
 def _made_again(
@@ -296,9 +256,12 @@ def _made_again(
     name: str,
     defaults: EnqueueOptions,
     concurrency: int | None,
+    version: str,
 ) -> BackgroundCallable[P, R_co]:
     """Make the callable of a pickle."""
-    return kind(function, name=name, defaults=defaults, concurrency=concurrency)
+    return kind(
+        function, name=name, defaults=defaults, concurrency=concurrency, version=version or None
+    )
 
 
 def _check_options(given: Mapping[str, object]) -> None:
@@ -311,6 +274,22 @@ def _check_options(given: Mapping[str, object]) -> None:
         raise TypeError(f"retry must be a backlane.Retry, not {retry!r}")
 
 
+def _checked_version(version: object) -> str:
+    """Return a callable's version; empty if there is none.
+
+    Raises:
+        TypeError: it is no text.
+        ValueError: it is empty, or longer than 128 bytes.
+    """
+    if version is None:
+        return ""
+    if not isinstance(version, str):
+        raise TypeError(f"version must be a text such as '2', not {version!r}")
+    if not 1 <= len(version.encode("utf-8", "replace")) <= VERSION_BYTES_MAX:
+        raise ValueError(f"version must have 1 to {VERSION_BYTES_MAX} bytes, not {version!r}")
+    return version
+
+
 def _name_of(function: object) -> str:
     name = getattr(function, "__name__", "")
     if not name or name == "<lambda>":
@@ -318,25 +297,8 @@ def _name_of(function: object) -> str:
     return str(name)
 
 
-def _runs_first(function: object) -> object:
-    """Return the function that a call enters first, for objects and partials too."""
-    while isinstance(function, functools.partial | BackgroundCallable):
-        function = function.func if isinstance(function, functools.partial) else function.function
-    if inspect.isroutine(function) or inspect.isclass(function):
-        return function
-    return type(function).__call__
-
-
-def _annotated(function: object) -> Any:  # noqa: ANN401  # a function or a class
-    """Return the function or class with the annotations, inside of decorators and partials."""
-    inner: object = None
-    while inner is not function:
-        inner, function = function, _runs_first(inspect.unwrap(function))  # type: ignore[arg-type]
-    return inner
-
-
 def _parameters(function: Callable[..., object], name: str) -> list[inspect.Parameter]:
-    first = _runs_first(function)
+    first = runs_first(function)
     if inspect.isgeneratorfunction(first) or inspect.isasyncgenfunction(first):
         raise CallableError(f"callable {name} yields: return one output instead")
     parameters = list(inspect.signature(function).parameters.values())
@@ -372,26 +334,6 @@ def _is_context(hint: object) -> bool:
     if typing.get_origin(hint) in _UNIONS:
         return any(_is_context(part) for part in parts)
     return inspect.isclass(hint) and issubclass(hint, Context)
-
-
-def _locals_around(function: object) -> dict[str, Any] | None:
-    """Return the local names of the function in which this one was defined."""
-    qualified = getattr(function, "__qualname__", "")
-    scope, _, _ = qualified.rpartition(".<locals>.")
-    if not scope:
-        return None
-    frame: FrameType | None = sys._getframe(1)  # noqa: SLF001  # the only way to those names
-    while frame is not None and frame.f_code.co_qualname != scope:
-        frame = frame.f_back
-    return None if frame is None else dict(frame.f_locals)
-
-
-def _admits_text(hint: object) -> bool:
-    origin = typing.get_origin(hint)
-    if origin is Annotated:
-        return _admits_text(typing.get_args(hint)[0])
-    parts = typing.get_args(hint)
-    return hint is str or any(_admits_text(part) for part in parts if origin is not list)
 
 
 def _problems(error: ValidationError) -> str:

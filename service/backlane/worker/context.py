@@ -1,4 +1,8 @@
-"""Owns the context of a callable: facts about its execution, and the request to stop."""
+"""Owns the context of a callable: facts about its execution, and the request to stop.
+
+Its steps and waits are `Stepping`'s. They are made when they are first used, so that an execution
+without steps pays nothing.
+"""
 
 from __future__ import annotations
 
@@ -10,27 +14,34 @@ import time
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, Literal
 
+from backlane.schema.runs import StepRecord
 from backlane.schema.values import from_value
 from backlane.v1 import worker_service_pb2 as api
+from backlane.worker.stepping import Stepping
+from backlane.worker.track import Track
+from backlane.worker.waits import Waits
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, MutableMapping
+    from collections.abc import Mapping, MutableMapping, Sequence
 
     from backlane.schema.values import Json
+    from backlane.worker.track import Channel
 
-StopReason = Literal["requested", "lost", "timeout", "drain"]
+StopReason = Literal["requested", "lost", "timeout", "drain", "suspended"]
 """Why a callable should stop: a client cancelled the execution, the lease was lost, the attempt
-timed out, or the worker is stopping."""
+timed out, the worker is stopping, or the execution waits without a worker."""
 
 PROGRESS_BYTES_MAX: Final = 1024
 """The longest message of a progress, in bytes of UTF-8."""
+_POLITE: Final = {"requested", "suspended"}
+"""The reasons for which a thread that reports a step still waits for the answer."""
 _STOPPING: Final = threading.Lock()
 """Held while a context is stopped or its event is made, so that all threads get the same event.
 One lock serves all contexts, since few events are ever made."""
 _LOG = logging.getLogger("backlane.callable")
 
 
-class Context:
+class Context(Stepping):
     """One attempt of an execution, for its callable: the first parameter, named `ctx`.
 
     An async callable that should stop gets `CancelledError` where it awaits. A plain one has to
@@ -38,13 +49,8 @@ class Context:
     """
 
     __slots__ = (
-        "_deadline",
-        "_event",
-        "_has_ended",
-        "_lease",
-        "_report",
-        "_stop_reason",
-        "worker_id",
+        *("_channel", "_deadline", "_event", "_has_ended", "_lease", "_pause_requested"),
+        *("_stop_reason", "_track", "_version", "_waits", "task", "worker_id"),
     )
 
     def __init__(
@@ -52,7 +58,8 @@ class Context:
         lease: api.Lease,
         worker_id: str,
         remaining_s: float,
-        report: Callable[[api.ProgressReport], object] | None = None,
+        channel: Channel,
+        version: str = "",
     ) -> None:
         """Describe an attempt.
 
@@ -60,10 +67,17 @@ class Context:
             lease: the lease of the attempt.
             worker_id: the worker's id.
             remaining_s: how long the attempt may still run, in seconds.
-            report: sends a report of progress; None drops it.
+            channel: takes the reports of its steps and of its progress.
+            version: the version of its callable; may be empty.
         """
         self._lease = lease
-        self._report = report
+        self._channel = channel
+        self._version = version
+        self._track: Track | None = None
+        self._waits: Waits | None = None
+        self._pause_requested = lease.pause_requested
+        # The task of an async callable, which a suspension cancels. The worker sets it.
+        self.task: asyncio.Task[Any] | None = None
         self._deadline = time.monotonic() + remaining_s
         self._event: threading.Event | None = None
         self._stop_reason: StopReason | None = None
@@ -184,8 +198,8 @@ class Context:
             fraction=fraction,
             message=message,
         )
-        if self._report is not None and not self._has_ended:
-            self._report(report)
+        if not self._has_ended:
+            self._channel.advance(report)
 
     @property
     def log(self) -> logging.LoggerAdapter[logging.Logger]:
@@ -213,6 +227,62 @@ class Context:
                 self._stop_reason = reason
             if self._event is not None:
                 self._event.set()
+        if self._track is not None and reason not in _POLITE:
+            self._track.interrupt(asyncio.CancelledError(reason))
+
+    @property
+    def pause_requested(self) -> bool:
+        """Whether a client has paused the execution. It yields at its next step."""
+        return self._pause_requested
+
+    def pause(self) -> None:
+        """Note that a client has paused the execution. The worker calls this."""
+        self._pause_requested = True
+
+    @property
+    def is_suspended(self) -> bool:
+        """Whether the callable was told to stop because the execution waits without a worker."""
+        return self._stop_reason == "suspended"
+
+    def suspend(self) -> bool:
+        """Tell the callable to stop for a suspension; False if it is to stop for another reason."""
+        self.stop("suspended")
+        return self.is_suspended
+
+    def suspension(self) -> api.Suspension:
+        """Return the message of the suspension; without waits, it yields to a pause."""
+        _, waits = self._open_track()
+        return waits.suspension()
+
+    @property
+    def has_waits(self) -> bool:
+        """Whether the callable has used steps or waits."""
+        return self._waits is not None
+
+    def close(self) -> None:
+        """Note that the callable has ended. The worker calls this on the thread of its loop."""
+        if self._waits is not None:
+            self._waits.close()
+
+    @property
+    def steps(self) -> Sequence[StepRecord]:
+        """The steps that earlier attempts recorded, in order."""
+        return [StepRecord(step) for step in self._lease.steps]
+
+    def _open_track(self) -> tuple[Track, Waits]:
+        with _STOPPING:
+            if self._track is None or self._waits is None:
+                self._track = Track(self._lease, self._version, self._channel)
+                self._waits = Waits(self, self._track)
+        return self._track, self._waits
+
+    def _check_going_on(self) -> None:
+        if self._stop_reason is not None and self._stop_reason != "requested":
+            raise asyncio.CancelledError(self._stop_reason)
+
+    def _pass_time(self, seconds: float) -> None:
+        if self.cancelled.wait(seconds):
+            self.check_cancelled()
 
 
 class _BoundLog(logging.LoggerAdapter[logging.Logger]):

@@ -17,17 +17,16 @@ from typing import TYPE_CHECKING, Any, Final
 
 from backlane.schema.attempt import RUNNING
 from backlane.v1 import worker_service_pb2 as api
-from backlane.worker.callable import InputError, OutputError
 from backlane.worker.context import Context
 from backlane.worker.failure import Failure
 from backlane.worker.groups import decisive
-from backlane.worker.report import refused, report
+from backlane.worker.report import report
+from backlane.worker.run import Run
 from backlane.worker.threads import survive
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Coroutine, Iterable, Mapping, Sequence
 
-    from backlane.schema.options import Category
     from backlane.worker.book import Book, Result
     from backlane.worker.callable import BackgroundCallable
     from backlane.worker.context import StopReason
@@ -38,65 +37,15 @@ OUTPUT_BYTES_MAX: Final = 3 << 20
 """The highest limit that a server can have. A larger output would not fit into a message, and would
 break the stream."""
 
+_FINAL: Final = {"lost", "timeout", "suspended"}
+"""The reasons after which a callable is not told to stop again."""
+
+_UNUSED: Final = (
+    "returned although it was suspended: it caught the CancelledError of a wait, which it should "
+    "not. What it returned is not used"
+)
+
 log = logging.getLogger("backlane.worker")
-
-
-class Run:
-    """A lease whose callable waits to run, runs, or is being stopped."""
-
-    __slots__ = (
-        *("began_at", "callable", "context", "ended_at", "ends_at", "is_on_loop", "lease"),
-        *("task", "thread_id"),
-    )
-
-    def __init__(
-        self,
-        lease: api.Lease,
-        called: BackgroundCallable[..., Any],
-        context: Context,
-        ends_at: float,
-    ) -> None:
-        """Describe a run that has not begun; `ends_at` is on the monotonic clock, in seconds."""
-        self.lease = lease
-        self.callable = called
-        self.context = context
-        self.ends_at = ends_at
-        # When its callable was called.
-        self.began_at: float | None = None
-        # When the lease was lost or the attempt timed out. The callable may run on.
-        self.ended_at: float | None = None
-        self.thread_id: int | None = None
-        self.is_on_loop = called.is_async
-        # Set by the task itself, once it has begun.
-        self.task: asyncio.Task[None] | None = None
-
-    def is_overdue(self, now: float) -> bool:
-        """Return whether the attempt has timed out, and that was not noted yet."""
-        return self.ends_at < now and self.ended_at is None
-
-    def end(self, at: float) -> None:
-        """Note that the attempt has ended; the first time stands."""
-        if self.ended_at is None:
-            self.ended_at = at
-            self.context.end()
-
-    def overrun_s(self, now: float) -> float:
-        """Return how long ago the attempt ended, in seconds; 0 if it goes on."""
-        return 0.0 if self.ended_at is None else now - self.ended_at
-
-    def release(self) -> api.LeaseRef:
-        """Return the message that gives the lease back."""
-        execution_id = self.lease.execution.execution_id
-        return api.LeaseRef(execution_id=execution_id, lease_token=self.lease.lease_token)
-
-    def refuse(
-        self, code: str, message: str, category: Category = "validation_error"
-    ) -> api.Failure:
-        """Return a failure of the lease, for a bad input or output."""
-        failure = refused(code, message, category)
-        failure.execution_id = self.lease.execution.execution_id
-        failure.lease_token = self.lease.lease_token
-        return failure
 
 
 class Crew:
@@ -148,6 +97,13 @@ class Crew:
         tokens = list(tokens)
         self._book.give_back(tokens)
         self._stop(tokens, "requested")
+
+    def pause(self, tokens: Iterable[str]) -> None:
+        """Ask executions to yield to a pause at their next step."""
+        tokens = list(tokens)
+        self._book.give_back(tokens)
+        for run in filter(None, map(self._runs.get, tokens)):
+            run.context.pause()
 
     def lose(self, tokens: Iterable[str]) -> None:
         """Stop executions whose lease is lost."""
@@ -210,7 +166,7 @@ class Crew:
         remaining_s = _remaining_s(lease, self._lease_s)
         if not lease.prefetched:
             remaining_s -= waited_s
-        context = Context(lease, self.worker_id, remaining_s, self._book.advance)
+        context = Context(lease, self.worker_id, remaining_s, self._book, called.version)
         run = Run(lease, called, context, self._clock() + remaining_s)
         if lease.execution.cancel_requested:
             context.stop("requested")
@@ -220,8 +176,9 @@ class Crew:
     def _stop(self, tokens: Iterable[str], reason: StopReason) -> None:
         for token in tokens:
             run = self._runs.get(token)
-            # After a loss or a timeout, another cancel would only interrupt the cleanup.
-            if run is None or run.context.stop_reason in {reason, "lost", "timeout"}:
+            # After a loss, a timeout or a suspension, another cancel would only interrupt the
+            # cleanup.
+            if run is None or run.context.stop_reason in {reason, *_FINAL}:
                 continue
             run.context.stop(reason)
             if run.is_on_loop:
@@ -245,7 +202,7 @@ class Crew:
     async def _run_async(self, run: Run) -> None:
         RUNNING.set(run.context)
         try:
-            run.task = asyncio.current_task()
+            run.task = run.context.task = asyncio.current_task()
             result = self._unwanted(run)
             if result is None:
                 arguments = self._arguments(run)
@@ -259,7 +216,7 @@ class Crew:
         """Await what a plain callable returned: it is one around an async function."""
         RUNNING.set(run.context)
         try:
-            run.task = asyncio.current_task()
+            run.task = run.context.task = asyncio.current_task()
             if run.context.stop_reason is not None:
                 if inspect.iscoroutine(output):
                     output.close()
@@ -314,7 +271,10 @@ class Crew:
             raise asyncio.CancelledError
         if run.context.stop_reason is not None or self._book.is_draining:
             return run.release()
+        if run.context.pause_requested:
+            return run.suspension()
         run.began_at = self._clock()
+        run.check_version()
         return None
 
     def _arguments(self, run: Run) -> tuple[object, ...]:
@@ -322,6 +282,8 @@ class Crew:
         return (run.context, *loaded) if run.callable.takes_context else loaded
 
     def _completion(self, run: Run, output: object) -> Result:
+        if run.context.is_suspended:
+            return self._suspension(run, None, output)
         completion = api.CompleteResult(
             execution_id=run.lease.execution.execution_id, lease_token=run.lease.lease_token
         )
@@ -346,15 +308,17 @@ class Crew:
         if reason == "lost":
             return None
         told = decisive(error)
-        if isinstance(told, asyncio.CancelledError) and reason is not None:
+        is_cancelled = isinstance(told, asyncio.CancelledError)
+        if reason == "suspended":
+            return self._suspension(run, None if is_cancelled else error)
+        if is_cancelled and reason is not None:
             return None if reason == "timeout" else run.release()
         if reason == "drain":
             # It failed because it was told to stop, so no attempt may be spent on it.
             return run.release()
-        if isinstance(error, InputError | OutputError):
-            survive(lambda: run.context.log.warning("failed: %s", error))
-            is_input = isinstance(error, InputError)
-            return run.refuse("INVALID_INPUT" if is_input else "INVALID_OUTPUT", str(error))
+        if (refusal := run.refusal_of(told)) is not None:
+            survive(lambda: run.context.log.warning("failed: %s", told))
+            return refusal
         if error.__traceback__ is not None:
             # Leaves out the frame of this file, which is of no use to the callable's author.
             error = error.with_traceback(error.__traceback__.tb_next)
@@ -363,6 +327,16 @@ class Crew:
         else:
             survive(lambda: run.context.log.warning("failed", exc_info=error))
         return report(run.lease, error)
+
+    def _suspension(
+        self, run: Run, error: BaseException | None, output: object = None
+    ) -> api.Suspension:
+        """Return the suspension, whatever the callable did when it was told to stop."""
+        if error is not None:
+            survive(lambda: run.context.log.warning("failed while it stopped", exc_info=error))
+        elif output is not None:
+            survive(lambda: run.context.log.warning(_UNUSED))
+        return run.suspension()
 
     def _finish(self, run: Run, result: Result | None) -> None:
         self._forget(run)
@@ -373,6 +347,8 @@ class Crew:
 
     def _forget(self, run: Run) -> None:
         del self._runs[run.lease.lease_token]
+        if run.context.has_waits:
+            self._loop.call_soon_threadsafe(run.context.close)
         if run.began_at is not None:
             self._lane.learn(self._clock() - run.began_at)
 

@@ -10,6 +10,7 @@ import asyncio
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
+from backlane.errors import StepError
 from backlane.schema.options import FATAL_CATEGORIES
 from backlane.worker.failure import Failure
 
@@ -25,10 +26,10 @@ _CANCELLED: Final = 6
 def decisive(error: BaseException) -> BaseException:
     """Return the exception that decides: the error itself, or the most serious one of a group.
 
-    In this order: a `Failure` after which nothing is retried, another `Failure`, an exception of
-    category `tool_error`, a `TimeoutError`, a `ConnectionError`, the `Throttled` with the longest
-    `retry_after`, a `CancelledError`. So no attempt is free of charge unless all members are
-    `Throttled`. Among equals the first one decides.
+    In this order: a `StepError` or a `Failure` after which nothing is retried, another `Failure`,
+    an exception of category `tool_error`, a `TimeoutError`, a `ConnectionError`, the `Throttled`
+    with the longest `retry_after`, a `CancelledError`. So no attempt is free of charge unless all
+    members are `Throttled`. Among equals the first one decides.
     """
     return min(members(error), key=_rank)
 
@@ -57,6 +58,8 @@ def _rank(error: BaseException) -> tuple[int, timedelta]:
     """Return how serious an exception is; the lowest decides."""
     if isinstance(error, asyncio.CancelledError):
         return _CANCELLED, timedelta(0)
+    if isinstance(error, StepError):
+        return 0, timedelta(0)
     if not isinstance(error, Failure):
         return _UNEXPECTED[category_of(error)], timedelta(0)
     if error.throttled:

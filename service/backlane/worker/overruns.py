@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     import traceback
     from collections.abc import Sequence
 
+    from backlane.worker.run import Run
+
 FIRST_S: Final = 5.0
 """How long a callable may go on after its attempt has ended, in seconds, before the log says so."""
 PAUSE_MAX_S: Final = 3600.0
@@ -57,7 +59,7 @@ class Overruns:
         self._crew = group
         self._loop = loop
         self._loop_thread = loop_thread
-        self._told: dict[crew.Run, _Pace] = {}
+        self._told: dict[Run, _Pace] = {}
         self._is_full = False
         self._full_since = 0.0
         self._pace_full = _Pace()
@@ -73,7 +75,7 @@ class Overruns:
             self._tell_end(run, len(blocked), now)
         self._look_at_slots(len(blocked), now)
 
-    def _tell(self, run: crew.Run, blocked: int, now: float) -> None:
+    def _tell(self, run: Run, blocked: int, now: float) -> None:
         run.context.log.warning(
             "still running %.0f s after its attempt ended (%s), and keeps its slot: %s blocked. "
             "The code that does not stop:\n%s",
@@ -81,7 +83,7 @@ class Overruns:
             "".join(self._stack(run).format()).rstrip() or "  unknown",
         )
 
-    def _tell_end(self, run: crew.Run, blocked: int, now: float) -> None:
+    def _tell_end(self, run: Run, blocked: int, now: float) -> None:
         run.context.log.warning(
             "ended at last, %.0f s after its attempt ended: %s blocked",
             *(run.overrun_s(now), self._share(blocked)),
@@ -114,7 +116,7 @@ class Overruns:
         more = len(names) - NAMES_SHOWN
         return ", ".join(names[:NAMES_SHOWN]) + (f" and {more} more" if more > 0 else "")
 
-    def _stack(self, run: crew.Run) -> traceback.StackSummary:
+    def _stack(self, run: Run) -> traceback.StackSummary:
         if not run.is_on_loop:
             return thread_stack(run.thread_id, _CREW_FILE)
         if run.task is None or asyncio.current_task(self._loop) is run.task:

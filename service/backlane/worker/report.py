@@ -6,6 +6,7 @@ import traceback
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
+from backlane.errors import StepError
 from backlane.schema.values import to_value
 from backlane.v1 import execution_pb2 as records
 from backlane.v1 import worker_service_pb2 as api
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 MESSAGE_CHARACTERS_MAX: Final = 2000
 TRACEBACK_CHARACTERS_MAX: Final = 8000
 """A longer traceback is cut at the front: its end says what went wrong."""
+STEP_MESSAGE_CHARACTERS_MAX: Final = 500
+"""Errors of steps count toward the size of a run, which has a limit."""
 NAME_CHARACTERS_MAX: Final = 60
 """Even with four bytes per character this is below the server's limit for a code."""
 DETAILS_BYTES_MAX: Final = 64 << 10
@@ -48,6 +51,26 @@ def report(lease: api.Lease, error: BaseException) -> api.Failure:
     failure.execution_id = lease.execution.execution_id
     failure.lease_token = lease.lease_token
     return failure
+
+
+def step_error(error: BaseException) -> records.ExecutionError:
+    """Describe the exception of a step, without its traceback. This never raises."""
+    try:
+        told = decisive(error)
+        if isinstance(told, StepError):
+            return refused(told.code, str(told), told.category).error
+        if isinstance(told, Failure):
+            described = _described(told).error
+            described.ClearField("details")
+        else:
+            name = _clean(_name(told), NAME_CHARACTERS_MAX)
+            described = records.ExecutionError(
+                category=number_of(category_of(told)), code=name, message=f"{name}: {_text(told)}"
+            )
+    except BaseException:  # noqa: BLE001  # reading an exception may raise
+        return refused("UNPRINTABLE_ERROR", _name(error), category="tool_error").error
+    described.message = _clean(described.message, STEP_MESSAGE_CHARACTERS_MAX)
+    return described
 
 
 def refused(code: str, message: str, category: Category = "validation_error") -> api.Failure:

@@ -88,6 +88,12 @@ class _Crews:
         for crew in self._crews:
             crew.cancel(tokens)
 
+    def pause(self, tokens: Iterable[str]) -> None:
+        """Ask executions to yield to a pause at their next step."""
+        tokens = list(tokens)
+        for crew in self._crews:
+            crew.pause(tokens)
+
     def lose(self, tokens: Iterable[str]) -> None:
         """Stop executions whose lease is lost."""
         tokens = list(tokens)

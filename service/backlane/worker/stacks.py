@@ -44,6 +44,12 @@ def task_stack(task: asyncio.Task[Any], above: str) -> traceback.StackSummary:
     return _inside(traceback.StackSummary.extract(iter(frames)), above)
 
 
+def innermost(task: asyncio.Task[Any]) -> FrameType | None:
+    """Return the frame in which a task waits; None if it has none in Python."""
+    frames = list(_awaiting(task.get_coro()))
+    return frames[-1] if frames else None
+
+
 def _awaiting(coroutine: object) -> Iterator[FrameType]:
     """Yield the frame of a coroutine, then of what it awaits, and so on."""
     while coroutine is not None:

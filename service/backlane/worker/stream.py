@@ -57,6 +57,9 @@ class Runner(Protocol):
     def cancel(self, tokens: Iterable[str]) -> None:
         """Ask executions to stop; results within the grace period still count."""
 
+    def pause(self, tokens: Iterable[str]) -> None:
+        """Ask executions to yield to a pause at their next step."""
+
     def lose(self, tokens: Iterable[str]) -> None:
         """Stop executions whose lease is lost."""
 
@@ -161,7 +164,7 @@ class WorkStream:
         log.info("%s: stream ended: %s", self._hello.worker_id, error)
         if isinstance(error, _UNFIT):
             # The server refused a whole message.
-            self._again((result, error) for result in self._book.doubt())
+            self._again((result, error) for result in self._book.doubt(error))
 
     def _receive(self, response: api.WorkResponse) -> None:
         match response.WhichOneof("message"):
@@ -173,6 +176,8 @@ class WorkStream:
                 self._note_welcome(response.welcome)
             case "cancels":
                 self._runner.cancel([ref.lease_token for ref in response.cancels.leases])
+            case "pauses":
+                self._runner.pause([ref.lease_token for ref in response.pauses.leases])
             case "lost":
                 self._runner.lose(self._book.lose(response.lost.leases))
             case "drain":
@@ -193,6 +198,11 @@ class WorkStream:
 
     def _note_outcomes(self, outcomes: api.WorkOutcomes) -> None:
         request = self._book.answer()
+        if request.WhichOneof("message") == "steps":
+            answers = [_refusal_of(outcome) for outcome in outcomes.outcomes]
+            lost = self._book.answer_reports(request.steps.reports, answers)
+            self._runner.lose(self._book.lose(lost))
+            return
         pairs = list(zip(results_of(request), outcomes.outcomes, strict=False))
         refusals = [(result, outcome.status) for result, outcome in pairs if _is_refused(outcome)]
         self._again((result, errors.from_status(status)) for result, status in refusals)
@@ -211,8 +221,15 @@ def _is_refused(outcome: api.LeaseOutcome) -> bool:
     return outcome.HasField("status")
 
 
+def _refusal_of(outcome: api.LeaseOutcome) -> errors.BacklaneError | None:
+    return errors.from_status(outcome.status) if _is_refused(outcome) else None
+
+
 def _in_place_of(result: Result, error: errors.BacklaneError) -> Result | None:
-    """Return what to report in place of a refused result: a failure, or None for a lost lease."""
+    """Return what to report in place of a refused result, or None for a lost lease."""
+    if isinstance(result, api.Suspension) and isinstance(error, errors.TransitionNotAllowedError):
+        # It was resumed before it could yield to its pause. Its code has been unwound already.
+        return api.LeaseRef(execution_id=result.execution_id, lease_token=result.lease_token)
     if not isinstance(error, _UNFIT):
         log.info("%s: its result was not accepted: %s", result.execution_id, error)
         return None

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Final, ParamSpec, Protocol, TypeVar, over
 
 from backlane.channel import TLS, Endpoint, tenant_or_default
 from backlane.schema.ranges import RANGES, check, seconds
-from backlane.worker.callable import BackgroundCallable, CallableError
+from backlane.worker.annotations import CallableError
+from backlane.worker.callable import BackgroundCallable
 from backlane.worker.identity import checked_id, unique_id
 from backlane.worker.shift import Settings, Shift
 from backlane.worker.signals import signals_to
@@ -159,6 +160,7 @@ class Worker:
         timeout: float | timedelta | None = None,
         priority: int | None = None,
         concurrency: int | None = None,
+        version: str | None = None,
     ) -> _Decorator: ...
     def callable(  # one for each option
         self,
@@ -170,6 +172,7 @@ class Worker:
         timeout: float | timedelta | None = None,
         priority: int | None = None,
         concurrency: int | None = None,
+        version: str | None = None,
     ) -> BackgroundCallable[P, R] | _Decorator:
         """Make a function a callable of this worker. A decorator, with or without parentheses.
 
@@ -186,6 +189,9 @@ class Worker:
             priority: from 0 to 255; a higher priority runs sooner.
             concurrency: the most executions of it that this worker runs at once, in slots of its
                 own, from 1 to 5000.
+            version: the version of its steps, at most 128 bytes. Change it when the steps of a
+                running execution no longer fit the code: no attempt of the new version goes on
+                with steps of the old one.
 
         Raises:
             CallableError: the function cannot be a callable, or the name is taken.
@@ -199,7 +205,7 @@ class Worker:
 
         def offer(function: Callable[P, R], /) -> BackgroundCallable[P, R]:
             made = BackgroundCallable(
-                function, name=name, defaults=defaults, concurrency=concurrency
+                function, name=name, defaults=defaults, concurrency=concurrency, version=version
             )
             self._offer(made)
             return made

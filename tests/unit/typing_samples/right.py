@@ -62,6 +62,43 @@ async def sweep() -> float:
     raise NotImplementedError
 
 
+async def count(words: str) -> int:
+    """Do what a step does."""
+    return len(words)
+
+
+def measure(words: str) -> float:
+    """Do what a step of a plain callable does."""
+    return len(words) / 2
+
+
+async def steps(ctx: Context) -> None:
+    """Follow the types of steps."""
+    assert_type(await ctx.step("count", count, "a b", key="x"), int)
+
+    @ctx.step
+    async def fetch(url: str) -> list[str]:
+        return [url]
+
+    @ctx.step(name="other", key=str, kind="tool")
+    async def fetch_other(url: str) -> bytes:
+        return url.encode()
+
+    assert_type(await fetch("x"), list[str])
+    assert_type(await fetch_other("x"), bytes)
+    await ctx.sleep(5)
+    allowed: bool = await ctx.wait_for_input("approval", key="boss", timeout=5, type=bool)
+    print(allowed)
+
+
+def plain_steps(ctx: Context) -> None:
+    """Follow them without await."""
+    assert_type(ctx.step("measure", measure, "a b"), float)
+    ctx.sleep(5)
+    word: str = ctx.wait_for_input(type=str)
+    print(word)
+
+
 def produce(client: Client) -> None:
     """Follow the types of every call."""
     assert_type(tick(), bool)

@@ -25,6 +25,19 @@ def read(name: str) -> int:
     raise NotImplementedError
 
 
+async def count(words: str) -> int:
+    """Do what a step does."""
+    return len(words)
+
+
+async def steps(ctx: Context) -> None:
+    """Make mistakes with steps."""
+    words: str = await ctx.step("count", count, "a")  # wrong: an int
+    await ctx.wait_for_input("aproval")  # wrong: no such reason
+    ctx.step(7, count)  # wrong: not a name
+    print(words)
+
+
 def produce(client: Client) -> None:
     """Make mistakes."""
     client.enqueue(greet, 7)  # wrong: not a text

@@ -9,15 +9,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from backlane.cli.demo.agent import notes_of
+from backlane.cli.demo.agent_story import PROGRAM, AgentStory
 from backlane.cli.demo.crew import Crew
 from backlane.cli.demo.files import choose_files
 from backlane.cli.demo.narrator import Narrator
 from backlane.cli.demo.story import TENANT, DemoFailedError, Story
+from backlane.cli.options import option
 from backlane.client import Client
 from backlane.errors import BacklaneError
 from backlane.testing.server import ServerProcess, ServerStartError
 
 if TYPE_CHECKING:
+    from backlane.cli.demo.agent_story import AgentVerdict
     from backlane.cli.demo.files import Choice
     from backlane.cli.demo.verdict import Verdict
 
@@ -34,13 +38,32 @@ def command(
             show_default=False,
         ),
     ] = None,
+    *,
+    agent: Annotated[
+        bool,
+        option(
+            "--agent",
+            "Run one agent with durable steps, an approval and a sleep instead.",
+            default="no",
+        ),
+    ] = False,
 ) -> None:
     """Describe every file below DIR, while a worker and the server are killed.
 
     A server on a temporary data directory and two workers compute SHA-256, line count and word
     count of each file. Then every result is compared with the file. Exit status: 0 all results
     are right, and none was lost or accepted twice; 1 otherwise; 2 DIR cannot be used.
+
+    With --agent one execution takes six steps, two of them at once. Its worker is killed after the
+    third, and the server while the agent waits for an approval. Exit status: 0 each step was done
+    exactly once; 1 otherwise.
     """
+    if agent:
+        if folder is not None:
+            typer.echo("backlane: --agent takes no DIR", err=True)
+            raise typer.Exit(2)
+        _run_agent()
+        return
     if folder is not None:
         place, choice = folder, _choose(folder)
     else:
@@ -59,6 +82,29 @@ def command(
     if not verdict.is_good:
         typer.echo("backlane: some results are wrong, lost, or were accepted twice", err=True)
         raise typer.Exit(1)
+
+
+def _run_agent() -> None:
+    with Narrator() as narrator, tempfile.TemporaryDirectory(prefix="backlane-demo-") as name:
+        try:
+            verdict = _play_agent(narrator, Path(name))
+        except (DemoFailedError, BacklaneError, ServerStartError, TimeoutError) as error:
+            typer.echo(f"backlane: the demo failed: {error}", err=True)
+            raise typer.Exit(1) from None
+        narrator.show(verdict.table())
+    if not verdict.is_good:
+        typer.echo("backlane: some steps were lost, or done twice", err=True)
+        raise typer.Exit(1)
+
+
+def _play_agent(narrator: Narrator, folder: Path) -> AgentVerdict:
+    with (
+        ServerProcess.start(folder / "data", log=folder / "server.log") as server,
+        Client(server.target, tenant=TENANT, call_timeout=60.0) as client,
+        Crew(server.target, TENANT, folder, PROGRAM) as crew,
+    ):
+        narrator.say(f"server on {server.target}, data in {server.data}")
+        return AgentStory(server, client, crew, narrator).play(notes_of(crew.journal("any")))
 
 
 def _choose(place: Path, without: str = "") -> Choice:

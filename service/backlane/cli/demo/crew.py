@@ -41,8 +41,11 @@ class Worker:
 class Crew:
     """The workers of one server. As a context manager it leaves no process behind."""
 
-    def __init__(self, target: str, tenant_id: str, folder: Path) -> None:
-        """Begin without workers; journals and logs go to the folder."""
+    def __init__(
+        self, target: str, tenant_id: str, folder: Path, program: str = "backlane.cli.demo.worker"
+    ) -> None:
+        """Begin without workers; journals and logs go to the folder, a program is a module."""
+        self._program = program
         self._target = target
         self._tenant_id = tenant_id
         self._folder = folder
@@ -67,7 +70,7 @@ class Crew:
         worker_id = f"demo-worker-{self._hired}"
         with (self._folder / f"{worker_id}.log").open("wb") as log:
             process = start_child(
-                "backlane.cli.demo.worker",
+                self._program,
                 self._arguments(worker_id),
                 stdin=subprocess.DEVNULL,
                 stderr=log,
@@ -101,6 +104,9 @@ class Crew:
             if item.kind == "complete"
         ]
 
+    def journal(self, worker_id: str) -> Path:
+        """Return the journal of a worker."""
+        return self._folder / f"{worker_id}.journal"
+
     def _arguments(self, worker_id: str) -> list[str]:
-        journal = str(self._folder / f"{worker_id}.journal")
-        return [self._target, self._tenant_id, worker_id, journal]
+        return [self._target, self._tenant_id, worker_id, str(self.journal(worker_id))]

@@ -1,0 +1,301 @@
+"""Owns the track of an attempt: what is recorded of its steps, and what it reports of them.
+
+A step is known by its name, its key, and how many steps with both came before it in the attempt. A
+step that an earlier attempt completed is found again by that, and its arguments are compared. A
+step that did not complete is done again, as a new step that names the old one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import secrets
+import threading
+import time
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
+
+from backlane.errors import (
+    BacklaneError,
+    OutOfRangeError,
+    ResourceExhaustedError,
+    StepMismatchError,
+    StepRefusedError,
+    StepsAtOnceError,
+)
+from backlane.v1 import execution_pb2 as records
+from backlane.v1 import worker_service_pb2 as api
+from backlane.worker.report import step_error
+from backlane.worker.reports import Entry, LoopWaiter, ThreadWaiter, Trail
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from backlane.worker.reports import Waiter
+
+NAME_BYTES_MAX: Final = 128
+"""The most bytes of a step's name, and of its key."""
+_DIGITS: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+_ID_DIGITS: Final = 27
+_EPOCH_S: Final = 1_400_000_000
+"""Where the seconds of an id begin, in seconds since the epoch."""
+
+Identity = tuple[str, str]
+"""The name and the key of a step."""
+
+
+class Channel(Protocol):
+    """What takes reports; a worker's book does."""
+
+    def report(self, trail: Trail, entries: Iterable[Entry], *, is_urgent: bool) -> None:
+        """Report what happened to steps of a lease."""
+
+    def advance(self, report: api.ProgressReport) -> None:
+        """Report how far the execution has come."""
+
+
+class Place(NamedTuple):
+    """A step that is to be taken.
+
+    Attributes:
+        identity: its name and its key.
+        step_id: its id.
+        recorded: the step as an earlier attempt recorded it; None if it is new.
+    """
+
+    identity: Identity
+    step_id: str
+    recorded: records.Step | None
+
+    @property
+    def is_completed(self) -> bool:
+        """Whether an earlier attempt has completed the step."""
+        return self.recorded is not None and self.recorded.state == records.STEP_STATE_COMPLETED
+
+    @property
+    def name(self) -> str:
+        """The step in words, for messages."""
+        name, key = self.identity
+        return f"step {name!r}, key {key!r}" if key else f"step {name!r}"
+
+
+class Track:
+    """The steps of one attempt. Thread-safe."""
+
+    def __init__(self, lease: api.Lease, version: str, channel: Channel) -> None:
+        """Begin with what earlier attempts recorded.
+
+        Args:
+            lease: the lease of the attempt.
+            version: the version of the callable; may be empty.
+            channel: takes the reports.
+        """
+        self.trail = Trail(lease.execution.execution_id, lease.lease_token, version)
+        self._channel = channel
+        self._recorded = _in_places(lease.steps)
+        self._counts: dict[Identity, int] = {}
+        self._active: set[Identity] = set()
+        self._running: set[str] = set()
+        self._blocked: set[ThreadWaiter] = set()
+        self._lock = threading.Lock()
+        self._ids = _ids()
+
+    @property
+    def is_stepping(self) -> bool:
+        """Whether a step runs, or its end is not recorded yet."""
+        return bool(self._running)
+
+    def enter(self, name: str, key: str, step_type: int, digest: bytes) -> Place:
+        """Begin to take the next step of a name and a key; `leave` ends it.
+
+        Args:
+            name: the step's name.
+            key: its key; may be empty.
+            step_type: its type, which a recorded step must have too.
+            digest: the hash of its arguments; empty if it has none.
+
+        Raises:
+            StepsAtOnceError: another one of that name and key is taken at the same time.
+            StepMismatchError: another step is recorded in its place.
+            StepRefusedError: the server has refused an earlier report.
+        """
+        if self.trail.fault is not None:
+            raise refused("a step could not be recorded", self.trail.fault) from self.trail.fault
+        identity = (_checked("name", name), _checked("key", key) if key else "")
+        with self._lock:
+            if identity in self._active:
+                raise StepsAtOnceError(
+                    f"two steps {name!r} run at once{' with one key' if key else ''}: give each of "
+                    "them another key="
+                )
+            count = self._counts.get(identity, 0)
+            recorded = next(iter(self._recorded.get(identity, ())[count : count + 1]), None)
+            if recorded is not None:
+                _compare(recorded, step_type, digest)
+            self._counts[identity] = count + 1
+            self._active.add(identity)
+            is_open = recorded is not None and recorded.state == records.STEP_STATE_RUNNING
+            step_id = recorded.id if recorded is not None and is_open else next(self._ids)
+        return Place(identity, step_id, recorded)
+
+    def leave(self, place: Place) -> None:
+        """End what `enter` began."""
+        with self._lock:
+            self._active.discard(place.identity)
+            self._running.discard(place.step_id)
+
+    def start(self, place: Place, step: api.NewStep) -> None:
+        """Report that a step runs, with what comes soon. Its id and its place are filled in."""
+        step.step_id = place.step_id
+        step.name, step.key = place.identity
+        if place.recorded is not None and step.step_type != records.STEP_TYPE_WAIT:
+            step.source.source_type = records.STEP_SOURCE_TYPE_RETRY
+            step.source.triggered_by = place.recorded.id
+        self._running.add(place.step_id)
+        self._report(Entry(place.step_id, api.StepAction(started=step)), is_urgent=False)
+
+    async def complete(self, place: Place, output: str | None) -> None:
+        """Report that a step has completed, and wait in a task until that is recorded.
+
+        Raises:
+            StepRefusedError: the server did not record it.
+        """
+        waiter = LoopWaiter(asyncio.get_running_loop())
+        self._complete(place, output, waiter)
+        try:
+            await waiter.future
+        except BacklaneError as refusal:
+            raise self._refused(place, refusal) from refusal
+
+    def complete_in_thread(self, place: Place, output: str | None) -> None:
+        """Report that a step has completed, and block until that is recorded.
+
+        Raises:
+            CancelledError: the attempt has to stop.
+            StepRefusedError: the server did not record it.
+        """
+        waiter = ThreadWaiter()
+        with self._lock:
+            self._blocked.add(waiter)
+        self._complete(place, output, waiter)
+        try:
+            waiter.wait()
+        except BacklaneError as refusal:
+            raise self._refused(place, refusal) from refusal
+        finally:
+            with self._lock:
+                self._blocked.discard(waiter)
+
+    def fail(self, place: Place, error: records.ExecutionError) -> None:
+        """Report that a step has failed, with what comes soon."""
+        failed = api.StepFailed(step_id=place.step_id, error=error)
+        self._report(Entry(place.step_id, api.StepAction(failed=failed)), is_urgent=False)
+
+    def interrupt(self, error: BaseException) -> None:
+        """End the waits of threads, because the attempt has to stop."""
+        with self._lock:
+            blocked = list(self._blocked)
+        for waiter in blocked:
+            waiter.end(error)
+
+    def _complete(self, place: Place, output: str | None, waiter: Waiter) -> None:
+        completed = api.StepCompleted(step_id=place.step_id, output=output)
+        action = api.StepAction(completed=completed)
+        self._report(Entry(place.step_id, action, waiter), is_urgent=True)
+
+    def _refused(self, place: Place, refusal: BacklaneError) -> StepRefusedError:
+        """Return the error for a step whose completion the server did not record."""
+        error = refused(f"{place.name} could not be recorded", refusal)
+        if place.step_id in self.trail.recorded:
+            # The server counts it as running, and would suspend nothing meanwhile.
+            self.fail(place, step_error(error))
+        return error
+
+    def _report(self, entry: Entry, *, is_urgent: bool) -> None:
+        self._channel.report(self.trail, [entry], is_urgent=is_urgent)
+
+
+def digest_of(text: str) -> bytes:
+    """Return the hash of a step's arguments, given as canonical JSON."""
+    return hashlib.blake2b(text.encode(), digest_size=16).digest()
+
+
+def refused(what: str, refusal: BacklaneError) -> StepRefusedError:
+    """Return the error for what the server refused to record."""
+    error = StepRefusedError(f"{what}: {refusal.message}")
+    if isinstance(refusal, OutOfRangeError | ResourceExhaustedError):
+        error.category = "quota_exceeded"
+    return error
+
+
+def _in_places(steps: Iterable[records.Step]) -> dict[Identity, list[records.Step]]:
+    """Return the recorded steps by name and key, each in its place: the newest of its runs."""
+    places: dict[Identity, list[records.Step]] = {}
+    at: dict[str, int] = {}
+    for step in steps:
+        known = places.setdefault((step.name, step.key), [])
+        place = _place_before(step, known, at)
+        if place is None:
+            at[step.id] = len(known)
+            known.append(step)
+        else:
+            at[step.id] = place
+            known[place] = step
+    return places
+
+
+def _place_before(
+    step: records.Step, known: list[records.Step], at: Mapping[str, int]
+) -> int | None:
+    """Return the place of the step that a step is another run of; None if it is the first."""
+    if step.step_type == records.STEP_TYPE_WAIT:
+        # A wait fails only with its attempt, and names none: it is always done again.
+        failed = (index for index, one in enumerate(known) if _has_failed(one))
+        return next(failed, None)
+    if step.source.source_type == records.STEP_SOURCE_TYPE_RETRY:
+        return at.get(step.source.triggered_by)
+    return None
+
+
+def _has_failed(step: records.Step) -> bool:
+    return step.state == records.STEP_STATE_FAILED
+
+
+def _compare(recorded: records.Step, step_type: int, digest: bytes) -> None:
+    """Refuse a step in whose place another one is recorded."""
+    if _has_failed(recorded):
+        return
+    what = f"step {recorded.name!r}"
+    is_wait = recorded.step_type == records.STEP_TYPE_WAIT
+    if is_wait != (step_type == records.STEP_TYPE_WAIT):
+        kinds = ("a wait", "no wait") if is_wait else ("no wait", "a wait")
+        raise StepMismatchError(
+            f"{what} was {kinds[0]} in an earlier attempt and is {kinds[1]} now"
+        )
+    if recorded.arguments_hash and recorded.arguments_hash != digest:
+        raise StepMismatchError(
+            f"{what} was called with other arguments in an earlier attempt: a callable has to take "
+            "the same steps in each attempt, so keep what changes, such as times and random "
+            "numbers, inside of steps; or change version="
+        )
+
+
+def _checked(what: str, text: str) -> str:
+    if not isinstance(text, str):
+        raise TypeError(f"the {what} of a step must be text, not {text!r}")
+    if not 1 <= len(text.encode("utf-8", "replace")) <= NAME_BYTES_MAX:
+        raise ValueError(f"the {what} of a step must have 1 to {NAME_BYTES_MAX} bytes: {text!r}")
+    return text
+
+
+def _ids() -> Iterator[str]:
+    """Yield new ids of steps, which differ in their last digits."""
+    while True:
+        number = (int(time.time()) - _EPOCH_S) << 128 | secrets.randbits(128)
+        front = ""
+        for _ in range(_ID_DIGITS):
+            number, digit = divmod(number, len(_DIGITS))
+            front = _DIGITS[digit] + front
+        front = "step_" + front[:-2]
+        for first in _DIGITS:
+            for second in _DIGITS:
+                yield front + first + second
