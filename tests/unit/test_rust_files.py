@@ -37,7 +37,7 @@ def files(crate: str) -> dict[Module, Path]:
         parts = path.relative_to(source).with_suffix("").parts
         if parts[-1] in {"tests", "fixtures", "numbers", "every_request", "main"}:
             continue
-        if "tests" not in parts:
+        if not {"tests", "fixtures"} & set(parts):
             found[() if parts == ("lib",) else parts] = path
     return found
 

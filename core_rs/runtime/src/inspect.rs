@@ -6,6 +6,7 @@
 
 mod census;
 mod history;
+mod runs;
 
 use std::cell::RefCell;
 use std::path::Path;
@@ -14,6 +15,7 @@ use backlane_store::{Frame, Report, Row, StoreError};
 
 pub(crate) use census::Census;
 pub(crate) use history::{History, Owner};
+pub(crate) use runs::Runs;
 
 /// What a check found.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -46,6 +48,7 @@ pub fn check(path: &Path) -> Result<Findings, StoreError> {
 pub(crate) struct Survey {
     pub(crate) history: History,
     pub(crate) census: Census,
+    pub(crate) runs: Runs,
 }
 
 /// Reads a whole directory. Each row that is whole is passed on, after the whole log was folded.
@@ -56,6 +59,7 @@ pub(crate) fn survey(
     let survey = RefCell::new(Survey {
         history: History::new(),
         census: Census::default(),
+        runs: Runs::default(),
     });
     let mut frame = |frame: Frame| survey.borrow_mut().history.frame(&frame);
     let mut row = |row: Row| {
@@ -65,6 +69,7 @@ pub(crate) fn survey(
     let report = backlane_store::salvage(path, &mut frame, &mut row)?;
     let mut survey = survey.into_inner();
     survey.history.end(&report.damage);
+    survey.runs.end(survey.history.state());
     Ok((survey, report))
 }
 
@@ -73,6 +78,7 @@ impl Survey {
         self.history.row(row);
         let state = self.history.state();
         self.census.row(row, |birth| state.slot(birth).is_some());
+        self.runs.row(row, state);
     }
 
     /// The findings of a check, from what the store reported and what was surveyed.
@@ -80,6 +86,7 @@ impl Survey {
         let mut damage = report.damage;
         damage.extend(self.history.damage());
         damage.extend_from_slice(self.census.damage());
+        damage.extend_from_slice(self.runs.illegal());
         if damage.is_empty() {
             // Elsewhere the missing rows are those on the damaged pages, which are named already.
             damage = self.missing_rows();
@@ -92,16 +99,21 @@ impl Survey {
         }
     }
 
-    /// The rows that must exist and do not: each execution has a payload, and each one that is
-    /// over has an ending.
+    /// The rows that must exist and do not: each execution has a payload, each one that is
+    /// over has an ending, and the actions of a run have no gaps.
     fn missing_rows(&self) -> Vec<String> {
-        let Self { history, census } = self;
+        let Self {
+            history,
+            census,
+            runs,
+        } = self;
         let living = history.living().chain(census.endings().iter().copied());
         let payloads = living.filter(|birth| !census.has_payload(*birth));
         let payloads = payloads.map(|birth| format!("payload {birth} is missing"));
         let endings = self.orphans().into_iter();
         let endings = endings.map(|birth| format!("ending {birth} is missing"));
-        payloads.chain(endings).collect()
+        let actions = runs.missing(history.state()).into_iter();
+        payloads.chain(endings).chain(actions).collect()
     }
 
     /// Executions that have a payload and no ending, and that are not living either.

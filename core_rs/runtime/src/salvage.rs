@@ -10,10 +10,13 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use backlane_engine::fact::{
-    ExecutionChange, Fact, FactKind, Living, LogFact, Progress, TenantFact,
+    AgendaChange, AgendaFact, ExecutionChange, Fact, FactKind, Living, LogFact, Progress,
+    RunChange, TenantFact,
 };
 use backlane_engine::rules::id::Birth;
+use backlane_engine::rules::run::Action;
 use backlane_engine::rules::status::Phase;
+use backlane_engine::state::State;
 use backlane_store::{Report, StoreError};
 use thiserror::Error;
 
@@ -139,12 +142,15 @@ fn last_at_ms(survey: &Survey) -> u64 {
 
 /// The executions that are over, or were lost from the log, and have no ending that can be read.
 fn unended(survey: &Survey, heir: &mut Heir) -> Result<BTreeMap<Birth, Owner>, StoreError> {
-    let Survey { history, census } = survey;
+    let Survey {
+        history, census, ..
+    } = survey;
     let ended = history.ended().iter();
     let ended = ended.filter(|(birth, _)| !census.has_ending(**birth));
     let mut unended: BTreeMap<Birth, Owner> = ended
         .map(|(birth, owner)| (*birth, owner.clone()))
         .collect();
+    unended.extend(lost_runs(survey));
     let orphans = survey.orphans().into_iter();
     let orphans: Vec<Birth> = orphans
         .filter(|birth| !unended.contains_key(birth))
@@ -153,12 +159,31 @@ fn unended(survey: &Survey, heir: &mut Heir) -> Result<BTreeMap<Birth, Owner>, S
     Ok(unended)
 }
 
+/// The living executions that recorded actions of which the log does not tell: where they stood is
+/// lost, and the next action would get the number of one that exists.
+fn lost_runs(survey: &Survey) -> impl Iterator<Item = (Birth, Owner)> + '_ {
+    let state = survey.history.state();
+    let unended = survey.history.living();
+    let unended = unended.filter(|birth| !survey.census.has_ending(*birth));
+    let ahead = unended.filter(move |birth| survey.runs.is_ahead(*birth, state));
+    ahead.filter_map(move |birth| {
+        let Living { id, tenant, .. } = state.living(birth)?;
+        Some((birth, Owner { id, tenant }))
+    })
+}
+
 /// The executions that are living, as they stand in the new log.
 fn living(survey: &Survey, saved: &mut Salvage) -> Vec<Living> {
-    let Survey { history, census } = survey;
+    let Survey {
+        history,
+        census,
+        runs,
+    } = survey;
+    let state = history.state();
     let unended = history.living().filter(|birth| !census.has_ending(*birth));
+    let unended = unended.filter(|birth| !runs.is_ahead(*birth, state));
     let mut all = Vec::new();
-    for mut living in unended.filter_map(|birth| history.state().living(birth)) {
+    for mut living in unended.filter_map(|birth| state.living(birth)) {
         let birth = living.id.birth;
         let lags = catch_up(&mut living.progress, census.last_attempt(birth));
         if lags || history.is_doubtful(birth) {
@@ -176,11 +201,12 @@ fn living(survey: &Survey, saved: &mut Salvage) -> Vec<Living> {
 /// attempt, or is still in it, lost the facts about it: it is queued after that attempt, so that
 /// no attempt gets the same row a second time. Returns whether that was so.
 const fn catch_up(progress: &mut Progress, last_attempt: u32) -> bool {
-    let is_over = progress.attempt == last_attempt && progress.holding.is_none();
-    if last_attempt < progress.attempt || is_over {
+    let newest = progress.lease_ordinal();
+    let is_over = newest == last_attempt && progress.holding.is_none();
+    if last_attempt < newest || is_over {
         return false;
     }
-    progress.attempt = last_attempt;
+    progress.attempt = last_attempt - progress.resumes;
     progress.phase = Phase::Ready;
     progress.backoff = None;
     true
@@ -188,17 +214,43 @@ const fn catch_up(progress: &mut Progress, last_attempt: u32) -> bool {
 
 /// The facts of the new log: one round.
 fn round(survey: &Survey, living: Vec<Living>) -> Vec<Fact> {
-    let Survey { history, census } = survey;
+    let Survey {
+        history, census, ..
+    } = survey;
     let state = history.state();
     let next_birth = state.next_birth().max(census.highest() + 1);
-    let began = FactKind::Log(LogFact::RoundBegan { next_birth });
+    let began = FactKind::Log(LogFact::RoundBegan {
+        next_birth,
+        next_item: state.agenda().next(),
+    });
     let limits = state.limits_after(None);
     let limits = limits.map(|(_, limit): (_, TenantFact)| FactKind::Tenant(limit));
-    let carried = living.into_iter().map(|living| {
+    let agenda = state.agenda().items_after(0).map(|(number, item)| {
+        let change = AgendaChange::Carried(item);
+        FactKind::Agenda(AgendaFact { number, change })
+    });
+    let carried = living.into_iter().flat_map(|living| {
         let birth = living.id.birth;
-        FactKind::execution(birth, ExecutionChange::Carried(Box::new(living)))
+        let run = run_of(state, &living);
+        let change = ExecutionChange::Carried(Box::new(living));
+        [FactKind::execution(birth, change)].into_iter().chain(run)
     });
     let at_ms = last_at_ms(survey);
-    let kinds = [began].into_iter().chain(limits).chain(carried);
+    let kinds = [began]
+        .into_iter()
+        .chain(limits)
+        .chain(agenda)
+        .chain(carried);
     kinds.map(|kind| fact(kind, at_ms)).collect()
+}
+
+/// The run of a living execution, as the new log carries it.
+fn run_of(state: &State, living: &Living) -> Option<FactKind> {
+    let (birth, progress) = (living.id.birth, &living.progress);
+    let mut run = state.run(birth)?.clone();
+    if progress.holding.is_none() && progress.phase != Phase::Suspended {
+        // The facts about the end of the lease may be lost.
+        let _ = run.course.take(Action::AttemptEnded);
+    }
+    Some(FactKind::run(birth, RunChange::Carried(Box::new(run))))
 }

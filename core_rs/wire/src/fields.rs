@@ -228,10 +228,13 @@ pub(crate) fn text_of(field: &str, text: &str, bytes: RangeInclusive<usize>) -> 
         return Ok(());
     }
     let (least, most) = (bytes.start(), bytes.end());
-    broken(field, match least {
-        0 => format!("must have at most {most} bytes"),
-        _ => format!("must have {least} to {most} bytes"),
-    })
+    broken(
+        field,
+        match least {
+            0 => format!("must have at most {most} bytes"),
+            _ => format!("must have {least} to {most} bytes"),
+        },
+    )
 }
 
 /// A request id or dedup key; `None` where the key is empty.

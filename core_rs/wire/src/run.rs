@@ -4,12 +4,12 @@
 //! and `Step`. Refuses to decide which action may follow which: the engine's [`Course`] does, here
 //! as in every decision.
 
+use backlane_engine::fact::RequeueCause;
 use backlane_engine::row::{ActionRow, AttemptRow, Bytes, EndingRow};
 use backlane_engine::rules::retry::Category;
 use backlane_engine::rules::run::{Action, Course, Illegal, RunState};
 use backlane_engine::rules::status::Status;
 use backlane_engine::rules::step::{StepId, StepState, WaitReason};
-use backlane_engine::fact::RequeueCause;
 use prost::Message as _;
 use thiserror::Error;
 
@@ -110,7 +110,10 @@ impl Story {
             use v1::StepState as S;
             matches!(step.state(), S::Completed | S::Failed | S::Running)
         };
-        self.steps.iter().filter(is_known).map(v1::Step::encode_to_vec)
+        self.steps
+            .iter()
+            .filter(is_known)
+            .map(v1::Step::encode_to_vec)
     }
 
     /// Follows the lease of an attempt. The attempt before it is over, also if the row of its end
@@ -130,7 +133,12 @@ impl Story {
 
     fn attempt_ended(&mut self, end: &AttemptRow) {
         self.reach(end.attempt, end.started_at_ms);
-        self.close(Action::AttemptEnded, end.ended_at_ms);
+        self.lease_ended(end.ended_at_ms);
+    }
+
+    /// Follows the end of the newest lease, at a time in milliseconds since the epoch.
+    pub fn lease_ended(&mut self, at_ms: u64) {
+        self.close(Action::AttemptEnded, at_ms);
         self.attempt_is_over = true;
     }
 

@@ -3,9 +3,7 @@
 //! Owns the field rules of these requests, and what of a step is kept for readers. Refuses to know
 //! which action a run allows: the engine does.
 
-use backlane_engine::command::{
-    Held, NewAction, NewWait, NewWaitEnd, StepReport, Suspension,
-};
+use backlane_engine::command::{Held, NewAction, NewWait, NewWaitEnd, StepReport, Suspension};
 use backlane_engine::row::{ActionContents, Bytes};
 use backlane_engine::rules::limits::{Limits, MAX_RUN_BYTES};
 use backlane_engine::rules::run::{Action, MAX_STEPS};
@@ -218,7 +216,11 @@ fn failed(failed: v1::StepFailed, path: &str, limits: &Limits) -> Checked<NewAct
 fn skipped(skipped: v1::StepSkipped, path: &str) -> Checked<NewAction> {
     let id = StepId::parse("step_id", &skipped.step_id)?;
     let reason = skipped.reason;
-    fields::size("reason", reason.as_ref().map_or(0, String::len), MAX_REASON_BYTES)?;
+    fields::size(
+        "reason",
+        reason.as_ref().map_or(0, String::len),
+        MAX_REASON_BYTES,
+    )?;
     let contents = ActionContents {
         body: opaque("reason", reason)?,
         ..ActionContents::default()
@@ -339,7 +341,11 @@ fn wait(point: v1::WaitPoint, wall_ms: u64) -> Checked<NewWait> {
     text_of("key", &point.key, 0..=MAX_NAME_BYTES)?;
     check_key(&point.step_key, "step_key", &point.arguments_hash)?;
     let is_free = point.child_execution_id.is_none();
-    must(is_free, "child_execution_id", "must be absent: it is reserved")?;
+    must(
+        is_free,
+        "child_execution_id",
+        "must be absent: it is reserved",
+    )?;
     let end = wait_end(&point)?;
     let key = Some(point.key).filter(|key| !key.is_empty());
     let shown = v1::Step {
@@ -370,7 +376,11 @@ fn wait_end(point: &v1::WaitPoint) -> Checked<NewWaitEnd> {
     let Some(wait_ms) = point.wait_ms else {
         return Ok(until.map_or(NewWaitEnd::Never, NewWaitEnd::At));
     };
-    must(until.is_none(), "wait_ms", "must be absent if wait_until is given")?;
+    must(
+        until.is_none(),
+        "wait_ms",
+        "must be absent if wait_until is given",
+    )?;
     fields::within("wait_ms", wait_ms, &(0..=MAX_WAIT_MS)).map(NewWaitEnd::After)
 }
 

@@ -15,8 +15,8 @@ from backlane.v1 import execution_service_pb2 as api
 from backlane.v1 import worker_service_pb2 as work
 from backlane.v1.execution_service_pb2_grpc import ExecutionServiceStub
 from backlane.v1.worker_service_pb2_grpc import WorkerServiceStub
-from tests.conformance.scenario import requests
-from tests.conformance.scenario.script import Line, Word, keyed, milliseconds
+from tests.conformance.scenario import requests, runs
+from tests.conformance.scenario.script import Line, Word, keyed, milliseconds, text
 from tests.conformance.scenario.view import NONE, instant, show, status
 
 if TYPE_CHECKING:
@@ -68,6 +68,7 @@ class Stage:
 
     async def _enqueue(self, line: Line) -> Answer:
         request = requests.enqueue(line.words, self._stand.now_ms)
+        requests.depend(request, line.words, self._ids, [])
         response = await self._producer.Enqueue(request, timeout=TIMEOUT_S)
         return Answer([self._met(line.plain(), response)])
 
@@ -78,6 +79,9 @@ class Stage:
             request_id=keyed(head).get("request_id", ""),
             items=[requests.enqueue(part, self._stand.now_ms) for part in parts],
         )
+        names = [part[0].value for part in parts]
+        for item, part in zip(request.items, parts, strict=True):
+            requests.depend(item, part, self._ids, names)
         response = await self._producer.EnqueueBatch(request, timeout=TIMEOUT_S)
         made = zip(parts, response.results, strict=True)
         met = [self._met(part[0].value, result) for part, result in made]
@@ -101,6 +105,7 @@ class Stage:
         answer.fields["expires"] = instant(last.lease_expires_at, self._stand.now_ms)
         answer.fields["attempt_deadline"] = instant(last.attempt_deadline, self._stand.now_ms)
         answer.fields |= _left(last)
+        answer.fields["steps"] = runs.listed(last.steps)
         return answer
 
     def _granted(self, lease: work.Lease, worker: str) -> str:
@@ -147,6 +152,51 @@ class Stage:
         response = await self._worker.Release(request, timeout=TIMEOUT_S)
         return self._settled(response.outcomes)
 
+    async def _steps(self, line: Line) -> Answer:
+        request = work.ReportStepsRequest(reports=[runs.report(line, self._held(line))])
+        response = await self._worker.ReportSteps(request, timeout=TIMEOUT_S)
+        return self._settled(response.outcomes)
+
+    async def _suspend(self, line: Line) -> Answer:
+        suspension = runs.suspension(line, self._held(line), self._stand.now_ms)
+        request = work.SuspendRequest(suspensions=[suspension])
+        response = await self._worker.Suspend(request, timeout=TIMEOUT_S)
+        return self._settled(response.outcomes)
+
+    async def _input(self, line: Line) -> Answer:
+        request = api.ProvideInputRequest(
+            tenant_id=line.get("tenant", "acme"),
+            execution_id=self._ids[line.plain()],
+            key=line.plain(1),
+            value=text(line.plain(2)),
+            request_id=line.get("request_id"),
+        )
+        response = await self._producer.ProvideInput(request, timeout=TIMEOUT_S)
+        existing = str(response.existing).lower()
+        return Answer([status(response.execution.status)], {"existing": existing})
+
+    async def _pause(self, line: Line) -> Answer:
+        request = api.PauseRequest(
+            tenant_id=line.get("tenant", "acme"), execution_id=self._ids[line.plain()]
+        )
+        response = await self._producer.Pause(request, timeout=TIMEOUT_S)
+        return Answer([status(response.execution.status)])
+
+    async def _resume(self, line: Line) -> Answer:
+        request = api.ResumeRequest(
+            tenant_id=line.get("tenant", "acme"), execution_id=self._ids[line.plain()]
+        )
+        response = await self._producer.Resume(request, timeout=TIMEOUT_S)
+        return Answer([status(response.execution.status)])
+
+    async def _run(self, line: Line) -> Answer:
+        execution_id = self._ids[line.plain()]
+        request = api.GetExecutionRunRequest(
+            tenant_id=self._tenants[execution_id], execution_id=execution_id
+        )
+        response = await self._producer.GetExecutionRun(request, timeout=TIMEOUT_S)
+        return Answer([], runs.shown(response.execution))
+
     def _settled(self, outcomes: Sequence[work.LeaseOutcome]) -> Answer:
         [outcome] = outcomes
         if outcome.HasField("status"):
@@ -154,6 +204,7 @@ class Stage:
         result = outcome.result
         answer = Answer([status(result.status)])
         answer.fields["cancel_requested"] = str(result.cancel_requested).lower()
+        answer.fields["pause_requested"] = str(result.pause_requested).lower()
         if result.HasField("lease_expires_at"):
             answer.fields["expires"] = instant(result.lease_expires_at, self._stand.now_ms)
             answer.fields |= _left(result)
@@ -194,7 +245,7 @@ class Stage:
     async def _stats(self, line: Line) -> Answer:
         request = api.GetQueueStatsRequest(tenant_id=line.get("tenant", "acme"))
         stats = await self._producer.GetQueueStats(request, timeout=TIMEOUT_S)
-        names = ("ready", "pending", "retrying", "running")
+        names = ("ready", "pending", "retrying", "running", "suspended", "held")
         answer = Answer([], {name: str(getattr(stats, name)) for name in names})
         oldest = stats.oldest_queued_at if stats.HasField("oldest_queued_at") else None
         answer.fields["oldest"] = instant(oldest, self._stand.now_ms) if oldest else NONE

@@ -91,6 +91,7 @@ def _reason(record: records.BackgroundExecution) -> str:
 
 _SHOWN: Final[Mapping[str, Callable[[records.BackgroundExecution], object]]] = {
     "actor": _actor,
+    "paused": lambda record: str(record.paused).lower(),
     "callable": lambda record: record.callable_name,
     "cancel_requested": lambda record: str(record.cancel_requested).lower(),
     "duration": _duration,

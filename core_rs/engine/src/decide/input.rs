@@ -17,7 +17,8 @@ impl Engine {
     /// Provides an input. It ends the wait for its key, or is kept for that wait.
     ///
     /// # Errors
-    /// [`Refusal::TransitionNotAllowed`] where the execution has finished, [`Refusal::InputExists`],
+    /// [`Refusal::TransitionNotAllowed`] where the execution has finished,
+    /// [`Refusal::InputExists`],
     /// [`Refusal::RunTooLarge`], [`Refusal::RequestIdReused`], [`Refusal::ExecutionNotFound`]; then
     /// nothing has changed.
     pub fn provide_input(

@@ -1,6 +1,6 @@
 //! The text of KSUIDs: 20 bytes as 27 digits to the base 62.
 //!
-//! Owns the two conversions. They are written here instead of taken from a KSUID crate: those crates
+//! Owns the two conversions. They are written here instead of taken from a KSUID crate: such crates
 //! bring a source of randomness and a calendar, and the engine must have neither. Refuses to know
 //! what the bytes mean.
 

@@ -4,71 +4,10 @@
 //! reducer with the contents of the recorded actions. Refuses to know what steps contain, and who
 //! waits for what.
 
-use strum::VariantArray;
 use thiserror::Error;
 
+pub use crate::rules::status::RunState;
 use crate::rules::step::{StepId, StepState, WaitReason};
-
-/// The state of a run.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, VariantArray)]
-#[repr(u8)]
-pub enum RunState {
-    /// No worker has leased the execution yet.
-    #[default]
-    Created = 1,
-    /// The worker plans the steps.
-    Planning = 2,
-    /// The run goes on, or waits for a worker.
-    Running = 3,
-    /// Paused on request.
-    Paused = 4,
-    /// Waits without a worker.
-    Waiting = 5,
-    /// Ended with an output.
-    Completed = 6,
-    /// Ended with an error.
-    Failed = 7,
-    /// Ended on request.
-    Cancelled = 8,
-}
-
-impl RunState {
-    /// Every state.
-    pub const ALL: &'static [Self] = Self::VARIANTS;
-
-    /// Whether no action may follow.
-    #[must_use]
-    pub const fn is_terminal(self) -> bool {
-        matches!(self, Self::Completed | Self::Failed | Self::Cancelled)
-    }
-
-    /// Whether a resume may follow.
-    #[must_use]
-    pub const fn can_resume(self) -> bool {
-        matches!(self, Self::Paused | Self::Waiting)
-    }
-
-    /// The name of the state in the schema.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Created => "Created",
-            Self::Planning => "Planning",
-            Self::Running => "Running",
-            Self::Paused => "Paused",
-            Self::Waiting => "Waiting",
-            Self::Completed => "Completed",
-            Self::Failed => "Failed",
-            Self::Cancelled => "Cancelled",
-        }
-    }
-
-    /// The state with this number in the API and on disk; `None` for any other number.
-    #[must_use]
-    pub fn from_number(number: u32) -> Option<Self> {
-        Self::ALL.iter().copied().find(|one| *one as u32 == number)
-    }
-}
 
 /// A change of a run, without contents.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -113,6 +113,8 @@ pub enum Phase {
     Suspended = 5,
     /// Due, and paused. A client ends this phase.
     Held = 6,
+    /// Waits for its dependencies. The end of the last one ends this phase.
+    Blocked = 7,
 }
 
 impl Phase {
@@ -124,7 +126,9 @@ impl Phase {
     pub const fn status(self) -> Status {
         match self {
             Self::Running | Self::Suspended => Status::Running,
-            Self::Pending | Self::Ready | Self::Retrying | Self::Held => Status::Queued,
+            Self::Pending | Self::Ready | Self::Retrying | Self::Held | Self::Blocked => {
+                Status::Queued
+            },
         }
     }
 
@@ -132,7 +136,7 @@ impl Phase {
     #[must_use]
     pub const fn task_state(self) -> TaskState {
         match self {
-            Self::Pending => TaskState::Pending,
+            Self::Pending | Self::Blocked => TaskState::Pending,
             Self::Ready | Self::Held => TaskState::Ready,
             Self::Retrying => TaskState::Retrying,
             Self::Running | Self::Suspended => TaskState::Running,
@@ -202,15 +206,77 @@ impl TaskState {
         )
     }
 
-    /// The task state of an execution that ended with `status`. A failure passes through `Failed`
-    /// to the dead letters within the same commit.
+    /// The task state of an execution that ended with `status` for this reason. A failure passes
+    /// through `Failed` to the dead letters within the same commit.
     #[must_use]
-    pub const fn of_end(status: Status) -> Self {
-        match status {
-            Status::Completed => Self::Completed,
-            Status::Cancelled => Self::Cancelled,
+    pub const fn of_end(status: Status, reason: EndReason) -> Self {
+        match (status, reason) {
+            (Status::Completed, _) => Self::Completed,
+            (Status::Cancelled, EndReason::DependencyFailed) => Self::Skipped,
+            (Status::Cancelled, _) => Self::Cancelled,
             _ => Self::DeadLettered,
         }
+    }
+}
+
+/// The state of a run.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, VariantArray)]
+#[repr(u8)]
+pub enum RunState {
+    /// No worker has leased the execution yet.
+    #[default]
+    Created = 1,
+    /// The worker plans the steps.
+    Planning = 2,
+    /// The run goes on, or waits for a worker.
+    Running = 3,
+    /// Paused on request.
+    Paused = 4,
+    /// Waits without a worker.
+    Waiting = 5,
+    /// Ended with an output.
+    Completed = 6,
+    /// Ended with an error.
+    Failed = 7,
+    /// Ended on request.
+    Cancelled = 8,
+}
+
+impl RunState {
+    /// Every state.
+    pub const ALL: &'static [Self] = Self::VARIANTS;
+
+    /// Whether no action may follow.
+    #[must_use]
+    pub const fn is_terminal(self) -> bool {
+        matches!(self, Self::Completed | Self::Failed | Self::Cancelled)
+    }
+
+    /// Whether a resume may follow.
+    #[must_use]
+    pub const fn can_resume(self) -> bool {
+        matches!(self, Self::Paused | Self::Waiting)
+    }
+
+    /// The name of the state in the schema.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Created => "Created",
+            Self::Planning => "Planning",
+            Self::Running => "Running",
+            Self::Paused => "Paused",
+            Self::Waiting => "Waiting",
+            Self::Completed => "Completed",
+            Self::Failed => "Failed",
+            Self::Cancelled => "Cancelled",
+        }
+    }
+
+    /// The state with this number in the API and on disk; `None` for any other number.
+    #[must_use]
+    pub fn from_number(number: u32) -> Option<Self> {
+        Self::ALL.iter().copied().find(|one| *one as u32 == number)
     }
 }
 

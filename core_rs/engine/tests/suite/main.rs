@@ -6,6 +6,8 @@
 
 mod audit;
 mod clocks;
+mod dependencies;
+mod dependencies_model;
 mod fairness;
 mod life;
 mod liveness;
@@ -21,6 +23,7 @@ mod runs;
 mod scenarios;
 mod script;
 mod stage;
+mod stage_runs;
 mod steps;
 mod suspensions;
 mod view;

@@ -31,6 +31,7 @@ pub(crate) fn show(world: &World, birth: Birth, key: &str) -> String {
         "attempt" => Some(progress.attempt.to_string()),
         "version" => Some(progress.version.to_string()),
         "cancel_requested" => Some(progress.cancel.is_some().to_string()),
+        "paused" => Some((progress.is_paused && view.ended.is_none()).to_string()),
         "worker" => worker(living),
         "queued" => relative(Some(living.queued_at_ms)),
         "updated" => relative(Some(progress.updated_at_ms)),
@@ -81,7 +82,7 @@ fn task(view: &View) -> TaskState {
     let ended = view
         .ended
         .as_ref()
-        .map(|ended| TaskState::of_end(ended.status));
+        .map(|ended| TaskState::of_end(ended.status, ended.reason));
     ended.unwrap_or(view.last.progress.phase.task_state())
 }
 

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use backlane_engine::rules::id::Birth;
-use backlane_store::{ATTEMPT, Change, ENDING, Key, PAYLOAD, Put, REQUEST, Row};
+use backlane_store::{ACTION, ATTEMPT, Change, ENDING, Key, PAYLOAD, Put, REQUEST, Row};
 use backlane_wire::{DecodeError, row};
 
 /// The executions that rows speak of. The store passes the rows of a family in ascending order.
@@ -98,6 +98,9 @@ fn decode(row: &Row, put: &Put) -> Result<(), DecodeError> {
         }
         Key::Ordinal(birth, ordinal) if row.family == &ATTEMPT => {
             row::attempt::read(birth, ordinal, &put.head).map(drop)
+        }
+        Key::Ordinal(birth, ordinal) if row.family == &ACTION => {
+            row::action::read(birth, ordinal, &put.head, None).map(drop)
         }
         Key::Digest { .. } if row.family == &REQUEST => row::request::known(&put.head).map(drop),
         _ => Ok(()),

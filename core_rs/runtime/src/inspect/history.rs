@@ -135,6 +135,9 @@ impl History {
     /// A carried execution is what it is carried as, since all of it is in that fact. After any
     /// other fact the execution stays as it was.
     fn contradicted(&mut self, fact: &Fact, impossible: &Impossible) {
+        if let FactKind::Run(change) = &fact.kind {
+            self.doubtful.insert(change.birth);
+        }
         let Some(ExecutionFact { birth, .. }) = fact.kind.as_execution() else {
             return;
         };
@@ -176,7 +179,7 @@ impl History {
             FactKind::Request(RequestFact { request, births }) => {
                 self.used(*request, births.clone(), fact.at_ms);
             }
-            FactKind::Tenant(_) | FactKind::Log(_) | FactKind::Run(_) => {}
+            FactKind::Tenant(_) | FactKind::Log(_) | FactKind::Run(_) | FactKind::Agenda(_) => {}
         }
     }
 

@@ -92,7 +92,10 @@ fn in_memory(desk: &Desk, birth: Birth, recorded: u32) -> Option<Actions> {
     let rows = (1..=recorded).map(|ordinal| Some((ordinal, stored(ordinal)?)));
     let rows: Vec<_> = rows.collect::<Option<_>>()?;
     let rows = rows.into_iter();
-    Some(rows.map(|(ordinal, row)| action(birth, ordinal, row)).collect())
+    Some(
+        rows.map(|(ordinal, row)| action(birth, ordinal, row))
+            .collect(),
+    )
 }
 
 fn action(birth: Birth, ordinal: u32, stored: &Stored) -> Result<ActionRow, Box<str>> {

@@ -115,7 +115,9 @@ fn grant(desk: &mut Desk, taker: &Taker, max: usize, credit_bytes: u64) -> Vec<G
         let Some(mut lease) = desk.engine.lease(taker, random, desk.now) else {
             break;
         };
-        lease.payload_bytes = lease.payload_bytes.saturating_add(run_bytes(desk, lease.birth));
+        lease.payload_bytes = lease
+            .payload_bytes
+            .saturating_add(run_bytes(desk, lease.birth));
         let size = usize::try_from(lease.payload_bytes).unwrap_or(usize::MAX);
         bytes += size + LEASE_BYTES;
         credit = credit.saturating_sub(size as u64 + LEASE_BYTES as u64);
@@ -134,11 +136,13 @@ fn run_bytes(desk: &Desk, birth: u64) -> u32 {
     })
 }
 
-/// Bytes of the largest lease that the limits allow.
-const fn largest_lease(desk: &Desk) -> usize {
+/// Bytes of the largest lease that the limits allow. Runs count only where some exist.
+fn largest_lease(desk: &Desk) -> usize {
     let limits = &desk.settings.limits;
     let payload = limits.max_input_bytes + limits.max_context_bytes + limits.max_metadata_bytes;
-    payload + NAMES_BYTES + MAX_RUN_BYTES as usize + MAX_STEPS * STEP_BYTES
+    let run = MAX_RUN_BYTES as usize + MAX_STEPS * STEP_BYTES;
+    let has_runs = usize::from(desk.engine.state().has_runs());
+    payload + NAMES_BYTES + has_runs * run
 }
 
 /// The approximate size of these leases, in bytes.
@@ -166,13 +170,7 @@ fn deliver(room: &mut Room, seat: Seat, granted: Vec<Granted>, door: Door) {
     });
 }
 
-fn deliver_with(
-    room: &mut Room,
-    seat: Seat,
-    granted: Vec<Granted>,
-    door: Door,
-    stories: Stories,
-) {
+fn deliver_with(room: &mut Room, seat: Seat, granted: Vec<Granted>, door: Door, stories: Stories) {
     let Seat { ticket, lane } = seat;
     let births = granted.iter().map(|granted| granted.birth);
     let fetch = Fetch {
@@ -184,7 +182,13 @@ fn deliver_with(
     };
     show::fetch(room, fetch, move |room, shown| {
         // Without a page, no damage of a page is possible.
-        let leases = encode(&mut room.desk, lane, &granted, shown.unwrap_or_default(), stories);
+        let leases = encode(
+            &mut room.desk,
+            lane,
+            &granted,
+            shown.unwrap_or_default(),
+            stories,
+        );
         match door {
             Door::Call => send_to_call(&mut room.desk, ticket, &granted, &leases),
             Door::Stream => send_to_stream(room, ticket, &granted, &leases),

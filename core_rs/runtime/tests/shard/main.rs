@@ -5,6 +5,7 @@
 //! sizes), and plays the scenarios as well. Refuses to look inside the shard.
 
 mod attempts;
+mod dependencies;
 mod desk;
 mod drain;
 mod durability;
@@ -22,6 +23,7 @@ mod script;
 mod sizes;
 mod spoken;
 mod stage;
+mod stage_runs;
 mod view;
 mod waits;
 mod work;

@@ -143,7 +143,10 @@ fn recorded_steps_come_with_later_leases_and_in_the_view_of_the_run() {
     let run = run_of(&mut desk, &id);
     assert_eq!(v1::ExecutionState::Running, run.state());
     assert_eq!(vec![step_id(1), step_id(2)], run.step_order);
-    assert_eq!(Some("input of fetch"), run.steps[&step_id(1)].input.as_deref());
+    assert_eq!(
+        Some("input of fetch"),
+        run.steps[&step_id(1)].input.as_deref()
+    );
     assert_eq!(v1::StepType::Function, run.steps[&step_id(1)].step_type());
     let lease = desk.lease("w4", 1).remove(0);
     desk.complete(&lease);
@@ -158,7 +161,10 @@ fn an_input_ends_a_wait_and_is_its_output() {
     let mut desk = Desk::new();
     let id = desk.make(&request("a"));
     let lease = desk.lease("w1", 1).remove(0);
-    assert_eq!(2, suspend(&mut desk, &suspension(&lease, vec![wait_for(1, "ok")])));
+    assert_eq!(
+        2,
+        suspend(&mut desk, &suspension(&lease, vec![wait_for(1, "ok")]))
+    );
     let run = run_of(&mut desk, &id);
     assert_eq!(v1::ExecutionState::Waiting, run.state());
     assert_eq!(v1::WaitReason::Approval, run.wait_reason());
@@ -187,9 +193,100 @@ fn an_input_that_came_early_ends_its_wait_at_once() {
     desk.settle();
     assert_eq!("ALREADY_EXISTS", desk.refusal(ticket));
     let lease = desk.lease("w1", 1).remove(0);
-    assert_eq!(1, suspend(&mut desk, &suspension(&lease, vec![wait_for(1, "ok")])));
+    assert_eq!(
+        1,
+        suspend(&mut desk, &suspension(&lease, vec![wait_for(1, "ok")]))
+    );
     let lease = desk.lease("w1", 1).remove(0);
     assert_eq!(Some("early"), lease.steps[0].output.as_deref());
+}
+
+#[test]
+fn the_largest_run_fits_into_a_lease_with_the_largest_payload() {
+    let mut desk = Desk::new();
+    let large = v1::EnqueueRequest {
+        input: Some("i".repeat(1 << 20)),
+        context: [("k".to_owned(), "c".repeat((64 << 10) - 20))].into(),
+        ..request("")
+    };
+    desk.make(&large);
+    let id = desk.make(&large);
+    let first = desk.lease("w1", 1).remove(0);
+    // Each output is one of several that reach the limit together.
+    let output = "o".repeat((1 << 20) / 4 - 100);
+    for number in 1..=4 {
+        let actions = vec![started(number, "s"), completed(number, &output)];
+        tell(&mut desk, &report(&first, actions));
+    }
+    let more = report(&first, vec![started(5, "s"), completed(5, &output)]);
+    let reply: v1::ReportStepsResponse = desk.ask(Method::ReportSteps, &more);
+    let refused = reply.outcomes[0].outcome.clone();
+    let Some(v1::lease_outcome::Outcome::Status(status)) = refused else {
+        panic!("accepted");
+    };
+    assert_eq!("TOO_LARGE", backlane_sim::api::reason_of(&status));
+    release(&mut desk, &first);
+    desk.restart();
+    // The helpers of the desk compare each reply with the limit of 4 000 000 bytes.
+    for expected in [4, 0] {
+        let lease = desk.lease("w2", 2).remove(0);
+        assert_eq!(expected, lease.steps.len());
+    }
+    let run = run_of(&mut desk, &id);
+    assert_eq!(v1::ExecutionState::Running, run.state());
+}
+
+#[test]
+fn a_worker_is_told_of_a_pause_and_yields() {
+    use v1::work_request::Message as Up;
+    use v1::work_response::Message as Down;
+    let mut desk = Desk::new();
+    let id = desk.make(&request("a"));
+    let stream = desk.open(Method::Work);
+    let up = |message| v1::WorkRequest {
+        message: Some(message),
+    };
+    let hello = v1::WorkHello {
+        worker_id: "w1".into(),
+        callables: vec!["*".into()],
+        ..Default::default()
+    };
+    desk.frame(stream, &up(Up::Hello(hello)));
+    let credit = v1::WorkCredit {
+        executions: 1,
+        ..Default::default()
+    };
+    desk.frame(stream, &up(Up::Credit(credit)));
+    desk.settle();
+    let down = |desk: &mut Desk| {
+        let response: v1::WorkResponse = desk.message(stream);
+        response.message.expect("a message")
+    };
+    assert!(matches!(down(&mut desk), Down::Welcome(_)));
+    let Down::Leases(leases) = down(&mut desk) else {
+        panic!("no leases");
+    };
+    let lease = &leases.leases[0];
+    let actions = vec![started(1, "a"), completed(1, "1")];
+    desk.frame(stream, &up(Up::Steps(report(lease, actions))));
+    desk.settle();
+    assert!(matches!(down(&mut desk), Down::Outcomes(_)));
+    let pause = v1::PauseRequest {
+        tenant_id: "acme".into(),
+        execution_id: id.clone(),
+    };
+    let _: v1::PauseResponse = desk.ask(Method::Pause, &pause);
+    let Down::Pauses(pauses) = down(&mut desk) else {
+        panic!("no pause");
+    };
+    assert_eq!(vec![lease_ref(lease)], pauses.leases);
+    desk.frame(stream, &up(Up::Suspend(suspension(lease, Vec::new()))));
+    desk.settle();
+    let Down::Outcomes(outcomes) = down(&mut desk) else {
+        panic!("no outcomes");
+    };
+    assert_eq!(2, status_of(&outcomes.outcomes[0]));
+    assert_eq!(v1::ExecutionState::Paused, run_of(&mut desk, &id).state());
 }
 
 #[test]

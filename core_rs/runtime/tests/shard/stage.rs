@@ -14,6 +14,7 @@ use crate::desk::{Desk, lease_ref};
 use crate::json;
 use crate::script::{Line, Word, duration, find};
 use crate::spoken::{cancel, enqueue, failure, lease};
+use crate::stage_runs::listed;
 use crate::view::{seen, show, status};
 
 /// The reply to a line.
@@ -24,7 +25,7 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
-    fn words(words: Vec<String>) -> Self {
+    pub(crate) fn words(words: Vec<String>) -> Self {
         let words = if words.is_empty() {
             vec!["nothing".into()]
         } else {
@@ -36,7 +37,7 @@ impl Answer {
         }
     }
 
-    fn with(mut self, key: &str, value: &impl ToString) -> Self {
+    pub(crate) fn with(mut self, key: &str, value: &impl ToString) -> Self {
         self.fields.insert(key.to_owned(), value.to_string());
         self
     }
@@ -82,6 +83,11 @@ impl Stage {
             "lease" => self.lease(line),
             "renew" | "complete" | "fail" | "release" => self.settle(line),
             "cancel" => self.cancel(line),
+            "steps" => self.steps(line),
+            "suspend" => self.suspend(line),
+            "input" => self.input(line),
+            "pause" | "resume" => self.control(line),
+            "run" => self.run(line),
             "limit" => self.limit(line),
             "store" => self.store(line),
             "advance" => self.advance(duration(line.plain(0))),
@@ -93,7 +99,11 @@ impl Stage {
         }
     }
 
-    fn ask<R: Message + Default>(
+    pub(crate) fn now_ms(&self) -> u64 {
+        self.desk.now.wall_ms
+    }
+
+    pub(crate) fn ask<R: Message + Default>(
         &mut self,
         method: Method,
         request: &impl Message,
@@ -123,7 +133,8 @@ impl Stage {
     }
 
     fn enqueue(&mut self, line: &Line) -> Answer {
-        let request = enqueue(&line.words, self.desk.now.wall_ms);
+        let mut request = enqueue(&line.words, self.desk.now.wall_ms);
+        self.depend(&mut request, &line.words, &[]);
         match self.ask::<v1::EnqueueResponse>(Method::Enqueue, &request) {
             Ok(reply) => Answer::words(vec![self.met(line.plain(0), reply)]),
             Err(refused) => refused,
@@ -133,10 +144,12 @@ impl Stage {
     fn batch(&mut self, line: &Line) -> Answer {
         let parts: Vec<&[Word]> = line.words.split(|word| word.value == ";").collect();
         let now_ms = self.desk.now.wall_ms;
-        let items = parts[1..]
-            .iter()
-            .map(|words| enqueue(words, now_ms))
-            .collect();
+        let items = parts[1..].iter().map(|words| {
+            let mut item = enqueue(words, now_ms);
+            self.depend(&mut item, words, &parts[1..]);
+            item
+        });
+        let items = items.collect();
         let request = v1::EnqueueBatchRequest {
             tenant_id: "acme".into(),
             items,
@@ -151,6 +164,26 @@ impl Stage {
                 Answer::words(repeated.into_iter().chain(met).collect())
             }
             Err(refused) => refused,
+        }
+    }
+
+    /// Adds what the word `after` names: items of the same batch, or executions that have a name.
+    fn depend(&self, request: &mut v1::EnqueueRequest, words: &[Word], batch: &[&[Word]]) {
+        let names = find(words, "after")
+            .into_iter()
+            .flat_map(|all| all.split(','));
+        for name in names {
+            match batch.iter().position(|item| item[0].value == name) {
+                Some(item) => {
+                    let item = u32::try_from(item).expect("few items");
+                    request.depends_on_items.push(item);
+                }
+                None if name == "nothing" => {
+                    let unknown = "exec_2Rb6sVIu9XkD3s0mN0mN0mN0mN0".to_owned();
+                    request.depends_on.push(unknown);
+                }
+                None => request.depends_on.push(self.ids[name].1.clone()),
+            }
         }
     }
 
@@ -171,7 +204,7 @@ impl Stage {
         named.map(|(name, _)| name.clone())
     }
 
-    fn named(&self, line: &Line) -> (String, String) {
+    pub(crate) fn named(&self, line: &Line) -> (String, String) {
         let name = line.plain(0);
         let bound = self.ids.get(name);
         bound
@@ -207,9 +240,10 @@ impl Stage {
             .with("attempt_deadline", &at(&last.attempt_deadline))
             .with("lease_left", &left(last.lease_remaining_ms))
             .with("attempt_left", &left(last.attempt_remaining_ms))
+            .with("steps", &listed(&last.steps))
     }
 
-    fn held(&self, line: &Line) -> v1::LeaseRef {
+    pub(crate) fn held(&self, line: &Line) -> v1::LeaseRef {
         let (_, execution_id) = self.named(line);
         let lease_token = match line.get("token") {
             Some("garbage") => "garbage".to_owned(),
@@ -259,11 +293,13 @@ impl Stage {
         reply.map_or_else(|refused| refused, |reply| self.settled(&reply.outcomes[0]))
     }
 
-    fn settled(&self, outcome: &v1::LeaseOutcome) -> Answer {
+    pub(crate) fn settled(&self, outcome: &v1::LeaseOutcome) -> Answer {
         match &outcome.outcome {
             Some(v1::lease_outcome::Outcome::Result(result)) => {
                 let answer = Answer::words(vec![status(result.status())]);
-                let answer = answer.with("cancel_requested", &result.cancel_requested);
+                let answer = answer
+                    .with("cancel_requested", &result.cancel_requested)
+                    .with("pause_requested", &result.pause_requested);
                 let expires = result.lease_expires_at.as_ref().map(millis);
                 let now_ms = self.desk.now.wall_ms;
                 match expires {
@@ -395,6 +431,8 @@ impl Stage {
             .with("pending", &reply.pending)
             .with("retrying", &reply.retrying)
             .with("running", &reply.running)
+            .with("suspended", &reply.suspended)
+            .with("held", &reply.held)
             .with("oldest", &oldest.unwrap_or_else(|| "none".into()))
     }
 }

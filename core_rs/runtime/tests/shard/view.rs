@@ -18,6 +18,7 @@ pub(crate) fn show(record: &v1::BackgroundExecution, key: &str, now_ms: u64) -> 
         "attempt" => Some(record.attempt.to_string()),
         "version" => Some(record.version.to_string()),
         "cancel_requested" => Some(record.cancel_requested.to_string()),
+        "paused" => Some(record.paused.to_string()),
         "worker" => record.worker_id.clone(),
         "queued" => at(&record.queued_at),
         "updated" => at(&record.updated_at),

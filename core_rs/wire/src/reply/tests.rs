@@ -283,10 +283,7 @@ fn outcomes_are_the_same_in_a_unary_reply_and_on_a_stream() {
     assert_eq!(expected, read::<v1::CompleteResponse>(&reply).outcomes);
     assert_eq!(expected, read::<v1::FailResponse>(&reply).outcomes);
     assert_eq!(expected, read::<v1::ReleaseResponse>(&reply).outcomes);
-    assert_eq!(
-        expected,
-        read::<v1::ReportStepsResponse>(&reply).outcomes
-    );
+    assert_eq!(expected, read::<v1::ReportStepsResponse>(&reply).outcomes);
     assert_eq!(expected, read::<v1::SuspendResponse>(&reply).outcomes);
     let told = down(&work_outcomes(&outcomes, 0).bytes);
     assert_eq!(

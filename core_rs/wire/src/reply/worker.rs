@@ -51,7 +51,8 @@ pub fn lease_response(leases: &[Vec<u8>]) -> Vec<u8> {
 }
 
 /// Encodes a `RenewLeasesResponse`, `CompleteResponse`, `FailResponse`, `ReleaseResponse`,
-/// `ReportStepsResponse` or `SuspendResponse`, which have the same fields, at a time in monotonic milliseconds.
+/// `ReportStepsResponse` or `SuspendResponse`, which have the same fields, at a time in monotonic
+/// milliseconds.
 #[must_use]
 pub fn outcomes_response(outcomes: &[Outcome], mono_ms: u64) -> Timed {
     let mut reply = Timed::from(Vec::with_capacity(outcomes.len() * 44));
@@ -102,8 +103,8 @@ pub fn work_leases(leases: &[Vec<u8>]) -> Vec<u8> {
     })
 }
 
-/// Encodes the reply to a complete, fail, release, steps or suspend on the stream, at a time in monotonic
-/// milliseconds.
+/// Encodes the reply to a complete, fail, release, steps or suspend on the stream, at a time in
+/// monotonic milliseconds.
 #[must_use]
 pub fn work_outcomes(outcomes: &[Outcome], mono_ms: u64) -> Timed {
     let mut message = Timed::default();

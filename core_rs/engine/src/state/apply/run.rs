@@ -1,8 +1,8 @@
 //! Applies facts about runs.
 //!
 //! Owns how a fact changes a run, and the phase of its execution with it. Which actions a fact
-//! stands for is said once, in [`actions_of`]: the rows of the actions follow from it too. Refuses to
-//! know why a fact was decided.
+//! stands for is said once, in [`actions_of`]: the rows of the actions follow from it too. Refuses
+//! to know why a fact was decided.
 
 use crate::fact::{Outcome, OutcomeKind, Run, RunChange, RunFact, WaitEnd, WakeCause};
 use crate::rules::id::Birth;
@@ -166,9 +166,14 @@ impl State {
     fn hold(&mut self, birth: Birth, at_ms: u64) {
         match self.slots.get(birth).map(|slot| slot.phase) {
             Some(Phase::Ready | Phase::Held) => self.queue_again(birth, at_ms),
-            Some(Phase::Pending | Phase::Retrying | Phase::Running | Phase::Suspended) | None => {
-                self.change(birth, at_ms);
-            }
+            Some(
+                Phase::Pending
+                | Phase::Retrying
+                | Phase::Running
+                | Phase::Suspended
+                | Phase::Blocked,
+            )
+            | None => self.change(birth, at_ms),
         }
     }
 

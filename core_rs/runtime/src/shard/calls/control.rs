@@ -1,4 +1,4 @@
-//! ProvideInput, Pause and Resume: producers' commands about the run of one execution.
+//! Inputs, pauses and resumes: producers' commands about the run of one execution.
 //!
 //! Owns the replies to these commands: the record as it stands afterwards. Refuses to decide what
 //! they do: the engine does.
@@ -105,7 +105,13 @@ impl Job for Controlling {
         desk.absorb();
         let birth = self.control.id.birth;
         match changed {
-            Ok(()) => show::one(room, self.ticket, birth, View::Full, reply::control_response),
+            Ok(()) => show::one(
+                room,
+                self.ticket,
+                birth,
+                View::Full,
+                reply::control_response,
+            ),
             Err(refusal) => desk.refuse(self.ticket, &refusal.into()),
         }
     }

@@ -127,6 +127,7 @@ impl Job for Renewing {
 }
 
 /// How outcomes are sent.
+#[derive(Clone, Copy)]
 pub(super) enum Door {
     /// In a unary reply.
     Call,

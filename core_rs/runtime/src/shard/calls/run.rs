@@ -1,4 +1,4 @@
-//! GetExecutionRun: what happened inside an execution.
+//! Run: what happened inside an execution.
 //!
 //! Owns which rows make a run: the recorded actions, the attempts, and the ending. Refuses to know
 //! how they make it: the wire crate folds them.
@@ -8,10 +8,10 @@ use backlane_engine::fact::{Living, Progress};
 use backlane_engine::row::AttemptRow;
 use backlane_engine::rules::id::Birth;
 use backlane_store::{ATTEMPT, ENDING, Key, Part};
+use backlane_wire::ApiError;
 use backlane_wire::control::decode_get_run;
 use backlane_wire::query::Named;
 use backlane_wire::run::{RunShown, fold};
-use backlane_wire::ApiError;
 
 use crate::message::{Found, Query, RangeQuery, Ticket, Wanted};
 use crate::shard::actions::{all_of, read_actions, read_attempts, recorded};
@@ -89,7 +89,12 @@ fn query(look: &Look) -> Query {
     };
     Query {
         ranges: vec![all_of(look.birth), attempts],
-        rows: look.living.is_none().then_some(ending).into_iter().collect(),
+        rows: look
+            .living
+            .is_none()
+            .then_some(ending)
+            .into_iter()
+            .collect(),
         ..Query::default()
     }
 }
@@ -101,7 +106,9 @@ impl Look {
         let mut next = || ranges.next().unwrap_or(Ok(Vec::new()));
         let (actions, attempts) = (next(), next());
         let known = actions.as_ref().map_or(0, Vec::len);
-        let recorded = self.recorded.unwrap_or(u32::try_from(known).unwrap_or(u32::MAX));
+        let recorded = self
+            .recorded
+            .unwrap_or(u32::try_from(known).unwrap_or(u32::MAX));
         let actions = read_actions(self.birth, actions, recorded)?;
         let mut attempts = read_attempts(self.birth, attempts)?;
         let living = self.living.as_ref().map(|living| &living.progress);
@@ -128,8 +135,8 @@ impl Look {
     }
 }
 
-/// Begin of the first lease. Only the newest attempts are kept: after more of them, the begin of the
-/// oldest one.
+/// Begin of the first lease. Only the newest attempts are kept: after more of them, the begin of
+/// the oldest one.
 fn started_at_ms(attempts: &[AttemptRow], progress: &Progress) -> Option<u64> {
     let oldest = attempts.first().map(|attempt| attempt.started_at_ms);
     oldest.or(progress.started_at_ms)

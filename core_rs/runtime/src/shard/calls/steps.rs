@@ -1,4 +1,4 @@
-//! ReportSteps and Suspend: workers' commands about runs, in calls and on streams.
+//! Steps and suspensions: workers' commands about runs, in calls and on streams.
 //!
 //! Owns the outcomes of these commands, one for each item. Refuses to judge actions and lease
 //! tokens: the engine does.
