@@ -25,7 +25,7 @@ class Accepted:
     """A result that the server answered with OK.
 
     Attributes:
-        kind: `complete`, `fail` or `release`.
+        kind: `complete`, `fail`, `release` or `suspend`.
         execution_id: the execution of the result.
         lease_token: the lease of the result.
         status: the number of the execution's status afterwards.
