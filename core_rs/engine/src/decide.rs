@@ -8,6 +8,7 @@ mod agenda;
 mod cancel;
 mod dependency;
 mod enqueue;
+mod family;
 mod lease;
 mod limit;
 mod peek;

@@ -7,6 +7,7 @@ mod agenda;
 mod apply;
 mod edges;
 mod extras;
+mod families;
 mod policies;
 mod requests;
 mod slots;
@@ -19,6 +20,7 @@ pub use agenda::Agenda;
 pub use apply::Impossible;
 pub use edges::Edges;
 pub use extras::Extras;
+pub use families::Families;
 use policies::Policies;
 pub use requests::{Lookup, RequestIndex, hour_of, oldest_hour};
 pub use slots::{Slot, Slots};
@@ -28,6 +30,7 @@ use crate::fact::{Entity, Holding, Living, Policy, Progress, TenantFact};
 use crate::reply::Counts;
 use crate::rules::access::VisibleTenant;
 use crate::rules::id::{Birth, ExecutionId};
+use crate::rules::status::Status;
 
 /// The number of a limit within one process: a tenant's own limit, or the limit of one of its
 /// queues.
@@ -54,6 +57,7 @@ pub struct State {
     // The limits that are set, for tenants and for queues.
     limits: BTreeSet<LimitKey>,
     edges: Edges,
+    families: Families,
     agenda: Agenda,
 }
 
@@ -154,6 +158,12 @@ impl State {
         &self.edges
     }
 
+    /// The families of spawned executions.
+    #[must_use]
+    pub const fn families(&self) -> &Families {
+        &self.families
+    }
+
     /// The open items of the agenda.
     #[must_use]
     pub const fn agenda(&self) -> &Agenda {
@@ -224,6 +234,8 @@ impl State {
             dedup_key: extras.and_then(|extras| extras.dedup_key.clone()),
             waits_for: self.edges.waits_for(birth).into(),
             stands_for: self.edges.stands_for(birth).into(),
+            ancestors: self.families.ancestors(birth).into(),
+            verdict: extras.and_then(|extras| extras.verdict.clone()),
             request: None,
             payload_bytes: slot.payload_bytes,
             progress: self.progress(birth, slot, extras),
@@ -277,7 +289,7 @@ impl State {
         let mut living = self.tenants.tenant(tenant).living.iter();
         living.find_map(|birth| {
             let slot = self.slots.get(*birth)?;
-            (slot.phase != crate::rules::status::Phase::Running).then_some(slot.queued_at_ms)
+            (slot.phase.status() == Status::Queued).then_some(slot.queued_at_ms)
         })
     }
 

@@ -13,10 +13,11 @@ use crate::query::{
     decode_cancel, decode_get, decode_list, decode_list_attempts, decode_peek, decode_queue_stats,
     decode_wait,
 };
+use crate::spawn::decode_spawn;
 use crate::work::decode_work;
 use crate::worker::{decode_complete, decode_fail, decode_lease, decode_release, decode_renew};
 
-const EVERY: [Decode<()>; 17] = [
+const EVERY: [Decode<()>; 18] = [
     |it, context| decode_enqueue(it, context).map(drop),
     |it, context| decode_batch(it, context).map(drop),
     |it, context| decode_enqueue_stream(it, context).map(drop),
@@ -28,6 +29,7 @@ const EVERY: [Decode<()>; 17] = [
     |it, context| decode_cancel(it, context).map(drop),
     |it, context| decode_peek(it, context).map(drop),
     |it, context| decode_queue_stats(it, context).map(drop),
+    |it, context| decode_spawn(it, context).map(drop),
     |it, context| decode_lease(it, context).map(drop),
     |it, context| decode_renew(it, context).map(drop),
     |it, context| decode_complete(it, context).map(drop),

@@ -11,6 +11,7 @@ mod error;
 #[cfg(test)]
 mod every_request;
 mod failure;
+mod family;
 mod fields;
 #[cfg(test)]
 mod fixtures;
@@ -30,6 +31,7 @@ mod request;
 pub mod row;
 mod rpc_status;
 mod scan;
+pub mod spawn;
 mod trace;
 mod unreadable;
 mod value;

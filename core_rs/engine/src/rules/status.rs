@@ -111,6 +111,8 @@ pub enum Phase {
     Running = 4,
     /// Waits for its dependencies. The end of the last one ends this phase.
     Blocked = 7,
+    /// The end is decided, and descendants are unfinished. The end of the last one ends this phase.
+    Ending = 8,
 }
 
 impl Phase {
@@ -121,7 +123,7 @@ impl Phase {
     #[must_use]
     pub const fn status(self) -> Status {
         match self {
-            Self::Running => Status::Running,
+            Self::Running | Self::Ending => Status::Running,
             _ => Status::Queued,
         }
     }
@@ -133,11 +135,36 @@ impl Phase {
             Self::Pending | Self::Blocked => TaskState::Pending,
             Self::Ready => TaskState::Ready,
             Self::Retrying => TaskState::Retrying,
-            Self::Running => TaskState::Running,
+            Self::Running | Self::Ending => TaskState::Running,
         }
     }
 
     /// The phase with this number on disk; `None` for any other number.
+    #[must_use]
+    pub fn from_number(number: u32) -> Option<Self> {
+        Self::ALL.iter().copied().find(|one| *one as u32 == number)
+    }
+}
+
+/// What the end of an execution means for its unfinished descendants, if it ends otherwise than
+/// completed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, VariantArray)]
+#[repr(u8)]
+pub enum Cancellation {
+    /// They are cancelled.
+    #[default]
+    Cascade = 1,
+    /// The execution ends once they have ended.
+    WaitForChildren = 2,
+    /// Nothing.
+    Detach = 3,
+}
+
+impl Cancellation {
+    /// Every policy.
+    pub const ALL: &'static [Self] = Self::VARIANTS;
+
+    /// The policy with this number in the API and on disk; `None` for any other number.
     #[must_use]
     pub fn from_number(number: u32) -> Option<Self> {
         Self::ALL.iter().copied().find(|one| *one as u32 == number)

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use crate::fact::{Backoff, CancelAsked, Outcome};
+use crate::fact::{Backoff, CancelAsked, Outcome, Verdict};
 
 /// The fields that only some executions have.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -29,6 +29,8 @@ pub struct Extras {
     pub cancel: Option<CancelAsked>,
     /// The newest report of a worker.
     pub outcome: Option<Outcome>,
+    /// How the execution ends once its last descendant has ended.
+    pub verdict: Option<Box<Verdict>>,
 }
 
 impl Extras {

@@ -63,6 +63,7 @@ pub struct Queue {
     pending: u64,
     retrying: u64,
     running: u64,
+    ending: u64,
     // Whether the queue is in the line of names that may be forgotten.
     is_in_line: bool,
 }
@@ -115,7 +116,7 @@ fn matching<'a, T>(names: &'a Names<T>, pattern: &'a str) -> impl Iterator<Item 
 impl Queue {
     fn is_idle(&self) -> bool {
         let queued = self.ready.len() as u64 + self.pending + self.retrying;
-        queued + self.running == 0 && self.max_running.is_none()
+        queued + self.running + self.ending == 0 && self.max_running.is_none()
     }
 
     /// Whether the queue is at its limit on leased executions.
@@ -240,6 +241,7 @@ impl Tenants {
             pending: 0,
             retrying: 0,
             running: 0,
+            ending: 0,
             is_in_line: false,
         };
         self.queues.insert(key, queue);
@@ -315,6 +317,7 @@ impl Tenants {
         match phase {
             Phase::Pending | Phase::Blocked => queue.pending += 1,
             Phase::Retrying => queue.retrying += 1,
+            Phase::Ending => queue.ending += 1,
             Phase::Ready => {
                 queue.ready.insert(rank);
             }
@@ -332,6 +335,7 @@ impl Tenants {
         match phase {
             Phase::Pending | Phase::Blocked => queue.pending -= 1,
             Phase::Retrying => queue.retrying -= 1,
+            Phase::Ending => queue.ending -= 1,
             Phase::Ready => {
                 queue.ready.remove(&rank);
             }

@@ -9,6 +9,7 @@ pub(super) mod enqueue;
 pub(super) mod lease;
 pub(super) mod look;
 pub(super) mod report;
+pub(super) mod spawn;
 pub(super) mod wait;
 
 use backlane_wire::{ApiError, Method};
@@ -34,6 +35,7 @@ pub(super) fn job(
         Method::Cancel => cancel::cancel(desk, &caller, bytes),
         Method::Peek => look::peek(desk, &caller, bytes),
         Method::GetQueueStats => look::queue_stats(desk, &caller, bytes),
+        Method::Spawn => spawn::spawn(desk, caller, bytes),
         Method::Lease => lease::lease(desk, caller, bytes),
         Method::RenewLeases => report::renew(desk, caller, bytes),
         Method::Complete => report::complete(desk, caller, bytes),

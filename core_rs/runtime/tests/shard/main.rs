@@ -20,6 +20,7 @@ mod scenarios;
 #[path = "../../../engine/tests/suite/script.rs"]
 mod script;
 mod sizes;
+mod spawn;
 mod spoken;
 mod stage;
 mod view;

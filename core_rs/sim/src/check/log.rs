@@ -292,6 +292,7 @@ impl LogCheck {
                 self.may_end(fact.birth, *ended)
             }
             ExecutionChange::Promoted { is_due } => self.may_be_promoted(fact.birth, *is_due),
+            ExecutionChange::Concluded(verdict) => self.may_end(fact.birth, verdict.ended),
             ExecutionChange::Carried(_)
             | ExecutionChange::Requeued { .. }
             | ExecutionChange::CancelRequested { .. } => Ok(()),
@@ -428,6 +429,7 @@ impl LogCheck {
                 }
                 cause.outcome()
             }
+            ExecutionChange::Concluded(verdict) => verdict.ended.outcome,
             ExecutionChange::Enqueued(_)
             | ExecutionChange::Carried(_)
             | ExecutionChange::Due

@@ -29,6 +29,11 @@ pub(super) fn check_move(
             let ready = matches!(after.progress.phase, Phase::Ready | Phase::Pending);
             before.progress.phase == Phase::Blocked && ready && is_change(before, after)
         }
+        (ExecutionChange::Concluded(_), Some(before), Some(after)) => {
+            before.progress.phase != Phase::Ending
+                && after.progress.phase == Phase::Ending
+                && is_change(before, after)
+        }
         (
             ExecutionChange::Due
             | ExecutionChange::Leased { .. }

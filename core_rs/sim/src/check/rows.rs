@@ -30,6 +30,7 @@ fn called_for(facts: &[Fact]) -> Vec<(u16, Option<u64>)> {
                 | ExecutionChange::Due
                 | ExecutionChange::Leased { .. }
                 | ExecutionChange::Promoted { .. }
+                | ExecutionChange::Concluded(_)
                 | ExecutionChange::CancelRequested { .. } => {}
             },
             FactKind::Request(_) => rows.push((REQUEST.number, None)),

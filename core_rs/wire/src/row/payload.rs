@@ -48,6 +48,9 @@ pub(crate) struct HeadView<'a> {
     pub(crate) traceparent: Option<&'a [u8]>,
     pub(crate) metadata: &'a [u8],
     pub(crate) has_dependencies: bool,
+    pub(crate) parent_id: &'a [u8],
+    pub(crate) parent_type: u64,
+    pub(crate) spawn_child: &'a [u8],
 }
 
 impl<'a> HeadView<'a> {
@@ -74,6 +77,9 @@ impl<'a> HeadView<'a> {
                 14 => view.traceparent = Some(wire.bytes()),
                 15 => view.metadata = wire.bytes(),
                 DEPENDS_ON => view.has_dependencies = true,
+                17 => view.parent_id = wire.bytes(),
+                18 => view.parent_type = wire.uint(),
+                19 => view.spawn_child = wire.bytes(),
                 _ => {}
             }
         }

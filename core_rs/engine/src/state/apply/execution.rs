@@ -7,7 +7,7 @@
 use crate::fact::Births;
 use crate::fact::{
     Backoff, CancelAsked, Ended, Entity, ExecutionChange, ExecutionFact, Fact, Holding, Living,
-    Outcome, OutcomeKind, Progress, RequeueCause,
+    Outcome, OutcomeKind, Progress, RequeueCause, Verdict,
 };
 use crate::row::KEPT_ATTEMPTS;
 use crate::rules::id::Birth;
@@ -34,6 +34,9 @@ impl State {
             ) => phase == Phase::Running && held,
             (ExecutionChange::Ended(_), Some(phase)) => (phase == Phase::Running) == held,
             (ExecutionChange::Promoted { .. }, Some(phase)) => phase == Phase::Blocked,
+            (ExecutionChange::Concluded(_), Some(phase)) => {
+                phase != Phase::Ending && (phase == Phase::Running) == held
+            }
         };
         if fits {
             return Ok(());
@@ -75,6 +78,7 @@ impl State {
                 });
             }
             ExecutionChange::Ended(ended) => return self.ended(birth, *ended, at_ms),
+            ExecutionChange::Concluded(verdict) => self.concluded(birth, verdict, at_ms),
             ExecutionChange::Promoted { is_due } => self.promoted(birth, *is_due, at_ms),
         }
         None
@@ -112,6 +116,7 @@ impl State {
         }
         self.edges
             .admit(birth, &living.waits_for, &living.stands_for);
+        self.families.admit(birth, &living.ancestors);
         let policy = self.policies.intern(&living.policy);
         self.slots.insert(birth, new_slot(living, queue, policy));
         let extras = extras_of(living);
@@ -135,7 +140,9 @@ impl State {
         let not_before = extras
             .not_before_ms
             .filter(|_| slot.phase == Phase::Pending);
-        let start = extras.start_deadline_ms.filter(|_| slot.attempt == 0);
+        let start = extras
+            .start_deadline_ms
+            .filter(|_| slot.attempt == 0 && slot.phase != Phase::Ending);
         [not_before, start, extras.deadline_ms]
             .into_iter()
             .flatten()
@@ -234,6 +241,23 @@ impl State {
         }
     }
 
+    /// The lease ends, and the execution is unfinished until its last descendant has ended.
+    fn concluded(&mut self, birth: Birth, verdict: &Verdict, at_ms: u64) {
+        self.edges.unblock(birth);
+        self.move_to(birth, Phase::Ending, at_ms, |_| ());
+        let holding = self.holdings.remove(&birth);
+        let extras = self.extras.entry(birth).or_default();
+        extras.backoff = None;
+        if let Some(holding) = holding {
+            if let Some(kind) = verdict.ended.outcome {
+                let token = holding.token;
+                extras.outcome = Some(Outcome { token, kind });
+            }
+            extras.last_worker = Some(holding.worker);
+        }
+        extras.verdict = Some(Box::new(verdict.clone()));
+    }
+
     fn ended(&mut self, birth: Birth, ended: Ended, at_ms: u64) -> Option<Box<Living>> {
         self.change(birth, at_ms);
         let mut last = self.living(birth)?;
@@ -249,6 +273,7 @@ impl State {
         self.extras.remove(&birth);
         self.holdings.remove(&birth);
         self.edges.forget(birth);
+        self.families.forget(birth);
         let Some(slot) = self.slots.remove(birth) else {
             return;
         };
@@ -310,6 +335,7 @@ fn extras_of(living: &Living) -> Extras {
         last_failed: progress.last_failed,
         cancel: progress.cancel.clone(),
         outcome: progress.outcome,
+        verdict: living.verdict.clone(),
     }
 }
 
