@@ -212,7 +212,7 @@ impl Engine {
             Ok(last) => last,
             Err(impossible) => return Err(self.set_aside(&fact.kind, &impossible)),
         };
-        self.unsettled.extend(consequences);
+        self.line_up(consequences);
         self.concluding.extend(concluding);
         let about = before.or_else(|| self.about(&fact.kind));
         let held = before.is_some_and(|about| about.held);

@@ -29,6 +29,8 @@ pub enum Asked {
     Peek(v1::PeekRequest),
     /// Counts unfinished executions.
     Stats(v1::GetQueueStatsRequest),
+    /// Spawns a child.
+    Spawn(v1::SpawnRequest),
     /// Leases executions.
     Lease(v1::LeaseRequest),
     /// Renews leases.
@@ -55,6 +57,7 @@ impl Asked {
             Self::Cancel(request) => (Method::Cancel, request.encode_to_vec()),
             Self::Peek(request) => (Method::Peek, request.encode_to_vec()),
             Self::Stats(request) => (Method::GetQueueStats, request.encode_to_vec()),
+            Self::Spawn(request) => (Method::Spawn, request.encode_to_vec()),
             Self::Lease(request) => (Method::Lease, request.encode_to_vec()),
             Self::Renew(request) => (Method::RenewLeases, request.encode_to_vec()),
             Self::Complete(request) => (Method::Complete, request.encode_to_vec()),

@@ -37,6 +37,7 @@ impl World {
             let again = match &call.asked {
                 Asked::Enqueue(asked) => !asked.request_id.is_empty(),
                 Asked::Batch(asked) => !asked.request_id.is_empty(),
+                Asked::Spawn(_) => true,
                 Asked::Run(_) | Asked::Complete(_) | Asked::Fail(_) | Asked::Release(_) => true,
                 _ => false,
             };
@@ -294,6 +295,12 @@ impl World {
                         .execution
                         .into_iter()
                         .for_each(|record| self.remember(record));
+                }
+            }
+            Asked::Spawn(_) => {
+                let reply = v1::SpawnResponse::decode(bytes).unwrap_or_default();
+                if let Some(v1::spawn_response::Spawned::Execution(record)) = reply.spawned {
+                    self.remember(record);
                 }
             }
             Asked::Batch(_) => {

@@ -49,6 +49,19 @@ impl Engine {
         gates.map(settle).chain(cancel).collect()
     }
 
+    /// Adds work to the line. Promotions come last: until then, an execution that ended otherwise
+    /// than completed is on the agenda, or its dependents are skipped.
+    pub(crate) fn line_up(&mut self, works: Vec<Work>) {
+        for work in works {
+            match work {
+                Work::Settle {
+                    completed: true, ..
+                } => self.unsettled.push_back(work),
+                Work::Settle { .. } | Work::Cancel { .. } => self.unsettled.push_front(work),
+            }
+        }
+    }
+
     /// Does the work that ends have led to, looking at no more than `most` executions. The rest
     /// goes on the agenda.
     pub(crate) fn settle(&mut self, most: usize, now: Now) {

@@ -1,6 +1,6 @@
 //! Families: a cascade over many descendants, and executions that wait for theirs.
 
-use backlane_engine::command::{Held, NewExecution, Report};
+use backlane_engine::command::{Dependency, Held, NewExecution, Report};
 use backlane_engine::error::Refusal;
 use backlane_engine::rules::id::Birth;
 use backlane_engine::rules::limits::{Limits, MAX_ANCESTORS, SETTLED_AT_ONCE};
@@ -181,4 +181,20 @@ fn rounds_carry_families_and_verdicts() {
         world.cancel("acme", world.id(child)).expect("it is queued");
     }
     assert!(world.engine.state().slots().is_empty());
+}
+
+#[test]
+fn what_waits_for_a_parent_and_its_last_child_is_skipped_when_the_parent_failed() {
+    let mut world = World::new(Limits::default());
+    let (parent, children) = family(&mut world, Cancellation::WaitForChildren, 1);
+    fail(&mut world, &parent);
+    let on = [children[0], parent.id.birth].map(|birth| Dependency::Execution(world.id(birth)));
+    let both = world.make(&NewExecution {
+        depends_on: on.into(),
+        ..new_execution("acme", "after")
+    });
+    // The end of the child is the end of the parent, too.
+    let (_, child) = lease(&mut world, "child");
+    world.report(&child, &completed()).expect("its own lease");
+    assert_eq!(EndReason::DependencyFailed, world.audit.ends[&both].reason);
 }

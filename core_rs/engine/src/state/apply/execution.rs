@@ -11,7 +11,7 @@ use crate::fact::{
 };
 use crate::row::KEPT_ATTEMPTS;
 use crate::rules::id::Birth;
-use crate::rules::status::Phase;
+use crate::rules::status::{Phase, Status};
 use crate::state::{Extras, Impossible, Rank, Slot, State};
 
 impl State {
@@ -254,6 +254,13 @@ impl State {
                 extras.outcome = Some(Outcome { token, kind });
             }
             extras.last_worker = Some(holding.worker);
+        }
+        if verdict.ended.status == Status::Cancelled && extras.cancel.is_none() {
+            extras.cancel = Some(CancelAsked {
+                at_ms,
+                reason: verdict.ended.reason,
+                actor: verdict.actor.clone(),
+            });
         }
         extras.verdict = Some(Box::new(verdict.clone()));
     }
