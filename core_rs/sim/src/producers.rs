@@ -37,8 +37,11 @@ impl World {
             let again = match &call.asked {
                 Asked::Enqueue(asked) => !asked.request_id.is_empty(),
                 Asked::Batch(asked) => !asked.request_id.is_empty(),
-                Asked::Spawn(_) => true,
-                Asked::Run(_) | Asked::Complete(_) | Asked::Fail(_) | Asked::Release(_) => true,
+                Asked::Spawn(_)
+                | Asked::Run(_)
+                | Asked::Complete(_)
+                | Asked::Fail(_)
+                | Asked::Release(_) => true,
                 _ => false,
             };
             if again && !call.intruder {

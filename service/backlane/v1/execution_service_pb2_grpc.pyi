@@ -66,6 +66,11 @@ class ExecutionServiceStub:
     """Shows the next executions of a tenant in the order in which they would be leased, without
     leasing them.
     """
+    Spawn: _grpc.UnaryUnaryMultiCallable[_execution_service_pb2.SpawnRequest, _execution_service_pb2.SpawnResponse]
+    """Enqueues a child of an execution that the caller holds under a lease. For the modes that do not
+    make a background execution, the answer says to run the child inline, and nothing is enqueued.
+    The call of a worker.
+    """
     GetQueueStats: _grpc.UnaryUnaryMultiCallable[_execution_service_pb2.GetQueueStatsRequest, _execution_service_pb2.GetQueueStatsResponse]
     """Counts a tenant's unfinished executions."""
 
@@ -106,6 +111,11 @@ class ExecutionServiceAsyncStub(ExecutionServiceStub):
     Peek: _aio.UnaryUnaryMultiCallable[_execution_service_pb2.PeekRequest, _execution_service_pb2.PeekResponse]  # type: ignore[assignment]
     """Shows the next executions of a tenant in the order in which they would be leased, without
     leasing them.
+    """
+    Spawn: _aio.UnaryUnaryMultiCallable[_execution_service_pb2.SpawnRequest, _execution_service_pb2.SpawnResponse]  # type: ignore[assignment]
+    """Enqueues a child of an execution that the caller holds under a lease. For the modes that do not
+    make a background execution, the answer says to run the child inline, and nothing is enqueued.
+    The call of a worker.
     """
     GetQueueStats: _aio.UnaryUnaryMultiCallable[_execution_service_pb2.GetQueueStatsRequest, _execution_service_pb2.GetQueueStatsResponse]  # type: ignore[assignment]
     """Counts a tenant's unfinished executions."""
@@ -204,6 +214,17 @@ class ExecutionServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_execution_service_pb2.PeekResponse, _abc.Awaitable[_execution_service_pb2.PeekResponse]]:
         """Shows the next executions of a tenant in the order in which they would be leased, without
         leasing them.
+        """
+
+    @_abc_1.abstractmethod
+    def Spawn(
+        self,
+        request: _execution_service_pb2.SpawnRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_execution_service_pb2.SpawnResponse, _abc.Awaitable[_execution_service_pb2.SpawnResponse]]:
+        """Enqueues a child of an execution that the caller holds under a lease. For the modes that do not
+        make a background execution, the answer says to run the child inline, and nothing is enqueued.
+        The call of a worker.
         """
 
     @_abc_1.abstractmethod

@@ -5,6 +5,7 @@
 
 pub(super) mod attempts;
 pub(super) mod cancel;
+mod children;
 pub(super) mod enqueue;
 pub(super) mod lease;
 pub(super) mod look;

@@ -30,7 +30,7 @@ pub(super) fn put_fact(out: &mut Vec<u8>, fact: &ExecutionFact) {
         ExecutionChange::CancelRequested { reason } => {
             put::message(out, 7, |out| put::uint(out, 1, *reason as u32));
         }
-        ExecutionChange::Ended(ended) => put::message(out, 8, |out| put_ended(out, ended)),
+        ExecutionChange::Ended(ended) => put::message(out, 8, |out| put_ended(out, *ended)),
         ExecutionChange::Concluded(verdict) => put_verdict(out, 18, verdict),
         ExecutionChange::Promoted { is_due } => {
             put::message(out, 15, |out| put::uint(out, 1, *is_due));
@@ -38,7 +38,7 @@ pub(super) fn put_fact(out: &mut Vec<u8>, fact: &ExecutionFact) {
     }
 }
 
-fn put_ended(out: &mut Vec<u8>, ended: &Ended) {
+fn put_ended(out: &mut Vec<u8>, ended: Ended) {
     put::uint(out, 1, ended.status as u32);
     put::uint(out, 2, ended.reason as u32);
     put::uint(out, 3, ended.outcome.map_or(0, |kind| kind as u32));
@@ -46,7 +46,7 @@ fn put_ended(out: &mut Vec<u8>, ended: &Ended) {
 
 fn put_verdict(out: &mut Vec<u8>, tag: u32, verdict: &Verdict) {
     put::message(out, tag, |out| {
-        put::message(out, 1, |out| put_ended(out, &verdict.ended));
+        put::message(out, 1, |out| put_ended(out, verdict.ended));
         parts::put_actor(out, 2, &verdict.actor);
         put::uint(out, 3, verdict.ended_lease);
         if let Some(error) = &verdict.error {

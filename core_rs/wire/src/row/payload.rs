@@ -12,6 +12,8 @@ use crate::{DecodeError, put};
 
 const QUEUED_AT_MS: u32 = 4;
 const DEPENDS_ON: u32 = 16;
+/// The API's `PARENT_TYPE_EXECUTION`.
+const EXECUTION: u64 = 3;
 
 /// Encodes the `log.v1.PayloadHead` of a new execution: what the engine decided is added to what
 /// the client gave. The order of protobuf's fields does not matter. Returns the body as well.
@@ -105,6 +107,17 @@ pub(crate) fn depends_on(head: &[u8]) -> impl Iterator<Item = ExecutionId> + '_ 
 /// [`DecodeError`] where the head is malformed.
 pub fn id(birth: Birth, head: &[u8]) -> Result<ExecutionId, DecodeError> {
     HeadView::of(head)?.id(birth)
+}
+
+/// The execution that spawned this one, from the head of its payload.
+#[must_use]
+pub fn parent(head: &[u8]) -> Option<ExecutionId> {
+    let head = HeadView::of(head).ok()?;
+    let is_execution = head.parent_type == EXECUTION;
+    let id = str::from_utf8(head.parent_id)
+        .ok()
+        .filter(|_| is_execution)?;
+    ExecutionId::parse("parent_id", id).ok()
 }
 
 /// The name of an execution's tenant, from the head of its payload.

@@ -18,6 +18,8 @@ use crate::shard::desk::Desk;
 use crate::shard::room::{Caller, Job, Room};
 use crate::shard::show::{self, Fetch, MAX_REPLY_BYTES, Shown};
 
+use super::children;
+
 /// Most unfinished executions that one page looks at. A page that stops there may be shorter and
 /// still have a next page.
 const PAGE_LOOKS: usize = 100_000;
@@ -92,6 +94,9 @@ struct Listing {
 impl Job for Listing {
     fn decide(self: Box<Self>, room: &mut Room, _known: &Known) {
         let (ticket, list) = (self.ticket, self.list);
+        if let Some(parent) = list.parent {
+            return children::list(room, ticket, list, parent);
+        }
         let before = list
             .before
             .unwrap_or_else(|| room.desk.engine.state().next_birth());
@@ -179,7 +184,7 @@ fn send_page(
 
 /// The record of an execution on a page. A damaged execution is logged, and shown with its id and
 /// status as far as these can be read.
-fn listed(desk: &mut Desk, shown: &Shown, view: View) -> Option<Vec<u8>> {
+pub(super) fn listed(desk: &mut Desk, shown: &Shown, view: View) -> Option<Vec<u8>> {
     match shown.encode(desk, view) {
         Ok(record) => Some(record),
         Err(show::Unshown::Removed) => None,
