@@ -540,6 +540,7 @@ class ListRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     VIEW_FIELD_NUMBER: _builtins.int
+    PARENT_EXECUTION_ID_FIELD_NUMBER: _builtins.int
     tenant_id: _builtins.str
     status: _execution_pb2.BackgroundExecutionStatus.ValueType
     """The status to list; unspecified means every status."""
@@ -548,11 +549,15 @@ class ListRequest(_message.Message):
     page.
     """
     page_token: _builtins.str
-    """The next_page_token of the previous reply, for the same tenant and status; empty for the first
-    page.
+    """The next_page_token of the previous reply, for the same tenant, status and parent; empty for
+    the first page.
     """
     view: _execution_pb2.View.ValueType
     """The view of the records; BASIC by default."""
+    parent_execution_id: _builtins.str
+    """Lists only the children that this execution has spawned. A page may be short, even empty, and
+    still have a next page. Empty means all executions.
+    """
     def __init__(
         self,
         *,
@@ -561,10 +566,11 @@ class ListRequest(_message.Message):
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
         view: _execution_pb2.View.ValueType = ...,
+        parent_execution_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "status", b"status", "tenant_id", b"tenant_id", "view", b"view"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "parent_execution_id", b"parent_execution_id", "status", b"status", "tenant_id", b"tenant_id", "view", b"view"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
