@@ -132,6 +132,7 @@ fn templates(load: &Load) -> Vec<NewExecution> {
             timeout_ms: 300_000,
             max_worker_losses: 3,
             retry: None,
+            cancellation: backlane_engine::rules::status::Cancellation::default(),
         },
         not_before_ms: None,
         start_deadline_ms: None,
@@ -140,6 +141,7 @@ fn templates(load: &Load) -> Vec<NewExecution> {
         dedup_key: None,
         dedup_policy: DedupPolicy::default(),
         depends_on: Vec::new(),
+        parent: None,
         payload: Payload {
             head: vec![0; 80],
             body: None,

@@ -47,6 +47,8 @@ pub struct NewExecution {
     ///
     /// [`MAX_DEPENDENCIES`]: crate::rules::limits::MAX_DEPENDENCIES
     pub depends_on: Vec<Dependency>,
+    /// The execution that spawns this one.
+    pub parent: Option<Birth>,
     /// The data that the engine keeps for readers without looking at it.
     pub payload: Payload,
     /// Birth number of the execution that this one redrives.

@@ -9,6 +9,7 @@ mod cancel;
 mod dependency;
 mod dead_letter;
 mod enqueue;
+mod family;
 mod input;
 mod lease;
 mod limit;

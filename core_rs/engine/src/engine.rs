@@ -48,6 +48,8 @@ pub struct Engine {
     pub(crate) most_examined: usize,
     /// The ends whose consequences are not decided yet. Empty between two commands.
     pub(crate) unsettled: VecDeque<Work>,
+    /// Ancestors that waited for their descendants, the last of which may have ended.
+    pub(crate) concluding: Vec<Birth>,
     round: Option<Round>,
     decided: Vec<Decided>,
 }
@@ -66,6 +68,7 @@ impl Engine {
             store_is_full: false,
             most_examined: 0,
             unsettled: VecDeque::new(),
+            concluding: Vec::new(),
             round: None,
             decided: Vec::new(),
         }
@@ -185,6 +188,7 @@ impl Engine {
     /// # Errors
     /// As [`Self::commit`].
     pub(crate) fn commit_alone(&mut self, decision: Decision, now: Now) -> Result<(), Refusal> {
+        let decision = self.await_descendants(decision);
         let Decision {
             actor,
             cause,
@@ -203,11 +207,13 @@ impl Engine {
         }
         let before = self.about(&fact.kind);
         let consequences = self.consequences(&fact.kind);
+        let concluding = self.concluding_after(&fact.kind);
         let last = match self.state.apply(&fact) {
             Ok(last) => last,
             Err(impossible) => return Err(self.set_aside(&fact.kind, &impossible)),
         };
-        self.unsettled.extend(consequences);
+        self.line_up(consequences);
+        self.concluding.extend(concluding);
         let about = before.or_else(|| self.about(&fact.kind));
         let held = before.is_some_and(|about| about.held);
         self.soft.follow(&self.state, &fact.kind, about, now);

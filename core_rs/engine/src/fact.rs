@@ -15,7 +15,7 @@ mod tenant;
 pub use agenda::{AgendaChange, AgendaFact, Item, ItemNumber, Work};
 pub use execution::{
     Backoff, CancelAsked, Ended, ErrorRecord, ExecutionChange, ExecutionFact, Holding, Living,
-    Outcome, OutcomeKind, Policy, Progress, RequeueCause,
+    Outcome, OutcomeKind, Policy, Progress, RequeueCause, Verdict,
 };
 pub use log::LogFact;
 pub use request::{Births, RequestFact, RequestKey};

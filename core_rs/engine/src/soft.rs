@@ -118,6 +118,15 @@ impl Soft {
             }
             soft.time_waits(state, birth, now);
         }
+        for birth in state.slots().births_from(0) {
+            // Its last descendant may have ended without its own end being decided.
+            if state
+                .slot(birth)
+                .is_some_and(|slot| slot.phase == Phase::Ending)
+            {
+                soft.wakes.set(Entity::Execution(birth), Some(0));
+            }
+        }
         for (queue, _) in state.tenants().queues() {
             soft.publish(state, queue);
         }

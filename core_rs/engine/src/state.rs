@@ -7,6 +7,7 @@ mod agenda;
 mod apply;
 mod edges;
 mod extras;
+mod families;
 mod policies;
 mod requests;
 mod slots;
@@ -20,6 +21,7 @@ pub use apply::Impossible;
 pub(crate) use apply::actions_of;
 pub use edges::Edges;
 pub use extras::Extras;
+pub use families::Families;
 use policies::Policies;
 pub use requests::{Lookup, RequestIndex, hour_of, oldest_hour};
 pub use slots::{Slot, Slots};
@@ -60,6 +62,7 @@ pub struct State {
     // The limits that are set, for tenants and for queues.
     limits: BTreeSet<LimitKey>,
     edges: Edges,
+    families: Families,
     agenda: Agenda,
 }
 
@@ -213,6 +216,12 @@ impl State {
         &self.edges
     }
 
+    /// The families of spawned executions.
+    #[must_use]
+    pub const fn families(&self) -> &Families {
+        &self.families
+    }
+
     /// The open items of the agenda.
     #[must_use]
     pub const fn agenda(&self) -> &Agenda {
@@ -289,6 +298,8 @@ impl State {
             dedup_key: extras.and_then(|extras| extras.dedup_key.clone()),
             waits_for: self.edges.waits_for(birth).into(),
             stands_for: self.edges.stands_for(birth).into(),
+            ancestors: self.families.ancestors(birth).into(),
+            verdict: extras.and_then(|extras| extras.verdict.clone()),
             request: None,
             payload_bytes: slot.payload_bytes,
             retried_from: extras.and_then(|extras| extras.retried_from),

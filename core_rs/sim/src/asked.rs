@@ -36,6 +36,8 @@ pub enum Asked {
     Discard(v1::DiscardDeadLettersRequest),
     /// Enqueues an execution that is over once more.
     Redrive(v1::RedriveRequest),
+    /// Spawns a child.
+    Spawn(v1::SpawnRequest),
     /// Leases executions.
     Lease(v1::LeaseRequest),
     /// Renews leases.
@@ -79,6 +81,7 @@ impl Asked {
             Self::DeadLetters(request) => (Method::ListDeadLetters, request.encode_to_vec()),
             Self::Discard(request) => (Method::DiscardDeadLetters, request.encode_to_vec()),
             Self::Redrive(request) => (Method::Redrive, request.encode_to_vec()),
+            Self::Spawn(request) => (Method::Spawn, request.encode_to_vec()),
             Self::Lease(request) => (Method::Lease, request.encode_to_vec()),
             Self::Renew(request) => (Method::RenewLeases, request.encode_to_vec()),
             Self::Complete(request) => (Method::Complete, request.encode_to_vec()),

@@ -6,6 +6,7 @@
 
 mod durable;
 mod edges;
+mod families;
 mod ledger;
 mod log;
 mod moves;

@@ -86,7 +86,11 @@ impl Judge<'_> {
         }
         let enqueues = matches!(
             asked,
-            Asked::Enqueue(_) | Asked::Batch(_) | Asked::Run(_) | Asked::Redrive(_)
+            Asked::Enqueue(_)
+            | Asked::Batch(_)
+            | Asked::Run(_)
+            | Asked::Redrive(_)
+            | Asked::Spawn(_)
         );
         must(fills && enqueues, FULL, said)?;
         self.ledger.refused_as_full();
@@ -180,6 +184,7 @@ impl Judge<'_> {
                 must(stops, ANSWERED, || format!("{asked:?}: {record:?}"))?;
                 self.show(&asked.tenant_id, &record, true)
             }
+            Asked::Spawn(asked) => self.spawned(asked, &decoded(bytes)?),
             Asked::List(asked) => self.list(asked, &decoded(bytes)?),
             Asked::Wait(asked) => self.wait(asked, &decoded(bytes)?),
             Asked::Peek(asked) => {
@@ -280,6 +285,18 @@ impl Judge<'_> {
         let ids = vec![record.execution_id];
         self.ledger
             .same_request(&scope, &asked.request_id, ids, at_ms)
+    }
+
+    fn spawned(&mut self, asked: &v1::SpawnRequest, reply: &v1::SpawnResponse) -> Checked {
+        use v1::spawn_response::Spawned;
+        let enqueue = asked.enqueue.clone().unwrap_or_default();
+        let Some(Spawned::Execution(record)) = &reply.spawned else {
+            return Err(broken(ANSWERED, format!("{asked:?}: {reply:?}")));
+        };
+        let parent = record.parent.as_ref().map(|parent| &*parent.parent_id);
+        let own = reply.existing || parent == Some(&asked.parent_execution_id);
+        must(own, ANSWERED, || format!("{asked:?}: {record:?}"))?;
+        self.made(&enqueue, Some(record.clone()), reply.existing, "Spawn")
     }
 
     fn batch(

@@ -44,7 +44,8 @@ impl World {
                 Asked::Enqueue(asked) => !asked.request_id.is_empty(),
                 Asked::Batch(asked) => !asked.request_id.is_empty(),
                 Asked::Redrive(asked) => !asked.request_id.is_empty(),
-                Asked::Run(_)
+                Asked::Spawn(_)
+                | Asked::Run(_)
                 | Asked::Complete(_)
                 | Asked::Fail(_)
                 | Asked::Release(_)
@@ -344,6 +345,12 @@ impl World {
                         .execution
                         .into_iter()
                         .for_each(|record| self.remember(record));
+                }
+            }
+            Asked::Spawn(_) => {
+                let reply = v1::SpawnResponse::decode(bytes).unwrap_or_default();
+                if let Some(v1::spawn_response::Spawned::Execution(record)) = reply.spawned {
+                    self.remember(record);
                 }
             }
             Asked::Batch(_) => {

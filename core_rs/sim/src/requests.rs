@@ -36,6 +36,9 @@ pub(crate) fn enqueue(plan: &Plan, dice: &mut Dice, wall_ms: u64) -> v1::Enqueue
     if dice.chance(200) {
         request.max_worker_losses = Some(u32::try_from(dice.between(1, 3)).unwrap_or(1));
     }
+    if dice.chance(300) {
+        request.cancellation_policy = i32::try_from(dice.between(0, 3)).unwrap_or(0);
+    }
     if dice.chance(150) {
         request.dedup_key = format!("key_{}", dice.below(4));
         request.dedup_policy = i32::try_from(dice.between(0, 3)).unwrap_or(0);

@@ -16,7 +16,7 @@ use crate::dice::Dice;
 use crate::judge::WorkAsked;
 use crate::names::Offered;
 use crate::plan::Plan;
-use crate::requests::{failure, result};
+use crate::requests::{enqueue, failure, result};
 use crate::world::World;
 
 const REMEMBERED: usize = 500;
@@ -93,9 +93,43 @@ impl World {
             10..25 => self.workers[at].asleep_until = self.step + self.dice.between(5, 300),
             25..60 => self.report_stale(at),
             _ if self.record(at) => {}
+            60..120 => self.spawn(at),
             _ if self.workers[at].streams => self.work_on_stream(at),
             _ => self.work_by_calls(at),
         }
+    }
+
+    /// Spawns a child of an execution that the worker holds, or believes to hold.
+    fn spawn(&mut self, at: usize) {
+        let many = self.workers[at].held.len();
+        if many == 0 {
+            return;
+        }
+        let which = self.dice.index(many);
+        let held = self.workers[at].held[which].clone();
+        let mut known = self.known.iter();
+        let Some((tenant, _)) = known.find(|(_, id)| *id == held.execution_id) else {
+            return;
+        };
+        let enqueue = v1::EnqueueRequest {
+            tenant_id: tenant.clone(),
+            request_id: format!("spawn_{:x}", self.dice.roll()),
+            ..enqueue(&self.plan, &mut self.dice, self.now.wall_ms)
+        };
+        let child = v1::SpawnChild {
+            background: true,
+            ..Default::default()
+        };
+        let request = v1::SpawnRequest {
+            enqueue: Some(enqueue),
+            mode: Some(v1::SpawnMode {
+                mode: Some(v1::spawn_mode::Mode::Child(child)),
+            }),
+            parent_execution_id: held.execution_id,
+            lease_token: held.lease_token,
+            ..Default::default()
+        };
+        self.call(Asked::Spawn(request), Principal::default(), None);
     }
 
     fn die(&mut self, at: usize) {

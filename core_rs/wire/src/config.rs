@@ -8,7 +8,7 @@ use backlane_engine::rules::limits::{
     DEFAULT_MAX_WORKER_LOSSES, DEFAULT_PRIORITY, DEFAULT_TIMEOUT_MS, MAX_WORKER_LOSSES,
 };
 use backlane_engine::rules::retry::{Category, Retry, Strategy};
-use backlane_engine::rules::status::Mode;
+use backlane_engine::rules::status::{Cancellation, Mode};
 
 use crate::fields::{Checked, broken, choice, must, within};
 use crate::generated::backlane::v1;
@@ -60,6 +60,7 @@ pub(crate) fn check(
             timeout_ms,
             max_worker_losses,
             retry,
+            cancellation: Cancellation::default(),
         },
     })
 }

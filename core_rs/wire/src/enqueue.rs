@@ -20,7 +20,7 @@ use crate::error::ApiError;
 use crate::fields::{self, Checked, broken, choice, instant, must, some_key};
 use crate::generated::backlane::v1;
 use crate::log::parts;
-use crate::{put, request, trace};
+use crate::{family, put, request, trace};
 
 const MAX_DEDUP_KEY_BYTES: usize = 256;
 /// 36 500 days.
@@ -121,14 +121,40 @@ fn independent(
     context: &mut Context<'_>,
 ) -> Checked<NewExecution> {
     let tenant = names.tenant(&message.tenant_id, context.principal)?;
+    must_stand_alone(message)?;
+    let request = request::of_one(message)?;
+    let new = make(message, tenant, default_mode, names, context)?;
+    Ok(NewExecution { request, ..new })
+}
+
+fn must_stand_alone(message: &v1::EnqueueRequest) -> Checked<()> {
     must(
         message.depends_on_items.is_empty(),
         "depends_on_items",
         "must be empty outside of a batch",
+    )
+}
+
+/// Checks a child that an execution spawns.
+pub(crate) fn child(
+    message: &v1::EnqueueRequest,
+    parent_id: &str,
+    mode: &v1::SpawnMode,
+    context: &mut Context<'_>,
+) -> Checked<NewExecution> {
+    must(
+        message.parent.is_none(),
+        "parent",
+        "must be absent: the spawn names the parent",
     )?;
-    let request = request::of_one(message)?;
-    let new = make(message, tenant, default_mode, names, context)?;
-    Ok(NewExecution { request, ..new })
+    let names = &mut Names::default();
+    let mut new = independent(message, Mode::default(), names, context)?;
+    let head = &mut new.payload.head;
+    family::put_parent(head, parent_id, v1::ParentType::Execution as i32);
+    if let Some(v1::spawn_mode::Mode::Child(child)) = &mode.mode {
+        family::put_child(head, child, context.limits)?;
+    }
+    Ok(new)
 }
 
 fn of_batch(
@@ -155,11 +181,13 @@ fn make(
     context: &mut Context<'_>,
 ) -> Checked<NewExecution> {
     let callable = names.callable(&message.callable_name)?;
-    let config = config::check(
+    let mut config = config::check(
         message.config.as_ref(),
         message.max_worker_losses,
         default_mode,
     )?;
+    config.policy.cancellation = family::cancellation(message.cancellation_policy)?;
+    family::check_parent(message.parent.as_ref())?;
     let instants = Instants::check(message, context.wall_ms)?;
     check_sizes(message, context.limits)?;
     trace::check(&message.traceparent)?;
@@ -185,6 +213,7 @@ fn make(
         dedup_key,
         dedup_policy: dedup_policy.unwrap_or_default(),
         depends_on: dependencies(message)?,
+        parent: None,
         payload,
         retried_from: None,
         actor: Actor::named(ActorKind::Client, &context.principal.name),
@@ -235,6 +264,9 @@ fn head(
     put::some_uint(&mut out, 12, instants.deadline);
     put::text(&mut out, 13, &message.dedup_key);
     put::text(&mut out, 14, &message.traceparent);
+    if let Some(parent) = &message.parent {
+        family::put_parent(&mut out, &parent.parent_id, parent.parent_type);
+    }
     if !message.metadata.is_empty() {
         put::bytes(&mut out, 15, &metadata(message, limits)?);
     }

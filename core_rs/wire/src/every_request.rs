@@ -15,15 +15,16 @@ use crate::query::{
     decode_cancel, decode_get, decode_list, decode_list_attempts, decode_peek, decode_queue_stats,
     decode_wait,
 };
-use crate::steps::{decode_steps, decode_suspend};
 use crate::redrive::decode_redrive;
+use crate::spawn::decode_spawn;
+use crate::steps::{decode_steps, decode_suspend};
 use crate::task::decode_get_task_record;
 use crate::work::decode_work;
 use crate::worker::{
     decode_complete, decode_fail, decode_lease, decode_progress, decode_release, decode_renew,
 };
 
-const EVERY: [Decode<()>; 28] = [
+const EVERY: [Decode<()>; 29] = [
     |it, context| decode_enqueue(it, context).map(drop),
     |it, context| decode_batch(it, context).map(drop),
     |it, context| decode_enqueue_stream(it, context).map(drop),
@@ -39,6 +40,7 @@ const EVERY: [Decode<()>; 28] = [
     |it, context| decode_input(it, context).map(drop),
     |it, context| decode_pause(it, context).map(drop),
     |it, context| decode_resume(it, context).map(drop),
+    |it, context| decode_spawn(it, context).map(drop),
     |it, context| decode_lease(it, context).map(drop),
     |it, context| decode_renew(it, context).map(drop),
     |it, context| decode_complete(it, context).map(drop),

@@ -7,14 +7,14 @@ use std::sync::Arc;
 use backlane_engine::fact::{
     Actor, AgendaChange, AgendaFact, Backoff, Births, CancelAsked, Ended, Entity, ErrorRecord,
     ExecutionChange, Fact, FactKind, Holding, Item, Living, LogFact, Outcome, OutcomeKind, Policy,
-    Progress, RequestFact, RequestKey, RequeueCause, TenantFact, Work,
+    Progress, RequestFact, RequestKey, RequeueCause, TenantFact, Verdict, Work,
 };
 use backlane_engine::row::{AttemptRow, EndingRow, Payload, PayloadRow, RequestRow};
 use backlane_engine::rules::access::{Principal, TenantScope, VisibleTenant};
 use backlane_engine::rules::id::{ExecutionId, LeaseToken};
 use backlane_engine::rules::limits::Limits;
 use backlane_engine::rules::retry::{Category, Retry, Strategy as Growth};
-use backlane_engine::rules::status::{ActorKind, EndReason, Phase, Status};
+use backlane_engine::rules::status::{ActorKind, Cancellation, EndReason, Phase, Status};
 use proptest::collection::vec;
 use proptest::option::of;
 use proptest::prelude::*;
@@ -170,12 +170,13 @@ fn retry() -> impl Strategy<Value = Retry> {
 }
 
 pub(crate) fn policy() -> impl Strategy<Value = Policy> {
-    (any::<u64>(), any::<u32>(), of(retry())).prop_map(|(timeout_ms, max_worker_losses, retry)| {
-        Policy {
-            timeout_ms,
-            max_worker_losses,
-            retry,
-        }
+    let numbers = (any::<u64>(), any::<u32>());
+    let rules = (of(retry()), select(Cancellation::ALL));
+    (numbers, rules).prop_map(|(numbers, (retry, cancellation))| Policy {
+        timeout_ms: numbers.0,
+        max_worker_losses: numbers.1,
+        retry,
+        cancellation,
     })
 }
 
@@ -216,6 +217,7 @@ prop_compose! {
         (dedup_key, request) in (of(text()), of(request())),
         edges in (vec(any::<u64>(), 0..4), vec(any::<u64>(), 0..4)),
         retried_from in any::<Option<u64>>(),
+        family in (vec(any::<u64>(), 0..4), of(verdict())),
     ) -> Living {
         Living {
             id, tenant, callable, priority, queued_at_ms, policy, payload_bytes, progress, request,
@@ -226,6 +228,8 @@ prop_compose! {
             dedup_key: dedup_key.map(String::into_boxed_str),
             waits_for: edges.0.into(),
             stands_for: edges.1.into(),
+            ancestors: family.0.into(),
+            verdict: family.1.map(Box::new),
         }
     }
 }
@@ -241,6 +245,16 @@ pub(crate) fn error_record() -> impl Strategy<Value = ErrorRecord> {
         occurred_at_ms: at,
         // Field 8 of the API's ExecutionError.
         extra: [0x40, 0x2A].into(),
+    })
+}
+
+fn verdict() -> impl Strategy<Value = Verdict> {
+    let rest = (any::<bool>(), of(error_record()));
+    (ended(), actor(), rest).prop_map(|(ended, actor, (ended_lease, error))| Verdict {
+        ended,
+        actor,
+        ended_lease,
+        error,
     })
 }
 
@@ -312,16 +326,21 @@ fn change() -> impl Strategy<Value = ExecutionChange> {
         ended().prop_map(ExecutionChange::Ended),
         any::<bool>().prop_map(|is_due| ExecutionChange::Promoted { is_due }),
         Just(ExecutionChange::Discarded),
+        verdict().prop_map(|verdict| ExecutionChange::Concluded(Box::new(verdict))),
     ]
 }
 
 fn item() -> impl Strategy<Value = Item> {
     let numbers = any::<(u64, u64, u64, bool)>();
     numbers.prop_map(|(after, ended, gate, completed)| {
-        let work = Work::Settle {
-            ended,
-            gate,
-            completed,
+        let work = if gate % 4 == 0 {
+            Work::Cancel { ancestor: ended }
+        } else {
+            Work::Settle {
+                ended,
+                gate,
+                completed,
+            }
         };
         Item { work, after }
     })

@@ -13,6 +13,7 @@ mod error;
 #[cfg(test)]
 mod every_request;
 mod failure;
+mod family;
 mod fields;
 #[cfg(test)]
 mod fixtures;
@@ -35,6 +36,7 @@ pub mod row;
 mod rpc_status;
 pub mod run;
 mod scan;
+pub mod spawn;
 pub mod steps;
 pub mod task;
 mod trace;

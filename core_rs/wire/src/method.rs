@@ -46,6 +46,8 @@ pub enum Method {
     DiscardDeadLetters,
     /// Enqueues an execution that is over once more.
     Redrive,
+    /// Creates a child of an execution that the caller holds.
+    Spawn,
     /// Leases executions to a worker.
     Lease,
     /// Restarts the lease periods of leases.
@@ -123,7 +125,7 @@ const fn stream(entry: Entry) -> Entry {
 
 /// Every call, in the order of [`Method::index`].
 #[rustfmt::skip]
-pub static METHODS: [Entry; 28] = [
+pub static METHODS: [Entry; 29] = [
     producer(Method::Enqueue, "/backlane.v1.ExecutionService/Enqueue"),
     producer(Method::EnqueueBatch, "/backlane.v1.ExecutionService/EnqueueBatch"),
     stream(producer(Method::EnqueueStream, "/backlane.v1.ExecutionService/EnqueueStream")),
@@ -143,6 +145,7 @@ pub static METHODS: [Entry; 28] = [
     producer(Method::ListDeadLetters, "/backlane.v1.ExecutionService/ListDeadLetters"),
     producer(Method::DiscardDeadLetters, "/backlane.v1.ExecutionService/DiscardDeadLetters"),
     producer(Method::Redrive, "/backlane.v1.ExecutionService/Redrive"),
+    worker(Method::Spawn, "/backlane.v1.ExecutionService/Spawn", Scope::Token),
     worker(Method::Lease, "/backlane.v1.WorkerService/Lease", Scope::Offer),
     worker(Method::RenewLeases, "/backlane.v1.WorkerService/RenewLeases", Scope::Token),
     worker(Method::Complete, "/backlane.v1.WorkerService/Complete", Scope::Token),
@@ -206,9 +209,10 @@ mod tests {
     }
 
     #[test]
-    fn producers_call_one_service_and_workers_the_other() {
+    fn producers_call_one_service_and_workers_the_other_and_spawn() {
         for entry in &METHODS {
-            let is_workers = entry.path.starts_with("/backlane.v1.WorkerService/");
+            let is_workers = entry.path.starts_with("/backlane.v1.WorkerService/")
+                || entry.method == Method::Spawn;
             let expected = if is_workers {
                 Role::Worker
             } else {

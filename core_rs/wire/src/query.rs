@@ -54,6 +54,24 @@ pub struct List {
     pub before: Option<Birth>,
     /// The fields that the records carry.
     pub view: View,
+    /// Lists only the children of this execution.
+    pub parent: Option<ExecutionId>,
+}
+
+impl List {
+    /// What ties page tokens to the list, beside the status.
+    #[must_use]
+    pub fn scope(&self) -> String {
+        scope(&self.tenant, self.parent.as_ref())
+    }
+}
+
+// No name of a tenant has a space.
+fn scope(tenant: &str, parent: Option<&ExecutionId>) -> String {
+    match parent {
+        Some(parent) => format!("{tenant} {parent}"),
+        None => tenant.to_owned(),
+    }
 }
 
 /// Waits until enough of the named executions have ended.
@@ -168,14 +186,19 @@ pub fn decode_list(bytes: &[u8], context: &mut Context<'_>) -> Result<List, ApiE
     let status = choice("status", message.status, Status::from_number)?;
     let most = context.limits.max_page;
     let token = Some(message.page_token.as_str()).filter(|token| !token.is_empty());
+    let parent = Some(&message.parent_execution_id).filter(|parent| !parent.is_empty());
+    let parent = parent.map(|parent| ExecutionId::parse("parent_execution_id", parent));
+    let parent = parent.transpose()?;
+    let scope = scope(&tenant, parent.as_ref());
     Ok(List {
         status,
         page_size: fields::count("page_size", message.page_size, DEFAULT_PAGE.min(most), most)?,
         before: token
-            .map(|token| page::parse(&tenant, status, token))
+            .map(|token| page::parse(&scope, status, token))
             .transpose()?,
         view: choice("view", message.view, View::from_number)?.unwrap_or(View::Basic),
         tenant,
+        parent,
     })
 }
 

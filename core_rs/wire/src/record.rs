@@ -17,8 +17,8 @@ use crate::row::payload::{self, HeadView};
 use crate::scan::{Fields, Malformed, Wire};
 use crate::{DecodeError, put};
 
-/// `CASCADE_CANCEL`, the only policy that this version knows.
-const CASCADE_CANCEL: u32 = 1;
+/// `CASCADE_CANCEL`, the default, which a payload leaves out.
+const CASCADE_CANCEL: u64 = 1;
 /// Most bytes that a record adds to the bytes of its parts.
 const FRAME_BYTES: usize = 256;
 
@@ -88,7 +88,7 @@ pub fn record(parts: &Parts<'_>, view: View) -> Result<Vec<u8>, DecodeError> {
     put::filled(&mut out, 2, made.tenant);
     put::filled(&mut out, 3, made.callable);
     out.extend_from_slice(body);
-    let losses = put_config(&mut out, &made)?;
+    let (losses, cancellation) = put_config(&mut out, &made)?;
     put::uint(&mut out, 7, standing.status() as u32);
     put::timestamp(&mut out, 8, made.queued_at_ms);
     if let Some(output) = output {
@@ -98,6 +98,8 @@ pub fn record(parts: &Parts<'_>, view: View) -> Result<Vec<u8>, DecodeError> {
         out.extend_from_slice(made.metadata);
     }
     put_given(&mut out, &made, losses)?;
+    put::uint(&mut out, 22, cancellation);
+    put_family(&mut out, &made, full)?;
     if made.has_dependencies {
         for id in payload::depends_on(parts.head) {
             put::text(&mut out, 23, &id.to_string());
@@ -149,15 +151,18 @@ fn field<'a>(
     field.map_err(|error| DecodeError::malformed(what, &error))
 }
 
-// Writes the config with its defaults filled in. Returns the limit on worker losses: the payload
-// keeps the limit in the config, but a record shows it outside of the config.
-fn put_config(out: &mut Vec<u8>, made: &HeadView<'_>) -> Result<u64, DecodeError> {
+// Writes the config with its defaults filled in. Returns the limit on worker losses and the
+// cancellation policy: the payload keeps both in the policy, but a record shows them outside of the
+// config.
+fn put_config(out: &mut Vec<u8>, made: &HeadView<'_>) -> Result<(u64, u64), DecodeError> {
     let (mut timeout_ms, mut losses, mut retry) = (0, 0, None);
+    let mut cancellation = CASCADE_CANCEL;
     for given in Fields::of(made.policy) {
         match field("PayloadHead.policy", given)? {
             (1, wire) => timeout_ms = wire.uint(),
             (2, wire) => losses = wire.uint(),
             (3, wire) => retry = Some(wire.bytes()),
+            (4, wire) => cancellation = wire.uint(),
             _ => {}
         }
     }
@@ -170,7 +175,7 @@ fn put_config(out: &mut Vec<u8>, made: &HeadView<'_>) -> Result<u64, DecodeError
             put::message(out, 6, |out| problem = put_retry(out, retry));
         }
     });
-    problem.map(|()| losses)
+    problem.map(|()| (losses, cancellation))
 }
 
 // Translates the log's `Retry` to the API's `RetryConfig`. The two differ in defaults, which the
@@ -220,7 +225,6 @@ fn put_given(
     put::some_timestamp(out, 17, made.not_before_ms);
     put::some_timestamp(out, 19, made.start_deadline_ms);
     put::some_timestamp(out, 20, made.deadline_ms);
-    put::uint(out, 22, CASCADE_CANCEL);
     put::uint(out, 25, max_worker_losses);
     if let Some(from) = made.retried_from()? {
         put::text(out, 33, &from.to_string());
@@ -250,6 +254,24 @@ fn put_report(out: &mut Vec<u8>, report: &ProgressReport) {
             }
         });
     });
+}
+
+// Writes the parent, and of a spawned child what its spawn said.
+fn put_family(out: &mut Vec<u8>, made: &HeadView<'_>, full: bool) -> Result<(), DecodeError> {
+    if made.parent_type != 0 {
+        put::message(out, 21, |out| {
+            put::bytes(out, 1, made.parent_id);
+            put::uint(out, 2, made.parent_type);
+        });
+    }
+    for given in Fields::of(made.spawn_child) {
+        match field("PayloadHead.spawn_child", given)? {
+            (2, wire) => put::uint(out, 40, wire.uint()),
+            (3, wire) if full => put::bytes(out, 41, wire.bytes()),
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 fn put_progress(out: &mut Vec<u8>, progress: &Progress) {

@@ -180,17 +180,29 @@ class _CancellationPolicyEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Ca
     CANCELLATION_POLICY_UNSPECIFIED: _CancellationPolicy.ValueType  # 0
     """Means the default, CASCADE_CANCEL."""
     CANCELLATION_POLICY_CASCADE_CANCEL: _CancellationPolicy.ValueType  # 1
+    """They are cancelled."""
     CANCELLATION_POLICY_WAIT_FOR_CHILDREN: _CancellationPolicy.ValueType  # 2
+    """The end waits for them: the status stays RUNNING, without a lease, until the last of them has
+    ended. A deadline ends the wait.
+    """
     CANCELLATION_POLICY_DETACH: _CancellationPolicy.ValueType  # 3
+    """Nothing."""
 
 class CancellationPolicy(_CancellationPolicy, metaclass=_CancellationPolicyEnumTypeWrapper):
-    """What happens to the unfinished children of an execution that ends with any status but COMPLETED."""
+    """What happens to the unfinished descendants of an execution that ends with any status but
+    COMPLETED.
+    """
 
 CANCELLATION_POLICY_UNSPECIFIED: CancellationPolicy.ValueType  # 0
 """Means the default, CASCADE_CANCEL."""
 CANCELLATION_POLICY_CASCADE_CANCEL: CancellationPolicy.ValueType  # 1
+"""They are cancelled."""
 CANCELLATION_POLICY_WAIT_FOR_CHILDREN: CancellationPolicy.ValueType  # 2
+"""The end waits for them: the status stays RUNNING, without a lease, until the last of them has
+ended. A deadline ends the wait.
+"""
 CANCELLATION_POLICY_DETACH: CancellationPolicy.ValueType  # 3
+"""Nothing."""
 Global___CancellationPolicy: _TypeAlias = CancellationPolicy  # noqa: Y015
 
 class _EndReason:
@@ -970,6 +982,27 @@ class BackgroundExecution(_message.Message):
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
+    @_typing.final
+    class SpawnPoliciesEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        @_builtins.property
+        def value(self) -> _struct_pb2.Value: ...
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _struct_pb2.Value | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["value", b"value"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     EXECUTION_ID_FIELD_NUMBER: _builtins.int
     TENANT_ID_FIELD_NUMBER: _builtins.int
     CALLABLE_NAME_FIELD_NUMBER: _builtins.int
@@ -1009,6 +1042,8 @@ class BackgroundExecution(_message.Message):
     WORKER_LOSSES_FIELD_NUMBER: _builtins.int
     SPENT_ATTEMPTS_FIELD_NUMBER: _builtins.int
     PAUSED_FIELD_NUMBER: _builtins.int
+    INHERIT_INBOX_FIELD_NUMBER: _builtins.int
+    SPAWN_POLICIES_FIELD_NUMBER: _builtins.int
     execution_id: _builtins.str
     """`exec_` followed by 27 base62 characters."""
     tenant_id: _builtins.str
@@ -1047,6 +1082,8 @@ class BackgroundExecution(_message.Message):
     """Attempts that failed or timed out. No retry follows once config.retry.max_attempts are spent."""
     paused: _builtins.bool
     """Whether the execution is paused, or its worker is asked to yield to a pause."""
+    inherit_inbox: _builtins.bool
+    """Of a spawned child: whether it inherits the inbox of its parent."""
     @_builtins.property
     def context(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """Key-value pairs for the callable. Absent in BASIC views."""
@@ -1110,6 +1147,10 @@ class BackgroundExecution(_message.Message):
     def last_error(self) -> Global___ExecutionError:
         """The error of the newest failed attempt, even while the execution backs off."""
 
+    @_builtins.property
+    def spawn_policies(self) -> _containers.MessageMap[_builtins.str, _struct_pb2.Value]:
+        """Of a spawned child: the policies of its spawn. Absent in BASIC views."""
+
     def __init__(
         self,
         *,
@@ -1152,10 +1193,12 @@ class BackgroundExecution(_message.Message):
         worker_losses: _builtins.int = ...,
         spent_attempts: _builtins.int = ...,
         paused: _builtins.bool = ...,
+        inherit_inbox: _builtins.bool = ...,
+        spawn_policies: _abc.Mapping[_builtins.str, _struct_pb2.Value] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_actor", b"_actor", "_completed_at", b"_completed_at", "_concurrency_key", b"_concurrency_key", "_deadline", b"_deadline", "_dedup_key", b"_dedup_key", "_error", b"_error", "_input", b"_input", "_last_error", b"_last_error", "_next_attempt_at", b"_next_attempt_at", "_not_before", b"_not_before", "_output", b"_output", "_parent", b"_parent", "_progress", b"_progress", "_retried_from", b"_retried_from", "_start_deadline", b"_start_deadline", "_started_at", b"_started_at", "_traceparent", b"_traceparent", "_trigger_id", b"_trigger_id", "_worker_id", b"_worker_id", "actor", b"actor", "completed_at", b"completed_at", "concurrency_key", b"concurrency_key", "config", b"config", "deadline", b"deadline", "dedup_key", b"dedup_key", "error", b"error", "input", b"input", "last_error", b"last_error", "next_attempt_at", b"next_attempt_at", "not_before", b"not_before", "output", b"output", "parent", b"parent", "progress", b"progress", "queued_at", b"queued_at", "retried_from", b"retried_from", "start_deadline", b"start_deadline", "started_at", b"started_at", "traceparent", b"traceparent", "trigger_id", b"trigger_id", "updated_at", b"updated_at", "worker_id", b"worker_id"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_actor", b"_actor", "_completed_at", b"_completed_at", "_concurrency_key", b"_concurrency_key", "_deadline", b"_deadline", "_dedup_key", b"_dedup_key", "_error", b"_error", "_input", b"_input", "_last_error", b"_last_error", "_next_attempt_at", b"_next_attempt_at", "_not_before", b"_not_before", "_output", b"_output", "_parent", b"_parent", "_progress", b"_progress", "_retried_from", b"_retried_from", "_start_deadline", b"_start_deadline", "_started_at", b"_started_at", "_traceparent", b"_traceparent", "_trigger_id", b"_trigger_id", "_worker_id", b"_worker_id", "actor", b"actor", "attempt", b"attempt", "callable_name", b"callable_name", "cancel_requested", b"cancel_requested", "cancellation_policy", b"cancellation_policy", "completed_at", b"completed_at", "concurrency_key", b"concurrency_key", "config", b"config", "context", b"context", "deadline", b"deadline", "dedup_key", b"dedup_key", "depends_on", b"depends_on", "error", b"error", "execution_id", b"execution_id", "input", b"input", "last_error", b"last_error", "max_worker_losses", b"max_worker_losses", "metadata", b"metadata", "next_attempt_at", b"next_attempt_at", "not_before", b"not_before", "output", b"output", "parent", b"parent", "paused", b"paused", "progress", b"progress", "queued_at", b"queued_at", "reason", b"reason", "retried_from", b"retried_from", "spent_attempts", b"spent_attempts", "start_deadline", b"start_deadline", "started_at", b"started_at", "status", b"status", "target_binding_applied", b"target_binding_applied", "tenant_id", b"tenant_id", "traceparent", b"traceparent", "trigger_id", b"trigger_id", "updated_at", b"updated_at", "version", b"version", "worker_id", b"worker_id", "worker_losses", b"worker_losses"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_actor", b"_actor", "_completed_at", b"_completed_at", "_concurrency_key", b"_concurrency_key", "_deadline", b"_deadline", "_dedup_key", b"_dedup_key", "_error", b"_error", "_input", b"_input", "_last_error", b"_last_error", "_next_attempt_at", b"_next_attempt_at", "_not_before", b"_not_before", "_output", b"_output", "_parent", b"_parent", "_progress", b"_progress", "_retried_from", b"_retried_from", "_start_deadline", b"_start_deadline", "_started_at", b"_started_at", "_traceparent", b"_traceparent", "_trigger_id", b"_trigger_id", "_worker_id", b"_worker_id", "actor", b"actor", "attempt", b"attempt", "callable_name", b"callable_name", "cancel_requested", b"cancel_requested", "cancellation_policy", b"cancellation_policy", "completed_at", b"completed_at", "concurrency_key", b"concurrency_key", "config", b"config", "context", b"context", "deadline", b"deadline", "dedup_key", b"dedup_key", "depends_on", b"depends_on", "error", b"error", "execution_id", b"execution_id", "inherit_inbox", b"inherit_inbox", "input", b"input", "last_error", b"last_error", "max_worker_losses", b"max_worker_losses", "metadata", b"metadata", "next_attempt_at", b"next_attempt_at", "not_before", b"not_before", "output", b"output", "parent", b"parent", "paused", b"paused", "progress", b"progress", "queued_at", b"queued_at", "reason", b"reason", "retried_from", b"retried_from", "spawn_policies", b"spawn_policies", "spent_attempts", b"spent_attempts", "start_deadline", b"start_deadline", "started_at", b"started_at", "status", b"status", "target_binding_applied", b"target_binding_applied", "tenant_id", b"tenant_id", "traceparent", b"traceparent", "trigger_id", b"trigger_id", "updated_at", b"updated_at", "version", b"version", "worker_id", b"worker_id", "worker_losses", b"worker_losses"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__actor: _TypeAlias = _typing.Literal["actor"]  # noqa: Y015
     _WhichOneofArgType__actor: _TypeAlias = _typing.Literal["_actor", b"_actor"]  # noqa: Y015

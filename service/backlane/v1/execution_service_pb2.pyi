@@ -144,6 +144,8 @@ class EnqueueRequest(_message.Message):
     DELAY_MS_FIELD_NUMBER: _builtins.int
     DEPENDS_ON_FIELD_NUMBER: _builtins.int
     DEPENDS_ON_ITEMS_FIELD_NUMBER: _builtins.int
+    CANCELLATION_POLICY_FIELD_NUMBER: _builtins.int
+    PARENT_FIELD_NUMBER: _builtins.int
     tenant_id: _builtins.str
     """[A-Za-z0-9._:@/-]{1,128}"""
     callable_name: _builtins.str
@@ -165,6 +167,8 @@ class EnqueueRequest(_message.Message):
     """Sets not_before to the server's time plus this delay; at most 36 500 days. Must be absent if
     not_before is given. A deadline before the end of the delay ends the execution as TIMEOUT.
     """
+    cancellation_policy: _execution_pb2.CancellationPolicy.ValueType
+    """What happens to unfinished descendants if the execution ends with any status but COMPLETED."""
     @_builtins.property
     def context(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """Key-value pairs for the callable; at most 64 KiB encoded."""
@@ -204,6 +208,12 @@ class EnqueueRequest(_message.Message):
         must complete first.
         """
 
+    @_builtins.property
+    def parent(self) -> _execution_pb2.ParentLink:
+        """The object that caused the execution, for people and tools. The types STEP and EXECUTION are
+        left to Spawn. `parent_id` is [A-Za-z0-9._:@/-]{1,128}.
+        """
+
     def __init__(
         self,
         *,
@@ -224,10 +234,12 @@ class EnqueueRequest(_message.Message):
         delay_ms: _builtins.int | None = ...,
         depends_on: _abc.Iterable[_builtins.str] | None = ...,
         depends_on_items: _abc.Iterable[_builtins.int] | None = ...,
+        cancellation_policy: _execution_pb2.CancellationPolicy.ValueType = ...,
+        parent: _execution_pb2.ParentLink | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_delay_ms", b"_delay_ms", "_input", b"_input", "_max_worker_losses", b"_max_worker_losses", "config", b"config", "deadline", b"deadline", "delay_ms", b"delay_ms", "input", b"input", "max_worker_losses", b"max_worker_losses", "not_before", b"not_before", "start_deadline", b"start_deadline"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_delay_ms", b"_delay_ms", "_input", b"_input", "_max_worker_losses", b"_max_worker_losses", "_parent", b"_parent", "config", b"config", "deadline", b"deadline", "delay_ms", b"delay_ms", "input", b"input", "max_worker_losses", b"max_worker_losses", "not_before", b"not_before", "parent", b"parent", "start_deadline", b"start_deadline"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_delay_ms", b"_delay_ms", "_input", b"_input", "_max_worker_losses", b"_max_worker_losses", "callable_name", b"callable_name", "config", b"config", "context", b"context", "deadline", b"deadline", "dedup_key", b"dedup_key", "dedup_policy", b"dedup_policy", "delay_ms", b"delay_ms", "depends_on", b"depends_on", "depends_on_items", b"depends_on_items", "input", b"input", "max_worker_losses", b"max_worker_losses", "metadata", b"metadata", "not_before", b"not_before", "request_id", b"request_id", "start_deadline", b"start_deadline", "tenant_id", b"tenant_id", "traceparent", b"traceparent"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_delay_ms", b"_delay_ms", "_input", b"_input", "_max_worker_losses", b"_max_worker_losses", "_parent", b"_parent", "callable_name", b"callable_name", "cancellation_policy", b"cancellation_policy", "config", b"config", "context", b"context", "deadline", b"deadline", "dedup_key", b"dedup_key", "dedup_policy", b"dedup_policy", "delay_ms", b"delay_ms", "depends_on", b"depends_on", "depends_on_items", b"depends_on_items", "input", b"input", "max_worker_losses", b"max_worker_losses", "metadata", b"metadata", "not_before", b"not_before", "parent", b"parent", "request_id", b"request_id", "start_deadline", b"start_deadline", "tenant_id", b"tenant_id", "traceparent", b"traceparent"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__delay_ms: _TypeAlias = _typing.Literal["delay_ms"]  # noqa: Y015
     _WhichOneofArgType__delay_ms: _TypeAlias = _typing.Literal["_delay_ms", b"_delay_ms"]  # noqa: Y015
@@ -235,12 +247,16 @@ class EnqueueRequest(_message.Message):
     _WhichOneofArgType__input: _TypeAlias = _typing.Literal["_input", b"_input"]  # noqa: Y015
     _WhichOneofReturnType__max_worker_losses: _TypeAlias = _typing.Literal["max_worker_losses"]  # noqa: Y015
     _WhichOneofArgType__max_worker_losses: _TypeAlias = _typing.Literal["_max_worker_losses", b"_max_worker_losses"]  # noqa: Y015
+    _WhichOneofReturnType__parent: _TypeAlias = _typing.Literal["parent"]  # noqa: Y015
+    _WhichOneofArgType__parent: _TypeAlias = _typing.Literal["_parent", b"_parent"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__delay_ms) -> _WhichOneofReturnType__delay_ms | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__input) -> _WhichOneofReturnType__input | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__max_worker_losses) -> _WhichOneofReturnType__max_worker_losses | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__parent) -> _WhichOneofReturnType__parent | None: ...
 
 Global___EnqueueRequest: _TypeAlias = EnqueueRequest  # noqa: Y015
 
@@ -524,6 +540,7 @@ class ListRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     VIEW_FIELD_NUMBER: _builtins.int
+    PARENT_EXECUTION_ID_FIELD_NUMBER: _builtins.int
     tenant_id: _builtins.str
     status: _execution_pb2.BackgroundExecutionStatus.ValueType
     """The status to list; unspecified means every status."""
@@ -532,11 +549,15 @@ class ListRequest(_message.Message):
     page.
     """
     page_token: _builtins.str
-    """The next_page_token of the previous reply, for the same tenant and status; empty for the first
-    page.
+    """The next_page_token of the previous reply, for the same tenant, status and parent; empty for
+    the first page.
     """
     view: _execution_pb2.View.ValueType
     """The view of the records; BASIC by default."""
+    parent_execution_id: _builtins.str
+    """Lists only the children that this execution has spawned. A page may be short, even empty, and
+    still have a next page. Empty means all executions.
+    """
     def __init__(
         self,
         *,
@@ -545,10 +566,11 @@ class ListRequest(_message.Message):
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
         view: _execution_pb2.View.ValueType = ...,
+        parent_execution_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "status", b"status", "tenant_id", b"tenant_id", "view", b"view"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "parent_execution_id", b"parent_execution_id", "status", b"status", "tenant_id", b"tenant_id", "view", b"view"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -828,6 +850,178 @@ class ListAttemptsResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListAttemptsResponse: _TypeAlias = ListAttemptsResponse  # noqa: Y015
+
+@_typing.final
+class SpawnRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ENQUEUE_FIELD_NUMBER: _builtins.int
+    MODE_FIELD_NUMBER: _builtins.int
+    PARENT_EXECUTION_ID_FIELD_NUMBER: _builtins.int
+    LEASE_TOKEN_FIELD_NUMBER: _builtins.int
+    CANCELLATION_POLICY_FIELD_NUMBER: _builtins.int
+    parent_execution_id: _builtins.str
+    """The execution that spawns the child."""
+    lease_token: _builtins.str
+    """The live lease of the parent. Once the parent ended, or its cancellation was requested, the call
+    is refused.
+    """
+    cancellation_policy: _execution_pb2.CancellationPolicy.ValueType
+    """The policy of the child for its own children; enqueue.cancellation_policy by default."""
+    @_builtins.property
+    def enqueue(self) -> Global___EnqueueRequest:
+        """The child, in the tenant of the parent. Without a `parent` and `depends_on_items`."""
+
+    @_builtins.property
+    def mode(self) -> Global___SpawnMode: ...
+    def __init__(
+        self,
+        *,
+        enqueue: Global___EnqueueRequest | None = ...,
+        mode: Global___SpawnMode | None = ...,
+        parent_execution_id: _builtins.str = ...,
+        lease_token: _builtins.str = ...,
+        cancellation_policy: _execution_pb2.CancellationPolicy.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["enqueue", b"enqueue", "mode", b"mode"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cancellation_policy", b"cancellation_policy", "enqueue", b"enqueue", "lease_token", b"lease_token", "mode", b"mode", "parent_execution_id", b"parent_execution_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SpawnRequest: _TypeAlias = SpawnRequest  # noqa: Y015
+
+@_typing.final
+class SpawnMode(_message.Message):
+    """How a child runs."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INLINE_FIELD_NUMBER: _builtins.int
+    CHILD_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def inline(self) -> Global___SpawnInline: ...
+    @_builtins.property
+    def child(self) -> Global___SpawnChild: ...
+    def __init__(
+        self,
+        *,
+        inline: Global___SpawnInline | None = ...,
+        child: Global___SpawnChild | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["child", b"child", "inline", b"inline", "mode", b"mode"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["child", b"child", "inline", b"inline", "mode", b"mode"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_mode: _TypeAlias = _typing.Literal["inline", "child"]  # noqa: Y015
+    _WhichOneofArgType_mode: _TypeAlias = _typing.Literal["mode", b"mode"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_mode) -> _WhichOneofReturnType_mode | None: ...
+
+Global___SpawnMode: _TypeAlias = SpawnMode  # noqa: Y015
+
+@_typing.final
+class SpawnInline(_message.Message):
+    """The child runs as a part of its parent."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SpawnInline: _TypeAlias = SpawnInline  # noqa: Y015
+
+@_typing.final
+class SpawnChild(_message.Message):
+    """The child is an execution of its own."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class PoliciesEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        @_builtins.property
+        def value(self) -> _struct_pb2.Value: ...
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _struct_pb2.Value | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["value", b"value"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    BACKGROUND_FIELD_NUMBER: _builtins.int
+    INHERIT_INBOX_FIELD_NUMBER: _builtins.int
+    POLICIES_FIELD_NUMBER: _builtins.int
+    background: _builtins.bool
+    """Whether the child is a background execution. Otherwise the parent runs it inline."""
+    inherit_inbox: _builtins.bool
+    """Kept on the child for its worker."""
+    @_builtins.property
+    def policies(self) -> _containers.MessageMap[_builtins.str, _struct_pb2.Value]:
+        """Kept on the child for its worker; at most 64 KiB encoded, nested at most 24 levels deep."""
+
+    def __init__(
+        self,
+        *,
+        background: _builtins.bool = ...,
+        inherit_inbox: _builtins.bool = ...,
+        policies: _abc.Mapping[_builtins.str, _struct_pb2.Value] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["background", b"background", "inherit_inbox", b"inherit_inbox", "policies", b"policies"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SpawnChild: _TypeAlias = SpawnChild  # noqa: Y015
+
+@_typing.final
+class SpawnResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EXECUTION_FIELD_NUMBER: _builtins.int
+    INLINE_FIELD_NUMBER: _builtins.int
+    EXISTING_FIELD_NUMBER: _builtins.int
+    existing: _builtins.bool
+    """True if the request_id or dedup_key led to an execution that existed before."""
+    @_builtins.property
+    def execution(self) -> _execution_pb2.BackgroundExecution:
+        """The record of the child in the FULL view."""
+
+    @_builtins.property
+    def inline(self) -> Global___SpawnInline:
+        """The mode makes no background execution: the parent runs the child inline."""
+
+    def __init__(
+        self,
+        *,
+        execution: _execution_pb2.BackgroundExecution | None = ...,
+        inline: Global___SpawnInline | None = ...,
+        existing: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["execution", b"execution", "inline", b"inline", "spawned", b"spawned"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["execution", b"execution", "existing", b"existing", "inline", b"inline", "spawned", b"spawned"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_spawned: _TypeAlias = _typing.Literal["execution", "inline"]  # noqa: Y015
+    _WhichOneofArgType_spawned: _TypeAlias = _typing.Literal["spawned", b"spawned"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_spawned) -> _WhichOneofReturnType_spawned | None: ...
+
+Global___SpawnResponse: _TypeAlias = SpawnResponse  # noqa: Y015
 
 @_typing.final
 class GetQueueStatsRequest(_message.Message):

@@ -109,6 +109,11 @@ class ExecutionServiceStub(object):
                 request_serializer=backlane_dot_v1_dot_execution__service__pb2.ResumeRequest.SerializeToString,
                 response_deserializer=backlane_dot_v1_dot_execution__service__pb2.ResumeResponse.FromString,
                 _registered_method=True)
+        self.Spawn = channel.unary_unary(
+                '/backlane.v1.ExecutionService/Spawn',
+                request_serializer=backlane_dot_v1_dot_execution__service__pb2.SpawnRequest.SerializeToString,
+                response_deserializer=backlane_dot_v1_dot_execution__service__pb2.SpawnResponse.FromString,
+                _registered_method=True)
         self.GetQueueStats = channel.unary_unary(
                 '/backlane.v1.ExecutionService/GetQueueStats',
                 request_serializer=backlane_dot_v1_dot_execution__service__pb2.GetQueueStatsRequest.SerializeToString,
@@ -247,6 +252,15 @@ class ExecutionServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Spawn(self, request, context):
+        """Enqueues a child of an execution that the caller holds under a lease. For the modes that do not
+        make a background execution, the answer says to run the child inline, and nothing is enqueued.
+        The call of a worker.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetQueueStats(self, request, context):
         """Counts a tenant's unfinished executions.
         """
@@ -356,6 +370,11 @@ def add_ExecutionServiceServicer_to_server(servicer, server):
                     servicer.Resume,
                     request_deserializer=backlane_dot_v1_dot_execution__service__pb2.ResumeRequest.FromString,
                     response_serializer=backlane_dot_v1_dot_execution__service__pb2.ResumeResponse.SerializeToString,
+            ),
+            'Spawn': grpc.unary_unary_rpc_method_handler(
+                    servicer.Spawn,
+                    request_deserializer=backlane_dot_v1_dot_execution__service__pb2.SpawnRequest.FromString,
+                    response_serializer=backlane_dot_v1_dot_execution__service__pb2.SpawnResponse.SerializeToString,
             ),
             'GetQueueStats': grpc.unary_unary_rpc_method_handler(
                     servicer.GetQueueStats,
@@ -766,6 +785,33 @@ class ExecutionService(object):
             '/backlane.v1.ExecutionService/Resume',
             backlane_dot_v1_dot_execution__service__pb2.ResumeRequest.SerializeToString,
             backlane_dot_v1_dot_execution__service__pb2.ResumeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Spawn(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/backlane.v1.ExecutionService/Spawn',
+            backlane_dot_v1_dot_execution__service__pb2.SpawnRequest.SerializeToString,
+            backlane_dot_v1_dot_execution__service__pb2.SpawnResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -76,6 +76,11 @@ class ExecutionServiceStub:
     """
     Resume: _grpc.UnaryUnaryMultiCallable[_execution_service_pb2.ResumeRequest, _execution_service_pb2.ResumeResponse]
     """Resumes a paused execution, or ends all waits of a suspended one."""
+    Spawn: _grpc.UnaryUnaryMultiCallable[_execution_service_pb2.SpawnRequest, _execution_service_pb2.SpawnResponse]
+    """Enqueues a child of an execution that the caller holds under a lease. For the modes that do not
+    make a background execution, the answer says to run the child inline, and nothing is enqueued.
+    The call of a worker.
+    """
     GetQueueStats: _grpc.UnaryUnaryMultiCallable[_execution_service_pb2.GetQueueStatsRequest, _execution_service_pb2.GetQueueStatsResponse]
     """Counts a tenant's unfinished executions."""
     GetTaskRecord: _grpc.UnaryUnaryMultiCallable[_execution_service_pb2.GetTaskRecordRequest, _execution_service_pb2.GetTaskRecordResponse]
@@ -139,6 +144,11 @@ class ExecutionServiceAsyncStub(ExecutionServiceStub):
     """
     Resume: _aio.UnaryUnaryMultiCallable[_execution_service_pb2.ResumeRequest, _execution_service_pb2.ResumeResponse]  # type: ignore[assignment]
     """Resumes a paused execution, or ends all waits of a suspended one."""
+    Spawn: _aio.UnaryUnaryMultiCallable[_execution_service_pb2.SpawnRequest, _execution_service_pb2.SpawnResponse]  # type: ignore[assignment]
+    """Enqueues a child of an execution that the caller holds under a lease. For the modes that do not
+    make a background execution, the answer says to run the child inline, and nothing is enqueued.
+    The call of a worker.
+    """
     GetQueueStats: _aio.UnaryUnaryMultiCallable[_execution_service_pb2.GetQueueStatsRequest, _execution_service_pb2.GetQueueStatsResponse]  # type: ignore[assignment]
     """Counts a tenant's unfinished executions."""
     GetTaskRecord: _aio.UnaryUnaryMultiCallable[_execution_service_pb2.GetTaskRecordRequest, _execution_service_pb2.GetTaskRecordResponse]  # type: ignore[assignment]
@@ -283,6 +293,17 @@ class ExecutionServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_execution_service_pb2.ResumeResponse, _abc.Awaitable[_execution_service_pb2.ResumeResponse]]:
         """Resumes a paused execution, or ends all waits of a suspended one."""
+
+    @_abc_1.abstractmethod
+    def Spawn(
+        self,
+        request: _execution_service_pb2.SpawnRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_execution_service_pb2.SpawnResponse, _abc.Awaitable[_execution_service_pb2.SpawnResponse]]:
+        """Enqueues a child of an execution that the caller holds under a lease. For the modes that do not
+        make a background execution, the answer says to run the child inline, and nothing is enqueued.
+        The call of a worker.
+        """
 
     @_abc_1.abstractmethod
     def GetQueueStats(

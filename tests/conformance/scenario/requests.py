@@ -19,6 +19,8 @@ _LENGTHS = {"retry.initial_delay": "initial_delay_ms", "retry.max_delay": "max_d
 _INSTANTS = {"not_before", "start_deadline", "deadline"}
 # A well-formed id that no execution has.
 _UNKNOWN_ID = "exec_2Rb6sVIu9XkD3s0mN0mN0mN0mN0"
+# These name other executions.
+_NAMES = {"after", "parent", "token"}
 _TEXTS = {"tenant": "tenant_id", "callable": "callable_name"}
 
 
@@ -30,7 +32,7 @@ def enqueue(words: list[Word], now_ms: int) -> api.EnqueueRequest:
             getattr(request, key).FromMilliseconds(now_ms + milliseconds(value))
         elif key.startswith("retry"):
             _set_retry(request.config.retry, key, value)
-        elif key != "after":
+        elif key not in _NAMES:
             _set(request, key, value)
     return request
 
@@ -55,6 +57,9 @@ def _set(request: api.EnqueueRequest, key: str, value: str) -> None:
         request.config.priority = int(value)
     elif key == "max_worker_losses":
         request.max_worker_losses = int(value)
+    elif key == "policy":
+        name = f"CANCELLATION_POLICY_{value.upper()}"
+        request.cancellation_policy = records.CancellationPolicy.Value(name)
     elif key == "dedup_policy":
         request.dedup_policy = api.DedupPolicy.Value(f"DEDUP_POLICY_{value.upper()}")
     else:

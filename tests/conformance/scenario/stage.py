@@ -72,6 +72,20 @@ class Stage:
         response = await self._producer.Enqueue(request, timeout=TIMEOUT_S)
         return Answer([self._met(line.plain(), response)])
 
+    async def _spawn(self, line: Line) -> Answer:
+        enqueue = requests.enqueue(line.words, self._stand.now_ms)
+        requests.depend(enqueue, line.words, self._ids, [])
+        parent = self._held_by(line.get("parent"), line.get("token"))
+        request = api.SpawnRequest(
+            enqueue=enqueue,
+            mode=api.SpawnMode(child=api.SpawnChild(background=True)),
+            parent_execution_id=parent.execution_id,
+            lease_token=parent.lease_token,
+        )
+        response = await self._producer.Spawn(request, timeout=TIMEOUT_S)
+        made = api.EnqueueResponse(execution=response.execution, existing=response.existing)
+        return Answer([self._met(line.plain(), made)])
+
     async def _batch(self, line: Line) -> Answer:
         head, *parts = _parted(line.words)
         request = api.EnqueueBatchRequest(
@@ -123,8 +137,11 @@ class Stage:
         return named[execution_id]
 
     def _held(self, line: Line) -> work.LeaseRef:
-        execution_id = self._ids[line.plain()]
-        asked = line.get("token") or str(self._attempts[execution_id])
+        return self._held_by(line.plain(), line.get("token"))
+
+    def _held_by(self, name: str, token: str) -> work.LeaseRef:
+        execution_id = self._ids[name]
+        asked = token or str(self._attempts[execution_id])
         token = asked if asked == "garbage" else self._tokens[execution_id, int(asked)]
         return work.LeaseRef(execution_id=execution_id, lease_token=token)
 

@@ -21,6 +21,8 @@ pub enum Blocker {
     AwaitsDependencies,
     /// The execution backs off after a failed or throttled attempt.
     BackingOff,
+    /// The end of the execution is decided, and its descendants are unfinished.
+    AwaitsChildren,
     /// A worker holds the execution.
     Leased,
     /// The tenant is at its limit on running executions.
@@ -66,6 +68,7 @@ pub fn blocker(
         Phase::Running => Some(Blocker::Leased),
         Phase::Suspended => Some(Blocker::Suspended),
         Phase::Held => Some(Blocker::Paused),
+        Phase::Ending => Some(Blocker::AwaitsChildren),
         Phase::Ready => queue_blocker(state.tenants(), slot.queue).or_else(|| {
             let until = worker.and_then(|worker| soft.pauses().until(birth, worker, now));
             let paused = until.map(|until_ms| Blocker::PausedForWorker { until_ms });

@@ -1,6 +1,6 @@
 //! The agenda: what the end of an execution means for others.
 //!
-//! Owns the consequences of ends: dependents are promoted or skipped. The first consequences belong
+//! Owns the consequences of ends: dependents are promoted or skipped, descendants are cancelled. The first consequences belong
 //! to the commit of the end. The others are items of the agenda, which is worked off in chunks, so
 //! that nothing else waits for a large number of them. Refuses to decide about the execution that
 //! ended.
@@ -23,45 +23,50 @@ use super::tick::ends;
 
 /// How far a piece of work got.
 #[derive(Debug, Clone, Copy, Default)]
-struct Progress {
+pub(super) struct Progress {
     /// The last execution that was looked at; `None` once all are done.
-    stopped_after: Option<Birth>,
+    pub(super) stopped_after: Option<Birth>,
     /// Whether an execution could not be changed, because it is set aside.
-    troubled: bool,
+    pub(super) troubled: bool,
 }
 
 impl Engine {
     /// The work that a fact leads to, if it ends an execution. Call it before the fact is applied.
     pub(crate) fn consequences(&self, kind: &FactKind) -> Vec<Work> {
-        let edges = self.state.edges();
-        let fact = kind.as_execution().filter(|_| !edges.is_empty());
-        let Some((ended, status)) = fact.and_then(|fact| match &fact.change {
-            ExecutionChange::Ended(ended) => Some((fact.birth, ended.status)),
-            ExecutionChange::Enqueued(_)
-            | ExecutionChange::Carried(_)
-            | ExecutionChange::Due
-            | ExecutionChange::Leased { .. }
-            | ExecutionChange::Requeued { .. }
-            | ExecutionChange::CancelRequested { .. }
-            | ExecutionChange::Promoted { .. }
-            | ExecutionChange::Discarded => None,
-        }) else {
+        let Some((ended, end)) = end_in(kind) else {
             return Vec::new();
         };
-        let completed = status.is_success();
-        let gates = edges.awaited_gates(ended);
+        let completed = end.status.is_success();
+        let gates = self.state.edges().awaited_gates(ended);
         let settle = |gate| Work::Settle {
             ended,
             gate,
             completed,
         };
-        gates.map(settle).collect()
+        let cancel = self
+            .cascades(ended, end)
+            .then_some(Work::Cancel { ancestor: ended });
+        gates.map(settle).chain(cancel).collect()
+    }
+
+    /// Adds work to the line. Promotions come last: until then, an execution that ended otherwise
+    /// than completed is on the agenda, or its dependents are skipped.
+    pub(crate) fn line_up(&mut self, works: Vec<Work>) {
+        for work in works {
+            match work {
+                Work::Settle {
+                    completed: true, ..
+                } => self.unsettled.push_back(work),
+                Work::Settle { .. } | Work::Cancel { .. } => self.unsettled.push_front(work),
+            }
+        }
     }
 
     /// Does the work that ends have led to, looking at no more than `most` executions. The rest
     /// goes on the agenda.
     pub(crate) fn settle(&mut self, most: usize, now: Now) {
         let mut left = most;
+        self.conclude(now);
         while let Some(work) = self.unsettled.pop_front() {
             let item = Item { work, after: 0 };
             let Progress {
@@ -77,6 +82,7 @@ impl Engine {
                 let number = self.open_item(item, now);
                 self.put_off(number, item, now);
             }
+            self.conclude(now);
         }
     }
 
@@ -153,6 +159,7 @@ impl Engine {
                 gate,
                 completed,
             } => self.settle_gate(ended, (gate, completed), item.after, left, now),
+            Work::Cancel { ancestor } => self.cancel_family(ancestor, item.after, left, now),
         }
     }
 
@@ -211,6 +218,23 @@ impl Engine {
     fn is_passed(&self, gate: Birth) -> bool {
         let owner = self.state.edges().owner(gate);
         self.state.slot(owner).is_none() && !self.state.agenda().has_failed(gate)
+    }
+}
+
+/// The end that a fact is about.
+pub(super) fn end_in(kind: &FactKind) -> Option<(Birth, Ended)> {
+    let fact = kind.as_execution()?;
+    match &fact.change {
+        ExecutionChange::Ended(ended) => Some((fact.birth, *ended)),
+        ExecutionChange::Enqueued(_)
+        | ExecutionChange::Carried(_)
+        | ExecutionChange::Due
+        | ExecutionChange::Leased { .. }
+        | ExecutionChange::Requeued { .. }
+        | ExecutionChange::CancelRequested { .. }
+        | ExecutionChange::Promoted { .. }
+        | ExecutionChange::Concluded(_)
+        | ExecutionChange::Discarded => None,
     }
 }
 

@@ -26,6 +26,9 @@ impl Engine {
         let Some(slot) = self.state.find(&cancel.tenant, &cancel.id) else {
             return Err(self.cannot_cancel(cancel, known));
         };
+        if slot.phase == Phase::Ending {
+            return self.cancel_concluded(cancel);
+        }
         let (reason, actor) = (EndReason::CancelRequested, cancel.actor.clone());
         // A suspended execution has no worker to ask.
         if slot.phase != Phase::Running {
@@ -41,6 +44,20 @@ impl Engine {
         }
         let change = ExecutionChange::CancelRequested { reason };
         self.commit(Decision::of(actor, FactKind::execution(birth, change)), now)
+    }
+
+    /// The outcome of an execution that waits for its descendants is decided already.
+    fn cancel_concluded(&self, cancel: &Cancel) -> Result<(), Refusal> {
+        let extras = self.state.extras(cancel.id.birth);
+        let verdict = extras.and_then(|extras| extras.verdict.as_ref());
+        if verdict.is_some_and(|verdict| verdict.ended.status == Status::Cancelled) {
+            return Ok(());
+        }
+        Err(Refusal::TransitionNotAllowed {
+            execution_id: cancel.id.to_string(),
+            status: Status::Running,
+            event: "cancelled",
+        })
     }
 
     fn cannot_cancel(&self, cancel: &Cancel, known: &Known) -> Refusal {

@@ -124,17 +124,26 @@ impl Engine {
         Ok(Some(births))
     }
 
+    /// The execution of the earlier request with the same id, where the id was used before.
+    pub(super) fn repeated_one(
+        &self,
+        new: &NewExecution,
+        known: &Known,
+    ) -> Result<Option<Made>, Refusal> {
+        let births = self.repeated(new.request.as_ref(), known)?;
+        Ok(births.map(|births| Made {
+            birth: births.to_vec().first().copied().unwrap_or(0),
+            existing: true,
+        }))
+    }
+
     /// Enqueues one execution, or finds the one that its request id or dedup key stands for.
     ///
     /// # Errors
     /// A [`Refusal`]; then nothing has changed.
     pub fn enqueue(&mut self, new: NewExecution, known: &Known, now: Now) -> Result<Made, Refusal> {
-        if let Some(births) = self.repeated(new.request.as_ref(), known)? {
-            let birth = births.to_vec().first().copied().unwrap_or(0);
-            return Ok(Made {
-                birth,
-                existing: true,
-            });
+        if let Some(made) = self.repeated_one(&new, known)? {
+            return Ok(made);
         }
         self.catch_up_for(&new, now);
         let one = std::slice::from_ref(&new);
@@ -335,12 +344,15 @@ impl Engine {
             return Ok(Vec::new());
         }
         sofar.successors.insert(birth, next);
-        let gates = std::mem::take(&mut self.unsettled).into_iter();
-        Ok(gates
-            .map(|work| match work {
-                Work::Settle { gate, .. } => gate,
-            })
-            .collect())
+        let mut gates = Vec::new();
+        self.unsettled.retain(|work| match work {
+            Work::Settle { gate, .. } => {
+                gates.push(*gate);
+                false
+            }
+            Work::Cancel { .. } => true,
+        });
+        Ok(gates)
     }
 
     fn newborn(
@@ -378,6 +390,8 @@ impl Engine {
             dedup_key: new.dedup_key.clone(),
             waits_for: upstreams.waits_for.iter().copied().collect(),
             stands_for: stands_for.into(),
+            ancestors: self.ancestors_of_child(new.parent).into(),
+            verdict: None,
             request: new.request.as_ref().map(|request| request.key),
             payload_bytes: new.payload.row_bytes(upstreams.ids.len()),
             retried_from: new.retried_from,

@@ -28,7 +28,7 @@ impl Engine {
         if run.is_paused {
             return Ok(());
         }
-        if phase == Phase::Suspended {
+        if matches!(phase, Phase::Suspended | Phase::Ending) {
             return Err(not_allowed(&control.id, run.course.state, "paused"));
         }
         may_record(&run, 1, "execution_id")?;

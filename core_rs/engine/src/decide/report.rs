@@ -65,12 +65,26 @@ impl Engine {
                     // A result shows that the attempt has begun.
                     self.acknowledge(held, now);
                 }
-                let decision = self.follows(birth, report, now);
+                let decision = self.await_descendants(self.follows(birth, report, now));
                 let status = status_after(&decision);
                 self.commit(decision, now)?;
                 Ok(Settled::at(status))
             }
         }
+    }
+
+    /// Checks that a lease is live, after what is due for its execution was applied.
+    ///
+    /// # Errors
+    /// The same as [`Self::report`].
+    pub(super) fn must_hold(
+        &mut self,
+        held: &Held,
+        speaker: Speaker<'_>,
+        now: Now,
+    ) -> Result<(), Refusal> {
+        self.catch_up_visible(held, speaker, now);
+        self.live_lease(held, speaker, None).map(drop)
     }
 
     /// Restarts the period of a lease.
@@ -299,6 +313,7 @@ fn status_after(decision: &Decision) -> Status {
     let change = decision.kind.as_execution().map(|fact| &fact.change);
     match change {
         Some(ExecutionChange::Ended(ended)) => ended.status,
+        Some(ExecutionChange::Concluded(_)) => Status::Running,
         _ => Status::Queued,
     }
 }

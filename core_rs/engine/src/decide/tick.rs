@@ -99,7 +99,7 @@ impl Engine {
             return Some(self.timed_out(birth, EndReason::Deadline, now));
         }
         let start_deadline = extras.and_then(|extras| extras.start_deadline_ms);
-        if slot.attempt == 0 && passed(start_deadline) {
+        if slot.attempt == 0 && slot.phase != Phase::Ending && passed(start_deadline) {
             return Some(self.timed_out(birth, EndReason::StartDeadline, now));
         }
         let not_before = extras.and_then(|extras| extras.not_before_ms);
@@ -112,6 +112,7 @@ impl Engine {
             }
             Phase::Ready | Phase::Held | Phase::Blocked => None,
             Phase::Suspended => self.wait_over(birth, now),
+            Phase::Ending => self.verdict(birth),
             Phase::Running => self.due_of_lease(birth, now),
         }
     }

@@ -109,7 +109,7 @@ fn of_execution(
                 reason: ended.reason,
                 actor: actor_of_end(actor, last.progress.last_worker.as_deref()),
                 ended_at_ms: envelope.at_ms,
-                ended_lease: held,
+                ended_lease: last.verdict.map_or(held, |verdict| verdict.ended_lease),
                 output: contents.output,
                 error: contents.error,
                 progress: last.progress,
@@ -120,6 +120,7 @@ fn of_execution(
         | ExecutionChange::Due
         | ExecutionChange::Leased { .. }
         | ExecutionChange::Promoted { .. }
+        | ExecutionChange::Concluded(_)
         | ExecutionChange::CancelRequested { .. } => Vec::new(),
     }
 }

@@ -66,6 +66,11 @@ pub enum Work {
         /// Whether it completed.
         completed: bool,
     },
+    /// An execution ended, and its end cascades: its descendants are cancelled.
+    Cancel {
+        /// The execution that ended.
+        ancestor: Birth,
+    },
 }
 
 impl Work {
@@ -74,6 +79,7 @@ impl Work {
     pub const fn cause(self) -> Birth {
         match self {
             Self::Settle { ended, .. } => ended,
+            Self::Cancel { ancestor } => ancestor,
         }
     }
 }

@@ -10,7 +10,7 @@ use strum::VariantArray;
 use crate::fact::{Actor, RequestKey};
 use crate::rules::id::{Birth, ExecutionId, LeaseToken};
 use crate::rules::retry::{Category, Retry};
-use crate::rules::status::{EndReason, Phase, Status};
+use crate::rules::status::{Cancellation, EndReason, Phase, Status};
 use crate::time::Now;
 
 /// A change of one execution.
@@ -60,6 +60,8 @@ pub enum ExecutionChange {
     },
     /// An execution that is over was taken out of the dead letters. The state holds nothing of it.
     Discarded,
+    /// How the execution ends is decided, and it ends once its last descendant has ended.
+    Concluded(Box<Verdict>),
 }
 
 impl ExecutionChange {
@@ -74,7 +76,8 @@ impl ExecutionChange {
             | Self::CancelRequested { .. }
             | Self::Ended(_)
             | Self::Promoted { .. }
-            | Self::Discarded => false,
+            | Self::Discarded
+            | Self::Concluded(_) => false,
         }
     }
 }
@@ -107,6 +110,10 @@ pub struct Living {
     pub waits_for: Box<[Birth]>,
     /// The replaced executions whose dependents wait for this one instead.
     pub stands_for: Box<[Birth]>,
+    /// The ancestors that were unfinished when the execution was spawned, the nearest first.
+    pub ancestors: Box<[Birth]>,
+    /// How the execution ends once its last descendant has ended.
+    pub verdict: Option<Box<Verdict>>,
     /// The request that created the execution. Present only in the fact of the birth.
     pub request: Option<RequestKey>,
     /// Encoded size of the payload, in bytes.
@@ -126,6 +133,8 @@ pub struct Policy {
     pub max_worker_losses: u32,
     /// The retry rule; `None` means that no attempt is retried.
     pub retry: Option<Retry>,
+    /// What the end of the execution means for its descendants.
+    pub cancellation: Cancellation,
 }
 
 /// The data of an execution that changes over its life.
@@ -348,6 +357,19 @@ pub struct Ended {
     pub reason: EndReason,
     /// The kind of report that ended the execution; `None` where no report did.
     pub outcome: Option<OutcomeKind>,
+}
+
+/// A decided end of an execution that waits for its descendants.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verdict {
+    /// The end.
+    pub ended: Ended,
+    /// The party that caused it.
+    pub actor: Actor,
+    /// Whether a lease ended with the decision.
+    pub ended_lease: bool,
+    /// The error, where the execution failed or timed out.
+    pub error: Option<ErrorRecord>,
 }
 
 /// An error as it is kept in rows.

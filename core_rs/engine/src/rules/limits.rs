@@ -101,6 +101,8 @@ pub const MAX_RUN_ACTIONS: u32 = 10_000;
 pub const MAX_KEPT_INPUTS: usize = 64;
 /// Most executions that one execution may depend on.
 pub const MAX_DEPENDENCIES: usize = 256;
+/// Most unfinished ancestors of an execution.
+pub const MAX_ANCESTORS: usize = 64;
 /// Most consequences of an end that belong to the commit of that end. The agenda has the others.
 pub const SETTLED_AT_ONCE: usize = 64;
 /// Most executions that one step of the agenda looks at.

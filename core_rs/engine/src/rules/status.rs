@@ -127,6 +127,8 @@ pub enum Phase {
     Held = 6,
     /// Waits for its dependencies. The end of the last one ends this phase.
     Blocked = 7,
+    /// The end is decided, and descendants are unfinished. The end of the last one ends this phase.
+    Ending = 8,
 }
 
 impl Phase {
@@ -137,10 +139,10 @@ impl Phase {
     #[must_use]
     pub const fn status(self) -> Status {
         match self {
-            Self::Running | Self::Suspended => Status::Running,
+            Self::Running | Self::Suspended | Self::Ending => Status::Running,
             Self::Pending | Self::Ready | Self::Retrying | Self::Held | Self::Blocked => {
                 Status::Queued
-            },
+            }
         }
     }
 
@@ -151,11 +153,36 @@ impl Phase {
             Self::Pending | Self::Blocked => TaskState::Pending,
             Self::Ready | Self::Held => TaskState::Ready,
             Self::Retrying => TaskState::Retrying,
-            Self::Running | Self::Suspended => TaskState::Running,
+            Self::Running | Self::Suspended | Self::Ending => TaskState::Running,
         }
     }
 
     /// The phase with this number on disk; `None` for any other number.
+    #[must_use]
+    pub fn from_number(number: u32) -> Option<Self> {
+        Self::ALL.iter().copied().find(|one| *one as u32 == number)
+    }
+}
+
+/// What the end of an execution means for its unfinished descendants, if it ends otherwise than
+/// completed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, VariantArray)]
+#[repr(u8)]
+pub enum Cancellation {
+    /// They are cancelled.
+    #[default]
+    Cascade = 1,
+    /// The execution ends once they have ended.
+    WaitForChildren = 2,
+    /// Nothing.
+    Detach = 3,
+}
+
+impl Cancellation {
+    /// Every policy.
+    pub const ALL: &'static [Self] = Self::VARIANTS;
+
+    /// The policy with this number in the API and on disk; `None` for any other number.
     #[must_use]
     pub fn from_number(number: u32) -> Option<Self> {
         Self::ALL.iter().copied().find(|one| *one as u32 == number)

@@ -31,6 +31,12 @@ impl Soft {
                 self.backoffs.remove(&birth);
                 self.rearm(Entity::Execution(birth));
             }
+            ExecutionChange::Concluded(verdict) => {
+                self.drop_hold(state, birth, about, verdict.ended.outcome.is_none(), now);
+                self.backoffs.remove(&birth);
+                self.pauses.remove(birth);
+                self.wakes.set(Entity::Execution(birth), None);
+            }
             ExecutionChange::Ended(ended) => {
                 self.drop_hold(state, birth, about, ended.outcome.is_none(), now);
                 self.backoffs.remove(&birth);

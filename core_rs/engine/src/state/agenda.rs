@@ -16,6 +16,8 @@ pub struct Agenda {
     // Gates whose execution ended otherwise than completed, while dependents are still to be
     // skipped.
     failed: BTreeSet<Birth>,
+    // Executions whose descendants are still to be cancelled.
+    cancelling: BTreeSet<Birth>,
     next: ItemNumber,
 }
 
@@ -24,6 +26,7 @@ impl Default for Agenda {
         Self {
             items: BTreeMap::new(),
             failed: BTreeSet::new(),
+            cancelling: BTreeSet::new(),
             next: 1,
         }
     }
@@ -67,10 +70,19 @@ impl Agenda {
         self.failed.contains(&gate)
     }
 
+    /// Whether descendants of an execution are still to be cancelled.
+    #[must_use]
+    pub fn is_cancelling(&self, ancestor: Birth) -> bool {
+        self.cancelling.contains(&ancestor)
+    }
+
     pub(super) fn open(&mut self, number: ItemNumber, item: Item) {
         self.begin_at(number + 1);
         if let Some(gate) = failed_gate(item) {
             self.failed.insert(gate);
+        }
+        if let Work::Cancel { ancestor } = item.work {
+            self.cancelling.insert(ancestor);
         }
         self.items.insert(number, item);
     }
@@ -82,8 +94,14 @@ impl Agenda {
     }
 
     pub(super) fn close(&mut self, number: ItemNumber) {
-        if let Some(gate) = self.items.remove(&number).and_then(failed_gate) {
+        let Some(item) = self.items.remove(&number) else {
+            return;
+        };
+        if let Some(gate) = failed_gate(item) {
             self.failed.remove(&gate);
+        }
+        if let Work::Cancel { ancestor } = item.work {
+            self.cancelling.remove(&ancestor);
         }
     }
 
@@ -100,6 +118,6 @@ const fn failed_gate(item: Item) -> Option<Birth> {
             completed: false,
             ..
         } => Some(gate),
-        Work::Settle { .. } => None,
+        Work::Settle { .. } | Work::Cancel { .. } => None,
     }
 }

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use crate::fact::{Backoff, CancelAsked, Outcome};
+use crate::fact::{Backoff, CancelAsked, Outcome, Verdict};
 use crate::rules::id::Birth;
 
 /// The fields that only some executions have.
@@ -32,6 +32,8 @@ pub struct Extras {
     pub outcome: Option<Outcome>,
     /// Birth number of the execution that this one redrives.
     pub retried_from: Option<Birth>,
+    /// How the execution ends once its last descendant has ended.
+    pub verdict: Option<Box<Verdict>>,
 }
 
 impl Extras {

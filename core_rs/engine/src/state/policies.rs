@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use crate::fact::Policy;
 
 // Floats have no total order, but their bits do. Equal bits are the equality that interning needs.
-type PolicyBits = (u64, u32, Option<(u32, u32, u64, u64, u64, bool, u32)>);
+type PolicyBits = (u64, u32, Option<(u32, u32, u64, u64, u64, bool, u32)>, u8);
 
 fn bits(policy: &Policy) -> PolicyBits {
     let retry = policy.retry.map(|retry| {
@@ -21,7 +21,12 @@ fn bits(policy: &Policy) -> PolicyBits {
             retry.retry_on,
         )
     });
-    (policy.timeout_ms, policy.max_worker_losses, retry)
+    (
+        policy.timeout_ms,
+        policy.max_worker_losses,
+        retry,
+        policy.cancellation as u8,
+    )
 }
 
 #[derive(Debug, Default)]
@@ -68,6 +73,7 @@ mod tests {
             timeout_ms,
             max_worker_losses: 3,
             retry: None,
+            cancellation: crate::rules::status::Cancellation::default(),
         }
     }
 

@@ -65,6 +65,7 @@ pub struct Queue {
     running: u64,
     suspended: u64,
     held: u64,
+    ending: u64,
     // Whether the queue is in the line of names that may be forgotten.
     is_in_line: bool,
 }
@@ -117,7 +118,8 @@ fn matching<'a, T>(names: &'a Names<T>, pattern: &'a str) -> impl Iterator<Item 
 impl Queue {
     fn is_idle(&self) -> bool {
         let queued = self.ready.len() as u64 + self.pending + self.retrying + self.held;
-        queued + self.running + self.suspended == 0 && self.max_running.is_none()
+        let running = self.running + self.suspended + self.ending;
+        queued + running == 0 && self.max_running.is_none()
     }
 
     /// Whether the queue is at its limit on leased executions.
@@ -246,6 +248,7 @@ impl Tenants {
             running: 0,
             suspended: 0,
             held: 0,
+            ending: 0,
             is_in_line: false,
         };
         self.queues.insert(key, queue);
@@ -323,6 +326,7 @@ impl Tenants {
             Phase::Retrying => queue.retrying += 1,
             Phase::Suspended => queue.suspended += 1,
             Phase::Held => queue.held += 1,
+            Phase::Ending => queue.ending += 1,
             Phase::Ready => {
                 queue.ready.insert(rank);
             }
@@ -342,6 +346,7 @@ impl Tenants {
             Phase::Retrying => queue.retrying -= 1,
             Phase::Suspended => queue.suspended -= 1,
             Phase::Held => queue.held -= 1,
+            Phase::Ending => queue.ending -= 1,
             Phase::Ready => {
                 queue.ready.remove(&rank);
             }

@@ -168,6 +168,7 @@ pub(crate) fn assert_same(expected: &State, actual: &State) {
     );
     assert_eq!(limits(expected), limits(actual));
     assert_eq!(expected.edges(), actual.edges());
+    assert_eq!(expected.families(), actual.families());
     assert_eq!(expected.agenda(), actual.agenda());
 }
 
@@ -203,6 +204,11 @@ fn check_move(change: &ExecutionChange, before: Option<&Living>, after: Option<&
             check_change(before, after);
         }
         (ExecutionChange::Discarded, None, None) => {}
+        (ExecutionChange::Concluded(_), Some(before), Some(after)) => {
+            assert_ne!(Phase::Ending, before.progress.phase);
+            assert_eq!(Phase::Ending, after.progress.phase);
+            check_change(before, after);
+        }
         (
             ExecutionChange::Due
             | ExecutionChange::Leased { .. }
@@ -260,6 +266,7 @@ fn check_rows(decided: &Decided, before: Option<&Living>, last: Option<&Living>)
             | ExecutionChange::Due
             | ExecutionChange::Leased { .. }
             | ExecutionChange::Promoted { .. }
+            | ExecutionChange::Concluded(_)
             | ExecutionChange::CancelRequested { .. } => assert!(rows.is_empty(), "{rows:?}"),
         },
         FactKind::Request(_) => assert!(matches!(rows[..], [Row::Request(_)]), "{rows:?}"),
@@ -347,7 +354,10 @@ fn check_end(row: &EndingRow, before: Option<&Living>, last: &Living) {
         "{row:?}"
     );
     assert_eq!(failed, row.error.is_some(), "{row:?}");
-    let held = before.is_some_and(|before| before.progress.holding.is_some());
+    let held = before.is_some_and(|before| match &before.verdict {
+        Some(verdict) => verdict.ended_lease,
+        None => before.progress.holding.is_some(),
+    });
     assert_eq!(held, row.ended_lease);
     assert_eq!(last.progress, row.progress);
     let started = row.progress.started_at_ms;
@@ -371,7 +381,7 @@ fn check_redrives(state: &State) {
 fn check_permits(state: &State) {
     assert_eq!(0, state.permit_drift());
     let tenants = state.tenants();
-    let mut by_queue: BTreeMap<u32, [u64; 6]> = BTreeMap::new();
+    let mut by_queue: BTreeMap<u32, [u64; 7]> = BTreeMap::new();
     let mut ready: BTreeMap<u32, Vec<Rank>> = BTreeMap::new();
     for birth in births(state) {
         let slot = state.slot(birth).expect("a listed birth has a slot");
@@ -397,7 +407,7 @@ fn check_permits(state: &State) {
             counts.held,
         ];
         assert_eq!(
-            by_queue.remove(&key).unwrap_or_default(),
+            by_queue.remove(&key).unwrap_or_default()[..4],
             counted,
             "{}",
             queue.callable
@@ -420,6 +430,7 @@ const fn column(phase: Phase) -> usize {
         Phase::Running => 3,
         Phase::Suspended => 4,
         Phase::Held => 5,
+        Phase::Ending => 6,
     }
 }
 

@@ -178,11 +178,11 @@ impl Pair {
         if let Some(granted) = self.world.lease("w1", offer(&["*"])) {
             let dependencies = &self.model.dependencies[&granted.birth];
             let ends = &self.world.audit.ends;
-            let completed = |birth: &Birth| ends[birth].status == Status::Completed;
-            assert!(dependencies.iter().all(completed), "it runs too early");
+            let is_done = |birth: &Birth| ends[birth].status == Status::Completed;
+            assert!(dependencies.iter().all(is_done), "it runs too early");
             let held = held(&self.world, &granted);
             let report = if completes {
-                completed_report()
+                completed()
             } else {
                 Report::Failed(Box::new(failed()))
             };
@@ -234,10 +234,6 @@ impl Pair {
             }
         }
     }
-}
-
-fn completed_report() -> Report {
-    completed()
 }
 
 impl Model {

@@ -9,6 +9,7 @@ mod clocks;
 mod dependencies;
 mod dependencies_model;
 mod fairness;
+mod families;
 mod life;
 mod liveness;
 mod model;

@@ -16,7 +16,7 @@ use backlane_engine::rules::limits::Limits;
 use crate::audit::{assert_same, refold};
 use crate::script::{Line, Word, duration, find, instant};
 use crate::view::{relative, show};
-use crate::words::{Answer, dedup_policy, failure, refused, request, set_retry};
+use crate::words::{Answer, cancellation, dedup_policy, failure, refused, request, set_retry};
 use crate::world::{World, new_execution, offer, visible};
 
 pub(crate) struct Stage {
@@ -48,6 +48,7 @@ impl Stage {
             "settings" => self.settings(line),
             "enqueue" => self.enqueue(line),
             "batch" => self.batch(line),
+            "spawn" => self.spawn(line),
             "lease" => self.lease(line),
             "renew" | "complete" | "fail" | "release" => self.settle(line),
             "progress" => self.progress(line),
@@ -93,6 +94,16 @@ impl Stage {
                 self.made.entry(made.birth).or_insert(new);
                 Answer::word(self.met(line.plain(0), made))
             }
+            Err(refusal) => refused(&refusal),
+        }
+    }
+
+    fn spawn(&mut self, line: &Line) -> Answer {
+        let new = self.new_execution(&line.words, &[]);
+        let parent = self.names[line.get("parent").expect("a parent")];
+        let parent = self.held_by(parent, line.get("token"));
+        match self.world.spawn(&new, &parent) {
+            Ok(made) => Answer::word(self.met(line.plain(0), made)),
             Err(refusal) => refused(&refusal),
         }
     }
@@ -170,7 +181,8 @@ impl Stage {
             "deadline" => new.deadline_ms = at(),
             "dedup_key" => new.dedup_key = Some(value.into()),
             "dedup_policy" => new.dedup_policy = dedup_policy(value),
-            "input" | "request_id" | "after" => {}
+            "policy" => new.policy.cancellation = cancellation(value),
+            "input" | "request_id" | "after" | "parent" | "token" => {}
             _ => set_retry(new.policy.retry.get_or_insert_default(), key, value),
         }
     }
@@ -230,8 +242,11 @@ impl Stage {
     }
 
     pub(crate) fn held(&self, line: &Line) -> Held {
-        let birth = self.birth(line);
-        let token = match line.get("token") {
+        self.held_by(self.birth(line), line.get("token"))
+    }
+
+    fn held_by(&self, birth: Birth, token: Option<&str>) -> Held {
+        let token = match token {
             Some("garbage") => None,
             Some(attempt) => {
                 Some(self.tokens[&(birth, attempt.parse().expect("an attempt's number"))])

@@ -9,6 +9,7 @@ use backlane_engine::command::{DedupPolicy, Failure, Request};
 use backlane_engine::error::Refusal;
 use backlane_engine::fact::RequestKey;
 use backlane_engine::rules::retry::{Retry, Strategy};
+use backlane_engine::rules::status::Cancellation;
 
 use crate::script::{Line, Word, duration, text};
 use crate::view::category;
@@ -75,6 +76,15 @@ pub(crate) fn dedup_policy(name: &str) -> DedupPolicy {
         "reject" => DedupPolicy::Reject,
         "replace_queued" => DedupPolicy::ReplaceQueued,
         _ => panic!("no dedup policy is called {name}"),
+    }
+}
+
+pub(crate) fn cancellation(name: &str) -> Cancellation {
+    match name {
+        "cascade_cancel" => Cancellation::Cascade,
+        "wait_for_children" => Cancellation::WaitForChildren,
+        "detach" => Cancellation::Detach,
+        _ => panic!("no cancellation policy is called {name}"),
     }
 }
 

@@ -130,6 +130,18 @@ impl World {
         made
     }
 
+    pub(crate) fn spawn(&mut self, new: &NewExecution, parent: &Held) -> Result<Made, Refusal> {
+        self.tick();
+        let (known, principal) = (self.known(), Principal::default());
+        let speaker = Speaker {
+            principal: &principal,
+            known: &known,
+        };
+        let made = self.engine.spawn(new.clone(), parent, speaker, self.now);
+        self.settle();
+        made
+    }
+
     pub(crate) fn make(&mut self, new: &NewExecution) -> Birth {
         self.enqueue(new).expect("it is taken").birth
     }
@@ -401,6 +413,7 @@ pub(crate) fn new_execution(tenant: &str, callable: &str) -> NewExecution {
             timeout_ms: 300_000,
             max_worker_losses: 3,
             retry: None,
+            cancellation: backlane_engine::rules::status::Cancellation::default(),
         },
         not_before_ms: None,
         start_deadline_ms: None,
@@ -409,6 +422,7 @@ pub(crate) fn new_execution(tenant: &str, callable: &str) -> NewExecution {
         dedup_key: None,
         dedup_policy: DedupPolicy::default(),
         depends_on: Vec::new(),
+        parent: None,
         payload: Payload::default(),
         retried_from: None,
         actor: Actor::of(ActorKind::Client),

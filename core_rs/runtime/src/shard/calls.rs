@@ -5,6 +5,7 @@
 
 pub(super) mod attempts;
 pub(super) mod cancel;
+mod children;
 pub(super) mod control;
 pub(super) mod dead_letter;
 pub(super) mod enqueue;
@@ -16,6 +17,7 @@ pub(super) mod report;
 pub(super) mod run;
 pub(super) mod steps;
 pub(super) mod task;
+pub(super) mod spawn;
 pub(super) mod wait;
 
 use backlane_wire::{ApiError, Method};
@@ -49,6 +51,7 @@ pub(super) fn job(
         Method::ListDeadLetters => dead_letter::list(desk, &caller, bytes),
         Method::DiscardDeadLetters => dead_letter::discard(desk, &caller, bytes),
         Method::Redrive => redrive::redrive(desk, &caller, bytes),
+        Method::Spawn => spawn::spawn(desk, caller, bytes),
         Method::Lease => lease::lease(desk, caller, bytes),
         Method::RenewLeases => report::renew(desk, caller, bytes),
         Method::Complete => report::complete(desk, caller, bytes),

@@ -99,6 +99,14 @@ impl Shown {
         }
     }
 
+    /// The execution that spawned this one, if the payload was read.
+    pub(super) fn parent(&self) -> Option<ExecutionId> {
+        match &self.payload {
+            Piece::Read(stored) => row::payload::parent(&stored.head),
+            Piece::Unneeded | Piece::Unread | Piece::Absent | Piece::Damaged(_) => None,
+        }
+    }
+
     fn needs_attempt(&mut self, ordinal: Option<u32>) {
         if let Some(ordinal) = ordinal.filter(|_| matches!(self.attempt, Piece::Unneeded)) {
             self.attempt_ordinal = Some(ordinal);

@@ -22,6 +22,7 @@ mod scenarios;
 #[path = "../../../engine/tests/suite/script.rs"]
 mod script;
 mod sizes;
+mod spawn;
 mod spoken;
 mod stage;
 mod stage_runs;

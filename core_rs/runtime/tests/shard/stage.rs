@@ -82,6 +82,7 @@ impl Stage {
             "settings" => self.settings(line),
             "enqueue" => self.enqueue(line),
             "batch" => self.batch(line),
+            "spawn" => self.spawn(line),
             "lease" => self.lease(line),
             "renew" | "complete" | "fail" | "release" => self.settle(line),
             "progress" => self.progress(line),
@@ -144,6 +145,39 @@ impl Stage {
         self.depend(&mut request, &line.words, &[]);
         match self.ask::<v1::EnqueueResponse>(Method::Enqueue, &request) {
             Ok(reply) => Answer::words(vec![self.met(line.plain(0), reply)]),
+            Err(refused) => refused,
+        }
+    }
+
+    fn spawn(&mut self, line: &Line) -> Answer {
+        let mut request = enqueue(&line.words, self.desk.now.wall_ms);
+        self.depend(&mut request, &line.words, &[]);
+        let (_, parent) = self.ids[line.get("parent").expect("a parent")].clone();
+        let parent = self.held_by(parent, line.get("token"));
+        let child = v1::SpawnChild {
+            background: true,
+            ..Default::default()
+        };
+        let request = v1::SpawnRequest {
+            enqueue: Some(request),
+            mode: Some(v1::SpawnMode {
+                mode: Some(v1::spawn_mode::Mode::Child(child)),
+            }),
+            parent_execution_id: parent.execution_id,
+            lease_token: parent.lease_token,
+            ..Default::default()
+        };
+        match self.ask::<v1::SpawnResponse>(Method::Spawn, &request) {
+            Ok(reply) => {
+                let Some(v1::spawn_response::Spawned::Execution(record)) = reply.spawned else {
+                    panic!("{reply:?}")
+                };
+                let made = v1::EnqueueResponse {
+                    execution: Some(record),
+                    existing: reply.existing,
+                };
+                Answer::words(vec![self.met(line.plain(0), made)])
+            }
             Err(refused) => refused,
         }
     }
@@ -252,7 +286,11 @@ impl Stage {
 
     pub(crate) fn held(&self, line: &Line) -> v1::LeaseRef {
         let (_, execution_id) = self.named(line);
-        let lease_token = match line.get("token") {
+        self.held_by(execution_id, line.get("token"))
+    }
+
+    fn held_by(&self, execution_id: String, token: Option<&str>) -> v1::LeaseRef {
+        let lease_token = match token {
             Some("garbage") => "garbage".to_owned(),
             Some(attempt) => {
                 let attempt = attempt.parse().expect("an attempt's number");

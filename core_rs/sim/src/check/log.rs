@@ -20,6 +20,7 @@ use backlane_store::{Commit, Store, StoreError};
 use backlane_wire::{DecodeError, decode_facts};
 
 use super::edges::EdgeCheck;
+use super::families;
 use super::moves::{check_move, check_run};
 use super::rows::rows_fit;
 use super::turns::Pools;
@@ -314,6 +315,7 @@ impl LogCheck {
         match &fact.change {
             ExecutionChange::Enqueued(living) => {
                 self.edges.born(living);
+                families::may_be_spawned(&self.emitted, living)?;
                 self.may_be_born(living)
             }
             ExecutionChange::Leased { holding, .. } => {
@@ -324,12 +326,22 @@ impl LogCheck {
             ExecutionChange::Due => self.may_be_due(fact.birth),
             ExecutionChange::Ended(ended) => {
                 self.may_be_skipped(fact.birth, *ended, envelope.cause)?;
+                self.may_cascade(fact.birth, ended.reason, envelope.cause)?;
+                families::may_wait(&self.emitted, fact.birth, *ended, false)?;
                 self.may_end(fact.birth, *ended)
             }
             ExecutionChange::Promoted { is_due } => self.may_be_promoted(fact.birth, *is_due),
+            ExecutionChange::Concluded(verdict) => {
+                let ended = verdict.ended;
+                self.may_cascade(fact.birth, ended.reason, envelope.cause)?;
+                families::may_wait(&self.emitted, fact.birth, ended, true)?;
+                self.may_end(fact.birth, ended)
+            }
+            ExecutionChange::CancelRequested { reason } => {
+                self.may_cascade(fact.birth, *reason, envelope.cause)
+            }
             ExecutionChange::Carried(_)
             | ExecutionChange::Requeued { .. }
-            | ExecutionChange::CancelRequested { .. }
             | ExecutionChange::Discarded => Ok(()),
         }
     }
@@ -339,6 +351,12 @@ impl LogCheck {
         self.edges.may_run(birth, end_of)?;
         let extras = self.emitted.extras(birth).filter(|_| is_due);
         self.has_come(extras.and_then(|extras| extras.not_before_ms))
+    }
+
+    fn may_cascade(&self, birth: Birth, reason: EndReason, cause: Option<Entity>) -> Checked {
+        let is_flagged = self.emitted.is_cancel_requested(birth);
+        let end_of = |birth| self.end_of(birth).map(|(_, status)| status);
+        families::may_cascade(birth, reason, cause, is_flagged, end_of)
     }
 
     fn may_be_skipped(&self, birth: Birth, ended: Ended, cause: Option<Entity>) -> Checked {
@@ -447,6 +465,7 @@ impl LogCheck {
                 self.discarded.insert(fact.birth, at);
                 None
             }
+            ExecutionChange::Concluded(verdict) => verdict.ended.outcome,
             ExecutionChange::Enqueued(_)
             | ExecutionChange::Carried(_)
             | ExecutionChange::Due

@@ -30,6 +30,11 @@ pub(super) fn check_move(
             before.progress.phase == Phase::Blocked && ready && is_change(before, after)
         }
         (ExecutionChange::Discarded, None, None) => true,
+        (ExecutionChange::Concluded(_), Some(before), Some(after)) => {
+            before.progress.phase != Phase::Ending
+                && after.progress.phase == Phase::Ending
+                && is_change(before, after)
+        }
         (
             ExecutionChange::Due
             | ExecutionChange::Leased { .. }

@@ -37,6 +37,7 @@ fn called_for(facts: &[Fact]) -> Vec<(u16, Option<u64>)> {
                 | ExecutionChange::Leased { .. }
                 | ExecutionChange::Promoted { .. }
                 | ExecutionChange::CancelRequested { .. }
+                | ExecutionChange::Concluded(_)
                 | ExecutionChange::Discarded => {}
             },
             FactKind::Request(_) => rows.push((REQUEST.number, None)),

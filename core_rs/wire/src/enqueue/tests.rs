@@ -57,6 +57,7 @@ fn the_smallest_request_takes_every_default() {
         timeout_ms: 300_000,
         max_worker_losses: 3,
         retry: None,
+        cancellation: backlane_engine::rules::status::Cancellation::default(),
     };
     assert_eq!(("acme", "mail.send"), (&*new.tenant, &*new.callable));
     assert_eq!((50, policy), (new.priority, new.policy));

@@ -33,6 +33,7 @@ fn put_item(out: &mut Vec<u8>, item: Item) {
             put::uint(out, 2, gate);
             put::uint(out, 3, completed);
         }),
+        Work::Cancel { ancestor } => put::message(out, 3, |out| put::uint(out, 1, ancestor)),
     }
 }
 
@@ -57,6 +58,9 @@ fn item(from: v1::Item) -> Result<Item, DecodeError> {
             ended: from.ended,
             gate: from.gate,
             completed: from.completed,
+        },
+        v1::item::Work::Cancel(from) => Work::Cancel {
+            ancestor: from.ancestor,
         },
     };
     Ok(Item {

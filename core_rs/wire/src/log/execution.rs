@@ -3,7 +3,7 @@
 //! Owns the encoding of `ExecutionFact`. Refuses to know the enclosing `Fact`.
 
 use backlane_engine::fact::{
-    Ended, ExecutionChange, ExecutionFact, Living, OutcomeKind, RequeueCause,
+    Ended, ExecutionChange, ExecutionFact, Living, OutcomeKind, RequeueCause, Verdict,
 };
 use backlane_engine::rules::id::Birth;
 use backlane_engine::rules::status::{EndReason, Status};
@@ -30,16 +30,30 @@ pub(super) fn put_fact(out: &mut Vec<u8>, fact: &ExecutionFact) {
         ExecutionChange::CancelRequested { reason } => {
             put::message(out, 7, |out| put::uint(out, 1, *reason as u32));
         }
-        ExecutionChange::Ended(ended) => put::message(out, 8, |out| {
-            put::uint(out, 1, ended.status as u32);
-            put::uint(out, 2, ended.reason as u32);
-            put::uint(out, 3, ended.outcome.map_or(0, |kind| kind as u32));
-        }),
+        ExecutionChange::Ended(ended) => put::message(out, 8, |out| put_ended(out, *ended)),
+        ExecutionChange::Concluded(verdict) => put_verdict(out, 18, verdict),
         ExecutionChange::Promoted { is_due } => {
             put::message(out, 15, |out| put::uint(out, 1, *is_due));
         }
         ExecutionChange::Discarded => put::message(out, 22, |_| ()),
     }
+}
+
+fn put_ended(out: &mut Vec<u8>, ended: Ended) {
+    put::uint(out, 1, ended.status as u32);
+    put::uint(out, 2, ended.reason as u32);
+    put::uint(out, 3, ended.outcome.map_or(0, |kind| kind as u32));
+}
+
+fn put_verdict(out: &mut Vec<u8>, tag: u32, verdict: &Verdict) {
+    put::message(out, tag, |out| {
+        put::message(out, 1, |out| put_ended(out, verdict.ended));
+        parts::put_actor(out, 2, &verdict.actor);
+        put::uint(out, 3, verdict.ended_lease);
+        if let Some(error) = &verdict.error {
+            parts::put_error(out, 4, error);
+        }
+    });
 }
 
 fn put_living(out: &mut Vec<u8>, living: &Living) {
@@ -61,6 +75,10 @@ fn put_living(out: &mut Vec<u8>, living: &Living) {
     parts::put_numbers(out, 20, &living.waits_for);
     parts::put_numbers(out, 21, &living.stands_for);
     put::some_uint(out, 29, living.retried_from);
+    parts::put_numbers(out, 24, &living.ancestors);
+    if let Some(verdict) = &living.verdict {
+        put_verdict(out, 25, verdict);
+    }
 }
 
 /// The engine's fact for a decoded message.
@@ -83,6 +101,7 @@ pub(super) fn fact(from: v1::ExecutionFact) -> Result<ExecutionFact, DecodeError
             reason: reason("CancelRequested.reason", from.reason)?,
         },
         Change::Ended(from) => ExecutionChange::Ended(ended(&from)?),
+        Change::Concluded(from) => ExecutionChange::Concluded(Box::new(verdict(from)?)),
         Change::Promoted(from) => ExecutionChange::Promoted {
             is_due: from.is_due,
         },
@@ -111,6 +130,15 @@ fn ended(from: &v1::Ended) -> Result<Ended, DecodeError> {
     })
 }
 
+fn verdict(from: v1::Verdict) -> Result<Verdict, DecodeError> {
+    Ok(Verdict {
+        ended: ended(&parts::present("Verdict.ended", from.ended)?)?,
+        actor: parts::actor(parts::present("Verdict.actor", from.actor)?)?,
+        ended_lease: from.ended_lease,
+        error: from.error.map(parts::error).transpose()?,
+    })
+}
+
 fn living(birth: Birth, from: v1::Living) -> Result<Living, DecodeError> {
     Ok(Living {
         id: parts::id(birth, from.seconds, from.random, from.salt)?,
@@ -125,6 +153,8 @@ fn living(birth: Birth, from: v1::Living) -> Result<Living, DecodeError> {
         dedup_key: from.dedup_key.map(String::into_boxed_str),
         waits_for: from.waits_for.into(),
         stands_for: from.stands_for.into(),
+        ancestors: from.ancestors.into(),
+        verdict: from.verdict.map(verdict).transpose()?.map(Box::new),
         request: from.request.as_ref().map(parts::request).transpose()?,
         payload_bytes: from.payload_bytes,
         retried_from: from.retried_from,

@@ -11,7 +11,7 @@ use backlane_engine::fact::{
 };
 use backlane_engine::rules::id::{ExecutionId, LeaseToken};
 use backlane_engine::rules::retry::{Category, Retry, Strategy};
-use backlane_engine::rules::status::{ActorKind, EndReason, Phase};
+use backlane_engine::rules::status::{ActorKind, Cancellation, EndReason, Phase};
 use prost::Message;
 
 use crate::generated::backlane::log::v1;
@@ -103,6 +103,10 @@ pub(crate) fn put_policy(out: &mut Vec<u8>, policy: &Policy) {
     if let Some(rule) = &policy.retry {
         put::message(out, 3, |out| put_retry(out, rule));
     }
+    // The default is left out, so that most policies are as they always were.
+    if policy.cancellation != Cancellation::default() {
+        put::uint(out, 4, policy.cancellation as u32);
+    }
 }
 
 fn put_retry(out: &mut Vec<u8>, retry: &Retry) {
@@ -121,6 +125,10 @@ pub(crate) fn policy(from: v1::Policy) -> Result<Policy, DecodeError> {
         timeout_ms: from.timeout_ms,
         max_worker_losses: from.max_worker_losses,
         retry: from.retry.map(retry).transpose()?,
+        cancellation: match from.cancellation {
+            0 => Cancellation::default(),
+            number => known("Policy.cancellation", number, Cancellation::from_number)?,
+        },
     })
 }
 

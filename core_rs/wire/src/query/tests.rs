@@ -60,6 +60,7 @@ fn a_get_is_full_and_a_list_is_basic_by_default() {
         page_size: 100,
         before: None,
         view: View::Basic,
+        parent: None,
     };
     assert_eq!(Ok(expected), call(decode_list, &list()));
 }

@@ -46,6 +46,8 @@ fn born(new: &NewExecution) -> Living {
         dedup_key: new.dedup_key.clone(),
         waits_for: Box::default(),
         stands_for: Box::default(),
+        ancestors: Box::default(),
+        verdict: None,
         request: None,
         payload_bytes: new.payload.row_bytes(new.depends_on.len()),
         retried_from: new.retried_from,
@@ -131,6 +133,11 @@ pub(crate) fn rich() -> v1::EnqueueRequest {
         delay_ms: None,
         depends_on: vec![ID.to_string(), ExecutionId { birth: 3, ..ID }.to_string()],
         depends_on_items: Vec::new(),
+        cancellation_policy: 3,
+        parent: Some(v1::ParentLink {
+            parent_id: "msg_1".into(),
+            parent_type: 1,
+        }),
     }
 }
 
@@ -161,7 +168,8 @@ fn a_record_shows_every_field_that_was_sent_and_the_defaults_of_the_others() {
         not_before: sent.not_before,
         start_deadline: sent.start_deadline,
         deadline: sent.deadline,
-        cancellation_policy: 1,
+        cancellation_policy: 3,
+        parent: sent.parent,
         max_worker_losses: 9,
         updated_at: Some(at(1_790_000_000, 123_000_000)),
         version: 1,

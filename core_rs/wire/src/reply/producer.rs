@@ -74,6 +74,23 @@ pub fn discard_response(outcomes: &[Result<ExecutionId, ApiError>]) -> Vec<u8> {
     out
 }
 
+/// Encodes a `SpawnResponse` from the FULL record of the child.
+#[must_use]
+pub fn spawn_response(record: &[u8], existing: bool) -> Vec<u8> {
+    let mut out = Vec::with_capacity(record.len() + 12);
+    put::bytes(&mut out, 1, record);
+    put::uint(&mut out, 3, existing);
+    out
+}
+
+/// Encodes a `SpawnResponse` for a child that the parent runs inline.
+#[must_use]
+pub fn spawn_inline_response() -> Vec<u8> {
+    let mut out = Vec::new();
+    put::message(&mut out, 2, |_| ());
+    out
+}
+
 /// Encodes an `EnqueueBatchResponse` from BASIC records; the flag of a result says that the
 /// execution existed before.
 #[must_use]

@@ -14,6 +14,8 @@ const QUEUED_AT_MS: u32 = 4;
 const DEPENDS_ON: u32 = 16;
 /// The field with the id of the execution that this one redrives.
 pub(crate) const RETRIED_FROM: u32 = 21;
+/// The API's `PARENT_TYPE_EXECUTION`.
+const EXECUTION: u64 = 3;
 
 /// Encodes the `log.v1.PayloadHead` of a new execution: what the engine decided is added to what
 /// the client gave. The order of protobuf's fields does not matter. Returns the body as well.
@@ -51,6 +53,9 @@ pub(crate) struct HeadView<'a> {
     pub(crate) metadata: &'a [u8],
     pub(crate) has_dependencies: bool,
     retried_from: Option<&'a [u8]>,
+    pub(crate) parent_id: &'a [u8],
+    pub(crate) parent_type: u64,
+    pub(crate) spawn_child: &'a [u8],
 }
 
 impl<'a> HeadView<'a> {
@@ -78,6 +83,9 @@ impl<'a> HeadView<'a> {
                 15 => view.metadata = wire.bytes(),
                 DEPENDS_ON => view.has_dependencies = true,
                 RETRIED_FROM => view.retried_from = Some(wire.bytes()),
+                17 => view.parent_id = wire.bytes(),
+                18 => view.parent_type = wire.uint(),
+                19 => view.spawn_child = wire.bytes(),
                 _ => {}
             }
         }
@@ -124,6 +132,17 @@ pub fn id(birth: Birth, head: &[u8]) -> Result<ExecutionId, DecodeError> {
 pub fn callable(head: &[u8]) -> Result<&str, DecodeError> {
     let name = str::from_utf8(HeadView::of(head)?.callable);
     name.map_err(|error| DecodeError::malformed("PayloadHead.callable", &error))
+}
+
+/// The execution that spawned this one, from the head of its payload.
+#[must_use]
+pub fn parent(head: &[u8]) -> Option<ExecutionId> {
+    let head = HeadView::of(head).ok()?;
+    let is_execution = head.parent_type == EXECUTION;
+    let id = str::from_utf8(head.parent_id)
+        .ok()
+        .filter(|_| is_execution)?;
+    ExecutionId::parse("parent_id", id).ok()
 }
 
 /// The name of an execution's tenant, from the head of its payload.

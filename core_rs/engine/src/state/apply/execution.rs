@@ -7,11 +7,11 @@
 use crate::fact::Births;
 use crate::fact::{
     Backoff, CancelAsked, Ended, Entity, ExecutionChange, ExecutionFact, Fact, Holding, Living,
-    Outcome, OutcomeKind, Progress, RequeueCause,
+    Outcome, OutcomeKind, Progress, RequeueCause, Verdict,
 };
 use crate::row::KEPT_ATTEMPTS;
 use crate::rules::id::Birth;
-use crate::rules::status::Phase;
+use crate::rules::status::{Phase, Status};
 use crate::state::{Extras, Impossible, Rank, Slot, State};
 
 impl State {
@@ -42,6 +42,9 @@ impl State {
             ) => phase == Phase::Running && held,
             (ExecutionChange::Ended(_), Some(phase)) => (phase == Phase::Running) == held,
             (ExecutionChange::Promoted { .. }, Some(phase)) => phase == Phase::Blocked,
+            (ExecutionChange::Concluded(_), Some(phase)) => {
+                phase != Phase::Ending && (phase == Phase::Running) == held
+            }
         };
         if fits {
             return Ok(());
@@ -83,6 +86,7 @@ impl State {
                 });
             }
             ExecutionChange::Ended(ended) => return self.ended(birth, *ended, at_ms),
+            ExecutionChange::Concluded(verdict) => self.concluded(birth, verdict, at_ms),
             ExecutionChange::Promoted { is_due } => self.promoted(birth, *is_due, at_ms),
             // Only the row of an execution that is over changes.
             ExecutionChange::Discarded => {}
@@ -125,6 +129,7 @@ impl State {
         if let Some(from) = living.retried_from {
             self.redrives.insert(from, birth);
         }
+        self.families.admit(birth, &living.ancestors);
         let policy = self.policies.intern(&living.policy);
         self.slots.insert(birth, new_slot(living, queue, policy));
         let extras = extras_of(living);
@@ -151,7 +156,9 @@ impl State {
         let not_before = extras
             .not_before_ms
             .filter(|_| slot.phase == Phase::Pending);
-        let start = extras.start_deadline_ms.filter(|_| slot.attempt == 0);
+        let start = extras
+            .start_deadline_ms
+            .filter(|_| slot.attempt == 0 && slot.phase != Phase::Ending);
         [not_before, start, extras.deadline_ms, wait]
             .into_iter()
             .flatten()
@@ -264,6 +271,30 @@ impl State {
         }
     }
 
+    /// The lease ends, and the execution is unfinished until its last descendant has ended.
+    fn concluded(&mut self, birth: Birth, verdict: &Verdict, at_ms: u64) {
+        self.edges.unblock(birth);
+        self.move_to(birth, Phase::Ending, at_ms, |_| ());
+        let holding = self.holdings.remove(&birth);
+        let extras = self.extras.entry(birth).or_default();
+        extras.backoff = None;
+        if let Some(holding) = holding {
+            if let Some(kind) = verdict.ended.outcome {
+                let token = holding.token;
+                extras.outcome = Some(Outcome { token, kind });
+            }
+            extras.last_worker = Some(holding.worker);
+        }
+        if verdict.ended.status == Status::Cancelled && extras.cancel.is_none() {
+            extras.cancel = Some(CancelAsked {
+                at_ms,
+                reason: verdict.ended.reason,
+                actor: verdict.actor.clone(),
+            });
+        }
+        extras.verdict = Some(Box::new(verdict.clone()));
+    }
+
     fn ended(&mut self, birth: Birth, ended: Ended, at_ms: u64) -> Option<Box<Living>> {
         self.change(birth, at_ms);
         let mut last = self.living(birth)?;
@@ -280,6 +311,7 @@ impl State {
         self.holdings.remove(&birth);
         self.runs.remove(&birth);
         self.edges.forget(birth);
+        self.families.forget(birth);
         let Some(slot) = self.slots.remove(birth) else {
             return;
         };
@@ -345,6 +377,7 @@ fn extras_of(living: &Living) -> Extras {
         cancel: progress.cancel.clone(),
         outcome: progress.outcome,
         retried_from: living.retried_from,
+        verdict: living.verdict.clone(),
     }
 }
 

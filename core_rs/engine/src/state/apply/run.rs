@@ -171,7 +171,8 @@ impl State {
                 | Phase::Retrying
                 | Phase::Running
                 | Phase::Suspended
-                | Phase::Blocked,
+                | Phase::Blocked
+                | Phase::Ending,
             )
             | None => self.change(birth, at_ms),
         }

@@ -19,6 +19,8 @@ use crate::shard::desk::Desk;
 use crate::shard::room::{Caller, Job, Room};
 use crate::shard::show::{self, Fetch, MAX_REPLY_BYTES, Shown};
 
+use super::children;
+
 /// Most unfinished executions that one page looks at. A page that stops there may be shorter and
 /// still have a next page.
 const PAGE_LOOKS: usize = 100_000;
@@ -93,6 +95,9 @@ struct Listing {
 impl Job for Listing {
     fn decide(self: Box<Self>, room: &mut Room, _known: &Known) {
         let (ticket, list) = (self.ticket, self.list);
+        if let Some(parent) = list.parent {
+            return children::list(room, ticket, list, parent);
+        }
         let before = list
             .before
             .unwrap_or_else(|| room.desk.engine.state().next_birth());
