@@ -12,8 +12,10 @@ use prost::Message;
 
 use crate::api::{reason, reason_of, v1};
 use crate::asked::Asked;
-use crate::check::{Checked, Ledger, LogCheck, Reported, Violation, broken, each_once, must};
+use crate::check::{Checked, Ledger, LogCheck, Reported, Violation, broken, must};
 use crate::plan::Excuses;
+
+mod runs;
 
 const ANSWERED: &str = "a reply answers its request";
 const EXISTS: &str = "what was acknowledged is never denied";
@@ -212,57 +214,13 @@ impl Judge<'_> {
             }
             Asked::Fail(_) => self.settled(asked, Reported::Ended(OutcomeKind::Failed), bytes),
             Asked::Release(_) => self.settled(asked, Reported::Ended(OutcomeKind::Released), bytes),
-            Asked::Suspend(_) => {
-                self.settled(asked, Reported::Ended(OutcomeKind::Suspended), bytes)
-            }
-            Asked::Steps(request) => self.steps(asked, request, bytes),
-            Asked::Input(asked) => {
-                let record = some(decoded::<v1::ProvideInputResponse>(bytes)?.execution)?;
-                self.of(&record, &asked.execution_id)?;
-                self.show(&asked.tenant_id, &record, false)
-            }
-            Asked::Pause(asked) => {
-                let record = some(decoded::<v1::PauseResponse>(bytes)?.execution)?;
-                self.of(&record, &asked.execution_id)?;
-                must(record.paused, ANSWERED, || format!("{record:?}"))?;
-                self.show(&asked.tenant_id, &record, true)
-            }
-            Asked::Resume(asked) => {
-                let record = some(decoded::<v1::ResumeResponse>(bytes)?.execution)?;
-                self.of(&record, &asked.execution_id)?;
-                must(!record.paused, ANSWERED, || format!("{record:?}"))?;
-                self.show(&asked.tenant_id, &record, true)
-            }
-            Asked::Story(asked, done) => {
-                let run = decoded::<v1::GetExecutionRunResponse>(bytes)?.execution;
-                let run = run.ok_or_else(|| broken(ANSWERED, "an answer without its run"))?;
-                let ids: BTreeSet<_> = run.step_order.iter().collect();
-                let is_ordered = ids.len() == run.steps.len()
-                    && run.step_order.iter().all(|id| run.steps.contains_key(id));
-                must(run.id == asked.execution_id && is_ordered, ANSWERED, || {
-                    format!("{run:?}")
-                })?;
-                each_once(done, &run.id, run.steps.values())
-            }
+            Asked::Suspend(_)
+            | Asked::Steps(_)
+            | Asked::Input(_)
+            | Asked::Pause(_)
+            | Asked::Resume(_)
+            | Asked::Story(..) => self.of_run(asked, bytes),
         }
-    }
-
-    fn of(&self, record: &v1::BackgroundExecution, id: &str) -> Checked {
-        must(record.execution_id == id, ANSWERED, || {
-            format!("{id}: {record:?}")
-        })
-    }
-
-    fn steps(&mut self, asked: &Asked, request: &v1::ReportStepsRequest, bytes: &[u8]) -> Checked {
-        use v1::lease_outcome::Outcome;
-        self.settled(asked, Reported::Renewed, bytes)?;
-        let outcomes = decoded::<v1::ReportStepsResponse>(bytes)?.outcomes;
-        for (report, one) in request.reports.iter().zip(&outcomes) {
-            if let Some(Outcome::Result(_)) = one.outcome {
-                self.ledger.steps.recorded(report);
-            }
-        }
-        Ok(())
     }
 
     fn show(&mut self, tenant: &str, record: &v1::BackgroundExecution, full: bool) -> Checked {

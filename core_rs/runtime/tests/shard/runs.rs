@@ -344,12 +344,11 @@ fn each_lease_of_a_suspended_attempt_is_listed() {
         });
         rows.collect::<Vec<_>>()
     };
-    use v1::AttemptOutcome as O;
-    let first = (1, 1, O::Suspended, Some(0), Some(0));
-    let running = (2, 1, O::Running, Some(5), None);
+    let first = (1, 1, v1::AttemptOutcome::Suspended, Some(0), Some(0));
+    let running = (2, 1, v1::AttemptOutcome::Running, Some(5), None);
     assert_eq!(vec![first, running], listed(&mut desk));
     desk.complete(&lease);
-    let completed = (2, 1, O::Completed, Some(5), Some(6));
+    let completed = (2, 1, v1::AttemptOutcome::Completed, Some(5), Some(6));
     assert_eq!(vec![first, completed], listed(&mut desk));
 }
 

@@ -44,11 +44,12 @@ impl Steps {
 pub fn each_once<'a>(
     done: &Done,
     id: &str,
-    shown: impl Iterator<Item = &'a v1::Step> + Clone,
+    shown: impl IntoIterator<Item = &'a v1::Step>,
 ) -> Checked {
+    let shown: Vec<_> = shown.into_iter().collect();
     for (step, output) in done {
-        let found: Vec<_> = shown.clone().filter(|one| one.id == *step).collect();
-        let is_whole = matches!(found[..], [one] if one.output == *output
+        let found: Vec<_> = shown.iter().filter(|one| one.id == *step).collect();
+        let is_whole = matches!(&found[..], [one] if one.output == *output
             && one.state() == v1::StepState::Completed);
         must(is_whole, ONCE, || {
             format!("{step} of {id} with {output:?} is shown as {found:?}")
@@ -74,7 +75,7 @@ mod tests {
     fn a_step_that_is_missing_differs_or_comes_twice_is_a_violation() {
         let done = Done::from([("a".to_owned(), Some("1".to_owned()))]);
         let completed = v1::StepState::Completed;
-        let check = |shown: &[v1::Step]| each_once(&done, "exec_1", shown.iter()).is_ok();
+        let check = |shown: &[v1::Step]| each_once(&done, "exec_1", shown).is_ok();
         let whole = step("a", "1", completed);
         assert!(check(&[step("b", "2", completed), whole.clone()]));
         assert!(!check(&[]));
