@@ -174,7 +174,7 @@ class Calls:
         A worker that runs it yields at its next step.
 
         Raises:
-            TransitionNotAllowedError: it has ended.
+            TransitionNotAllowedError: it has ended, or waits without a worker.
             ExecutionNotFoundError: this tenant has none of that id.
         """
         request = api.PauseRequest(tenant_id=self.tenant, execution_id=id_of(execution))
