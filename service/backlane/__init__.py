@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from backlane.client import AsyncClient, AsyncHandle, Client, Handle
     from backlane.schema.options import RawInput, Retry
     from backlane.schema.records import BackgroundExecution, Status
+    from backlane.schema.task import TaskRecord
     from backlane.worker import (
         BackgroundCallable,
         Context,
@@ -39,6 +40,7 @@ __all__ = [
     "RawInput",
     "Retry",
     "Status",
+    "TaskRecord",
     "Throttled",
     "Worker",
     "__version__",
@@ -53,6 +55,7 @@ _HOMES: Final = {
     "client": ("AsyncClient", "AsyncHandle", "Client", "Handle"),
     "schema.options": ("RawInput", "Retry"),
     "schema.records": ("BackgroundExecution", "Status"),
+    "schema.task": ("TaskRecord",),
     "worker": (
         *("BackgroundCallable", "Context", "DeclaredCallable", "Failure", "Throttled", "Worker"),
         "declare",

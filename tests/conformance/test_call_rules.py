@@ -64,6 +64,14 @@ VALID: Mapping[str, Callable[[Door], Message]] = {
     "Cancel": lambda door: api.CancelRequest(tenant_id=door.tenant, execution_id=UNKNOWN_ID),
     "Peek": lambda door: api.PeekRequest(tenant_id=door.tenant),
     "GetQueueStats": lambda door: api.GetQueueStatsRequest(tenant_id=door.tenant),
+    "GetTaskRecord": lambda door: api.GetTaskRecordRequest(
+        tenant_id=door.tenant, execution_id=UNKNOWN_ID
+    ),
+    "ListDeadLetters": lambda door: api.ListDeadLettersRequest(tenant_id=door.tenant),
+    "DiscardDeadLetters": lambda door: api.DiscardDeadLettersRequest(
+        tenant_id=door.tenant, execution_ids=[UNKNOWN_ID]
+    ),
+    "Redrive": lambda door: api.RedriveRequest(tenant_id=door.tenant, execution_id=UNKNOWN_ID),
     "EnqueueBatch": lambda door: api.EnqueueBatchRequest(
         tenant_id=door.tenant, items=[door.new(), door.new()]
     ),
@@ -73,23 +81,69 @@ VALID: Mapping[str, Callable[[Door], Message]] = {
     "Complete": lambda _: work.CompleteRequest(results=[work.CompleteResult()]),
     "Fail": lambda _: work.FailRequest(failures=[work.Failure()]),
     "Release": lambda _: work.ReleaseRequest(releases=[work.LeaseRef()]),
+    "ReportProgress": lambda _: work.ReportProgressRequest(reports=[work.ProgressReport()]),
+    "ReportSteps": lambda _: work.ReportStepsRequest(reports=[work.StepReport()]),
+    "Suspend": lambda _: work.SuspendRequest(suspensions=[work.Suspension()]),
+    "GetExecutionRun": lambda door: api.GetExecutionRunRequest(
+        tenant_id=door.tenant, execution_id=UNKNOWN_ID
+    ),
+    "ProvideInput": lambda door: api.ProvideInputRequest(
+        tenant_id=door.tenant, execution_id=UNKNOWN_ID, key="k"
+    ),
+    "Pause": lambda door: api.PauseRequest(tenant_id=door.tenant, execution_id=UNKNOWN_ID),
+    "Resume": lambda door: api.ResumeRequest(tenant_id=door.tenant, execution_id=UNKNOWN_ID),
 }
 """A request of each call that breaks no rule as a whole."""
+
+OF_ONE = ("Get", "Cancel", "GetExecutionRun", "ProvideInput", "Pause", "Resume")
+"""The calls about one execution of a tenant."""
 
 RULES = [
     *(
         Rule(call, "tenant_id", name)
-        for call in ("Get", "List", "Wait", "Cancel", "Peek", "GetQueueStats", "EnqueueBatch")
+        for call in (
+            *(*OF_ONE, "List", "Wait", "Peek", "GetQueueStats", "EnqueueBatch"),
+            *("GetTaskRecord", "ListDeadLetters", "DiscardDeadLetters", "Redrive"),
+        )
         for name in BAD_NAMES
     ),
-    *(Rule(call, "execution_id", name) for call in ("Get", "Cancel") for name in BAD_IDS),
-    *(Rule(call, "view", number) for call in ("Get", "List") for number in (3, -1)),
+    *(
+        Rule(call, "execution_id", name)
+        for call in (*OF_ONE, "GetTaskRecord", "Redrive")
+        for name in BAD_IDS
+    ),
+    *(Rule("ProvideInput", "key", key) for key in ("", "x" * 129)),
+    *(Rule("ProvideInput", "request_id", key) for key in ("x" * 129, "a\n", "ä")),
+    *(
+        Rule(call, "view", number)
+        for call in ("Get", "List", "ListDeadLetters")
+        for number in (3, -1)
+    ),
     *(Rule("List", "status", number) for number in (7, -1)),
-    *(Rule("List", "page_size", number) for number in (1001, 2**32 - 1)),
-    *(Rule("List", "page_token", token) for token in ("x", "0" * 32, "\x00", "x" * 4096)),
-    Rule("Wait", "execution_ids", []),
-    Rule("Wait", "execution_ids", [UNKNOWN_ID] * 2, "execution_ids[1]"),
-    Rule("Wait", "execution_ids", [f"x{n}" for n in range(1001)]),
+    *(
+        Rule(call, "page_size", number)
+        for call in ("List", "ListDeadLetters")
+        for number in (1001, 2**32 - 1)
+    ),
+    *(
+        Rule(call, "page_token", token)
+        for call in ("List", "ListDeadLetters")
+        for token in ("x", "0" * 32, "\x00", "x" * 4096)
+    ),
+    *(Rule("ListDeadLetters", "callable_name", name) for name in ("a b", "ä", "a*", "x" * 257)),
+    *(Rule("Redrive", "request_id", key) for key in ("x" * 129, "a\n", "ä")),
+    *(Rule("Redrive", "config.priority", number) for number in (256, 2**32 - 1)),
+    Rule("Redrive", "config.timeout_ms", 0),
+    Rule("Redrive", "config.callback_url", "https://a"),
+    *(
+        Rule(call, "execution_ids", ids, named)
+        for call in ("Wait", "DiscardDeadLetters")
+        for ids, named in (
+            ([], ""),
+            ([UNKNOWN_ID] * 2, "execution_ids[1]"),
+            ([f"x{n}" for n in range(1001)], ""),
+        )
+    ),
     *(Rule("Wait", "wait_for", number) for number in (4, -1)),
     Rule("Wait", "count", 1),
     *(Rule("Wait", "timeout", duration) for duration in BAD_DURATIONS),
@@ -124,6 +178,9 @@ RULES = [
             ("Complete", "results", work.CompleteResult()),
             ("Fail", "failures", work.Failure()),
             ("Release", "releases", work.LeaseRef()),
+            ("ReportProgress", "reports", work.ProgressReport()),
+            ("ReportSteps", "reports", work.StepReport()),
+            ("Suspend", "suspensions", work.Suspension()),
         )
         for items in ([], [item] * 1001)
     ),
@@ -173,8 +230,24 @@ def test_an_id_that_is_none_spoils_no_other_of_a_wait(door: Door, bad: str) -> N
     assert known.execution.execution_id == request.execution_ids[2]
 
 
+@pytest.mark.parametrize("bad", BAD_IDS)
+def test_an_id_that_is_none_spoils_no_other_of_a_discard(door: Door, bad: str) -> None:
+    living = door.enqueue().execution_id
+    request = api.DiscardDeadLettersRequest(
+        tenant_id=door.tenant, execution_ids=[UNKNOWN_ID, bad, living]
+    )
+    unknown, garbage, known = door.call("DiscardDeadLetters", request).outcomes
+
+    assert_refusal(unknown.status, "EXECUTION_NOT_FOUND")
+    assert_refusal(garbage.status, "INVALID_ARGUMENT", "execution_ids[1]")
+    assert_refusal(known.status, "TRANSITION_NOT_ALLOWED")
+
+
 ACCEPTED = [
     ("List", "page_size", 1000),
+    ("ListDeadLetters", "page_size", 1000),
+    ("ListDeadLetters", "callable_name", "x" * 256),
+    ("DiscardDeadLetters", "execution_ids", [f"x{n}" for n in range(1000)]),
     ("Wait", "timeout", Duration()),
     ("Peek", "limit", 1000),
     ("Peek", "callables", ["a.*", "*", "b"] + [f"c{n}" for n in range(997)]),

@@ -65,7 +65,7 @@ def curl(shared_channel: grpc.Channel) -> Curl:
 
 
 def test_every_unary_call_has_an_example() -> None:
-    assert len(UNARY) == 21
+    assert len(UNARY) == 26
     assert {example["call"] for example in EXAMPLES} == UNARY
 
 
@@ -91,8 +91,12 @@ def test_the_examples_work_one_after_the_other(curl: Curl) -> None:
             assert lease["execution"]["executionId"] == values["$EXECUTION"]
             values["$TOKEN"] = lease["leaseToken"]
 
-    [completed] = answers[-1]["outcomes"]
+    calls = [example["call"].rpartition("/")[2] for example in EXAMPLES]
+    [completed] = answers[calls.index("Complete")]["outcomes"]
     assert completed["result"]["status"] == "BACKGROUND_EXECUTION_STATUS_COMPLETED"
+    [dead] = answers[calls.index("ListDeadLetters")]["executions"]
+    redriven = answers[calls.index("Redrive")]["execution"]
+    assert redriven["retriedFrom"] == dead["executionId"] == values["$EXECUTION"]
 
 
 def refusals(answer: dict[str, Any]) -> list[Any]:

@@ -49,6 +49,30 @@ def fail(lease: work.LeaseRef) -> work.Failure:
     )
 
 
+def progress(lease: work.LeaseRef) -> work.ProgressReport:
+    return work.ProgressReport(
+        execution_id=lease.execution_id, lease_token=lease.lease_token, fraction=0.5
+    )
+
+
+STEP_IDS = ("step_id", "parent_step_id")
+STEP = "step_0000000000000000000000000a1"
+
+
+def steps(lease: work.LeaseRef) -> work.StepReport:
+    started = work.StepAction(started=work.NewStep(step_id=STEP, name="fetch"))
+    return work.StepReport(
+        execution_id=lease.execution_id, lease_token=lease.lease_token, actions=[started]
+    )
+
+
+def suspend(lease: work.LeaseRef) -> work.Suspension:
+    wait = work.WaitPoint(step_id=STEP, name="approval", key="k")
+    return work.Suspension(
+        execution_id=lease.execution_id, lease_token=lease.lease_token, waits=[wait]
+    )
+
+
 class Call(NamedTuple):
     """How a call is made: its request, the list in it, and an item of the list."""
 
@@ -62,6 +86,9 @@ CALLS: Mapping[str, Call] = {
     "Complete": Call(work.CompleteRequest, "results", complete),
     "Fail": Call(work.FailRequest, "failures", fail),
     "Release": Call(work.ReleaseRequest, "releases", lambda lease: lease),
+    "ReportProgress": Call(work.ReportProgressRequest, "reports", progress),
+    "ReportSteps": Call(work.ReportStepsRequest, "reports", steps),
+    "Suspend": Call(work.SuspendRequest, "suspensions", suspend),
 }
 RULES = [
     *(Rule(call, "execution_id", name) for call in CALLS for name in BAD_IDS),
@@ -83,6 +110,29 @@ RULES = [
     Rule("Fail", "error.details", text_of(64 * KIB + 1), "TOO_LARGE"),
     *(Rule("Fail", "retry_after_ms", ms) for ms in (DAY_MS + 1, 2**64 - 1)),
     Rule("Fail", "throttled", value=True, named="retry_after_ms"),
+    *(
+        Rule("ReportProgress", "fraction", float(number))
+        for number in ("-0.001", "1.001", "nan", "inf", "-inf")
+    ),
+    Rule("ReportProgress", "message", "x" * (KIB + 1), "TOO_LARGE"),
+    Rule("ReportSteps", "actions", []),
+    Rule("ReportSteps", "schema_version", "x" * 129),
+    *(Rule("ReportSteps", f"actions[0].started.{name}", "x") for name in STEP_IDS),
+    *(Rule("ReportSteps", "actions[0].started.name", name) for name in ("", "x" * 129)),
+    Rule("ReportSteps", "actions[0].started.step_type", 7),
+    Rule("ReportSteps", "actions[0].started.source.source_type", 6),
+    Rule("ReportSteps", "actions[0].started.key", "x" * 129),
+    Rule("ReportSteps", "actions[0].started.arguments_hash", b"x" * 33, "TOO_LARGE"),
+    Rule("ReportSteps", "actions[0].started.input", "x" * (MIB + 1), "TOO_LARGE"),
+    Rule("ReportSteps", "actions[0].completed.step_id", "x"),
+    Rule("ReportSteps", "actions[0].completed.step_id", STEP),
+    Rule("Suspend", "waits", []),
+    Rule("Suspend", "waits[0].step_id", "x"),
+    *(Rule("Suspend", "waits[0].name", name) for name in ("", "x" * 129)),
+    Rule("Suspend", "waits[0].reason", 9),
+    *(Rule("Suspend", f"waits[0].{name}", "x" * 129) for name in ("key", "step_key")),
+    Rule("Suspend", "waits[0].wait_ms", 36_500 * DAY_MS + 1),
+    Rule("Suspend", "waits[0].child_execution_id", UNKNOWN_ID),
 ]
 
 

@@ -20,7 +20,7 @@ FILES = sorted((Path(__file__).parent / "scenarios").glob("*.scenario"))
 CAN = {"restart", "settings"}
 """The abilities of this runner. Limits and a full store cannot be set through a channel."""
 PASSED_OVER = ("needs", "settings")
-STATES = ("expect", "run", "stats")
+STATES = ("expect", "run", "stats", "task")
 """Verbs whose own keys say what must be."""
 
 

@@ -42,7 +42,7 @@ def broken_rules(command: Sequence[str]) -> dict[str, str]:
     """The rules that a program breaks, and how."""
     verdicts = list(check_rules(RULES, command))
     assert len(verdicts) == len(RULES)
-    return {each.rule.name: each.explanation for each in verdicts if not each.is_kept}
+    return {each.rule.name: each.explanation for each in verdicts if each.is_broken}
 
 
 @pytest.mark.slow
@@ -105,6 +105,21 @@ def test_the_command_explains_what_was_broken_and_exits_with_1() -> None:
     assert told["explanation"] == "lease_duration_ms is 500, and BACKLANE_LEASE_MS is 3000"
     assert any("hello" in line for line in told["transcript"])
     assert run.returncode == 1
+
+
+def test_a_rule_about_something_that_is_not_offered_is_neither_kept_nor_broken() -> None:
+    command = ("--", *SMALL, "--fault", "no-steps")
+    run = kit("--rule", "hello-is-valid", "--rule", "a-wait-suspends", *command)
+
+    kept, idle, why, last = run.stdout.splitlines()
+    assert (kept.split()[0], idle.split()[:2]) == ("kept", ["n/a", "a-wait-suspends"])
+    assert why == "    Not applicable: the program does not offer conformance.steps"
+    assert last == "1 rules kept, 0 broken, 1 not applicable"
+    assert run.returncode == 0
+
+    told = json.loads(kit("--rule", "a-wait-suspends", "--json", *command).stdout)
+    assert (told["kept"], told["applicable"]) == (False, False)
+    assert told["explanation"] == "the program does not offer conformance.steps"
 
 
 @pytest.mark.parametrize(

@@ -310,7 +310,7 @@ def test_cancel_ends_a_queued_one_and_refuses_a_second_time(ask: Ask) -> None:
     again = ask("cancel", made)
 
     assert (first.status, first.record.status) == (0, "cancelled")
-    line = f"{made} has already ended: cancelled; see `backlane get {made}`"
+    line = f"execution {made} is cancelled and cannot be cancelled; see `backlane get {made}`"
     assert again == (6, "", f"backlane: {line}\n")
 
 

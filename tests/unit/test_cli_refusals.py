@@ -18,6 +18,16 @@ HOST_PORT: Final = "is not HOST:PORT, such as 127.0.0.1:7433"
 REFUSED: Final = {
     "get": "missing argument 'ID'",
     "attempts": "missing argument 'ID'",
+    "task": "missing argument 'ID'",
+    "discard": "missing argument 'ID...'",
+    "redrive a --request-id ''": "invalid value for --request-id: it must not be empty",
+    "redrive a --max-attempts 5000000000": (
+        "invalid value for --max-attempts: --max-attempts must be from 1 to 65535, not 5000000000"
+    ),
+    "redrive a --timeout 3": f"invalid value for --timeout: '3' {DURATIONS}",
+    "dead-letters --limit -1": (
+        "invalid value for '--limit': Input should be greater than or equal to 0"
+    ),
     "get a b": "got unexpected extra argument(s) (b)",
     "stats --all": "no such option: --all",
     "list --limit -1": "invalid value for '--limit': Input should be greater than or equal to 0",

@@ -16,11 +16,13 @@ from backlane.cli.main import run
 from backlane.testing.conformance import RULES, check_rules
 from backlane.testing.conformance import stage as stages
 from backlane.testing.conformance.breach import BrokenRuleError, demand
-from backlane.testing.conformance.leases import ECHO, make_lease, refs
+from backlane.testing.conformance.leases import ECHO, STEPS, make_lease, refs
 from backlane.testing.conformance.ledger import Ledger
 from backlane.testing.conformance.program import CannotStartError, Program
 from backlane.testing.conformance.rule import rule
+from backlane.testing.conformance.steps import begun, demand_new, recorded
 from backlane.testing.conformance.transcript import LINE_MAX, LINES_MAX, Transcript, describe
+from backlane.v1 import execution_pb2 as records
 from backlane.v1 import worker_service_pb2 as api
 
 if TYPE_CHECKING:
@@ -31,6 +33,7 @@ ENDS_AT_ONCE: Final = (sys.executable, "-c", "import sys; sys.exit('no \\x1b[31m
 NEVER_CONNECTED: Final = (
     "the program ended with 1 and did not open a Work stream to BACKLANE_TARGET"
 )
+LEASE: Final = "lt_one"
 HELLO: Final = api.WorkRequest(hello=api.WorkHello(worker_id="w"))
 
 
@@ -100,6 +103,73 @@ def test_a_lease_that_is_lost_runs_no_more() -> None:
     ledger.withdraw(["a"])
 
     assert ledger.running == {"b"}
+
+
+def test_a_report_of_steps_leaves_its_lease_running_and_a_suspension_ends_it() -> None:
+    ledger = Ledger()
+    lease = make_lease(STEPS)
+    [ref] = refs([lease])
+    ledger.give([lease])
+    report = api.StepReport(lease_token=ref.lease_token, execution_id=ref.execution_id)
+    [told] = ledger.note(api.WorkRequest(steps=api.ReportStepsRequest(reports=[report])), 1.0)
+    assert (told.kind, ledger.running, ledger.reports) == ("steps", {ref.lease_token}, [])
+    assert ledger.steps_of(ref.lease_token) == [told]
+
+    end = api.Suspension(lease_token=ref.lease_token, execution_id=ref.execution_id)
+    [told] = ledger.note(api.WorkRequest(suspend=api.SuspendRequest(suspensions=[end])), 2.0)
+    assert (told.kind, ledger.running) == ("suspend", set())
+    assert ledger.reports_of(ref.lease_token) == [told]
+
+
+def test_a_report_with_a_known_number_counts_once() -> None:
+    ledger = Ledger()
+    for sequence, name in ((1, "a"), (1, "a"), (2, "b"), (0, "c"), (0, "c")):
+        ledger.note(steps_report(sequence, name), 1.0)
+
+    assert [step.name for step in begun(ledger.steps)] == ["a", "b", "c", "c"]
+
+
+def steps_report(sequence: int, name: str) -> api.WorkRequest:
+    started = api.StepAction(started=api.NewStep(step_id=f"step_{name}", name=name))
+    report = api.StepReport(lease_token=LEASE, actions=[started], sequence=sequence)
+    return api.WorkRequest(steps=api.ReportStepsRequest(reports=[report]))
+
+
+def test_the_next_lease_carries_the_steps_of_the_last() -> None:
+    ledger = Ledger()
+    ledger.note(steps_report(1, "a"), 1.0)
+    ledger.note(steps_report(2, "b"), 2.0)
+    ended = api.StepAction(completed=api.StepCompleted(step_id="step_a", output="1"))
+    report = api.StepReport(lease_token=LEASE, actions=[ended], sequence=3)
+    ledger.note(api.WorkRequest(steps=api.ReportStepsRequest(reports=[report])), 3.0)
+    wait = api.WaitPoint(step_id="step_w", name="w", step_key="k")
+    end = api.Suspension(lease_token=LEASE, waits=[wait])
+    ledger.note(api.WorkRequest(suspend=api.SuspendRequest(suspensions=[end])), 4.0)
+    steps = recorded(ledger, LEASE)
+
+    told = [(step.name, step.state, step.error.code, step.output) for step in steps]
+    assert told == [
+        ("a", records.STEP_STATE_COMPLETED, "", "1"),
+        ("b", records.STEP_STATE_FAILED, "ATTEMPT_ENDED", ""),
+        ("w", records.STEP_STATE_RUNNING, "", ""),
+    ]
+    assert steps[2].key == "k"
+
+
+@pytest.mark.parametrize(
+    ("step_id", "said"),
+    [
+        ("step_short", "is no step id"),
+        ("step_" + 27 * "z", "is no step id"),
+        ("step_" + 27 * "0", "was used before"),
+    ],
+)
+def test_a_step_id_has_to_be_new_and_to_hold_20_bytes(step_id: str, said: str) -> None:
+    known = {"step_" + 27 * "0"}
+    demand_new("step_aWgEPTl1tmebfsQzFP4bxwgy80V", known)
+
+    with pytest.raises(BrokenRuleError, match=said):
+        demand_new(step_id, known)
 
 
 def test_a_transcript_keeps_its_end() -> None:

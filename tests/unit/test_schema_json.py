@@ -195,11 +195,11 @@ FAILED_JSON = {
     "attempt": 1,
     "dependsOn": [],
     "maxWorkerLosses": 0,
+    "paused": False,
     "spentAttempts": 0,
     "workerLosses": 0,
     "version": 4,
     "cancelRequested": False,
-    "paused": False,
     "reason": "worker_lost",
     "actor": {"kind": "clock", "id": ""},
 }

@@ -115,6 +115,36 @@ def test_threads_that_ask_at_once_for_the_event_get_the_same(
     assert events[0].is_set()
 
 
+def test_progress_is_kept_for_the_test() -> None:
+    ctx = FakeContext()
+    ctx.progress(0.4, "text")
+    ctx.progress(1)
+    ctx.progress(message="x" * 1024)
+
+    assert ctx.progressed == [(0.4, "text"), (1.0, ""), (None, "x" * 1024)]
+
+
+@pytest.mark.parametrize(
+    ("fraction", "message", "problem"),
+    [
+        (None, "", "progress needs a fraction or a message"),
+        (-0.1, "", "fraction must be 0 to 1, not -0.1"),
+        (1.5, "", "fraction must be 0 to 1, not 1.5"),
+        (float("nan"), "", "fraction must be 0 to 1, not nan"),
+        (None, "é" * 513, "message has 1026 bytes, at most 1024 are possible"),
+    ],
+)
+def test_progress_that_does_not_fit_is_refused(
+    fraction: float | None, message: str, problem: str
+) -> None:
+    ctx = FakeContext()
+
+    with pytest.raises(ValueError, match=problem):
+        ctx.progress(fraction, message)
+
+    assert ctx.progressed == []
+
+
 def test_its_log_names_the_execution(caplog: pytest.LogCaptureFixture) -> None:
     FakeContext(execution_id="exec_1", callable_name="greet").log.warning("slow")
 

@@ -2,6 +2,7 @@
 
 import itertools
 import threading
+import time
 from collections.abc import Iterator
 
 from grpc import StatusCode
@@ -9,7 +10,7 @@ from grpc import StatusCode
 from backlane.errors import BacklaneError, ErrorParts
 from backlane.v1 import worker_service_pb2 as api
 from backlane.v1.execution_pb2 import BackgroundExecution
-from backlane.worker.book import MESSAGE_ITEMS_MAX, Book
+from backlane.worker.book import ADVANCE_EACH_S, MESSAGE_ITEMS_MAX, Book
 from backlane.worker.reports import Entry, Trail
 
 NEVER_SILENT_S = 60.0
@@ -241,6 +242,62 @@ def test_a_lease_that_comes_after_the_last_word_is_spoken_of_on_the_next_stream(
 
     assert [ref("a")] == list(hello.held)
     assert kinds(again, 2) == ["drain", "complete"]
+
+
+def progress(name: str, fraction: float) -> api.ProgressReport:
+    return api.ProgressReport(execution_id=name, lease_token=f"{name}-token", fraction=fraction)
+
+
+def test_the_newest_progress_of_all_leases_goes_together_and_rarely() -> None:
+    book = Book(2, silence_s=NEVER_SILENT_S)
+    messages = book.begin_stream(api.WorkHello())
+    kinds(messages, 2)
+    book.arrive([lease("a"), lease("b")], acknowledge=False)
+    for fraction in (0.25, 0.5, 0.75):
+        book.advance(progress("a", fraction))
+    book.advance(progress("b", 1.0))
+
+    [message] = itertools.islice(messages, 1)
+
+    assert list(message.progress.reports) == [progress("a", 0.75), progress("b", 1.0)]
+    began = time.monotonic()
+    book.advance(progress("a", 0.875))
+    [message] = itertools.islice(messages, 1)
+    assert list(message.progress.reports) == [progress("a", 0.875)]
+    assert time.monotonic() - began > ADVANCE_EACH_S / 2
+
+
+def test_progress_of_a_lease_that_has_a_result_or_is_lost_is_dropped() -> None:
+    book = Book(3, silence_s=NEVER_SILENT_S)
+    messages = book.begin_stream(api.WorkHello())
+    kinds(messages, 2)
+    book.arrive([lease("a"), lease("b"), lease("c")], acknowledge=False)
+    for name in "abc":
+        book.advance(progress(name, 0.5))
+    book.settle([completion("a")])
+    book.lose([ref("b")])
+    book.advance(progress("a", 1.0))
+
+    assert kinds(messages, 1) == ["complete"]
+    rest = [next(messages) for _ in range(2)]
+    [message] = [one for one in rest if one.HasField("progress")]
+    assert list(message.progress.reports) == [progress("c", 0.5)]
+
+
+def test_progress_gets_no_answer_and_is_not_repeated_on_another_stream() -> None:
+    book = Book(1, silence_s=NEVER_SILENT_S)
+    messages = book.begin_stream(api.WorkHello())
+    kinds(messages, 2)
+    book.arrive([lease("a")], acknowledge=False)
+    book.advance(progress("a", 0.5))
+    assert kinds(messages, 1) == ["progress"]
+    book.settle([completion("a")])
+    assert kinds(messages, 1) == ["complete"]
+
+    assert completed(book.answer()) == ["a"]
+    assert kinds(book.begin_stream(api.WorkHello()), 1) == ["hello"]
+    book.drain()
+    assert book.is_empty
 
 
 def test_a_report_without_an_answer_is_said_again_with_its_number_and_before_the_result() -> None:

@@ -144,6 +144,7 @@ fn templates(load: &Load) -> Vec<NewExecution> {
             head: vec![0; 80],
             body: None,
         },
+        retried_from: None,
         actor: Actor::engine(),
         random: IdRandom::default(),
     };

@@ -49,6 +49,8 @@ pub struct NewExecution {
     pub depends_on: Vec<Dependency>,
     /// The data that the engine keeps for readers without looking at it.
     pub payload: Payload,
+    /// Birth number of the execution that this one redrives.
+    pub retried_from: Option<Birth>,
     /// The caller's identity.
     pub actor: Actor,
     /// The random part of the new id. Randomness is an input of the engine.
@@ -227,6 +229,39 @@ pub struct Cancel {
     pub id: ExecutionId,
     /// The caller who asks for the cancellation.
     pub actor: Actor,
+}
+
+/// A request to take an execution out of the dead letters.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Discard {
+    /// The tenant of the execution.
+    pub tenant: VisibleTenant,
+    /// Id of the execution.
+    pub id: ExecutionId,
+    /// The caller who asks for it.
+    pub actor: Actor,
+}
+
+/// A request to enqueue an execution that is over once more, as a new execution.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Redrive {
+    /// The tenant of the execution.
+    pub tenant: VisibleTenant,
+    /// Id of the execution that is over.
+    pub id: ExecutionId,
+    /// The request id that the client sent.
+    pub request: Option<Request>,
+    /// The caller who asks for it.
+    pub actor: Actor,
+}
+
+/// How far an execution has come, as its worker says.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct ProgressReport {
+    /// The share of the work that is done, from 0 to 1.
+    pub fraction: Option<f64>,
+    /// A message for people; may be empty.
+    pub message: Box<str>,
 }
 
 /// The result of looking for a row that is not in memory.

@@ -16,6 +16,7 @@ pub mod row;
 pub mod rules;
 pub mod soft;
 pub mod state;
+pub mod task;
 pub mod time;
 
 pub use engine::{Decided, Engine, fold};

@@ -43,6 +43,20 @@ pub enum Row {
     Request(Box<RequestRow>),
     /// A recorded action of a run.
     Action(Box<ActionRow>),
+    /// An execution came to the dead letters.
+    DeadLetter {
+        /// Birth number of the execution.
+        birth: Birth,
+        /// The tenant's name.
+        tenant: Arc<str>,
+        /// The final status: failed or timed out.
+        status: Status,
+    },
+    /// An execution was taken out of the dead letters.
+    DeadLetterDropped {
+        /// Birth number of the execution.
+        birth: Birth,
+    },
 }
 
 impl Row {
@@ -55,7 +69,9 @@ impl Row {
             | Self::Attempt(_)
             | Self::AttemptDropped { .. }
             | Self::Request(_)
-            | Self::Action(_) => None,
+            | Self::Action(_)
+            | Self::DeadLetter { .. }
+            | Self::DeadLetterDropped { .. } => None,
         }
     }
 }
@@ -115,6 +131,18 @@ pub struct EndingRow {
     pub error: Option<Box<ErrorRecord>>,
     /// The last state of the execution.
     pub progress: Progress,
+}
+
+impl EndingRow {
+    /// The row that puts the execution into the dead letters; `None` if it ended otherwise.
+    #[must_use]
+    pub fn dead_letter(&self) -> Option<Row> {
+        self.status.is_dead_letter().then(|| Row::DeadLetter {
+            birth: self.id.birth,
+            tenant: self.tenant.clone(),
+            status: self.status,
+        })
+    }
 }
 
 /// A lease that did not end its execution.

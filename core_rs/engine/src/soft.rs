@@ -4,6 +4,7 @@
 //! virtual time, and the entities that are set aside. Refuses to be the only source of anything:
 //! soft state is rebuilt from [`State`] at each start, and no execution is lost with it.
 
+mod advances;
 mod execution;
 mod fair;
 mod holds;
@@ -15,6 +16,7 @@ mod wakes;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+pub use advances::Advances;
 pub use fair::{Estimates, Shares};
 pub use holds::{Hold, Holds, Renewal, StreamLife};
 pub use offers::Offers;
@@ -57,6 +59,8 @@ pub struct Soft {
     pub wakes: Wakes,
     /// The clock of retention.
     pub retention: RetentionClock,
+    /// The progress that workers have reported.
+    pub advances: Advances,
     /// Notices for streams.
     pub told: Vec<Told>,
     /// Items of the agenda for which an execution could not be changed.
@@ -218,6 +222,8 @@ impl Soft {
                 .slot(*birth)
                 .is_some_and(|slot| matches!(slot.phase, Phase::Retrying | Phase::Suspended))
         });
-        held && extra && backs
+        let mut advances = self.advances.births();
+        let advances = advances.all(|birth| self.holds.get(birth).is_some());
+        held && extra && backs && advances
     }
 }

@@ -54,6 +54,8 @@ pub struct State {
     // Times of the wall clock at which changes are due: at most one for each entity.
     timers: BTreeSet<(u64, Entity)>,
     dedup: BTreeMap<(TenantKey, Box<str>), Birth>,
+    // The unfinished redrive of each execution that is being redriven.
+    redrives: BTreeMap<Birth, Birth>,
     requests: RequestIndex,
     // The limits that are set, for tenants and for queues.
     limits: BTreeSet<LimitKey>,
@@ -217,6 +219,12 @@ impl State {
         &self.agenda
     }
 
+    /// The unfinished execution that redrives this one.
+    #[must_use]
+    pub fn redrive_of(&self, birth: Birth) -> Option<Birth> {
+        self.redrives.get(&birth).copied()
+    }
+
     /// The request ids that are in memory.
     #[must_use]
     pub const fn requests(&self) -> &RequestIndex {
@@ -283,6 +291,7 @@ impl State {
             stands_for: self.edges.stands_for(birth).into(),
             request: None,
             payload_bytes: slot.payload_bytes,
+            retried_from: extras.and_then(|extras| extras.retried_from),
             progress: self.progress(birth, slot, extras),
         })
     }

@@ -166,6 +166,8 @@ pub struct Wanted {
 /// A page of a tenant's finished executions, newest first.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ListQuery {
+    /// The family whose rows say which executions are listed.
+    pub family: &'static Family,
     /// The tenant's name.
     pub tenant: Box<str>,
     /// The status that listed executions must have; `None` for every status.
@@ -200,6 +202,8 @@ pub struct Found {
     pub requests: BTreeMap<[u8; 16], Lookup>,
     /// The executions on the page, newest first.
     pub listed: Vec<Birth>,
+    /// Whether the page ended early, because its rows are large.
+    pub list_is_cut: bool,
     /// The damage that made the page unreadable.
     pub list_damage: Option<Damage>,
     /// For each range of the query: the rows by ordinal, or the damage that made them unreadable.

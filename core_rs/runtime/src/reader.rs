@@ -81,15 +81,15 @@ fn read_rows(reader: &mut dyn Reader, rows: &[Wanted], found: &mut Found) {
 
 fn read_page(reader: &mut dyn Reader, list: &ListQuery, found: &mut Found) {
     let tag = list.status.map(|status| status as u8);
-    let births = match reader.list(&ENDING, &list.tenant, tag, list.before, list.limit) {
+    let births = match reader.list(list.family, &list.tenant, tag, list.before, list.limit) {
         Ok(births) => births,
         Err(error) => {
             let key = format!("list of {}", list.tenant);
-            found.list_damage = Some(damage_of(&ENDING, key, error));
+            found.list_damage = Some(damage_of(list.family, key, error));
             return;
         }
     };
-    let mut bytes = 0;
+    let (mut bytes, total) = (0, births.len());
     for births in births.chunks(PAGE_STEP) {
         read_rows(reader, &rows_of(births, list.part), found);
         found.listed.extend(births);
@@ -97,6 +97,7 @@ fn read_page(reader: &mut dyn Reader, list: &ListQuery, found: &mut Found) {
         let rows = keys.flat_map(|key| [found.row(&ENDING, &key), found.row(&PAYLOAD, &key)]);
         bytes += rows.flatten().map(size).sum::<usize>();
         if bytes > PAGE_BYTES {
+            found.list_is_cut = found.listed.len() < total;
             return;
         }
     }

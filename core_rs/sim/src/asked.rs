@@ -7,6 +7,7 @@ use prost::Message as _;
 use backlane_runtime::Method;
 
 use crate::api::v1;
+use crate::check::Done;
 
 /// The request of a unary call.
 #[derive(Debug, Clone)]
@@ -29,6 +30,12 @@ pub enum Asked {
     Peek(v1::PeekRequest),
     /// Counts unfinished executions.
     Stats(v1::GetQueueStatsRequest),
+    /// Lists dead letters.
+    DeadLetters(v1::ListDeadLettersRequest),
+    /// Takes executions out of the dead letters.
+    Discard(v1::DiscardDeadLettersRequest),
+    /// Enqueues an execution that is over once more.
+    Redrive(v1::RedriveRequest),
     /// Leases executions.
     Lease(v1::LeaseRequest),
     /// Renews leases.
@@ -39,6 +46,20 @@ pub enum Asked {
     Fail(v1::FailRequest),
     /// Releases leases.
     Release(v1::ReleaseRequest),
+    /// Reports progress.
+    Progress(v1::ReportProgressRequest),
+    /// Records steps.
+    Steps(v1::ReportStepsRequest),
+    /// Suspends executions.
+    Suspend(v1::SuspendRequest),
+    /// Provides an input.
+    Input(v1::ProvideInputRequest),
+    /// Pauses an execution.
+    Pause(v1::PauseRequest),
+    /// Resumes an execution.
+    Resume(v1::ResumeRequest),
+    /// Shows the run of an execution. The steps were acknowledged before the call.
+    Story(v1::GetExecutionRunRequest, Done),
 }
 
 impl Asked {
@@ -55,11 +76,21 @@ impl Asked {
             Self::Cancel(request) => (Method::Cancel, request.encode_to_vec()),
             Self::Peek(request) => (Method::Peek, request.encode_to_vec()),
             Self::Stats(request) => (Method::GetQueueStats, request.encode_to_vec()),
+            Self::DeadLetters(request) => (Method::ListDeadLetters, request.encode_to_vec()),
+            Self::Discard(request) => (Method::DiscardDeadLetters, request.encode_to_vec()),
+            Self::Redrive(request) => (Method::Redrive, request.encode_to_vec()),
             Self::Lease(request) => (Method::Lease, request.encode_to_vec()),
             Self::Renew(request) => (Method::RenewLeases, request.encode_to_vec()),
             Self::Complete(request) => (Method::Complete, request.encode_to_vec()),
             Self::Fail(request) => (Method::Fail, request.encode_to_vec()),
             Self::Release(request) => (Method::Release, request.encode_to_vec()),
+            Self::Progress(request) => (Method::ReportProgress, request.encode_to_vec()),
+            Self::Steps(request) => (Method::ReportSteps, request.encode_to_vec()),
+            Self::Suspend(request) => (Method::Suspend, request.encode_to_vec()),
+            Self::Input(request) => (Method::ProvideInput, request.encode_to_vec()),
+            Self::Pause(request) => (Method::Pause, request.encode_to_vec()),
+            Self::Resume(request) => (Method::Resume, request.encode_to_vec()),
+            Self::Story(request, _) => (Method::GetExecutionRun, request.encode_to_vec()),
         }
     }
 
@@ -80,6 +111,24 @@ impl Asked {
                     .collect()
             }
             Self::Release(request) => request.releases.clone(),
+            Self::Progress(request) => {
+                let reports = request.reports.iter();
+                reports
+                    .map(|one| lease(&one.execution_id, &one.lease_token))
+                    .collect()
+            }
+            Self::Steps(request) => {
+                let reports = request.reports.iter();
+                reports
+                    .map(|one| lease(&one.execution_id, &one.lease_token))
+                    .collect()
+            }
+            Self::Suspend(request) => {
+                let suspensions = request.suspensions.iter();
+                suspensions
+                    .map(|one| lease(&one.execution_id, &one.lease_token))
+                    .collect()
+            }
             _ => Vec::new(),
         }
     }

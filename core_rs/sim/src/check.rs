@@ -13,6 +13,7 @@ mod order;
 mod record;
 mod rows;
 mod state;
+mod steps;
 mod turns;
 
 use std::fmt;
@@ -24,6 +25,7 @@ pub use log::{LogCheck, Offers};
 pub use order::better_one;
 pub(crate) use record::birth_of;
 pub use state::{no_longer, same_state, sound};
+pub use steps::{Done, Steps, each_once};
 
 /// A violation of an invariant.
 #[derive(Debug, Clone, PartialEq, Eq)]

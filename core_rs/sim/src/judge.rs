@@ -2,6 +2,8 @@
 //!
 //! Owns which invariants each kind of reply must satisfy. Refuses to know how the reply travelled.
 
+mod over;
+
 use std::collections::{BTreeSet, VecDeque};
 
 use backlane_engine::fact::OutcomeKind;
@@ -10,7 +12,7 @@ use prost::Message;
 
 use crate::api::{reason, reason_of, v1};
 use crate::asked::Asked;
-use crate::check::{Checked, Ledger, LogCheck, Reported, Violation, broken, must};
+use crate::check::{Checked, Ledger, LogCheck, Reported, Violation, broken, each_once, must};
 use crate::plan::Excuses;
 
 const ANSWERED: &str = "a reply answers its request";
@@ -82,7 +84,10 @@ impl Judge<'_> {
         if reason != "DISK_FULL" {
             return Ok(());
         }
-        let enqueues = matches!(asked, Asked::Enqueue(_) | Asked::Batch(_) | Asked::Run(_));
+        let enqueues = matches!(
+            asked,
+            Asked::Enqueue(_) | Asked::Batch(_) | Asked::Run(_) | Asked::Redrive(_)
+        );
         must(fills && enqueues, FULL, said)?;
         self.ledger.refused_as_full();
         Ok(())
@@ -93,6 +98,11 @@ impl Judge<'_> {
         let named = match asked {
             Asked::Get(asked) => Some((&asked.tenant_id, &asked.execution_id)),
             Asked::Cancel(asked) => Some((&asked.tenant_id, &asked.execution_id)),
+            Asked::Redrive(asked) => Some((&asked.tenant_id, &asked.execution_id)),
+            Asked::Input(asked) => Some((&asked.tenant_id, &asked.execution_id)),
+            Asked::Pause(asked) => Some((&asked.tenant_id, &asked.execution_id)),
+            Asked::Resume(asked) => Some((&asked.tenant_id, &asked.execution_id)),
+            Asked::Story(asked, _) => Some((&asked.tenant_id, &asked.execution_id)),
             _ => None,
         };
         named.map_or(Ok(()), |(tenant, id)| self.exists(tenant, id, reason))?;
@@ -178,6 +188,9 @@ impl Judge<'_> {
                 reply.executions.iter().try_for_each(basic)
             }
             Asked::Stats(_) => decoded::<v1::GetQueueStatsResponse>(bytes).map(drop),
+            Asked::DeadLetters(asked) => self.dead_letters(asked, &decoded(bytes)?),
+            Asked::Discard(asked) => self.discarded(asked, &decoded(bytes)?),
+            Asked::Redrive(asked) => self.redriven(asked, decoded(bytes)?),
             Asked::Lease(asked) => {
                 let leases = decoded::<v1::LeaseResponse>(bytes)?.leases;
                 let most = asked.max_executions.max(1) as usize;
@@ -188,13 +201,63 @@ impl Judge<'_> {
                     .iter()
                     .try_for_each(|lease| self.ledger.leased(lease, self.log))
             }
-            Asked::Renew(_) => self.settled(asked, Reported::Renewed, bytes),
+            Asked::Renew(_) | Asked::Progress(_) => self.settled(asked, Reported::Renewed, bytes),
             Asked::Complete(_) => {
                 self.settled(asked, Reported::Ended(OutcomeKind::Completed), bytes)
             }
             Asked::Fail(_) => self.settled(asked, Reported::Ended(OutcomeKind::Failed), bytes),
             Asked::Release(_) => self.settled(asked, Reported::Ended(OutcomeKind::Released), bytes),
+            Asked::Suspend(_) => {
+                self.settled(asked, Reported::Ended(OutcomeKind::Suspended), bytes)
+            }
+            Asked::Steps(request) => self.steps(asked, request, bytes),
+            Asked::Input(asked) => {
+                let record = some(decoded::<v1::ProvideInputResponse>(bytes)?.execution)?;
+                self.of(&record, &asked.execution_id)?;
+                self.show(&asked.tenant_id, &record, false)
+            }
+            Asked::Pause(asked) => {
+                let record = some(decoded::<v1::PauseResponse>(bytes)?.execution)?;
+                self.of(&record, &asked.execution_id)?;
+                must(record.paused, ANSWERED, || format!("{record:?}"))?;
+                self.show(&asked.tenant_id, &record, true)
+            }
+            Asked::Resume(asked) => {
+                let record = some(decoded::<v1::ResumeResponse>(bytes)?.execution)?;
+                self.of(&record, &asked.execution_id)?;
+                must(!record.paused, ANSWERED, || format!("{record:?}"))?;
+                self.show(&asked.tenant_id, &record, true)
+            }
+            Asked::Story(asked, done) => {
+                let run = decoded::<v1::GetExecutionRunResponse>(bytes)?.execution;
+                let run = run.ok_or_else(|| broken(ANSWERED, "an answer without its run"))?;
+                let ids: BTreeSet<_> = run.step_order.iter().collect();
+                let is_ordered = ids.len() == run.steps.len()
+                    && run.step_order.iter().all(|id| run.steps.contains_key(id));
+                must(run.id == asked.execution_id && is_ordered, ANSWERED, || {
+                    format!("{run:?}")
+                })?;
+                each_once(done, &run.id, run.steps.values())
+            }
         }
+    }
+
+    fn of(&self, record: &v1::BackgroundExecution, id: &str) -> Checked {
+        must(record.execution_id == id, ANSWERED, || {
+            format!("{id}: {record:?}")
+        })
+    }
+
+    fn steps(&mut self, asked: &Asked, request: &v1::ReportStepsRequest, bytes: &[u8]) -> Checked {
+        use v1::lease_outcome::Outcome;
+        self.settled(asked, Reported::Renewed, bytes)?;
+        let outcomes = decoded::<v1::ReportStepsResponse>(bytes)?.outcomes;
+        for (report, one) in request.reports.iter().zip(&outcomes) {
+            if let Some(Outcome::Result(_)) = one.outcome {
+                self.ledger.steps.recorded(report);
+            }
+        }
+        Ok(())
     }
 
     fn show(&mut self, tenant: &str, record: &v1::BackgroundExecution, full: bool) -> Checked {

@@ -21,6 +21,7 @@ mod run;
 mod sabotage;
 mod scenes;
 mod server;
+mod steering;
 mod trace;
 mod workers;
 mod world;

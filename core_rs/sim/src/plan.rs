@@ -54,6 +54,8 @@ pub(crate) struct Plan {
     pub(crate) names: Names,
     /// The part of the steps that the run has, in percent: some situations cost more time.
     pub(crate) percent: u64,
+    /// Whether workers record steps and wait, and clients pause and provide inputs.
+    pub(crate) steers: bool,
     /// Most actions of clients per step.
     pub(crate) actions: u64,
     /// Most executions of a batch.
@@ -116,6 +118,7 @@ impl Plan {
             scene,
             settings,
             names: Names::few(),
+            steers: scene == Scene::Plain,
             percent: 100,
             actions: dice.between(1, 4),
             batch: 12,

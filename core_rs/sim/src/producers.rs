@@ -16,6 +16,9 @@ const REMEMBERED: usize = 300;
 impl World {
     /// Does one action of a producer.
     pub(crate) fn produce(&mut self) {
+        if self.steer() {
+            return;
+        }
         match self.dice.below(100) {
             0..40 => self.enqueue_one(),
             40..47 => self.enqueue_batch(),
@@ -26,7 +29,10 @@ impl World {
             79..85 => self.wait(),
             85..91 => self.cancel(),
             91..94 => self.peek(),
-            94..96 => self.stats(),
+            94 => self.stats(),
+            95 => self.dead_letters(),
+            96 => self.discard(),
+            97..99 => self.redrive(),
             _ => self.intrude(),
         }
     }
@@ -37,7 +43,14 @@ impl World {
             let again = match &call.asked {
                 Asked::Enqueue(asked) => !asked.request_id.is_empty(),
                 Asked::Batch(asked) => !asked.request_id.is_empty(),
-                Asked::Run(_) | Asked::Complete(_) | Asked::Fail(_) | Asked::Release(_) => true,
+                Asked::Redrive(asked) => !asked.request_id.is_empty(),
+                Asked::Run(_)
+                | Asked::Complete(_)
+                | Asked::Fail(_)
+                | Asked::Release(_)
+                | Asked::Steps(_)
+                | Asked::Suspend(_) => true,
+                Asked::Input(asked) => !asked.request_id.is_empty(),
                 _ => false,
             };
             if again && !call.intruder {
@@ -160,7 +173,7 @@ impl World {
         }
     }
 
-    fn some_known(&mut self) -> Option<(String, String)> {
+    pub(crate) fn some_known(&mut self) -> Option<(String, String)> {
         let many = self.known.len();
         (many > 0).then(|| self.known[self.dice.index(many)].clone())
     }
@@ -246,6 +259,42 @@ impl World {
         self.call(Asked::Stats(request), Principal::default(), None);
     }
 
+    fn dead_letters(&mut self) {
+        let request = v1::ListDeadLettersRequest {
+            tenant_id: self.plan.names.tenant(&mut self.dice),
+            page_size: u32::try_from(self.dice.between(1, 40)).unwrap_or(1),
+            view: i32::try_from(self.dice.below(3)).unwrap_or(0),
+            ..Default::default()
+        };
+        self.call(Asked::DeadLetters(request), Principal::default(), None);
+    }
+
+    fn discard(&mut self) {
+        let Some((tenant_id, execution_id)) = self.some_known() else {
+            return;
+        };
+        let request = v1::DiscardDeadLettersRequest {
+            tenant_id,
+            execution_ids: vec![execution_id],
+        };
+        self.call(Asked::Discard(request), Principal::default(), None);
+    }
+
+    fn redrive(&mut self) {
+        let Some((tenant_id, execution_id)) = self.some_known() else {
+            return;
+        };
+        let input = self.dice.chance(300);
+        let request = v1::RedriveRequest {
+            tenant_id,
+            execution_id,
+            input: input.then(|| format!("again {:x}", self.dice.roll())),
+            request_id: self.request_id(),
+            ..Default::default()
+        };
+        self.call(Asked::Redrive(request), Principal::default(), None);
+    }
+
     /// Asks for another tenant's execution.
     fn intrude(&mut self) {
         let Some((owner, execution_id)) = self.some_known() else {
@@ -288,7 +337,8 @@ impl World {
     /// Handles a reply that arrived.
     pub(crate) fn heard(&mut self, call: &Call, bytes: &[u8]) {
         match &call.asked {
-            Asked::Enqueue(_) | Asked::Run(_) => {
+            // A redrive is answered like an enqueue.
+            Asked::Enqueue(_) | Asked::Run(_) | Asked::Redrive(_) => {
                 if let Ok(reply) = v1::EnqueueResponse::decode(bytes) {
                     reply
                         .execution

@@ -272,6 +272,7 @@ impl World {
         self.workers.push(healthy);
         for _ in 0..PEACE {
             self.serve();
+            self.free();
             self.turn()?;
             if self.is_over() {
                 return Ok(());

@@ -92,6 +92,7 @@ impl World {
             0..10 => self.die(at),
             10..25 => self.workers[at].asleep_until = self.step + self.dice.between(5, 300),
             25..60 => self.report_stale(at),
+            _ if self.record(at) => {}
             _ if self.workers[at].streams => self.work_on_stream(at),
             _ => self.work_by_calls(at),
         }
@@ -115,9 +116,25 @@ impl World {
             self.call(Asked::Lease(asked), Principal::default(), Some(at));
             return;
         }
+        if self.dice.chance(50) {
+            let asked = self.progress(at);
+            self.call(asked, Principal::default(), Some(at));
+        }
         if let Some(asked) = self.report(at) {
             self.call(asked, Principal::default(), Some(at));
         }
+    }
+
+    fn progress(&mut self, at: usize) -> Asked {
+        let held = &self.workers[at].held;
+        let report = |lease: &v1::LeaseRef| v1::ProgressReport {
+            execution_id: lease.execution_id.clone(),
+            lease_token: lease.lease_token.clone(),
+            fraction: Some(0.5),
+            message: "half".into(),
+        };
+        let reports = held.iter().map(report).collect();
+        Asked::Progress(v1::ReportProgressRequest { reports })
     }
 
     fn lease_request(&mut self, at: usize) -> v1::LeaseRequest {

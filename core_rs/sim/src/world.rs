@@ -73,6 +73,8 @@ pub(crate) struct World {
     pub(crate) known: Vec<(String, String)>,
     /// All leases that were ever given.
     pub(crate) tokens: Vec<v1::LeaseRef>,
+    /// The leases whose first step report had a number.
+    pub(crate) numbered: BTreeSet<String>,
     /// The limits that were set, by tenant and perhaps callable.
     pub(crate) limited: BTreeSet<(String, Option<String>)>,
     pub(crate) draining: bool,
@@ -111,6 +113,7 @@ impl World {
             workers,
             known: Vec::new(),
             tokens: Vec::new(),
+            numbered: BTreeSet::new(),
             limited: BTreeSet::new(),
             draining: false,
             lives: 1,

@@ -41,6 +41,7 @@ fn born(birth: u64, priority: u8) -> FactKind {
         stands_for: Box::default(),
         request: None,
         payload_bytes: 1,
+        retried_from: None,
         progress: Progress::newborn(Phase::Ready, 1),
     };
     FactKind::execution(birth, ExecutionChange::Enqueued(Box::new(living)))

@@ -148,8 +148,21 @@ pub static ACTION: Family = Family {
     since: 4,
 };
 
+/// The executions that failed or timed out and were not discarded, by the execution's number. The
+/// rows have no content: that they exist says everything.
+pub static DEAD_LETTER: Family = Family {
+    number: 6,
+    name: "dead_letter",
+    key: KeyKind::Number,
+    mode: Mode::Replace,
+    retention: Retention::With(Class::Execution),
+    listed: true,
+    since: 4,
+};
+
 /// All families of this version, in the order in which their tables are written.
-pub static FAMILIES: &[&Family] = &[&PAYLOAD, &ENDING, &REQUEST, &ATTEMPT, &ACTION];
+pub static FAMILIES: &[&Family] =
+    &[&PAYLOAD, &ENDING, &REQUEST, &ATTEMPT, &ACTION, &DEAD_LETTER];
 
 #[cfg(test)]
 mod tests {

@@ -21,7 +21,8 @@ pub use check::{Report, check, check_with, salvage, salvage_with};
 pub use commit::{Commit, Frame, Headroom, Maintenance, Taken};
 pub use error::StoreError;
 pub use family::{
-    ACTION, ATTEMPT, Class, ENDING, FAMILIES, Family, KeyKind, Mode, PAYLOAD, REQUEST, Retention,
+    ACTION, ATTEMPT, Class, DEAD_LETTER, ENDING, FAMILIES, Family, KeyKind, Mode, PAYLOAD, REQUEST,
+    Retention,
 };
 pub use fdatasync::fdatasync_micros;
 pub use lookup::{Damage, Lookup, Part, Stored};

@@ -9,6 +9,7 @@ mod append;
 mod checksum;
 mod connection;
 pub(crate) mod copy;
+mod dead_letter;
 mod directory;
 mod disk;
 mod expiry;

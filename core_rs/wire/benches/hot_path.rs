@@ -162,6 +162,7 @@ fn main() {
                 body: body.as_deref(),
                 standing: Standing::Living(living),
                 last_error: None,
+                progress: None,
             };
             record(&parts, view).expect("a record")
         };

@@ -186,6 +186,7 @@ fn make(
         dedup_policy: dedup_policy.unwrap_or_default(),
         depends_on: dependencies(message)?,
         payload,
+        retried_from: None,
         actor: Actor::named(ActorKind::Client, &context.principal.name),
         random: id_random(context),
     })
@@ -207,7 +208,7 @@ fn dependencies(message: &v1::EnqueueRequest) -> Checked<Vec<Dependency>> {
     Ok(all)
 }
 
-fn id_random(context: &mut Context<'_>) -> IdRandom {
+pub(crate) fn id_random(context: &mut Context<'_>) -> IdRandom {
     let [low, high, ..] = (context.random)().to_le_bytes();
     IdRandom {
         salt: u16::from_le_bytes([low, high]),

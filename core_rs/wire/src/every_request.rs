@@ -8,6 +8,7 @@ use proptest::prelude::*;
 use prost::Message as _;
 
 use crate::control::{decode_get_run, decode_input, decode_pause, decode_resume};
+use crate::dead_letter::{decode_discard, decode_list_dead_letters};
 use crate::enqueue::{decode_batch, decode_enqueue, decode_enqueue_stream, decode_run};
 use crate::fixtures::{Decode, call_as, named, with_context};
 use crate::query::{
@@ -15,10 +16,14 @@ use crate::query::{
     decode_wait,
 };
 use crate::steps::{decode_steps, decode_suspend};
+use crate::redrive::decode_redrive;
+use crate::task::decode_get_task_record;
 use crate::work::decode_work;
-use crate::worker::{decode_complete, decode_fail, decode_lease, decode_release, decode_renew};
+use crate::worker::{
+    decode_complete, decode_fail, decode_lease, decode_progress, decode_release, decode_renew,
+};
 
-const EVERY: [Decode<()>; 23] = [
+const EVERY: [Decode<()>; 28] = [
     |it, context| decode_enqueue(it, context).map(drop),
     |it, context| decode_batch(it, context).map(drop),
     |it, context| decode_enqueue_stream(it, context).map(drop),
@@ -42,6 +47,11 @@ const EVERY: [Decode<()>; 23] = [
     |it, context| decode_steps(it, context).map(drop),
     |it, context| decode_suspend(it, context).map(drop),
     |it, context| decode_work(it, context).map(drop),
+    |it, context| decode_get_task_record(it, context).map(drop),
+    |it, context| decode_list_dead_letters(it, context).map(drop),
+    |it, context| decode_discard(it, context).map(drop),
+    |it, context| decode_redrive(it, context).map(drop),
+    |it, context| decode_progress(it, context).map(drop),
 ];
 
 #[test]

@@ -9,7 +9,7 @@ use backlane_engine::fact::{
     ExecutionChange, Fact, FactKind, Holding, Item, Living, LogFact, Outcome, OutcomeKind, Policy,
     Progress, RequestFact, RequestKey, RequeueCause, TenantFact, Work,
 };
-use backlane_engine::row::{AttemptRow, EndingRow, RequestRow};
+use backlane_engine::row::{AttemptRow, EndingRow, Payload, PayloadRow, RequestRow};
 use backlane_engine::rules::access::{Principal, TenantScope, VisibleTenant};
 use backlane_engine::rules::id::{ExecutionId, LeaseToken};
 use backlane_engine::rules::limits::Limits;
@@ -25,6 +25,18 @@ use crate::{ApiError, Context};
 pub(crate) mod runs;
 
 /// An id that a server could have made.
+/// The head of the payload row of an execution.
+pub(crate) fn payload_head(id: &ExecutionId, head: Vec<u8>) -> Vec<u8> {
+    let payload = Payload { head, body: None };
+    let row = PayloadRow {
+        id: *id,
+        queued_at_ms: 7,
+        depends_on: Box::default(),
+        payload,
+    };
+    crate::row::payload::encode(row).0
+}
+
 pub(crate) const ID: ExecutionId = ExecutionId {
     seconds: 390_000_000,
     salt: 3,
@@ -203,9 +215,11 @@ prop_compose! {
         instants in any::<(Option<u64>, Option<u64>, Option<u64>)>(),
         (dedup_key, request) in (of(text()), of(request())),
         edges in (vec(any::<u64>(), 0..4), vec(any::<u64>(), 0..4)),
+        retried_from in any::<Option<u64>>(),
     ) -> Living {
         Living {
             id, tenant, callable, priority, queued_at_ms, policy, payload_bytes, progress, request,
+            retried_from,
             not_before_ms: instants.0,
             start_deadline_ms: instants.1,
             deadline_ms: instants.2,
@@ -297,6 +311,7 @@ fn change() -> impl Strategy<Value = ExecutionChange> {
         select(EndReason::ALL).prop_map(|reason| ExecutionChange::CancelRequested { reason }),
         ended().prop_map(ExecutionChange::Ended),
         any::<bool>().prop_map(|is_due| ExecutionChange::Promoted { is_due }),
+        Just(ExecutionChange::Discarded),
     ]
 }
 

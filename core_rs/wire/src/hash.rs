@@ -25,6 +25,8 @@ pub(crate) enum Kind {
     Batch = 2,
     /// A request that provides an input to an execution.
     Input = 3,
+    /// A request to redrive one execution.
+    Redrive = 4,
 }
 
 /// The hash of a request id within its tenant.

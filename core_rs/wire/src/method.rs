@@ -38,6 +38,14 @@ pub enum Method {
     Resume,
     /// Counts unfinished executions.
     GetQueueStats,
+    /// Reads one execution as a task record.
+    GetTaskRecord,
+    /// Lists executions that failed or timed out.
+    ListDeadLetters,
+    /// Takes executions out of the dead letters.
+    DiscardDeadLetters,
+    /// Enqueues an execution that is over once more.
+    Redrive,
     /// Leases executions to a worker.
     Lease,
     /// Restarts the lease periods of leases.
@@ -52,6 +60,8 @@ pub enum Method {
     ReportSteps,
     /// Gives leases back until something has happened.
     Suspend,
+    /// Reports how far executions have come.
+    ReportProgress,
     /// Does the work of all worker calls over one stream.
     Work,
 }
@@ -113,7 +123,7 @@ const fn stream(entry: Entry) -> Entry {
 
 /// Every call, in the order of [`Method::index`].
 #[rustfmt::skip]
-pub static METHODS: [Entry; 23] = [
+pub static METHODS: [Entry; 28] = [
     producer(Method::Enqueue, "/backlane.v1.ExecutionService/Enqueue"),
     producer(Method::EnqueueBatch, "/backlane.v1.ExecutionService/EnqueueBatch"),
     stream(producer(Method::EnqueueStream, "/backlane.v1.ExecutionService/EnqueueStream")),
@@ -129,6 +139,10 @@ pub static METHODS: [Entry; 23] = [
     producer(Method::Pause, "/backlane.v1.ExecutionService/Pause"),
     producer(Method::Resume, "/backlane.v1.ExecutionService/Resume"),
     producer(Method::GetQueueStats, "/backlane.v1.ExecutionService/GetQueueStats"),
+    producer(Method::GetTaskRecord, "/backlane.v1.ExecutionService/GetTaskRecord"),
+    producer(Method::ListDeadLetters, "/backlane.v1.ExecutionService/ListDeadLetters"),
+    producer(Method::DiscardDeadLetters, "/backlane.v1.ExecutionService/DiscardDeadLetters"),
+    producer(Method::Redrive, "/backlane.v1.ExecutionService/Redrive"),
     worker(Method::Lease, "/backlane.v1.WorkerService/Lease", Scope::Offer),
     worker(Method::RenewLeases, "/backlane.v1.WorkerService/RenewLeases", Scope::Token),
     worker(Method::Complete, "/backlane.v1.WorkerService/Complete", Scope::Token),
@@ -136,6 +150,7 @@ pub static METHODS: [Entry; 23] = [
     worker(Method::Release, "/backlane.v1.WorkerService/Release", Scope::Token),
     worker(Method::ReportSteps, "/backlane.v1.WorkerService/ReportSteps", Scope::Token),
     worker(Method::Suspend, "/backlane.v1.WorkerService/Suspend", Scope::Token),
+    worker(Method::ReportProgress, "/backlane.v1.WorkerService/ReportProgress", Scope::Token),
     stream(worker(Method::Work, "/backlane.v1.WorkerService/Work", Scope::Offer)),
 ];
 

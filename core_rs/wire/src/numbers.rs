@@ -7,7 +7,7 @@ use backlane_engine::command::DedupPolicy;
 use backlane_engine::row::AttemptOutcome;
 use backlane_engine::rules::retry::{Category, Strategy};
 use backlane_engine::rules::run::RunState;
-use backlane_engine::rules::status::{ActorKind, EndReason, Mode, Status};
+use backlane_engine::rules::status::{ActorKind, EndReason, Mode, Status, TaskState};
 use backlane_engine::rules::step::{StepState, WaitReason};
 
 use crate::View;
@@ -61,6 +61,7 @@ fn every_enum_of_the_engine_has_the_numbers_of_the_contract() {
     assert_same!(ActorKind, v1::ActorKind, "ACTOR_KIND_");
     assert_same!(Strategy, v1::RetryStrategy, "RETRY_STRATEGY_");
     assert_same!(AttemptOutcome, v1::AttemptOutcome, "ATTEMPT_OUTCOME_");
+    assert_same!(TaskState, v1::TaskState, "TASK_STATE_");
     assert_same!(DedupPolicy, v1::DedupPolicy, "DEDUP_POLICY_");
     assert_same!(RunState, v1::ExecutionState, "EXECUTION_STATE_");
     assert_same!(StepState, v1::StepState, "STEP_STATE_");

@@ -19,7 +19,7 @@ use crate::fields::{self, Checked, Fault, broken, choice, must, within};
 use crate::generated::backlane::v1;
 use crate::{offer, page};
 
-const DEFAULT_PAGE: usize = 100;
+pub(crate) const DEFAULT_PAGE: usize = 100;
 const DEFAULT_PEEK: usize = 10;
 const MAX_WAIT_IDS: usize = 1_000;
 
@@ -145,7 +145,7 @@ pub(crate) fn visible(tenant: &str, id: &str, principal: &Principal) -> Checked<
     Ok(Named { tenant, id: parsed })
 }
 
-fn not_found(tenant: &str, id: &str) -> Refusal {
+pub(crate) fn not_found(tenant: &str, id: &str) -> Refusal {
     Refusal::ExecutionNotFound {
         execution_id: id.to_owned(),
         tenant: tenant.to_owned(),
@@ -153,7 +153,7 @@ fn not_found(tenant: &str, id: &str) -> Refusal {
 }
 
 // The tenant that a request names; refused unless the caller may list and count its executions.
-fn listable(tenant: &str, context: &Context<'_>) -> Checked<VisibleTenant> {
+pub(crate) fn listable(tenant: &str, context: &Context<'_>) -> Checked<VisibleTenant> {
     check_name("tenant_id", tenant)?;
     Ok(context.principal.may_act_for(tenant)?)
 }
@@ -242,7 +242,7 @@ pub fn decode_wait(bytes: &[u8], context: &mut Context<'_>) -> Result<Wait, ApiE
     })
 }
 
-fn each_once(ids: &[String]) -> Checked<()> {
+pub(crate) fn each_once(ids: &[String]) -> Checked<()> {
     let mut first = BTreeMap::new();
     for (index, id) in ids.iter().enumerate() {
         if let Some(earlier) = first.insert(id, index) {

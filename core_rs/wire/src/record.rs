@@ -5,6 +5,7 @@
 //! every reply needs a record, and most of a record is copied from the payload, which is stored in
 //! encoded form.
 
+use backlane_engine::command::ProgressReport;
 use backlane_engine::fact::{ErrorRecord, Living, Progress};
 use backlane_engine::row::EndingRow;
 use backlane_engine::rules::id::{Birth, ExecutionId};
@@ -66,6 +67,8 @@ pub struct Parts<'a> {
     pub standing: Standing<'a>,
     /// The error of the newest failed attempt that was followed by another attempt.
     pub last_error: Option<&'a ErrorRecord>,
+    /// How far the execution has come, as its worker says.
+    pub progress: Option<&'a ProgressReport>,
 }
 
 /// Encodes the `v1.BackgroundExecution` of an execution.
@@ -94,13 +97,16 @@ pub fn record(parts: &Parts<'_>, view: View) -> Result<Vec<u8>, DecodeError> {
     if full {
         out.extend_from_slice(made.metadata);
     }
-    put_given(&mut out, &made, losses);
+    put_given(&mut out, &made, losses)?;
     if made.has_dependencies {
         for id in payload::depends_on(parts.head) {
             put::text(&mut out, 23, &id.to_string());
         }
     }
     put_progress(&mut out, standing.progress());
+    if let Some(report) = parts.progress {
+        put_report(&mut out, report);
+    }
     match standing {
         Standing::Living(living) => put::uint(&mut out, 39, living.progress.is_paused),
         Standing::Ended(ending) => put_ending(&mut out, ending),
@@ -206,14 +212,44 @@ fn put_retry(out: &mut Vec<u8>, retry: &[u8]) -> Result<(), DecodeError> {
     Ok(())
 }
 
-fn put_given(out: &mut Vec<u8>, made: &HeadView<'_>, max_worker_losses: u64) {
+fn put_given(
+    out: &mut Vec<u8>,
+    made: &HeadView<'_>,
+    max_worker_losses: u64,
+) -> Result<(), DecodeError> {
     put::some_timestamp(out, 17, made.not_before_ms);
     put::some_timestamp(out, 19, made.start_deadline_ms);
     put::some_timestamp(out, 20, made.deadline_ms);
     put::uint(out, 22, CASCADE_CANCEL);
     put::uint(out, 25, max_worker_losses);
+    if let Some(from) = made.retried_from()? {
+        put::text(out, 33, &from.to_string());
+    }
     put_bytes(out, 34, made.dedup_key);
     put_bytes(out, 35, made.traceparent);
+    Ok(())
+}
+
+/// Writes a report of progress as a JSON object.
+fn put_report(out: &mut Vec<u8>, report: &ProgressReport) {
+    let entry = |out: &mut Vec<u8>, key: &str, value: &dyn Fn(&mut Vec<u8>)| {
+        put::message(out, 1, |out| {
+            put::text(out, 1, key);
+            put::message(out, 2, value);
+        });
+    };
+    put::message(out, 32, |out| {
+        put::message(out, 5, |out| {
+            if let Some(fraction) = report.fraction {
+                entry(out, "fraction", &|out| {
+                    put::fixed64(out, 2, fraction.to_bits());
+                });
+            }
+            if !report.message.is_empty() {
+                entry(out, "message", &|out| put::text(out, 3, &report.message));
+            }
+        });
+    });
 }
 
 fn put_progress(out: &mut Vec<u8>, progress: &Progress) {

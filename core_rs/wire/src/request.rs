@@ -59,6 +59,20 @@ pub(crate) fn of_input(message: &v1::ProvideInputRequest) -> Checked<Option<Requ
     )
 }
 
+/// The request id of a redrive, where the client gave one. Its body is the execution and the new
+/// input.
+pub(crate) fn of_redrive(message: &v1::RedriveRequest) -> Checked<Option<Request>> {
+    of(
+        Kind::Redrive,
+        &message.tenant_id,
+        &message.request_id,
+        |body| {
+            body.field(message.execution_id.as_bytes());
+            body.optional(message.input.as_deref().map(str::as_bytes));
+        },
+    )
+}
+
 fn of(kind: Kind, tenant: &str, id: &str, put: impl FnOnce(&mut Body)) -> Checked<Option<Request>> {
     let Some(id) = some_key("request_id", id, MAX_REQUEST_ID_BYTES)? else {
         return Ok(None);
@@ -164,6 +178,37 @@ mod tests {
             ..plain()
         };
         assert_eq!(Ok(None), of_one(&none));
+    }
+
+    #[test]
+    fn the_body_of_a_redrive_is_its_execution_and_its_input() {
+        let plain = v1::RedriveRequest {
+            tenant_id: "acme".into(),
+            execution_id: "exec_1".into(),
+            request_id: "r".into(),
+            ..Default::default()
+        };
+        let key = |message: &v1::RedriveRequest| of_redrive(message).unwrap().unwrap().key;
+        assert_ne!(key_of(&self::plain()).key, key(&plain).key);
+        let config = v1::RedriveRequest {
+            config: Some(v1::BackgroundExecutionConfig::default()),
+            ..plain.clone()
+        };
+        assert_eq!(key(&plain), key(&config));
+        let others = [
+            v1::RedriveRequest {
+                execution_id: "exec_2".into(),
+                ..plain.clone()
+            },
+            v1::RedriveRequest {
+                input: Some(String::new()),
+                ..plain.clone()
+            },
+        ];
+        for other in others {
+            assert_eq!(key(&plain).key, key(&other).key);
+            assert_ne!(key(&plain).body, key(&other).body);
+        }
     }
 
     #[test]

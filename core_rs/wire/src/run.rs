@@ -245,7 +245,7 @@ impl Story {
         put::some_uint(out, 9, shown.started_at_ms);
         if let Some(ending) = shown.ending {
             put::some_uint(out, 10, Some(ending.ended_at_ms));
-            let output = ending.output.as_deref().and_then(json::text);
+            let output = ending.output.as_deref().and_then(|it| json::text(it).ok());
             let has_room = |output: &&str| out.len() + output.len() <= shown.most_bytes;
             put::some_text(out, 11, output.as_deref().filter(has_room));
             if let Some(error) = ending.error.as_ref().filter(|_| state == RunState::Failed) {

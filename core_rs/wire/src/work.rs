@@ -8,7 +8,7 @@ use std::iter;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
-use backlane_engine::command::{Held, OfferSpec};
+use backlane_engine::command::{Held, OfferSpec, ProgressReport};
 use backlane_engine::rules::limits::DEFAULT_LEASE_MS;
 
 use crate::context::Context;
@@ -22,7 +22,7 @@ use crate::steps::{self, StepReports, Suspensions};
 use crate::worker::{self, Reports};
 
 /// Field numbers of the messages in the oneof of a `WorkRequest`.
-const MESSAGES: RangeInclusive<u32> = 1..=10;
+const MESSAGES: RangeInclusive<u32> = 1..=11;
 /// Field numbers of those messages that hold actions or waits.
 const RUNS: RangeInclusive<u32> = 9..=10;
 
@@ -70,6 +70,8 @@ pub enum WorkFrame {
     Suspend(Suspensions),
     /// The worker asks for no further leases.
     Drain,
+    /// How far executions have come. It gets no reply.
+    Progress(Vec<(Held, ProgressReport)>),
 }
 
 /// Reads and checks one message up a `Work` stream.
@@ -122,6 +124,10 @@ fn decode(bytes: &[u8], context: &Context<'_>) -> Checked<WorkFrame> {
             let all = steps::suspensions(message, "suspend.suspensions", context);
             ("suspend", all.map(WorkFrame::Suspend))
         }
+        Message::Progress(message) => (
+            "progress",
+            worker::all_advances(message, limits).map(WorkFrame::Progress),
+        ),
     };
     frame.map_err(|fault| fault.within(name))
 }
@@ -361,6 +367,32 @@ mod tests {
         );
         let empty = with_context(&Principal::default(), |context| decode_work(&[], context));
         assert_eq!("INVALID_ARGUMENT message", named(empty));
+    }
+
+    fn progress(fraction: f64, message: String) -> Message {
+        let report = v1::ProgressReport {
+            execution_id: ID.to_string(),
+            lease_token: "lt_0_1_2_3".into(),
+            fraction: Some(fraction),
+            message,
+        };
+        let reports = vec![report];
+        Message::Progress(v1::ReportProgressRequest { reports })
+    }
+
+    #[test]
+    fn a_progress_that_breaks_a_rule_ends_the_stream_and_names_the_field() {
+        let Ok(WorkFrame::Progress(reports)) = frame(progress(0.4, "text".into())) else {
+            panic!()
+        };
+        assert_eq!(
+            (Some(0.4), "text"),
+            (reports[0].1.fraction, &*reports[0].1.message)
+        );
+        let refused = named(frame(progress(1.5, String::new())));
+        assert_eq!("INVALID_ARGUMENT progress.reports[0].fraction", refused);
+        let refused = named(frame(progress(1.0, "x".repeat(1_025))));
+        assert_eq!("TOO_LARGE progress.reports[0].message", refused);
     }
 
     #[test]

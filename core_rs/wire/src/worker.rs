@@ -4,19 +4,24 @@
 
 use std::sync::Arc;
 
-use backlane_engine::command::{Held, OfferSpec, Report};
+use backlane_engine::command::{Held, OfferSpec, ProgressReport, Report};
 use backlane_engine::rules::id::{ExecutionId, LeaseToken};
-use backlane_engine::rules::limits::{DEFAULT_LEASE_MS, Limits, MAX_POLL_MS};
+use backlane_engine::rules::limits::{
+    DEFAULT_LEASE_MS, Limits, MAX_POLL_MS, MAX_PROGRESS_MESSAGE_BYTES,
+};
 
 use crate::context::Context;
 use crate::error::ApiError;
-use crate::fields::{self, Checked, Fault, broken, within};
+use crate::fields::{self, Checked, Fault, broken, must, within};
 use crate::generated::backlane::v1;
 use crate::value::RawValue;
 use crate::{failure, offer};
 
 /// Results of leases. An error stands for an item that could not be read.
 pub type Reports = Vec<Result<(Held, Report), ApiError>>;
+
+/// Reports of progress. An error stands for an item that could not be read.
+pub type Advances = Vec<Result<(Held, ProgressReport), ApiError>>;
 
 /// Leases the best executions that match the worker's offer.
 #[derive(Debug, Clone, PartialEq)]
@@ -98,6 +103,48 @@ pub fn decode_fail(bytes: &[u8], context: &mut Context<'_>) -> Result<Reports, A
 pub fn decode_release(bytes: &[u8], context: &mut Context<'_>) -> Result<Reports, ApiError> {
     let message = fields::message(bytes, context.limits)?;
     Ok(releases(message, context.limits)?)
+}
+
+/// Reads and checks a `ReportProgressRequest`.
+///
+/// # Errors
+/// [`ApiError`] naming the broken field.
+pub fn decode_progress(bytes: &[u8], context: &mut Context<'_>) -> Result<Advances, ApiError> {
+    let message: v1::ReportProgressRequest = fields::message(bytes, context.limits)?;
+    let most = context.limits.max_lease_items;
+    fields::filled("reports", &message.reports, most)?;
+    Ok(each("reports", message.reports, advance))
+}
+
+/// All items of a `ReportProgressRequest`, or the fault of the first that breaks a rule.
+pub(crate) fn all_advances(
+    message: v1::ReportProgressRequest,
+    limits: &Limits,
+) -> Checked<Vec<(Held, ProgressReport)>> {
+    fields::filled("reports", &message.reports, limits.max_lease_items)?;
+    let reports = message.reports.into_iter().enumerate();
+    let checked = reports.map(|(index, report)| {
+        advance(report).map_err(|fault: Fault| fault.in_item("reports", index))
+    });
+    checked.collect()
+}
+
+fn advance(report: v1::ProgressReport) -> Checked<(Held, ProgressReport)> {
+    let held = holder(&report.execution_id, &report.lease_token)?;
+    let fraction = report.fraction;
+    // Not a number is in no range.
+    let is_share = fraction.is_none_or(|fraction| (0.0..=1.0).contains(&fraction));
+    must(is_share, "fraction", "must be 0 to 1")?;
+    let size = report.message.len();
+    fields::size("message", size, MAX_PROGRESS_MESSAGE_BYTES)?;
+    let says_something = fraction.is_some() || size > 0;
+    must(
+        says_something,
+        "fraction",
+        "must be given, or message must be",
+    )?;
+    let message = report.message.into();
+    Ok((held, ProgressReport { fraction, message }))
 }
 
 /// The items of a `CompleteRequest`, checked.

@@ -83,7 +83,8 @@ def command(
 
     The command plays the server, and starts the program once for each rule. The callables that the
     program must offer are described in backlane/testing/conformance/README.md. Exit status: 0 all
-    rules are kept; 1 some rules are broken; 2 the command cannot be run, or there is no such rule.
+    rules that apply are kept; 1 some rules are broken; 2 the command cannot be run, or there is no
+    such rule.
     """
     del kind  # There is one.
     from backlane.testing.conformance import CannotStartError, check_rules
@@ -97,18 +98,20 @@ def command(
             "name the program after --, as in `backlane conformance worker -- python worker.py`",
             Exit.USAGE,
         )
-    broken = 0
+    broken = idle = 0
     width = max(len(rule.name) for rule in rules)
     try:
         for verdict in check_rules(rules, program, timeout):
             _demand_fitness(verdict)
-            broken += not verdict.is_kept
+            broken += verdict.is_broken
+            idle += not verdict.is_applicable
             typer.echo(_as_json(verdict) if as_json else _as_text(verdict, width))
             sys.stdout.flush()
     except CannotStartError as error:
         raise Trouble(str(error), Exit.USAGE) from error
     if not as_json:
-        typer.echo(f"{len(rules) - broken} rules kept, {broken} broken")
+        left_out = f", {idle} not applicable" if idle else ""
+        typer.echo(f"{len(rules) - broken - idle} rules kept, {broken} broken{left_out}")
     return EXIT_BROKEN if broken else Exit.OK
 
 
@@ -163,10 +166,12 @@ def _as_json(verdict: Verdict) -> str:
         "section": rule.section,
         "sentence": rule.sentence,
         "kept": verdict.is_kept,
+        "applicable": verdict.is_applicable,
         "seconds": round(verdict.seconds, 3),
     }
     if not verdict.is_kept:
         about["explanation"] = verdict.explanation
+    if verdict.is_broken:
         about["transcript"] = list(verdict.transcript)
         about["stderr"] = list(verdict.stderr)
     return json.dumps(about, ensure_ascii=False)
@@ -176,10 +181,14 @@ def _as_text(verdict: Verdict, width: int) -> str:
     """Lay out a verdict as a row, with an explanation below it if the rule is broken."""
     rule = verdict.rule
     mark, colour = ("kept  ", "green") if verdict.is_kept else ("BROKEN", "red")
+    if not verdict.is_applicable:
+        mark, colour = "n/a   ", "yellow"
     cells = [f"{rule.name:{width}}", f"{verdict.seconds:5.1f} s", rule.section]
     # typer leaves the colours out where stdout is not a terminal.
     lines = [GAP.join([typer.style(mark, colour), *cells])]
-    if not verdict.is_kept:
+    if not verdict.is_applicable:
+        lines.append(f"    Not applicable: {verdict.explanation}")
+    if verdict.is_broken:
         lines += [f"    {verdict.explanation}", f"    The rule: {rule.sentence}"]
         lines += [f"      said    {line}" for line in verdict.transcript]
         lines += [f"      stderr  {line}" for line in verdict.stderr]

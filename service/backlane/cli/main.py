@@ -25,9 +25,13 @@ COMMANDS: Final[Mapping[str, str]] = {
     "run": "Enqueue an execution, wait for it, and print its output.",
     "get": "Show one execution.",
     "attempts": "Show the attempts of one execution.",
+    "task": "Show one execution as a task record.",
     "list": "List executions, newest first.",
     "wait": "Wait until executions have ended.",
     "cancel": "Cancel an execution.",
+    "dead-letters": "List what has failed or timed out.",
+    "redrive": "Run an execution that is over once more.",
+    "discard": "Take executions out of the dead letters.",
     "steps": "Show the steps of one execution.",
     "input": "Provide an input that an execution waits for.",
     "pause": "Keep an execution from workers.",
@@ -41,7 +45,8 @@ COMMANDS: Final[Mapping[str, str]] = {
     "bench": "Measure the performance of a server on this machine.",
     "conformance": "Check a worker program against the protocol.",
 }
-"""The commands and their lines in the help; `backlane.cli.<name>.command` is the function."""
+"""The commands and their lines in the help; `backlane.cli.<name>.command` is the function,
+with an underscore for a hyphen."""
 
 _SETTINGS: Final = {"help_option_names": ["--help", "-h"]}
 
@@ -102,7 +107,7 @@ def make_group() -> typer.core.TyperGroup:
 
 def load(name: str) -> Any:  # noqa: ANN401  # typer has no public name for what it makes
     """Import a command and make a typer command of it."""
-    module = importlib.import_module(f"backlane.cli.{name}")
+    module = importlib.import_module(f"backlane.cli.{name.replace('-', '_')}")
     exits = getattr(module, "EXITS", None)
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
     app.command(

@@ -113,6 +113,19 @@ def _progress(execution: BackgroundExecution) -> Iterator[tuple[str, str]]:
         yield "lost leases", f"{execution.worker_losses} of {proto.max_worker_losses} allowed"
     if execution.worker_id is not None:
         yield "worker", execution.worker_id
+    if execution.progress is not None:
+        yield "progress", progress_text(execution.progress)
+    if execution.retried_from is not None:
+        yield "redrives", execution.retried_from
+
+
+def progress_text(progress: Json) -> str:
+    """Show a progress as a percentage, a message, or both."""
+    if not isinstance(progress, dict):
+        return _compact(progress)
+    fraction, message = progress.get("fraction"), progress.get("message")
+    share = f"{fraction:.0%}" if isinstance(fraction, int | float) else ""
+    return ", ".join(filter(None, [share, str(message or "")]))
 
 
 def _attempt(execution: BackgroundExecution) -> str:

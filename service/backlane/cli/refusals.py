@@ -63,8 +63,7 @@ _ROWS: Final = (
     _Row(
         errors.TransitionNotAllowedError,
         Exit.REFUSED,
-        "{error.execution_id} has already ended: {error.status}; see `backlane get "
-        "{error.execution_id}{flags}`",
+        "{error.message}; see `backlane get {error.execution_id}{flags}`",
     ),
     _Row(
         errors.RequestIdReusedError,

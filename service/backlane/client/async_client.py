@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from backlane.client.target import Takes, TakesNothing
-    from backlane.schema.options import EnqueueOptions
+    from backlane.client.waits import Named
+    from backlane.schema.options import EnqueueOptions, RedriveOptions
 
 I = TypeVar("I")  # noqa: E741  # the input's type
 O = TypeVar("O")  # noqa: E741  # the output's type
@@ -86,6 +87,18 @@ class AsyncClient(ClientBase, AwaitableCalls):
     ) -> AsyncHandle[Any]:
         """Enqueue one execution, durably, and return a handle to it; see `Client.enqueue`."""
         return await self._enqueues.enqueue(called, given, options, AsyncHandle)
+
+    async def redrive(
+        self,
+        execution: Named | str,
+        given: object = ABSENT,
+        /,
+        **options: Unpack[RedriveOptions],
+    ) -> AsyncHandle[Any]:
+        """Run an execution that is over once more, as a new one; see `Client.redrive`."""
+        reply = await self._calls.redriven(execution, given, options)
+        execution_id, existing = reply.execution.execution_id, reply.existing
+        return AsyncHandle(self._calls, execution_id, None, existing=existing)
 
     @overload
     async def enqueue_many(

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any, Concatenate, Final, ParamSpec, TypeVar
 
 from backlane import errors
 from backlane.client.blocking import finish
-from backlane.client.enqueue_request import input_text, request_ids
+from backlane.client.enqueue_request import input_text, redrive_request, request_ids
+from backlane.client.pages import PAGE_SIZE, Pages, dead_letters_request, list_request
 from backlane.client.patience import explained
-from backlane.client.times import Slices
+from backlane.client.times import Slices, call_timeout_s
 from backlane.client.waits import (
     IDS_MAX,
     WaitResult,
@@ -25,27 +26,35 @@ from backlane.client.waits import (
     put_in_order,
     wait_request,
 )
-from backlane.schema.records import Attempt, BackgroundExecution, QueueStats, Status
+from backlane.schema.records import Attempt, BackgroundExecution, QueueStats
 from backlane.schema.runs import ExecutionRun
-from backlane.v1 import execution_pb2 as records
+from backlane.schema.task import TaskRecord
 from backlane.v1 import execution_service_pb2 as api
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Sequence
+    from collections.abc import (
+        AsyncIterator,
+        Callable,
+        Coroutine,
+        Iterable,
+        Iterator,
+        Mapping,
+        Sequence,
+    )
     from datetime import timedelta
 
     import grpc
 
     from backlane.client.connection import Connection
     from backlane.client.waits import Named, Until
+    from backlane.schema.options import RedriveOptions
+    from backlane.schema.records import Status
     from backlane.v1.execution_service_pb2_grpc import ExecutionServiceStub
 
 P = ParamSpec("P")
 T = TypeVar("T")
 Request = TypeVar("Request")
 Answer = TypeVar("Answer")
-
-PAGE_SIZE: Final = 1000
 
 
 class Calls:
@@ -130,6 +139,47 @@ class Calls:
         request = api.CancelRequest(tenant_id=self.tenant, execution_id=id_of(execution))
         answer = await self.call(self.stub.Cancel, request)
         return BackgroundExecution(answer.execution)
+
+    async def task_record(self, execution: Named | str) -> TaskRecord:
+        """Read one execution as a task record.
+
+        Raises:
+            ExecutionNotFoundError: this tenant has none of that id.
+        """
+        request = api.GetTaskRecordRequest(tenant_id=self.tenant, execution_id=id_of(execution))
+        answer = await self.call(self.stub.GetTaskRecord, request)
+        return TaskRecord(answer.record)
+
+    async def discard_dead_letters(
+        self, executions: Iterable[Named | str]
+    ) -> Mapping[str, errors.BacklaneError]:
+        """Take executions out of the dead letters; their records stay.
+
+        Returns:
+            The ids that could not be discarded, each with the reason; empty if all were.
+
+        Raises:
+            BacklaneError: the server cannot be asked.
+        """
+        ids = list(dict.fromkeys(map(id_of, executions)))
+        refused: dict[str, errors.BacklaneError] = {}
+        for start in range(0, len(ids), IDS_MAX):
+            part = ids[start : start + IDS_MAX]
+            request = api.DiscardDeadLettersRequest(tenant_id=self.tenant, execution_ids=part)
+            answer = await self.call(self.stub.DiscardDeadLetters, request)
+            for execution_id, outcome in zip(part, answer.outcomes, strict=True):
+                if outcome.HasField("status"):
+                    refused[execution_id] = errors.from_status(outcome.status)
+        return refused
+
+    async def redriven(
+        self, execution: Named | str, given: object, options: RedriveOptions
+    ) -> api.RedriveResponse:
+        """Redrive an execution; see `Client.redrive`."""
+        request = redrive_request(self.tenant, id_of(execution), given, options)
+        timeout = options.get("call_timeout")
+        timeout_s = None if timeout is None else call_timeout_s(timeout)
+        return await self.call(self.stub.Redrive, request, timeout_s)
 
     async def execution_run(self, execution: Named | str) -> ExecutionRun:
         """Return what happened inside an execution: its run, with all steps.
@@ -218,6 +268,11 @@ class Calls:
         request = list_request(self.tenant, status, limit, full=full)
         return Pages(functools.partial(self.call, self.stub.List), request, limit)
 
+    def dead_pages(self, callable_name: str | None, limit: int | None, *, full: bool) -> Pages:
+        """Begin to list dead letters; see `Client.dead_letters`."""
+        request = dead_letters_request(self.tenant, callable_name, limit, full=full)
+        return Pages(functools.partial(self.call, self.stub.ListDeadLetters), request, limit)
+
     async def finished(self, execution_id: str, slices: Slices) -> BackgroundExecution:
         """Wait until one execution has ended, and read it in full.
 
@@ -268,59 +323,6 @@ class Calls:
         return type(shown)(shown.parts)
 
 
-class Pages:
-    """A list of executions, read a page at a time."""
-
-    def __init__(
-        self,
-        read: Callable[[api.ListRequest], Coroutine[Any, Any, api.ListResponse]],
-        request: api.ListRequest,
-        limit: int | None,
-    ) -> None:
-        """Begin before the first page.
-
-        Args:
-            read: reads the page that a request asks for.
-            request: asks for the first page.
-            limit: how many executions at most; None for all.
-        """
-        self._read = read
-        self._request = request
-        self._left = limit
-        self.is_over = limit == 0
-
-    async def next(self) -> list[BackgroundExecution]:
-        """Read the next page."""
-        page = await self._read(self._request)
-        shown = [BackgroundExecution(proto) for proto in page.executions[: self._left]]
-        if self._left is not None:
-            self._left -= len(shown)
-        self._request.page_token = page.next_page_token
-        self.is_over = not page.next_page_token or self._left == 0
-        return shown
-
-
-def list_request(
-    tenant_id: str, status: Status | str | None, limit: int | None, *, full: bool
-) -> api.ListRequest:
-    """Make the request of a list's first page.
-
-    Raises:
-        ValueError: the limit or the status cannot be asked for.
-    """
-    if limit is not None and limit < 0:
-        raise ValueError(f"limit must not be negative: {limit}")
-    everything = records.BACKGROUND_EXECUTION_STATUS_UNSPECIFIED
-    if status is not None and Status(status) is Status.UNSPECIFIED:
-        raise ValueError("status cannot be unspecified: leave it out to list everything")
-    return api.ListRequest(
-        tenant_id=tenant_id,
-        status=everything if status is None else Status(status).number,
-        page_size=min(PAGE_SIZE, limit) if limit else PAGE_SIZE,
-        view=records.VIEW_FULL if full else records.VIEW_BASIC,
-    )
-
-
 def _blocking(
     call: Callable[Concatenate[Calls, P], Coroutine[Any, Any, T]],
 ) -> Callable[Concatenate[BlockingCalls, P], T]:
@@ -354,6 +356,8 @@ class BlockingCalls:
     attempts = _blocking(Calls.attempts)
     wait = _blocking(Calls.wait)
     cancel = _blocking(Calls.cancel)
+    task_record = _blocking(Calls.task_record)
+    discard_dead_letters = _blocking(Calls.discard_dead_letters)
     execution_run = _blocking(Calls.execution_run)
     provide_input = _blocking(Calls.provide_input)
     pause = _blocking(Calls.pause)
@@ -375,6 +379,24 @@ class BlockingCalls:
         while not pages.is_over:
             yield from finish(pages.next())
 
+    def dead_letters(
+        self,
+        *,
+        callable_name: str | None = None,
+        limit: int | None = None,
+        full: bool = False,
+    ) -> Iterator[BackgroundExecution]:
+        """Yield what has failed or timed out and was not discarded, newest first.
+
+        Args:
+            callable_name: the callable to list; None for every one.
+            limit: how many at most; None for all.
+            full: with input, context and metadata.
+        """
+        pages = self._calls.dead_pages(callable_name, limit, full=full)
+        while not pages.is_over:
+            yield from finish(pages.next())
+
 
 class AwaitableCalls:
     """The calls as coroutine methods."""
@@ -385,6 +407,8 @@ class AwaitableCalls:
     attempts = _awaitable(Calls.attempts)
     wait = _awaitable(Calls.wait)
     cancel = _awaitable(Calls.cancel)
+    task_record = _awaitable(Calls.task_record)
+    discard_dead_letters = _awaitable(Calls.discard_dead_letters)
     execution_run = _awaitable(Calls.execution_run)
     provide_input = _awaitable(Calls.provide_input)
     pause = _awaitable(Calls.pause)
@@ -397,6 +421,19 @@ class AwaitableCalls:
     ) -> AsyncIterator[BackgroundExecution]:
         """Yield executions, newest first, a page at a time; see `Client.list`."""
         pages = self._calls.pages(status, limit, full=full)
+        while not pages.is_over:
+            for execution in await pages.next():
+                yield execution
+
+    async def dead_letters(
+        self,
+        *,
+        callable_name: str | None = None,
+        limit: int | None = None,
+        full: bool = False,
+    ) -> AsyncIterator[BackgroundExecution]:
+        """Yield what has failed or timed out, newest first; see `Client.dead_letters`."""
+        pages = self._calls.dead_pages(callable_name, limit, full=full)
         while not pages.is_over:
             for execution in await pages.next():
                 yield execution

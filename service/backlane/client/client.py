@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from backlane.client.target import Takes, TakesNothing
-    from backlane.schema.options import EnqueueOptions
+    from backlane.client.waits import Named
+    from backlane.schema.options import EnqueueOptions, RedriveOptions
 
 I = TypeVar("I")  # noqa: E741  # the input's type
 O = TypeVar("O")  # noqa: E741  # the output's type
@@ -103,6 +104,34 @@ class Client(ClientBase, BlockingCalls):
             BacklaneError: the server refused it, or cannot be reached.
         """
         return finish(self._enqueues.enqueue(called, given, options, Handle))
+
+    def redrive(
+        self,
+        execution: Named | str,
+        given: object = ABSENT,
+        /,
+        **options: Unpack[RedriveOptions],
+    ) -> Handle[Any]:
+        """Run an execution that failed, timed out or was cancelled once more, as a new one.
+
+        The old record stays as it is. An execution has one unfinished redrive at most: a handle to
+        it is returned, with `existing` set, as long as there is one.
+
+        Args:
+            execution: a handle or an id.
+            given: another input; without it the new execution has the old one. The callable,
+                context, metadata and `dedup_key` are always the old ones, and there are no times.
+            options: see `RedriveOptions`.
+
+        Raises:
+            TransitionNotAllowedError: it is unfinished, or has completed.
+            ExecutionNotFoundError: this tenant has none of that id.
+            AlreadyExistsError: another unfinished execution has its `dedup_key`.
+            DataDamagedError: its input is damaged on the server's disk.
+        """
+        reply = finish(self._calls.redriven(execution, given, options))
+        execution_id, existing = reply.execution.execution_id, reply.existing
+        return Handle(self._calls, execution_id, None, existing=existing)
 
     @overload
     def enqueue_many(

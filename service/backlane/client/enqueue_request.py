@@ -11,7 +11,7 @@ from backlane import errors
 from backlane.errors import InvalidInputError
 from backlane.schema import json as schema_json
 from backlane.schema.dump import dump_text
-from backlane.schema.options import ABSENT, RawInput
+from backlane.schema.options import ABSENT, RawInput, RedriveOptions
 from backlane.schema.values import NotJsonError, to_value
 from backlane.v1 import execution_pb2 as records
 from backlane.v1 import execution_service_pb2 as api
@@ -73,6 +73,30 @@ def fill(
     if "delay" in options and "not_before" in options:
         raise InvalidInputError("delay and not_before exclude each other")
     set_input(request, given)
+
+
+def redrive_request(
+    tenant_id: str, execution_id: str, given: object, options: RedriveOptions
+) -> api.RedriveRequest:
+    """Make the request of a redrive; without a request id among the options it has a new one.
+
+    Raises:
+        InvalidInputError: the input or an option cannot be sent.
+    """
+    known = RedriveOptions.__annotations__
+    if unknown := next((name for name in options if name not in known), None):
+        raise InvalidInputError(
+            f"{unknown} is no option of a redrive; there are {', '.join(known)}"
+        )
+    made = api.EnqueueRequest()
+    fill(made, tenant_id, "", given, merged({}, options))
+    return api.RedriveRequest(
+        tenant_id=tenant_id,
+        execution_id=execution_id,
+        input=made.input if made.HasField("input") else None,
+        config=made.config if made.HasField("config") else None,
+        request_id=made.request_id or next(request_ids()),
+    )
 
 
 def set_input(request: api.EnqueueRequest, given: object) -> int:

@@ -295,6 +295,16 @@ class BackgroundExecution:
         return Actor(kind or "", actor.id)
 
     @property
+    def progress(self) -> Json:
+        """The newest progress under the live lease: `fraction`, `message` or both; or None."""
+        return from_value(self.proto.progress) if self.proto.HasField("progress") else None
+
+    @property
+    def retried_from(self) -> str | None:
+        """The id of the execution that this one redrives."""
+        return self.proto.retried_from if self.proto.HasField("retried_from") else None
+
+    @property
     def dedup_key(self) -> str | None:
         """The key under which the tenant has no other unfinished execution."""
         return self.proto.dedup_key if self.proto.HasField("dedup_key") else None

@@ -41,8 +41,8 @@ releases the leases in it, which would otherwise be lost until they expire."""
 READS: Final = frozenset(
     f"/backlane.v1.ExecutionService/{name}"
     for name in (
-        *("Get", "List", "ListAttempts", "Wait", "Peek", "GetQueueStats"),
-        "GetExecutionRun",
+        *("Get", "List", "ListAttempts", "Wait", "Peek", "GetQueueStats", "GetTaskRecord"),
+        *("ListDeadLetters", "GetExecutionRun"),
     )
 )
 """Unary methods that change nothing, so that a reply may be replaced by a refusal. Confirmed ones
@@ -51,8 +51,8 @@ may be refused as well, since what they gave is taken back."""
 AT_ONCE: Final = {
     f"/backlane.v1.ExecutionService/{name}": most
     for name, most in (
-        *(("List", 8), ("Peek", 8), ("ListAttempts", 8), ("GetExecutionRun", 8)),
-        ("Get", 32),
+        *(("List", 8), ("Peek", 8), ("ListAttempts", 8), ("Get", 32), ("GetTaskRecord", 32)),
+        *(("ListDeadLetters", 8), ("GetExecutionRun", 8)),
     )
 }
 """How many calls of a method the core decides at once; further ones wait. A reply may have 4 MB,

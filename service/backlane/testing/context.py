@@ -34,6 +34,7 @@ class FakeContext(Context):
 
     Attributes:
         records: the log records of `ctx.log`, of every level. The program's loggers get them too.
+        progressed: what `ctx.progress` reported, each as a fraction and a message.
         slept: what the callable slept: seconds, or the instant until which it did.
 
     Example:
@@ -44,7 +45,7 @@ class FakeContext(Context):
         assert remind(FakeContext(attempt=2), "Ada") == "test reminds Ada, attempt 2"
     """
 
-    __slots__ = ("_inputs", "_logger", "records", "slept")
+    __slots__ = ("_inputs", "_logger", "progressed", "records", "slept")
 
     def __init__(  # noqa: PLR0913  # one for each field of a context
         self,
@@ -94,7 +95,8 @@ class FakeContext(Context):
         if deadline is not None:
             remaining = (deadline - datetime.now(UTC)).total_seconds()
         lease = api.Lease(execution=execution, attempt=attempt)
-        super().__init__(lease, worker_id, remaining, _Recorded())
+        self.progressed: list[tuple[float | None, str]] = []
+        super().__init__(lease, worker_id, remaining, _Recorded(self.progressed))
         self.records: list[logging.LogRecord] = []
         self.slept: list[float | datetime] = []
         self._inputs = {key: dump_text(value) for key, value in (inputs or {}).items()}
@@ -152,10 +154,18 @@ class FakeContext(Context):
 class _Recorded:
     """Takes reports of steps as a server does that records each of them at once."""
 
+    def __init__(self, progressed: list[tuple[float | None, str]]) -> None:
+        self._progressed = progressed
+
     def report(self, trail: Trail, entries: Iterable[Entry], *, is_urgent: bool) -> None:
         """End the waits for the report."""
         del trail, is_urgent
         wake((entry.waiter, None) for entry in entries if entry.waiter is not None)
+
+    def advance(self, report: api.ProgressReport) -> None:
+        """Keep the progress."""
+        fraction = report.fraction if report.HasField("fraction") else None
+        self._progressed.append((fraction, report.message))
 
 
 class _Recorder(logging.Handler):

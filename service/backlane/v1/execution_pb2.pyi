@@ -275,6 +275,56 @@ ACTOR_KIND_ENGINE: ActorKind.ValueType  # 4
 ACTOR_KIND_OPERATOR: ActorKind.ValueType  # 5
 Global___ActorKind: _TypeAlias = ActorKind  # noqa: Y015
 
+class _TaskState:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _TaskStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_TaskState.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    TASK_STATE_UNSPECIFIED: _TaskState.ValueType  # 0
+    TASK_STATE_PENDING: _TaskState.ValueType  # 1
+    """The execution waits for its time or for a dependency, and was never leased."""
+    TASK_STATE_READY: _TaskState.ValueType  # 2
+    """A worker can lease the execution."""
+    TASK_STATE_RUNNING: _TaskState.ValueType  # 3
+    """A worker holds the execution."""
+    TASK_STATE_RETRYING: _TaskState.ValueType  # 4
+    """The execution backs off before its next attempt."""
+    TASK_STATE_COMPLETED: _TaskState.ValueType  # 5
+    """Ended with an output."""
+    TASK_STATE_FAILED: _TaskState.ValueType  # 6
+    """Failed. No record shows this state: the same commit leads on to DEAD_LETTERED."""
+    TASK_STATE_CANCELLED: _TaskState.ValueType  # 7
+    """Ended on request."""
+    TASK_STATE_SKIPPED: _TaskState.ValueType  # 8
+    """Not run, because a dependency ended with any status but COMPLETED."""
+    TASK_STATE_DEAD_LETTERED: _TaskState.ValueType  # 9
+    """Failed or timed out for good."""
+
+class TaskState(_TaskState, metaclass=_TaskStateEnumTypeWrapper):
+    """The state of a task."""
+
+TASK_STATE_UNSPECIFIED: TaskState.ValueType  # 0
+TASK_STATE_PENDING: TaskState.ValueType  # 1
+"""The execution waits for its time or for a dependency, and was never leased."""
+TASK_STATE_READY: TaskState.ValueType  # 2
+"""A worker can lease the execution."""
+TASK_STATE_RUNNING: TaskState.ValueType  # 3
+"""A worker holds the execution."""
+TASK_STATE_RETRYING: TaskState.ValueType  # 4
+"""The execution backs off before its next attempt."""
+TASK_STATE_COMPLETED: TaskState.ValueType  # 5
+"""Ended with an output."""
+TASK_STATE_FAILED: TaskState.ValueType  # 6
+"""Failed. No record shows this state: the same commit leads on to DEAD_LETTERED."""
+TASK_STATE_CANCELLED: TaskState.ValueType  # 7
+"""Ended on request."""
+TASK_STATE_SKIPPED: TaskState.ValueType  # 8
+"""Not run, because a dependency ended with any status but COMPLETED."""
+TASK_STATE_DEAD_LETTERED: TaskState.ValueType  # 9
+"""Failed or timed out for good."""
+Global___TaskState: _TypeAlias = TaskState  # noqa: Y015
+
 class _AttemptOutcome:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -986,7 +1036,7 @@ class BackgroundExecution(_message.Message):
     worker_id: _builtins.str
     """The worker that holds the execution, or held it last."""
     retried_from: _builtins.str
-    """Reserved for redrives."""
+    """The execution that this one redrives."""
     dedup_key: _builtins.str
     traceparent: _builtins.str
     worker_losses: _builtins.int
@@ -1051,7 +1101,10 @@ class BackgroundExecution(_message.Message):
 
     @_builtins.property
     def progress(self) -> _struct_pb2.Value:
-        """Reserved for progress reports."""
+        """The newest progress that the holder has reported, while its lease lives: an object with
+        `fraction`, a number from 0 to 1, `message`, a text, or both. A restart of the server forgets
+        it.
+        """
 
     @_builtins.property
     def last_error(self) -> Global___ExecutionError:
@@ -1182,6 +1235,103 @@ class BackgroundExecution(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__worker_id) -> _WhichOneofReturnType__worker_id | None: ...
 
 Global___BackgroundExecution: _TypeAlias = BackgroundExecution  # noqa: Y015
+
+@_typing.final
+class TaskRecord(_message.Message):
+    """An execution as a unit of durability: another view of the state that BackgroundExecution shows.
+    Times are milliseconds since the epoch.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class MetadataEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    ID_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    ATTEMPTS_FIELD_NUMBER: _builtins.int
+    CREATED_AT_FIELD_NUMBER: _builtins.int
+    UPDATED_AT_FIELD_NUMBER: _builtins.int
+    STARTED_AT_FIELD_NUMBER: _builtins.int
+    FINISHED_AT_FIELD_NUMBER: _builtins.int
+    OUTPUT_FIELD_NUMBER: _builtins.int
+    ERROR_FIELD_NUMBER: _builtins.int
+    METADATA_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    """The id of the execution."""
+    state: Global___TaskState.ValueType
+    attempts: _builtins.int
+    """Ordinal of the newest attempt, 0 before the first lease."""
+    created_at: _builtins.int
+    updated_at: _builtins.int
+    """Time of the newest change."""
+    started_at: _builtins.int
+    """Start of the newest attempt."""
+    finished_at: _builtins.int
+    """Time of the end."""
+    error: _builtins.str
+    """The message of the newest error, even of an attempt that another one followed."""
+    @_builtins.property
+    def output(self) -> _struct_pb2.Value:
+        """Present only if state is COMPLETED; JSON null where the worker gave no output."""
+
+    @_builtins.property
+    def metadata(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """The metadata of the execution. A string is itself; any other value is its JSON."""
+
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        state: Global___TaskState.ValueType = ...,
+        attempts: _builtins.int = ...,
+        created_at: _builtins.int = ...,
+        updated_at: _builtins.int = ...,
+        started_at: _builtins.int | None = ...,
+        finished_at: _builtins.int | None = ...,
+        output: _struct_pb2.Value | None = ...,
+        error: _builtins.str | None = ...,
+        metadata: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_error", b"_error", "_finished_at", b"_finished_at", "_output", b"_output", "_started_at", b"_started_at", "error", b"error", "finished_at", b"finished_at", "output", b"output", "started_at", b"started_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_error", b"_error", "_finished_at", b"_finished_at", "_output", b"_output", "_started_at", b"_started_at", "attempts", b"attempts", "created_at", b"created_at", "error", b"error", "finished_at", b"finished_at", "id", b"id", "metadata", b"metadata", "output", b"output", "started_at", b"started_at", "state", b"state", "updated_at", b"updated_at"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__error: _TypeAlias = _typing.Literal["error"]  # noqa: Y015
+    _WhichOneofArgType__error: _TypeAlias = _typing.Literal["_error", b"_error"]  # noqa: Y015
+    _WhichOneofReturnType__finished_at: _TypeAlias = _typing.Literal["finished_at"]  # noqa: Y015
+    _WhichOneofArgType__finished_at: _TypeAlias = _typing.Literal["_finished_at", b"_finished_at"]  # noqa: Y015
+    _WhichOneofReturnType__output: _TypeAlias = _typing.Literal["output"]  # noqa: Y015
+    _WhichOneofArgType__output: _TypeAlias = _typing.Literal["_output", b"_output"]  # noqa: Y015
+    _WhichOneofReturnType__started_at: _TypeAlias = _typing.Literal["started_at"]  # noqa: Y015
+    _WhichOneofArgType__started_at: _TypeAlias = _typing.Literal["_started_at", b"_started_at"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__error) -> _WhichOneofReturnType__error | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__finished_at) -> _WhichOneofReturnType__finished_at | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__output) -> _WhichOneofReturnType__output | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__started_at) -> _WhichOneofReturnType__started_at | None: ...
+
+Global___TaskRecord: _TypeAlias = TaskRecord  # noqa: Y015
 
 @_typing.final
 class Attempt(_message.Message):

@@ -114,6 +114,26 @@ class ExecutionServiceStub(object):
                 request_serializer=backlane_dot_v1_dot_execution__service__pb2.GetQueueStatsRequest.SerializeToString,
                 response_deserializer=backlane_dot_v1_dot_execution__service__pb2.GetQueueStatsResponse.FromString,
                 _registered_method=True)
+        self.GetTaskRecord = channel.unary_unary(
+                '/backlane.v1.ExecutionService/GetTaskRecord',
+                request_serializer=backlane_dot_v1_dot_execution__service__pb2.GetTaskRecordRequest.SerializeToString,
+                response_deserializer=backlane_dot_v1_dot_execution__service__pb2.GetTaskRecordResponse.FromString,
+                _registered_method=True)
+        self.ListDeadLetters = channel.unary_unary(
+                '/backlane.v1.ExecutionService/ListDeadLetters',
+                request_serializer=backlane_dot_v1_dot_execution__service__pb2.ListDeadLettersRequest.SerializeToString,
+                response_deserializer=backlane_dot_v1_dot_execution__service__pb2.ListDeadLettersResponse.FromString,
+                _registered_method=True)
+        self.DiscardDeadLetters = channel.unary_unary(
+                '/backlane.v1.ExecutionService/DiscardDeadLetters',
+                request_serializer=backlane_dot_v1_dot_execution__service__pb2.DiscardDeadLettersRequest.SerializeToString,
+                response_deserializer=backlane_dot_v1_dot_execution__service__pb2.DiscardDeadLettersResponse.FromString,
+                _registered_method=True)
+        self.Redrive = channel.unary_unary(
+                '/backlane.v1.ExecutionService/Redrive',
+                request_serializer=backlane_dot_v1_dot_execution__service__pb2.RedriveRequest.SerializeToString,
+                response_deserializer=backlane_dot_v1_dot_execution__service__pb2.RedriveResponse.FromString,
+                _registered_method=True)
 
 
 class ExecutionServiceServicer(object):
@@ -234,6 +254,36 @@ class ExecutionServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetTaskRecord(self, request, context):
+        """Reads one execution as a task record.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListDeadLetters(self, request, context):
+        """Lists the dead letters of a tenant, newest first: all executions that ended as FAILED or
+        TIMEOUT and were not discarded, until retention removes them.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DiscardDeadLetters(self, request, context):
+        """Takes executions out of the dead letters. Their records stay until retention removes them.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Redrive(self, request, context):
+        """Enqueues an execution that failed, timed out or was cancelled once more, as a new execution.
+        The old record stays as it is.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ExecutionServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -311,6 +361,26 @@ def add_ExecutionServiceServicer_to_server(servicer, server):
                     servicer.GetQueueStats,
                     request_deserializer=backlane_dot_v1_dot_execution__service__pb2.GetQueueStatsRequest.FromString,
                     response_serializer=backlane_dot_v1_dot_execution__service__pb2.GetQueueStatsResponse.SerializeToString,
+            ),
+            'GetTaskRecord': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetTaskRecord,
+                    request_deserializer=backlane_dot_v1_dot_execution__service__pb2.GetTaskRecordRequest.FromString,
+                    response_serializer=backlane_dot_v1_dot_execution__service__pb2.GetTaskRecordResponse.SerializeToString,
+            ),
+            'ListDeadLetters': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListDeadLetters,
+                    request_deserializer=backlane_dot_v1_dot_execution__service__pb2.ListDeadLettersRequest.FromString,
+                    response_serializer=backlane_dot_v1_dot_execution__service__pb2.ListDeadLettersResponse.SerializeToString,
+            ),
+            'DiscardDeadLetters': grpc.unary_unary_rpc_method_handler(
+                    servicer.DiscardDeadLetters,
+                    request_deserializer=backlane_dot_v1_dot_execution__service__pb2.DiscardDeadLettersRequest.FromString,
+                    response_serializer=backlane_dot_v1_dot_execution__service__pb2.DiscardDeadLettersResponse.SerializeToString,
+            ),
+            'Redrive': grpc.unary_unary_rpc_method_handler(
+                    servicer.Redrive,
+                    request_deserializer=backlane_dot_v1_dot_execution__service__pb2.RedriveRequest.FromString,
+                    response_serializer=backlane_dot_v1_dot_execution__service__pb2.RedriveResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -723,6 +793,114 @@ class ExecutionService(object):
             '/backlane.v1.ExecutionService/GetQueueStats',
             backlane_dot_v1_dot_execution__service__pb2.GetQueueStatsRequest.SerializeToString,
             backlane_dot_v1_dot_execution__service__pb2.GetQueueStatsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetTaskRecord(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/backlane.v1.ExecutionService/GetTaskRecord',
+            backlane_dot_v1_dot_execution__service__pb2.GetTaskRecordRequest.SerializeToString,
+            backlane_dot_v1_dot_execution__service__pb2.GetTaskRecordResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListDeadLetters(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/backlane.v1.ExecutionService/ListDeadLetters',
+            backlane_dot_v1_dot_execution__service__pb2.ListDeadLettersRequest.SerializeToString,
+            backlane_dot_v1_dot_execution__service__pb2.ListDeadLettersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DiscardDeadLetters(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/backlane.v1.ExecutionService/DiscardDeadLetters',
+            backlane_dot_v1_dot_execution__service__pb2.DiscardDeadLettersRequest.SerializeToString,
+            backlane_dot_v1_dot_execution__service__pb2.DiscardDeadLettersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Redrive(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/backlane.v1.ExecutionService/Redrive',
+            backlane_dot_v1_dot_execution__service__pb2.RedriveRequest.SerializeToString,
+            backlane_dot_v1_dot_execution__service__pb2.RedriveResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -78,6 +78,18 @@ class ExecutionServiceStub:
     """Resumes a paused execution, or ends all waits of a suspended one."""
     GetQueueStats: _grpc.UnaryUnaryMultiCallable[_execution_service_pb2.GetQueueStatsRequest, _execution_service_pb2.GetQueueStatsResponse]
     """Counts a tenant's unfinished executions."""
+    GetTaskRecord: _grpc.UnaryUnaryMultiCallable[_execution_service_pb2.GetTaskRecordRequest, _execution_service_pb2.GetTaskRecordResponse]
+    """Reads one execution as a task record."""
+    ListDeadLetters: _grpc.UnaryUnaryMultiCallable[_execution_service_pb2.ListDeadLettersRequest, _execution_service_pb2.ListDeadLettersResponse]
+    """Lists the dead letters of a tenant, newest first: all executions that ended as FAILED or
+    TIMEOUT and were not discarded, until retention removes them.
+    """
+    DiscardDeadLetters: _grpc.UnaryUnaryMultiCallable[_execution_service_pb2.DiscardDeadLettersRequest, _execution_service_pb2.DiscardDeadLettersResponse]
+    """Takes executions out of the dead letters. Their records stay until retention removes them."""
+    Redrive: _grpc.UnaryUnaryMultiCallable[_execution_service_pb2.RedriveRequest, _execution_service_pb2.RedriveResponse]
+    """Enqueues an execution that failed, timed out or was cancelled once more, as a new execution.
+    The old record stays as it is.
+    """
 
 @_typing.type_check_only
 class ExecutionServiceAsyncStub(ExecutionServiceStub):
@@ -129,6 +141,18 @@ class ExecutionServiceAsyncStub(ExecutionServiceStub):
     """Resumes a paused execution, or ends all waits of a suspended one."""
     GetQueueStats: _aio.UnaryUnaryMultiCallable[_execution_service_pb2.GetQueueStatsRequest, _execution_service_pb2.GetQueueStatsResponse]  # type: ignore[assignment]
     """Counts a tenant's unfinished executions."""
+    GetTaskRecord: _aio.UnaryUnaryMultiCallable[_execution_service_pb2.GetTaskRecordRequest, _execution_service_pb2.GetTaskRecordResponse]  # type: ignore[assignment]
+    """Reads one execution as a task record."""
+    ListDeadLetters: _aio.UnaryUnaryMultiCallable[_execution_service_pb2.ListDeadLettersRequest, _execution_service_pb2.ListDeadLettersResponse]  # type: ignore[assignment]
+    """Lists the dead letters of a tenant, newest first: all executions that ended as FAILED or
+    TIMEOUT and were not discarded, until retention removes them.
+    """
+    DiscardDeadLetters: _aio.UnaryUnaryMultiCallable[_execution_service_pb2.DiscardDeadLettersRequest, _execution_service_pb2.DiscardDeadLettersResponse]  # type: ignore[assignment]
+    """Takes executions out of the dead letters. Their records stay until retention removes them."""
+    Redrive: _aio.UnaryUnaryMultiCallable[_execution_service_pb2.RedriveRequest, _execution_service_pb2.RedriveResponse]  # type: ignore[assignment]
+    """Enqueues an execution that failed, timed out or was cancelled once more, as a new execution.
+    The old record stays as it is.
+    """
 
 class ExecutionServiceServicer(metaclass=_abc_1.ABCMeta):
     """The service for producers.
@@ -267,5 +291,41 @@ class ExecutionServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_execution_service_pb2.GetQueueStatsResponse, _abc.Awaitable[_execution_service_pb2.GetQueueStatsResponse]]:
         """Counts a tenant's unfinished executions."""
+
+    @_abc_1.abstractmethod
+    def GetTaskRecord(
+        self,
+        request: _execution_service_pb2.GetTaskRecordRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_execution_service_pb2.GetTaskRecordResponse, _abc.Awaitable[_execution_service_pb2.GetTaskRecordResponse]]:
+        """Reads one execution as a task record."""
+
+    @_abc_1.abstractmethod
+    def ListDeadLetters(
+        self,
+        request: _execution_service_pb2.ListDeadLettersRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_execution_service_pb2.ListDeadLettersResponse, _abc.Awaitable[_execution_service_pb2.ListDeadLettersResponse]]:
+        """Lists the dead letters of a tenant, newest first: all executions that ended as FAILED or
+        TIMEOUT and were not discarded, until retention removes them.
+        """
+
+    @_abc_1.abstractmethod
+    def DiscardDeadLetters(
+        self,
+        request: _execution_service_pb2.DiscardDeadLettersRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_execution_service_pb2.DiscardDeadLettersResponse, _abc.Awaitable[_execution_service_pb2.DiscardDeadLettersResponse]]:
+        """Takes executions out of the dead letters. Their records stay until retention removes them."""
+
+    @_abc_1.abstractmethod
+    def Redrive(
+        self,
+        request: _execution_service_pb2.RedriveRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_execution_service_pb2.RedriveResponse, _abc.Awaitable[_execution_service_pb2.RedriveResponse]]:
+        """Enqueues an execution that failed, timed out or was cancelled once more, as a new execution.
+        The old record stays as it is.
+        """
 
 def add_ExecutionServiceServicer_to_server(servicer: ExecutionServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -977,6 +977,86 @@ class SuspendResponse(_message.Message):
 Global___SuspendResponse: _TypeAlias = SuspendResponse  # noqa: Y015
 
 @_typing.final
+class ReportProgressRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REPORTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def reports(self) -> _containers.RepeatedCompositeFieldContainer[Global___ProgressReport]:
+        """1 to 1000 reports."""
+
+    def __init__(
+        self,
+        *,
+        reports: _abc.Iterable[Global___ProgressReport] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["reports", b"reports"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReportProgressRequest: _TypeAlias = ReportProgressRequest  # noqa: Y015
+
+@_typing.final
+class ProgressReport(_message.Message):
+    """How far an execution has come. It replaces the earlier report; at least one of fraction and
+    message must be given.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EXECUTION_ID_FIELD_NUMBER: _builtins.int
+    LEASE_TOKEN_FIELD_NUMBER: _builtins.int
+    FRACTION_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    execution_id: _builtins.str
+    lease_token: _builtins.str
+    fraction: _builtins.float
+    """The share of the work that is done, 0 to 1."""
+    message: _builtins.str
+    """At most 1 KiB of UTF-8. Empty means no message."""
+    def __init__(
+        self,
+        *,
+        execution_id: _builtins.str = ...,
+        lease_token: _builtins.str = ...,
+        fraction: _builtins.float | None = ...,
+        message: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_fraction", b"_fraction", "fraction", b"fraction"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_fraction", b"_fraction", "execution_id", b"execution_id", "fraction", b"fraction", "lease_token", b"lease_token", "message", b"message"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__fraction: _TypeAlias = _typing.Literal["fraction"]  # noqa: Y015
+    _WhichOneofArgType__fraction: _TypeAlias = _typing.Literal["_fraction", b"_fraction"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__fraction) -> _WhichOneofReturnType__fraction | None: ...
+
+Global___ProgressReport: _TypeAlias = ProgressReport  # noqa: Y015
+
+@_typing.final
+class ReportProgressResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OUTCOMES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def outcomes(self) -> _containers.RepeatedCompositeFieldContainer[Global___LeaseOutcome]:
+        """One outcome per item, in order."""
+
+    def __init__(
+        self,
+        *,
+        outcomes: _abc.Iterable[Global___LeaseOutcome] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["outcomes", b"outcomes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReportProgressResponse: _TypeAlias = ReportProgressResponse  # noqa: Y015
+
+@_typing.final
 class WorkRequest(_message.Message):
     """One message that a worker sends on a Work stream. Every message renews all leases of the stream."""
 
@@ -992,6 +1072,7 @@ class WorkRequest(_message.Message):
     DRAIN_FIELD_NUMBER: _builtins.int
     STEPS_FIELD_NUMBER: _builtins.int
     SUSPEND_FIELD_NUMBER: _builtins.int
+    PROGRESS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def hello(self) -> Global___WorkHello:
         """The first message of the stream. A stream has exactly one hello."""
@@ -1024,6 +1105,10 @@ class WorkRequest(_message.Message):
     def steps(self) -> Global___ReportStepsRequest: ...
     @_builtins.property
     def suspend(self) -> Global___SuspendRequest: ...
+    @_builtins.property
+    def progress(self) -> Global___ReportProgressRequest:
+        """Gets no reply. A report about a lease that the worker does not hold any more is ignored."""
+
     def __init__(
         self,
         *,
@@ -1037,12 +1122,13 @@ class WorkRequest(_message.Message):
         drain: Global___WorkDrain | None = ...,
         steps: Global___ReportStepsRequest | None = ...,
         suspend: Global___SuspendRequest | None = ...,
+        progress: Global___ReportProgressRequest | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["acknowledge", b"acknowledge", "complete", b"complete", "credit", b"credit", "drain", b"drain", "fail", b"fail", "heartbeat", b"heartbeat", "hello", b"hello", "message", b"message", "release", b"release", "steps", b"steps", "suspend", b"suspend"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["acknowledge", b"acknowledge", "complete", b"complete", "credit", b"credit", "drain", b"drain", "fail", b"fail", "heartbeat", b"heartbeat", "hello", b"hello", "message", b"message", "progress", b"progress", "release", b"release", "steps", b"steps", "suspend", b"suspend"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["acknowledge", b"acknowledge", "complete", b"complete", "credit", b"credit", "drain", b"drain", "fail", b"fail", "heartbeat", b"heartbeat", "hello", b"hello", "message", b"message", "release", b"release", "steps", b"steps", "suspend", b"suspend"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["acknowledge", b"acknowledge", "complete", b"complete", "credit", b"credit", "drain", b"drain", "fail", b"fail", "heartbeat", b"heartbeat", "hello", b"hello", "message", b"message", "progress", b"progress", "release", b"release", "steps", b"steps", "suspend", b"suspend"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["hello", "credit", "acknowledge", "heartbeat", "complete", "fail", "release", "drain", "steps", "suspend"]  # noqa: Y015
+    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["hello", "credit", "acknowledge", "heartbeat", "complete", "fail", "release", "drain", "steps", "suspend", "progress"]  # noqa: Y015
     _WhichOneofArgType_message: _TypeAlias = _typing.Literal["message", b"message"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_message) -> _WhichOneofReturnType_message | None: ...
 

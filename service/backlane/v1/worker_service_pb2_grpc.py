@@ -74,6 +74,11 @@ class WorkerServiceStub(object):
                 request_serializer=backlane_dot_v1_dot_worker__service__pb2.SuspendRequest.SerializeToString,
                 response_deserializer=backlane_dot_v1_dot_worker__service__pb2.SuspendResponse.FromString,
                 _registered_method=True)
+        self.ReportProgress = channel.unary_unary(
+                '/backlane.v1.WorkerService/ReportProgress',
+                request_serializer=backlane_dot_v1_dot_worker__service__pb2.ReportProgressRequest.SerializeToString,
+                response_deserializer=backlane_dot_v1_dot_worker__service__pb2.ReportProgressResponse.FromString,
+                _registered_method=True)
         self.Work = channel.stream_stream(
                 '/backlane.v1.WorkerService/Work',
                 request_serializer=backlane_dot_v1_dot_worker__service__pb2.WorkRequest.SerializeToString,
@@ -141,6 +146,14 @@ class WorkerServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ReportProgress(self, request, context):
+        """Reports how far executions have come. Their records show it while the leases live. An execution
+        shows a new report at most every 100 ms; the newest one wins.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Work(self, request_iterator, context):
         """Does all of this over one stream: the server sends leases as credit allows, and cancels and
         lost leases at once; the worker sends results. The first request carries hello. Messages on the
@@ -187,6 +200,11 @@ def add_WorkerServiceServicer_to_server(servicer, server):
                     servicer.Suspend,
                     request_deserializer=backlane_dot_v1_dot_worker__service__pb2.SuspendRequest.FromString,
                     response_serializer=backlane_dot_v1_dot_worker__service__pb2.SuspendResponse.SerializeToString,
+            ),
+            'ReportProgress': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReportProgress,
+                    request_deserializer=backlane_dot_v1_dot_worker__service__pb2.ReportProgressRequest.FromString,
+                    response_serializer=backlane_dot_v1_dot_worker__service__pb2.ReportProgressResponse.SerializeToString,
             ),
             'Work': grpc.stream_stream_rpc_method_handler(
                     servicer.Work,
@@ -388,6 +406,33 @@ class WorkerService(object):
             '/backlane.v1.WorkerService/Suspend',
             backlane_dot_v1_dot_worker__service__pb2.SuspendRequest.SerializeToString,
             backlane_dot_v1_dot_worker__service__pb2.SuspendResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReportProgress(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/backlane.v1.WorkerService/ReportProgress',
+            backlane_dot_v1_dot_worker__service__pb2.ReportProgressRequest.SerializeToString,
+            backlane_dot_v1_dot_worker__service__pb2.ReportProgressResponse.FromString,
             options,
             channel_credentials,
             insecure,

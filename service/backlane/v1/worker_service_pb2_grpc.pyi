@@ -57,6 +57,10 @@ class WorkerServiceStub:
     """Suspends executions: each waits without a worker, until an input is provided or a time has
     come. Then the execution is queued again at its old position, and the same attempt goes on.
     """
+    ReportProgress: _grpc.UnaryUnaryMultiCallable[_worker_service_pb2.ReportProgressRequest, _worker_service_pb2.ReportProgressResponse]
+    """Reports how far executions have come. Their records show it while the leases live. An execution
+    shows a new report at most every 100 ms; the newest one wins.
+    """
     Work: _grpc.StreamStreamMultiCallable[_worker_service_pb2.WorkRequest, _worker_service_pb2.WorkResponse]
     """Does all of this over one stream: the server sends leases as credit allows, and cancels and
     lost leases at once; the worker sends results. The first request carries hello. Messages on the
@@ -91,6 +95,10 @@ class WorkerServiceAsyncStub(WorkerServiceStub):
     Suspend: _aio.UnaryUnaryMultiCallable[_worker_service_pb2.SuspendRequest, _worker_service_pb2.SuspendResponse]  # type: ignore[assignment]
     """Suspends executions: each waits without a worker, until an input is provided or a time has
     come. Then the execution is queued again at its old position, and the same attempt goes on.
+    """
+    ReportProgress: _aio.UnaryUnaryMultiCallable[_worker_service_pb2.ReportProgressRequest, _worker_service_pb2.ReportProgressResponse]  # type: ignore[assignment]
+    """Reports how far executions have come. Their records show it while the leases live. An execution
+    shows a new report at most every 100 ms; the newest one wins.
     """
     Work: _aio.StreamStreamMultiCallable[_worker_service_pb2.WorkRequest, _worker_service_pb2.WorkResponse]  # type: ignore[assignment]
     """Does all of this over one stream: the server sends leases as credit allows, and cancels and
@@ -165,6 +173,16 @@ class WorkerServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_worker_service_pb2.SuspendResponse, _abc.Awaitable[_worker_service_pb2.SuspendResponse]]:
         """Suspends executions: each waits without a worker, until an input is provided or a time has
         come. Then the execution is queued again at its old position, and the same attempt goes on.
+        """
+
+    @_abc_1.abstractmethod
+    def ReportProgress(
+        self,
+        request: _worker_service_pb2.ReportProgressRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_worker_service_pb2.ReportProgressResponse, _abc.Awaitable[_worker_service_pb2.ReportProgressResponse]]:
+        """Reports how far executions have come. Their records show it while the leases live. An execution
+        shows a new report at most every 100 ms; the newest one wins.
         """
 
     @_abc_1.abstractmethod

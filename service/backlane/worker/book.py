@@ -33,6 +33,8 @@ MESSAGE_BYTES: Final = 4 << 20
 """No result is added to a message of this size; the transport's limit is five times as high."""
 HELD_MAX: Final = 10_000
 """The most leases that the hello of a stream may name."""
+ADVANCE_EACH_S: Final = 0.1
+"""The least time between two messages about progress, in seconds. The server shows no more."""
 ACKNOWLEDGE_WITHIN_S: Final = 0.005
 """How long an acknowledgement may wait, in seconds. A result that comes meanwhile replaces it."""
 
@@ -65,6 +67,9 @@ class Book:
         self._repeat: deque[api.WorkRequest] = deque()
         self._unanswered: deque[api.WorkRequest] = deque()
         self._control: deque[api.WorkRequest] = deque()
+        # The newest progress of open leases that was not sent, and when it may be.
+        self._advances: dict[str, api.ProgressReport] = {}
+        self._advances_at = 0.0
         # Begun and not acknowledged, and the time of the first of them.
         self._begun: dict[str, str] = {}
         self._begun_at = 0.0
@@ -145,12 +150,20 @@ class Book:
             pairs = zip(results, tokens, strict=True)
             self._unsaid.extend([result for result, token in pairs if token in is_open])
             is_open.difference_update(tokens)
+            self._drop_advances(tokens)
             if begun:
                 for token in tokens:
                     begun.pop(token, None)
             if not self._reports.is_idle:
                 self._reports.conclude(tokens)
             return self._free(tokens)
+
+    def advance(self, report: api.ProgressReport) -> None:
+        """Report the progress of an open lease soon. A later report replaces it until then."""
+        with self._said:
+            if report.lease_token in self._open:
+                self._advances[report.lease_token] = report
+                self._said.notify_all()
 
     def vacate(self, token: str) -> list[Begun]:
         """Free the slot of a lease whose callable has ended and that needs no report.
@@ -339,6 +352,8 @@ class Book:
                 left_s = due - time.monotonic()
                 if left_s <= 0:
                     return api.WorkRequest(heartbeat=api.WorkHeartbeat())
+                if self._advances:
+                    left_s = min(left_s, max(0.0, self._advances_at - time.monotonic()))
                 if self._begun:
                     left_s = min(left_s, ACKNOWLEDGE_WITHIN_S)
                 due_in_s = self._reports.due_in_s
@@ -356,7 +371,7 @@ class Book:
         elif self._unsaid:
             request = self._take_results()
         else:
-            return self._take_credit() or self._take_acknowledgement()
+            return self._take_credit() or self._take_acknowledgement() or self._take_advances()
         self._unanswered.append(request)
         return request
 
@@ -392,8 +407,24 @@ class Book:
         refs = _refs([(token, self._begun.pop(token)) for token in tokens])
         return api.WorkRequest(acknowledge=api.WorkAcknowledge(leases=refs))
 
+    def _take_advances(self) -> api.WorkRequest | None:
+        """Report the newest progress of all leases in one message, if it is time for one."""
+        now = time.monotonic()
+        if not self._advances or now < self._advances_at:
+            return None
+        self._advances_at = now + ADVANCE_EACH_S
+        tokens = list(self._advances)[:MESSAGE_ITEMS_MAX]
+        reports = [self._advances.pop(token) for token in tokens]
+        return api.WorkRequest(progress=api.ReportProgressRequest(reports=reports))
+
+    def _drop_advances(self, tokens: Iterable[str]) -> None:
+        if self._advances:
+            for token in tokens:
+                self._advances.pop(token, None)
+
     def _forget(self, tokens: set[str]) -> set[str]:
         self._open -= tokens
+        self._drop_advances(tokens)
         for token in tokens:
             self._held.pop(token, None)
             self._begun.pop(token, None)

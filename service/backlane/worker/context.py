@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import threading
 import time
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from backlane.schema.values import from_value
+from backlane.v1 import worker_service_pb2 as api
 from backlane.worker.stepping import Stepping
 from backlane.worker.track import Track
 from backlane.worker.waits import Waits
@@ -23,13 +25,14 @@ if TYPE_CHECKING:
 
     from backlane.schema.runs import StepRecord
     from backlane.schema.values import Json
-    from backlane.v1 import worker_service_pb2 as api
     from backlane.worker.track import Channel
 
 StopReason = Literal["requested", "lost", "timeout", "drain", "suspended"]
 """Why a callable should stop: a client cancelled the execution, the lease was lost, the attempt
 timed out, the worker is stopping, or the execution waits without a worker."""
 
+PROGRESS_BYTES_MAX: Final = 1024
+"""The longest message of a progress, in bytes of UTF-8."""
 _POLITE: Final = {"requested", "suspended"}
 """The reasons for which a thread that reports a step still waits for the answer."""
 _STOPPING: Final = threading.Lock()
@@ -64,7 +67,7 @@ class Context(Stepping):
             lease: the lease of the attempt.
             worker_id: the worker's id.
             remaining_s: how long the attempt may still run, in seconds.
-            channel: takes the reports of its steps.
+            channel: takes the reports of its steps and of its progress.
             version: the version of its callable; may be empty.
         """
         self._lease = lease
@@ -168,6 +171,35 @@ class Context(Stepping):
         """
         if self._has_ended:
             raise asyncio.CancelledError(self._stop_reason)
+
+    def progress(self, fraction: float | None = None, message: str = "") -> None:
+        """Report how far the execution has come; its record shows it while the attempt runs.
+
+        The call only notes it. About ten times a second the newest progress is sent, and what it
+        replaces is dropped. It may be called from any thread, as often as is convenient.
+
+        Args:
+            fraction: the share of the work that is done, 0 to 1.
+            message: a text for people, at most 1 KiB.
+
+        Raises:
+            ValueError: neither is given, or one of them does not fit.
+        """
+        if fraction is None and not message:
+            raise ValueError("progress needs a fraction or a message")
+        if fraction is not None and not (math.isfinite(fraction) and 0 <= fraction <= 1):
+            raise ValueError(f"fraction must be 0 to 1, not {fraction}")
+        size = len(message.encode())
+        if size > PROGRESS_BYTES_MAX:
+            raise ValueError(f"message has {size} bytes, at most {PROGRESS_BYTES_MAX} are possible")
+        report = api.ProgressReport(
+            execution_id=self.execution_id,
+            lease_token=self._lease.lease_token,
+            fraction=fraction,
+            message=message,
+        )
+        if not self._has_ended:
+            self._channel.advance(report)
 
     @property
     def log(self) -> logging.LoggerAdapter[logging.Logger]:

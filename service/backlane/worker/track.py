@@ -49,6 +49,9 @@ class Channel(Protocol):
     def report(self, trail: Trail, entries: Iterable[Entry], *, is_urgent: bool) -> None:
         """Report what happened to steps of a lease."""
 
+    def advance(self, report: api.ProgressReport) -> None:
+        """Report how far the execution has come."""
+
 
 class Place(NamedTuple):
     """A step that is to be taken.

@@ -45,7 +45,7 @@ def broken_by(pairs: Iterable[tuple[str, Rule]]) -> dict[str, set[str]]:
 
 def _breaks(pair: tuple[str, Rule], patience_s: float = SHORT_S) -> bool:
     fault, rule = pair
-    return not check_rule(rule, [*SMALL, "--fault", fault], patience_s).is_kept
+    return check_rule(rule, [*SMALL, "--fault", fault], patience_s).is_broken
 
 
 def unexpected(fault: str, broken: set[str]) -> list[str]:

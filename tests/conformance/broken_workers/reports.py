@@ -13,6 +13,8 @@ from backlane.v1 import execution_pb2 as records
 from backlane.v1 import worker_service_pb2 as api
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import grpc
 
 
@@ -28,6 +30,12 @@ def failure(ref: api.LeaseRef, message: str) -> api.WorkRequest:
     error = records.ExecutionError(category=records.ERROR_CATEGORY_TOOL_ERROR, message=message)
     failed = api.Failure(execution_id=ref.execution_id, lease_token=ref.lease_token, error=error)
     return api.WorkRequest(fail=api.FailRequest(failures=[failed]))
+
+
+def suspension(ref: api.LeaseRef, waits: Sequence[api.WaitPoint]) -> api.WorkRequest:
+    """Report that the execution waits."""
+    item = api.Suspension(execution_id=ref.execution_id, lease_token=ref.lease_token, waits=waits)
+    return api.WorkRequest(suspend=api.SuspendRequest(suspensions=[item]))
 
 
 def trimmed(report: api.WorkRequest) -> api.WorkRequest:

@@ -7,7 +7,6 @@ does not hide behind the same mistake there.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import queue
 import random
@@ -15,15 +14,24 @@ import signal
 import threading
 import time
 from collections import deque
-from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 import grpc
 
 from backlane.v1 import worker_service_pb2 as api
 from backlane.v1.worker_service_pb2_grpc import WorkerServiceStub
+from tests.conformance.broken_workers.callables import STEPS, Run, call
 from tests.conformance.broken_workers.faults import FAULTS
-from tests.conformance.broken_workers.reports import completion, delay_of, end_of, failure, trimmed
+from tests.conformance.broken_workers.reports import (
+    completion,
+    delay_of,
+    end_of,
+    failure,
+    suspension,
+    trimmed,
+)
+from tests.conformance.broken_workers.steps import Said, Steps, SuspendedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -31,28 +39,7 @@ if TYPE_CHECKING:
 NAMES = ("conformance.echo", "conformance.fail", "conformance.hold", "conformance.sum")
 RETRYABLE = {grpc.StatusCode.UNAVAILABLE.value[0], grpc.StatusCode.RESOURCE_EXHAUSTED.value[0]}
 INVALID = grpc.StatusCode.INVALID_ARGUMENT.value[0]
-LONG_MS = 1e9
 REFUSED = {INVALID, grpc.StatusCode.OUT_OF_RANGE.value[0]}
-
-
-@dataclass(eq=False)
-class Run:
-    """A lease, from its arrival to the answer of its report."""
-
-    lease: api.Lease
-    came_at: float = field(default_factory=time.monotonic)
-    stop: threading.Event = field(default_factory=threading.Event)
-    is_lost: bool = False
-    is_over: bool = False
-    report: api.WorkRequest | None = None
-
-    @property
-    def ref(self) -> api.LeaseRef:
-        """The reference to the lease."""
-        lease = self.lease
-        return api.LeaseRef(
-            execution_id=lease.execution.execution_id, lease_token=lease.lease_token
-        )
 
 
 class Worker:
@@ -65,7 +52,7 @@ class Worker:
         self.drain_s = int(os.environ.get("BACKLANE_DRAIN_MS", "30000")) / 1000
         self.lock = threading.RLock()
         self.runs: dict[str, Run] = {}
-        self.unanswered: deque[Run] = deque()
+        self.unanswered: deque[tuple[Run, Said | None]] = deque()
         self.out: queue.SimpleQueue[api.WorkRequest | None] = queue.SimpleQueue()
         self.credit = 0
         self.is_draining = False
@@ -137,7 +124,7 @@ class Worker:
     def doubt(self) -> None:
         """Fail leases whose reports were not answered, because one of them ended a stream."""
         with self.lock:
-            for run in self.unanswered:
+            for run, _ in self.unanswered:
                 run.report = failure(run.ref, "the result was faulty")
 
     def hurry(self) -> None:
@@ -154,7 +141,7 @@ class Worker:
         return api.WorkRequest(
             hello=api.WorkHello(
                 worker_id=os.environ.get("BACKLANE_WORKER_NAME", "broken"),
-                callables=NAMES,
+                callables=NAMES if self.fault == "no-steps" else (*NAMES, STEPS),
                 tenant_ids=[os.environ["BACKLANE_TENANT"]],
                 lease_duration_ms=lease_ms,
                 held=held,
@@ -188,14 +175,13 @@ class Worker:
             case "leases":
                 self.note_leases(response.leases)
             case "outcomes":
-                for outcome in response.outcomes.outcomes:
-                    is_last = self.fault == "answer-last"
-                    run = self.unanswered.pop() if is_last else self.unanswered.popleft()
-                    self.note_outcome(run, outcome)
+                self.note_outcomes(response.outcomes)
             case "cancels":
                 self.cancel(response.cancels)
             case "lost":
                 self.lose(response.lost)
+            case "pauses" if self.fault != "ignore-pause":
+                self.pause(response.pauses)
             case "drain":
                 self.is_server_draining = self.fault != "ignore-server-drain"
             case _ if self.fault == "choke-on-unknown":
@@ -209,6 +195,12 @@ class Worker:
             if is_known and self.fault != "ignore-cancel":
                 self.runs[ref.lease_token].stop.set()
 
+    def pause(self, pauses: api.WorkPauses) -> None:
+        """Yield to pauses at the next step."""
+        for ref in pauses.leases:
+            if (run := self.runs.get(ref.lease_token)) and run.steps:
+                run.steps.is_paused = True
+
     def note_welcome(self, kept: set[str]) -> None:
         """Continue with the leases that are still held."""
         for token, run in list(self.runs.items()):
@@ -216,6 +208,11 @@ class Worker:
                 self.give_up(run)
             elif run.report is not None:
                 self.say(run)
+            elif run.said is not None and run.steps is not None:
+                if self.fault == "drop-steps":
+                    run.said.is_answered.set()
+                else:
+                    run.steps.again(run.said)
             elif self.fault == "restart-runs":
                 run.report = api.WorkRequest()
                 run.stop.set()
@@ -270,7 +267,17 @@ class Worker:
         if run.is_over:
             self.runs.pop(run.lease.lease_token, None)
             if self.fault == "drop-crossed":
-                self.unanswered.remove(run)
+                self.unanswered.remove((run, None))
+
+    def note_outcomes(self, outcomes: api.WorkOutcomes) -> None:
+        """Handle the answers to a message."""
+        for outcome in outcomes.outcomes:
+            is_last = self.fault == "answer-last"
+            run, said = self.unanswered.pop() if is_last else self.unanswered.popleft()
+            if said is None:
+                self.note_outcome(run, outcome)
+            else:
+                self.note_steps(run, said, outcome)
 
     def note_outcome(self, run: Run, outcome: api.LeaseOutcome) -> None:
         """Forget an answered report, or report again after a refusal."""
@@ -283,8 +290,26 @@ class Worker:
             self.say(run)
         elif code and self.fault == "insist":
             self.say(run)
-        else:
+        elif not (self.fault == "keep-suspended" and has_suspended(run)):
             self.runs.pop(run.lease.lease_token, None)
+
+    def note_steps(self, run: Run, said: Said, outcome: api.LeaseOutcome) -> None:
+        """Let the callable go on, or report again after a refusal that passes."""
+        assert run.steps is not None
+        if outcome.status.code in RETRYABLE and self.fault != "give-up":
+            threading.Timer(delay_of(outcome.status), run.steps.again, [said]).start()
+            return
+        run.said = None
+        said.is_refused = bool(outcome.status.code)
+        said.is_answered.set()
+
+    def say_steps(self, run: Run, said: Said) -> None:
+        """Send a report of steps."""
+        with self.lock:
+            run.said = said
+            if self.is_welcome:
+                self.unanswered.append((run, said))
+                self.out.put(said.message)
 
     def say_again(self, run: Run) -> None:
         """Send a report again, after a pause."""
@@ -296,7 +321,7 @@ class Worker:
         assert run.report is not None
         if self.fault == "trim-token":
             run.report = trimmed(run.report)
-        self.unanswered.append(run)
+        self.unanswered.append((run, None))
         self.out.put(run.report)
 
     def go_on(self) -> None:
@@ -321,9 +346,12 @@ class Worker:
     def work(self, run: Run) -> None:
         """Run a callable, and report its result."""
         execution = run.lease.execution
+        run.steps = Steps(run.lease, self.fault, partial(self.say_steps, run))
         text = execution.input if execution.HasField("input") else None
         try:
-            report = completion(run.ref, self.call(execution.callable_name, text, run))
+            report = completion(run.ref, call(self.fault, execution.callable_name, text, run))
+        except SuspendedError as suspended:
+            report = suspension(run.ref, suspended.waits)
         except InterruptedError:
             report = api.WorkRequest(release=api.ReleaseRequest(releases=[run.ref]))
         except Exception as error:  # noqa: BLE001  # whatever it is fails the attempt
@@ -336,41 +364,6 @@ class Worker:
                 run.report = report
                 self.say(run)
             self.go_on()
-
-    def call(self, name: str, text: str | None, run: Run) -> object:
-        """Do what a callable of the kit does.
-
-        Raises:
-            InterruptedError: it was told to stop.
-        """
-        if name.endswith("echo"):
-            if self.fault == "text-output":
-                return text
-            if text is None and self.fault == "needs-input":
-                raise ValueError("no input")
-            return None if text is None else json.loads(text)
-        given = json.loads(text) if text is not None else {}
-        if name.endswith("sum"):
-            return {"sum": sum(given["numbers"])}
-        if name.endswith("fail"):
-            if self.fault == "swallow-failure":
-                return None
-            raise ValueError(given)
-        self.hold(run, given.get("ms", LONG_MS) / 1000)
-        return None
-
-    def hold(self, run: Run, seconds: float) -> None:
-        """Wait; the attempt's own time ends it too.
-
-        Raises:
-            InterruptedError: it was told to stop, or the attempt's time is over.
-        """
-        left_s = run.lease.attempt_remaining_ms / 1000 + run.came_at - time.monotonic()
-        if self.fault == "own-clock":
-            left_s = run.lease.attempt_deadline.ToNanoseconds() / 1e9 - time.time()
-        is_late = left_s < seconds and self.fault != "no-deadline"
-        if run.stop.wait(left_s if is_late else seconds) or is_late:
-            raise InterruptedError
 
     def drain(self, *_: object) -> None:
         """Take no more leases, and give back those that outlast the drain time."""
@@ -393,6 +386,11 @@ class Worker:
         with self.lock:
             for run in self.runs.values():
                 run.stop.set()
+
+
+def has_suspended(run: Run) -> bool:
+    """Whether a lease ended because its execution waits."""
+    return run.report is not None and run.report.HasField("suspend")
 
 
 def main() -> None:

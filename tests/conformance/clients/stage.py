@@ -16,7 +16,7 @@ from backlane.v1.execution_service_pb2_grpc import ExecutionServiceStub
 from tests.conformance.door import new_tenant
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from backlane.testing import ServerProcess
@@ -127,6 +127,45 @@ class Stage:
         """Read one execution."""
         request = api.GetRequest(tenant_id=self.tenant, execution_id=execution_id)
         return self._calls.Get(request, timeout=PATIENCE_S, wait_for_ready=True).execution
+
+    def run_of(self, execution_id: str) -> records.Execution:
+        """Read what happened inside one execution."""
+        request = api.GetExecutionRunRequest(tenant_id=self.tenant, execution_id=execution_id)
+        answer = self._calls.GetExecutionRun(request, timeout=PATIENCE_S, wait_for_ready=True)
+        return answer.execution
+
+    def until(self, execution_id: str, is_so: Callable[[records.Execution], bool]) -> None:
+        """Wait until the run of an execution is so."""
+        deadline = time.monotonic() + PATIENCE_S
+        while not is_so(run := self.run_of(execution_id)):
+            assert time.monotonic() < deadline, f"not so after {PATIENCE_S} s: {run}"
+
+    def yielded(self, execution_id: str) -> None:
+        """Wait until the worker of an execution has given its lease back."""
+        request = api.ListAttemptsRequest(tenant_id=self.tenant, execution_id=execution_id)
+        deadline = time.monotonic() + PATIENCE_S
+        while True:
+            answer = self._calls.ListAttempts(request, timeout=PATIENCE_S, wait_for_ready=True)
+            if all(attempt.HasField("ended_at") for attempt in answer.attempts):
+                return
+            assert time.monotonic() < deadline, f"still leased after {PATIENCE_S} s"
+
+    def pause(self, execution_id: str) -> None:
+        """Ask for a pause."""
+        request = api.PauseRequest(tenant_id=self.tenant, execution_id=execution_id)
+        self._calls.Pause(request, timeout=PATIENCE_S, wait_for_ready=True)
+
+    def resume(self, execution_id: str) -> None:
+        """End a pause."""
+        request = api.ResumeRequest(tenant_id=self.tenant, execution_id=execution_id)
+        self._calls.Resume(request, timeout=PATIENCE_S, wait_for_ready=True)
+
+    def provide(self, execution_id: str, key: str, value: str) -> None:
+        """Provide an input."""
+        request = api.ProvideInputRequest(
+            tenant_id=self.tenant, execution_id=execution_id, key=key, value=value
+        )
+        self._calls.ProvideInput(request, timeout=PATIENCE_S, wait_for_ready=True)
 
     def cancel(self, execution_id: str) -> None:
         """Ask for the end of an execution."""

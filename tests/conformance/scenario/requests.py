@@ -122,3 +122,31 @@ def failure(line: Line, held: work.LeaseRef) -> work.Failure:
         retry_after_ms=milliseconds(after) if after else None,
         throttled=line.get("throttled") == "true",
     )
+
+
+def progress(line: Line, held: work.LeaseRef) -> work.ProgressReport:
+    """What a worker reports of how far an execution has come."""
+    fraction = line.get("fraction")
+    return work.ProgressReport(
+        execution_id=held.execution_id,
+        lease_token=held.lease_token,
+        fraction=float(fraction) if fraction else None,
+        message=text(line.get("message")),
+    )
+
+
+def redrive(line: Line, execution_id: str) -> api.RedriveRequest:
+    """The request that runs an execution once more."""
+    given = keyed(line.words)
+    request = api.RedriveRequest(
+        tenant_id=given.get("tenant", "acme"),
+        execution_id=execution_id,
+        request_id=given.get("request_id", ""),
+    )
+    if "input" in given:
+        request.input = text(given["input"])
+    if "priority" in given:
+        request.config.priority = int(given["priority"])
+    if "timeout" in given:
+        request.config.timeout_ms = milliseconds(given["timeout"])
+    return request

@@ -17,7 +17,7 @@ from backlane.v1.execution_service_pb2_grpc import ExecutionServiceStub
 from backlane.v1.worker_service_pb2_grpc import WorkerServiceStub
 from tests.conformance.scenario import requests, runs
 from tests.conformance.scenario.script import Line, Word, keyed, milliseconds, text
-from tests.conformance.scenario.view import NONE, instant, show, status
+from tests.conformance.scenario.view import NONE, instant, show, show_task, status
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -116,8 +116,11 @@ class Stage:
         return self._name(record)
 
     def _name(self, record: records.BackgroundExecution) -> str:
+        return self._name_of(record.execution_id)
+
+    def _name_of(self, execution_id: str) -> str:
         named = {bound: name for name, bound in sorted(self._ids.items(), reverse=True)}
-        return named[record.execution_id]
+        return named[execution_id]
 
     def _held(self, line: Line) -> work.LeaseRef:
         execution_id = self._ids[line.plain()]
@@ -217,6 +220,44 @@ class Stage:
         response = await self._producer.Cancel(request, timeout=TIMEOUT_S)
         return Answer([status(response.execution.status)])
 
+    async def _progress(self, line: Line) -> Answer:
+        request = work.ReportProgressRequest(reports=[requests.progress(line, self._held(line))])
+        response = await self._worker.ReportProgress(request, timeout=TIMEOUT_S)
+        return self._settled(response.outcomes)
+
+    async def _redrive(self, line: Line) -> Answer:
+        request = requests.redrive(line, self._ids[line.get("of")])
+        response = await self._producer.Redrive(request, timeout=TIMEOUT_S)
+        made = api.EnqueueResponse(execution=response.execution, existing=response.existing)
+        return Answer([self._met(line.plain(), made)])
+
+    async def _discard(self, line: Line) -> Answer:
+        request = api.DiscardDeadLettersRequest(
+            tenant_id=line.get("tenant", "acme"), execution_ids=[self._ids[line.plain()]]
+        )
+        response = await self._producer.DiscardDeadLetters(request, timeout=TIMEOUT_S)
+        [outcome] = response.outcomes
+        if outcome.HasField("status"):
+            return _refused(from_status(outcome.status))
+        return Answer(["discarded"])
+
+    async def _dead_letters(self, line: Line) -> Answer:
+        request = api.ListDeadLettersRequest(
+            tenant_id=line.get("tenant", "acme"), callable_name=line.get("callable")
+        )
+        response = await self._producer.ListDeadLetters(request, timeout=TIMEOUT_S)
+        return Answer([self._name(record) for record in response.executions] or [NOTHING])
+
+    async def _task(self, line: Line) -> Answer:
+        execution_id = self._ids[line.plain()]
+        request = api.GetTaskRecordRequest(
+            tenant_id=self._tenants[execution_id], execution_id=execution_id
+        )
+        response = await self._producer.GetTaskRecord(request, timeout=TIMEOUT_S)
+        now_ms = self._stand.now_ms
+        shown = {key: show_task(response.record, key, now_ms) for key in keyed(line.words)}
+        return Answer([], shown)
+
     async def _advance(self, line: Line) -> Answer:
         self._stand.advance(milliseconds(line.plain()))
         return Answer()
@@ -231,7 +272,10 @@ class Stage:
         response = await self._producer.Get(request, timeout=TIMEOUT_S)
         keys = [key for key in keyed(line.words) if not key.startswith("engine.")]
         now_ms = self._stand.now_ms
-        return Answer([], {key: show(response.execution, key, now_ms) for key in keys})
+        shown = {key: show(response.execution, key, now_ms) for key in keys}
+        if shown.get("retried_from", NONE) != NONE:
+            shown["retried_from"] = self._name_of(response.execution.retried_from)
+        return Answer([], shown)
 
     async def _peek(self, line: Line) -> Answer:
         request = api.PeekRequest(

@@ -22,6 +22,12 @@ _INSTANTS: Final = {
     "completed": "completed_at",
 }
 _NUMBERS = {"attempt", "version"}
+_TASK_INSTANTS: Final = {
+    "created": "created_at",
+    "updated": "updated_at",
+    "started": "started_at",
+    "finished": "finished_at",
+}
 
 
 class Enum(Protocol):
@@ -59,6 +65,19 @@ def show(record: records.BackgroundExecution, key: str, now_ms: int) -> object:
     return _SHOWN[key](record)
 
 
+def show_task(record: records.TaskRecord, key: str, now_ms: int) -> object:
+    """The value of a field of a task record, as `show` has it."""
+    if key in _TASK_INSTANTS:
+        at_ms = {field.name: value for field, value in record.ListFields()}.get(_TASK_INSTANTS[key])
+        return NONE if at_ms is None else f"{at_ms - now_ms:+d}ms"
+    return _TASK_SHOWN[key](record)
+
+
+def _progress(record: records.BackgroundExecution, key: str) -> str:
+    parts = record.progress.struct_value
+    return str(parts[key]) if key in parts else NONE
+
+
 def _show_error(record: records.BackgroundExecution, key: str) -> str:
     error = record.error
     if not record.HasField("error") or (key == "code" and not error.HasField("code")):
@@ -89,6 +108,14 @@ def _reason(record: records.BackgroundExecution) -> str:
     return name_of(records.EndReason, record.reason) if record.reason else NONE
 
 
+_TASK_SHOWN: Final[Mapping[str, Callable[[records.TaskRecord], object]]] = {
+    "attempts": lambda record: str(record.attempts),
+    "error": lambda record: record.error if record.HasField("error") else NONE,
+    "output": lambda record: (
+        json_format.MessageToDict(record.output) if record.HasField("output") else NONE
+    ),
+    "state": lambda record: name_of(records.TaskState, record.state),
+}
 _SHOWN: Final[Mapping[str, Callable[[records.BackgroundExecution], object]]] = {
     "actor": _actor,
     "paused": lambda record: str(record.paused).lower(),
@@ -96,6 +123,9 @@ _SHOWN: Final[Mapping[str, Callable[[records.BackgroundExecution], object]]] = {
     "cancel_requested": lambda record: str(record.cancel_requested).lower(),
     "duration": _duration,
     "output": _output,
+    "progress.fraction": lambda record: _progress(record, "fraction"),
+    "progress.message": lambda record: _progress(record, "message"),
+    "retried_from": lambda record: record.retried_from or NONE,
     "priority": lambda record: str(record.config.priority),
     "reason": _reason,
     "status": lambda record: status(record.status),

@@ -43,7 +43,8 @@ impl Engine {
             | ExecutionChange::Leased { .. }
             | ExecutionChange::Requeued { .. }
             | ExecutionChange::CancelRequested { .. }
-            | ExecutionChange::Promoted { .. } => None,
+            | ExecutionChange::Promoted { .. }
+            | ExecutionChange::Discarded => None,
         }) else {
             return Vec::new();
         };

@@ -380,6 +380,7 @@ impl Engine {
             stands_for: stands_for.into(),
             request: new.request.as_ref().map(|request| request.key),
             payload_bytes: new.payload.row_bytes(upstreams.ids.len()),
+            retried_from: new.retried_from,
             progress: Progress::newborn(phase, at_ms),
         }
     }

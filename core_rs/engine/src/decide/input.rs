@@ -11,7 +11,7 @@ use crate::row::ActionContents;
 use crate::rules::limits::MAX_KEPT_INPUTS;
 use crate::time::Now;
 
-use super::run::{room_for, run_changes, woken};
+use super::run::{may_record, room_for, run_changes, woken};
 
 impl Engine {
     /// Provides an input. It ends the wait for its key, or is kept for that wait.
@@ -52,6 +52,7 @@ impl Engine {
         let run = self.state.run_of(birth);
         let bytes = u32::try_from(input.value.len()).unwrap_or(u32::MAX);
         room_for(&run, bytes, "value")?;
+        may_record(&run, 2, "key")?;
         let waits = |wait: &&Wait| wait.key.as_deref() == Some(&*input.key);
         let step = run.active().find(waits).map(|wait| wait.step);
         if let Some(step) = step {

@@ -12,7 +12,7 @@ use crate::rules::status::Phase;
 use crate::state::Slot;
 use crate::time::Now;
 
-use super::run::{not_allowed, run_changes, woken};
+use super::run::{may_record, not_allowed, run_changes, woken};
 
 impl Engine {
     /// Pauses an execution: no worker gets it, and a worker that holds it is asked to yield.
@@ -31,6 +31,7 @@ impl Engine {
         if phase == Phase::Suspended {
             return Err(not_allowed(&control.id, run.course.state, "paused"));
         }
+        may_record(&run, 1, "execution_id")?;
         let is_recorded = run.course.clone().take(Action::Pause).is_ok();
         let change = RunChange::Paused { is_recorded };
         let decision = run_changes(control.actor.clone(), birth, change, Vec::new());

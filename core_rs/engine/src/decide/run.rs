@@ -7,7 +7,7 @@ use crate::error::{Invalid, Refusal};
 use crate::fact::{Actor, FactKind, Run, RunChange, WakeCause};
 use crate::row::ActionContents;
 use crate::rules::id::{Birth, ExecutionId};
-use crate::rules::limits::MAX_RUN_BYTES;
+use crate::rules::limits::{MAX_RUN_ACTIONS, MAX_RUN_BYTES};
 use crate::rules::run::{Illegal, MAX_STEPS, RunState};
 use crate::rules::step::StepId;
 
@@ -34,6 +34,19 @@ pub(super) fn room_for(run: &Run, more: u32, field: &str) -> Result<(), Refusal>
             field: field.to_owned(),
             limit: MAX_RUN_BYTES.into(),
             unit: "bytes",
+        });
+    }
+    Ok(())
+}
+
+/// Refuses more actions than a run may record. Clocks and resumes are never refused.
+pub(super) fn may_record(run: &Run, more: usize, field: &str) -> Result<(), Refusal> {
+    let more = u32::try_from(more).unwrap_or(u32::MAX);
+    if run.actions.saturating_add(more) > MAX_RUN_ACTIONS {
+        return Err(Refusal::RunTooLarge {
+            field: field.to_owned(),
+            limit: MAX_RUN_ACTIONS.into(),
+            unit: "actions",
         });
     }
     Ok(())

@@ -13,7 +13,7 @@ use crate::rules::status::Status;
 use crate::time::Now;
 
 use super::report::Speaker;
-use super::run::{illegal, room_for, run_changes};
+use super::run::{illegal, may_record, room_for, run_changes};
 
 impl Engine {
     /// Records what a worker reports about the steps of an execution. A report with a number that
@@ -38,6 +38,9 @@ impl Engine {
             return Ok(self.under_lease(birth));
         }
         let mut bytes = 0_u32;
+        if let Some(last) = report.actions.last() {
+            may_record(&run, report.actions.len(), &last.field)?;
+        }
         for action in &report.actions {
             let taken = run.course.take(action.action);
             taken.map_err(|why| illegal(&held.id, &action.field, why))?;

@@ -16,7 +16,7 @@ use crate::soft::Hold;
 use crate::time::Now;
 
 use super::report::{Lease, Speaker};
-use super::run::{illegal, not_allowed, room_for, run_changes, woken};
+use super::run::{illegal, may_record, not_allowed, room_for, run_changes, woken};
 
 impl Engine {
     /// Suspends an execution: its lease ends, and it waits without a worker. If one of the waits
@@ -81,6 +81,7 @@ impl Engine {
             let field = format!("{}.waits", suspension.field);
             return Err(Invalid::new(field, rule).into());
         }
+        may_record(&run, suspension.waits.len() + 1, &suspension.field)?;
         let (begun, contents) = begun(id, &run, suspension, now)?;
         let bytes = contents.iter().map(ActionContents::bytes);
         let change = RunChange::Suspended {

@@ -98,29 +98,36 @@ fn of_execution(
             of_attempt(state, fact.birth, *cause, contents.error, envelope.at_ms)
         }
         ExecutionChange::Ended(ended) => {
-            let row = last.map(|last| {
-                let actor = &envelope.actor;
-                Row::Ending(Box::new(EndingRow {
-                    id: last.id,
-                    tenant: last.tenant,
-                    status: ended.status,
-                    reason: ended.reason,
-                    actor: actor_of_end(actor, last.progress.last_worker.as_deref()),
-                    ended_at_ms: envelope.at_ms,
-                    ended_lease: held,
-                    output: contents.output,
-                    error: contents.error,
-                    progress: last.progress,
-                }))
-            });
-            row.into_iter().collect()
+            let Some(last) = last else {
+                return Vec::new();
+            };
+            let actor = &envelope.actor;
+            of_end(EndingRow {
+                id: last.id,
+                tenant: last.tenant,
+                status: ended.status,
+                reason: ended.reason,
+                actor: actor_of_end(actor, last.progress.last_worker.as_deref()),
+                ended_at_ms: envelope.at_ms,
+                ended_lease: held,
+                output: contents.output,
+                error: contents.error,
+                progress: last.progress,
+            })
         }
+        ExecutionChange::Discarded => vec![Row::DeadLetterDropped { birth: fact.birth }],
         ExecutionChange::Carried(_)
         | ExecutionChange::Due
         | ExecutionChange::Leased { .. }
         | ExecutionChange::Promoted { .. }
         | ExecutionChange::CancelRequested { .. } => Vec::new(),
     }
+}
+
+fn of_end(ending: EndingRow) -> Vec<Row> {
+    let dead_letter = ending.dead_letter();
+    let ending = Row::Ending(Box::new(ending));
+    [ending].into_iter().chain(dead_letter).collect()
 }
 
 /// The actor that the ending names. The fact names the worker only by the lease; readers of the

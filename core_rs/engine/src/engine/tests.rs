@@ -37,6 +37,7 @@ fn new() -> NewExecution {
         dedup_policy: DedupPolicy::default(),
         depends_on: Vec::new(),
         payload: Payload::default(),
+        retried_from: None,
         actor: Actor::of(ActorKind::Client),
         random: IdRandom::default(),
     }

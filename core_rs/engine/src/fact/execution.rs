@@ -58,6 +58,8 @@ pub enum ExecutionChange {
         /// Whether the execution is ready from now on. Otherwise it waits for its time.
         is_due: bool,
     },
+    /// An execution that is over was taken out of the dead letters. The state holds nothing of it.
+    Discarded,
 }
 
 impl ExecutionChange {
@@ -71,7 +73,8 @@ impl ExecutionChange {
             | Self::Requeued { .. }
             | Self::CancelRequested { .. }
             | Self::Ended(_)
-            | Self::Promoted { .. } => false,
+            | Self::Promoted { .. }
+            | Self::Discarded => false,
         }
     }
 }
@@ -108,6 +111,8 @@ pub struct Living {
     pub request: Option<RequestKey>,
     /// Encoded size of the payload, in bytes.
     pub payload_bytes: u32,
+    /// Birth number of the execution that this one redrives.
+    pub retried_from: Option<Birth>,
     /// All data that changes after the birth.
     pub progress: Progress,
 }

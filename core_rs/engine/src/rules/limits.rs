@@ -80,6 +80,10 @@ pub const PREFETCH_PAUSE_MS: u64 = 1_000;
 pub const MAX_PAUSES: usize = 128;
 /// Leases that may be lost without acknowledgement before further ones count as worker losses.
 pub const MAX_UNDELIVERED: u8 = 10;
+/// Pause between two reports of progress that an execution shows, in milliseconds.
+pub const PROGRESS_MS: u64 = 100;
+/// Longest message of a report of progress, in bytes.
+pub const MAX_PROGRESS_MESSAGE_BYTES: usize = 1 << 10;
 /// Default of the longest run of one attempt, in milliseconds.
 pub const DEFAULT_TIMEOUT_MS: u64 = 300_000;
 /// Default priority.
@@ -90,6 +94,9 @@ pub const DEFAULT_MAX_WORKER_LOSSES: u32 = 3;
 pub const MAX_WORKER_LOSSES: u32 = 100;
 /// Most bytes of names, inputs, outputs and errors of one run.
 pub const MAX_RUN_BYTES: u32 = 1 << 20;
+/// Most recorded actions of one run, after which its worker and its clients can only end waits and
+/// pauses.
+pub const MAX_RUN_ACTIONS: u32 = 10_000;
 /// Most inputs of one run that no wait has taken yet.
 pub const MAX_KEPT_INPUTS: usize = 64;
 /// Most executions that one execution may depend on.

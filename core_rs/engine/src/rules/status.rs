@@ -77,6 +77,18 @@ impl Status {
         matches!(self, Self::Completed)
     }
 
+    /// Whether an execution that ended with this status is in its tenant's dead letters.
+    #[must_use]
+    pub const fn is_dead_letter(self) -> bool {
+        matches!(self, Self::Failed | Self::Timeout)
+    }
+
+    /// Whether an execution that ended with this status may be redriven.
+    #[must_use]
+    pub const fn may_be_redriven(self) -> bool {
+        matches!(self, Self::Failed | Self::Timeout | Self::Cancelled)
+    }
+
     /// The name of the status in the API.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -152,25 +164,26 @@ impl Phase {
 
 /// The state of a `TaskRecord`, the durable unit behind an execution.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, VariantArray)]
+#[repr(u8)]
 pub enum TaskState {
     /// Waits for its time or for a dependency.
-    Pending,
+    Pending = 1,
     /// Can be leased.
-    Ready,
+    Ready = 2,
     /// A worker holds the lease.
-    Running,
+    Running = 3,
     /// Backs off before the next attempt.
-    Retrying,
+    Retrying = 4,
     /// Ended with an output.
-    Completed,
+    Completed = 5,
     /// Failed for good. The same commit moves it on to `DeadLettered`.
-    Failed,
+    Failed = 6,
     /// Ended on request.
-    Cancelled,
+    Cancelled = 7,
     /// Not run, because a dependency did not complete.
-    Skipped,
+    Skipped = 8,
     /// Failed, and kept for a person to look at.
-    DeadLettered,
+    DeadLettered = 9,
 }
 
 impl TaskState {
@@ -206,7 +219,19 @@ impl TaskState {
         )
     }
 
-    /// The task state of an execution that ended with `status` for this reason. A failure passes
+    /// Whether the state is the successful end.
+    #[must_use]
+    pub const fn is_success(self) -> bool {
+        matches!(self, Self::Completed)
+    }
+
+    /// Whether the state is a failure.
+    #[must_use]
+    pub const fn is_failure(self) -> bool {
+        matches!(self, Self::Failed | Self::DeadLettered)
+    }
+
+    /// The task state of an execution that ended with `status` for `reason`. A failure passes
     /// through `Failed` to the dead letters within the same commit.
     #[must_use]
     pub const fn of_end(status: Status, reason: EndReason) -> Self {
@@ -380,6 +405,14 @@ mod tests {
         assert_eq!(
             vec![false, false, true, false, false, false],
             table(Status::is_success)
+        );
+        assert_eq!(
+            vec![false, false, false, true, false, true],
+            table(Status::is_dead_letter)
+        );
+        assert_eq!(
+            vec![false, false, false, true, true, true],
+            table(Status::may_be_redriven)
         );
     }
 

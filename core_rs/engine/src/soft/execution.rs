@@ -41,6 +41,7 @@ impl Soft {
             ExecutionChange::Enqueued(_)
             | ExecutionChange::Carried(_)
             | ExecutionChange::Promoted { .. }
+            | ExecutionChange::Discarded
             | ExecutionChange::Leased { .. } => {}
         }
         if let Some(about) = about {
@@ -125,6 +126,7 @@ impl Soft {
         tell: bool,
         now: Now,
     ) {
+        self.advances.remove(birth);
         let Some(hold) = self.holds.remove(birth) else {
             return;
         };

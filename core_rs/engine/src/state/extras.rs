@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use crate::fact::{Backoff, CancelAsked, Outcome};
+use crate::rules::id::Birth;
 
 /// The fields that only some executions have.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -29,6 +30,8 @@ pub struct Extras {
     pub cancel: Option<CancelAsked>,
     /// The newest report of a worker.
     pub outcome: Option<Outcome>,
+    /// Birth number of the execution that this one redrives.
+    pub retried_from: Option<Birth>,
 }
 
 impl Extras {

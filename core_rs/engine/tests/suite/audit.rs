@@ -26,6 +26,8 @@ pub(crate) struct Audit {
     pub(crate) lasts: BTreeMap<Birth, Living>,
     pub(crate) attempts: BTreeMap<(Birth, u32), AttemptRow>,
     pub(crate) actions: BTreeMap<(Birth, u32), ActionRow>,
+    /// The executions that failed or timed out and were not discarded.
+    pub(crate) dead: BTreeSet<Birth>,
     payloads: BTreeSet<Birth>,
     tokens: BTreeSet<LeaseToken>,
 }
@@ -39,6 +41,7 @@ impl Audit {
             lasts: BTreeMap::new(),
             attempts: BTreeMap::new(),
             actions: BTreeMap::new(),
+            dead: BTreeSet::new(),
             payloads: BTreeSet::new(),
             tokens: BTreeSet::new(),
         }
@@ -61,6 +64,11 @@ impl Audit {
             "a fact followed the end of its execution: {fact:?}"
         );
         if let Some(change) = change {
+            assert_eq!(
+                change.change == ExecutionChange::Discarded,
+                self.ends.contains_key(&change.birth),
+                "only a discard follows the end of its execution: {fact:?}"
+            );
             let after = self.shadow.living(change.birth);
             check_move(&change.change, before.as_ref(), after.as_ref());
             if let ExecutionChange::Leased { holding, .. } = &change.change {
@@ -93,6 +101,10 @@ impl Audit {
             Row::AttemptDropped { birth, ordinal } => {
                 assert!(self.attempts.remove(&(birth, ordinal)).is_some());
             }
+            Row::DeadLetter { birth, .. } => assert!(self.dead.insert(birth), "twice dead"),
+            Row::DeadLetterDropped { birth } => {
+                self.dead.remove(&birth);
+            }
             Row::Request(_) => {}
             Row::Action(row) => {
                 let key = (row.birth, row.ordinal);
@@ -108,6 +120,7 @@ impl Audit {
     pub(crate) fn check(&self, engine: &Engine) {
         assert_same(&self.shadow, engine.state());
         check_permits(engine.state());
+        check_redrives(engine.state());
         assert!(
             engine.soft().is_consistent(engine.state()),
             "the soft state contradicts the durable state"
@@ -189,6 +202,7 @@ fn check_move(change: &ExecutionChange, before: Option<&Living>, after: Option<&
             assert!(after.waits_for.is_empty());
             check_change(before, after);
         }
+        (ExecutionChange::Discarded, None, None) => {}
         (
             ExecutionChange::Due
             | ExecutionChange::Leased { .. }
@@ -217,10 +231,27 @@ fn check_rows(decided: &Decided, before: Option<&Living>, last: Option<&Living>)
                 assert_eq!(1 + usize::from(living.request.is_some()), rows.len());
             }
             ExecutionChange::Ended(_) => {
-                let [Row::Ending(row)] = &rows[..] else {
-                    panic!("an end has one row: {rows:?}")
+                let Some(Row::Ending(row)) = rows.first() else {
+                    panic!("an end has a row: {rows:?}")
                 };
                 check_end(row, before, last.expect("an end has a last state"));
+                let failed = matches!(row.status, Status::Failed | Status::Timeout);
+                let dead = failed.then(|| Row::DeadLetter {
+                    birth: row.id.birth,
+                    tenant: row.tenant.clone(),
+                    status: row.status,
+                });
+                assert_eq!(
+                    dead.as_slice(),
+                    &rows[1..],
+                    "exactly failures are dead letters"
+                );
+            }
+            ExecutionChange::Discarded => {
+                assert!(
+                    matches!(rows[..], [Row::DeadLetterDropped { .. }]),
+                    "{rows:?}"
+                );
             }
             ExecutionChange::Requeued { cause, .. } => {
                 assert_eq!(*cause, check_lease_end(rows, before));
@@ -322,6 +353,18 @@ fn check_end(row: &EndingRow, before: Option<&Living>, last: &Living) {
     let started = row.progress.started_at_ms;
     assert!(started.is_none_or(|started| started <= row.ended_at_ms));
     assert!(row.progress.holding.is_none(), "an end ends the lease");
+}
+
+/// Checks that each execution has one unfinished redrive at most, and that it is found.
+fn check_redrives(state: &State) {
+    for living in births(state)
+        .into_iter()
+        .filter_map(|birth| state.living(birth))
+    {
+        if let Some(from) = living.retried_from {
+            assert_eq!(Some(living.id.birth), state.redrive_of(from));
+        }
+    }
 }
 
 /// Checks that every count equals the number of slots or leases that it counts.

@@ -14,6 +14,7 @@ mod liveness;
 mod model;
 mod model_runs;
 mod offers;
+mod over;
 mod pauses;
 mod prefetch;
 mod refusals;

@@ -18,7 +18,7 @@ use proptest::prelude::*;
 
 use crate::audit::{assert_same, births, refold};
 use crate::steps::{CALLABLES, KEYS, Step, TENANTS, WORKERS, a_spec, a_step};
-use crate::world::{World, completed, failed};
+use crate::world::{World, completed, failed, new_execution};
 
 pub(crate) struct Model {
     pub(crate) world: World,
@@ -56,6 +56,8 @@ impl Model {
             Step::Report { back, kind } => self.report(*back, *kind),
             Step::Renew { back } => self.renew(*back),
             Step::Cancel { back } => self.cancel(*back),
+            Step::Redrive { back } => self.redrive(*back),
+            Step::Discard { back } => self.discard(*back),
             Step::Advance(ms) => self.world.advance(*ms),
             Step::Restart(ms) => self.restart(*ms),
             Step::Limit {
@@ -239,12 +241,64 @@ impl Model {
         );
     }
 
-    fn cancel(&mut self, back: usize) {
+    /// The execution that was enqueued `back` executions ago.
+    fn born(&self, back: usize) -> Option<Birth> {
         let newest = self.world.engine.state().next_birth();
-        let Some(birth) = newest
-            .checked_sub(1 + back as u64)
-            .filter(|birth| *birth > 0)
-        else {
+        let birth = newest.checked_sub(1 + back as u64)?;
+        (birth > 0).then_some(birth)
+    }
+
+    fn redrive(&mut self, back: usize) {
+        let Some(birth) = self.born(back) else {
+            return;
+        };
+        let ended = self.world.audit.ends.get(&birth).map(|end| end.status);
+        let living = self.living();
+        let earlier = living.iter().find(|one| one.retried_from == Some(birth));
+        let tenant = match self.world.audit.ends.get(&birth) {
+            Some(end) => end.tenant.clone(),
+            None => {
+                self.world
+                    .engine
+                    .state()
+                    .living(birth)
+                    .expect("it lives")
+                    .tenant
+            }
+        };
+        let new = new_execution(&tenant, CALLABLES[0]);
+        let answer = self.world.redrive(self.world.id(birth), &new);
+        match (ended, earlier) {
+            (Some(Status::Failed | Status::Timeout | Status::Cancelled), earlier) => {
+                let made = answer.expect("it is over");
+                assert_eq!(earlier.is_some(), made.existing);
+                let same = earlier.map(|one| one.id.birth) == Some(made.birth);
+                assert_eq!(earlier.is_some(), same);
+            }
+            _ => assert!(
+                matches!(answer, Err(Refusal::TransitionNotAllowed { .. })),
+                "{answer:?}"
+            ),
+        }
+    }
+
+    fn discard(&mut self, back: usize) {
+        let Some(birth) = self.born(back) else {
+            return;
+        };
+        let end = self.world.audit.ends.get(&birth);
+        let was_dead = end.is_some_and(|end| end.status.is_dead_letter());
+        let tenant = end.map_or_else(|| "acme".into(), |end| end.tenant.clone());
+        let facts = self.world.audit.log.len();
+        let answer = self.world.discard(&tenant, self.world.id(birth));
+        assert_eq!(was_dead, answer.is_ok(), "{answer:?}");
+        assert!(!self.world.audit.dead.contains(&birth));
+        let logged = facts + usize::from(was_dead);
+        assert_eq!(logged, self.world.audit.log.len());
+    }
+
+    fn cancel(&mut self, back: usize) {
+        let Some(birth) = self.born(back) else {
             return;
         };
         let before = self.world.engine.state().living(birth);

@@ -15,7 +15,7 @@ use crate::steps::KEYS;
 
 impl Model {
     /// The execution that was born `back` births ago, and its state if it is unfinished.
-    fn born(&self, back: usize) -> Option<(ExecutionId, String, Option<Living>)> {
+    fn picked_birth(&self, back: usize) -> Option<(ExecutionId, String, Option<Living>)> {
         let newest = self.world.engine.state().next_birth();
         let birth = newest
             .checked_sub(1 + back as u64)
@@ -106,7 +106,7 @@ impl Model {
     }
 
     pub(crate) fn input(&mut self, back: usize, key: &str) {
-        let Some((id, tenant, before)) = self.born(back) else {
+        let Some((id, tenant, before)) = self.picked_birth(back) else {
             return;
         };
         let run = self.world.engine.state().run(id.birth).cloned();
@@ -128,7 +128,7 @@ impl Model {
     }
 
     pub(crate) fn pause(&mut self, back: usize) {
-        let Some((id, tenant, before)) = self.born(back) else {
+        let Some((id, tenant, before)) = self.picked_birth(back) else {
             return;
         };
         let answer = self.world.pause(&tenant, id);
@@ -144,7 +144,7 @@ impl Model {
     }
 
     pub(crate) fn resume(&mut self, back: usize) {
-        let Some((id, tenant, before)) = self.born(back) else {
+        let Some((id, tenant, before)) = self.picked_birth(back) else {
             return;
         };
         let answer = self.world.resume(&tenant, id);

@@ -111,3 +111,30 @@ fn a_round_carries_runs_and_the_log_before_it_may_go() {
         &refold(&life.world.audit.log[from..]),
     );
 }
+
+#[test]
+fn a_run_has_a_largest_number_of_actions_and_can_still_be_resumed() {
+    let mut life = life();
+    let id = life.id();
+    let plans = vec![Action::Plan; 1_000];
+    for _ in 0..9 {
+        life.report(&plans).unwrap();
+    }
+    life.report(&plans[1..]).unwrap();
+    life.world.pause("acme", id).unwrap();
+    let too_many = |refused: Result<(), Refusal>| {
+        matches!(
+            refused,
+            Err(Refusal::RunTooLarge {
+                unit: "actions",
+                ..
+            })
+        )
+    };
+    let more = life.report(&[Action::StepStarted(A)]).map(drop);
+    assert!(too_many(more));
+    assert!(too_many(life.input("key").map(drop)));
+    life.world.resume("acme", id).unwrap();
+    let again = life.world.pause("acme", id);
+    assert!(too_many(again));
+}

@@ -68,7 +68,7 @@ fn check(line: &Line, answer: &Answer) {
         .filter_map(|word| Some((word.key.as_deref()?, &*word.value)));
     let stated = line
         .keyed()
-        .filter(|_| matches!(&*line.verb, "expect" | "run" | "stats"));
+        .filter(|_| matches!(&*line.verb, "expect" | "run" | "stats" | "task"));
     for (key, expected) in given.chain(stated).filter(|(key, _)| *key != "tenant") {
         let actual = answer.fields.get(key).map(String::as_str);
         assert_eq!(Some(&*normal(key, expected)), actual, "{key}");

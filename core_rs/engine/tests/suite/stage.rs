@@ -3,6 +3,8 @@
 //! Owns what each verb does and the words of its reply. Refuses to compare replies with the
 //! expectations of a scenario: `scenarios` does.
 
+mod over;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -22,6 +24,8 @@ pub(crate) struct Stage {
     names: BTreeMap<String, Birth>,
     tokens: BTreeMap<(Birth, u32), LeaseToken>,
     attempts: BTreeMap<Birth, u32>,
+    // What each execution was enqueued with.
+    made: BTreeMap<Birth, NewExecution>,
 }
 
 impl Stage {
@@ -33,6 +37,7 @@ impl Stage {
             names,
             tokens,
             attempts,
+            made: BTreeMap::new(),
         }
     }
 
@@ -45,12 +50,17 @@ impl Stage {
             "batch" => self.batch(line),
             "lease" => self.lease(line),
             "renew" | "complete" | "fail" | "release" => self.settle(line),
+            "progress" => self.progress(line),
             "cancel" => self.cancel(line),
             "steps" => self.steps(line),
             "suspend" => self.suspend(line),
             "input" => self.input(line),
             "pause" | "resume" => self.control(line),
             "run" => self.run(line),
+            "redrive" => self.redrive(line),
+            "discard" => self.discard(line),
+            "dead_letters" => self.dead_letters(line),
+            "task" => self.task(line),
             "limit" => self.limit(line),
             "store" => self.store(line),
             "advance" => self.advance(line),
@@ -79,7 +89,10 @@ impl Stage {
     fn enqueue(&mut self, line: &Line) -> Answer {
         let new = self.new_execution(&line.words, &[]);
         match self.world.enqueue(&new) {
-            Ok(made) => Answer::word(self.met(line.plain(0), made)),
+            Ok(made) => {
+                self.made.entry(made.birth).or_insert(new);
+                Answer::word(self.met(line.plain(0), made))
+            }
             Err(refusal) => refused(&refusal),
         }
     }
@@ -304,9 +317,11 @@ impl Stage {
 
     fn expect(&self, line: &Line) -> Answer {
         let birth = self.birth(line);
-        let shown = line
-            .keyed()
-            .map(|(key, _)| (key.into(), show(&self.world, birth, key)));
+        let field = |key: &str| match key {
+            "retried_from" => self.retried_from(birth),
+            _ => show(&self.world, birth, key),
+        };
+        let shown = line.keyed().map(|(key, _)| (key.into(), field(key)));
         Answer {
             words: Vec::new(),
             fields: shown.collect(),
@@ -323,15 +338,7 @@ impl Stage {
         let tenant = line.get("tenant").unwrap_or("acme");
         let (engine, now) = (&self.world.engine, self.world.now);
         let next = engine.peek(&visible(tenant), &offer(&callables), most, now);
-        let words: Vec<_> = next.into_iter().map(|birth| self.name_of(birth)).collect();
-        if words.is_empty() {
-            Answer::word("nothing")
-        } else {
-            Answer {
-                words,
-                ..Answer::default()
-            }
-        }
+        Answer::names(next.into_iter().map(|birth| self.name_of(birth)).collect())
     }
 
     fn stats(&self, line: &Line) -> Answer {

@@ -34,6 +34,12 @@ pub(crate) enum Step {
     Cancel {
         back: usize,
     },
+    Redrive {
+        back: usize,
+    },
+    Discard {
+        back: usize,
+    },
     Advance(u64),
     Restart(u64),
     Limit {
@@ -126,6 +132,8 @@ pub(crate) fn a_step() -> impl Strategy<Value = Step> {
         5 => (0..5_usize, kinds).prop_map(|(back, kind)| Step::Report { back, kind }),
         1 => (0..5_usize).prop_map(|back| Step::Renew { back }),
         2 => (0..8_usize).prop_map(|back| Step::Cancel { back }),
+        2 => (0..12_usize).prop_map(|back| Step::Redrive { back }),
+        1 => (0..12_usize).prop_map(|back| Step::Discard { back }),
         3 => prop::sample::select(times.clone()).prop_map(Step::Advance),
         1 => prop::sample::select(times).prop_map(Step::Restart),
         1 => limit.prop_map(|(tenant, callable, most)| Step::Limit { tenant, callable, most }),

@@ -3,11 +3,13 @@
 //! Owns the words of the fields. Refuses to know the messages of the API: it reads the engine's
 //! data.
 
+use backlane_engine::command::ProgressReport;
 use backlane_engine::fact::{Actor, Living};
-use backlane_engine::row::EndingRow;
+use backlane_engine::row::{Bytes, EndingRow};
 use backlane_engine::rules::id::Birth;
 use backlane_engine::rules::retry::Category;
 use backlane_engine::rules::status::{ActorKind, EndReason, Status, TaskState, duration_ms};
+use backlane_engine::task::TaskRecord;
 
 use crate::world::World;
 
@@ -41,12 +43,53 @@ pub(crate) fn show(world: &World, birth: Birth, key: &str) -> String {
         "duration" => {
             duration_ms(progress.started_at_ms, ended_at_ms).map(|duration| format!("{duration}ms"))
         }
+        "progress.fraction" => progress_of(world, birth)
+            .and_then(|report| report.fraction)
+            .map(|fraction| fraction.to_string()),
+        "progress.message" => progress_of(world, birth)
+            .map(|report| report.message.to_string())
+            .filter(|message| !message.is_empty()),
         "engine.spent" => Some(progress.spent.to_string()),
         "engine.losses" => Some(progress.losses.to_string()),
         "engine.task" => Some(task_name(task(&view)).to_owned()),
         _ => show_end(&view, key),
     };
     shown.unwrap_or_else(|| NONE.to_owned())
+}
+
+fn progress_of(world: &World, birth: Birth) -> Option<&ProgressReport> {
+    world.engine.progress(birth, world.now)
+}
+
+/// The value of a field of the task record, `none` where it is absent.
+pub(crate) fn show_task(world: &World, birth: Birth, key: &str) -> String {
+    let record = task_record(world, birth);
+    let relative = |at_ms: u64| relative(at_ms, world.now.wall_ms);
+    let text = |bytes: Bytes| String::from_utf8_lossy(&bytes).into_owned();
+    let shown = match key {
+        "state" => Some(task_name(record.state).to_owned()),
+        "attempts" => Some(record.attempts.to_string()),
+        "created" => Some(relative(record.created_at_ms)),
+        "updated" => Some(relative(record.updated_at_ms)),
+        "started" => record.started_at_ms.map(relative),
+        "finished" => record.finished_at_ms.map(relative),
+        "output" => record.output.map(text),
+        "error" => record.error.map(String::from),
+        _ => panic!("no field of a task is called {key}"),
+    };
+    shown.unwrap_or_else(|| NONE.to_owned())
+}
+
+fn task_record(world: &World, birth: Birth) -> TaskRecord {
+    let View { last, ended } = view(world, birth);
+    let failed = last.progress.last_failed.map(|ordinal| (birth, ordinal));
+    let attempt = failed.and_then(|key| world.audit.attempts.get(&key));
+    let error = attempt.and_then(|attempt| attempt.error.as_deref());
+    let message = error.map(|error| &*error.message);
+    match ended {
+        Some(ended) => TaskRecord::of_ending(&ended, last.queued_at_ms, message),
+        None => TaskRecord::of_living(&last, message),
+    }
 }
 
 fn show_end(view: &View, key: &str) -> Option<String> {

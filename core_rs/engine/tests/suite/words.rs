@@ -29,6 +29,17 @@ impl Answer {
         }
     }
 
+    /// Names in order, or `nothing`.
+    pub(crate) fn names(words: Vec<String>) -> Self {
+        if words.is_empty() {
+            return Self::word("nothing");
+        }
+        Self {
+            words,
+            ..Self::default()
+        }
+    }
+
     pub(crate) fn with(mut self, key: &str, value: &impl ToString) -> Self {
         self.fields.insert(key.to_owned(), value.to_string());
         self
@@ -83,7 +94,7 @@ pub(crate) fn failure(line: &Line) -> Failure {
 pub(crate) fn request(scope: &str, id: &str, words: &[Word]) -> Request {
     // The words that say what an execution is about are the body of its request; the words that say
     // how it runs are not.
-    let about = ["tenant", "callable", "input", "after", "dedup_key"];
+    let about = ["tenant", "callable", "input", "after", "dedup_key", "of"];
     let plain = |word: &&Word| word.key.as_deref().is_some_and(|key| about.contains(&key));
     let body: Vec<_> = words
         .iter()

@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use backlane_engine::Engine;
 use backlane_engine::command::{
-    Cancel, Control, DedupPolicy, Failure, Held, IdRandom, Known, NewExecution, NewInput,
-    OfferSpec, Read, Report, Request, StepReport, Suspension, Taker,
+    Cancel, Control, DedupPolicy, Discard, Failure, Held, IdRandom, Known, NewExecution, NewInput,
+    OfferSpec, ProgressReport, Read, Redrive, Report, Request, StepReport, Suspension, Taker,
 };
 use backlane_engine::decide::Speaker;
 use backlane_engine::error::Refusal;
@@ -114,7 +114,7 @@ impl World {
     }
 
     /// The rows that a store would have read for a command.
-    fn known(&self) -> Known {
+    pub(crate) fn known(&self) -> Known {
         let finished = self.audit.ends.iter();
         let finished = finished.map(|(birth, end)| (*birth, Read::Found(finished_of(end))));
         Known {
@@ -306,6 +306,50 @@ impl World {
         answer
     }
 
+    pub(crate) fn discard(&mut self, tenant: &str, id: ExecutionId) -> Result<(), Refusal> {
+        self.tick();
+        let discard = Discard {
+            tenant: visible(tenant),
+            id,
+            actor: Actor::named(ActorKind::Client, ""),
+        };
+        let answer = self.engine.discard(&discard, &self.known(), self.now);
+        self.settle();
+        answer
+    }
+
+    /// Redrives an execution with what `new` says.
+    pub(crate) fn redrive(&mut self, of: ExecutionId, new: &NewExecution) -> Result<Made, Refusal> {
+        self.tick();
+        let redrive = Redrive {
+            tenant: new.tenant.clone(),
+            id: of,
+            request: new.request.clone(),
+            actor: new.actor.clone(),
+        };
+        let (known, now) = (self.known(), self.now);
+        let made = self.engine.redrive(&redrive, new.clone(), &known, now);
+        self.settle();
+        made
+    }
+
+    pub(crate) fn report_progress(
+        &mut self,
+        held: &Held,
+        report: ProgressReport,
+    ) -> Result<Settled, Refusal> {
+        self.tick();
+        let (known, principal) = (self.known(), Principal::default());
+        let speaker = Speaker {
+            principal: &principal,
+            known: &known,
+        };
+        let (engine, now) = (&mut self.engine, self.now);
+        let settled = engine.report_progress(held, report, speaker, now);
+        self.settle();
+        settled
+    }
+
     pub(crate) fn set_limit(&mut self, tenant: &str, callable: Option<&str>, most: Option<u32>) {
         self.tick();
         let (tenant, callable) = (tenant.into(), callable.map(Into::into));
@@ -366,6 +410,7 @@ pub(crate) fn new_execution(tenant: &str, callable: &str) -> NewExecution {
         dedup_policy: DedupPolicy::default(),
         depends_on: Vec::new(),
         payload: Payload::default(),
+        retried_from: None,
         actor: Actor::of(ActorKind::Client),
         random: IdRandom {
             salt: 5,

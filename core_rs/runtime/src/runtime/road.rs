@@ -225,6 +225,8 @@ const fn is_about_one(method: Method) -> bool {
             | Method::Get
             | Method::Wait
             | Method::Cancel
+            | Method::GetTaskRecord
+            | Method::Redrive
             | Method::RenewLeases
             | Method::Complete
             | Method::Fail
@@ -234,5 +236,6 @@ const fn is_about_one(method: Method) -> bool {
             | Method::ProvideInput
             | Method::Pause
             | Method::Resume
+            | Method::ReportProgress
     )
 }

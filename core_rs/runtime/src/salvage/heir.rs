@@ -69,7 +69,12 @@ impl Heir {
 
     /// Ends an execution as failed, because how it ended or where it stood is lost.
     pub(super) fn end_damaged(&mut self, owner: &Owner, now_ms: u64) {
-        self.save(stored(EngineRow::Ending(Box::new(damaged(owner, now_ms)))));
+        let ending = damaged(owner, now_ms);
+        let dead_letter = ending.dead_letter();
+        self.save(stored(EngineRow::Ending(Box::new(ending))));
+        if let Some(row) = dead_letter {
+            self.save(stored(row));
+        }
     }
 
     pub(super) fn save_request(&mut self, request: RequestRow) {

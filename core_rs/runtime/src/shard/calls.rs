@@ -6,12 +6,16 @@
 pub(super) mod attempts;
 pub(super) mod cancel;
 pub(super) mod control;
+pub(super) mod dead_letter;
 pub(super) mod enqueue;
 pub(super) mod lease;
 pub(super) mod look;
+pub(super) mod progress;
+pub(super) mod redrive;
 pub(super) mod report;
 pub(super) mod run;
 pub(super) mod steps;
+pub(super) mod task;
 pub(super) mod wait;
 
 use backlane_wire::{ApiError, Method};
@@ -41,6 +45,10 @@ pub(super) fn job(
         Method::Pause => control::pause(desk, &caller, bytes),
         Method::Resume => control::resume(desk, &caller, bytes),
         Method::GetQueueStats => look::queue_stats(desk, &caller, bytes),
+        Method::GetTaskRecord => task::get(desk, &caller, bytes),
+        Method::ListDeadLetters => dead_letter::list(desk, &caller, bytes),
+        Method::DiscardDeadLetters => dead_letter::discard(desk, &caller, bytes),
+        Method::Redrive => redrive::redrive(desk, &caller, bytes),
         Method::Lease => lease::lease(desk, caller, bytes),
         Method::RenewLeases => report::renew(desk, caller, bytes),
         Method::Complete => report::complete(desk, caller, bytes),
@@ -48,6 +56,7 @@ pub(super) fn job(
         Method::Release => report::release(desk, caller, bytes),
         Method::ReportSteps => steps::report(desk, caller, bytes),
         Method::Suspend => steps::suspend(desk, caller, bytes),
+        Method::ReportProgress => progress::report(desk, caller, bytes),
         Method::EnqueueStream | Method::Work => {
             let rule = "must be sent over a stream";
             Err(backlane_engine::error::Invalid::new("request", rule).into())

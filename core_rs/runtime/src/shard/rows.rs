@@ -9,9 +9,12 @@ use backlane_engine::Decided;
 use backlane_engine::row::{
     ActionRow, AttemptRow, EndingRow, PayloadRow, RequestRow, Row as EngineRow,
 };
+use backlane_engine::rules::id::Birth;
+use backlane_engine::rules::status::Status;
 use backlane_engine::state::hour_of;
 use backlane_store::{
-    ACTION, ATTEMPT, Bytes, Change, ENDING, Family, Key, Listing, PAYLOAD, Put, REQUEST, Row,
+    ACTION, ATTEMPT, Bytes, Change, DEAD_LETTER, ENDING, Family, Key, Listing, PAYLOAD, Put,
+    REQUEST, Row,
 };
 use backlane_wire::{encode_fact, row};
 
@@ -30,9 +33,9 @@ impl Desk {
                     self.ended.push(ending.id.birth);
                 }
                 let row = stored(decided);
-                // Request ids are looked up in the engine's index and then in the store, so the
-                // cache does not keep them.
-                if row.family != &REQUEST {
+                // Request ids are looked up in the engine's index and then in the store, and dead
+                // letters are listed from the store, so the cache keeps neither.
+                if ![&REQUEST, &DEAD_LETTER].contains(&row.family) {
                     self.cache.follow(&row, sequence);
                 }
                 self.journal.add_row(row);
@@ -65,6 +68,16 @@ pub(crate) fn stored(row: EngineRow) -> Row {
         },
         EngineRow::Request(row) => request(&row),
         EngineRow::Action(row) => action(&row),
+        EngineRow::DeadLetter {
+            birth,
+            tenant,
+            status,
+        } => dead_letter(birth, tenant, status),
+        EngineRow::DeadLetterDropped { birth } => Row {
+            family: &DEAD_LETTER,
+            key: Key::Number(birth),
+            change: Change::Delete,
+        },
     }
 }
 
@@ -104,6 +117,19 @@ fn ending(row: &EndingRow) -> Row {
             }),
             head: Bytes::from(row::ending::head(row)),
             body: row.output.clone(),
+        },
+    )
+}
+
+fn dead_letter(birth: Birth, tenant: Arc<str>, status: Status) -> Row {
+    let tag = status as u8;
+    let listing = Some(Listing { tenant, tag });
+    put(
+        &DEAD_LETTER,
+        Key::Number(birth),
+        Put {
+            listing,
+            ..Put::default()
         },
     )
 }

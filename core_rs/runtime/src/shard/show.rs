@@ -5,13 +5,15 @@
 
 use std::collections::BTreeSet;
 
+use backlane_engine::command::ProgressReport;
 use backlane_engine::error::Refusal;
 use backlane_engine::fact::{ErrorRecord, Living};
 use backlane_engine::row::{AttemptRow, EndingRow};
 use backlane_engine::rules::id::{Birth, ExecutionId};
 use backlane_store::{ATTEMPT, ENDING, Family, Key, PAYLOAD, Part, Stored};
+use backlane_wire::task::task_record;
 use backlane_wire::{
-    ApiError, DecodeError, Parts, Standing, View, brief, brief_record, record, row,
+    ApiError, DecodeError, Parts, Standing, View, brief, brief_record, record, reply, row,
 };
 
 use crate::message::{Found, ListQuery, Query, Ticket, Wanted};
@@ -37,6 +39,8 @@ pub(super) struct Shown {
     /// The newest failed attempt that was followed by another attempt.
     attempt: Piece<Box<AttemptRow>>,
     attempt_ordinal: Option<u32>,
+    /// How far the execution has come, as its worker said before the reply was decided.
+    progress: Option<Box<ProgressReport>>,
 }
 
 /// Why a record cannot be shown.
@@ -63,6 +67,8 @@ impl Shown {
         if let Some(living) = &living {
             shown.ending = Piece::Unneeded;
             shown.needs_attempt(living.progress.last_failed);
+            let progress = desk.engine.progress(birth, desk.now);
+            shown.progress = progress.cloned().map(Box::new);
         } else {
             let key = Key::Number(birth);
             shown.ending = Piece::of(desk, &ENDING, key, |it| read_ending(birth, it));
@@ -81,7 +87,7 @@ impl Shown {
     }
 
     /// A finished execution of a page.
-    const fn listed(birth: Birth) -> Self {
+    pub(super) const fn listed(birth: Birth) -> Self {
         Self {
             birth,
             living: None,
@@ -89,6 +95,7 @@ impl Shown {
             ending: Piece::Unread,
             attempt: Piece::Unneeded,
             attempt_ordinal: None,
+            progress: None,
         }
     }
 
@@ -112,7 +119,7 @@ impl Shown {
         Key::Ordinal(self.birth, self.attempt_ordinal.unwrap_or(0))
     }
 
-    fn fill(&mut self, found: &Found) {
+    pub(super) fn fill(&mut self, found: &Found) {
         let (birth, key) = (self.birth, Key::Number(self.birth));
         self.payload
             .fill(found.row(&PAYLOAD, &key), |it| Ok(it.clone()));
@@ -174,6 +181,14 @@ impl Shown {
         Some(brief_record(&id, status))
     }
 
+    /// The name of the callable, if the payload can be read.
+    pub(super) fn callable(&self) -> Option<&str> {
+        match &self.payload {
+            Piece::Read(stored) => row::payload::callable(&stored.head).ok(),
+            Piece::Unneeded | Piece::Unread | Piece::Absent | Piece::Damaged(_) => None,
+        }
+    }
+
     fn encode_as(
         &self,
         desk: &Desk,
@@ -190,6 +205,7 @@ impl Shown {
             body: payload.body.as_deref(),
             standing,
             last_error: self.last_error(desk, standing)?,
+            progress: self.progress.as_deref(),
         })?)
     }
 
@@ -384,6 +400,28 @@ pub(super) fn one(
         match record {
             Ok(record) => room.desk.reply(ticket, reply(&record)),
             Err(error) => room.desk.refuse(ticket, &error),
+        }
+    });
+}
+
+/// Replies with the task record of one execution in its current state.
+pub(super) fn task(room: &mut Room, ticket: Ticket, birth: Birth) {
+    let fetch_one = Fetch {
+        shown: vec![Shown::now(&room.desk, birth)],
+        view: View::Full,
+        list: None,
+    };
+    fetch(room, fetch_one, move |room, shown| {
+        let desk = &mut room.desk;
+        let encode = |one: Shown| {
+            let record = one.encode_as(desk, task_record);
+            record.map_err(|unshown| unshown.error(desk, birth))
+        };
+        let removed = || Err(ApiError::internal("a record was removed"));
+        let record = shown.and_then(|shown| shown.into_iter().next().map_or_else(removed, encode));
+        match record {
+            Ok(record) => desk.reply(ticket, reply::task_record_response(&record)),
+            Err(error) => desk.refuse(ticket, &error),
         }
     });
 }

@@ -14,7 +14,7 @@ use backlane_wire::{ApiError, reply};
 
 use crate::message::Ticket;
 
-use super::calls::{report, steps};
+use super::calls::{progress, report, steps};
 use super::desk::Desk;
 use super::dispatch;
 use super::room::Room;
@@ -86,6 +86,7 @@ pub(super) fn frame(
                 room.desk.engine.acknowledge(held, room.desk.now);
             }
         }
+        WorkFrame::Progress(reports) => progress::on_stream(&mut room.desk, principal, reports),
         WorkFrame::Heartbeat => {}
         WorkFrame::Drain => {
             if let Some(work) = room.streams.work_mut(ticket) {

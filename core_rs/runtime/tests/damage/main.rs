@@ -12,6 +12,7 @@ mod dice;
 mod directory;
 mod older;
 mod rows;
+mod runs;
 mod salvage;
 mod sample;
 mod server;

@@ -14,6 +14,7 @@ mod json;
 mod lanes;
 mod leases;
 mod lists;
+mod over;
 mod requests;
 mod retention;
 mod runs;

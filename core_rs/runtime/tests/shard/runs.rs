@@ -290,6 +290,70 @@ fn a_worker_is_told_of_a_pause_and_yields() {
 }
 
 #[test]
+fn a_worker_that_comes_back_is_told_of_a_pause_again() {
+    use v1::work_request::Message as Up;
+    use v1::work_response::Message as Down;
+    let mut desk = Desk::new();
+    let id = desk.make(&request("a"));
+    let lease = desk.lease("w1", 1).remove(0);
+    let pause = v1::PauseRequest {
+        tenant_id: "acme".into(),
+        execution_id: id,
+    };
+    let _: v1::PauseResponse = desk.ask(Method::Pause, &pause);
+    let stream = desk.open(Method::Work);
+    let hello = v1::WorkHello {
+        worker_id: "w1".into(),
+        callables: vec!["*".into()],
+        held: vec![lease_ref(&lease)],
+        ..Default::default()
+    };
+    let message = Some(Up::Hello(hello));
+    desk.frame(stream, &v1::WorkRequest { message });
+    desk.settle();
+    let welcome: v1::WorkResponse = desk.message(stream);
+    assert!(matches!(welcome.message, Some(Down::Welcome(_))));
+    let told: v1::WorkResponse = desk.message(stream);
+    let leases = vec![lease_ref(&lease)];
+    let expected = Down::Pauses(v1::WorkPauses { leases });
+    assert_eq!(Some(expected), told.message);
+}
+
+#[test]
+fn each_lease_of_a_suspended_attempt_is_listed() {
+    let mut desk = Desk::new();
+    let id = desk.make(&request("a"));
+    let lease = desk.lease("w1", 1).remove(0);
+    suspend(&mut desk, &suspension(&lease, vec![wait_for(1, "ok")]));
+    desk.advance(5_000);
+    let asked = provide(&id, "ok", "yes", "");
+    let _: v1::ProvideInputResponse = desk.ask(Method::ProvideInput, &asked);
+    let lease = desk.lease("w2", 1).remove(0);
+    desk.advance(1_000);
+    let listed = |desk: &mut Desk| {
+        let asked = v1::ListAttemptsRequest {
+            tenant_id: "acme".into(),
+            execution_id: id.clone(),
+            ..Default::default()
+        };
+        let reply: v1::ListAttemptsResponse = desk.ask(Method::ListAttempts, &asked);
+        let seconds = |at: Option<prost_types::Timestamp>| at.map(|at| at.seconds % 100);
+        let rows = reply.attempts.into_iter().map(move |it| {
+            let (began, ended) = (seconds(it.started_at), seconds(it.ended_at));
+            (it.ordinal, it.attempt, it.outcome(), began, ended)
+        });
+        rows.collect::<Vec<_>>()
+    };
+    use v1::AttemptOutcome as O;
+    let first = (1, 1, O::Suspended, Some(0), Some(0));
+    let running = (2, 1, O::Running, Some(5), None);
+    assert_eq!(vec![first, running], listed(&mut desk));
+    desk.complete(&lease);
+    let completed = (2, 1, O::Completed, Some(5), Some(6));
+    assert_eq!(vec![first, completed], listed(&mut desk));
+}
+
+#[test]
 fn a_paused_execution_is_held_until_it_is_resumed() {
     let mut desk = Desk::new();
     let id = desk.make(&request("a"));

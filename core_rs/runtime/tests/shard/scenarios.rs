@@ -50,7 +50,7 @@ fn check(line: &Line, answer: &Answer) {
     }
     let expected = line.expected.iter();
     let given = expected.filter_map(|word| Some((word.key.as_deref()?, &*word.value)));
-    let looks = matches!(&*line.verb, "expect" | "run" | "stats");
+    let looks = matches!(&*line.verb, "expect" | "run" | "stats" | "task");
     let stated = line.keyed().filter(|_| looks);
     let shown = |key: &str| key != "tenant" && !key.starts_with("engine.");
     for (key, expected) in given.chain(stated).filter(|(key, _)| shown(key)) {

@@ -119,3 +119,31 @@ pub(crate) fn cancel(line: &Line, execution_id: String) -> v1::CancelRequest {
         execution_id,
     }
 }
+
+/// The progress that a line describes.
+pub(crate) fn progress(line: &Line, held: v1::LeaseRef) -> v1::ProgressReport {
+    v1::ProgressReport {
+        execution_id: held.execution_id,
+        lease_token: held.lease_token,
+        fraction: line.get("fraction").map(|it| it.parse().expect("a number")),
+        message: text(line.get("message").unwrap_or_default()).into(),
+    }
+}
+
+/// The `Redrive` call that a line describes.
+pub(crate) fn redrive(line: &Line, execution_id: String) -> v1::RedriveRequest {
+    let timeout_ms = line.get("timeout").map(duration);
+    let priority = line.get("priority").and_then(|value| value.parse().ok());
+    let given = timeout_ms.is_some() || priority.is_some();
+    v1::RedriveRequest {
+        tenant_id: line.get("tenant").unwrap_or("acme").into(),
+        execution_id,
+        input: line.get("input").map(|value| text(value).into()),
+        config: given.then(|| v1::BackgroundExecutionConfig {
+            timeout_ms,
+            priority,
+            ..Default::default()
+        }),
+        request_id: line.get("request_id").unwrap_or_default().into(),
+    }
+}

@@ -3,6 +3,8 @@
 //! Owns what each verb does and the words of its reply. Refuses to compare replies with
 //! expectations.
 
+mod over;
+
 use std::collections::BTreeMap;
 
 use backlane_engine::rules::limits::Limits;
@@ -82,12 +84,17 @@ impl Stage {
             "batch" => self.batch(line),
             "lease" => self.lease(line),
             "renew" | "complete" | "fail" | "release" => self.settle(line),
+            "progress" => self.progress(line),
             "cancel" => self.cancel(line),
             "steps" => self.steps(line),
             "suspend" => self.suspend(line),
             "input" => self.input(line),
             "pause" | "resume" => self.control(line),
             "run" => self.run(line),
+            "redrive" => self.redrive(line),
+            "discard" => self.discard(line),
+            "dead_letters" => self.dead_letters(line),
+            "task" => self.task(line),
             "limit" => self.limit(line),
             "store" => self.store(line),
             "advance" => self.advance(duration(line.plain(0))),
@@ -386,9 +393,13 @@ impl Stage {
         };
         let record = reply.execution.expect("its record");
         let now_ms = self.desk.now.wall_ms;
-        let shown = line
-            .keyed()
-            .map(|(key, _)| (key.into(), show(&record, key, now_ms)));
+        let from = record.retried_from.as_ref();
+        let from = from.and_then(|id| self.name_of(id));
+        let field = |key: &str| match (key, &from) {
+            ("retried_from", Some(from)) => from.clone(),
+            _ => show(&record, key, now_ms),
+        };
+        let shown = line.keyed().map(|(key, _)| (key.into(), field(key)));
         Answer {
             words: Vec::new(),
             fields: shown.collect(),

@@ -30,6 +30,9 @@ pub(crate) fn show(record: &v1::BackgroundExecution, key: &str, now_ms: u64) -> 
         "reason" => Some(word(record.reason().as_str_name(), "END_REASON_")),
         "actor" => record.actor.as_ref().map(actor),
         "output" => record.output.as_ref().map(json::write),
+        "retried_from" => record.retried_from.clone(),
+        "progress.fraction" => progress(record, "fraction"),
+        "progress.message" => progress(record, "message"),
         "error.category" => {
             error.map(|error| word(error.category().as_str_name(), "ERROR_CATEGORY_"))
         }
@@ -41,6 +44,35 @@ pub(crate) fn show(record: &v1::BackgroundExecution, key: &str, now_ms: u64) -> 
     shown
         .filter(|shown| shown != "unspecified")
         .unwrap_or_else(|| NONE.to_owned())
+}
+
+/// The value of a field of a task record, or `none` if it is absent.
+pub(crate) fn show_task(record: &v1::TaskRecord, key: &str, now_ms: u64) -> String {
+    let shown = match key {
+        "state" => Some(word(record.state().as_str_name(), "TASK_STATE_")),
+        "attempts" => Some(record.attempts.to_string()),
+        "created" => Some(seen(record.created_at, now_ms)),
+        "updated" => Some(seen(record.updated_at, now_ms)),
+        "started" => record.started_at.map(|at_ms| seen(at_ms, now_ms)),
+        "finished" => record.finished_at.map(|at_ms| seen(at_ms, now_ms)),
+        "output" => record.output.as_ref().map(json::write),
+        "error" => record.error.clone(),
+        _ => panic!("no field of a task is called {key}"),
+    };
+    shown.unwrap_or_else(|| NONE.to_owned())
+}
+
+/// A part of the progress.
+fn progress(record: &v1::BackgroundExecution, key: &str) -> Option<String> {
+    use prost_types::value::Kind;
+    let Some(Kind::StructValue(object)) = &record.progress.as_ref()?.kind else {
+        panic!("a progress is an object: {record:?}")
+    };
+    match &object.fields.get(key)?.kind {
+        Some(Kind::NumberValue(number)) => Some(number.to_string()),
+        Some(Kind::StringValue(text)) => Some(text.clone()),
+        other => panic!("{other:?}"),
+    }
 }
 
 /// A time relative to another time.

@@ -1,16 +1,21 @@
 //! After a crash, every acknowledged execution exists, byte for byte.
 
 use backlane_engine::row::AttemptRow;
-use backlane_store::{ATTEMPT, ENDING, Family, Key, Lookup, PAYLOAD, Part, Reader, Stored};
+use backlane_engine::rules::status::Phase;
+use backlane_store::{
+    ACTION, ATTEMPT, DEAD_LETTER, ENDING, Family, Key, Lookup, PAYLOAD, Part, Reader, Stored,
+};
+use backlane_wire::run::fold;
 use backlane_wire::{Parts, Standing, View, record, row};
 use prost::Message as _;
 
 use crate::api::v1;
 
 use super::record::{check_identical, parsed};
-use super::{Checked, Ledger, LogCheck, Violation, broken};
+use super::{Checked, Ledger, LogCheck, Violation, broken, must};
 
 const EXISTS: &str = "an acknowledged execution exists, byte for byte";
+const REPLAYS: &str = "the recorded actions lead to the run in the log";
 
 /// Checks every acknowledged execution against the store, except those that retention may have
 /// removed because they ended before `expired_before_ms`.
@@ -37,8 +42,26 @@ pub fn survives(
                 format!("{id} became {}", shown.execution_id),
             ));
         }
+        run_replays(log, reader, birth)?;
         check_identical(made_with, &shown)?;
         ledger.check_end(&shown)?;
+    }
+    dead_letters_fit(log, reader, expired_before_ms)
+}
+
+/// Checks that the store's dead letters are the executions that failed or timed out and were not
+/// discarded.
+fn dead_letters_fit(log: &LogCheck, reader: &mut dyn Reader, expired_before_ms: u64) -> Checked {
+    for (birth, _, is_dead) in log
+        .ends()
+        .filter(|(_, at_ms, _)| *at_ms > expired_before_ms)
+    {
+        let kept = whole(reader, &DEAD_LETTER, &Key::Number(birth))?.is_some();
+        must(
+            kept == is_dead,
+            "a failure is a dead letter until discarded",
+            || format!("{birth}: kept {kept}"),
+        )?;
     }
     Ok(())
 }
@@ -80,10 +103,36 @@ fn shown(
         body: payload.body.as_deref(),
         standing,
         last_error: attempt.as_ref().and_then(|row| row.error.as_deref()),
+        progress: None,
     };
     let encoded = record(&parts, View::Full).map_err(|error| broken(EXISTS, error))?;
     let shown = v1::BackgroundExecution::decode(&*encoded);
     shown.map(Some).map_err(|error| broken(EXISTS, error))
+}
+
+/// Checks that the recorded actions of a living execution lead to the run in the log.
+fn run_replays(log: &LogCheck, reader: &mut dyn Reader, birth: u64) -> Checked {
+    let state = log.durable();
+    let (Some(slot), Some(run)) = (state.slot(birth), state.run(birth)) else {
+        return Ok(());
+    };
+    let rows = reader.of_number(&ACTION, birth, 1, usize::from(u16::MAX));
+    let mut actions = Vec::new();
+    for (ordinal, lookup) in rows.map_err(|error| broken(REPLAYS, error))? {
+        if let Lookup::Found(stored) = lookup {
+            let action = row::action::read(birth, ordinal, &stored.head, stored.body);
+            actions.push(action.map_err(|error| broken(REPLAYS, error))?);
+        }
+    }
+    let story = fold(&actions, &[], slot.attempt);
+    let mut story = story.map_err(|error| broken(REPLAYS, error))?;
+    if !matches!(slot.phase, Phase::Running | Phase::Suspended) {
+        story.lease_ended(slot.updated_at_ms);
+    }
+    let is_same = actions.len() == run.actions as usize && *story.course() == run.course;
+    must(is_same, REPLAYS, || {
+        format!("{birth}: {:?} became {:?}", run.course, story.course())
+    })
 }
 
 fn whole(

@@ -11,7 +11,7 @@ use backlane_engine::rules::id::LeaseToken;
 use crate::api::{millis, reason_of, v1};
 
 use super::record::{Stand, check_durable, check_identical, check_whole, parsed};
-use super::{Checked, LogCheck, broken, must};
+use super::{Checked, LogCheck, Steps, broken, each_once, must};
 
 const TERMINAL: &str = "nothing follows a terminal status";
 const ONCE: &str = "at most one result is accepted";
@@ -46,6 +46,8 @@ pub struct Ledger {
     requests: BTreeMap<String, (Vec<String>, u64)>,
     leases: BTreeMap<String, (String, u32)>,
     attempts: BTreeMap<(String, u32), String>,
+    /// The steps that were acknowledged.
+    pub steps: Steps,
     refused_as_full: u64,
     completed_when_full: u64,
 }
@@ -106,6 +108,28 @@ impl Ledger {
             }
             Some(_) | None => Ok(()),
         }
+    }
+
+    /// Notes a reply to a redrive that made a new execution: it has what the old one had, but for
+    /// what the request changed and for its times.
+    ///
+    /// # Errors
+    /// The invariant that the reply violates.
+    pub fn redriven(&mut self, asked: &v1::RedriveRequest, id: &str, log: &LogCheck) -> Checked {
+        let old = self.seen.get(&asked.execution_id);
+        let Some(old) = old.and_then(|seen| seen.made_with.clone()) else {
+            return Ok(());
+        };
+        let made_with = v1::EnqueueRequest {
+            input: asked.input.clone().or(old.input),
+            config: asked.config.clone().or(old.config),
+            not_before: None,
+            start_deadline: None,
+            deadline: None,
+            request_id: String::new(),
+            ..old
+        };
+        self.enqueued(&made_with, id, false, log)
     }
 
     /// Whether a reply has shown that a tenant has this execution.
@@ -218,7 +242,15 @@ impl Ledger {
         must(before.is_none(), TOKENS, || {
             format!("{token} came twice: {before:?}, {held:?}")
         })?;
+        each_once(&self.steps.of(&held.0), &held.0, lease.steps.iter())?;
+        let birth = parsed(&held.0)?.birth;
         let before = self.attempts.insert(held, token);
+        // A suspended attempt goes on under another token.
+        let before = before.filter(|before| {
+            let token = LeaseToken::parse(before);
+            let ended = token.and_then(|token| log.report_of(birth, token));
+            ended != Some(OutcomeKind::Suspended)
+        });
         must(before.is_none(), TOKENS, || {
             format!("attempt came twice: {before:?}, {lease:?}")
         })

@@ -3,12 +3,15 @@
 //! Owns two states built from the same facts: from all facts handed to the store, and from all
 //! facts the store has made durable. Refuses to look at replies: the ledger does.
 
+mod births;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use backlane_engine::command::OfferSpec;
 use backlane_engine::fact::{
-    Ended, Entity, ExecutionChange, ExecutionFact, Fact, Living, OutcomeKind, RequeueCause,
+    Ended, Entity, ExecutionChange, ExecutionFact, Fact, FactKind, Living, OutcomeKind,
+    RequeueCause, RunChange,
 };
 use backlane_engine::rules::id::{Birth, LeaseToken};
 use backlane_engine::rules::status::{EndReason, Phase, Status};
@@ -17,7 +20,7 @@ use backlane_store::{Commit, Store, StoreError};
 use backlane_wire::{DecodeError, decode_facts};
 
 use super::edges::EdgeCheck;
-use super::moves::check_move;
+use super::moves::{check_move, check_run};
 use super::rows::rows_fit;
 use super::turns::Pools;
 use super::{Checked, Violation, better_one, broken, must, same_state};
@@ -57,6 +60,7 @@ pub struct LogCheck {
     tokens: BTreeMap<LeaseToken, Birth>,
     reported: BTreeMap<LeaseToken, (At, OutcomeKind)>,
     ended: BTreeMap<Birth, (At, Status)>,
+    discarded: BTreeMap<Birth, At>,
     released: BTreeMap<(Birth, Arc<str>), u64>,
     jumped_at_ms: u64,
     walls: Walls,
@@ -104,6 +108,7 @@ impl LogCheck {
             tokens: BTreeMap::new(),
             reported: BTreeMap::new(),
             ended: BTreeMap::new(),
+            discarded: BTreeMap::new(),
             released: BTreeMap::new(),
             jumped_at_ms: 0,
             walls: Walls::default(),
@@ -140,6 +145,15 @@ impl LogCheck {
         self.ended
             .get(&birth)
             .map(|(at, status)| (at.at_ms, *status))
+    }
+
+    /// Every execution that has ended, with the time and status of its end, and whether it is a
+    /// dead letter.
+    pub fn ends(&self) -> impl Iterator<Item = (Birth, u64, bool)> + '_ {
+        self.ended.iter().map(|(birth, (at, status))| {
+            let is_kept = !self.discarded.contains_key(birth);
+            (*birth, at.at_ms, is_kept && status.is_dead_letter())
+        })
     }
 
     /// The kind of report that a lease token's worker gave, if the report was accepted.
@@ -233,6 +247,7 @@ impl LogCheck {
             .retain(|_, (at, _)| at.sequence < next_sequence);
         self.ended.retain(|_, (at, _)| at.sequence < next_sequence);
         self.edges.restart(self.emitted.next_birth());
+        self.discarded.retain(|_, at| at.sequence < next_sequence);
         self.released.clear();
         self.pools.restart();
         Ok(())
@@ -252,26 +267,46 @@ impl LogCheck {
             format!("time went back: {fact:?}")
         })?;
         let change = fact.kind.as_execution();
-        let over = change.and_then(|change| self.ended.get(&change.birth));
-        must(over.is_none(), TERMINAL, || format!("{fact:?}"))?;
+        let about = fact.kind.entity().and_then(Entity::execution);
+        let over = about.and_then(|birth| self.ended.get(&birth));
+        let dead = over.is_some_and(|(_, status)| status.is_dead_letter());
+        let discards = change.is_some_and(|it| it.change == ExecutionChange::Discarded);
+        let fits = if discards { dead } else { over.is_none() };
+        must(fits, TERMINAL, || format!("{fact:?}"))?;
         if let Some(change) = change {
             self.may_follow(change, fact)?;
         }
-        let before = change.and_then(|change| self.emitted.living(change.birth));
+        let before = about.and_then(|birth| self.emitted.living(birth));
         self.emitted
             .apply(fact)
             .map_err(|error| broken(FOLD, error))?;
+        if let FactKind::Run(change) = &fact.kind {
+            let after = self.emitted.living(change.birth);
+            check_run(&change.change, before.as_ref(), after.as_ref())?;
+            let ends = matches!(change.change, RunChange::Suspended { .. });
+            let holding = before.and_then(|before| before.progress.holding);
+            if let Some(holding) = holding.filter(|_| ends) {
+                let at = self.at(fact.at_ms);
+                self.reported
+                    .insert(holding.token, (at, OutcomeKind::Suspended));
+            }
+            return Ok(());
+        }
         let Some(change) = change else {
             return Ok(());
         };
         let after = self.emitted.living(change.birth);
         check_move(&change.change, before.as_ref(), after.as_ref())?;
-        let at = At {
-            sequence: self.next_emitted,
-            at_ms: fact.at_ms,
-        };
+        let at = self.at(fact.at_ms);
         self.remember(change, at, before.as_ref());
         Ok(())
+    }
+
+    const fn at(&self, at_ms: u64) -> At {
+        At {
+            sequence: self.next_emitted,
+            at_ms,
+        }
     }
 
     fn may_follow(&mut self, fact: &ExecutionFact, envelope: &Fact) -> Checked {
@@ -294,7 +329,8 @@ impl LogCheck {
             ExecutionChange::Promoted { is_due } => self.may_be_promoted(fact.birth, *is_due),
             ExecutionChange::Carried(_)
             | ExecutionChange::Requeued { .. }
-            | ExecutionChange::CancelRequested { .. } => Ok(()),
+            | ExecutionChange::CancelRequested { .. }
+            | ExecutionChange::Discarded => Ok(()),
         }
     }
 
@@ -347,27 +383,6 @@ impl LogCheck {
         must(at_ms.is_none_or(|at_ms| at_ms <= latest_ms), EARLY, || {
             format!("{at_ms:?} after {latest_ms}")
         })
-    }
-
-    fn may_be_born(&self, living: &Living) -> Checked {
-        let state = &self.emitted;
-        must(living.id.birth == state.next_birth(), LEGAL, || {
-            format!("{:?}", living.id)
-        })?;
-        let Some(tenant) = state.tenants().by_name(&living.tenant) else {
-            return Ok(());
-        };
-        let held = state.tenants().tenant(tenant).living.len() as u64;
-        must(held < self.max_queue, LIMITS, || {
-            format!("{held} of {}", living.tenant)
-        })?;
-        let key = living.dedup_key.as_deref();
-        let holder = key.and_then(|key| state.dedup(tenant, key));
-        must(
-            holder.is_none(),
-            "one living execution per dedup key",
-            || format!("{key:?}"),
-        )
     }
 
     fn may_be_leased(&mut self, birth: Birth, worker: &Arc<str>, at_ms: u64) -> Checked {
@@ -427,6 +442,10 @@ impl LogCheck {
                     self.released.insert(released, at.at_ms);
                 }
                 cause.outcome()
+            }
+            ExecutionChange::Discarded => {
+                self.discarded.insert(fact.birth, at);
+                None
             }
             ExecutionChange::Enqueued(_)
             | ExecutionChange::Carried(_)

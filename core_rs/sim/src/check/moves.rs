@@ -2,7 +2,7 @@
 //!
 //! Owns the check of one fact against the execution before and after it. Refuses to apply facts.
 
-use backlane_engine::fact::{ExecutionChange, Living};
+use backlane_engine::fact::{ExecutionChange, Living, RunChange};
 use backlane_engine::rules::status::{Phase, TaskState};
 
 use super::{Checked, must};
@@ -29,6 +29,7 @@ pub(super) fn check_move(
             let ready = matches!(after.progress.phase, Phase::Ready | Phase::Pending);
             before.progress.phase == Phase::Blocked && ready && is_change(before, after)
         }
+        (ExecutionChange::Discarded, None, None) => true,
         (
             ExecutionChange::Due
             | ExecutionChange::Leased { .. }
@@ -42,6 +43,30 @@ pub(super) fn check_move(
         _ => false,
     };
     must(holds, LEGAL, wrong)
+}
+
+pub(super) fn check_run(
+    change: &RunChange,
+    before: Option<&Living>,
+    after: Option<&Living>,
+) -> Checked {
+    let wrong = || format!("{change:?} led from {before:?} to {after:?}");
+    let (Some(before), Some(after)) = (before, after) else {
+        return must(false, LEGAL, wrong);
+    };
+    let phases = (before.progress.phase, after.progress.phase);
+    let moved = match change {
+        RunChange::Carried(_) => return Ok(()),
+        RunChange::Reported { .. } => phases == (Phase::Running, Phase::Running),
+        RunChange::Suspended { .. } => phases == (Phase::Running, Phase::Suspended),
+        RunChange::Woken { .. } => {
+            phases.0 == Phase::Suspended && matches!(phases.1, Phase::Ready | Phase::Held)
+        }
+        RunChange::InputKept { .. } => phases.0 == phases.1,
+        RunChange::Paused { .. } => phases.1 != Phase::Ready,
+        RunChange::Unpaused { .. } => phases.1 != Phase::Held,
+    };
+    must(moved && is_change(before, after), LEGAL, wrong)
 }
 
 /// Whether an execution in `from` may end in `end`. A failure passes through `Failed` to the dead

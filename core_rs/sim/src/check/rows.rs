@@ -5,7 +5,9 @@
 
 use backlane_engine::fact::{ExecutionChange, Fact, FactKind, RunChange};
 use backlane_engine::rules::status::Status;
-use backlane_store::{ACTION, ATTEMPT, Change, Commit, ENDING, Key, PAYLOAD, REQUEST};
+use backlane_store::{
+    ACTION, ATTEMPT, Change, Commit, DEAD_LETTER, ENDING, Key, PAYLOAD, REQUEST,
+};
 use backlane_wire::row;
 
 use super::{Checked, broken, must};
@@ -22,7 +24,11 @@ fn called_for(facts: &[Fact]) -> Vec<(u16, Option<u64>)> {
                     rows.push((PAYLOAD.number, Some(fact.birth)));
                     rows.extend(living.request.map(|_| (REQUEST.number, None)));
                 }
-                ExecutionChange::Ended(_) => rows.push((ENDING.number, Some(fact.birth))),
+                ExecutionChange::Ended(ended) => {
+                    rows.push((ENDING.number, Some(fact.birth)));
+                    let dead = ended.status.is_dead_letter();
+                    rows.extend(dead.then_some((DEAD_LETTER.number, Some(fact.birth))));
+                }
                 ExecutionChange::Requeued { .. } => {
                     rows.push((ATTEMPT.number, Some(fact.birth)));
                 }
@@ -30,7 +36,8 @@ fn called_for(facts: &[Fact]) -> Vec<(u16, Option<u64>)> {
                 | ExecutionChange::Due
                 | ExecutionChange::Leased { .. }
                 | ExecutionChange::Promoted { .. }
-                | ExecutionChange::CancelRequested { .. } => {}
+                | ExecutionChange::CancelRequested { .. }
+                | ExecutionChange::Discarded => {}
             },
             FactKind::Request(_) => rows.push((REQUEST.number, None)),
             FactKind::Run(fact) => {

@@ -25,6 +25,7 @@ pub fn same_state(expected: &State, actual: &State) -> Checked {
             &expected.living(birth),
             &actual.living(birth),
         )?;
+        same("a run", &expected.run(birth), &actual.run(birth))?;
     }
     same(
         "the next birth",

@@ -10,7 +10,7 @@ use rusqlite::{Connection, OpenFlags, Transaction};
 use super::connection::{self, Header};
 use super::directory::Directory;
 use super::failure::reading;
-use super::{expiry, origin, table};
+use super::{dead_letter, expiry, origin, table};
 use crate::{FAMILIES, Family, KeyKind, StoreError};
 
 /// "BckL": tells `file(1)` and this module whose database this is.
@@ -49,7 +49,10 @@ pub struct Migration {
 pub static FORMAT: Format = Format {
     number: 4,
     families: FAMILIES,
-    migrations: &[],
+    migrations: &[Migration {
+        to: 4,
+        run: dead_letter::fill,
+    }],
 };
 
 /// Refuses a directory of another program, of version 0.1.0, or of a newer version. Must be

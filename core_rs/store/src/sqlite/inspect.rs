@@ -13,8 +13,8 @@ use super::directory::Directory;
 use super::failure::{describe, io_error};
 use super::table::Content;
 use super::walk::{self, Visitor};
-use super::{Format, SqliteOptions, format, marker, origin, replay, watermark};
-use crate::{Change, Family, Frame, Key, KeyKind, Report, Row, StoreError};
+use super::{Format, SqliteOptions, dead_letter, format, marker, origin, replay, watermark};
+use crate::{Change, DEAD_LETTER, Family, Frame, Key, KeyKind, Report, Row, StoreError};
 
 /// Reads everything in the directory and reports what is damaged.
 pub(crate) fn check(path: &Path, format: &Format) -> Result<Report, StoreError> {
@@ -74,7 +74,16 @@ pub(crate) fn salvage(
     let mut report = Report::default();
     // If even this fails, nothing can be saved, and the check has said why.
     if let Ok(c) = connection::open_lenient(&directory.database()) {
-        let mut inspection = Inspection::new(&mut report, frame, row);
+        // A directory of an older format gets the rows that its migration would make.
+        let has_letters = exists(&c, &DEAD_LETTER);
+        let mut each = |saved: Row| {
+            let letter = dead_letter::of_ending(&saved).filter(|_| !has_letters);
+            row(saved);
+            if let Some(letter) = letter {
+                row(letter);
+            }
+        };
+        let mut inspection = Inspection::new(&mut report, frame, &mut each);
         walk::frames(&c, &mut inspection);
         walk_rows(&c, format, format.number, &mut inspection);
     }

@@ -6,6 +6,7 @@
 mod agreement;
 mod copies;
 mod damage;
+mod dead_letter;
 mod decay;
 mod disk;
 mod families;

@@ -38,6 +38,7 @@ pub(super) fn put_fact(out: &mut Vec<u8>, fact: &ExecutionFact) {
         ExecutionChange::Promoted { is_due } => {
             put::message(out, 15, |out| put::uint(out, 1, *is_due));
         }
+        ExecutionChange::Discarded => put::message(out, 22, |_| ()),
     }
 }
 
@@ -59,6 +60,7 @@ fn put_living(out: &mut Vec<u8>, living: &Living) {
     put::uint(out, 15, living.payload_bytes);
     parts::put_numbers(out, 20, &living.waits_for);
     parts::put_numbers(out, 21, &living.stands_for);
+    put::some_uint(out, 29, living.retried_from);
 }
 
 /// The engine's fact for a decoded message.
@@ -84,6 +86,7 @@ pub(super) fn fact(from: v1::ExecutionFact) -> Result<ExecutionFact, DecodeError
         Change::Promoted(from) => ExecutionChange::Promoted {
             is_due: from.is_due,
         },
+        Change::Discarded(_) => ExecutionChange::Discarded,
     };
     Ok(ExecutionFact { birth, change })
 }
@@ -124,6 +127,7 @@ fn living(birth: Birth, from: v1::Living) -> Result<Living, DecodeError> {
         stands_for: from.stands_for.into(),
         request: from.request.as_ref().map(parts::request).transpose()?,
         payload_bytes: from.payload_bytes,
+        retried_from: from.retried_from,
         progress: parts::progress(parts::present("Living.progress", from.progress)?)?,
     })
 }

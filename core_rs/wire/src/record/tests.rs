@@ -3,6 +3,8 @@
 //! Owns the promise that a record shows the request and the outcome. Refuses to know how the
 //! execution got there.
 
+mod parts;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -46,6 +48,7 @@ fn born(new: &NewExecution) -> Living {
         stands_for: Box::default(),
         request: None,
         payload_bytes: new.payload.row_bytes(new.depends_on.len()),
+        retried_from: new.retried_from,
         progress: Progress::newborn(Phase::Ready, BORN_MS),
     }
 }
@@ -80,6 +83,7 @@ fn read_with(
         body: new.payload.body.as_deref(),
         standing,
         last_error,
+        progress: None,
     };
     let bytes = record(&parts, view).unwrap();
     v1::BackgroundExecution::decode(&bytes[..]).unwrap()
@@ -90,7 +94,7 @@ pub(crate) fn shown(new: &NewExecution) -> v1::BackgroundExecution {
     read(new, Standing::Living(&born(new)), View::Full)
 }
 
-fn made(message: &v1::EnqueueRequest) -> NewExecution {
+pub(crate) fn made(message: &v1::EnqueueRequest) -> NewExecution {
     call(decode_enqueue, message).unwrap()
 }
 
@@ -385,28 +389,6 @@ fn the_head_of_an_ending_holds_all_that_a_decision_needs() {
 }
 
 #[test]
-fn a_brief_record_is_its_id_and_status() {
-    let item = made(&rich());
-    let living = born(&item);
-    let brief = brief(&Parts {
-        birth: ID.birth,
-        head: &head(&item, &living),
-        body: None,
-        standing: Standing::Living(&living),
-        last_error: None,
-    });
-    let expected = v1::BackgroundExecution {
-        execution_id: living.id.to_string(),
-        status: 1,
-        ..Default::default()
-    };
-    assert_eq!(
-        Ok(expected),
-        v1::BackgroundExecution::decode(&brief.unwrap()[..])
-    );
-}
-
-#[test]
 fn the_announced_size_is_at_least_the_stored_size() {
     let item = made(&rich());
     let body = item.payload.body.as_ref().map_or(0, Vec::len);
@@ -455,6 +437,7 @@ proptest! {
             body: None,
             standing: Standing::Living(&living),
             last_error: None,
+            progress: None,
         };
         let _ = record(&parts, View::Full);
     }

@@ -49,6 +49,31 @@ pub fn control_response(record: &[u8]) -> Vec<u8> {
     record_and_existing(record, false)
 }
 
+/// Encodes a `RedriveResponse` from a FULL record.
+#[must_use]
+pub fn redrive_response(record: &[u8], existing: bool) -> Vec<u8> {
+    record_and_existing(record, existing)
+}
+
+/// Encodes a `GetTaskRecordResponse` from a task record.
+#[must_use]
+pub fn task_record_response(record: &[u8]) -> Vec<u8> {
+    record_and_existing(record, false)
+}
+
+/// Encodes a `DiscardDeadLettersResponse`. An outcome is the id of the execution, or an error.
+#[must_use]
+pub fn discard_response(outcomes: &[Result<ExecutionId, ApiError>]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(outcomes.len() * 40);
+    for outcome in outcomes {
+        put::message(&mut out, 1, |out| match outcome {
+            Ok(id) => put::message(out, 1, |out| put::text(out, 1, &id.to_string())),
+            Err(error) => put::bytes(out, 2, &error.to_status()),
+        });
+    }
+    out
+}
+
 /// Encodes an `EnqueueBatchResponse` from BASIC records; the flag of a result says that the
 /// execution existed before.
 #[must_use]
@@ -98,6 +123,12 @@ pub fn list_response(records: &[Vec<u8>], next: Option<&str>) -> Vec<u8> {
     let mut out = repeated(1, records);
     put::text(&mut out, 2, next.unwrap_or_default());
     out
+}
+
+/// Encodes a `ListDeadLettersResponse`; `next` is a page token of that list.
+#[must_use]
+pub fn list_dead_letters_response(records: &[Vec<u8>], next: Option<&str>) -> Vec<u8> {
+    list_response(records, next)
 }
 
 /// One attempt, as a `ListAttemptsResponse` shows it.

@@ -12,6 +12,8 @@ use crate::{DecodeError, put};
 
 const QUEUED_AT_MS: u32 = 4;
 const DEPENDS_ON: u32 = 16;
+/// The field with the id of the execution that this one redrives.
+pub(crate) const RETRIED_FROM: u32 = 21;
 
 /// Encodes the `log.v1.PayloadHead` of a new execution: what the engine decided is added to what
 /// the client gave. The order of protobuf's fields does not matter. Returns the body as well.
@@ -48,6 +50,7 @@ pub(crate) struct HeadView<'a> {
     pub(crate) traceparent: Option<&'a [u8]>,
     pub(crate) metadata: &'a [u8],
     pub(crate) has_dependencies: bool,
+    retried_from: Option<&'a [u8]>,
 }
 
 impl<'a> HeadView<'a> {
@@ -74,10 +77,23 @@ impl<'a> HeadView<'a> {
                 14 => view.traceparent = Some(wire.bytes()),
                 15 => view.metadata = wire.bytes(),
                 DEPENDS_ON => view.has_dependencies = true,
+                RETRIED_FROM => view.retried_from = Some(wire.bytes()),
                 _ => {}
             }
         }
         Ok(view)
+    }
+
+    /// The id of the execution that this one redrives.
+    pub(crate) fn retried_from(&self) -> Result<Option<ExecutionId>, DecodeError> {
+        let read = |bytes: &[u8]| match bytes.try_into() {
+            Ok(bytes) => Ok(ExecutionId::from_bytes(bytes)),
+            Err(_) => Err(DecodeError::malformed(
+                "PayloadHead.retried_from",
+                &"it must have 20 bytes",
+            )),
+        };
+        self.retried_from.map(read).transpose()
     }
 
     /// The id of the execution. The head holds every part of the id except the birth number.
@@ -99,6 +115,15 @@ pub(crate) fn depends_on(head: &[u8]) -> impl Iterator<Item = ExecutionId> + '_ 
 /// [`DecodeError`] where the head is malformed.
 pub fn id(birth: Birth, head: &[u8]) -> Result<ExecutionId, DecodeError> {
     HeadView::of(head)?.id(birth)
+}
+
+/// The name of an execution's callable, from the head of its payload.
+///
+/// # Errors
+/// [`DecodeError`] where the head is malformed.
+pub fn callable(head: &[u8]) -> Result<&str, DecodeError> {
+    let name = str::from_utf8(HeadView::of(head)?.callable);
+    name.map_err(|error| DecodeError::malformed("PayloadHead.callable", &error))
 }
 
 /// The name of an execution's tenant, from the head of its payload.

@@ -211,3 +211,52 @@ fn a_release_has_no_result() {
     let items = call(decode_release, &message).unwrap();
     assert_eq!(Report::Released, items[0].as_ref().unwrap().1);
 }
+
+fn advance(fraction: Option<f64>, message: &str) -> v1::ProgressReport {
+    v1::ProgressReport {
+        execution_id: ID.to_string(),
+        lease_token: "lt_0_1_2_3".into(),
+        fraction,
+        message: message.into(),
+    }
+}
+
+#[test]
+fn every_report_of_progress_is_read_or_refused_on_its_own() {
+    let long = "x".repeat(1_025);
+    let cases = [
+        (advance(Some(0.0), ""), None),
+        (advance(Some(1.0), &long[1..]), None),
+        (advance(None, "text"), None),
+        (
+            advance(Some(-0.1), ""),
+            Some("INVALID_ARGUMENT reports[3].fraction"),
+        ),
+        (
+            advance(Some(1.1), ""),
+            Some("INVALID_ARGUMENT reports[4].fraction"),
+        ),
+        (
+            advance(Some(f64::NAN), ""),
+            Some("INVALID_ARGUMENT reports[5].fraction"),
+        ),
+        (
+            advance(None, ""),
+            Some("INVALID_ARGUMENT reports[6].fraction"),
+        ),
+        (advance(None, &long), Some("TOO_LARGE reports[7].message")),
+    ];
+    let reports = cases.iter().map(|(report, _)| report.clone()).collect();
+    let read = call(decode_progress, &v1::ReportProgressRequest { reports }).unwrap();
+    for (item, (report, refused)) in read.into_iter().zip(cases) {
+        match refused {
+            Some(refused) => assert_eq!(refused, named(item)),
+            None => assert_eq!(report.fraction, item.unwrap().1.fraction),
+        }
+    }
+    let none = v1::ReportProgressRequest::default();
+    assert_eq!(
+        "INVALID_ARGUMENT reports",
+        named(call(decode_progress, &none))
+    );
+}

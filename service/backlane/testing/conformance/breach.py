@@ -15,6 +15,10 @@ class NeverConnectedError(UnfitError):
     """The program opened no stream at all."""
 
 
+class NotApplicableError(Exception):
+    """The program does not offer what the rule is about. The text says what is missing."""
+
+
 def demand(is_kept: object, otherwise: str) -> None:
     """Raise unless the rule is kept.
 

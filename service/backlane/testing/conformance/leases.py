@@ -21,6 +21,8 @@ FAIL: Final = "conformance.fail"
 HOLD: Final = "conformance.hold"
 SUM: Final = "conformance.sum"
 CALLABLES: Final = (ECHO, FAIL, HOLD, SUM)
+STEPS: Final = "conformance.steps"
+"""A callable that a program may leave out; then the rules about steps do not apply to it."""
 _BASE62: Final = string.digits + string.ascii_letters
 _LONG_S: Final = 3600.0
 
@@ -86,10 +88,10 @@ def limit_attempt(lease: api.Lease, attempt_s: float, clock_ahead_s: float = 0.0
     lease.lease_expires_at.CopyFrom(_instant(now + lease.lease_remaining_ms / 1000))
 
 
-def not_offered(patterns: Iterable[str]) -> list[str]:
-    """Return the callables of the rules that an offer does not include."""
+def not_offered(patterns: Iterable[str], names: Iterable[str] = CALLABLES) -> list[str]:
+    """Return those of the names that an offer does not include."""
     offer = list(patterns)
-    return [name for name in CALLABLES if not any(_covers(pattern, name) for pattern in offer)]
+    return [name for name in names if not any(_covers(pattern, name) for pattern in offer)]
 
 
 def _covers(pattern: str, name: str) -> bool:

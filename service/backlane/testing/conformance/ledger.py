@@ -10,8 +10,8 @@ from backlane.v1 import worker_service_pb2 as api
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-Kind = Literal["complete", "fail", "release"]
-Item = api.CompleteResult | api.Failure | api.LeaseRef
+Kind = Literal["complete", "fail", "release", "suspend", "steps"]
+Item = api.CompleteResult | api.Failure | api.LeaseRef | api.Suspension | api.StepReport
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class Report:
     """The worker's report on one lease.
 
     Attributes:
-        kind: how the lease ended.
+        kind: how the lease ended, or `steps` if it goes on.
         item: the item of the message.
         at: when the report came, in seconds of the monotonic clock.
         message: the number of its message on the stream, from 0.
@@ -42,7 +42,8 @@ class Ledger:
 
     Attributes:
         received: the worker's messages in order, with the times at which they came.
-        reports: all reports in order.
+        reports: all reports that end leases, in order.
+        steps: all reports of steps, in order.
         acknowledged: for each token the number of the message that first acknowledged the lease or
             reported on it.
         credit: how many leases may still be sent.
@@ -53,6 +54,7 @@ class Ledger:
 
     received: list[tuple[float, api.WorkRequest]] = field(default_factory=list)
     reports: list[Report] = field(default_factory=list)
+    steps: list[Report] = field(default_factory=list)
     acknowledged: dict[str, int] = field(default_factory=dict)
     credit: int = 0
     prefetch: int = 0
@@ -64,8 +66,10 @@ class Ledger:
         number = len(self.received)
         self.received.append((at, request))
         reports = [Report(kind, item, at, number) for kind, item in reported(request)]
-        self.reports += reports
-        self.running -= {report.token for report in reports}
+        ends = [report for report in reports if report.kind != "steps"]
+        self.reports += ends
+        self.steps += [report for report in reports if report.kind == "steps"]
+        self.running -= {report.token for report in ends}
         for ref in (*request.acknowledge.leases, *(report.item for report in reports)):
             self.acknowledged.setdefault(ref.lease_token, number)
         self.credit += request.credit.executions
@@ -95,8 +99,12 @@ class Ledger:
         return sum(request.WhichOneof("message") == kind for _, request in self.received)
 
     def reports_of(self, token: str) -> list[Report]:
-        """Return the reports on a lease."""
+        """Return the reports that end a lease."""
         return [report for report in self.reports if report.token == token]
+
+    def steps_of(self, token: str) -> list[Report]:
+        """Return the reports of the steps of a lease."""
+        return [report for report in self.steps if report.token == token]
 
 
 def reported(request: api.WorkRequest) -> Iterator[tuple[Kind, Item]]:
@@ -108,3 +116,7 @@ def reported(request: api.WorkRequest) -> Iterator[tuple[Kind, Item]]:
             yield from (("fail", item) for item in request.fail.failures)
         case "release":
             yield from (("release", item) for item in request.release.releases)
+        case "suspend":
+            yield from (("suspend", item) for item in request.suspend.suspensions)
+        case "steps":
+            yield from (("steps", item) for item in request.steps.reports)

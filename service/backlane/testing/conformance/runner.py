@@ -8,7 +8,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from backlane.testing.conformance.breach import BrokenRuleError, NeverConnectedError, UnfitError
+from backlane.testing.conformance.breach import (
+    BrokenRuleError,
+    NeverConnectedError,
+    NotApplicableError,
+    UnfitError,
+)
 from backlane.testing.conformance.stage import Stage
 
 if TYPE_CHECKING:
@@ -26,13 +31,14 @@ class Verdict:
 
     Attributes:
         rule: the rule.
-        explanation: how the rule was broken; empty if it was kept.
+        explanation: how the rule was broken, or why it does not apply; empty if it was kept.
         seconds: how long its run took.
         transcript: the last messages, if the rule was broken.
         stderr: the program's last lines on stderr, if the rule was broken.
         has_connected: whether the program opened a stream.
         is_fit: whether it makes sense to check other rules. It does not if the program never
             connected, or does not offer the callables of the rules.
+        is_applicable: whether the rule is about something that the program offers.
     """
 
     rule: Rule
@@ -42,11 +48,17 @@ class Verdict:
     stderr: tuple[str, ...] = ()
     has_connected: bool = True
     is_fit: bool = True
+    is_applicable: bool = True
 
     @property
     def is_kept(self) -> bool:
         """Whether the program keeps the rule."""
         return not self.explanation
+
+    @property
+    def is_broken(self) -> bool:
+        """Whether the program breaks the rule."""
+        return self.is_applicable and not self.is_kept
 
 
 def check_rules(
@@ -110,11 +122,14 @@ def check_rule(
 ) -> Verdict:
     """Start the program for one rule and check it; the parameters are those of `check_rules`."""
     began = time.monotonic()
-    with Stage(command, rule.settings, patience_s) as stage:
+    with Stage(command, rule.settings, patience_s, rule.needs) as stage:
         if stages is not None:
             stages.add(stage)
         try:
             rule.check(stage)
+        except NotApplicableError as error:
+            took_s = time.monotonic() - began
+            return Verdict(rule, str(error), took_s, is_applicable=False)
         except BrokenRuleError as error:
             broken: BrokenRuleError = error
             # Read now, since the messages at the end of the run do not belong to the breach.

@@ -33,6 +33,8 @@ _STATUS_AFTER: Final = {
     "complete": records.BACKGROUND_EXECUTION_STATUS_COMPLETED,
     "fail": records.BACKGROUND_EXECUTION_STATUS_FAILED,
     "release": records.BACKGROUND_EXECUTION_STATUS_QUEUED,
+    "suspend": records.BACKGROUND_EXECUTION_STATUS_RUNNING,
+    "steps": records.BACKGROUND_EXECUTION_STATUS_RUNNING,
 }
 
 
@@ -71,6 +73,7 @@ class Session:
         self._refusals: defaultdict[str, deque[status_pb2.Status]] = defaultdict(deque)
         self._lost: set[str] = set()
         self._withheld: deque[list[Report]] | None = None
+        self._withholds_at: Callable[[Report], bool] | None = None
         self._lingers = False
 
     # What the server's thread does.
@@ -114,6 +117,8 @@ class Session:
         self._transcript.came(request)
         with self._changed:
             reports = self.ledger.note(request, time.monotonic())
+            if self._withholds_at is not None and any(map(self._withholds_at, reports)):
+                self._withheld, self._withholds_at = deque(), None
             if reports and self._withheld is not None:
                 self._withheld.append(reports)
             elif reports:
@@ -183,6 +188,10 @@ class Session:
         """Ask the worker to stop leases."""
         self.send(api.WorkResponse(cancels=api.WorkCancels(leases=refs(leases))))
 
+    def pause(self, *leases: api.Lease) -> None:
+        """Tell the worker that a pause of these executions was requested."""
+        self.send(api.WorkResponse(pauses=api.WorkPauses(leases=refs(leases))))
+
     def lose(self, *leases: api.Lease) -> None:
         """Tell the worker that leases are lost."""
         tokens = {lease.lease_token for lease in leases}
@@ -200,10 +209,13 @@ class Session:
         with self._changed:
             self._refusals[lease.lease_token].extend(statuses)
 
-    def withhold(self) -> None:
-        """Stop answering reports."""
+    def withhold(self, at: Callable[[Report], bool] | None = None) -> None:
+        """Stop answering reports: now, or from the message with the first report that fits."""
         with self._changed:
-            self._withheld = deque()
+            if at is None:
+                self._withheld = deque()
+            else:
+                self._withholds_at = at
 
     def answer_withheld(self) -> None:
         """Answer the withheld reports, and all later ones."""

@@ -10,10 +10,18 @@ from typing import TYPE_CHECKING, Final, Self
 from backlane.testing.conformance.breach import (
     BrokenRuleError,
     NeverConnectedError,
+    NotApplicableError,
     UnfitError,
     demand,
 )
-from backlane.testing.conformance.leases import ECHO, HOLD, make_lease, not_offered, refs
+from backlane.testing.conformance.leases import (
+    ECHO,
+    HOLD,
+    STEPS,
+    make_lease,
+    not_offered,
+    refs,
+)
 from backlane.testing.conformance.program import Program
 from backlane.testing.conformance.server import HOST, PlayedServer
 from backlane.testing.conformance.transcript import Transcript
@@ -22,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from backlane.testing.conformance.session import Session
+    from backlane.v1 import execution_pb2 as records
     from backlane.v1 import worker_service_pb2 as api
 
 TENANT: Final = "conformance"
@@ -55,13 +64,27 @@ class Stage:
         patience_s: how long to wait for any one event, in seconds.
     """
 
-    def __init__(self, command: Sequence[str], settings: Settings, patience_s: float) -> None:
-        """Make a stage. The context manager starts the server, and `start` the program."""
+    def __init__(
+        self,
+        command: Sequence[str],
+        settings: Settings,
+        patience_s: float,
+        needs: str | None = None,
+    ) -> None:
+        """Make a stage. The context manager starts the server, and `start` the program.
+
+        Args:
+            command: the program and its arguments.
+            settings: the settings of the run.
+            patience_s: how long to wait for any one event, in seconds.
+            needs: a callable that the program need not offer, but that the run is about.
+        """
         self.settings = settings
         self.transcript = Transcript()
         self.patience_s = patience_s
         self.server = PlayedServer(self.transcript, patience_s)
         self._command = command
+        self._needs = needs
         self._program: Program | None = None
         self._has_connected = False
         self._is_given_up = False
@@ -102,7 +125,11 @@ class Stage:
             self._program.close()
 
     def accept(self, within_s: float | None = None) -> Session:
-        """Wait for the program's next stream and its hello, without answering the hello."""
+        """Wait for the program's next stream and its hello, without answering the hello.
+
+        Raises:
+            NotApplicableError: the program does not offer what the run is about.
+        """
         if self._program is None:
             self.start()
         within_s = self.patience_s if within_s is None else within_s
@@ -115,6 +142,8 @@ class Stage:
         hello = session.hello()
         if is_first:
             _demand_offer(hello.callables)
+            if self._needs and not_offered(hello.callables, [self._needs]):
+                raise NotApplicableError(f"the program does not offer {self._needs}")
         return session
 
     def connect(
@@ -193,6 +222,38 @@ class Stage:
             execution_id=execution_id,
             lease_s=self.settings.lease_ms / 1000,
         )
+
+    def make_steps(
+        self,
+        document: str,
+        earlier: api.Lease | None = None,
+        recorded: Sequence[records.Step] = (),
+    ) -> api.Lease:
+        """Make a lease of an execution with steps.
+
+        Args:
+            document: the input.
+            earlier: the lease of the earlier attempt; None for a new execution.
+            recorded: the steps that earlier attempts recorded.
+        """
+        if earlier is None:
+            return self.make(STEPS, document)
+        execution_id, attempt = earlier.execution.execution_id, earlier.attempt + 1
+        lease = self.make(STEPS, document, execution_id=execution_id, attempt=attempt)
+        lease.steps.extend(recorded)
+        return lease
+
+    def steps(
+        self,
+        session: Session,
+        document: str,
+        earlier: api.Lease | None = None,
+        recorded: Sequence[records.Step] = (),
+    ) -> api.Lease:
+        """Lease an execution with steps; the parameters are those of `make_steps`."""
+        lease = self.make_steps(document, earlier, recorded)
+        session.lease(lease)
+        return lease
 
     def terminate(self) -> None:
         """Send SIGTERM to the program."""

@@ -23,6 +23,7 @@ impl State {
         let fits = match (&fact.change, phase) {
             (ExecutionChange::Enqueued(_), phase) => phase.is_none(),
             (ExecutionChange::Carried(living), _) => return self.check_carried(living),
+            (ExecutionChange::Discarded, phase) => phase.is_none() && birth < self.next_birth,
             (_, None) => return Err(Impossible::Unknown { birth }),
             (ExecutionChange::Due, Some(phase)) => {
                 matches!(phase, Phase::Pending | Phase::Retrying)
@@ -83,6 +84,8 @@ impl State {
             }
             ExecutionChange::Ended(ended) => return self.ended(birth, *ended, at_ms),
             ExecutionChange::Promoted { is_due } => self.promoted(birth, *is_due, at_ms),
+            // Only the row of an execution that is over changes.
+            ExecutionChange::Discarded => {}
         }
         None
     }
@@ -119,6 +122,9 @@ impl State {
         }
         self.edges
             .admit(birth, &living.waits_for, &living.stands_for);
+        if let Some(from) = living.retried_from {
+            self.redrives.insert(from, birth);
+        }
         let policy = self.policies.intern(&living.policy);
         self.slots.insert(birth, new_slot(living, queue, policy));
         let extras = extras_of(living);
@@ -288,6 +294,9 @@ impl State {
                 self.dedup.remove(&held);
             }
         }
+        if let Some(from) = last.retried_from {
+            self.redrives.remove(&from);
+        }
         self.tenants.may_be_idle(slot.queue);
     }
 
@@ -335,6 +344,7 @@ fn extras_of(living: &Living) -> Extras {
         last_failed: progress.last_failed,
         cancel: progress.cancel.clone(),
         outcome: progress.outcome,
+        retried_from: living.retried_from,
     }
 }
 

@@ -8,6 +8,7 @@ use backlane_engine::reply::Counts;
 use backlane_engine::rules::access::VisibleTenant;
 use backlane_engine::rules::id::{Birth, ExecutionId};
 use backlane_engine::rules::status::Status;
+use backlane_store::ENDING;
 use backlane_wire::query::{
     Get, List, Peek, decode_get, decode_list, decode_peek, decode_queue_stats,
 };
@@ -105,6 +106,7 @@ impl Job for Listing {
             view: list.view,
             // The store lists executions that just ended only once their ends are durable.
             list: wanted.then(|| ListQuery {
+                family: &ENDING,
                 tenant: (*list.tenant).into(),
                 status: list.status,
                 before,
@@ -179,7 +181,7 @@ fn send_page(
 
 /// The record of an execution on a page. A damaged execution is logged, and shown with its id and
 /// status as far as these can be read.
-fn listed(desk: &mut Desk, shown: &Shown, view: View) -> Option<Vec<u8>> {
+pub(super) fn listed(desk: &mut Desk, shown: &Shown, view: View) -> Option<Vec<u8>> {
     match shown.encode(desk, view) {
         Ok(record) => Some(record),
         Err(show::Unshown::Removed) => None,

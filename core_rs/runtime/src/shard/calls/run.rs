@@ -59,9 +59,11 @@ impl Job for Looking {
         let query = query(&look);
         let then = move |room: &mut Room, found: Found| match look.answer(&named, found) {
             Ok(reply) => room.desk.reply(ticket, reply),
-            Err(what) => room
-                .desk
-                .refuse(ticket, &damaged(&named.id.to_string(), &what)),
+            Err(what) => {
+                let id = named.id.to_string();
+                room.desk.notice(format!("execution {id}: {what}"));
+                room.desk.refuse(ticket, &damaged(&id, &what));
+            }
         };
         room.read(query, true, Box::new(then));
     }

@@ -1,4 +1,7 @@
-"""The rules, in the order of proto/README.md §6, with one module for each phase of a stream."""
+"""The rules, in the order of proto/README.md §6, with one module for each phase of a stream.
+
+Those about steps and waits come last, in the order of §7.
+"""
 
 from backlane.testing.conformance.rules import (
     away,
@@ -13,7 +16,9 @@ from backlane.testing.conformance.rules import (
     outcomes,
     reconnect,
     slow_drain,
+    steps,
     stops,
+    waits,
 )
 
 RULES = (
@@ -30,6 +35,8 @@ RULES = (
     *drain.RULES,
     *slow_drain.RULES,
     *future.RULES,
+    *steps.RULES,
+    *waits.RULES,
 )
 """All rules, whose names are unique."""
 

@@ -37,8 +37,11 @@ type lease struct {
 	cancel context.CancelCauseFunc
 	// isBegun: its callable was called.
 	isBegun bool
-	// isSettled: there is a report of it.
+	// isSettled: there is a report of its end.
 	isSettled bool
+	// isPaused: a client asked for a pause, to which its callable yields at its next step.
+	isPaused bool
+	journal  journal
 }
 
 // book owns what a worker holds and what it still has to say, over all streams of its life.
@@ -99,7 +102,11 @@ func (b *book) beginStream() (held []*backlane.LeaseRef) {
 // endStream has everything repeated that was not answered. refused is set where the server
 // refused a message of the stream as a whole.
 func (b *book) endStream(refused *refusal.Refusal) {
-	b.locked(func() { b.reports.repeat(refused) })
+	b.locked(func() {
+		for _, item := range b.reports.repeat(refused) {
+			b.answered(item, refused)
+		}
+	})
 }
 
 // welcome forgets what the server no longer counts as held. A report that it may have is
@@ -112,7 +119,8 @@ func (b *book) welcome(held []*backlane.LeaseRef) {
 	b.locked(func() {
 		said := map[string]bool{}
 		for _, item := range b.reports.unsaid {
-			said[item.ref.GetLeaseToken()] = item.said
+			// Of steps nobody needs to know whether a lost lease recorded them.
+			said[item.ref.GetLeaseToken()] = item.said && !item.isOfSteps()
 		}
 		for token := range b.held {
 			if !kept[token] && !said[token] {
@@ -130,6 +138,7 @@ func (b *book) arrive(leases []*lease) {
 			b.busy++
 			b.held[l.GetLeaseToken()] = l
 			b.arrived = append(b.arrived, l)
+			l.isPaused = l.GetPauseRequested()
 			if l.GetExecution().GetCancelRequested() {
 				l.cancel(ErrCancelRequested)
 			}
@@ -145,7 +154,9 @@ func (b *book) acknowledged(leases []*lease) {
 			case b.held[l.GetLeaseToken()] != l || l.isSettled:
 				continue // lost, or given back meanwhile
 			case b.isDraining || l.ctx.Err() != nil:
-				b.release(l)
+				b.giveBack(l, released(l.ref))
+			case l.isPaused:
+				b.giveBack(l, suspended(l.ref, nil))
 			default:
 				l.isBegun = true
 				go b.begin(l)
@@ -188,13 +199,21 @@ func (b *book) outcomes(outcomes []*backlane.LeaseOutcome) (err error) {
 func (b *book) note(item *report, outcome *backlane.LeaseOutcome) {
 	token := item.ref.GetLeaseToken()
 	if outcome.GetStatus() == nil {
-		b.forget(token, nil)
+		if item.isOfSteps() {
+			b.answered(item, nil)
+		} else {
+			b.forget(token, nil)
+		}
 		return
 	}
 	refused := refusal.FromStatus(outcome.GetStatus())
 	if refused.IsTransient() {
 		delay := max(refused.RetryAfter, retryDelay)
 		time.AfterFunc(delay, func() { b.locked(func() { b.again(item) }) })
+		return
+	}
+	if item.isOfSteps() && !isLoss(refused) {
+		b.answered(item, refused)
 		return
 	}
 	// Not silence: heartbeats would keep the lease.
@@ -211,6 +230,17 @@ func (b *book) cancels(refs []*backlane.LeaseRef) {
 		for _, ref := range refs {
 			if l := b.held[ref.GetLeaseToken()]; l != nil {
 				l.cancel(ErrCancelRequested)
+			}
+		}
+	})
+}
+
+// pauses lets callables yield to a client's pause at their next step.
+func (b *book) pauses(refs []*backlane.LeaseRef) {
+	b.locked(func() {
+		for _, ref := range refs {
+			if l := b.held[ref.GetLeaseToken()]; l != nil {
+				l.isPaused = true
 			}
 		}
 	})
@@ -321,17 +351,18 @@ func (b *book) owedCredit() *backlane.WorkRequest {
 
 func (b *book) isIdle() bool { return len(b.held) == 0 && b.reports.isEmpty() }
 
-// release gives back a lease that was not begun.
-func (b *book) release(l *lease) {
+// giveBack settles a lease that was not begun.
+func (b *book) giveBack(l *lease, item *report) {
 	b.busy--
-	b.settle(l, released(l.ref))
+	b.settle(l, item)
 }
 
 // settle takes a report in, unless the lease was lost or has one.
 func (b *book) settle(l *lease, item *report) {
 	if b.held[l.GetLeaseToken()] == l && !l.isSettled {
 		l.isSettled = true
-		b.reports.add(item)
+		l.journal.end = item
+		b.say(l)
 	}
 }
 
@@ -354,5 +385,6 @@ func (b *book) forget(token string, cause error) {
 	}
 	delete(b.held, token)
 	b.reports.drop(token)
+	l.journal.close()
 	l.cancel(cause)
 }

@@ -19,11 +19,14 @@ const (
 	batchBytes = 4 << 20
 )
 
-// report is what became of a lease. It is kept until the server answered it.
+// report is what became of a lease, or of its steps. It is kept until the server answered it.
 type report struct {
 	ref *backlane.LeaseRef
-	// body is a *CompleteResult, a *Failure, or a *LeaseRef, which gives the lease back.
+	// body is a *CompleteResult, a *Failure, a *Suspension, or a *LeaseRef, which gives the lease
+	// back; or a *StepReport.
 	body proto.Message
+	// entries are what a report of steps tells.
+	entries []entry
 	// said: it was sent once, so that the server may have it.
 	said bool
 	// alone: the message it was in was refused as a whole, so that it goes by itself.
@@ -54,16 +57,45 @@ func released(ref *backlane.LeaseRef) *report {
 	return &report{ref: ref, body: ref}
 }
 
+// suspended gives a lease back until one of the waits is over; without waits, to a pause.
+func suspended(ref *backlane.LeaseRef, waits []*backlane.WaitPoint) *report {
+	return &report{ref: ref, body: &backlane.Suspension{
+		ExecutionId: ref.GetExecutionId(),
+		LeaseToken:  ref.GetLeaseToken(),
+		Waits:       waits,
+	}}
+}
+
+// isOfSteps tells whether the lease goes on after the report.
+func (r *report) isOfSteps() bool {
+	_, isOfSteps := r.body.(*backlane.StepReport)
+	return isOfSteps
+}
+
+// isLoss tells whether a refusal says that the lease is no longer ours.
+func isLoss(refused *refusal.Refusal) bool {
+	switch refused.Code {
+	case codes.FailedPrecondition:
+		return refused.Reason != "TRANSITION_NOT_ALLOWED"
+	default:
+		return refused.Code == codes.NotFound
+	}
+}
+
 // afterRefusal says what follows a report that the server refused for good: something that it
 // will take, or nil where the lease is no longer ours.
 func (r *report) afterRefusal(refused *refusal.Refusal) *report {
-	switch refused.Code {
-	case codes.FailedPrecondition, codes.NotFound:
+	if isLoss(refused) {
 		return nil
 	}
-	switch r.body.(type) {
+	switch body := r.body.(type) {
 	case *backlane.CompleteResult:
 		return failed(r.ref, fmt.Errorf("output refused: %w", refused))
+	case *backlane.Suspension:
+		if len(body.GetWaits()) == 0 {
+			return released(r.ref) // the pause is over
+		}
+		return failed(r.ref, fmt.Errorf("wait refused: %w", refused))
 	case *backlane.Failure:
 		return released(r.ref)
 	default:
@@ -83,6 +115,16 @@ func message(batch []*report) *backlane.WorkRequest {
 		failures := bodies[*backlane.Failure](batch)
 		return &backlane.WorkRequest{Message: &backlane.WorkRequest_Fail{
 			Fail: &backlane.FailRequest{Failures: failures},
+		}}
+	case *backlane.Suspension:
+		suspensions := bodies[*backlane.Suspension](batch)
+		return &backlane.WorkRequest{Message: &backlane.WorkRequest_Suspend{
+			Suspend: &backlane.SuspendRequest{Suspensions: suspensions},
+		}}
+	case *backlane.StepReport:
+		reports := bodies[*backlane.StepReport](batch)
+		return &backlane.WorkRequest{Message: &backlane.WorkRequest_Steps{
+			Steps: &backlane.ReportStepsRequest{Reports: reports},
 		}}
 	default:
 		releases := bodies[*backlane.LeaseRef](batch)
@@ -152,26 +194,30 @@ func (q *reports) answer() ([]*report, error) {
 
 // repeat puts what was not answered in front again, for the next stream. Where the server refused
 // a message as a whole, it was the oldest one: its reports go one by one, and one that was alone
-// already becomes a failure.
-func (q *reports) repeat(refused *refusal.Refusal) {
+// already becomes a failure. One of steps is answered instead, with that refusal.
+func (q *reports) repeat(refused *refusal.Refusal) (answered []*report) {
 	if refused != nil && len(q.unanswered) > 0 {
-		q.unanswered[0] = apart(q.unanswered[0], refused)
+		q.unanswered[0], answered = apart(q.unanswered[0], refused)
 	}
 	again := slices.Concat(q.unanswered...)
 	q.unsaid, q.unanswered = append(again, q.unsaid...), nil
+	return answered
 }
 
-func apart(batch []*report, refused *refusal.Refusal) []*report {
+func apart(batch []*report, refused *refusal.Refusal) (again, answered []*report) {
 	if len(batch) > 1 {
 		for _, item := range batch {
 			item.alone = true
 		}
-		return batch
+		return batch, nil
+	}
+	if batch[0].isOfSteps() {
+		return nil, batch
 	}
 	if next := batch[0].afterRefusal(refused); next != nil {
-		return []*report{next}
+		return []*report{next}, nil
 	}
-	return nil
+	return nil, nil
 }
 
 // drop forgets reports that were not sent.

@@ -37,7 +37,10 @@ func (w *Worker) run(l *lease) {
 	output, err := w.call(l)
 	cause := context.Cause(l.ctx)
 	stopped := errors.Is(err, context.Canceled)
+	var wait *suspension
 	switch {
+	case errors.As(err, &wait):
+		w.book.finish(l, suspended(l.ref, wait.waits))
 	case err == nil:
 		w.book.finish(l, completion(l.ref, output))
 	case stopped && (cause == ErrCancelRequested || cause == ErrDraining):
@@ -68,5 +71,6 @@ func (w *Worker) call(l *lease) (output any, err error) {
 	if callable == nil {
 		return nil, errNotOffered
 	}
-	return callable(l.ctx, l.Lease)
+	ctx := context.WithValue(l.ctx, trackKey{}, newTrack(w.book, l))
+	return callable(ctx, l.Lease)
 }

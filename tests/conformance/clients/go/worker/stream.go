@@ -142,6 +142,8 @@ func (w *Worker) note(response *backlane.WorkResponse) error {
 		return w.book.outcomes(message.Outcomes.GetOutcomes())
 	case *backlane.WorkResponse_Cancels:
 		w.book.cancels(message.Cancels.GetLeases())
+	case *backlane.WorkResponse_Pauses:
+		w.book.pauses(message.Pauses.GetLeases())
 	case *backlane.WorkResponse_Lost:
 		w.book.lost(message.Lost.GetLeases())
 	case *backlane.WorkResponse_Drain:

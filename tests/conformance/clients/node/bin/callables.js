@@ -1,4 +1,5 @@
 /** The callables that Backlane's conformance tests call. */
+import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 
 import { Failure, json } from '../lib/callable.js';
@@ -18,6 +19,16 @@ export const callables = {
     console.error(`holding ${execution.executionId}`);
     await (input?.ms === undefined ? aborted(signal) : sleep(input.ms, undefined, { signal }));
     return null;
+  }),
+
+  /** Takes a durable step for each name, and then waits for an input if it is told to. */
+  'conformance.steps': json(async ({ steps, wait }, _, __, context) => {
+    const outputs = [];
+    for (const name of steps) {
+      outputs.push(await context.step(name, () => ({ name, nonce: randomUUID() })));
+    }
+    const input = wait ? await context.waitForInput(wait.name, wait.key) : null;
+    return { outputs, input };
   }),
 
   /** Adds numbers. */

@@ -12,6 +12,7 @@
  *   apart.
  * @param {object} lease a backlane.v1.Lease: `execution`, `attempt`
  * @param {AbortSignal} signal its reason is a Stopped
+ * @param {import('./steps.js').Context} context takes durable steps, and waits
  * @returns {unknown}
  *
  * @typedef {object} FailureOptions
@@ -44,13 +45,34 @@ export class Stopped extends Error {
 }
 
 /**
+ * Ends a callable whose execution waits without a worker, or yields to a pause. A callable must let
+ * it pass; it is called anew when the wait is over.
+ */
+export class Suspended extends Error {
+  /** @param {object[]} waits of backlane.v1.WaitPoint */
+  constructor(waits) {
+    super('suspended');
+    this.name = 'Suspended';
+    this.waits = waits;
+  }
+}
+
+/** What an error says. @returns {FailureOptions & {message: string}} */
+export function failureOf(error) {
+  if (error instanceof Failure) return { ...error.options, message: error.message };
+  return { message: String(error) };
+}
+
+/**
  * Makes a callable of a function whose input is a JSON document; none at all is null. An input
  * that is no JSON is a validation_error, which no retry follows.
- * @param {(input: any, signal: AbortSignal, lease: object) => unknown} run
+ * @param {(input: any, signal: AbortSignal, lease: object,
+ *   context: import('./steps.js').Context) => unknown} run
  * @returns {Callable}
  */
 export function json(run) {
-  return (lease, signal) => run(parse(lease.execution.input ?? 'null'), signal, lease);
+  return (lease, signal, context) =>
+    run(parse(lease.execution.input ?? 'null'), signal, lease, context);
 }
 
 function parse(text) {

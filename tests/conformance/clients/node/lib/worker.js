@@ -16,7 +16,8 @@
 import { once } from 'node:events';
 import { Worker as Thread } from 'node:worker_threads';
 
-import { Failure, Stopped } from './callable.js';
+import { Failure, Stopped, Suspended, failureOf } from './callable.js';
+import { Context } from './steps.js';
 
 const DEFAULTS = { tenants: [], concurrency: 4, leaseMs: 30_000, drainMs: 30_000 };
 const THREAD = new URL('connection/thread.js', import.meta.url);
@@ -28,8 +29,11 @@ export class Worker {
   #log;
   /** @type {Thread} */
   #thread;
-  /** By token. @type {Map<string, AbortController>} */
+  /** By token. @type {Map<string, {controller: AbortController, context: Context}>} */
   #running = new Map();
+  /** What waits for the outcome of a report of steps, by number. */
+  #recording = new Map();
+  #recorded = 0;
 
   /**
    * @param {string} target the server, host:port
@@ -62,9 +66,13 @@ export class Worker {
     }
   }
 
-  #note({ begin, stop, log }) {
+  #note({ begin, stop, pause, recorded, log }) {
     if (begin !== undefined) this.#run(begin);
-    if (stop !== undefined) this.#running.get(stop.token)?.abort(new Stopped(stop.reason));
+    if (stop !== undefined) {
+      this.#running.get(stop.token)?.controller.abort(new Stopped(stop.reason));
+    }
+    if (pause !== undefined) this.#running.get(pause.token)?.context.pause();
+    if (recorded !== undefined) this.#recordingEnds(recorded);
     if (log !== undefined) this.#log(log);
   }
 
@@ -75,9 +83,11 @@ export class Worker {
   async #run(lease) {
     const token = lease.leaseToken;
     const controller = new AbortController();
-    this.#running.set(token, controller);
+    const record = (action) => this.#record(token, action);
+    const context = new Context(lease, controller.signal, record);
+    this.#running.set(token, { controller, context });
     try {
-      const output = await this.#call(lease, controller.signal);
+      const output = await this.#call(lease, controller.signal, context);
       this.#say('complete', token, JSON.stringify(output ?? null) ?? 'null');
     } catch (error) {
       this.#report(token, error, controller.signal);
@@ -86,20 +96,32 @@ export class Worker {
     }
   }
 
-  async #call(lease, signal) {
+  /** Reports what happened to a step, and waits for the outcome. */
+  #record(token, action) {
+    this.#recorded += 1;
+    const { promise, resolve, reject } = Promise.withResolvers();
+    this.#recording.set(this.#recorded, { resolve, reject });
+    this.#say('record', token, this.#recorded, action);
+    return promise;
+  }
+
+  #recordingEnds({ number, error }) {
+    const { resolve, reject } = this.#recording.get(number);
+    this.#recording.delete(number);
+    if (error === null) resolve();
+    else reject(new Failure(`a step is not recorded: ${error}`));
+  }
+
+  async #call(lease, signal, context) {
     const callable = this.#callables[lease.execution.callableName];
     if (callable === undefined) throw new Failure('this worker has no such callable');
-    return callable(lease, signal);
+    return callable(lease, signal, context);
   }
 
   #report(token, error, signal) {
     const hasStopped = signal.aborted && (error === signal.reason || error?.name === 'AbortError');
-    if (hasStopped) {
-      this.#say('yield', token);
-    } else if (error instanceof Failure) {
-      this.#say('fail', token, { ...error.options, message: error.message });
-    } else {
-      this.#say('fail', token, { message: String(error) });
-    }
+    if (hasStopped) this.#say('yield', token);
+    else if (error instanceof Suspended) this.#say('suspend', token, error.waits);
+    else this.#say('fail', token, failureOf(error));
   }
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"log/slog"
 	"time"
@@ -11,10 +12,11 @@ import (
 )
 
 var callables = map[string]worker.Callable{
-	"conformance.echo": worker.JSON(echo),
-	"conformance.fail": fail,
-	"conformance.hold": hold,
-	"conformance.sum":  worker.JSON(sum),
+	"conformance.echo":  worker.JSON(echo),
+	"conformance.fail":  fail,
+	"conformance.hold":  hold,
+	"conformance.steps": worker.JSON(steps),
+	"conformance.sum":   worker.JSON(sum),
 }
 
 // echo answers its input.
@@ -71,4 +73,41 @@ func sum(_ context.Context, input sumInput) (sumOutput, error) {
 		output.Sum += number
 	}
 	return output, nil
+}
+
+type stepsInput struct {
+	Steps []string `json:"steps"`
+	Wait  *struct {
+		Name string `json:"name"`
+		Key  string `json:"key"`
+	} `json:"wait"`
+}
+
+type stepOutput struct {
+	Name string `json:"name"`
+	// Nonce tells whether the step was run again.
+	Nonce string `json:"nonce"`
+}
+
+type stepsOutput struct {
+	Outputs []stepOutput    `json:"outputs"`
+	Input   json.RawMessage `json:"input"`
+}
+
+// steps takes a durable step for each name, and then waits for an input if it is told to.
+func steps(ctx context.Context, input stepsInput) (output stepsOutput, err error) {
+	output.Outputs = []stepOutput{}
+	for _, name := range input.Steps {
+		one, err := worker.Step(ctx, name, func(context.Context) (stepOutput, error) {
+			return stepOutput{Name: name, Nonce: rand.Text()}, nil
+		})
+		if err != nil {
+			return output, err
+		}
+		output.Outputs = append(output.Outputs, one)
+	}
+	if input.Wait != nil {
+		output.Input, err = worker.WaitForInput(ctx, input.Wait.Name, input.Wait.Key)
+	}
+	return output, err
 }

@@ -9,10 +9,22 @@
  * @property {boolean} isBegun its callable was called
  * @property {boolean} isSettled there is a report of it
  * @property {StopReason | null} stopped why its callable was asked to stop
+ * @property {boolean} isPaused a client asked for a pause
+ * @property {Journal} journal what there is to say of it
  * @property {NodeJS.Timeout} [timer] of the attempt's deadline
  */
 import { Refusal } from '../refusal.js';
-import { BATCH_ITEMS_MAX, Reports, afterRefusal, completed, failed, released } from './reports.js';
+import { Journal, LOST } from './journal.js';
+import {
+  BATCH_ITEMS_MAX,
+  Reports,
+  afterRefusal,
+  completed,
+  failed,
+  isLoss,
+  released,
+  suspended,
+} from './reports.js';
 
 /**
  * How long the server may take to say itself that an attempt is over. Its clock decides; only
@@ -27,6 +39,8 @@ export class Book {
   #concurrency;
   #begin;
   #stop;
+  #pause;
+  #tell;
   /**
    * By token: an execution may be leased again while an old attempt runs.
    * @type {Map<string, Held>}
@@ -49,11 +63,16 @@ export class Book {
    * @param {number} concurrency how many callables run at once
    * @param {(lease: object) => void} begin calls the callable of a lease
    * @param {(token: string, reason: StopReason) => void} stop asks it to end
+   * @param {(token: string) => void} [pause] asks it to yield at its next step
+   * @param {(token: string, number: number, error: string | null) => void} [tell] answers what it
+   *   recorded
    */
-  constructor(concurrency, begin, stop) {
+  constructor(concurrency, begin, stop, pause = () => {}, tell = () => {}) {
     this.#concurrency = concurrency;
     this.#begin = begin;
     this.#stop = stop;
+    this.#pause = pause;
+    this.#tell = tell;
   }
 
   /** Whether the worker drains and nothing is left to do. */
@@ -84,7 +103,7 @@ export class Book {
    */
   endStream(refusal) {
     this.onChange = () => {};
-    this.#reports.repeat(refusal);
+    for (const item of this.#reports.repeat(refusal)) this.#answered(item, refusal.message);
   }
 
   /**
@@ -93,7 +112,9 @@ export class Book {
    * @param {LeaseRef[]} refs
    */
   welcome(refs) {
-    const said = this.#reports.unsaid.filter(({ isSaid }) => isSaid).map(({ ref }) => ref);
+    // Of steps nobody needs to know whether a lost lease recorded them.
+    const isToBeKnown = ({ isSaid, kind }) => isSaid && kind !== 'steps';
+    const said = this.#reports.unsaid.filter(isToBeKnown).map(({ ref }) => ref);
     const kept = new Set([...refs, ...said].map(({ leaseToken }) => leaseToken));
     for (const token of this.#held.keys()) {
       if (!kept.has(token)) this.#forget(token, 'leaseLost');
@@ -104,7 +125,15 @@ export class Book {
   arrive(leases) {
     for (const lease of leases) {
       const ref = { executionId: lease.execution.executionId, leaseToken: lease.leaseToken };
-      const held = { ref, lease, isBegun: false, isSettled: false, stopped: null };
+      const held = {
+        ref,
+        lease,
+        isBegun: false,
+        isSettled: false,
+        stopped: null,
+        isPaused: lease.pauseRequested ?? false,
+        journal: new Journal(ref, (item) => this.#reports.add(item), this.#tell),
+      };
       this.#credit -= 1;
       this.#busy += 1;
       this.#held.set(lease.leaseToken, held);
@@ -123,6 +152,22 @@ export class Book {
   /** Takes in the error of a callable. @param {string} token @param {object} failure */
   fail(token, failure) {
     this.#finish(token, (held) => this.#settle(held, failed(held.ref, failure)));
+  }
+
+  /** Takes in that an execution waits. @param {string} token @param {object[]} waits */
+  suspend(token, waits) {
+    this.#finish(token, (held) => this.#settle(held, suspended(held.ref, waits)));
+  }
+
+  /**
+   * Takes in what happened to a step, whose outcome is told under that number.
+   * @param {string} token @param {number} number @param {object} action
+   */
+  record(token, number, action) {
+    const held = this.#held.get(token);
+    if (held === undefined || held.isSettled) this.#tell(token, number, LOST);
+    else held.journal.record({ number, action });
+    this.onChange();
   }
 
   /** Takes in that a callable has ended because it was asked to. @param {string} token */
@@ -150,6 +195,16 @@ export class Book {
   /** Stops callables on a client's behalf. @param {LeaseRef[]} refs */
   cancels(refs) {
     for (const { leaseToken } of refs) this.#ask(this.#held.get(leaseToken), 'cancelRequested');
+  }
+
+  /** Lets callables yield to a client's pause. @param {LeaseRef[]} refs */
+  pauses(refs) {
+    for (const { leaseToken } of refs) {
+      const held = this.#held.get(leaseToken);
+      if (held === undefined) continue;
+      held.isPaused = true;
+      if (held.isBegun) this.#pause(leaseToken);
+    }
   }
 
   /**
@@ -211,13 +266,19 @@ export class Book {
       const isGone = this.#held.get(held.ref.leaseToken) !== held || !isNew(held);
       if (isGone) continue;
       if (this.#isDraining || held.stopped !== null) {
-        this.#busy -= 1;
-        this.#settle(held, released(held.ref));
+        this.#giveBack(held, released(held.ref));
+      } else if (held.isPaused) {
+        this.#giveBack(held, suspended(held.ref, []));
       } else {
         held.isBegun = true;
         this.#begin(held.lease);
       }
     }
+  }
+
+  #giveBack(held, report) {
+    this.#busy -= 1;
+    this.#settle(held, report);
   }
 
   /** Asks for a lease for each free slot: only what will be run at once. */
@@ -256,7 +317,8 @@ export class Book {
   #note(item, { status }) {
     const { leaseToken } = item.ref;
     if (!status) {
-      this.#forget(leaseToken, null);
+      if (item.kind === 'steps') this.#answered(item, null);
+      else this.#forget(leaseToken, null);
       return;
     }
     const refusal = new Refusal(status);
@@ -265,10 +327,19 @@ export class Book {
       setTimeout(() => this.#again(item), delay);
       return;
     }
+    if (item.kind === 'steps' && !isLoss(refusal)) {
+      this.#answered(item, refusal.message);
+      return;
+    }
     // Not silence: heartbeats would keep the lease.
     const next = afterRefusal(item, refusal);
     if (next !== null) this.#reports.add(next);
     else this.#forget(leaseToken, 'leaseLost');
+  }
+
+  /** Takes in the outcome of a report of steps: null, or why it was refused. */
+  #answered(item, error) {
+    this.#held.get(item.ref.leaseToken)?.journal.answered(item, error);
   }
 
   /** Repeats a report, unless its lease was lost meanwhile. */
@@ -281,7 +352,7 @@ export class Book {
   #settle(held, report) {
     if (this.#held.get(held.ref.leaseToken) !== held || held.isSettled) return;
     held.isSettled = true;
-    this.#reports.add(report);
+    held.journal.end(report);
     this.onChange();
   }
 
@@ -295,6 +366,7 @@ export class Book {
     }
     this.#held.delete(token);
     this.#reports.drop(token);
+    held.journal.close();
     clearTimeout(held.timer);
     if (reason !== null && held.isBegun) this.#stop(token, reason);
   }

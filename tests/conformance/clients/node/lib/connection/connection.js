@@ -35,13 +35,15 @@ export class Connection {
   /**
    * @param {import('../worker.js').WorkerOptions & {target: string, callables: string[]}} options
    * @param {{begin: (lease: object) => void, stop: (token: string, reason: string) => void,
+   *   pause: (token: string) => void,
+   *   tell: (token: string, number: number, error: string | null) => void,
    *   log: (text: string) => void}} owner
    */
-  constructor(options, { begin, stop, log }) {
+  constructor(options, { begin, stop, pause, tell, log }) {
     this.#options = options;
     this.#log = log;
     this.#service = workerService(options.target);
-    this.book = new Book(options.concurrency, begin, stop);
+    this.book = new Book(options.concurrency, begin, stop, pause, tell);
   }
 
   /**

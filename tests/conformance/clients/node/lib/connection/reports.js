@@ -1,32 +1,40 @@
 /**
- * What a worker has to say about its leases: reports, kept until the server answered them.
+ * What a worker has to say about its leases and their steps: reports, kept until the server
+ * answered them.
  *
  * @typedef {{executionId: string, leaseToken: string}} LeaseRef
  * @typedef {object} Report
  * @property {LeaseRef} ref
- * @property {'complete' | 'fail' | 'release'} kind
- * @property {object} body a CompleteResult, a Failure, or the ref itself, which gives it back
+ * @property {'complete' | 'fail' | 'release' | 'suspend' | 'steps'} kind
+ * @property {object} body a CompleteResult, a Failure, a Suspension, or the ref itself, which gives
+ *   it back; or a StepReport, after which the lease goes on
  * @property {number} size in bytes, roughly
  * @property {boolean} isSaid it was sent once, so that the server may have it
  * @property {boolean} isAlone its message was refused as a whole, so that it goes by itself
+ * @property {import('./journal.js').Entry[]} entries what a report of steps tells
  */
 import { status as codes } from '@grpc/grpc-js';
 
 import { toValue } from '../value.js';
+import { toError } from './errors.js';
 
 /** The most items that the server takes in one message. */
 export const BATCH_ITEMS_MAX = 1000;
 /** Closes a message of reports; the transport takes five times as much. */
 const BATCH_BYTES = 4 << 20;
-/** Where the server cuts a message. */
-const MESSAGE_CHARACTERS_MAX = 8 << 10;
 
 /** The field of a message that holds the reports of that kind. */
-const ITEMS = { complete: 'results', fail: 'failures', release: 'releases' };
+const ITEMS = {
+  complete: 'results',
+  fail: 'failures',
+  release: 'releases',
+  suspend: 'suspensions',
+  steps: 'reports',
+};
 
 /** @returns {Report} */
-function report(ref, kind, body, size) {
-  return { ref, kind, body, size, isSaid: false, isAlone: false };
+function report(ref, kind, body, size, entries = []) {
+  return { ref, kind, body, size, isSaid: false, isAlone: false, entries };
 }
 
 /**
@@ -46,13 +54,7 @@ export function completed(ref, output) {
  * @param {import('../callable.js').FailureOptions & {message: string}} failure
  */
 export function failed(ref, failure) {
-  const error = {
-    category: `ERROR_CATEGORY_${(failure.category ?? 'tool_error').toUpperCase()}`,
-    message: failure.message.slice(0, MESSAGE_CHARACTERS_MAX).toWellFormed(),
-  };
-  if (failure.code) error.code = failure.code.toWellFormed();
-  if (failure.isFinal) error.retryPolicy = { retryable: false };
-  if (failure.details !== undefined) error.details = toValue(failure.details);
+  const error = toError(failure);
   const body = { ...ref, error, throttled: failure.isThrottled ?? false };
   if (failure.retryAfterMs !== undefined) body.retryAfterMs = failure.retryAfterMs;
   return report(ref, 'fail', body, error.message.length);
@@ -64,17 +66,51 @@ export function released(ref) {
 }
 
 /**
+ * Gives a lease back until one of the waits is over; without waits, to a pause.
+ * @param {LeaseRef} ref
+ * @param {object[]} waits of backlane.v1.WaitPoint
+ */
+export function suspended(ref, waits) {
+  return report(ref, 'suspend', { ...ref, waits }, 256);
+}
+
+/**
+ * Reports what happened to the steps of a lease.
+ * @param {LeaseRef} ref
+ * @param {number} sequence
+ * @param {import('./journal.js').Entry[]} entries
+ */
+export function stepsReported(ref, sequence, entries) {
+  const actions = entries.map(({ action }) => action);
+  const size = actions.reduce((sum, { completed }) => sum + (completed?.output.length ?? 256), 0);
+  return report(ref, 'steps', { ...ref, actions, sequence }, size, entries);
+}
+
+/**
+ * Whether a refusal says that the lease is no longer ours.
+ * @param {import('../refusal.js').Refusal} refusal
+ */
+export function isLoss({ code, reason }) {
+  if (code === codes.FAILED_PRECONDITION) return reason !== 'TRANSITION_NOT_ALLOWED';
+  return code === codes.NOT_FOUND;
+}
+
+/**
  * What follows a report that was refused for good: something that the server will take, or null
  * where the lease is no longer ours.
  * @param {Report} item
  * @param {import('../refusal.js').Refusal} refusal
  */
 export function afterRefusal(item, refusal) {
-  if ([codes.FAILED_PRECONDITION, codes.NOT_FOUND].includes(refusal.code)) return null;
+  if (isLoss(refusal)) return null;
   if (item.kind === 'complete') {
     return failed(item.ref, { message: `output refused: ${refusal.message}` });
   }
-  return item.kind === 'fail' ? released(item.ref) : null;
+  if (item.kind === 'suspend' && item.body.waits.length > 0) {
+    return failed(item.ref, { message: `wait refused: ${refusal.message}` });
+  }
+  // A suspension without waits: the pause is over.
+  return ['fail', 'suspend'].includes(item.kind) ? released(item.ref) : null;
 }
 
 /** The reports of a worker: what was not said yet, and the messages that were not answered. */
@@ -124,14 +160,17 @@ export class Reports {
   /**
    * Puts what was not answered in front again, for the next stream. Where the server refused a
    * message as a whole, it was the oldest one: its reports go one by one, and one that was alone
-   * already becomes a failure.
+   * already becomes a failure. One of steps is answered instead, with that refusal.
    * @param {import('../refusal.js').Refusal | null} refusal
+   * @returns {Report[]} what is answered
    */
   repeat(refusal) {
     const [oldest = [], ...others] = this.#unanswered;
     const first = refusal === null ? oldest : apart(oldest, refusal);
     this.unsaid = [...first, ...others.flat(), ...this.unsaid];
     this.#unanswered = [];
+    const isAnswered = refusal !== null && oldest.length === 1 && oldest[0].kind === 'steps';
+    return isAnswered ? oldest : [];
   }
 
   /** Forgets the reports of a lease that were not sent. @param {string} token */

@@ -84,6 +84,9 @@ export class WorkStream {
       case 'cancels':
         this.#book.cancels(response.cancels.leases);
         break;
+      case 'pauses':
+        this.#book.pauses(response.pauses.leases);
+        break;
       case 'lost':
         this.#book.lost(response.lost.leases);
         break;

@@ -538,6 +538,86 @@ func (ActorKind) EnumDescriptor() ([]byte, []int) {
 	return file_backlane_v1_execution_proto_rawDescGZIP(), []int{7}
 }
 
+// The state of a task.
+type TaskState int32
+
+const (
+	TaskState_TASK_STATE_UNSPECIFIED TaskState = 0
+	// The execution waits for its time or for a dependency, and was never leased.
+	TaskState_TASK_STATE_PENDING TaskState = 1
+	// A worker can lease the execution.
+	TaskState_TASK_STATE_READY TaskState = 2
+	// A worker holds the execution.
+	TaskState_TASK_STATE_RUNNING TaskState = 3
+	// The execution backs off before its next attempt.
+	TaskState_TASK_STATE_RETRYING TaskState = 4
+	// Ended with an output.
+	TaskState_TASK_STATE_COMPLETED TaskState = 5
+	// Failed. No record shows this state: the same commit leads on to DEAD_LETTERED.
+	TaskState_TASK_STATE_FAILED TaskState = 6
+	// Ended on request.
+	TaskState_TASK_STATE_CANCELLED TaskState = 7
+	// Not run, because a dependency ended with any status but COMPLETED.
+	TaskState_TASK_STATE_SKIPPED TaskState = 8
+	// Failed or timed out for good.
+	TaskState_TASK_STATE_DEAD_LETTERED TaskState = 9
+)
+
+// Enum value maps for TaskState.
+var (
+	TaskState_name = map[int32]string{
+		0: "TASK_STATE_UNSPECIFIED",
+		1: "TASK_STATE_PENDING",
+		2: "TASK_STATE_READY",
+		3: "TASK_STATE_RUNNING",
+		4: "TASK_STATE_RETRYING",
+		5: "TASK_STATE_COMPLETED",
+		6: "TASK_STATE_FAILED",
+		7: "TASK_STATE_CANCELLED",
+		8: "TASK_STATE_SKIPPED",
+		9: "TASK_STATE_DEAD_LETTERED",
+	}
+	TaskState_value = map[string]int32{
+		"TASK_STATE_UNSPECIFIED":   0,
+		"TASK_STATE_PENDING":       1,
+		"TASK_STATE_READY":         2,
+		"TASK_STATE_RUNNING":       3,
+		"TASK_STATE_RETRYING":      4,
+		"TASK_STATE_COMPLETED":     5,
+		"TASK_STATE_FAILED":        6,
+		"TASK_STATE_CANCELLED":     7,
+		"TASK_STATE_SKIPPED":       8,
+		"TASK_STATE_DEAD_LETTERED": 9,
+	}
+)
+
+func (x TaskState) Enum() *TaskState {
+	p := new(TaskState)
+	*p = x
+	return p
+}
+
+func (x TaskState) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (TaskState) Descriptor() protoreflect.EnumDescriptor {
+	return file_backlane_v1_execution_proto_enumTypes[8].Descriptor()
+}
+
+func (TaskState) Type() protoreflect.EnumType {
+	return &file_backlane_v1_execution_proto_enumTypes[8]
+}
+
+func (x TaskState) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use TaskState.Descriptor instead.
+func (TaskState) EnumDescriptor() ([]byte, []int) {
+	return file_backlane_v1_execution_proto_rawDescGZIP(), []int{8}
+}
+
 // The outcome of an attempt.
 type AttemptOutcome int32
 
@@ -602,11 +682,11 @@ func (x AttemptOutcome) String() string {
 }
 
 func (AttemptOutcome) Descriptor() protoreflect.EnumDescriptor {
-	return file_backlane_v1_execution_proto_enumTypes[8].Descriptor()
+	return file_backlane_v1_execution_proto_enumTypes[9].Descriptor()
 }
 
 func (AttemptOutcome) Type() protoreflect.EnumType {
-	return &file_backlane_v1_execution_proto_enumTypes[8]
+	return &file_backlane_v1_execution_proto_enumTypes[9]
 }
 
 func (x AttemptOutcome) Number() protoreflect.EnumNumber {
@@ -615,7 +695,7 @@ func (x AttemptOutcome) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use AttemptOutcome.Descriptor instead.
 func (AttemptOutcome) EnumDescriptor() ([]byte, []int) {
-	return file_backlane_v1_execution_proto_rawDescGZIP(), []int{8}
+	return file_backlane_v1_execution_proto_rawDescGZIP(), []int{9}
 }
 
 // Which fields of a record a reply carries.
@@ -654,11 +734,11 @@ func (x View) String() string {
 }
 
 func (View) Descriptor() protoreflect.EnumDescriptor {
-	return file_backlane_v1_execution_proto_enumTypes[9].Descriptor()
+	return file_backlane_v1_execution_proto_enumTypes[10].Descriptor()
 }
 
 func (View) Type() protoreflect.EnumType {
-	return &file_backlane_v1_execution_proto_enumTypes[9]
+	return &file_backlane_v1_execution_proto_enumTypes[10]
 }
 
 func (x View) Number() protoreflect.EnumNumber {
@@ -667,7 +747,7 @@ func (x View) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use View.Descriptor instead.
 func (View) EnumDescriptor() ([]byte, []int) {
-	return file_backlane_v1_execution_proto_rawDescGZIP(), []int{9}
+	return file_backlane_v1_execution_proto_rawDescGZIP(), []int{10}
 }
 
 // The retry rule of an execution. Its presence switches retries on; an empty rule means the
@@ -1336,9 +1416,11 @@ type BackgroundExecution struct {
 	Actor *Actor `protobuf:"bytes,30,opt,name=actor,proto3,oneof" json:"actor,omitempty"`
 	// The worker that holds the execution, or held it last.
 	WorkerId *string `protobuf:"bytes,31,opt,name=worker_id,json=workerId,proto3,oneof" json:"worker_id,omitempty"`
-	// Reserved for progress reports.
+	// The newest progress that the holder has reported, while its lease lives: an object with
+	// `fraction`, a number from 0 to 1, `message`, a text, or both. A restart of the server forgets
+	// it.
 	Progress *structpb.Value `protobuf:"bytes,32,opt,name=progress,proto3,oneof" json:"progress,omitempty"`
-	// Reserved for redrives.
+	// The execution that this one redrives.
 	RetriedFrom *string `protobuf:"bytes,33,opt,name=retried_from,json=retriedFrom,proto3,oneof" json:"retried_from,omitempty"`
 	DedupKey    *string `protobuf:"bytes,34,opt,name=dedup_key,json=dedupKey,proto3,oneof" json:"dedup_key,omitempty"`
 	Traceparent *string `protobuf:"bytes,35,opt,name=traceparent,proto3,oneof" json:"traceparent,omitempty"`
@@ -1649,6 +1731,132 @@ func (x *BackgroundExecution) GetSpentAttempts() uint32 {
 	return 0
 }
 
+// An execution as a unit of durability: another view of the state that BackgroundExecution shows.
+// Times are milliseconds since the epoch.
+type TaskRecord struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The id of the execution.
+	Id    string    `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	State TaskState `protobuf:"varint,2,opt,name=state,proto3,enum=backlane.v1.TaskState" json:"state,omitempty"`
+	// Ordinal of the newest attempt, 0 before the first lease.
+	Attempts  uint32 `protobuf:"varint,3,opt,name=attempts,proto3" json:"attempts,omitempty"`
+	CreatedAt uint64 `protobuf:"varint,4,opt,name=created_at,json=createdAt,proto3" json:"created_at,omitempty"`
+	// Time of the newest change.
+	UpdatedAt uint64 `protobuf:"varint,5,opt,name=updated_at,json=updatedAt,proto3" json:"updated_at,omitempty"`
+	// Start of the newest attempt.
+	StartedAt *uint64 `protobuf:"varint,6,opt,name=started_at,json=startedAt,proto3,oneof" json:"started_at,omitempty"`
+	// Time of the end.
+	FinishedAt *uint64 `protobuf:"varint,7,opt,name=finished_at,json=finishedAt,proto3,oneof" json:"finished_at,omitempty"`
+	// Present only if state is COMPLETED; JSON null where the worker gave no output.
+	Output *structpb.Value `protobuf:"bytes,8,opt,name=output,proto3,oneof" json:"output,omitempty"`
+	// The message of the newest error, even of an attempt that another one followed.
+	Error *string `protobuf:"bytes,9,opt,name=error,proto3,oneof" json:"error,omitempty"`
+	// The metadata of the execution. A string is itself; any other value is its JSON.
+	Metadata      map[string]string `protobuf:"bytes,10,rep,name=metadata,proto3" json:"metadata,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TaskRecord) Reset() {
+	*x = TaskRecord{}
+	mi := &file_backlane_v1_execution_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TaskRecord) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TaskRecord) ProtoMessage() {}
+
+func (x *TaskRecord) ProtoReflect() protoreflect.Message {
+	mi := &file_backlane_v1_execution_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TaskRecord.ProtoReflect.Descriptor instead.
+func (*TaskRecord) Descriptor() ([]byte, []int) {
+	return file_backlane_v1_execution_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *TaskRecord) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *TaskRecord) GetState() TaskState {
+	if x != nil {
+		return x.State
+	}
+	return TaskState_TASK_STATE_UNSPECIFIED
+}
+
+func (x *TaskRecord) GetAttempts() uint32 {
+	if x != nil {
+		return x.Attempts
+	}
+	return 0
+}
+
+func (x *TaskRecord) GetCreatedAt() uint64 {
+	if x != nil {
+		return x.CreatedAt
+	}
+	return 0
+}
+
+func (x *TaskRecord) GetUpdatedAt() uint64 {
+	if x != nil {
+		return x.UpdatedAt
+	}
+	return 0
+}
+
+func (x *TaskRecord) GetStartedAt() uint64 {
+	if x != nil && x.StartedAt != nil {
+		return *x.StartedAt
+	}
+	return 0
+}
+
+func (x *TaskRecord) GetFinishedAt() uint64 {
+	if x != nil && x.FinishedAt != nil {
+		return *x.FinishedAt
+	}
+	return 0
+}
+
+func (x *TaskRecord) GetOutput() *structpb.Value {
+	if x != nil {
+		return x.Output
+	}
+	return nil
+}
+
+func (x *TaskRecord) GetError() string {
+	if x != nil && x.Error != nil {
+		return *x.Error
+	}
+	return ""
+}
+
+func (x *TaskRecord) GetMetadata() map[string]string {
+	if x != nil {
+		return x.Metadata
+	}
+	return nil
+}
+
 // One lease of an execution.
 type Attempt struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1671,7 +1879,7 @@ type Attempt struct {
 
 func (x *Attempt) Reset() {
 	*x = Attempt{}
-	mi := &file_backlane_v1_execution_proto_msgTypes[8]
+	mi := &file_backlane_v1_execution_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1683,7 +1891,7 @@ func (x *Attempt) String() string {
 func (*Attempt) ProtoMessage() {}
 
 func (x *Attempt) ProtoReflect() protoreflect.Message {
-	mi := &file_backlane_v1_execution_proto_msgTypes[8]
+	mi := &file_backlane_v1_execution_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1696,7 +1904,7 @@ func (x *Attempt) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Attempt.ProtoReflect.Descriptor instead.
 func (*Attempt) Descriptor() ([]byte, []int) {
-	return file_backlane_v1_execution_proto_rawDescGZIP(), []int{8}
+	return file_backlane_v1_execution_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Attempt) GetOrdinal() uint32 {
@@ -1912,7 +2120,31 @@ const file_backlane_v1_execution_proto_rawDesc = "" +
 	"\n" +
 	"_dedup_keyB\x0e\n" +
 	"\f_traceparentB\r\n" +
-	"\v_last_error\"\xd7\x02\n" +
+	"\v_last_error\"\xf2\x03\n" +
+	"\n" +
+	"TaskRecord\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12,\n" +
+	"\x05state\x18\x02 \x01(\x0e2\x16.backlane.v1.TaskStateR\x05state\x12\x1a\n" +
+	"\battempts\x18\x03 \x01(\rR\battempts\x12\x1d\n" +
+	"\n" +
+	"created_at\x18\x04 \x01(\x04R\tcreatedAt\x12\x1d\n" +
+	"\n" +
+	"updated_at\x18\x05 \x01(\x04R\tupdatedAt\x12\"\n" +
+	"\n" +
+	"started_at\x18\x06 \x01(\x04H\x00R\tstartedAt\x88\x01\x01\x12$\n" +
+	"\vfinished_at\x18\a \x01(\x04H\x01R\n" +
+	"finishedAt\x88\x01\x01\x123\n" +
+	"\x06output\x18\b \x01(\v2\x16.google.protobuf.ValueH\x02R\x06output\x88\x01\x01\x12\x19\n" +
+	"\x05error\x18\t \x01(\tH\x03R\x05error\x88\x01\x01\x12A\n" +
+	"\bmetadata\x18\n" +
+	" \x03(\v2%.backlane.v1.TaskRecord.MetadataEntryR\bmetadata\x1a;\n" +
+	"\rMetadataEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01B\r\n" +
+	"\v_started_atB\x0e\n" +
+	"\f_finished_atB\t\n" +
+	"\a_outputB\b\n" +
+	"\x06_error\"\xd7\x02\n" +
 	"\aAttempt\x12\x18\n" +
 	"\aordinal\x18\x01 \x01(\rR\aordinal\x12\x18\n" +
 	"\aattempt\x18\x02 \x01(\rR\aattempt\x12\x1b\n" +
@@ -1986,7 +2218,18 @@ const file_backlane_v1_execution_proto_rawDesc = "" +
 	"\x11ACTOR_KIND_WORKER\x10\x02\x12\x14\n" +
 	"\x10ACTOR_KIND_CLOCK\x10\x03\x12\x15\n" +
 	"\x11ACTOR_KIND_ENGINE\x10\x04\x12\x17\n" +
-	"\x13ACTOR_KIND_OPERATOR\x10\x05*\xc5\x02\n" +
+	"\x13ACTOR_KIND_OPERATOR\x10\x05*\x87\x02\n" +
+	"\tTaskState\x12\x1a\n" +
+	"\x16TASK_STATE_UNSPECIFIED\x10\x00\x12\x16\n" +
+	"\x12TASK_STATE_PENDING\x10\x01\x12\x14\n" +
+	"\x10TASK_STATE_READY\x10\x02\x12\x16\n" +
+	"\x12TASK_STATE_RUNNING\x10\x03\x12\x17\n" +
+	"\x13TASK_STATE_RETRYING\x10\x04\x12\x18\n" +
+	"\x14TASK_STATE_COMPLETED\x10\x05\x12\x15\n" +
+	"\x11TASK_STATE_FAILED\x10\x06\x12\x18\n" +
+	"\x14TASK_STATE_CANCELLED\x10\a\x12\x16\n" +
+	"\x12TASK_STATE_SKIPPED\x10\b\x12\x1c\n" +
+	"\x18TASK_STATE_DEAD_LETTERED\x10\t*\xc5\x02\n" +
 	"\x0eAttemptOutcome\x12\x1f\n" +
 	"\x1bATTEMPT_OUTCOME_UNSPECIFIED\x10\x00\x12\x1b\n" +
 	"\x17ATTEMPT_OUTCOME_RUNNING\x10\x01\x12\x1d\n" +
@@ -2016,8 +2259,8 @@ func file_backlane_v1_execution_proto_rawDescGZIP() []byte {
 	return file_backlane_v1_execution_proto_rawDescData
 }
 
-var file_backlane_v1_execution_proto_enumTypes = make([]protoimpl.EnumInfo, 10)
-var file_backlane_v1_execution_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
+var file_backlane_v1_execution_proto_enumTypes = make([]protoimpl.EnumInfo, 11)
+var file_backlane_v1_execution_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
 var file_backlane_v1_execution_proto_goTypes = []any{
 	(BackgroundExecutionMode)(0),      // 0: backlane.v1.BackgroundExecutionMode
 	(BackgroundExecutionStatus)(0),    // 1: backlane.v1.BackgroundExecutionStatus
@@ -2027,64 +2270,70 @@ var file_backlane_v1_execution_proto_goTypes = []any{
 	(CancellationPolicy)(0),           // 5: backlane.v1.CancellationPolicy
 	(EndReason)(0),                    // 6: backlane.v1.EndReason
 	(ActorKind)(0),                    // 7: backlane.v1.ActorKind
-	(AttemptOutcome)(0),               // 8: backlane.v1.AttemptOutcome
-	(View)(0),                         // 9: backlane.v1.View
-	(*RetryConfig)(nil),               // 10: backlane.v1.RetryConfig
-	(*TargetBindingConfig)(nil),       // 11: backlane.v1.TargetBindingConfig
-	(*BackgroundExecutionConfig)(nil), // 12: backlane.v1.BackgroundExecutionConfig
-	(*RetryPolicy)(nil),               // 13: backlane.v1.RetryPolicy
-	(*ExecutionError)(nil),            // 14: backlane.v1.ExecutionError
-	(*ParentLink)(nil),                // 15: backlane.v1.ParentLink
-	(*Actor)(nil),                     // 16: backlane.v1.Actor
-	(*BackgroundExecution)(nil),       // 17: backlane.v1.BackgroundExecution
-	(*Attempt)(nil),                   // 18: backlane.v1.Attempt
-	nil,                               // 19: backlane.v1.BackgroundExecution.ContextEntry
-	nil,                               // 20: backlane.v1.BackgroundExecution.MetadataEntry
-	(*structpb.Value)(nil),            // 21: google.protobuf.Value
-	(*timestamppb.Timestamp)(nil),     // 22: google.protobuf.Timestamp
+	(TaskState)(0),                    // 8: backlane.v1.TaskState
+	(AttemptOutcome)(0),               // 9: backlane.v1.AttemptOutcome
+	(View)(0),                         // 10: backlane.v1.View
+	(*RetryConfig)(nil),               // 11: backlane.v1.RetryConfig
+	(*TargetBindingConfig)(nil),       // 12: backlane.v1.TargetBindingConfig
+	(*BackgroundExecutionConfig)(nil), // 13: backlane.v1.BackgroundExecutionConfig
+	(*RetryPolicy)(nil),               // 14: backlane.v1.RetryPolicy
+	(*ExecutionError)(nil),            // 15: backlane.v1.ExecutionError
+	(*ParentLink)(nil),                // 16: backlane.v1.ParentLink
+	(*Actor)(nil),                     // 17: backlane.v1.Actor
+	(*BackgroundExecution)(nil),       // 18: backlane.v1.BackgroundExecution
+	(*TaskRecord)(nil),                // 19: backlane.v1.TaskRecord
+	(*Attempt)(nil),                   // 20: backlane.v1.Attempt
+	nil,                               // 21: backlane.v1.BackgroundExecution.ContextEntry
+	nil,                               // 22: backlane.v1.BackgroundExecution.MetadataEntry
+	nil,                               // 23: backlane.v1.TaskRecord.MetadataEntry
+	(*structpb.Value)(nil),            // 24: google.protobuf.Value
+	(*timestamppb.Timestamp)(nil),     // 25: google.protobuf.Timestamp
 }
 var file_backlane_v1_execution_proto_depIdxs = []int32{
 	2,  // 0: backlane.v1.RetryConfig.strategy:type_name -> backlane.v1.RetryStrategy
 	3,  // 1: backlane.v1.RetryConfig.retry_on:type_name -> backlane.v1.ErrorCategory
 	0,  // 2: backlane.v1.BackgroundExecutionConfig.mode:type_name -> backlane.v1.BackgroundExecutionMode
-	11, // 3: backlane.v1.BackgroundExecutionConfig.target_binding:type_name -> backlane.v1.TargetBindingConfig
-	10, // 4: backlane.v1.BackgroundExecutionConfig.retry:type_name -> backlane.v1.RetryConfig
+	12, // 3: backlane.v1.BackgroundExecutionConfig.target_binding:type_name -> backlane.v1.TargetBindingConfig
+	11, // 4: backlane.v1.BackgroundExecutionConfig.retry:type_name -> backlane.v1.RetryConfig
 	2,  // 5: backlane.v1.RetryPolicy.backoff_strategy:type_name -> backlane.v1.RetryStrategy
 	3,  // 6: backlane.v1.ExecutionError.category:type_name -> backlane.v1.ErrorCategory
-	13, // 7: backlane.v1.ExecutionError.retry_policy:type_name -> backlane.v1.RetryPolicy
-	21, // 8: backlane.v1.ExecutionError.details:type_name -> google.protobuf.Value
+	14, // 7: backlane.v1.ExecutionError.retry_policy:type_name -> backlane.v1.RetryPolicy
+	24, // 8: backlane.v1.ExecutionError.details:type_name -> google.protobuf.Value
 	4,  // 9: backlane.v1.ParentLink.parent_type:type_name -> backlane.v1.ParentType
 	7,  // 10: backlane.v1.Actor.kind:type_name -> backlane.v1.ActorKind
-	19, // 11: backlane.v1.BackgroundExecution.context:type_name -> backlane.v1.BackgroundExecution.ContextEntry
-	12, // 12: backlane.v1.BackgroundExecution.config:type_name -> backlane.v1.BackgroundExecutionConfig
+	21, // 11: backlane.v1.BackgroundExecution.context:type_name -> backlane.v1.BackgroundExecution.ContextEntry
+	13, // 12: backlane.v1.BackgroundExecution.config:type_name -> backlane.v1.BackgroundExecutionConfig
 	1,  // 13: backlane.v1.BackgroundExecution.status:type_name -> backlane.v1.BackgroundExecutionStatus
-	22, // 14: backlane.v1.BackgroundExecution.queued_at:type_name -> google.protobuf.Timestamp
-	22, // 15: backlane.v1.BackgroundExecution.started_at:type_name -> google.protobuf.Timestamp
-	22, // 16: backlane.v1.BackgroundExecution.completed_at:type_name -> google.protobuf.Timestamp
-	21, // 17: backlane.v1.BackgroundExecution.output:type_name -> google.protobuf.Value
-	14, // 18: backlane.v1.BackgroundExecution.error:type_name -> backlane.v1.ExecutionError
-	20, // 19: backlane.v1.BackgroundExecution.metadata:type_name -> backlane.v1.BackgroundExecution.MetadataEntry
-	22, // 20: backlane.v1.BackgroundExecution.not_before:type_name -> google.protobuf.Timestamp
-	22, // 21: backlane.v1.BackgroundExecution.next_attempt_at:type_name -> google.protobuf.Timestamp
-	22, // 22: backlane.v1.BackgroundExecution.start_deadline:type_name -> google.protobuf.Timestamp
-	22, // 23: backlane.v1.BackgroundExecution.deadline:type_name -> google.protobuf.Timestamp
-	15, // 24: backlane.v1.BackgroundExecution.parent:type_name -> backlane.v1.ParentLink
+	25, // 14: backlane.v1.BackgroundExecution.queued_at:type_name -> google.protobuf.Timestamp
+	25, // 15: backlane.v1.BackgroundExecution.started_at:type_name -> google.protobuf.Timestamp
+	25, // 16: backlane.v1.BackgroundExecution.completed_at:type_name -> google.protobuf.Timestamp
+	24, // 17: backlane.v1.BackgroundExecution.output:type_name -> google.protobuf.Value
+	15, // 18: backlane.v1.BackgroundExecution.error:type_name -> backlane.v1.ExecutionError
+	22, // 19: backlane.v1.BackgroundExecution.metadata:type_name -> backlane.v1.BackgroundExecution.MetadataEntry
+	25, // 20: backlane.v1.BackgroundExecution.not_before:type_name -> google.protobuf.Timestamp
+	25, // 21: backlane.v1.BackgroundExecution.next_attempt_at:type_name -> google.protobuf.Timestamp
+	25, // 22: backlane.v1.BackgroundExecution.start_deadline:type_name -> google.protobuf.Timestamp
+	25, // 23: backlane.v1.BackgroundExecution.deadline:type_name -> google.protobuf.Timestamp
+	16, // 24: backlane.v1.BackgroundExecution.parent:type_name -> backlane.v1.ParentLink
 	5,  // 25: backlane.v1.BackgroundExecution.cancellation_policy:type_name -> backlane.v1.CancellationPolicy
-	22, // 26: backlane.v1.BackgroundExecution.updated_at:type_name -> google.protobuf.Timestamp
+	25, // 26: backlane.v1.BackgroundExecution.updated_at:type_name -> google.protobuf.Timestamp
 	6,  // 27: backlane.v1.BackgroundExecution.reason:type_name -> backlane.v1.EndReason
-	16, // 28: backlane.v1.BackgroundExecution.actor:type_name -> backlane.v1.Actor
-	21, // 29: backlane.v1.BackgroundExecution.progress:type_name -> google.protobuf.Value
-	14, // 30: backlane.v1.BackgroundExecution.last_error:type_name -> backlane.v1.ExecutionError
-	22, // 31: backlane.v1.Attempt.started_at:type_name -> google.protobuf.Timestamp
-	22, // 32: backlane.v1.Attempt.ended_at:type_name -> google.protobuf.Timestamp
-	8,  // 33: backlane.v1.Attempt.outcome:type_name -> backlane.v1.AttemptOutcome
-	14, // 34: backlane.v1.Attempt.error:type_name -> backlane.v1.ExecutionError
-	21, // 35: backlane.v1.BackgroundExecution.MetadataEntry.value:type_name -> google.protobuf.Value
-	36, // [36:36] is the sub-list for method output_type
-	36, // [36:36] is the sub-list for method input_type
-	36, // [36:36] is the sub-list for extension type_name
-	36, // [36:36] is the sub-list for extension extendee
-	0,  // [0:36] is the sub-list for field type_name
+	17, // 28: backlane.v1.BackgroundExecution.actor:type_name -> backlane.v1.Actor
+	24, // 29: backlane.v1.BackgroundExecution.progress:type_name -> google.protobuf.Value
+	15, // 30: backlane.v1.BackgroundExecution.last_error:type_name -> backlane.v1.ExecutionError
+	8,  // 31: backlane.v1.TaskRecord.state:type_name -> backlane.v1.TaskState
+	24, // 32: backlane.v1.TaskRecord.output:type_name -> google.protobuf.Value
+	23, // 33: backlane.v1.TaskRecord.metadata:type_name -> backlane.v1.TaskRecord.MetadataEntry
+	25, // 34: backlane.v1.Attempt.started_at:type_name -> google.protobuf.Timestamp
+	25, // 35: backlane.v1.Attempt.ended_at:type_name -> google.protobuf.Timestamp
+	9,  // 36: backlane.v1.Attempt.outcome:type_name -> backlane.v1.AttemptOutcome
+	15, // 37: backlane.v1.Attempt.error:type_name -> backlane.v1.ExecutionError
+	24, // 38: backlane.v1.BackgroundExecution.MetadataEntry.value:type_name -> google.protobuf.Value
+	39, // [39:39] is the sub-list for method output_type
+	39, // [39:39] is the sub-list for method input_type
+	39, // [39:39] is the sub-list for extension type_name
+	39, // [39:39] is the sub-list for extension extendee
+	0,  // [0:39] is the sub-list for field type_name
 }
 
 func init() { file_backlane_v1_execution_proto_init() }
@@ -2098,13 +2347,14 @@ func file_backlane_v1_execution_proto_init() {
 	file_backlane_v1_execution_proto_msgTypes[4].OneofWrappers = []any{}
 	file_backlane_v1_execution_proto_msgTypes[7].OneofWrappers = []any{}
 	file_backlane_v1_execution_proto_msgTypes[8].OneofWrappers = []any{}
+	file_backlane_v1_execution_proto_msgTypes[9].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_backlane_v1_execution_proto_rawDesc), len(file_backlane_v1_execution_proto_rawDesc)),
-			NumEnums:      10,
-			NumMessages:   11,
+			NumEnums:      11,
+			NumMessages:   13,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -1812,6 +1812,602 @@ func (x *CallableStats) GetRunning() uint64 {
 	return 0
 }
 
+type GetTaskRecordRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	TenantId      string                 `protobuf:"bytes,1,opt,name=tenant_id,json=tenantId,proto3" json:"tenant_id,omitempty"`
+	ExecutionId   string                 `protobuf:"bytes,2,opt,name=execution_id,json=executionId,proto3" json:"execution_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetTaskRecordRequest) Reset() {
+	*x = GetTaskRecordRequest{}
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetTaskRecordRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetTaskRecordRequest) ProtoMessage() {}
+
+func (x *GetTaskRecordRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetTaskRecordRequest.ProtoReflect.Descriptor instead.
+func (*GetTaskRecordRequest) Descriptor() ([]byte, []int) {
+	return file_backlane_v1_execution_service_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *GetTaskRecordRequest) GetTenantId() string {
+	if x != nil {
+		return x.TenantId
+	}
+	return ""
+}
+
+func (x *GetTaskRecordRequest) GetExecutionId() string {
+	if x != nil {
+		return x.ExecutionId
+	}
+	return ""
+}
+
+type GetTaskRecordResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Record        *TaskRecord            `protobuf:"bytes,1,opt,name=record,proto3" json:"record,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetTaskRecordResponse) Reset() {
+	*x = GetTaskRecordResponse{}
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetTaskRecordResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetTaskRecordResponse) ProtoMessage() {}
+
+func (x *GetTaskRecordResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetTaskRecordResponse.ProtoReflect.Descriptor instead.
+func (*GetTaskRecordResponse) Descriptor() ([]byte, []int) {
+	return file_backlane_v1_execution_service_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *GetTaskRecordResponse) GetRecord() *TaskRecord {
+	if x != nil {
+		return x.Record
+	}
+	return nil
+}
+
+type ListDeadLettersRequest struct {
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	TenantId string                 `protobuf:"bytes,1,opt,name=tenant_id,json=tenantId,proto3" json:"tenant_id,omitempty"`
+	// Most records of a page; 1 to 1000, default 100. A page may be shorter and still have a next
+	// page.
+	PageSize uint32 `protobuf:"varint,2,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	// The next_page_token of the previous reply, for the same tenant and callable; empty for the
+	// first page.
+	PageToken string `protobuf:"bytes,3,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	// The callable of the executions; empty means every callable.
+	CallableName string `protobuf:"bytes,4,opt,name=callable_name,json=callableName,proto3" json:"callable_name,omitempty"`
+	// The view of the records; BASIC by default.
+	View          View `protobuf:"varint,5,opt,name=view,proto3,enum=backlane.v1.View" json:"view,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListDeadLettersRequest) Reset() {
+	*x = ListDeadLettersRequest{}
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListDeadLettersRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListDeadLettersRequest) ProtoMessage() {}
+
+func (x *ListDeadLettersRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListDeadLettersRequest.ProtoReflect.Descriptor instead.
+func (*ListDeadLettersRequest) Descriptor() ([]byte, []int) {
+	return file_backlane_v1_execution_service_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *ListDeadLettersRequest) GetTenantId() string {
+	if x != nil {
+		return x.TenantId
+	}
+	return ""
+}
+
+func (x *ListDeadLettersRequest) GetPageSize() uint32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+func (x *ListDeadLettersRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
+func (x *ListDeadLettersRequest) GetCallableName() string {
+	if x != nil {
+		return x.CallableName
+	}
+	return ""
+}
+
+func (x *ListDeadLettersRequest) GetView() View {
+	if x != nil {
+		return x.View
+	}
+	return View_VIEW_UNSPECIFIED
+}
+
+type ListDeadLettersResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The records of the page, newest first: in the order of List.
+	Executions []*BackgroundExecution `protobuf:"bytes,1,rep,name=executions,proto3" json:"executions,omitempty"`
+	// Empty on the last page.
+	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListDeadLettersResponse) Reset() {
+	*x = ListDeadLettersResponse{}
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListDeadLettersResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListDeadLettersResponse) ProtoMessage() {}
+
+func (x *ListDeadLettersResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListDeadLettersResponse.ProtoReflect.Descriptor instead.
+func (*ListDeadLettersResponse) Descriptor() ([]byte, []int) {
+	return file_backlane_v1_execution_service_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *ListDeadLettersResponse) GetExecutions() []*BackgroundExecution {
+	if x != nil {
+		return x.Executions
+	}
+	return nil
+}
+
+func (x *ListDeadLettersResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
+type DiscardDeadLettersRequest struct {
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	TenantId string                 `protobuf:"bytes,1,opt,name=tenant_id,json=tenantId,proto3" json:"tenant_id,omitempty"`
+	// 1 to 1000 ids, without repetition.
+	ExecutionIds  []string `protobuf:"bytes,2,rep,name=execution_ids,json=executionIds,proto3" json:"execution_ids,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DiscardDeadLettersRequest) Reset() {
+	*x = DiscardDeadLettersRequest{}
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DiscardDeadLettersRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DiscardDeadLettersRequest) ProtoMessage() {}
+
+func (x *DiscardDeadLettersRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DiscardDeadLettersRequest.ProtoReflect.Descriptor instead.
+func (*DiscardDeadLettersRequest) Descriptor() ([]byte, []int) {
+	return file_backlane_v1_execution_service_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *DiscardDeadLettersRequest) GetTenantId() string {
+	if x != nil {
+		return x.TenantId
+	}
+	return ""
+}
+
+func (x *DiscardDeadLettersRequest) GetExecutionIds() []string {
+	if x != nil {
+		return x.ExecutionIds
+	}
+	return nil
+}
+
+type DiscardDeadLettersResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// One per id, in the order of the ids.
+	Outcomes      []*DiscardOutcome `protobuf:"bytes,1,rep,name=outcomes,proto3" json:"outcomes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DiscardDeadLettersResponse) Reset() {
+	*x = DiscardDeadLettersResponse{}
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DiscardDeadLettersResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DiscardDeadLettersResponse) ProtoMessage() {}
+
+func (x *DiscardDeadLettersResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DiscardDeadLettersResponse.ProtoReflect.Descriptor instead.
+func (*DiscardDeadLettersResponse) Descriptor() ([]byte, []int) {
+	return file_backlane_v1_execution_service_proto_rawDescGZIP(), []int{31}
+}
+
+func (x *DiscardDeadLettersResponse) GetOutcomes() []*DiscardOutcome {
+	if x != nil {
+		return x.Outcomes
+	}
+	return nil
+}
+
+type DiscardOutcome struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Types that are valid to be assigned to Outcome:
+	//
+	//	*DiscardOutcome_Result
+	//	*DiscardOutcome_Status
+	Outcome       isDiscardOutcome_Outcome `protobuf_oneof:"outcome"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DiscardOutcome) Reset() {
+	*x = DiscardOutcome{}
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[32]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DiscardOutcome) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DiscardOutcome) ProtoMessage() {}
+
+func (x *DiscardOutcome) ProtoReflect() protoreflect.Message {
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[32]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DiscardOutcome.ProtoReflect.Descriptor instead.
+func (*DiscardOutcome) Descriptor() ([]byte, []int) {
+	return file_backlane_v1_execution_service_proto_rawDescGZIP(), []int{32}
+}
+
+func (x *DiscardOutcome) GetOutcome() isDiscardOutcome_Outcome {
+	if x != nil {
+		return x.Outcome
+	}
+	return nil
+}
+
+func (x *DiscardOutcome) GetResult() *DiscardResult {
+	if x != nil {
+		if x, ok := x.Outcome.(*DiscardOutcome_Result); ok {
+			return x.Result
+		}
+	}
+	return nil
+}
+
+func (x *DiscardOutcome) GetStatus() *status.Status {
+	if x != nil {
+		if x, ok := x.Outcome.(*DiscardOutcome_Status); ok {
+			return x.Status
+		}
+	}
+	return nil
+}
+
+type isDiscardOutcome_Outcome interface {
+	isDiscardOutcome_Outcome()
+}
+
+type DiscardOutcome_Result struct {
+	// The execution is no dead letter any more. Discarding it again gives the same outcome.
+	Result *DiscardResult `protobuf:"bytes,1,opt,name=result,proto3,oneof"`
+}
+
+type DiscardOutcome_Status struct {
+	// Why this execution cannot be discarded, such as EXECUTION_NOT_FOUND, or
+	// TRANSITION_NOT_ALLOWED if it is unfinished, completed or cancelled.
+	Status *status.Status `protobuf:"bytes,2,opt,name=status,proto3,oneof"`
+}
+
+func (*DiscardOutcome_Result) isDiscardOutcome_Outcome() {}
+
+func (*DiscardOutcome_Status) isDiscardOutcome_Outcome() {}
+
+type DiscardResult struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	ExecutionId   string                 `protobuf:"bytes,1,opt,name=execution_id,json=executionId,proto3" json:"execution_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DiscardResult) Reset() {
+	*x = DiscardResult{}
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[33]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DiscardResult) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DiscardResult) ProtoMessage() {}
+
+func (x *DiscardResult) ProtoReflect() protoreflect.Message {
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[33]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DiscardResult.ProtoReflect.Descriptor instead.
+func (*DiscardResult) Descriptor() ([]byte, []int) {
+	return file_backlane_v1_execution_service_proto_rawDescGZIP(), []int{33}
+}
+
+func (x *DiscardResult) GetExecutionId() string {
+	if x != nil {
+		return x.ExecutionId
+	}
+	return ""
+}
+
+type RedriveRequest struct {
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	TenantId string                 `protobuf:"bytes,1,opt,name=tenant_id,json=tenantId,proto3" json:"tenant_id,omitempty"`
+	// An execution that ended as FAILED, TIMEOUT or CANCELLED.
+	ExecutionId string `protobuf:"bytes,2,opt,name=execution_id,json=executionId,proto3" json:"execution_id,omitempty"`
+	// The input of the new execution, as in EnqueueRequest; absent means the old one. Callable,
+	// context, metadata, dedup_key, traceparent and max_worker_losses are always the old ones. The
+	// new execution has no not_before and no deadlines.
+	Input *string `protobuf:"bytes,3,opt,name=input,proto3,oneof" json:"input,omitempty"`
+	// The whole config of the new execution, as in EnqueueRequest; absent means the old one.
+	Config *BackgroundExecutionConfig `protobuf:"bytes,4,opt,name=config,proto3" json:"config,omitempty"`
+	// As in EnqueueRequest. The body is the tenant, the execution_id and the input.
+	RequestId     string `protobuf:"bytes,6,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RedriveRequest) Reset() {
+	*x = RedriveRequest{}
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[34]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RedriveRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RedriveRequest) ProtoMessage() {}
+
+func (x *RedriveRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[34]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RedriveRequest.ProtoReflect.Descriptor instead.
+func (*RedriveRequest) Descriptor() ([]byte, []int) {
+	return file_backlane_v1_execution_service_proto_rawDescGZIP(), []int{34}
+}
+
+func (x *RedriveRequest) GetTenantId() string {
+	if x != nil {
+		return x.TenantId
+	}
+	return ""
+}
+
+func (x *RedriveRequest) GetExecutionId() string {
+	if x != nil {
+		return x.ExecutionId
+	}
+	return ""
+}
+
+func (x *RedriveRequest) GetInput() string {
+	if x != nil && x.Input != nil {
+		return *x.Input
+	}
+	return ""
+}
+
+func (x *RedriveRequest) GetConfig() *BackgroundExecutionConfig {
+	if x != nil {
+		return x.Config
+	}
+	return nil
+}
+
+func (x *RedriveRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+type RedriveResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The new execution in the FULL view.
+	Execution *BackgroundExecution `protobuf:"bytes,1,opt,name=execution,proto3" json:"execution,omitempty"`
+	// True if the request_id led to an earlier redrive, or if an unfinished execution redrives this
+	// one already: an execution has one unfinished redrive at most.
+	Existing      bool `protobuf:"varint,2,opt,name=existing,proto3" json:"existing,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RedriveResponse) Reset() {
+	*x = RedriveResponse{}
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[35]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RedriveResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RedriveResponse) ProtoMessage() {}
+
+func (x *RedriveResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[35]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RedriveResponse.ProtoReflect.Descriptor instead.
+func (*RedriveResponse) Descriptor() ([]byte, []int) {
+	return file_backlane_v1_execution_service_proto_rawDescGZIP(), []int{35}
+}
+
+func (x *RedriveResponse) GetExecution() *BackgroundExecution {
+	if x != nil {
+		return x.Execution
+	}
+	return nil
+}
+
+func (x *RedriveResponse) GetExisting() bool {
+	if x != nil {
+		return x.Existing
+	}
+	return false
+}
+
 var File_backlane_v1_execution_service_proto protoreflect.FileDescriptor
 
 const file_backlane_v1_execution_service_proto_rawDesc = "" +
@@ -1943,7 +2539,46 @@ const file_backlane_v1_execution_service_proto_rawDesc = "" +
 	"\x05ready\x18\x02 \x01(\x04R\x05ready\x12\x18\n" +
 	"\apending\x18\x03 \x01(\x04R\apending\x12\x1a\n" +
 	"\bretrying\x18\x04 \x01(\x04R\bretrying\x12\x18\n" +
-	"\arunning\x18\x05 \x01(\x04R\arunning*\x87\x01\n" +
+	"\arunning\x18\x05 \x01(\x04R\arunning\"V\n" +
+	"\x14GetTaskRecordRequest\x12\x1b\n" +
+	"\ttenant_id\x18\x01 \x01(\tR\btenantId\x12!\n" +
+	"\fexecution_id\x18\x02 \x01(\tR\vexecutionId\"H\n" +
+	"\x15GetTaskRecordResponse\x12/\n" +
+	"\x06record\x18\x01 \x01(\v2\x17.backlane.v1.TaskRecordR\x06record\"\xbd\x01\n" +
+	"\x16ListDeadLettersRequest\x12\x1b\n" +
+	"\ttenant_id\x18\x01 \x01(\tR\btenantId\x12\x1b\n" +
+	"\tpage_size\x18\x02 \x01(\rR\bpageSize\x12\x1d\n" +
+	"\n" +
+	"page_token\x18\x03 \x01(\tR\tpageToken\x12#\n" +
+	"\rcallable_name\x18\x04 \x01(\tR\fcallableName\x12%\n" +
+	"\x04view\x18\x05 \x01(\x0e2\x11.backlane.v1.ViewR\x04view\"\x83\x01\n" +
+	"\x17ListDeadLettersResponse\x12@\n" +
+	"\n" +
+	"executions\x18\x01 \x03(\v2 .backlane.v1.BackgroundExecutionR\n" +
+	"executions\x12&\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"]\n" +
+	"\x19DiscardDeadLettersRequest\x12\x1b\n" +
+	"\ttenant_id\x18\x01 \x01(\tR\btenantId\x12#\n" +
+	"\rexecution_ids\x18\x02 \x03(\tR\fexecutionIds\"U\n" +
+	"\x1aDiscardDeadLettersResponse\x127\n" +
+	"\boutcomes\x18\x01 \x03(\v2\x1b.backlane.v1.DiscardOutcomeR\boutcomes\"\x7f\n" +
+	"\x0eDiscardOutcome\x124\n" +
+	"\x06result\x18\x01 \x01(\v2\x1a.backlane.v1.DiscardResultH\x00R\x06result\x12,\n" +
+	"\x06status\x18\x02 \x01(\v2\x12.google.rpc.StatusH\x00R\x06statusB\t\n" +
+	"\aoutcome\"2\n" +
+	"\rDiscardResult\x12!\n" +
+	"\fexecution_id\x18\x01 \x01(\tR\vexecutionId\"\xeb\x01\n" +
+	"\x0eRedriveRequest\x12\x1b\n" +
+	"\ttenant_id\x18\x01 \x01(\tR\btenantId\x12!\n" +
+	"\fexecution_id\x18\x02 \x01(\tR\vexecutionId\x12\x19\n" +
+	"\x05input\x18\x03 \x01(\tH\x00R\x05input\x88\x01\x01\x12>\n" +
+	"\x06config\x18\x04 \x01(\v2&.backlane.v1.BackgroundExecutionConfigR\x06config\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x06 \x01(\tR\trequestIdB\b\n" +
+	"\x06_inputJ\x04\b\x05\x10\x06R\x0fwith_dependents\"m\n" +
+	"\x0fRedriveResponse\x12>\n" +
+	"\texecution\x18\x01 \x01(\v2 .backlane.v1.BackgroundExecutionR\texecution\x12\x1a\n" +
+	"\bexisting\x18\x02 \x01(\bR\bexisting*\x87\x01\n" +
 	"\vDedupPolicy\x12\x1c\n" +
 	"\x18DEDUP_POLICY_UNSPECIFIED\x10\x00\x12 \n" +
 	"\x1cDEDUP_POLICY_RETURN_EXISTING\x10\x01\x12\x17\n" +
@@ -1953,7 +2588,7 @@ const file_backlane_v1_execution_service_proto_rawDesc = "" +
 	"\x14WAIT_FOR_UNSPECIFIED\x10\x00\x12\x10\n" +
 	"\fWAIT_FOR_ALL\x10\x01\x12\x10\n" +
 	"\fWAIT_FOR_ANY\x10\x02\x12\x12\n" +
-	"\x0eWAIT_FOR_COUNT\x10\x032\xa4\x06\n" +
+	"\x0eWAIT_FOR_COUNT\x10\x032\x87\t\n" +
 	"\x10ExecutionService\x12D\n" +
 	"\aEnqueue\x12\x1b.backlane.v1.EnqueueRequest\x1a\x1c.backlane.v1.EnqueueResponse\x12S\n" +
 	"\fEnqueueBatch\x12 .backlane.v1.EnqueueBatchRequest\x1a!.backlane.v1.EnqueueBatchResponse\x12Z\n" +
@@ -1965,7 +2600,11 @@ const file_backlane_v1_execution_service_proto_rawDesc = "" +
 	"\x04Wait\x12\x18.backlane.v1.WaitRequest\x1a\x19.backlane.v1.WaitResponse\x12A\n" +
 	"\x06Cancel\x12\x1a.backlane.v1.CancelRequest\x1a\x1b.backlane.v1.CancelResponse\x12;\n" +
 	"\x04Peek\x12\x18.backlane.v1.PeekRequest\x1a\x19.backlane.v1.PeekResponse\x12V\n" +
-	"\rGetQueueStats\x12!.backlane.v1.GetQueueStatsRequest\x1a\".backlane.v1.GetQueueStatsResponseB\x18Z\x16backlane/v1;backlanev1b\x06proto3"
+	"\rGetQueueStats\x12!.backlane.v1.GetQueueStatsRequest\x1a\".backlane.v1.GetQueueStatsResponse\x12V\n" +
+	"\rGetTaskRecord\x12!.backlane.v1.GetTaskRecordRequest\x1a\".backlane.v1.GetTaskRecordResponse\x12\\\n" +
+	"\x0fListDeadLetters\x12#.backlane.v1.ListDeadLettersRequest\x1a$.backlane.v1.ListDeadLettersResponse\x12e\n" +
+	"\x12DiscardDeadLetters\x12&.backlane.v1.DiscardDeadLettersRequest\x1a'.backlane.v1.DiscardDeadLettersResponse\x12D\n" +
+	"\aRedrive\x12\x1b.backlane.v1.RedriveRequest\x1a\x1c.backlane.v1.RedriveResponseB\x18Z\x16backlane/v1;backlanev1b\x06proto3"
 
 var (
 	file_backlane_v1_execution_service_proto_rawDescOnce sync.Once
@@ -1980,109 +2619,136 @@ func file_backlane_v1_execution_service_proto_rawDescGZIP() []byte {
 }
 
 var file_backlane_v1_execution_service_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_backlane_v1_execution_service_proto_msgTypes = make([]protoimpl.MessageInfo, 28)
+var file_backlane_v1_execution_service_proto_msgTypes = make([]protoimpl.MessageInfo, 38)
 var file_backlane_v1_execution_service_proto_goTypes = []any{
-	(DedupPolicy)(0),                  // 0: backlane.v1.DedupPolicy
-	(WaitFor)(0),                      // 1: backlane.v1.WaitFor
-	(*EnqueueRequest)(nil),            // 2: backlane.v1.EnqueueRequest
-	(*EnqueueResponse)(nil),           // 3: backlane.v1.EnqueueResponse
-	(*EnqueueBatchRequest)(nil),       // 4: backlane.v1.EnqueueBatchRequest
-	(*EnqueueBatchResponse)(nil),      // 5: backlane.v1.EnqueueBatchResponse
-	(*EnqueueStreamRequest)(nil),      // 6: backlane.v1.EnqueueStreamRequest
-	(*EnqueueStreamResponse)(nil),     // 7: backlane.v1.EnqueueStreamResponse
-	(*EnqueueOutcome)(nil),            // 8: backlane.v1.EnqueueOutcome
-	(*EnqueueResult)(nil),             // 9: backlane.v1.EnqueueResult
-	(*RunRequest)(nil),                // 10: backlane.v1.RunRequest
-	(*RunResponse)(nil),               // 11: backlane.v1.RunResponse
-	(*GetRequest)(nil),                // 12: backlane.v1.GetRequest
-	(*GetResponse)(nil),               // 13: backlane.v1.GetResponse
-	(*ListRequest)(nil),               // 14: backlane.v1.ListRequest
-	(*ListResponse)(nil),              // 15: backlane.v1.ListResponse
-	(*WaitRequest)(nil),               // 16: backlane.v1.WaitRequest
-	(*WaitResponse)(nil),              // 17: backlane.v1.WaitResponse
-	(*WaitOutcome)(nil),               // 18: backlane.v1.WaitOutcome
-	(*CancelRequest)(nil),             // 19: backlane.v1.CancelRequest
-	(*CancelResponse)(nil),            // 20: backlane.v1.CancelResponse
-	(*PeekRequest)(nil),               // 21: backlane.v1.PeekRequest
-	(*PeekResponse)(nil),              // 22: backlane.v1.PeekResponse
-	(*ListAttemptsRequest)(nil),       // 23: backlane.v1.ListAttemptsRequest
-	(*ListAttemptsResponse)(nil),      // 24: backlane.v1.ListAttemptsResponse
-	(*GetQueueStatsRequest)(nil),      // 25: backlane.v1.GetQueueStatsRequest
-	(*GetQueueStatsResponse)(nil),     // 26: backlane.v1.GetQueueStatsResponse
-	(*CallableStats)(nil),             // 27: backlane.v1.CallableStats
-	nil,                               // 28: backlane.v1.EnqueueRequest.ContextEntry
-	nil,                               // 29: backlane.v1.EnqueueRequest.MetadataEntry
-	(*BackgroundExecutionConfig)(nil), // 30: backlane.v1.BackgroundExecutionConfig
-	(*timestamppb.Timestamp)(nil),     // 31: google.protobuf.Timestamp
-	(*BackgroundExecution)(nil),       // 32: backlane.v1.BackgroundExecution
-	(*status.Status)(nil),             // 33: google.rpc.Status
-	(*durationpb.Duration)(nil),       // 34: google.protobuf.Duration
-	(View)(0),                         // 35: backlane.v1.View
-	(BackgroundExecutionStatus)(0),    // 36: backlane.v1.BackgroundExecutionStatus
-	(*Attempt)(nil),                   // 37: backlane.v1.Attempt
-	(*structpb.Value)(nil),            // 38: google.protobuf.Value
+	(DedupPolicy)(0),                   // 0: backlane.v1.DedupPolicy
+	(WaitFor)(0),                       // 1: backlane.v1.WaitFor
+	(*EnqueueRequest)(nil),             // 2: backlane.v1.EnqueueRequest
+	(*EnqueueResponse)(nil),            // 3: backlane.v1.EnqueueResponse
+	(*EnqueueBatchRequest)(nil),        // 4: backlane.v1.EnqueueBatchRequest
+	(*EnqueueBatchResponse)(nil),       // 5: backlane.v1.EnqueueBatchResponse
+	(*EnqueueStreamRequest)(nil),       // 6: backlane.v1.EnqueueStreamRequest
+	(*EnqueueStreamResponse)(nil),      // 7: backlane.v1.EnqueueStreamResponse
+	(*EnqueueOutcome)(nil),             // 8: backlane.v1.EnqueueOutcome
+	(*EnqueueResult)(nil),              // 9: backlane.v1.EnqueueResult
+	(*RunRequest)(nil),                 // 10: backlane.v1.RunRequest
+	(*RunResponse)(nil),                // 11: backlane.v1.RunResponse
+	(*GetRequest)(nil),                 // 12: backlane.v1.GetRequest
+	(*GetResponse)(nil),                // 13: backlane.v1.GetResponse
+	(*ListRequest)(nil),                // 14: backlane.v1.ListRequest
+	(*ListResponse)(nil),               // 15: backlane.v1.ListResponse
+	(*WaitRequest)(nil),                // 16: backlane.v1.WaitRequest
+	(*WaitResponse)(nil),               // 17: backlane.v1.WaitResponse
+	(*WaitOutcome)(nil),                // 18: backlane.v1.WaitOutcome
+	(*CancelRequest)(nil),              // 19: backlane.v1.CancelRequest
+	(*CancelResponse)(nil),             // 20: backlane.v1.CancelResponse
+	(*PeekRequest)(nil),                // 21: backlane.v1.PeekRequest
+	(*PeekResponse)(nil),               // 22: backlane.v1.PeekResponse
+	(*ListAttemptsRequest)(nil),        // 23: backlane.v1.ListAttemptsRequest
+	(*ListAttemptsResponse)(nil),       // 24: backlane.v1.ListAttemptsResponse
+	(*GetQueueStatsRequest)(nil),       // 25: backlane.v1.GetQueueStatsRequest
+	(*GetQueueStatsResponse)(nil),      // 26: backlane.v1.GetQueueStatsResponse
+	(*CallableStats)(nil),              // 27: backlane.v1.CallableStats
+	(*GetTaskRecordRequest)(nil),       // 28: backlane.v1.GetTaskRecordRequest
+	(*GetTaskRecordResponse)(nil),      // 29: backlane.v1.GetTaskRecordResponse
+	(*ListDeadLettersRequest)(nil),     // 30: backlane.v1.ListDeadLettersRequest
+	(*ListDeadLettersResponse)(nil),    // 31: backlane.v1.ListDeadLettersResponse
+	(*DiscardDeadLettersRequest)(nil),  // 32: backlane.v1.DiscardDeadLettersRequest
+	(*DiscardDeadLettersResponse)(nil), // 33: backlane.v1.DiscardDeadLettersResponse
+	(*DiscardOutcome)(nil),             // 34: backlane.v1.DiscardOutcome
+	(*DiscardResult)(nil),              // 35: backlane.v1.DiscardResult
+	(*RedriveRequest)(nil),             // 36: backlane.v1.RedriveRequest
+	(*RedriveResponse)(nil),            // 37: backlane.v1.RedriveResponse
+	nil,                                // 38: backlane.v1.EnqueueRequest.ContextEntry
+	nil,                                // 39: backlane.v1.EnqueueRequest.MetadataEntry
+	(*BackgroundExecutionConfig)(nil),  // 40: backlane.v1.BackgroundExecutionConfig
+	(*timestamppb.Timestamp)(nil),      // 41: google.protobuf.Timestamp
+	(*BackgroundExecution)(nil),        // 42: backlane.v1.BackgroundExecution
+	(*status.Status)(nil),              // 43: google.rpc.Status
+	(*durationpb.Duration)(nil),        // 44: google.protobuf.Duration
+	(View)(0),                          // 45: backlane.v1.View
+	(BackgroundExecutionStatus)(0),     // 46: backlane.v1.BackgroundExecutionStatus
+	(*Attempt)(nil),                    // 47: backlane.v1.Attempt
+	(*TaskRecord)(nil),                 // 48: backlane.v1.TaskRecord
+	(*structpb.Value)(nil),             // 49: google.protobuf.Value
 }
 var file_backlane_v1_execution_service_proto_depIdxs = []int32{
-	28, // 0: backlane.v1.EnqueueRequest.context:type_name -> backlane.v1.EnqueueRequest.ContextEntry
-	30, // 1: backlane.v1.EnqueueRequest.config:type_name -> backlane.v1.BackgroundExecutionConfig
-	29, // 2: backlane.v1.EnqueueRequest.metadata:type_name -> backlane.v1.EnqueueRequest.MetadataEntry
-	31, // 3: backlane.v1.EnqueueRequest.not_before:type_name -> google.protobuf.Timestamp
-	31, // 4: backlane.v1.EnqueueRequest.start_deadline:type_name -> google.protobuf.Timestamp
-	31, // 5: backlane.v1.EnqueueRequest.deadline:type_name -> google.protobuf.Timestamp
+	38, // 0: backlane.v1.EnqueueRequest.context:type_name -> backlane.v1.EnqueueRequest.ContextEntry
+	40, // 1: backlane.v1.EnqueueRequest.config:type_name -> backlane.v1.BackgroundExecutionConfig
+	39, // 2: backlane.v1.EnqueueRequest.metadata:type_name -> backlane.v1.EnqueueRequest.MetadataEntry
+	41, // 3: backlane.v1.EnqueueRequest.not_before:type_name -> google.protobuf.Timestamp
+	41, // 4: backlane.v1.EnqueueRequest.start_deadline:type_name -> google.protobuf.Timestamp
+	41, // 5: backlane.v1.EnqueueRequest.deadline:type_name -> google.protobuf.Timestamp
 	0,  // 6: backlane.v1.EnqueueRequest.dedup_policy:type_name -> backlane.v1.DedupPolicy
-	32, // 7: backlane.v1.EnqueueResponse.execution:type_name -> backlane.v1.BackgroundExecution
+	42, // 7: backlane.v1.EnqueueResponse.execution:type_name -> backlane.v1.BackgroundExecution
 	2,  // 8: backlane.v1.EnqueueBatchRequest.items:type_name -> backlane.v1.EnqueueRequest
 	3,  // 9: backlane.v1.EnqueueBatchResponse.results:type_name -> backlane.v1.EnqueueResponse
 	2,  // 10: backlane.v1.EnqueueStreamRequest.items:type_name -> backlane.v1.EnqueueRequest
 	8,  // 11: backlane.v1.EnqueueStreamResponse.outcomes:type_name -> backlane.v1.EnqueueOutcome
 	9,  // 12: backlane.v1.EnqueueOutcome.result:type_name -> backlane.v1.EnqueueResult
-	33, // 13: backlane.v1.EnqueueOutcome.status:type_name -> google.rpc.Status
+	43, // 13: backlane.v1.EnqueueOutcome.status:type_name -> google.rpc.Status
 	2,  // 14: backlane.v1.RunRequest.enqueue:type_name -> backlane.v1.EnqueueRequest
-	34, // 15: backlane.v1.RunRequest.timeout:type_name -> google.protobuf.Duration
-	32, // 16: backlane.v1.RunResponse.execution:type_name -> backlane.v1.BackgroundExecution
-	35, // 17: backlane.v1.GetRequest.view:type_name -> backlane.v1.View
-	32, // 18: backlane.v1.GetResponse.execution:type_name -> backlane.v1.BackgroundExecution
-	36, // 19: backlane.v1.ListRequest.status:type_name -> backlane.v1.BackgroundExecutionStatus
-	35, // 20: backlane.v1.ListRequest.view:type_name -> backlane.v1.View
-	32, // 21: backlane.v1.ListResponse.executions:type_name -> backlane.v1.BackgroundExecution
+	44, // 15: backlane.v1.RunRequest.timeout:type_name -> google.protobuf.Duration
+	42, // 16: backlane.v1.RunResponse.execution:type_name -> backlane.v1.BackgroundExecution
+	45, // 17: backlane.v1.GetRequest.view:type_name -> backlane.v1.View
+	42, // 18: backlane.v1.GetResponse.execution:type_name -> backlane.v1.BackgroundExecution
+	46, // 19: backlane.v1.ListRequest.status:type_name -> backlane.v1.BackgroundExecutionStatus
+	45, // 20: backlane.v1.ListRequest.view:type_name -> backlane.v1.View
+	42, // 21: backlane.v1.ListResponse.executions:type_name -> backlane.v1.BackgroundExecution
 	1,  // 22: backlane.v1.WaitRequest.wait_for:type_name -> backlane.v1.WaitFor
-	34, // 23: backlane.v1.WaitRequest.timeout:type_name -> google.protobuf.Duration
+	44, // 23: backlane.v1.WaitRequest.timeout:type_name -> google.protobuf.Duration
 	18, // 24: backlane.v1.WaitResponse.outcomes:type_name -> backlane.v1.WaitOutcome
-	32, // 25: backlane.v1.WaitOutcome.execution:type_name -> backlane.v1.BackgroundExecution
-	33, // 26: backlane.v1.WaitOutcome.status:type_name -> google.rpc.Status
-	32, // 27: backlane.v1.CancelResponse.execution:type_name -> backlane.v1.BackgroundExecution
-	32, // 28: backlane.v1.PeekResponse.executions:type_name -> backlane.v1.BackgroundExecution
-	37, // 29: backlane.v1.ListAttemptsResponse.attempts:type_name -> backlane.v1.Attempt
-	31, // 30: backlane.v1.GetQueueStatsResponse.oldest_queued_at:type_name -> google.protobuf.Timestamp
+	42, // 25: backlane.v1.WaitOutcome.execution:type_name -> backlane.v1.BackgroundExecution
+	43, // 26: backlane.v1.WaitOutcome.status:type_name -> google.rpc.Status
+	42, // 27: backlane.v1.CancelResponse.execution:type_name -> backlane.v1.BackgroundExecution
+	42, // 28: backlane.v1.PeekResponse.executions:type_name -> backlane.v1.BackgroundExecution
+	47, // 29: backlane.v1.ListAttemptsResponse.attempts:type_name -> backlane.v1.Attempt
+	41, // 30: backlane.v1.GetQueueStatsResponse.oldest_queued_at:type_name -> google.protobuf.Timestamp
 	27, // 31: backlane.v1.GetQueueStatsResponse.callables:type_name -> backlane.v1.CallableStats
-	38, // 32: backlane.v1.EnqueueRequest.MetadataEntry.value:type_name -> google.protobuf.Value
-	2,  // 33: backlane.v1.ExecutionService.Enqueue:input_type -> backlane.v1.EnqueueRequest
-	4,  // 34: backlane.v1.ExecutionService.EnqueueBatch:input_type -> backlane.v1.EnqueueBatchRequest
-	6,  // 35: backlane.v1.ExecutionService.EnqueueStream:input_type -> backlane.v1.EnqueueStreamRequest
-	10, // 36: backlane.v1.ExecutionService.Run:input_type -> backlane.v1.RunRequest
-	12, // 37: backlane.v1.ExecutionService.Get:input_type -> backlane.v1.GetRequest
-	14, // 38: backlane.v1.ExecutionService.List:input_type -> backlane.v1.ListRequest
-	23, // 39: backlane.v1.ExecutionService.ListAttempts:input_type -> backlane.v1.ListAttemptsRequest
-	16, // 40: backlane.v1.ExecutionService.Wait:input_type -> backlane.v1.WaitRequest
-	19, // 41: backlane.v1.ExecutionService.Cancel:input_type -> backlane.v1.CancelRequest
-	21, // 42: backlane.v1.ExecutionService.Peek:input_type -> backlane.v1.PeekRequest
-	25, // 43: backlane.v1.ExecutionService.GetQueueStats:input_type -> backlane.v1.GetQueueStatsRequest
-	3,  // 44: backlane.v1.ExecutionService.Enqueue:output_type -> backlane.v1.EnqueueResponse
-	5,  // 45: backlane.v1.ExecutionService.EnqueueBatch:output_type -> backlane.v1.EnqueueBatchResponse
-	7,  // 46: backlane.v1.ExecutionService.EnqueueStream:output_type -> backlane.v1.EnqueueStreamResponse
-	11, // 47: backlane.v1.ExecutionService.Run:output_type -> backlane.v1.RunResponse
-	13, // 48: backlane.v1.ExecutionService.Get:output_type -> backlane.v1.GetResponse
-	15, // 49: backlane.v1.ExecutionService.List:output_type -> backlane.v1.ListResponse
-	24, // 50: backlane.v1.ExecutionService.ListAttempts:output_type -> backlane.v1.ListAttemptsResponse
-	17, // 51: backlane.v1.ExecutionService.Wait:output_type -> backlane.v1.WaitResponse
-	20, // 52: backlane.v1.ExecutionService.Cancel:output_type -> backlane.v1.CancelResponse
-	22, // 53: backlane.v1.ExecutionService.Peek:output_type -> backlane.v1.PeekResponse
-	26, // 54: backlane.v1.ExecutionService.GetQueueStats:output_type -> backlane.v1.GetQueueStatsResponse
-	44, // [44:55] is the sub-list for method output_type
-	33, // [33:44] is the sub-list for method input_type
-	33, // [33:33] is the sub-list for extension type_name
-	33, // [33:33] is the sub-list for extension extendee
-	0,  // [0:33] is the sub-list for field type_name
+	48, // 32: backlane.v1.GetTaskRecordResponse.record:type_name -> backlane.v1.TaskRecord
+	45, // 33: backlane.v1.ListDeadLettersRequest.view:type_name -> backlane.v1.View
+	42, // 34: backlane.v1.ListDeadLettersResponse.executions:type_name -> backlane.v1.BackgroundExecution
+	34, // 35: backlane.v1.DiscardDeadLettersResponse.outcomes:type_name -> backlane.v1.DiscardOutcome
+	35, // 36: backlane.v1.DiscardOutcome.result:type_name -> backlane.v1.DiscardResult
+	43, // 37: backlane.v1.DiscardOutcome.status:type_name -> google.rpc.Status
+	40, // 38: backlane.v1.RedriveRequest.config:type_name -> backlane.v1.BackgroundExecutionConfig
+	42, // 39: backlane.v1.RedriveResponse.execution:type_name -> backlane.v1.BackgroundExecution
+	49, // 40: backlane.v1.EnqueueRequest.MetadataEntry.value:type_name -> google.protobuf.Value
+	2,  // 41: backlane.v1.ExecutionService.Enqueue:input_type -> backlane.v1.EnqueueRequest
+	4,  // 42: backlane.v1.ExecutionService.EnqueueBatch:input_type -> backlane.v1.EnqueueBatchRequest
+	6,  // 43: backlane.v1.ExecutionService.EnqueueStream:input_type -> backlane.v1.EnqueueStreamRequest
+	10, // 44: backlane.v1.ExecutionService.Run:input_type -> backlane.v1.RunRequest
+	12, // 45: backlane.v1.ExecutionService.Get:input_type -> backlane.v1.GetRequest
+	14, // 46: backlane.v1.ExecutionService.List:input_type -> backlane.v1.ListRequest
+	23, // 47: backlane.v1.ExecutionService.ListAttempts:input_type -> backlane.v1.ListAttemptsRequest
+	16, // 48: backlane.v1.ExecutionService.Wait:input_type -> backlane.v1.WaitRequest
+	19, // 49: backlane.v1.ExecutionService.Cancel:input_type -> backlane.v1.CancelRequest
+	21, // 50: backlane.v1.ExecutionService.Peek:input_type -> backlane.v1.PeekRequest
+	25, // 51: backlane.v1.ExecutionService.GetQueueStats:input_type -> backlane.v1.GetQueueStatsRequest
+	28, // 52: backlane.v1.ExecutionService.GetTaskRecord:input_type -> backlane.v1.GetTaskRecordRequest
+	30, // 53: backlane.v1.ExecutionService.ListDeadLetters:input_type -> backlane.v1.ListDeadLettersRequest
+	32, // 54: backlane.v1.ExecutionService.DiscardDeadLetters:input_type -> backlane.v1.DiscardDeadLettersRequest
+	36, // 55: backlane.v1.ExecutionService.Redrive:input_type -> backlane.v1.RedriveRequest
+	3,  // 56: backlane.v1.ExecutionService.Enqueue:output_type -> backlane.v1.EnqueueResponse
+	5,  // 57: backlane.v1.ExecutionService.EnqueueBatch:output_type -> backlane.v1.EnqueueBatchResponse
+	7,  // 58: backlane.v1.ExecutionService.EnqueueStream:output_type -> backlane.v1.EnqueueStreamResponse
+	11, // 59: backlane.v1.ExecutionService.Run:output_type -> backlane.v1.RunResponse
+	13, // 60: backlane.v1.ExecutionService.Get:output_type -> backlane.v1.GetResponse
+	15, // 61: backlane.v1.ExecutionService.List:output_type -> backlane.v1.ListResponse
+	24, // 62: backlane.v1.ExecutionService.ListAttempts:output_type -> backlane.v1.ListAttemptsResponse
+	17, // 63: backlane.v1.ExecutionService.Wait:output_type -> backlane.v1.WaitResponse
+	20, // 64: backlane.v1.ExecutionService.Cancel:output_type -> backlane.v1.CancelResponse
+	22, // 65: backlane.v1.ExecutionService.Peek:output_type -> backlane.v1.PeekResponse
+	26, // 66: backlane.v1.ExecutionService.GetQueueStats:output_type -> backlane.v1.GetQueueStatsResponse
+	29, // 67: backlane.v1.ExecutionService.GetTaskRecord:output_type -> backlane.v1.GetTaskRecordResponse
+	31, // 68: backlane.v1.ExecutionService.ListDeadLetters:output_type -> backlane.v1.ListDeadLettersResponse
+	33, // 69: backlane.v1.ExecutionService.DiscardDeadLetters:output_type -> backlane.v1.DiscardDeadLettersResponse
+	37, // 70: backlane.v1.ExecutionService.Redrive:output_type -> backlane.v1.RedriveResponse
+	56, // [56:71] is the sub-list for method output_type
+	41, // [41:56] is the sub-list for method input_type
+	41, // [41:41] is the sub-list for extension type_name
+	41, // [41:41] is the sub-list for extension extendee
+	0,  // [0:41] is the sub-list for field type_name
 }
 
 func init() { file_backlane_v1_execution_service_proto_init() }
@@ -2101,13 +2767,18 @@ func file_backlane_v1_execution_service_proto_init() {
 		(*WaitOutcome_Status)(nil),
 	}
 	file_backlane_v1_execution_service_proto_msgTypes[24].OneofWrappers = []any{}
+	file_backlane_v1_execution_service_proto_msgTypes[32].OneofWrappers = []any{
+		(*DiscardOutcome_Result)(nil),
+		(*DiscardOutcome_Status)(nil),
+	}
+	file_backlane_v1_execution_service_proto_msgTypes[34].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_backlane_v1_execution_service_proto_rawDesc), len(file_backlane_v1_execution_service_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   28,
+			NumMessages:   38,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -21,17 +21,21 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	ExecutionService_Enqueue_FullMethodName       = "/backlane.v1.ExecutionService/Enqueue"
-	ExecutionService_EnqueueBatch_FullMethodName  = "/backlane.v1.ExecutionService/EnqueueBatch"
-	ExecutionService_EnqueueStream_FullMethodName = "/backlane.v1.ExecutionService/EnqueueStream"
-	ExecutionService_Run_FullMethodName           = "/backlane.v1.ExecutionService/Run"
-	ExecutionService_Get_FullMethodName           = "/backlane.v1.ExecutionService/Get"
-	ExecutionService_List_FullMethodName          = "/backlane.v1.ExecutionService/List"
-	ExecutionService_ListAttempts_FullMethodName  = "/backlane.v1.ExecutionService/ListAttempts"
-	ExecutionService_Wait_FullMethodName          = "/backlane.v1.ExecutionService/Wait"
-	ExecutionService_Cancel_FullMethodName        = "/backlane.v1.ExecutionService/Cancel"
-	ExecutionService_Peek_FullMethodName          = "/backlane.v1.ExecutionService/Peek"
-	ExecutionService_GetQueueStats_FullMethodName = "/backlane.v1.ExecutionService/GetQueueStats"
+	ExecutionService_Enqueue_FullMethodName            = "/backlane.v1.ExecutionService/Enqueue"
+	ExecutionService_EnqueueBatch_FullMethodName       = "/backlane.v1.ExecutionService/EnqueueBatch"
+	ExecutionService_EnqueueStream_FullMethodName      = "/backlane.v1.ExecutionService/EnqueueStream"
+	ExecutionService_Run_FullMethodName                = "/backlane.v1.ExecutionService/Run"
+	ExecutionService_Get_FullMethodName                = "/backlane.v1.ExecutionService/Get"
+	ExecutionService_List_FullMethodName               = "/backlane.v1.ExecutionService/List"
+	ExecutionService_ListAttempts_FullMethodName       = "/backlane.v1.ExecutionService/ListAttempts"
+	ExecutionService_Wait_FullMethodName               = "/backlane.v1.ExecutionService/Wait"
+	ExecutionService_Cancel_FullMethodName             = "/backlane.v1.ExecutionService/Cancel"
+	ExecutionService_Peek_FullMethodName               = "/backlane.v1.ExecutionService/Peek"
+	ExecutionService_GetQueueStats_FullMethodName      = "/backlane.v1.ExecutionService/GetQueueStats"
+	ExecutionService_GetTaskRecord_FullMethodName      = "/backlane.v1.ExecutionService/GetTaskRecord"
+	ExecutionService_ListDeadLetters_FullMethodName    = "/backlane.v1.ExecutionService/ListDeadLetters"
+	ExecutionService_DiscardDeadLetters_FullMethodName = "/backlane.v1.ExecutionService/DiscardDeadLetters"
+	ExecutionService_Redrive_FullMethodName            = "/backlane.v1.ExecutionService/Redrive"
 )
 
 // ExecutionServiceClient is the client API for ExecutionService service.
@@ -70,6 +74,16 @@ type ExecutionServiceClient interface {
 	Peek(ctx context.Context, in *PeekRequest, opts ...grpc.CallOption) (*PeekResponse, error)
 	// Counts a tenant's unfinished executions.
 	GetQueueStats(ctx context.Context, in *GetQueueStatsRequest, opts ...grpc.CallOption) (*GetQueueStatsResponse, error)
+	// Reads one execution as a task record.
+	GetTaskRecord(ctx context.Context, in *GetTaskRecordRequest, opts ...grpc.CallOption) (*GetTaskRecordResponse, error)
+	// Lists the dead letters of a tenant, newest first: all executions that ended as FAILED or
+	// TIMEOUT and were not discarded, until retention removes them.
+	ListDeadLetters(ctx context.Context, in *ListDeadLettersRequest, opts ...grpc.CallOption) (*ListDeadLettersResponse, error)
+	// Takes executions out of the dead letters. Their records stay until retention removes them.
+	DiscardDeadLetters(ctx context.Context, in *DiscardDeadLettersRequest, opts ...grpc.CallOption) (*DiscardDeadLettersResponse, error)
+	// Enqueues an execution that failed, timed out or was cancelled once more, as a new execution.
+	// The old record stays as it is.
+	Redrive(ctx context.Context, in *RedriveRequest, opts ...grpc.CallOption) (*RedriveResponse, error)
 }
 
 type executionServiceClient struct {
@@ -193,6 +207,46 @@ func (c *executionServiceClient) GetQueueStats(ctx context.Context, in *GetQueue
 	return out, nil
 }
 
+func (c *executionServiceClient) GetTaskRecord(ctx context.Context, in *GetTaskRecordRequest, opts ...grpc.CallOption) (*GetTaskRecordResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetTaskRecordResponse)
+	err := c.cc.Invoke(ctx, ExecutionService_GetTaskRecord_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *executionServiceClient) ListDeadLetters(ctx context.Context, in *ListDeadLettersRequest, opts ...grpc.CallOption) (*ListDeadLettersResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListDeadLettersResponse)
+	err := c.cc.Invoke(ctx, ExecutionService_ListDeadLetters_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *executionServiceClient) DiscardDeadLetters(ctx context.Context, in *DiscardDeadLettersRequest, opts ...grpc.CallOption) (*DiscardDeadLettersResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(DiscardDeadLettersResponse)
+	err := c.cc.Invoke(ctx, ExecutionService_DiscardDeadLetters_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *executionServiceClient) Redrive(ctx context.Context, in *RedriveRequest, opts ...grpc.CallOption) (*RedriveResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RedriveResponse)
+	err := c.cc.Invoke(ctx, ExecutionService_Redrive_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // ExecutionServiceServer is the server API for ExecutionService service.
 // All implementations must embed UnimplementedExecutionServiceServer
 // for forward compatibility.
@@ -229,6 +283,16 @@ type ExecutionServiceServer interface {
 	Peek(context.Context, *PeekRequest) (*PeekResponse, error)
 	// Counts a tenant's unfinished executions.
 	GetQueueStats(context.Context, *GetQueueStatsRequest) (*GetQueueStatsResponse, error)
+	// Reads one execution as a task record.
+	GetTaskRecord(context.Context, *GetTaskRecordRequest) (*GetTaskRecordResponse, error)
+	// Lists the dead letters of a tenant, newest first: all executions that ended as FAILED or
+	// TIMEOUT and were not discarded, until retention removes them.
+	ListDeadLetters(context.Context, *ListDeadLettersRequest) (*ListDeadLettersResponse, error)
+	// Takes executions out of the dead letters. Their records stay until retention removes them.
+	DiscardDeadLetters(context.Context, *DiscardDeadLettersRequest) (*DiscardDeadLettersResponse, error)
+	// Enqueues an execution that failed, timed out or was cancelled once more, as a new execution.
+	// The old record stays as it is.
+	Redrive(context.Context, *RedriveRequest) (*RedriveResponse, error)
 	mustEmbedUnimplementedExecutionServiceServer()
 }
 
@@ -271,6 +335,18 @@ func (UnimplementedExecutionServiceServer) Peek(context.Context, *PeekRequest) (
 }
 func (UnimplementedExecutionServiceServer) GetQueueStats(context.Context, *GetQueueStatsRequest) (*GetQueueStatsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetQueueStats not implemented")
+}
+func (UnimplementedExecutionServiceServer) GetTaskRecord(context.Context, *GetTaskRecordRequest) (*GetTaskRecordResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetTaskRecord not implemented")
+}
+func (UnimplementedExecutionServiceServer) ListDeadLetters(context.Context, *ListDeadLettersRequest) (*ListDeadLettersResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListDeadLetters not implemented")
+}
+func (UnimplementedExecutionServiceServer) DiscardDeadLetters(context.Context, *DiscardDeadLettersRequest) (*DiscardDeadLettersResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method DiscardDeadLetters not implemented")
+}
+func (UnimplementedExecutionServiceServer) Redrive(context.Context, *RedriveRequest) (*RedriveResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Redrive not implemented")
 }
 func (UnimplementedExecutionServiceServer) mustEmbedUnimplementedExecutionServiceServer() {}
 func (UnimplementedExecutionServiceServer) testEmbeddedByValue()                          {}
@@ -480,6 +556,78 @@ func _ExecutionService_GetQueueStats_Handler(srv interface{}, ctx context.Contex
 	return interceptor(ctx, in, info, handler)
 }
 
+func _ExecutionService_GetTaskRecord_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetTaskRecordRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ExecutionServiceServer).GetTaskRecord(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ExecutionService_GetTaskRecord_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ExecutionServiceServer).GetTaskRecord(ctx, req.(*GetTaskRecordRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ExecutionService_ListDeadLetters_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListDeadLettersRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ExecutionServiceServer).ListDeadLetters(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ExecutionService_ListDeadLetters_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ExecutionServiceServer).ListDeadLetters(ctx, req.(*ListDeadLettersRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ExecutionService_DiscardDeadLetters_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DiscardDeadLettersRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ExecutionServiceServer).DiscardDeadLetters(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ExecutionService_DiscardDeadLetters_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ExecutionServiceServer).DiscardDeadLetters(ctx, req.(*DiscardDeadLettersRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ExecutionService_Redrive_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RedriveRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ExecutionServiceServer).Redrive(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ExecutionService_Redrive_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ExecutionServiceServer).Redrive(ctx, req.(*RedriveRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // ExecutionService_ServiceDesc is the grpc.ServiceDesc for ExecutionService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -526,6 +674,22 @@ var ExecutionService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "GetQueueStats",
 			Handler:    _ExecutionService_GetQueueStats_Handler,
+		},
+		{
+			MethodName: "GetTaskRecord",
+			Handler:    _ExecutionService_GetTaskRecord_Handler,
+		},
+		{
+			MethodName: "ListDeadLetters",
+			Handler:    _ExecutionService_ListDeadLetters_Handler,
+		},
+		{
+			MethodName: "DiscardDeadLetters",
+			Handler:    _ExecutionService_DiscardDeadLetters_Handler,
+		},
+		{
+			MethodName: "Redrive",
+			Handler:    _ExecutionService_Redrive_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{

@@ -1018,6 +1018,168 @@ func (x *ReleaseResponse) GetOutcomes() []*LeaseOutcome {
 	return nil
 }
 
+type ReportProgressRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// 1 to 1000 reports.
+	Reports       []*ProgressReport `protobuf:"bytes,1,rep,name=reports,proto3" json:"reports,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReportProgressRequest) Reset() {
+	*x = ReportProgressRequest{}
+	mi := &file_backlane_v1_worker_service_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReportProgressRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReportProgressRequest) ProtoMessage() {}
+
+func (x *ReportProgressRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_backlane_v1_worker_service_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReportProgressRequest.ProtoReflect.Descriptor instead.
+func (*ReportProgressRequest) Descriptor() ([]byte, []int) {
+	return file_backlane_v1_worker_service_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *ReportProgressRequest) GetReports() []*ProgressReport {
+	if x != nil {
+		return x.Reports
+	}
+	return nil
+}
+
+// How far an execution has come. It replaces the earlier report; at least one of fraction and
+// message must be given.
+type ProgressReport struct {
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	ExecutionId string                 `protobuf:"bytes,1,opt,name=execution_id,json=executionId,proto3" json:"execution_id,omitempty"`
+	LeaseToken  string                 `protobuf:"bytes,2,opt,name=lease_token,json=leaseToken,proto3" json:"lease_token,omitempty"`
+	// The share of the work that is done, 0 to 1.
+	Fraction *float64 `protobuf:"fixed64,3,opt,name=fraction,proto3,oneof" json:"fraction,omitempty"`
+	// At most 1 KiB of UTF-8. Empty means no message.
+	Message       string `protobuf:"bytes,4,opt,name=message,proto3" json:"message,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ProgressReport) Reset() {
+	*x = ProgressReport{}
+	mi := &file_backlane_v1_worker_service_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ProgressReport) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ProgressReport) ProtoMessage() {}
+
+func (x *ProgressReport) ProtoReflect() protoreflect.Message {
+	mi := &file_backlane_v1_worker_service_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ProgressReport.ProtoReflect.Descriptor instead.
+func (*ProgressReport) Descriptor() ([]byte, []int) {
+	return file_backlane_v1_worker_service_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *ProgressReport) GetExecutionId() string {
+	if x != nil {
+		return x.ExecutionId
+	}
+	return ""
+}
+
+func (x *ProgressReport) GetLeaseToken() string {
+	if x != nil {
+		return x.LeaseToken
+	}
+	return ""
+}
+
+func (x *ProgressReport) GetFraction() float64 {
+	if x != nil && x.Fraction != nil {
+		return *x.Fraction
+	}
+	return 0
+}
+
+func (x *ProgressReport) GetMessage() string {
+	if x != nil {
+		return x.Message
+	}
+	return ""
+}
+
+type ReportProgressResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// One outcome per item, in order.
+	Outcomes      []*LeaseOutcome `protobuf:"bytes,1,rep,name=outcomes,proto3" json:"outcomes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReportProgressResponse) Reset() {
+	*x = ReportProgressResponse{}
+	mi := &file_backlane_v1_worker_service_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReportProgressResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReportProgressResponse) ProtoMessage() {}
+
+func (x *ReportProgressResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_backlane_v1_worker_service_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReportProgressResponse.ProtoReflect.Descriptor instead.
+func (*ReportProgressResponse) Descriptor() ([]byte, []int) {
+	return file_backlane_v1_worker_service_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *ReportProgressResponse) GetOutcomes() []*LeaseOutcome {
+	if x != nil {
+		return x.Outcomes
+	}
+	return nil
+}
+
 // One message that a worker sends on a Work stream. Every message renews all leases of the stream.
 type WorkRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1031,6 +1193,7 @@ type WorkRequest struct {
 	//	*WorkRequest_Fail
 	//	*WorkRequest_Release
 	//	*WorkRequest_Drain
+	//	*WorkRequest_Progress
 	Message       isWorkRequest_Message `protobuf_oneof:"message"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1038,7 +1201,7 @@ type WorkRequest struct {
 
 func (x *WorkRequest) Reset() {
 	*x = WorkRequest{}
-	mi := &file_backlane_v1_worker_service_proto_msgTypes[16]
+	mi := &file_backlane_v1_worker_service_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1050,7 +1213,7 @@ func (x *WorkRequest) String() string {
 func (*WorkRequest) ProtoMessage() {}
 
 func (x *WorkRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_backlane_v1_worker_service_proto_msgTypes[16]
+	mi := &file_backlane_v1_worker_service_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1063,7 +1226,7 @@ func (x *WorkRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WorkRequest.ProtoReflect.Descriptor instead.
 func (*WorkRequest) Descriptor() ([]byte, []int) {
-	return file_backlane_v1_worker_service_proto_rawDescGZIP(), []int{16}
+	return file_backlane_v1_worker_service_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *WorkRequest) GetMessage() isWorkRequest_Message {
@@ -1145,6 +1308,15 @@ func (x *WorkRequest) GetDrain() *WorkDrain {
 	return nil
 }
 
+func (x *WorkRequest) GetProgress() *ReportProgressRequest {
+	if x != nil {
+		if x, ok := x.Message.(*WorkRequest_Progress); ok {
+			return x.Progress
+		}
+	}
+	return nil
+}
+
 type isWorkRequest_Message interface {
 	isWorkRequest_Message()
 }
@@ -1187,6 +1359,11 @@ type WorkRequest_Drain struct {
 	Drain *WorkDrain `protobuf:"bytes,8,opt,name=drain,proto3,oneof"`
 }
 
+type WorkRequest_Progress struct {
+	// Gets no reply. A report about a lease that the worker does not hold any more is ignored.
+	Progress *ReportProgressRequest `protobuf:"bytes,11,opt,name=progress,proto3,oneof"`
+}
+
 func (*WorkRequest_Hello) isWorkRequest_Message() {}
 
 func (*WorkRequest_Credit) isWorkRequest_Message() {}
@@ -1202,6 +1379,8 @@ func (*WorkRequest_Fail) isWorkRequest_Message() {}
 func (*WorkRequest_Release) isWorkRequest_Message() {}
 
 func (*WorkRequest_Drain) isWorkRequest_Message() {}
+
+func (*WorkRequest_Progress) isWorkRequest_Message() {}
 
 type WorkHello struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1226,7 +1405,7 @@ type WorkHello struct {
 
 func (x *WorkHello) Reset() {
 	*x = WorkHello{}
-	mi := &file_backlane_v1_worker_service_proto_msgTypes[17]
+	mi := &file_backlane_v1_worker_service_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1238,7 +1417,7 @@ func (x *WorkHello) String() string {
 func (*WorkHello) ProtoMessage() {}
 
 func (x *WorkHello) ProtoReflect() protoreflect.Message {
-	mi := &file_backlane_v1_worker_service_proto_msgTypes[17]
+	mi := &file_backlane_v1_worker_service_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1251,7 +1430,7 @@ func (x *WorkHello) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WorkHello.ProtoReflect.Descriptor instead.
 func (*WorkHello) Descriptor() ([]byte, []int) {
-	return file_backlane_v1_worker_service_proto_rawDescGZIP(), []int{17}
+	return file_backlane_v1_worker_service_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *WorkHello) GetWorkerId() string {
@@ -1307,7 +1486,7 @@ type WorkLane struct {
 
 func (x *WorkLane) Reset() {
 	*x = WorkLane{}
-	mi := &file_backlane_v1_worker_service_proto_msgTypes[18]
+	mi := &file_backlane_v1_worker_service_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1319,7 +1498,7 @@ func (x *WorkLane) String() string {
 func (*WorkLane) ProtoMessage() {}
 
 func (x *WorkLane) ProtoReflect() protoreflect.Message {
-	mi := &file_backlane_v1_worker_service_proto_msgTypes[18]
+	mi := &file_backlane_v1_worker_service_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1332,7 +1511,7 @@ func (x *WorkLane) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WorkLane.ProtoReflect.Descriptor instead.
 func (*WorkLane) Descriptor() ([]byte, []int) {
-	return file_backlane_v1_worker_service_proto_rawDescGZIP(), []int{18}
+	return file_backlane_v1_worker_service_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *WorkLane) GetCallables() []string {
@@ -1362,7 +1541,7 @@ type WorkCredit struct {
 
 func (x *WorkCredit) Reset() {
 	*x = WorkCredit{}
-	mi := &file_backlane_v1_worker_service_proto_msgTypes[19]
+	mi := &file_backlane_v1_worker_service_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1374,7 +1553,7 @@ func (x *WorkCredit) String() string {
 func (*WorkCredit) ProtoMessage() {}
 
 func (x *WorkCredit) ProtoReflect() protoreflect.Message {
-	mi := &file_backlane_v1_worker_service_proto_msgTypes[19]
+	mi := &file_backlane_v1_worker_service_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1387,7 +1566,7 @@ func (x *WorkCredit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WorkCredit.ProtoReflect.Descriptor instead.
 func (*WorkCredit) Descriptor() ([]byte, []int) {
-	return file_backlane_v1_worker_service_proto_rawDescGZIP(), []int{19}
+	return file_backlane_v1_worker_service_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *WorkCredit) GetExecutions() uint32 {
@@ -1428,7 +1607,7 @@ type WorkAcknowledge struct {
 
 func (x *WorkAcknowledge) Reset() {
 	*x = WorkAcknowledge{}
-	mi := &file_backlane_v1_worker_service_proto_msgTypes[20]
+	mi := &file_backlane_v1_worker_service_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1440,7 +1619,7 @@ func (x *WorkAcknowledge) String() string {
 func (*WorkAcknowledge) ProtoMessage() {}
 
 func (x *WorkAcknowledge) ProtoReflect() protoreflect.Message {
-	mi := &file_backlane_v1_worker_service_proto_msgTypes[20]
+	mi := &file_backlane_v1_worker_service_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1453,7 +1632,7 @@ func (x *WorkAcknowledge) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WorkAcknowledge.ProtoReflect.Descriptor instead.
 func (*WorkAcknowledge) Descriptor() ([]byte, []int) {
-	return file_backlane_v1_worker_service_proto_rawDescGZIP(), []int{20}
+	return file_backlane_v1_worker_service_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *WorkAcknowledge) GetLeases() []*LeaseRef {
@@ -1471,7 +1650,7 @@ type WorkHeartbeat struct {
 
 func (x *WorkHeartbeat) Reset() {
 	*x = WorkHeartbeat{}
-	mi := &file_backlane_v1_worker_service_proto_msgTypes[21]
+	mi := &file_backlane_v1_worker_service_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1483,7 +1662,7 @@ func (x *WorkHeartbeat) String() string {
 func (*WorkHeartbeat) ProtoMessage() {}
 
 func (x *WorkHeartbeat) ProtoReflect() protoreflect.Message {
-	mi := &file_backlane_v1_worker_service_proto_msgTypes[21]
+	mi := &file_backlane_v1_worker_service_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1496,7 +1675,7 @@ func (x *WorkHeartbeat) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WorkHeartbeat.ProtoReflect.Descriptor instead.
 func (*WorkHeartbeat) Descriptor() ([]byte, []int) {
-	return file_backlane_v1_worker_service_proto_rawDescGZIP(), []int{21}
+	return file_backlane_v1_worker_service_proto_rawDescGZIP(), []int{24}
 }
 
 type WorkDrain struct {
@@ -1507,7 +1686,7 @@ type WorkDrain struct {
 
 func (x *WorkDrain) Reset() {
 	*x = WorkDrain{}
-	mi := &file_backlane_v1_worker_service_proto_msgTypes[22]
+	mi := &file_backlane_v1_worker_service_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1519,7 +1698,7 @@ func (x *WorkDrain) String() string {
 func (*WorkDrain) ProtoMessage() {}
 
 func (x *WorkDrain) ProtoReflect() protoreflect.Message {
-	mi := &file_backlane_v1_worker_service_proto_msgTypes[22]
+	mi := &file_backlane_v1_worker_service_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1532,7 +1711,7 @@ func (x *WorkDrain) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WorkDrain.ProtoReflect.Descriptor instead.
 func (*WorkDrain) Descriptor() ([]byte, []int) {
-	return file_backlane_v1_worker_service_proto_rawDescGZIP(), []int{22}
+	return file_backlane_v1_worker_service_proto_rawDescGZIP(), []int{25}
 }
 
 // One message that the server sends on a Work stream.
@@ -1553,7 +1732,7 @@ type WorkResponse struct {
 
 func (x *WorkResponse) Reset() {
 	*x = WorkResponse{}
-	mi := &file_backlane_v1_worker_service_proto_msgTypes[23]
+	mi := &file_backlane_v1_worker_service_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1565,7 +1744,7 @@ func (x *WorkResponse) String() string {
 func (*WorkResponse) ProtoMessage() {}
 
 func (x *WorkResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_backlane_v1_worker_service_proto_msgTypes[23]
+	mi := &file_backlane_v1_worker_service_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1578,7 +1757,7 @@ func (x *WorkResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WorkResponse.ProtoReflect.Descriptor instead.
 func (*WorkResponse) Descriptor() ([]byte, []int) {
-	return file_backlane_v1_worker_service_proto_rawDescGZIP(), []int{23}
+	return file_backlane_v1_worker_service_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *WorkResponse) GetMessage() isWorkResponse_Message {
@@ -1701,7 +1880,7 @@ type WorkWelcome struct {
 
 func (x *WorkWelcome) Reset() {
 	*x = WorkWelcome{}
-	mi := &file_backlane_v1_worker_service_proto_msgTypes[24]
+	mi := &file_backlane_v1_worker_service_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1713,7 +1892,7 @@ func (x *WorkWelcome) String() string {
 func (*WorkWelcome) ProtoMessage() {}
 
 func (x *WorkWelcome) ProtoReflect() protoreflect.Message {
-	mi := &file_backlane_v1_worker_service_proto_msgTypes[24]
+	mi := &file_backlane_v1_worker_service_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1726,7 +1905,7 @@ func (x *WorkWelcome) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WorkWelcome.ProtoReflect.Descriptor instead.
 func (*WorkWelcome) Descriptor() ([]byte, []int) {
-	return file_backlane_v1_worker_service_proto_rawDescGZIP(), []int{24}
+	return file_backlane_v1_worker_service_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *WorkWelcome) GetHeld() []*LeaseRef {
@@ -1759,7 +1938,7 @@ type WorkLeases struct {
 
 func (x *WorkLeases) Reset() {
 	*x = WorkLeases{}
-	mi := &file_backlane_v1_worker_service_proto_msgTypes[25]
+	mi := &file_backlane_v1_worker_service_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1771,7 +1950,7 @@ func (x *WorkLeases) String() string {
 func (*WorkLeases) ProtoMessage() {}
 
 func (x *WorkLeases) ProtoReflect() protoreflect.Message {
-	mi := &file_backlane_v1_worker_service_proto_msgTypes[25]
+	mi := &file_backlane_v1_worker_service_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1784,7 +1963,7 @@ func (x *WorkLeases) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WorkLeases.ProtoReflect.Descriptor instead.
 func (*WorkLeases) Descriptor() ([]byte, []int) {
-	return file_backlane_v1_worker_service_proto_rawDescGZIP(), []int{25}
+	return file_backlane_v1_worker_service_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *WorkLeases) GetLeases() []*Lease {
@@ -1804,7 +1983,7 @@ type WorkOutcomes struct {
 
 func (x *WorkOutcomes) Reset() {
 	*x = WorkOutcomes{}
-	mi := &file_backlane_v1_worker_service_proto_msgTypes[26]
+	mi := &file_backlane_v1_worker_service_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1816,7 +1995,7 @@ func (x *WorkOutcomes) String() string {
 func (*WorkOutcomes) ProtoMessage() {}
 
 func (x *WorkOutcomes) ProtoReflect() protoreflect.Message {
-	mi := &file_backlane_v1_worker_service_proto_msgTypes[26]
+	mi := &file_backlane_v1_worker_service_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1829,7 +2008,7 @@ func (x *WorkOutcomes) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WorkOutcomes.ProtoReflect.Descriptor instead.
 func (*WorkOutcomes) Descriptor() ([]byte, []int) {
-	return file_backlane_v1_worker_service_proto_rawDescGZIP(), []int{26}
+	return file_backlane_v1_worker_service_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *WorkOutcomes) GetOutcomes() []*LeaseOutcome {
@@ -1848,7 +2027,7 @@ type WorkCancels struct {
 
 func (x *WorkCancels) Reset() {
 	*x = WorkCancels{}
-	mi := &file_backlane_v1_worker_service_proto_msgTypes[27]
+	mi := &file_backlane_v1_worker_service_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1860,7 +2039,7 @@ func (x *WorkCancels) String() string {
 func (*WorkCancels) ProtoMessage() {}
 
 func (x *WorkCancels) ProtoReflect() protoreflect.Message {
-	mi := &file_backlane_v1_worker_service_proto_msgTypes[27]
+	mi := &file_backlane_v1_worker_service_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1873,7 +2052,7 @@ func (x *WorkCancels) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WorkCancels.ProtoReflect.Descriptor instead.
 func (*WorkCancels) Descriptor() ([]byte, []int) {
-	return file_backlane_v1_worker_service_proto_rawDescGZIP(), []int{27}
+	return file_backlane_v1_worker_service_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *WorkCancels) GetLeases() []*LeaseRef {
@@ -1892,7 +2071,7 @@ type WorkLost struct {
 
 func (x *WorkLost) Reset() {
 	*x = WorkLost{}
-	mi := &file_backlane_v1_worker_service_proto_msgTypes[28]
+	mi := &file_backlane_v1_worker_service_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1904,7 +2083,7 @@ func (x *WorkLost) String() string {
 func (*WorkLost) ProtoMessage() {}
 
 func (x *WorkLost) ProtoReflect() protoreflect.Message {
-	mi := &file_backlane_v1_worker_service_proto_msgTypes[28]
+	mi := &file_backlane_v1_worker_service_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1917,7 +2096,7 @@ func (x *WorkLost) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WorkLost.ProtoReflect.Descriptor instead.
 func (*WorkLost) Descriptor() ([]byte, []int) {
-	return file_backlane_v1_worker_service_proto_rawDescGZIP(), []int{28}
+	return file_backlane_v1_worker_service_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *WorkLost) GetLeases() []*LeaseRef {
@@ -1935,7 +2114,7 @@ type WorkServerDrain struct {
 
 func (x *WorkServerDrain) Reset() {
 	*x = WorkServerDrain{}
-	mi := &file_backlane_v1_worker_service_proto_msgTypes[29]
+	mi := &file_backlane_v1_worker_service_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1947,7 +2126,7 @@ func (x *WorkServerDrain) String() string {
 func (*WorkServerDrain) ProtoMessage() {}
 
 func (x *WorkServerDrain) ProtoReflect() protoreflect.Message {
-	mi := &file_backlane_v1_worker_service_proto_msgTypes[29]
+	mi := &file_backlane_v1_worker_service_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1960,7 +2139,7 @@ func (x *WorkServerDrain) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WorkServerDrain.ProtoReflect.Descriptor instead.
 func (*WorkServerDrain) Descriptor() ([]byte, []int) {
-	return file_backlane_v1_worker_service_proto_rawDescGZIP(), []int{29}
+	return file_backlane_v1_worker_service_proto_rawDescGZIP(), []int{32}
 }
 
 var File_backlane_v1_worker_service_proto protoreflect.FileDescriptor
@@ -2041,7 +2220,18 @@ const file_backlane_v1_worker_service_proto_rawDesc = "" +
 	"\x0eReleaseRequest\x121\n" +
 	"\breleases\x18\x01 \x03(\v2\x15.backlane.v1.LeaseRefR\breleases\"H\n" +
 	"\x0fReleaseResponse\x125\n" +
-	"\boutcomes\x18\x01 \x03(\v2\x19.backlane.v1.LeaseOutcomeR\boutcomes\"\xce\x03\n" +
+	"\boutcomes\x18\x01 \x03(\v2\x19.backlane.v1.LeaseOutcomeR\boutcomes\"N\n" +
+	"\x15ReportProgressRequest\x125\n" +
+	"\areports\x18\x01 \x03(\v2\x1b.backlane.v1.ProgressReportR\areports\"\x9c\x01\n" +
+	"\x0eProgressReport\x12!\n" +
+	"\fexecution_id\x18\x01 \x01(\tR\vexecutionId\x12\x1f\n" +
+	"\vlease_token\x18\x02 \x01(\tR\n" +
+	"leaseToken\x12\x1f\n" +
+	"\bfraction\x18\x03 \x01(\x01H\x00R\bfraction\x88\x01\x01\x12\x18\n" +
+	"\amessage\x18\x04 \x01(\tR\amessageB\v\n" +
+	"\t_fraction\"O\n" +
+	"\x16ReportProgressResponse\x125\n" +
+	"\boutcomes\x18\x01 \x03(\v2\x19.backlane.v1.LeaseOutcomeR\boutcomes\"\x90\x04\n" +
 	"\vWorkRequest\x12.\n" +
 	"\x05hello\x18\x01 \x01(\v2\x16.backlane.v1.WorkHelloH\x00R\x05hello\x121\n" +
 	"\x06credit\x18\x02 \x01(\v2\x17.backlane.v1.WorkCreditH\x00R\x06credit\x12@\n" +
@@ -2050,7 +2240,8 @@ const file_backlane_v1_worker_service_proto_rawDesc = "" +
 	"\bcomplete\x18\x05 \x01(\v2\x1c.backlane.v1.CompleteRequestH\x00R\bcomplete\x12.\n" +
 	"\x04fail\x18\x06 \x01(\v2\x18.backlane.v1.FailRequestH\x00R\x04fail\x127\n" +
 	"\arelease\x18\a \x01(\v2\x1b.backlane.v1.ReleaseRequestH\x00R\arelease\x12.\n" +
-	"\x05drain\x18\b \x01(\v2\x16.backlane.v1.WorkDrainH\x00R\x05drainB\t\n" +
+	"\x05drain\x18\b \x01(\v2\x16.backlane.v1.WorkDrainH\x00R\x05drain\x12@\n" +
+	"\bprogress\x18\v \x01(\v2\".backlane.v1.ReportProgressRequestH\x00R\bprogressB\t\n" +
 	"\amessage\"\xe9\x01\n" +
 	"\tWorkHello\x12\x1b\n" +
 	"\tworker_id\x18\x01 \x01(\tR\bworkerId\x12\x1c\n" +
@@ -2095,13 +2286,14 @@ const file_backlane_v1_worker_service_proto_rawDesc = "" +
 	"\x06leases\x18\x01 \x03(\v2\x15.backlane.v1.LeaseRefR\x06leases\"9\n" +
 	"\bWorkLost\x12-\n" +
 	"\x06leases\x18\x01 \x03(\v2\x15.backlane.v1.LeaseRefR\x06leases\"\x11\n" +
-	"\x0fWorkServerDrain2\xae\x03\n" +
+	"\x0fWorkServerDrain2\x89\x04\n" +
 	"\rWorkerService\x12>\n" +
 	"\x05Lease\x12\x19.backlane.v1.LeaseRequest\x1a\x1a.backlane.v1.LeaseResponse\x12P\n" +
 	"\vRenewLeases\x12\x1f.backlane.v1.RenewLeasesRequest\x1a .backlane.v1.RenewLeasesResponse\x12G\n" +
 	"\bComplete\x12\x1c.backlane.v1.CompleteRequest\x1a\x1d.backlane.v1.CompleteResponse\x12;\n" +
 	"\x04Fail\x12\x18.backlane.v1.FailRequest\x1a\x19.backlane.v1.FailResponse\x12D\n" +
-	"\aRelease\x12\x1b.backlane.v1.ReleaseRequest\x1a\x1c.backlane.v1.ReleaseResponse\x12?\n" +
+	"\aRelease\x12\x1b.backlane.v1.ReleaseRequest\x1a\x1c.backlane.v1.ReleaseResponse\x12Y\n" +
+	"\x0eReportProgress\x12\".backlane.v1.ReportProgressRequest\x1a#.backlane.v1.ReportProgressResponse\x12?\n" +
 	"\x04Work\x12\x18.backlane.v1.WorkRequest\x1a\x19.backlane.v1.WorkResponse(\x010\x01B\x18Z\x16backlane/v1;backlanev1b\x06proto3"
 
 var (
@@ -2116,7 +2308,7 @@ func file_backlane_v1_worker_service_proto_rawDescGZIP() []byte {
 	return file_backlane_v1_worker_service_proto_rawDescData
 }
 
-var file_backlane_v1_worker_service_proto_msgTypes = make([]protoimpl.MessageInfo, 30)
+var file_backlane_v1_worker_service_proto_msgTypes = make([]protoimpl.MessageInfo, 33)
 var file_backlane_v1_worker_service_proto_goTypes = []any{
 	(*LeaseRequest)(nil),           // 0: backlane.v1.LeaseRequest
 	(*LeaseResponse)(nil),          // 1: backlane.v1.LeaseResponse
@@ -2134,85 +2326,93 @@ var file_backlane_v1_worker_service_proto_goTypes = []any{
 	(*FailResponse)(nil),           // 13: backlane.v1.FailResponse
 	(*ReleaseRequest)(nil),         // 14: backlane.v1.ReleaseRequest
 	(*ReleaseResponse)(nil),        // 15: backlane.v1.ReleaseResponse
-	(*WorkRequest)(nil),            // 16: backlane.v1.WorkRequest
-	(*WorkHello)(nil),              // 17: backlane.v1.WorkHello
-	(*WorkLane)(nil),               // 18: backlane.v1.WorkLane
-	(*WorkCredit)(nil),             // 19: backlane.v1.WorkCredit
-	(*WorkAcknowledge)(nil),        // 20: backlane.v1.WorkAcknowledge
-	(*WorkHeartbeat)(nil),          // 21: backlane.v1.WorkHeartbeat
-	(*WorkDrain)(nil),              // 22: backlane.v1.WorkDrain
-	(*WorkResponse)(nil),           // 23: backlane.v1.WorkResponse
-	(*WorkWelcome)(nil),            // 24: backlane.v1.WorkWelcome
-	(*WorkLeases)(nil),             // 25: backlane.v1.WorkLeases
-	(*WorkOutcomes)(nil),           // 26: backlane.v1.WorkOutcomes
-	(*WorkCancels)(nil),            // 27: backlane.v1.WorkCancels
-	(*WorkLost)(nil),               // 28: backlane.v1.WorkLost
-	(*WorkServerDrain)(nil),        // 29: backlane.v1.WorkServerDrain
-	(*BackgroundExecution)(nil),    // 30: backlane.v1.BackgroundExecution
-	(*timestamppb.Timestamp)(nil),  // 31: google.protobuf.Timestamp
-	(*status.Status)(nil),          // 32: google.rpc.Status
-	(BackgroundExecutionStatus)(0), // 33: backlane.v1.BackgroundExecutionStatus
-	(*structpb.Value)(nil),         // 34: google.protobuf.Value
-	(*ExecutionError)(nil),         // 35: backlane.v1.ExecutionError
+	(*ReportProgressRequest)(nil),  // 16: backlane.v1.ReportProgressRequest
+	(*ProgressReport)(nil),         // 17: backlane.v1.ProgressReport
+	(*ReportProgressResponse)(nil), // 18: backlane.v1.ReportProgressResponse
+	(*WorkRequest)(nil),            // 19: backlane.v1.WorkRequest
+	(*WorkHello)(nil),              // 20: backlane.v1.WorkHello
+	(*WorkLane)(nil),               // 21: backlane.v1.WorkLane
+	(*WorkCredit)(nil),             // 22: backlane.v1.WorkCredit
+	(*WorkAcknowledge)(nil),        // 23: backlane.v1.WorkAcknowledge
+	(*WorkHeartbeat)(nil),          // 24: backlane.v1.WorkHeartbeat
+	(*WorkDrain)(nil),              // 25: backlane.v1.WorkDrain
+	(*WorkResponse)(nil),           // 26: backlane.v1.WorkResponse
+	(*WorkWelcome)(nil),            // 27: backlane.v1.WorkWelcome
+	(*WorkLeases)(nil),             // 28: backlane.v1.WorkLeases
+	(*WorkOutcomes)(nil),           // 29: backlane.v1.WorkOutcomes
+	(*WorkCancels)(nil),            // 30: backlane.v1.WorkCancels
+	(*WorkLost)(nil),               // 31: backlane.v1.WorkLost
+	(*WorkServerDrain)(nil),        // 32: backlane.v1.WorkServerDrain
+	(*BackgroundExecution)(nil),    // 33: backlane.v1.BackgroundExecution
+	(*timestamppb.Timestamp)(nil),  // 34: google.protobuf.Timestamp
+	(*status.Status)(nil),          // 35: google.rpc.Status
+	(BackgroundExecutionStatus)(0), // 36: backlane.v1.BackgroundExecutionStatus
+	(*structpb.Value)(nil),         // 37: google.protobuf.Value
+	(*ExecutionError)(nil),         // 38: backlane.v1.ExecutionError
 }
 var file_backlane_v1_worker_service_proto_depIdxs = []int32{
 	2,  // 0: backlane.v1.LeaseResponse.leases:type_name -> backlane.v1.Lease
-	30, // 1: backlane.v1.Lease.execution:type_name -> backlane.v1.BackgroundExecution
-	31, // 2: backlane.v1.Lease.lease_expires_at:type_name -> google.protobuf.Timestamp
-	31, // 3: backlane.v1.Lease.attempt_deadline:type_name -> google.protobuf.Timestamp
+	33, // 1: backlane.v1.Lease.execution:type_name -> backlane.v1.BackgroundExecution
+	34, // 2: backlane.v1.Lease.lease_expires_at:type_name -> google.protobuf.Timestamp
+	34, // 3: backlane.v1.Lease.attempt_deadline:type_name -> google.protobuf.Timestamp
 	5,  // 4: backlane.v1.LeaseOutcome.result:type_name -> backlane.v1.LeaseResult
-	32, // 5: backlane.v1.LeaseOutcome.status:type_name -> google.rpc.Status
-	33, // 6: backlane.v1.LeaseResult.status:type_name -> backlane.v1.BackgroundExecutionStatus
-	31, // 7: backlane.v1.LeaseResult.lease_expires_at:type_name -> google.protobuf.Timestamp
+	35, // 5: backlane.v1.LeaseOutcome.status:type_name -> google.rpc.Status
+	36, // 6: backlane.v1.LeaseResult.status:type_name -> backlane.v1.BackgroundExecutionStatus
+	34, // 7: backlane.v1.LeaseResult.lease_expires_at:type_name -> google.protobuf.Timestamp
 	3,  // 8: backlane.v1.RenewLeasesRequest.leases:type_name -> backlane.v1.LeaseRef
 	4,  // 9: backlane.v1.RenewLeasesResponse.outcomes:type_name -> backlane.v1.LeaseOutcome
 	9,  // 10: backlane.v1.CompleteRequest.results:type_name -> backlane.v1.CompleteResult
-	34, // 11: backlane.v1.CompleteResult.output:type_name -> google.protobuf.Value
+	37, // 11: backlane.v1.CompleteResult.output:type_name -> google.protobuf.Value
 	4,  // 12: backlane.v1.CompleteResponse.outcomes:type_name -> backlane.v1.LeaseOutcome
 	12, // 13: backlane.v1.FailRequest.failures:type_name -> backlane.v1.Failure
-	35, // 14: backlane.v1.Failure.error:type_name -> backlane.v1.ExecutionError
+	38, // 14: backlane.v1.Failure.error:type_name -> backlane.v1.ExecutionError
 	4,  // 15: backlane.v1.FailResponse.outcomes:type_name -> backlane.v1.LeaseOutcome
 	3,  // 16: backlane.v1.ReleaseRequest.releases:type_name -> backlane.v1.LeaseRef
 	4,  // 17: backlane.v1.ReleaseResponse.outcomes:type_name -> backlane.v1.LeaseOutcome
-	17, // 18: backlane.v1.WorkRequest.hello:type_name -> backlane.v1.WorkHello
-	19, // 19: backlane.v1.WorkRequest.credit:type_name -> backlane.v1.WorkCredit
-	20, // 20: backlane.v1.WorkRequest.acknowledge:type_name -> backlane.v1.WorkAcknowledge
-	21, // 21: backlane.v1.WorkRequest.heartbeat:type_name -> backlane.v1.WorkHeartbeat
-	8,  // 22: backlane.v1.WorkRequest.complete:type_name -> backlane.v1.CompleteRequest
-	11, // 23: backlane.v1.WorkRequest.fail:type_name -> backlane.v1.FailRequest
-	14, // 24: backlane.v1.WorkRequest.release:type_name -> backlane.v1.ReleaseRequest
-	22, // 25: backlane.v1.WorkRequest.drain:type_name -> backlane.v1.WorkDrain
-	3,  // 26: backlane.v1.WorkHello.held:type_name -> backlane.v1.LeaseRef
-	18, // 27: backlane.v1.WorkHello.lanes:type_name -> backlane.v1.WorkLane
-	3,  // 28: backlane.v1.WorkAcknowledge.leases:type_name -> backlane.v1.LeaseRef
-	24, // 29: backlane.v1.WorkResponse.welcome:type_name -> backlane.v1.WorkWelcome
-	25, // 30: backlane.v1.WorkResponse.leases:type_name -> backlane.v1.WorkLeases
-	26, // 31: backlane.v1.WorkResponse.outcomes:type_name -> backlane.v1.WorkOutcomes
-	27, // 32: backlane.v1.WorkResponse.cancels:type_name -> backlane.v1.WorkCancels
-	28, // 33: backlane.v1.WorkResponse.lost:type_name -> backlane.v1.WorkLost
-	29, // 34: backlane.v1.WorkResponse.drain:type_name -> backlane.v1.WorkServerDrain
-	3,  // 35: backlane.v1.WorkWelcome.held:type_name -> backlane.v1.LeaseRef
-	2,  // 36: backlane.v1.WorkLeases.leases:type_name -> backlane.v1.Lease
-	4,  // 37: backlane.v1.WorkOutcomes.outcomes:type_name -> backlane.v1.LeaseOutcome
-	3,  // 38: backlane.v1.WorkCancels.leases:type_name -> backlane.v1.LeaseRef
-	3,  // 39: backlane.v1.WorkLost.leases:type_name -> backlane.v1.LeaseRef
-	0,  // 40: backlane.v1.WorkerService.Lease:input_type -> backlane.v1.LeaseRequest
-	6,  // 41: backlane.v1.WorkerService.RenewLeases:input_type -> backlane.v1.RenewLeasesRequest
-	8,  // 42: backlane.v1.WorkerService.Complete:input_type -> backlane.v1.CompleteRequest
-	11, // 43: backlane.v1.WorkerService.Fail:input_type -> backlane.v1.FailRequest
-	14, // 44: backlane.v1.WorkerService.Release:input_type -> backlane.v1.ReleaseRequest
-	16, // 45: backlane.v1.WorkerService.Work:input_type -> backlane.v1.WorkRequest
-	1,  // 46: backlane.v1.WorkerService.Lease:output_type -> backlane.v1.LeaseResponse
-	7,  // 47: backlane.v1.WorkerService.RenewLeases:output_type -> backlane.v1.RenewLeasesResponse
-	10, // 48: backlane.v1.WorkerService.Complete:output_type -> backlane.v1.CompleteResponse
-	13, // 49: backlane.v1.WorkerService.Fail:output_type -> backlane.v1.FailResponse
-	15, // 50: backlane.v1.WorkerService.Release:output_type -> backlane.v1.ReleaseResponse
-	23, // 51: backlane.v1.WorkerService.Work:output_type -> backlane.v1.WorkResponse
-	46, // [46:52] is the sub-list for method output_type
-	40, // [40:46] is the sub-list for method input_type
-	40, // [40:40] is the sub-list for extension type_name
-	40, // [40:40] is the sub-list for extension extendee
-	0,  // [0:40] is the sub-list for field type_name
+	17, // 18: backlane.v1.ReportProgressRequest.reports:type_name -> backlane.v1.ProgressReport
+	4,  // 19: backlane.v1.ReportProgressResponse.outcomes:type_name -> backlane.v1.LeaseOutcome
+	20, // 20: backlane.v1.WorkRequest.hello:type_name -> backlane.v1.WorkHello
+	22, // 21: backlane.v1.WorkRequest.credit:type_name -> backlane.v1.WorkCredit
+	23, // 22: backlane.v1.WorkRequest.acknowledge:type_name -> backlane.v1.WorkAcknowledge
+	24, // 23: backlane.v1.WorkRequest.heartbeat:type_name -> backlane.v1.WorkHeartbeat
+	8,  // 24: backlane.v1.WorkRequest.complete:type_name -> backlane.v1.CompleteRequest
+	11, // 25: backlane.v1.WorkRequest.fail:type_name -> backlane.v1.FailRequest
+	14, // 26: backlane.v1.WorkRequest.release:type_name -> backlane.v1.ReleaseRequest
+	25, // 27: backlane.v1.WorkRequest.drain:type_name -> backlane.v1.WorkDrain
+	16, // 28: backlane.v1.WorkRequest.progress:type_name -> backlane.v1.ReportProgressRequest
+	3,  // 29: backlane.v1.WorkHello.held:type_name -> backlane.v1.LeaseRef
+	21, // 30: backlane.v1.WorkHello.lanes:type_name -> backlane.v1.WorkLane
+	3,  // 31: backlane.v1.WorkAcknowledge.leases:type_name -> backlane.v1.LeaseRef
+	27, // 32: backlane.v1.WorkResponse.welcome:type_name -> backlane.v1.WorkWelcome
+	28, // 33: backlane.v1.WorkResponse.leases:type_name -> backlane.v1.WorkLeases
+	29, // 34: backlane.v1.WorkResponse.outcomes:type_name -> backlane.v1.WorkOutcomes
+	30, // 35: backlane.v1.WorkResponse.cancels:type_name -> backlane.v1.WorkCancels
+	31, // 36: backlane.v1.WorkResponse.lost:type_name -> backlane.v1.WorkLost
+	32, // 37: backlane.v1.WorkResponse.drain:type_name -> backlane.v1.WorkServerDrain
+	3,  // 38: backlane.v1.WorkWelcome.held:type_name -> backlane.v1.LeaseRef
+	2,  // 39: backlane.v1.WorkLeases.leases:type_name -> backlane.v1.Lease
+	4,  // 40: backlane.v1.WorkOutcomes.outcomes:type_name -> backlane.v1.LeaseOutcome
+	3,  // 41: backlane.v1.WorkCancels.leases:type_name -> backlane.v1.LeaseRef
+	3,  // 42: backlane.v1.WorkLost.leases:type_name -> backlane.v1.LeaseRef
+	0,  // 43: backlane.v1.WorkerService.Lease:input_type -> backlane.v1.LeaseRequest
+	6,  // 44: backlane.v1.WorkerService.RenewLeases:input_type -> backlane.v1.RenewLeasesRequest
+	8,  // 45: backlane.v1.WorkerService.Complete:input_type -> backlane.v1.CompleteRequest
+	11, // 46: backlane.v1.WorkerService.Fail:input_type -> backlane.v1.FailRequest
+	14, // 47: backlane.v1.WorkerService.Release:input_type -> backlane.v1.ReleaseRequest
+	16, // 48: backlane.v1.WorkerService.ReportProgress:input_type -> backlane.v1.ReportProgressRequest
+	19, // 49: backlane.v1.WorkerService.Work:input_type -> backlane.v1.WorkRequest
+	1,  // 50: backlane.v1.WorkerService.Lease:output_type -> backlane.v1.LeaseResponse
+	7,  // 51: backlane.v1.WorkerService.RenewLeases:output_type -> backlane.v1.RenewLeasesResponse
+	10, // 52: backlane.v1.WorkerService.Complete:output_type -> backlane.v1.CompleteResponse
+	13, // 53: backlane.v1.WorkerService.Fail:output_type -> backlane.v1.FailResponse
+	15, // 54: backlane.v1.WorkerService.Release:output_type -> backlane.v1.ReleaseResponse
+	18, // 55: backlane.v1.WorkerService.ReportProgress:output_type -> backlane.v1.ReportProgressResponse
+	26, // 56: backlane.v1.WorkerService.Work:output_type -> backlane.v1.WorkResponse
+	50, // [50:57] is the sub-list for method output_type
+	43, // [43:50] is the sub-list for method input_type
+	43, // [43:43] is the sub-list for extension type_name
+	43, // [43:43] is the sub-list for extension extendee
+	0,  // [0:43] is the sub-list for field type_name
 }
 
 func init() { file_backlane_v1_worker_service_proto_init() }
@@ -2229,7 +2429,8 @@ func file_backlane_v1_worker_service_proto_init() {
 	file_backlane_v1_worker_service_proto_msgTypes[5].OneofWrappers = []any{}
 	file_backlane_v1_worker_service_proto_msgTypes[9].OneofWrappers = []any{}
 	file_backlane_v1_worker_service_proto_msgTypes[12].OneofWrappers = []any{}
-	file_backlane_v1_worker_service_proto_msgTypes[16].OneofWrappers = []any{
+	file_backlane_v1_worker_service_proto_msgTypes[17].OneofWrappers = []any{}
+	file_backlane_v1_worker_service_proto_msgTypes[19].OneofWrappers = []any{
 		(*WorkRequest_Hello)(nil),
 		(*WorkRequest_Credit)(nil),
 		(*WorkRequest_Acknowledge)(nil),
@@ -2238,8 +2439,9 @@ func file_backlane_v1_worker_service_proto_init() {
 		(*WorkRequest_Fail)(nil),
 		(*WorkRequest_Release)(nil),
 		(*WorkRequest_Drain)(nil),
+		(*WorkRequest_Progress)(nil),
 	}
-	file_backlane_v1_worker_service_proto_msgTypes[23].OneofWrappers = []any{
+	file_backlane_v1_worker_service_proto_msgTypes[26].OneofWrappers = []any{
 		(*WorkResponse_Welcome)(nil),
 		(*WorkResponse_Leases)(nil),
 		(*WorkResponse_Outcomes)(nil),
@@ -2253,7 +2455,7 @@ func file_backlane_v1_worker_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_backlane_v1_worker_service_proto_rawDesc), len(file_backlane_v1_worker_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   30,
+			NumMessages:   33,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -21,12 +21,13 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	WorkerService_Lease_FullMethodName       = "/backlane.v1.WorkerService/Lease"
-	WorkerService_RenewLeases_FullMethodName = "/backlane.v1.WorkerService/RenewLeases"
-	WorkerService_Complete_FullMethodName    = "/backlane.v1.WorkerService/Complete"
-	WorkerService_Fail_FullMethodName        = "/backlane.v1.WorkerService/Fail"
-	WorkerService_Release_FullMethodName     = "/backlane.v1.WorkerService/Release"
-	WorkerService_Work_FullMethodName        = "/backlane.v1.WorkerService/Work"
+	WorkerService_Lease_FullMethodName          = "/backlane.v1.WorkerService/Lease"
+	WorkerService_RenewLeases_FullMethodName    = "/backlane.v1.WorkerService/RenewLeases"
+	WorkerService_Complete_FullMethodName       = "/backlane.v1.WorkerService/Complete"
+	WorkerService_Fail_FullMethodName           = "/backlane.v1.WorkerService/Fail"
+	WorkerService_Release_FullMethodName        = "/backlane.v1.WorkerService/Release"
+	WorkerService_ReportProgress_FullMethodName = "/backlane.v1.WorkerService/ReportProgress"
+	WorkerService_Work_FullMethodName           = "/backlane.v1.WorkerService/Work"
 )
 
 // WorkerServiceClient is the client API for WorkerService service.
@@ -49,6 +50,9 @@ type WorkerServiceClient interface {
 	Fail(ctx context.Context, in *FailRequest, opts ...grpc.CallOption) (*FailResponse, error)
 	// Releases executions: they are queued again at their old positions, and no attempt is spent.
 	Release(ctx context.Context, in *ReleaseRequest, opts ...grpc.CallOption) (*ReleaseResponse, error)
+	// Reports how far executions have come. Their records show it while the leases live. An execution
+	// shows a new report at most every 100 ms; the newest one wins.
+	ReportProgress(ctx context.Context, in *ReportProgressRequest, opts ...grpc.CallOption) (*ReportProgressResponse, error)
 	// Does all of this over one stream: the server sends leases as credit allows, and cancels and
 	// lost leases at once; the worker sends results. The first request carries hello. Messages on the
 	// stream keep the leases live.
@@ -113,6 +117,16 @@ func (c *workerServiceClient) Release(ctx context.Context, in *ReleaseRequest, o
 	return out, nil
 }
 
+func (c *workerServiceClient) ReportProgress(ctx context.Context, in *ReportProgressRequest, opts ...grpc.CallOption) (*ReportProgressResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ReportProgressResponse)
+	err := c.cc.Invoke(ctx, WorkerService_ReportProgress_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *workerServiceClient) Work(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[WorkRequest, WorkResponse], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	stream, err := c.cc.NewStream(ctx, &WorkerService_ServiceDesc.Streams[0], WorkerService_Work_FullMethodName, cOpts...)
@@ -146,6 +160,9 @@ type WorkerServiceServer interface {
 	Fail(context.Context, *FailRequest) (*FailResponse, error)
 	// Releases executions: they are queued again at their old positions, and no attempt is spent.
 	Release(context.Context, *ReleaseRequest) (*ReleaseResponse, error)
+	// Reports how far executions have come. Their records show it while the leases live. An execution
+	// shows a new report at most every 100 ms; the newest one wins.
+	ReportProgress(context.Context, *ReportProgressRequest) (*ReportProgressResponse, error)
 	// Does all of this over one stream: the server sends leases as credit allows, and cancels and
 	// lost leases at once; the worker sends results. The first request carries hello. Messages on the
 	// stream keep the leases live.
@@ -174,6 +191,9 @@ func (UnimplementedWorkerServiceServer) Fail(context.Context, *FailRequest) (*Fa
 }
 func (UnimplementedWorkerServiceServer) Release(context.Context, *ReleaseRequest) (*ReleaseResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Release not implemented")
+}
+func (UnimplementedWorkerServiceServer) ReportProgress(context.Context, *ReportProgressRequest) (*ReportProgressResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ReportProgress not implemented")
 }
 func (UnimplementedWorkerServiceServer) Work(grpc.BidiStreamingServer[WorkRequest, WorkResponse]) error {
 	return status.Error(codes.Unimplemented, "method Work not implemented")
@@ -289,6 +309,24 @@ func _WorkerService_Release_Handler(srv interface{}, ctx context.Context, dec fu
 	return interceptor(ctx, in, info, handler)
 }
 
+func _WorkerService_ReportProgress_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ReportProgressRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(WorkerServiceServer).ReportProgress(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: WorkerService_ReportProgress_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(WorkerServiceServer).ReportProgress(ctx, req.(*ReportProgressRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _WorkerService_Work_Handler(srv interface{}, stream grpc.ServerStream) error {
 	return srv.(WorkerServiceServer).Work(&grpc.GenericServerStream[WorkRequest, WorkResponse]{ServerStream: stream})
 }
@@ -322,6 +360,10 @@ var WorkerService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Release",
 			Handler:    _WorkerService_Release_Handler,
+		},
+		{
+			MethodName: "ReportProgress",
+			Handler:    _WorkerService_ReportProgress_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{

@@ -1,0 +1,115 @@
+package worker
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	backlane "example.com/backlane/gen/backlane/v1"
+)
+
+var (
+	// ErrSuspended ends a callable whose execution waits without a worker, or yields to a pause.
+	// A callable returns it as it is; when the wait is over, the callable is called anew.
+	ErrSuspended = errors.New("suspended")
+	// ErrNoInput: the wait is over without an input, because a client resumed the execution.
+	ErrNoInput = errors.New("the wait ended without an input")
+	// ErrOutside: steps and waits need the context that a callable was called with, and cannot
+	// be taken inside of a step.
+	ErrOutside = errors.New("not in a callable, or inside of a step")
+)
+
+// stepBytesMax is the most that the server keeps of all steps of an execution.
+const stepBytesMax = 1 << 20
+
+// suspension is an ErrSuspended that tells what is waited for.
+type suspension struct{ waits []*backlane.WaitPoint }
+
+func (s *suspension) Error() string        { return ErrSuspended.Error() }
+func (s *suspension) Is(target error) bool { return target == ErrSuspended }
+
+// Step does fn once for the execution, and keeps its output, as JSON, for all later attempts. Where
+// an earlier attempt has completed the step, the kept output is returned, and fn is not called. A
+// step is known by its name, and by how many steps of that name came before it in the attempt.
+//
+// The output is durable when Step returns. An error of fn is recorded and returned; the step is
+// done again when it is taken again. Where a client asked for a pause, Step returns ErrSuspended.
+// Steps of one name must not be taken at the same time.
+func Step[Out any](
+	ctx context.Context, name string, fn func(context.Context) (Out, error),
+) (output Out, err error) {
+	t, err := trackOf(ctx)
+	if err != nil {
+		return output, err
+	}
+	if stored := t.completed(name); stored != nil {
+		return output, decode(stored, &output)
+	}
+	id, err := t.begin(ctx, name)
+	if err != nil {
+		return output, err
+	}
+	// A step takes no steps itself: the order of their names would tell nothing.
+	output, err = fn(context.WithValue(ctx, trackKey{}, nil))
+	if err == nil {
+		err = t.complete(ctx, id, output)
+	}
+	if err != nil && ctx.Err() == nil {
+		if refused := t.fail(ctx, id, err); refused != nil {
+			err = errors.Join(err, refused)
+		}
+	}
+	return output, err
+}
+
+// WaitForInput waits for the input with that key, without a worker: it returns ErrSuspended, which
+// the callable returns, and the callable is called anew when the input is there. Then WaitForInput
+// returns it, as it was provided, or ErrNoInput.
+func WaitForInput(ctx context.Context, name, key string) (json.RawMessage, error) {
+	over, err := wait(ctx, &backlane.WaitPoint{
+		Name: name, Key: key, Reason: backlane.WaitReason_WAIT_REASON_USER_INPUT,
+	})
+	if err != nil {
+		return nil, err
+	}
+	if over.Output == nil {
+		return nil, ErrNoInput
+	}
+	return json.RawMessage(over.GetOutput()), nil
+}
+
+// Sleep waits for that long, without a worker, as WaitForInput does.
+func Sleep(ctx context.Context, name string, duration time.Duration) error {
+	length := uint64(max(0, duration.Milliseconds()))
+	_, err := wait(ctx, &backlane.WaitPoint{Name: name, WaitMs: &length})
+	return err
+}
+
+// wait answers the wait as it is recorded if it is over, and an ErrSuspended otherwise.
+func wait(ctx context.Context, point *backlane.WaitPoint) (*backlane.Step, error) {
+	t, err := trackOf(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if over := t.completed(point.GetName()); over != nil {
+		return over, nil
+	}
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
+	point.StepId = t.openWait(point.GetName())
+	return nil, &suspension{waits: []*backlane.WaitPoint{point}}
+}
+
+func decode(stored *backlane.Step, output any) error {
+	text := "null"
+	if stored.Output != nil {
+		text = stored.GetOutput()
+	}
+	if err := json.Unmarshal([]byte(text), output); err != nil {
+		return fmt.Errorf("step %s: its stored output: %w", stored.GetName(), err)
+	}
+	return nil
+}

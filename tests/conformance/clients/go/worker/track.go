@@ -1,0 +1,159 @@
+package worker
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"math/big"
+	"sync"
+	"time"
+
+	backlane "example.com/backlane/gen/backlane/v1"
+)
+
+// trackKey is the key of a callable's track in its context.
+type trackKey struct{}
+
+// track is where a callable is in the steps of its execution. Its methods may be called from any
+// goroutine.
+type track struct {
+	book  *book
+	lease *lease
+
+	mu sync.Mutex
+	// What earlier attempts recorded and this one has not come to, by name and in order.
+	done   map[string][]*backlane.Step
+	failed map[string][]*backlane.Step
+	open   map[string][]*backlane.Step
+}
+
+func newTrack(b *book, l *lease) *track {
+	t := &track{
+		book:   b,
+		lease:  l,
+		done:   map[string][]*backlane.Step{},
+		failed: map[string][]*backlane.Step{},
+		open:   map[string][]*backlane.Step{},
+	}
+	for _, step := range l.GetSteps() {
+		name := step.GetName()
+		switch step.GetState() {
+		case backlane.StepState_STEP_STATE_COMPLETED:
+			t.done[name] = append(t.done[name], step)
+		case backlane.StepState_STEP_STATE_FAILED:
+			t.failed[name] = append(t.failed[name], step)
+		case backlane.StepState_STEP_STATE_RUNNING:
+			t.open[name] = append(t.open[name], step)
+		}
+	}
+	return t
+}
+
+func trackOf(ctx context.Context) (*track, error) {
+	t, _ := ctx.Value(trackKey{}).(*track)
+	if t == nil {
+		return nil, ErrOutside
+	}
+	return t, nil
+}
+
+// next takes the next of the recorded steps of a name; nil if there is none.
+func (t *track) next(recorded map[string][]*backlane.Step, name string) *backlane.Step {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	steps := recorded[name]
+	if len(steps) == 0 {
+		return nil
+	}
+	recorded[name] = steps[1:]
+	return steps[0]
+}
+
+// completed is the step of that name which an earlier attempt completed in this place.
+func (t *track) completed(name string) *backlane.Step { return t.next(t.done, name) }
+
+// openWait is the id of the wait of that name: the one that is recorded, or a new one.
+func (t *track) openWait(name string) string {
+	if step := t.next(t.open, name); step != nil {
+		return step.GetId()
+	}
+	return newStepID()
+}
+
+// begin reports that a step begins. Nobody waits for the outcome: that of its end will do.
+func (t *track) begin(ctx context.Context, name string) (string, error) {
+	if ctx.Err() != nil {
+		return "", ctx.Err()
+	}
+	if !t.book.mayBegin(t.lease) {
+		return "", &suspension{}
+	}
+	step := &backlane.NewStep{StepId: newStepID(), Name: name}
+	if before := t.next(t.failed, name); before != nil {
+		id := before.GetId()
+		step.Source = &backlane.StepSource{
+			SourceType: backlane.StepSourceType_STEP_SOURCE_TYPE_RETRY, TriggeredBy: &id,
+		}
+	}
+	t.book.record(t.lease, &backlane.StepAction{
+		Action: &backlane.StepAction_Started{Started: step},
+	})
+	return step.GetStepId(), nil
+}
+
+// complete reports the output of a step, and waits until it is recorded.
+func (t *track) complete(ctx context.Context, id string, output any) error {
+	text, err := json.Marshal(output)
+	if err != nil {
+		return fmt.Errorf("output of a step: %w", err)
+	}
+	if len(text) > stepBytesMax {
+		return fmt.Errorf("output of a step: %d bytes are too large", len(text))
+	}
+	told := string(text)
+	return t.record(ctx, &backlane.StepAction{Action: &backlane.StepAction_Completed{
+		Completed: &backlane.StepCompleted{StepId: id, Output: &told},
+	}})
+}
+
+// fail reports the error of a step, and waits until it is recorded.
+func (t *track) fail(ctx context.Context, id string, err error) error {
+	told := failureOf(t.lease.ref, err).GetError()
+	return t.record(ctx, &backlane.StepAction{Action: &backlane.StepAction_Failed{
+		Failed: &backlane.StepFailed{StepId: id, Error: told},
+	}})
+}
+
+// record reports, and waits for the outcome. If the attempt is to stop it does not wait, although
+// what happened may still be recorded.
+func (t *track) record(ctx context.Context, action *backlane.StepAction) error {
+	select {
+	case err := <-t.book.record(t.lease, action):
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+const (
+	base62      = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+	idDigits    = 27
+	idBytes     = 20
+	idEpochSecs = 1_400_000_000
+)
+
+// newStepID makes a KSUID: the time and 16 random bytes.
+func newStepID() string {
+	raw := make([]byte, idBytes)
+	binary.BigEndian.PutUint32(raw, uint32(time.Now().Unix()-idEpochSecs))
+	_, _ = rand.Read(raw[4:]) // it never fails
+	number, base, digit := new(big.Int).SetBytes(raw), big.NewInt(int64(len(base62))), new(big.Int)
+	text := make([]byte, idDigits)
+	for i := range text {
+		number.DivMod(number, base, digit)
+		text[idDigits-1-i] = base62[digit.Int64()]
+	}
+	return "step_" + string(text)
+}
