@@ -26,8 +26,9 @@ from backlane.client.waits import (
     put_in_order,
     wait_request,
 )
-from backlane.schema.records import Attempt, BackgroundExecution, QueueStats
+from backlane.schema.records import Attempt, BackgroundExecution
 from backlane.schema.runs import ExecutionRun
+from backlane.schema.stats import QueueStats
 from backlane.schema.task import TaskRecord
 from backlane.v1 import execution_service_pb2 as api
 
