@@ -21,7 +21,7 @@ from backlane.worker.report import report
 from backlane.worker.stream import WorkStream
 
 if TYPE_CHECKING:
-    from backlane.worker.book import Result
+    from backlane.worker.results import Result
     from backlane.worker.stream import Observer
 
 Handler = Callable[[api.Lease], object]

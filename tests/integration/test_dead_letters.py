@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -21,6 +21,7 @@ from tests.integration.client_kinds import KINDS, open_client
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from backlane import Handle
     from backlane.testing import ServerProcess
     from tests.integration.cli_process import Ask
 
@@ -61,9 +62,9 @@ def worker(server: ServerProcess, tenant: str) -> Iterator[Worker]:
         yield made
 
 
-def failed(client: Client, number: int, **options: object) -> str:
+def failed(client: Client, number: int, **options: Any) -> str:  # noqa: ANN401  # of an enqueue
     """Enqueue an execution that fails, and return its id."""
-    handle = client.enqueue("halve", number, **options)  # type: ignore[arg-type]  # of an enqueue
+    handle: Handle[int] = client.enqueue("halve", number, **options)
     assert handle.wait(timeout=PATIENCE_S).status == "failed"
     return handle.execution_id
 

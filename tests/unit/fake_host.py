@@ -12,9 +12,10 @@ from google.rpc import error_details_pb2, status_pb2
 
 from backlane.v1 import execution_pb2 as records
 from backlane.v1 import worker_service_pb2 as api
-from backlane.worker.book import Book, results_of
+from backlane.worker.book import Book
 from backlane.worker.callable import BackgroundCallable
 from backlane.worker.crew import Crew
+from backlane.worker.results import results_of
 from backlane.worker.stream import WorkStream
 from backlane.worker.threads import DaemonPool
 from backlane.worker.watchdog import LoopThread

@@ -15,9 +15,9 @@ from backlane.schema.records import (
     BackgroundExecution,
     ExecutionFault,
     Mode,
-    QueueStats,
     Status,
 )
+from backlane.schema.stats import QueueStats
 from backlane.schema.values import to_value
 from backlane.v1 import execution_pb2 as records
 from backlane.v1 import execution_service_pb2 as service

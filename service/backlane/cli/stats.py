@@ -11,7 +11,7 @@ from backlane.cli.exits import Exit
 from backlane.cli.options import AsJson, Place, spread
 
 if TYPE_CHECKING:
-    from backlane.schema.records import QueueStats
+    from backlane.schema.stats import QueueStats
     from backlane.v1.execution_service_pb2 import CallableStats
 
 EXITS = (Exit.OK, Exit.USAGE, Exit.UNAVAILABLE)

@@ -26,8 +26,9 @@ from backlane.client.waits import (
     put_in_order,
     wait_request,
 )
-from backlane.schema.records import Attempt, BackgroundExecution, QueueStats
+from backlane.schema.records import Attempt, BackgroundExecution
 from backlane.schema.runs import ExecutionRun
+from backlane.schema.stats import QueueStats
 from backlane.schema.task import TaskRecord
 from backlane.v1 import execution_service_pb2 as api
 
@@ -224,7 +225,7 @@ class Calls:
         A worker that runs it yields at its next step.
 
         Raises:
-            TransitionNotAllowedError: it has ended.
+            TransitionNotAllowedError: it has ended, or waits without a worker.
             ExecutionNotFoundError: this tenant has none of that id.
         """
         request = api.PauseRequest(tenant_id=self.tenant, execution_id=id_of(execution))

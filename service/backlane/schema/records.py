@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from backlane.schema import json as schema_json
 from backlane.schema.values import from_value
 from backlane.v1 import execution_pb2 as records
-from backlane.v1 import execution_service_pb2 as service
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -395,69 +394,3 @@ class BackgroundExecution:
             return None
         instant: Timestamp = getattr(self.proto, name)
         return instant.ToDatetime(UTC)
-
-
-@dataclass(frozen=True, slots=True, repr=False)
-class QueueStats:
-    """How many unfinished executions a tenant has, by state.
-
-    Attributes:
-        proto: the message itself, which must not be changed.
-    """
-
-    proto: service.GetQueueStatsResponse
-
-    __hash__ = None  # type: ignore[assignment]  # messages have none either
-
-    def __repr__(self) -> str:
-        """Return the counts."""
-        return (
-            f"<QueueStats ready {self.ready}, pending {self.pending}, retrying {self.retrying}, "
-            f"running {self.running}, suspended {self.suspended}, held {self.held}>"
-        )
-
-    @property
-    def ready(self) -> int:
-        """How many are queued and wait for a worker."""
-        return self.proto.ready
-
-    @property
-    def pending(self) -> int:
-        """How many are queued and wait for their `not_before`."""
-        return self.proto.pending
-
-    @property
-    def retrying(self) -> int:
-        """How many are queued and wait for their retry delay."""
-        return self.proto.retrying
-
-    @property
-    def running(self) -> int:
-        """How many are leased by a worker."""
-        return self.proto.running
-
-    @property
-    def suspended(self) -> int:
-        """How many wait for an input or a time, without a worker."""
-        return self.proto.suspended
-
-    @property
-    def held(self) -> int:
-        """How many would be ready, but are paused."""
-        return self.proto.held
-
-    @property
-    def oldest_queued_at(self) -> datetime | None:
-        """When the oldest queued execution was enqueued; None if none is queued."""
-        if not self.proto.HasField("oldest_queued_at"):
-            return None
-        return self.proto.oldest_queued_at.ToDatetime(UTC)
-
-    @property
-    def callables(self) -> Mapping[str, service.CallableStats]:
-        """The same counts for each callable, of at most 1 000 callables."""
-        return {stats.callable_name: stats for stats in self.proto.callables}
-
-    def to_json(self) -> str:
-        """Return the counts as canonical JSON in one line."""
-        return schema_json.dumps(self.proto)

@@ -12,11 +12,12 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final
 
 from backlane.v1 import worker_service_pb2 as api
 from backlane.worker.lane import Lane
 from backlane.worker.reports import Reports, wake
+from backlane.worker.results import message_of, refs_of, results_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -24,9 +25,7 @@ if TYPE_CHECKING:
     from backlane.errors import BacklaneError
     from backlane.worker.lane import Begun
     from backlane.worker.reports import Entry, Trail
-
-Result = api.CompleteResult | api.Failure | api.LeaseRef | api.Suspension
-"""The result of a lease; a bare `LeaseRef` gives the lease back."""
+    from backlane.worker.results import Result
 
 MESSAGE_ITEMS_MAX: Final = 1000
 MESSAGE_BYTES: Final = 4 << 20
@@ -96,7 +95,7 @@ class Book:
             self._changed = dict.fromkeys(self.lanes)
             self._promised = 0
             self._server_drains = False
-            hello.held.extend(_refs(self._held.items()))
+            hello.held.extend(refs_of(self._held.items()))
             self._control.append(api.WorkRequest(hello=hello))
             if self._draining:
                 self._control.append(api.WorkRequest(drain=api.WorkDrain()))
@@ -227,7 +226,7 @@ class Book:
 
     def _release(self, tokens: list[str]) -> None:
         if tokens:
-            self.settle(_refs([(token, self._held[token]) for token in tokens]))
+            self.settle(refs_of([(token, self._held[token]) for token in tokens]))
 
     def _waits(self, token: str) -> bool:
         lane = self._lane_of.get(token)
@@ -385,7 +384,7 @@ class Book:
                 break
             batch.append(self._unsaid.popleft())
             size += batch[-1].ByteSize()
-        return _message(batch)
+        return message_of(batch)
 
     def _take_credit(self) -> api.WorkRequest | None:
         """Return a message that gives credit to a lane, if it is time for one."""
@@ -404,7 +403,7 @@ class Book:
         if not self._begun or time.monotonic() < self._begun_at + ACKNOWLEDGE_WITHIN_S:
             return None
         tokens = list(self._begun)[:MESSAGE_ITEMS_MAX]
-        refs = _refs([(token, self._begun.pop(token)) for token in tokens])
+        refs = refs_of([(token, self._begun.pop(token)) for token in tokens])
         return api.WorkRequest(acknowledge=api.WorkAcknowledge(leases=refs))
 
     def _take_advances(self) -> api.WorkRequest | None:
@@ -431,40 +430,3 @@ class Book:
         wake(self._reports.lose(tokens))
         self._free([token for token in tokens if self._waits(token)])
         return tokens
-
-
-def results_of(request: api.WorkRequest) -> Iterable[Result]:
-    """Return the results of leases that a message reports."""
-    match request.WhichOneof("message"):
-        case "steps":
-            return ()
-        case "suspend":
-            return request.suspend.suspensions
-        case "complete":
-            return request.complete.results
-        case "fail":
-            return request.fail.failures
-        case _:
-            return request.release.releases
-
-
-def _message(batch: list[Result]) -> api.WorkRequest:
-    """Make one message of results of one kind."""
-    match batch[0]:
-        case api.CompleteResult():
-            results = cast("list[api.CompleteResult]", batch)
-            return api.WorkRequest(complete=api.CompleteRequest(results=results))
-        case api.Failure():
-            failures = cast("list[api.Failure]", batch)
-            return api.WorkRequest(fail=api.FailRequest(failures=failures))
-        case api.LeaseRef():
-            releases = cast("list[api.LeaseRef]", batch)
-            return api.WorkRequest(release=api.ReleaseRequest(releases=releases))
-        case api.Suspension():
-            suspensions = cast("list[api.Suspension]", batch)
-            return api.WorkRequest(suspend=api.SuspendRequest(suspensions=suspensions))
-
-
-def _refs(held: Iterable[tuple[str, str]]) -> list[api.LeaseRef]:
-    """Make references from pairs of token and execution id."""
-    return [api.LeaseRef(execution_id=execution, lease_token=token) for token, execution in held]

@@ -27,10 +27,11 @@ from backlane.worker.threads import survive
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Coroutine, Iterable, Mapping, Sequence
 
-    from backlane.worker.book import Book, Result
+    from backlane.worker.book import Book
     from backlane.worker.callable import BackgroundCallable
     from backlane.worker.context import StopReason
     from backlane.worker.lane import Begun
+    from backlane.worker.results import Result
     from backlane.worker.threads import DaemonPool
 
 OUTPUT_BYTES_MAX: Final = 3 << 20

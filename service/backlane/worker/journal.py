@@ -11,7 +11,7 @@ import os
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Self
 
-from backlane.worker.book import results_of
+from backlane.worker.results import results_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

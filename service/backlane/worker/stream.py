@@ -16,14 +16,15 @@ import grpc
 
 from backlane import errors
 from backlane.v1 import worker_service_pb2 as api
-from backlane.worker.book import results_of
 from backlane.worker.report import refused
+from backlane.worker.results import results_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from backlane.v1.worker_service_pb2_grpc import WorkerServiceStub
-    from backlane.worker.book import Book, Result
+    from backlane.worker.book import Book
+    from backlane.worker.results import Result
 
     Observer = Callable[[api.WorkRequest, api.WorkOutcomes], object]
     """Called with each message of results, and the server's answers in the same order."""
