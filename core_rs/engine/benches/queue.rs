@@ -139,6 +139,7 @@ fn templates(load: &Load) -> Vec<NewExecution> {
         request: None,
         dedup_key: None,
         dedup_policy: DedupPolicy::default(),
+        depends_on: Vec::new(),
         payload: Payload {
             head: vec![0; 80],
             body: None,

@@ -43,12 +43,25 @@ pub struct NewExecution {
     pub dedup_key: Option<Box<str>>,
     /// What happens if an unfinished execution has the dedup key already.
     pub dedup_policy: DedupPolicy,
+    /// The executions that must complete first, at most [`MAX_DEPENDENCIES`].
+    ///
+    /// [`MAX_DEPENDENCIES`]: crate::rules::limits::MAX_DEPENDENCIES
+    pub depends_on: Vec<Dependency>,
     /// The data that the engine keeps for readers without looking at it.
     pub payload: Payload,
     /// The caller's identity.
     pub actor: Actor,
     /// The random part of the new id. Randomness is an input of the engine.
     pub random: IdRandom,
+}
+
+/// An execution that another one depends on, as a request names it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dependency {
+    /// An execution of the same tenant.
+    Execution(ExecutionId),
+    /// The execution that an earlier item of the same batch leads to, by the item's position.
+    Item(u32),
 }
 
 /// The random part of an id.

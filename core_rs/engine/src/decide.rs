@@ -4,7 +4,9 @@
 //! it calls the one place that applies facts.
 
 mod admission;
+mod agenda;
 mod cancel;
+mod dependency;
 mod enqueue;
 mod input;
 mod lease;

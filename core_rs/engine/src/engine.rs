@@ -8,12 +8,14 @@ mod round;
 
 pub(crate) use decision::{Contents, Decision};
 
+use std::collections::VecDeque;
+
 use crate::command::{Finished, Known, OfferKey, OfferSpec, Read, StreamKey};
 use crate::error::Refusal;
-use crate::fact::{Entity, Fact, FactKind};
+use crate::fact::{Entity, Fact, FactKind, Work};
 use crate::row::{EndingRow, Row};
 use crate::rules::id::{Birth, ExecutionId};
-use crate::rules::limits::Limits;
+use crate::rules::limits::{Limits, SETTLED_AT_ONCE};
 use crate::soft::{About, Soft, Told};
 use crate::state::{Impossible, State};
 use crate::time::Now;
@@ -44,6 +46,8 @@ pub struct Engine {
     pub(crate) store_is_full: bool,
     /// The largest number of executions that one choice for a lease looked at.
     pub(crate) most_examined: usize,
+    /// The ends whose consequences are not decided yet. Empty between two commands.
+    pub(crate) unsettled: VecDeque<Work>,
     round: Option<Round>,
     decided: Vec<Decided>,
 }
@@ -61,6 +65,7 @@ impl Engine {
             next_counter: 1,
             store_is_full: false,
             most_examined: 0,
+            unsettled: VecDeque::new(),
             round: None,
             decided: Vec::new(),
         }
@@ -161,7 +166,7 @@ impl Engine {
         endings.into_iter().find(|ending| ending.id.birth == birth)
     }
 
-    /// Applies a decision and queues it for the log.
+    /// Applies a decision and queues it for the log, with the first consequences of an end.
     ///
     /// # Errors
     /// [`Refusal::SetAside`] where the decision contradicts the state; then nothing has changed.
@@ -169,6 +174,17 @@ impl Engine {
     /// The execution is set aside: ending the process would let one bad execution crash the server
     /// again after every restart.
     pub(crate) fn commit(&mut self, decision: Decision, now: Now) -> Result<(), Refusal> {
+        self.commit_alone(decision, now)?;
+        self.settle(SETTLED_AT_ONCE, now);
+        Ok(())
+    }
+
+    /// Applies a decision and queues it for the log. The consequences of an end are left to
+    /// [`Self::settle`].
+    ///
+    /// # Errors
+    /// As [`Self::commit`].
+    pub(crate) fn commit_alone(&mut self, decision: Decision, now: Now) -> Result<(), Refusal> {
         let Decision {
             actor,
             cause,
@@ -186,10 +202,12 @@ impl Engine {
             self.refuse_set_aside(entity)?;
         }
         let before = self.about(&fact.kind);
+        let consequences = self.consequences(&fact.kind);
         let last = match self.state.apply(&fact) {
             Ok(last) => last,
             Err(impossible) => return Err(self.set_aside(&fact.kind, &impossible)),
         };
+        self.unsettled.extend(consequences);
         let about = before.or_else(|| self.about(&fact.kind));
         let held = before.is_some_and(|about| about.held);
         self.soft.follow(&self.state, &fact.kind, about, now);
@@ -225,10 +243,15 @@ impl Engine {
     }
 
     fn set_aside_refusal(&self, entity: Entity, why: &str) -> Refusal {
-        let Entity::Execution(birth) = entity;
-        let id = self.state.id(birth);
+        let execution_id = match entity {
+            Entity::Execution(birth) => self
+                .state
+                .id(birth)
+                .map_or_else(|| format!("number {birth}"), |id| id.to_string()),
+            Entity::Agenda(number) => format!("of item {number} of the agenda"),
+        };
         Refusal::SetAside {
-            execution_id: id.map_or_else(|| format!("number {birth}"), |id| id.to_string()),
+            execution_id,
             why: why.to_owned(),
         }
     }
@@ -239,7 +262,7 @@ impl Engine {
     }
 
     fn about(&self, kind: &FactKind) -> Option<About> {
-        let Entity::Execution(birth) = kind.entity()?;
+        let birth = kind.entity()?.execution()?;
         let queue = self.state.slot(birth)?.queue;
         Some(About {
             birth,

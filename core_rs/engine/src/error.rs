@@ -41,6 +41,16 @@ pub enum Refusal {
         /// The tenant, as the client sent it; empty where the request names none.
         tenant: String,
     },
+    /// A dependency does not exist, or belongs to another tenant.
+    #[error("{field}: tenant {tenant} has no execution {execution_id}")]
+    DependencyNotFound {
+        /// Path of the field in the request, such as `items[3].depends_on[0]`.
+        field: String,
+        /// Id of the execution, as the client sent it.
+        execution_id: String,
+        /// The tenant, as the client sent it.
+        tenant: String,
+    },
     /// The request id was used, and retention has removed its execution.
     #[error("request id {request_id} was used before, and its execution has been deleted")]
     ExecutionDeleted {
@@ -154,6 +164,19 @@ pub enum Refusal {
         /// The row, and the damage.
         what: String,
     },
+}
+
+impl Refusal {
+    /// The same refusal, where the field that it names is part of a larger one.
+    #[must_use]
+    pub fn within(mut self, outer: &str) -> Self {
+        if let Self::Invalid(Invalid { field, .. }) | Self::DependencyNotFound { field, .. } =
+            &mut self
+        {
+            *field = format!("{outer}.{field}");
+        }
+        self
+    }
 }
 
 fn not_found(execution_id: &str, tenant: &str) -> String {

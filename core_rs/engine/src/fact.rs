@@ -5,12 +5,14 @@
 //! `backlane-wire` does. A fact carries every value that was decided (ids, tokens, delays, times),
 //! so that a replay of the log decides nothing again.
 
+mod agenda;
 mod execution;
 mod log;
 mod request;
 mod run;
 mod tenant;
 
+pub use agenda::{AgendaChange, AgendaFact, Item, ItemNumber, Work};
 pub use execution::{
     Backoff, CancelAsked, Ended, ErrorRecord, ExecutionChange, ExecutionFact, Holding, Living,
     Outcome, OutcomeKind, Policy, Progress, RequeueCause,
@@ -49,6 +51,8 @@ pub enum FactKind {
     Log(LogFact),
     /// The run of an execution changed.
     Run(RunFact),
+    /// An item of the agenda changed.
+    Agenda(AgendaFact),
 }
 
 /// An object with a state of its own, which may have a timer.
@@ -56,6 +60,19 @@ pub enum FactKind {
 pub enum Entity {
     /// An execution, by its birth number.
     Execution(Birth),
+    /// An item of the agenda, by its number.
+    Agenda(ItemNumber),
+}
+
+impl Entity {
+    /// The birth number, if the entity is an execution.
+    #[must_use]
+    pub const fn execution(self) -> Option<Birth> {
+        match self {
+            Self::Execution(birth) => Some(birth),
+            Self::Agenda(_) => None,
+        }
+    }
 }
 
 impl FactKind {
@@ -77,6 +94,7 @@ impl FactKind {
         match self {
             Self::Execution(fact) => Some(Entity::Execution(fact.birth)),
             Self::Run(fact) => Some(Entity::Execution(fact.birth)),
+            Self::Agenda(fact) => Some(Entity::Agenda(fact.number)),
             Self::Tenant(_) | Self::Request(_) | Self::Log(_) => None,
         }
     }
@@ -86,7 +104,11 @@ impl FactKind {
     pub const fn as_execution(&self) -> Option<&ExecutionFact> {
         match self {
             Self::Execution(fact) => Some(fact),
-            Self::Tenant(_) | Self::Request(_) | Self::Log(_) | Self::Run(_) => None,
+            Self::Tenant(_)
+            | Self::Request(_)
+            | Self::Log(_)
+            | Self::Run(_)
+            | Self::Agenda(_) => None,
         }
     }
 }

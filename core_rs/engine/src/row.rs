@@ -20,6 +20,8 @@ pub type Bytes = Arc<[u8]>;
 pub const KEPT_ATTEMPTS: u32 = 100;
 /// Most bytes that the id and the enqueue time add to a payload.
 const STAMP_BYTES: usize = 32;
+/// Bytes of the id of a dependency in a payload.
+const DEPENDENCY_BYTES: usize = 23;
 
 /// One row that is written or removed in the same commit as its fact.
 #[derive(Debug, Clone, PartialEq)]
@@ -68,11 +70,12 @@ pub struct Payload {
 }
 
 impl Payload {
-    /// The largest possible size of the payload's row, in bytes.
+    /// The largest possible size of the payload's row, in bytes, with this many dependencies.
     #[must_use]
-    pub fn row_bytes(&self) -> u32 {
+    pub fn row_bytes(&self, dependencies: usize) -> u32 {
         let body = self.body.as_ref().map_or(0, Vec::len);
-        u32::try_from(self.head.len() + body + STAMP_BYTES).unwrap_or(u32::MAX)
+        let added = STAMP_BYTES + dependencies * DEPENDENCY_BYTES;
+        u32::try_from(self.head.len() + body + added).unwrap_or(u32::MAX)
     }
 }
 
@@ -83,6 +86,8 @@ pub struct PayloadRow {
     pub id: ExecutionId,
     /// Time of the enqueue, in milliseconds since the epoch.
     pub queued_at_ms: u64,
+    /// The executions that must complete first, in the order in which the client named them.
+    pub depends_on: Box<[ExecutionId]>,
     /// The data that the client gave.
     pub payload: Payload,
 }

@@ -13,7 +13,7 @@ mod retention;
 mod run;
 mod wakes;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 pub use fair::{Estimates, Shares};
 pub use holds::{Hold, Holds, Renewal, StreamLife};
@@ -23,7 +23,7 @@ pub use retention::RetentionClock;
 pub use wakes::Wakes;
 
 use crate::command::StreamKey;
-use crate::fact::{Backoff, Entity, FactKind, TenantFact};
+use crate::fact::{Backoff, Entity, FactKind, ItemNumber, TenantFact};
 use crate::reply::Notice;
 use crate::rules::id::{Birth, ExecutionId, LeaseToken};
 use crate::rules::limits::CANCEL_GRACE_MS;
@@ -59,6 +59,8 @@ pub struct Soft {
     pub retention: RetentionClock,
     /// Notices for streams.
     pub told: Vec<Told>,
+    /// Items of the agenda for which an execution could not be changed.
+    pub(crate) troubled: BTreeSet<ItemNumber>,
     backoffs: BTreeMap<Birth, u64>,
     pauses: Pauses,
     // Entities whose state contradicts itself, each with the contradiction.
@@ -151,6 +153,7 @@ impl Soft {
     pub fn rearm(&mut self, entity: Entity) {
         let wake = match entity {
             Entity::Execution(birth) => self.next_wake(birth),
+            Entity::Agenda(_) => None,
         };
         let wake = wake.filter(|_| !self.aside.contains_key(&entity));
         self.wakes.set(entity, wake);
@@ -174,7 +177,7 @@ impl Soft {
                 self.limit_changed(state, tenant);
             }
             FactKind::Run(fact) => self.follow_run(state, fact, about, now),
-            FactKind::Request(_) | FactKind::Log(_) => {}
+            FactKind::Request(_) | FactKind::Log(_) | FactKind::Agenda(_) => {}
         }
     }
 

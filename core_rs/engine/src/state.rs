@@ -3,7 +3,9 @@
 //! Owns the data of every unfinished execution, and how a fact changes it. Refuses to decide
 //! anything, and to hold data that a replay of the log would not restore.
 
+mod agenda;
 mod apply;
+mod edges;
 mod extras;
 mod policies;
 mod requests;
@@ -13,8 +15,10 @@ mod tenants;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+pub use agenda::Agenda;
 pub use apply::Impossible;
 pub(crate) use apply::actions_of;
+pub use edges::Edges;
 pub use extras::Extras;
 use policies::Policies;
 pub use requests::{Lookup, RequestIndex, hour_of, oldest_hour};
@@ -53,6 +57,8 @@ pub struct State {
     requests: RequestIndex,
     // The limits that are set, for tenants and for queues.
     limits: BTreeSet<LimitKey>,
+    edges: Edges,
+    agenda: Agenda,
 }
 
 impl State {
@@ -199,6 +205,18 @@ impl State {
         self.dedup.get(&(tenant, key.into())).copied()
     }
 
+    /// The dependencies of blocked executions.
+    #[must_use]
+    pub const fn edges(&self) -> &Edges {
+        &self.edges
+    }
+
+    /// The open items of the agenda.
+    #[must_use]
+    pub const fn agenda(&self) -> &Agenda {
+        &self.agenda
+    }
+
     /// The request ids that are in memory.
     #[must_use]
     pub const fn requests(&self) -> &RequestIndex {
@@ -261,6 +279,8 @@ impl State {
             start_deadline_ms: extras.and_then(|extras| extras.start_deadline_ms),
             deadline_ms: extras.and_then(|extras| extras.deadline_ms),
             dedup_key: extras.and_then(|extras| extras.dedup_key.clone()),
+            waits_for: self.edges.waits_for(birth).into(),
+            stands_for: self.edges.stands_for(birth).into(),
             request: None,
             payload_bytes: slot.payload_bytes,
             progress: self.progress(birth, slot, extras),

@@ -10,7 +10,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use backlane_engine::fact::{
-    ExecutionChange, Fact, FactKind, Living, LogFact, Progress, RunChange, TenantFact,
+    AgendaChange, AgendaFact, ExecutionChange, Fact, FactKind, Living, LogFact, Progress,
+    RunChange, TenantFact,
 };
 use backlane_engine::rules::id::Birth;
 use backlane_engine::rules::run::Action;
@@ -218,9 +219,16 @@ fn round(survey: &Survey, living: Vec<Living>) -> Vec<Fact> {
     } = survey;
     let state = history.state();
     let next_birth = state.next_birth().max(census.highest() + 1);
-    let began = FactKind::Log(LogFact::RoundBegan { next_birth });
+    let began = FactKind::Log(LogFact::RoundBegan {
+        next_birth,
+        next_item: state.agenda().next(),
+    });
     let limits = state.limits_after(None);
     let limits = limits.map(|(_, limit): (_, TenantFact)| FactKind::Tenant(limit));
+    let agenda = state.agenda().items_after(0).map(|(number, item)| {
+        let change = AgendaChange::Carried(item);
+        FactKind::Agenda(AgendaFact { number, change })
+    });
     let carried = living.into_iter().flat_map(|living| {
         let birth = living.id.birth;
         let run = run_of(state, &living);
@@ -228,7 +236,11 @@ fn round(survey: &Survey, living: Vec<Living>) -> Vec<Fact> {
         [FactKind::execution(birth, change)].into_iter().chain(run)
     });
     let at_ms = last_at_ms(survey);
-    let kinds = [began].into_iter().chain(limits).chain(carried);
+    let kinds = [began]
+        .into_iter()
+        .chain(limits)
+        .chain(agenda)
+        .chain(carried);
     kinds.map(|kind| fact(kind, at_ms)).collect()
 }
 

@@ -124,6 +124,7 @@ impl Shard {
         room.desk.now = now;
         room.desk.tally.overdue = room.desk.engine.tick(TICK_LOOKS, now);
         room.desk.absorb();
+        room.desk.step_agenda();
         for input in inputs {
             take(room, input);
             pump::go_on(room);
@@ -142,7 +143,7 @@ impl Shard {
     #[must_use]
     pub fn wake_in_ms(&self, now: Now) -> Option<u64> {
         let room = &self.room;
-        if room.desk.tally.overdue {
+        if room.desk.tally.overdue || room.desk.can_step_agenda() {
             return Some(0);
         }
         let (wall, mono) = room.desk.engine.next_tick();

@@ -5,6 +5,7 @@
 //! which became durable and which replies were sent, and reports violations.
 
 mod durable;
+mod edges;
 mod ledger;
 mod log;
 mod moves;

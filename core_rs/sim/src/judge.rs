@@ -96,8 +96,26 @@ impl Judge<'_> {
             _ => None,
         };
         named.map_or(Ok(()), |(tenant, id)| self.exists(tenant, id, reason))?;
+        self.dependencies_exist(asked, reason)?;
         let deleted = reason == "EXECUTION_DELETED";
         must(self.excuses.forgets || !deleted, EXISTS, || {
+            format!("{asked:?} was answered {reason}")
+        })
+    }
+
+    /// Checks that an enqueue is not refused for dependencies that must all exist.
+    fn dependencies_exist(&self, asked: &Asked, reason: &str) -> Checked {
+        let items = match asked {
+            Asked::Enqueue(asked) => vec![asked],
+            Asked::Run(asked) => asked.enqueue.iter().collect(),
+            _ => return Ok(()),
+        };
+        let denied = reason == "EXECUTION_NOT_FOUND" && !self.excuses.forgets;
+        let mut named = items.into_iter().flat_map(|item| {
+            let ids = item.depends_on.iter();
+            ids.map(|id| self.ledger.belongs_to(&item.tenant_id, id))
+        });
+        must(!denied || named.any(|belongs| !belongs), EXISTS, || {
             format!("{asked:?} was answered {reason}")
         })
     }

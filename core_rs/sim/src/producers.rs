@@ -58,7 +58,27 @@ impl World {
     fn new_request(&mut self) -> v1::EnqueueRequest {
         let mut request = enqueue(&self.plan, &mut self.dice, self.now.wall_ms);
         request.request_id = self.request_id();
+        request.depends_on = self.dependencies(&request.tenant_id);
         request
+    }
+
+    /// Some executions of a tenant, finished or not. Few requests name an execution of another
+    /// tenant, and are refused.
+    fn dependencies(&mut self, tenant: &str) -> Vec<String> {
+        let mut ids = Vec::new();
+        if !self.dice.chance(250) {
+            return ids;
+        }
+        for _ in 0..self.dice.between(1, 3) {
+            let foreign = self.dice.chance(20);
+            let newest = self.known.iter().rev().take(40);
+            let own = newest.filter(|(owner, _)| foreign || *owner == tenant);
+            let own: Vec<_> = own.map(|(_, id)| id.clone()).collect();
+            if !own.is_empty() {
+                ids.push(self.dice.pick(&own).clone());
+            }
+        }
+        ids
     }
 
     fn enqueue_one(&mut self) {
@@ -79,12 +99,14 @@ impl World {
         let request_id = self.request_id();
         let tenant_id = self.plan.names.tenant(&mut self.dice);
         let many = self.dice.between(1, self.plan.batch);
-        let items = (0..many).map(|_| {
-            let item = enqueue(&self.plan, &mut self.dice, self.now.wall_ms);
-            v1::EnqueueRequest {
-                tenant_id: String::new(),
-                ..item
+        let items = (0..many).map(|at| {
+            let mut item = enqueue(&self.plan, &mut self.dice, self.now.wall_ms);
+            item.tenant_id = String::new();
+            if at > 0 && self.dice.chance(300) {
+                let earlier = u32::try_from(self.dice.below(at)).unwrap_or(0);
+                item.depends_on_items = vec![earlier, 0];
             }
+            item
         });
         let items = items.collect();
         let request = v1::EnqueueBatchRequest {

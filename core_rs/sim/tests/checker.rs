@@ -37,6 +37,8 @@ fn born(birth: u64, priority: u8) -> FactKind {
         start_deadline_ms: None,
         deadline_ms: None,
         dedup_key: None,
+        waits_for: Box::default(),
+        stands_for: Box::default(),
         request: None,
         payload_bytes: 1,
         progress: Progress::newborn(Phase::Ready, 1),

@@ -147,9 +147,7 @@ fn main() {
     let decisions = decide(decode(&plain));
     let heads = || -> Vec<Vec<u8>> {
         let rows = decisions.payloads.iter();
-        let head = |row: &PayloadRow| {
-            row::payload::head(&row.id, row.queued_at_ms, row.payload.head.clone())
-        };
+        let head = |row: &PayloadRow| row::payload::encode(row.clone()).0;
         rows.map(head).collect()
     };
     measure("head of the payload's row", heads);

@@ -5,13 +5,13 @@
 
 use std::sync::Arc;
 
-use backlane_engine::command::{DedupPolicy, IdRandom, NewExecution, Request};
+use backlane_engine::command::{DedupPolicy, Dependency, IdRandom, NewExecution, Request};
 use backlane_engine::error::Invalid;
 use backlane_engine::fact::Actor;
 use backlane_engine::row::Payload;
 use backlane_engine::rules::access::{Principal, VisibleTenant};
-use backlane_engine::rules::id::{check_callable, check_name};
-use backlane_engine::rules::limits::{Limits, MAX_WAIT_MS};
+use backlane_engine::rules::id::{ExecutionId, check_callable, check_name};
+use backlane_engine::rules::limits::{Limits, MAX_DEPENDENCIES, MAX_WAIT_MS};
 use backlane_engine::rules::status::{ActorKind, Mode};
 
 use crate::config::{self, Config};
@@ -121,6 +121,11 @@ fn independent(
     context: &mut Context<'_>,
 ) -> Checked<NewExecution> {
     let tenant = names.tenant(&message.tenant_id, context.principal)?;
+    must(
+        message.depends_on_items.is_empty(),
+        "depends_on_items",
+        "must be empty outside of a batch",
+    )?;
     let request = request::of_one(message)?;
     let new = make(message, tenant, default_mode, names, context)?;
     Ok(NewExecution { request, ..new })
@@ -179,10 +184,27 @@ fn make(
         request: None,
         dedup_key,
         dedup_policy: dedup_policy.unwrap_or_default(),
+        depends_on: dependencies(message)?,
         payload,
         actor: Actor::named(ActorKind::Client, &context.principal.name),
         random: id_random(context),
     })
+}
+
+// The dependencies: those that are named by id, then those by position. The engine checks that they
+// exist.
+fn dependencies(message: &v1::EnqueueRequest) -> Checked<Vec<Dependency>> {
+    let count = message.depends_on.len() + message.depends_on_items.len();
+    let rule = format!("must hold at most {MAX_DEPENDENCIES} together with depends_on_items");
+    must(count <= MAX_DEPENDENCIES, "depends_on", &rule)?;
+    let mut all = Vec::with_capacity(count);
+    for (at, id) in message.depends_on.iter().enumerate() {
+        let id = ExecutionId::parse(&format!("depends_on[{at}]"), id)?;
+        all.push(Dependency::Execution(id));
+    }
+    let items = message.depends_on_items.iter().copied();
+    all.extend(items.map(Dependency::Item));
+    Ok(all)
 }
 
 fn id_random(context: &mut Context<'_>) -> IdRandom {

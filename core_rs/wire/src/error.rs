@@ -260,6 +260,14 @@ impl From<Refusal> for ApiError {
             } => of(Reason::ExecutionNotFound)
                 .with("execution_id", &execution_id)
                 .with("tenant_id", &tenant),
+            Refusal::DependencyNotFound {
+                field,
+                execution_id,
+                tenant,
+            } => of(Reason::ExecutionNotFound)
+                .with("field", &field)
+                .with("execution_id", &execution_id)
+                .with("tenant_id", &tenant),
             Refusal::ExecutionDeleted { request_id } => {
                 of(Reason::ExecutionDeleted).with("request_id", &request_id)
             }

@@ -5,9 +5,9 @@
 use std::sync::Arc;
 
 use backlane_engine::fact::{
-    Actor, Backoff, Births, CancelAsked, Ended, Entity, ErrorRecord, ExecutionChange, Fact,
-    FactKind, Holding, Living, LogFact, Outcome, OutcomeKind, Policy, Progress, RequestFact,
-    RequestKey, RequeueCause, TenantFact,
+    Actor, AgendaChange, AgendaFact, Backoff, Births, CancelAsked, Ended, Entity, ErrorRecord,
+    ExecutionChange, Fact, FactKind, Holding, Item, Living, LogFact, Outcome, OutcomeKind, Policy,
+    Progress, RequestFact, RequestKey, RequeueCause, TenantFact, Work,
 };
 use backlane_engine::row::{AttemptRow, EndingRow, RequestRow};
 use backlane_engine::rules::access::{Principal, TenantScope, VisibleTenant};
@@ -202,6 +202,7 @@ prop_compose! {
         (policy, progress) in (policy(), progress()),
         instants in any::<(Option<u64>, Option<u64>, Option<u64>)>(),
         (dedup_key, request) in (of(text()), of(request())),
+        edges in (vec(any::<u64>(), 0..4), vec(any::<u64>(), 0..4)),
     ) -> Living {
         Living {
             id, tenant, callable, priority, queued_at_ms, policy, payload_bytes, progress, request,
@@ -209,6 +210,8 @@ prop_compose! {
             start_deadline_ms: instants.1,
             deadline_ms: instants.2,
             dedup_key: dedup_key.map(String::into_boxed_str),
+            waits_for: edges.0.into(),
+            stands_for: edges.1.into(),
         }
     }
 }
@@ -293,6 +296,28 @@ fn change() -> impl Strategy<Value = ExecutionChange> {
         requeued.prop_map(|(cause, backoff)| ExecutionChange::Requeued { cause, backoff }),
         select(EndReason::ALL).prop_map(|reason| ExecutionChange::CancelRequested { reason }),
         ended().prop_map(ExecutionChange::Ended),
+        any::<bool>().prop_map(|is_due| ExecutionChange::Promoted { is_due }),
+    ]
+}
+
+fn item() -> impl Strategy<Value = Item> {
+    let numbers = any::<(u64, u64, u64, bool)>();
+    numbers.prop_map(|(after, ended, gate, completed)| {
+        let work = Work::Settle {
+            ended,
+            gate,
+            completed,
+        };
+        Item { work, after }
+    })
+}
+
+fn on_agenda() -> impl Strategy<Value = AgendaChange> {
+    prop_oneof![
+        item().prop_map(AgendaChange::Opened),
+        item().prop_map(AgendaChange::Carried),
+        any::<u64>().prop_map(|after| AgendaChange::Advanced { after }),
+        Just(AgendaChange::Closed),
     ]
 }
 
@@ -317,7 +342,14 @@ fn kind() -> impl Strategy<Value = FactKind> {
                 max_running,
             })
         }),
-        any::<u64>().prop_map(|next_birth| FactKind::Log(LogFact::RoundBegan { next_birth })),
+        any::<(u64, u64)>().prop_map(|(next_birth, next_item)| {
+            FactKind::Log(LogFact::RoundBegan {
+                next_birth,
+                next_item,
+            })
+        }),
+        (any::<u64>(), on_agenda())
+            .prop_map(|(number, change)| { FactKind::Agenda(AgendaFact { number, change }) }),
         (request(), births())
             .prop_map(|(request, births)| FactKind::Request(RequestFact { request, births })),
         (any::<u64>(), runs::change()).prop_map(|(birth, change)| FactKind::run(birth, change)),
@@ -325,7 +357,10 @@ fn kind() -> impl Strategy<Value = FactKind> {
 }
 
 pub(crate) fn fact() -> impl Strategy<Value = Fact> {
-    let cause = of(any::<u64>().prop_map(Entity::Execution));
+    let cause = of(prop_oneof![
+        any::<u64>().prop_map(Entity::Execution),
+        any::<u64>().prop_map(Entity::Agenda),
+    ]);
     (any::<u64>(), actor(), cause, kind()).prop_map(|(at_ms, actor, cause, kind)| Fact {
         at_ms,
         actor,

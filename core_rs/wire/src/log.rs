@@ -4,6 +4,7 @@
 //! not know: applying a fact that is only half understood would lead to a wrong state. Each entity
 //! with many kinds of facts has a module of its own. Refuses to know frames, sequences and files.
 
+mod agenda;
 mod execution;
 pub(crate) mod parts;
 pub(crate) mod run;
@@ -31,14 +32,15 @@ const TENANT: u32 = 9;
 const REQUEST: u32 = 10;
 const LOG: u32 = 11;
 const RUN: u32 = 12;
+const AGENDA: u32 = 13;
 
 /// Appends an encoded `log.v1.Fact`, preceded by its length.
 pub fn encode_fact(fact: &Fact, out: &mut Vec<u8>) {
     put::prefixed(out, |out| {
         put::uint(out, AT_MS, fact.at_ms);
         parts::put_actor(out, ACTOR, &fact.actor);
-        if let Some(Entity::Execution(birth)) = fact.cause {
-            put::message(out, CAUSE, |out| put::some_uint(out, 1, Some(birth)));
+        if let Some(cause) = fact.cause {
+            put::message(out, CAUSE, |out| put_entity(out, cause));
         }
         match &fact.kind {
             FactKind::Execution(fact) => {
@@ -49,12 +51,32 @@ pub fn encode_fact(fact: &Fact, out: &mut Vec<u8>) {
                 parts::put_request(out, 1, &fact.request);
                 parts::put_births(out, &fact.births);
             }),
-            FactKind::Log(LogFact::RoundBegan { next_birth }) => put::message(out, LOG, |out| {
-                put::message(out, 1, |out| put::uint(out, 1, *next_birth));
-            }),
+            FactKind::Log(fact) => put::message(out, LOG, |out| put_log(out, fact)),
             FactKind::Run(fact) => put::message(out, RUN, |out| run::put_fact(out, fact)),
+            FactKind::Agenda(fact) => {
+                put::message(out, AGENDA, |out| agenda::put_fact(out, *fact));
+            }
         }
     });
+}
+
+fn put_entity(out: &mut Vec<u8>, entity: Entity) {
+    match entity {
+        Entity::Execution(birth) => put::some_uint(out, 1, Some(birth)),
+        Entity::Agenda(number) => put::some_uint(out, 2, Some(number)),
+    }
+}
+
+fn put_log(out: &mut Vec<u8>, fact: &LogFact) {
+    match fact {
+        LogFact::RoundBegan {
+            next_birth,
+            next_item,
+        } => put::message(out, 1, |out| {
+            put::uint(out, 1, *next_birth);
+            put::uint(out, 2, *next_item);
+        }),
+    }
 }
 
 fn put_tenant(out: &mut Vec<u8>, fact: &TenantFact) {
@@ -129,6 +151,7 @@ fn entity(bytes: &[u8]) -> Result<Entity, DecodeError> {
     let from: v1::Entity = parts::read("Fact.cause", bytes)?;
     match parts::present("Entity.entity", from.entity)? {
         v1::entity::Entity::Execution(birth) => Ok(Entity::Execution(birth)),
+        v1::entity::Entity::Agenda(number) => Ok(Entity::Agenda(number)),
     }
 }
 
@@ -148,6 +171,7 @@ fn kind(number: u32, bytes: &[u8]) -> Result<FactKind, DecodeError> {
                 births: parts::births(from.first_birth, from.count, from.listed),
             })
         }
+        AGENDA => FactKind::Agenda(agenda::fact(parts::read("Fact.agenda", bytes)?)?),
         LOG => FactKind::Log(log_fact(parts::read("Fact.log", bytes)?)?),
         RUN => FactKind::Run(run::fact(parts::read("Fact.run", bytes)?)?),
         number => return Err(DecodeError::UnknownKind { number }),
@@ -170,6 +194,7 @@ fn log_fact(from: v1::LogFact) -> Result<LogFact, DecodeError> {
     match parts::change("LogFact", from.change)? {
         Change::RoundBegan(began) => Ok(LogFact::RoundBegan {
             next_birth: began.next_birth,
+            next_item: began.next_item,
         }),
     }
 }

@@ -12,7 +12,7 @@ use backlane_engine::rules::status::Status;
 
 use crate::context::View;
 use crate::log::parts;
-use crate::row::payload::HeadView;
+use crate::row::payload::{self, HeadView};
 use crate::scan::{Fields, Malformed, Wire};
 use crate::{DecodeError, put};
 
@@ -95,6 +95,11 @@ pub fn record(parts: &Parts<'_>, view: View) -> Result<Vec<u8>, DecodeError> {
         out.extend_from_slice(made.metadata);
     }
     put_given(&mut out, &made, losses);
+    if made.has_dependencies {
+        for id in payload::depends_on(parts.head) {
+            put::text(&mut out, 23, &id.to_string());
+        }
+    }
     put_progress(&mut out, standing.progress());
     match standing {
         Standing::Living(living) => put::uint(&mut out, 39, living.progress.is_paused),

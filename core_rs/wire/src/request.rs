@@ -81,8 +81,14 @@ fn put_item(body: &mut Body, item: &v1::EnqueueRequest) {
         body.field(key.as_bytes());
         body.field(value.as_bytes());
     }
-    // The number of dependencies, always 0: this version of the API has no dependencies.
-    body.count(0);
+    // Without dependencies this is the number 0, as in all versions.
+    body.count(item.depends_on.len() + item.depends_on_items.len());
+    for id in &item.depends_on {
+        body.field(id.as_bytes());
+    }
+    for position in &item.depends_on_items {
+        body.field(position.to_string().as_bytes());
+    }
     body.field(item.dedup_key.as_bytes());
 }
 
@@ -109,12 +115,14 @@ mod tests {
     type Change = fn(&mut v1::EnqueueRequest);
 
     #[test]
-    fn another_tenant_callable_input_context_or_dedup_key_makes_another_body() {
-        let changes: [Change; 5] = [
+    fn another_tenant_callable_input_context_dependency_or_dedup_key_makes_another_body() {
+        let changes: [Change; 7] = [
             |it| it.callable_name.push('x'),
             |it| it.input = Some(String::new()),
             |it| it.context = [("k".into(), "v".into())].into(),
             |it| it.dedup_key = "d".into(),
+            |it| it.depends_on = vec!["e".into()],
+            |it| it.depends_on_items = vec![0],
             |it| it.tenant_id.push('x'),
         ];
         for change in changes {

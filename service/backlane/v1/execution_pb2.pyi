@@ -57,7 +57,7 @@ class _BackgroundExecutionStatusEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrap
     DESCRIPTOR: _descriptor.EnumDescriptor
     BACKGROUND_EXECUTION_STATUS_UNSPECIFIED: _BackgroundExecutionStatus.ValueType  # 0
     BACKGROUND_EXECUTION_STATUS_QUEUED: _BackgroundExecutionStatus.ValueType  # 1
-    """The execution waits for its time, for a retry, or for a worker."""
+    """The execution waits for its time, for its dependencies, for a retry, or for a worker."""
     BACKGROUND_EXECUTION_STATUS_RUNNING: _BackgroundExecutionStatus.ValueType  # 2
     """A worker holds the execution under a lease."""
     BACKGROUND_EXECUTION_STATUS_COMPLETED: _BackgroundExecutionStatus.ValueType  # 3
@@ -74,7 +74,7 @@ class BackgroundExecutionStatus(_BackgroundExecutionStatus, metaclass=_Backgroun
 
 BACKGROUND_EXECUTION_STATUS_UNSPECIFIED: BackgroundExecutionStatus.ValueType  # 0
 BACKGROUND_EXECUTION_STATUS_QUEUED: BackgroundExecutionStatus.ValueType  # 1
-"""The execution waits for its time, for a retry, or for a worker."""
+"""The execution waits for its time, for its dependencies, for a retry, or for a worker."""
 BACKGROUND_EXECUTION_STATUS_RUNNING: BackgroundExecutionStatus.ValueType  # 2
 """A worker holds the execution under a lease."""
 BACKGROUND_EXECUTION_STATUS_COMPLETED: BackgroundExecutionStatus.ValueType  # 3
@@ -1040,7 +1040,9 @@ class BackgroundExecution(_message.Message):
     @_builtins.property
     def parent(self) -> Global___ParentLink: ...
     @_builtins.property
-    def depends_on(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def depends_on(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Ids of the executions that must complete first, as they were given."""
+
     @_builtins.property
     def updated_at(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property

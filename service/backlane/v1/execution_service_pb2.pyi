@@ -37,8 +37,9 @@ class _DedupPolicyEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_DedupPoli
     DEDUP_POLICY_REJECT: _DedupPolicy.ValueType  # 2
     """The call fails with ALREADY_EXISTS."""
     DEDUP_POLICY_REPLACE_QUEUED: _DedupPolicy.ValueType  # 3
-    """The unfinished execution ends as CANCELLED with the reason REPLACED, in the same commit. If a
-    worker holds it, the reply shows it instead, and nothing is enqueued.
+    """The unfinished execution ends as CANCELLED with the reason REPLACED, in the same commit, and
+    its dependents wait for the new one. If a worker holds it, the reply shows it instead, and
+    nothing is enqueued.
     """
 
 class DedupPolicy(_DedupPolicy, metaclass=_DedupPolicyEnumTypeWrapper):
@@ -51,8 +52,9 @@ DEDUP_POLICY_RETURN_EXISTING: DedupPolicy.ValueType  # 1
 DEDUP_POLICY_REJECT: DedupPolicy.ValueType  # 2
 """The call fails with ALREADY_EXISTS."""
 DEDUP_POLICY_REPLACE_QUEUED: DedupPolicy.ValueType  # 3
-"""The unfinished execution ends as CANCELLED with the reason REPLACED, in the same commit. If a
-worker holds it, the reply shows it instead, and nothing is enqueued.
+"""The unfinished execution ends as CANCELLED with the reason REPLACED, in the same commit, and
+its dependents wait for the new one. If a worker holds it, the reply shows it instead, and
+nothing is enqueued.
 """
 Global___DedupPolicy: _TypeAlias = DedupPolicy  # noqa: Y015
 
@@ -140,6 +142,8 @@ class EnqueueRequest(_message.Message):
     DEDUP_POLICY_FIELD_NUMBER: _builtins.int
     TRACEPARENT_FIELD_NUMBER: _builtins.int
     DELAY_MS_FIELD_NUMBER: _builtins.int
+    DEPENDS_ON_FIELD_NUMBER: _builtins.int
+    DEPENDS_ON_ITEMS_FIELD_NUMBER: _builtins.int
     tenant_id: _builtins.str
     """[A-Za-z0-9._:@/-]{1,128}"""
     callable_name: _builtins.str
@@ -187,6 +191,19 @@ class EnqueueRequest(_message.Message):
         be later than a given not_before.
         """
 
+    @_builtins.property
+    def depends_on(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Ids of executions of the same tenant that must complete first; at most 256 together with
+        depends_on_items. If one of them ends otherwise, or has ended otherwise before, this execution
+        ends as CANCELLED with the reason DEPENDENCY_FAILED.
+        """
+
+    @_builtins.property
+    def depends_on_items(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Only in EnqueueBatch: positions of earlier items of the batch, counted from 0, whose executions
+        must complete first.
+        """
+
     def __init__(
         self,
         *,
@@ -205,10 +222,12 @@ class EnqueueRequest(_message.Message):
         dedup_policy: Global___DedupPolicy.ValueType = ...,
         traceparent: _builtins.str = ...,
         delay_ms: _builtins.int | None = ...,
+        depends_on: _abc.Iterable[_builtins.str] | None = ...,
+        depends_on_items: _abc.Iterable[_builtins.int] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_delay_ms", b"_delay_ms", "_input", b"_input", "_max_worker_losses", b"_max_worker_losses", "config", b"config", "deadline", b"deadline", "delay_ms", b"delay_ms", "input", b"input", "max_worker_losses", b"max_worker_losses", "not_before", b"not_before", "start_deadline", b"start_deadline"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_delay_ms", b"_delay_ms", "_input", b"_input", "_max_worker_losses", b"_max_worker_losses", "callable_name", b"callable_name", "config", b"config", "context", b"context", "deadline", b"deadline", "dedup_key", b"dedup_key", "dedup_policy", b"dedup_policy", "delay_ms", b"delay_ms", "input", b"input", "max_worker_losses", b"max_worker_losses", "metadata", b"metadata", "not_before", b"not_before", "request_id", b"request_id", "start_deadline", b"start_deadline", "tenant_id", b"tenant_id", "traceparent", b"traceparent"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_delay_ms", b"_delay_ms", "_input", b"_input", "_max_worker_losses", b"_max_worker_losses", "callable_name", b"callable_name", "config", b"config", "context", b"context", "deadline", b"deadline", "dedup_key", b"dedup_key", "dedup_policy", b"dedup_policy", "delay_ms", b"delay_ms", "depends_on", b"depends_on", "depends_on_items", b"depends_on_items", "input", b"input", "max_worker_losses", b"max_worker_losses", "metadata", b"metadata", "not_before", b"not_before", "request_id", b"request_id", "start_deadline", b"start_deadline", "tenant_id", b"tenant_id", "traceparent", b"traceparent"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__delay_ms: _TypeAlias = _typing.Literal["delay_ms"]  # noqa: Y015
     _WhichOneofArgType__delay_ms: _TypeAlias = _typing.Literal["_delay_ms", b"_delay_ms"]  # noqa: Y015
@@ -844,7 +863,7 @@ class GetQueueStatsResponse(_message.Message):
     ready: _builtins.int
     """Executions that are ready and wait for a worker."""
     pending: _builtins.int
-    """Executions that are scheduled for later."""
+    """Executions that are scheduled for later or wait for dependencies."""
     retrying: _builtins.int
     """Executions that back off before the next attempt."""
     running: _builtins.int

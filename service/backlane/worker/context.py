@@ -13,7 +13,6 @@ import time
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from backlane.schema.runs import StepRecord
 from backlane.schema.values import from_value
 from backlane.worker.stepping import Stepping
 from backlane.worker.track import Track
@@ -22,6 +21,7 @@ from backlane.worker.waits import Waits
 if TYPE_CHECKING:
     from collections.abc import Mapping, MutableMapping, Sequence
 
+    from backlane.schema.runs import StepRecord
     from backlane.schema.values import Json
     from backlane.v1 import worker_service_pb2 as api
     from backlane.worker.track import Channel
@@ -235,6 +235,9 @@ class Context(Stepping):
     @property
     def steps(self) -> Sequence[StepRecord]:
         """The steps that earlier attempts recorded, in order."""
+        # The records and their JSON take a while to import, and few callables look at them.
+        from backlane.schema.runs import StepRecord  # noqa: PLC0415
+
         return [StepRecord(step) for step in self._lease.steps]
 
     def _open_track(self) -> tuple[Track, Waits]:

@@ -46,7 +46,6 @@ WaitReason = Literal[
 SHORT_S: Final = 1.0
 """A shorter sleep keeps the worker's slot: giving it back would take longer."""
 _SLEEP: Final = "sleep"
-_ANY: Final = TypeAdapter[Any](Any)
 
 
 class Stepping:
@@ -363,9 +362,8 @@ def load_input(text: str, key: str, kind: Any) -> object:  # noqa: ANN401  # an 
     Raises:
         StepOutputError: it does not fit.
     """
-    adapter = _ANY if kind is Any else TypeAdapter(kind)
     try:
-        return adapter.validate_json(text)
+        return TypeAdapter[Any](kind).validate_json(text)
     except ValidationError as error:
         if (kind is Any or admits_text(kind)) and error.errors()[0]["type"] == "json_invalid":
             return text

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 _LENGTHS = {"retry.initial_delay": "initial_delay_ms", "retry.max_delay": "max_delay_ms"}
 _INSTANTS = {"not_before", "start_deadline", "deadline"}
+# A well-formed id that no execution has.
+_UNKNOWN_ID = "exec_2Rb6sVIu9XkD3s0mN0mN0mN0mN0"
 _TEXTS = {"tenant": "tenant_id", "callable": "callable_name"}
 
 
@@ -28,9 +30,20 @@ def enqueue(words: list[Word], now_ms: int) -> api.EnqueueRequest:
             getattr(request, key).FromMilliseconds(now_ms + milliseconds(value))
         elif key.startswith("retry"):
             _set_retry(request.config.retry, key, value)
-        else:
+        elif key != "after":
             _set(request, key, value)
     return request
+
+
+def depend(
+    request: api.EnqueueRequest, words: list[Word], ids: dict[str, str], batch: list[str]
+) -> None:
+    """Add what the word `after` names: items of the same batch, or executions that have a name."""
+    for name in filter(None, keyed(words).get("after", "").split(",")):
+        if name in batch:
+            request.depends_on_items.append(batch.index(name))
+        else:
+            request.depends_on.append(ids.get(name, _UNKNOWN_ID))
 
 
 def _set(request: api.EnqueueRequest, key: str, value: str) -> None:

@@ -68,6 +68,7 @@ class Stage:
 
     async def _enqueue(self, line: Line) -> Answer:
         request = requests.enqueue(line.words, self._stand.now_ms)
+        requests.depend(request, line.words, self._ids, [])
         response = await self._producer.Enqueue(request, timeout=TIMEOUT_S)
         return Answer([self._met(line.plain(), response)])
 
@@ -78,6 +79,9 @@ class Stage:
             request_id=keyed(head).get("request_id", ""),
             items=[requests.enqueue(part, self._stand.now_ms) for part in parts],
         )
+        names = [part[0].value for part in parts]
+        for item, part in zip(request.items, parts, strict=True):
+            requests.depend(item, part, self._ids, names)
         response = await self._producer.EnqueueBatch(request, timeout=TIMEOUT_S)
         made = zip(parts, response.results, strict=True)
         met = [self._met(part[0].value, result) for part, result in made]

@@ -17,6 +17,8 @@ pub enum Blocker {
     Gone,
     /// The execution is scheduled for later.
     NotDue,
+    /// A dependency of the execution has not completed.
+    AwaitsDependencies,
     /// The execution backs off after a failed or throttled attempt.
     BackingOff,
     /// A worker holds the execution.
@@ -59,6 +61,7 @@ pub fn blocker(
     }
     match slot.phase {
         Phase::Pending => Some(Blocker::NotDue),
+        Phase::Blocked => Some(Blocker::AwaitsDependencies),
         Phase::Retrying => Some(Blocker::BackingOff),
         Phase::Running => Some(Blocker::Leased),
         Phase::Suspended => Some(Blocker::Suspended),

@@ -8,20 +8,42 @@ use crate::command::{DedupPolicy, Known, Needs, NewExecution, Read, Request};
 use crate::engine::{Contents, Decision, Engine};
 use crate::error::Refusal;
 use crate::fact::{
-    Actor, Births, Ended, Entity, ExecutionChange, FactKind, Living, Progress, RequestFact,
+    Actor, Births, Ended, Entity, ExecutionChange, FactKind, Living, Progress, RequestFact, Work,
 };
 use crate::reply::Made;
 use crate::rules::id::{Birth, ExecutionId, KSUID_EPOCH_SECONDS};
+use crate::rules::limits::SETTLED_AT_ONCE;
 use crate::rules::status::{EndReason, Phase, Status};
 use crate::state::Lookup;
 use crate::time::Now;
 
+use super::agenda::skipped;
+use super::dependency::{Sofar, Upstreams};
 use super::tick::ends;
 
 /// A request id that was used before: the hash of its body, and the executions of its reply.
 type Used = ([u8; 16], Births);
 
 impl Engine {
+    /// What the runtime must read before these executions can be enqueued. `whole` is the request
+    /// id of a batch. Call it again with the rows that were read, until nothing more is needed.
+    #[must_use]
+    pub fn needs_for_new<'a>(
+        &self,
+        new: impl IntoIterator<Item = &'a NewExecution> + Clone,
+        whole: Option<&'a Request>,
+        known: &Known,
+    ) -> Needs {
+        let items = new.clone().into_iter();
+        let requests = items.filter_map(|new| new.request.as_ref()).chain(whole);
+        let mut needs = self.needs_for_requests(requests, known);
+        let more = self.needs_for_dependencies(new, known);
+        needs.finished.extend(more.finished);
+        needs.finished.sort_unstable();
+        needs.finished.dedup();
+        needs
+    }
+
     /// What the runtime must read before these requests can be decided. Call it again with the rows
     /// that were read, until nothing more is needed.
     #[must_use]
@@ -114,10 +136,11 @@ impl Engine {
                 existing: true,
             });
         }
-        self.catch_up_dedup(&new, now);
-        self.may_take(std::slice::from_ref(&new))?;
+        self.catch_up_for(&new, now);
+        let one = std::slice::from_ref(&new);
+        self.may_take(one, known).map_err(|(_, refusal)| refusal)?;
         let (request, actor) = (new.request.clone(), new.actor.clone());
-        let made = self.make(new, now)?;
+        let made = self.make(new, &mut Sofar::default(), known, now)?;
         if let Some(request) = request.filter(|_| made.existing) {
             // The execution was found by its dedup key, so no fact of its birth holds this request
             // id. The id must be kept, or a repetition could enqueue a new execution.
@@ -157,13 +180,17 @@ impl Engine {
             return Ok((births.to_vec().into_iter().map(met).collect(), true));
         }
         for item in &items {
-            self.catch_up_dedup(item, now);
+            self.catch_up_for(item, now);
         }
-        self.may_take(&items)?;
+        let checked = self.may_take(&items, known);
+        checked.map_err(|(at, refusal)| refusal.within(&format!("items[{at}]")))?;
         let actor = items
             .first()
             .map_or_else(Actor::engine, |item| item.actor.clone());
-        let made = items.into_iter().map(|item| self.make(item, now));
+        let mut sofar = Sofar::default();
+        let made = items
+            .into_iter()
+            .map(|item| self.make(item, &mut sofar, known, now));
         let made = made.collect::<Result<Vec<_>, _>>()?;
         if let Some(request) = request {
             let births: Vec<_> = made.iter().map(|made| made.birth).collect();
@@ -172,10 +199,11 @@ impl Engine {
         Ok((made, false))
     }
 
-    fn catch_up_dedup(&mut self, new: &NewExecution, now: Now) {
+    fn catch_up_for(&mut self, new: &NewExecution, now: Now) {
         if let Some(birth) = self.dedup_holder(new) {
             self.catch_up(birth, now);
         }
+        self.catch_up_dependencies(new, now);
     }
 
     fn dedup_holder(&self, new: &NewExecution) -> Option<Birth> {
@@ -183,27 +211,32 @@ impl Engine {
         self.state.dedup(tenant, new.dedup_key.as_deref()?)
     }
 
-    /// Checks that [`Self::make`] will succeed for every item in turn.
-    fn may_take(&self, items: &[NewExecution]) -> Result<(), Refusal> {
+    /// Checks that [`Self::make`] will succeed for every item in turn. A refusal comes with the
+    /// position of its item.
+    fn may_take(&self, items: &[NewExecution], known: &Known) -> Result<(), (usize, Refusal)> {
         if self.store_is_full {
-            return Err(Refusal::DiskFull);
+            return Err((0, Refusal::DiskFull));
         }
         let mut more: BTreeMap<&str, u64> = BTreeMap::new();
         let mut keys: BTreeSet<(&str, &str)> = BTreeSet::new();
-        for item in items {
+        for (at, item) in items.iter().enumerate() {
             let holder = self.dedup_holder(item);
-            self.refuse_replacing(item, holder)?;
+            let replaced = holder.filter(|_| item.dedup_policy == DedupPolicy::ReplaceQueued);
+            self.refuse_replacing(replaced)
+                .and_then(|()| self.may_depend(item, at, replaced, known))
+                .map_err(|refusal| (at, refusal))?;
             let earlier = item
                 .dedup_key
                 .as_deref()
                 .is_some_and(|key| !keys.insert((&item.tenant, key)));
             if item.dedup_policy == DedupPolicy::Reject && (earlier || holder.is_some()) {
-                return Err(self.already_exists(item, holder));
+                return Err((at, self.already_exists(item, holder)));
             }
             *more.entry(&item.tenant).or_default() += u64::from(!earlier && holder.is_none());
         }
         more.into_iter()
             .try_for_each(|(tenant, more)| self.may_hold(tenant, more))
+            .map_err(|refusal| (0, refusal))
     }
 
     fn already_exists(&self, item: &NewExecution, holder: Option<Birth>) -> Refusal {
@@ -230,47 +263,102 @@ impl Engine {
     }
 
     /// Refuses to replace an execution that was set aside.
-    fn refuse_replacing(&self, new: &NewExecution, holder: Option<Birth>) -> Result<(), Refusal> {
-        match holder.filter(|_| new.dedup_policy == DedupPolicy::ReplaceQueued) {
+    fn refuse_replacing(&self, holder: Option<Birth>) -> Result<(), Refusal> {
+        match holder {
             Some(birth) => self.refuse_set_aside(Entity::Execution(birth)),
             None => Ok(()),
         }
     }
 
-    fn make(&mut self, new: NewExecution, now: Now) -> Result<Made, Refusal> {
+    fn make(
+        &mut self,
+        new: NewExecution,
+        sofar: &mut Sofar,
+        known: &Known,
+        now: Now,
+    ) -> Result<Made, Refusal> {
+        let mut stands_for = Vec::new();
         if let Some(birth) = self.dedup_holder(&new) {
             let slot = self.state.slot(birth);
             // A suspended execution has begun as well.
             let running = slot.is_some_and(|slot| slot.phase.status() == Status::Running);
             if running || new.dedup_policy != DedupPolicy::ReplaceQueued {
+                sofar.ids.extend(self.state.id(birth));
                 return Ok(Made {
                     birth,
                     existing: true,
                 });
             }
-            let cause = Entity::Execution(self.state.next_birth());
-            self.commit(replaced(birth).because_of(cause), now)?;
+            stands_for = self.replace(birth, &new, sofar, known, now)?;
         }
-        let living = self.newborn(&new, now);
-        let birth = living.id.birth;
+        let upstreams = self.upstreams(&new, sofar, known);
+        let living = self.newborn(&new, &upstreams, stands_for, now);
+        let (id, birth) = (living.id, living.id.birth);
         let change = ExecutionChange::Enqueued(Box::new(living));
         let contents = Contents {
             payload: Some(new.payload),
+            depends_on: upstreams.ids.into(),
             ..Contents::default()
         };
         let decision = Decision::of(new.actor, FactKind::execution(birth, change));
         self.commit(decision.with(contents), now)?;
+        sofar.ids.push(id);
+        if let Some(failed) = upstreams.failed {
+            let cause = Entity::Execution(failed);
+            self.commit(skipped(birth).because_of(cause), now)?;
+        }
         Ok(Made {
             birth,
             existing: false,
         })
     }
 
-    fn newborn(&self, new: &NewExecution, now: Now) -> Living {
+    /// Ends an execution whose place the next one takes. Returns the gates that the next one takes
+    /// over, so that the dependents of the replaced execution follow it.
+    fn replace(
+        &mut self,
+        birth: Birth,
+        new: &NewExecution,
+        sofar: &mut Sofar,
+        known: &Known,
+        now: Now,
+    ) -> Result<Vec<Birth>, Refusal> {
+        let next = self.state.next_birth();
+        let waits_for = self.upstreams(new, sofar, known).waits_for;
+        // Dependents that the new execution itself waits for cannot wait for it: they are skipped,
+        // and so is the new one.
+        let follow = !self.waits_for(&waits_for, birth);
+        let decision = replaced(birth).because_of(Entity::Execution(next));
+        self.commit_alone(decision, now)?;
+        if !follow {
+            self.settle(SETTLED_AT_ONCE, now);
+            return Ok(Vec::new());
+        }
+        sofar.successors.insert(birth, next);
+        let gates = std::mem::take(&mut self.unsettled).into_iter();
+        Ok(gates
+            .map(|work| match work {
+                Work::Settle { gate, .. } => gate,
+            })
+            .collect())
+    }
+
+    fn newborn(
+        &self,
+        new: &NewExecution,
+        upstreams: &Upstreams,
+        stands_for: Vec<Birth>,
+        now: Now,
+    ) -> Living {
         let at_ms = self.at_ms(now);
         let due = new
             .not_before_ms
             .is_none_or(|instant| instant <= now.wall_ms);
+        let phase = match due {
+            _ if !upstreams.waits_for.is_empty() || upstreams.failed.is_some() => Phase::Blocked,
+            true => Phase::Ready,
+            false => Phase::Pending,
+        };
         let seconds = (at_ms / 1_000).saturating_sub(KSUID_EPOCH_SECONDS);
         Living {
             id: ExecutionId {
@@ -288,9 +376,11 @@ impl Engine {
             start_deadline_ms: new.start_deadline_ms,
             deadline_ms: new.deadline_ms,
             dedup_key: new.dedup_key.clone(),
+            waits_for: upstreams.waits_for.iter().copied().collect(),
+            stands_for: stands_for.into(),
             request: new.request.as_ref().map(|request| request.key),
-            payload_bytes: new.payload.row_bytes(),
-            progress: Progress::newborn(if due { Phase::Ready } else { Phase::Pending }, at_ms),
+            payload_bytes: new.payload.row_bytes(upstreams.ids.len()),
+            progress: Progress::newborn(phase, at_ms),
         }
     }
 }

@@ -28,6 +28,8 @@ impl Engine {
             };
             match entity {
                 Entity::Execution(birth) => self.look(birth, now),
+                // The agenda is worked off in steps of its own: see [`Self::step_agenda`].
+                Entity::Agenda(_) => {}
             }
         }
         self.next_look(now).is_some()
@@ -48,7 +50,7 @@ impl Engine {
     }
 
     /// Whether decisions about an entity are possible: false once the entity was set aside.
-    fn is_open(&self, entity: Entity) -> bool {
+    pub(super) fn is_open(&self, entity: Entity) -> bool {
         self.soft.set_aside_why(entity).is_none()
     }
 
@@ -108,7 +110,7 @@ impl Engine {
                 let over = until.is_none_or(|until| until <= now.mono_ms);
                 over.then(|| due_now(birth))
             }
-            Phase::Ready | Phase::Held => None,
+            Phase::Ready | Phase::Held | Phase::Blocked => None,
             Phase::Suspended => self.wait_over(birth, now),
             Phase::Running => self.due_of_lease(birth, now),
         }

@@ -10,7 +10,7 @@ use crate::row::{
     ActionContents, ActionRow, AttemptRow, Bytes, EndingRow, KEPT_ATTEMPTS, Payload, PayloadRow,
     RequestRow, Row,
 };
-use crate::rules::id::Birth;
+use crate::rules::id::{Birth, ExecutionId};
 use crate::state::{State, actions_of};
 
 /// A decided fact, and the further contents of its rows.
@@ -30,6 +30,8 @@ pub(crate) struct Contents {
     pub(crate) error: Option<Box<ErrorRecord>>,
     /// The contents of the actions that the fact records, in order.
     pub(crate) actions: Vec<ActionContents>,
+    /// The dependencies of a new execution.
+    pub(crate) depends_on: Box<[ExecutionId]>,
 }
 
 impl Decision {
@@ -79,7 +81,7 @@ pub(crate) fn rows_of(
             vec![request_row(*request, births.clone(), fact.at_ms)]
         }
         FactKind::Run(change) => of_run(state, change, contents.actions, fact.at_ms),
-        FactKind::Tenant(_) | FactKind::Log(_) => Vec::new(),
+        FactKind::Tenant(_) | FactKind::Log(_) | FactKind::Agenda(_) => Vec::new(),
     }
 }
 
@@ -116,6 +118,7 @@ fn of_execution(
         ExecutionChange::Carried(_)
         | ExecutionChange::Due
         | ExecutionChange::Leased { .. }
+        | ExecutionChange::Promoted { .. }
         | ExecutionChange::CancelRequested { .. } => Vec::new(),
     }
 }
@@ -134,6 +137,7 @@ fn of_birth(living: &Living, contents: Contents, at_ms: u64) -> Vec<Row> {
     let mut rows = vec![Row::Payload(Box::new(PayloadRow {
         id: living.id,
         queued_at_ms: living.queued_at_ms,
+        depends_on: contents.depends_on,
         payload,
     }))];
     rows.extend(living.request.map(|request| {

@@ -1,11 +1,15 @@
 //! Rounds: a walk that writes all unfinished executions and limits to the log again, so that the
 //! log before the walk can be trimmed.
 //!
-//! Owns the position of the walk. The limits of tenants come first, then the executions. Refuses to
+//! Owns the position of the walk. The limits of tenants come first, then the agenda, then the
+//! executions. Refuses to
 //! know when a round is due: the runtime does.
 
 use crate::engine::{Decided, Engine};
-use crate::fact::{Actor, ExecutionChange, Fact, FactKind, LogFact, RunChange};
+use crate::fact::{
+    Actor, AgendaChange, AgendaFact, ExecutionChange, Fact, FactKind, ItemNumber, LogFact,
+    RunChange,
+};
 use crate::rules::id::Birth;
 use crate::state::LimitKey;
 use crate::time::Now;
@@ -15,6 +19,8 @@ use crate::time::Now;
 pub(crate) enum Walk {
     /// Among the limits of tenants: the limit that was carried last.
     Limits(Option<LimitKey>),
+    /// Among the items of the agenda: the item that was carried last.
+    Agenda(ItemNumber),
     /// Among the executions: the next execution to carry has at least this birth number.
     Executions(Birth),
 }
@@ -36,7 +42,12 @@ impl Engine {
             walk: Walk::Limits(None),
             born_before: next_birth,
         });
-        self.carry_fact(FactKind::Log(LogFact::RoundBegan { next_birth }), now);
+        let next_item = self.state.agenda().next();
+        let began = LogFact::RoundBegan {
+            next_birth,
+            next_item,
+        };
+        self.carry_fact(FactKind::Log(began), now);
     }
 
     /// Carries at most `most` entities. Returns whether the round is over.
@@ -45,6 +56,7 @@ impl Engine {
         while let Some(round) = self.round.filter(|_| left > 0) {
             let carried = match round.walk {
                 Walk::Limits(after) => self.carry_limits(round, after, left, now),
+                Walk::Agenda(after) => self.carry_agenda(round, after, left, now),
                 Walk::Executions(from) => self.carry_executions(round, from, left, now),
             };
             left -= carried.min(left);
@@ -63,11 +75,28 @@ impl Engine {
         let carried = limits.len();
         let walk = match limits.last() {
             Some((last, _)) if carried == most => Walk::Limits(Some(*last)),
-            _ => Walk::Executions(0),
+            _ => Walk::Agenda(0),
         };
         self.round = Some(Round { walk, ..round });
         for (_, limit) in limits {
             self.carry_fact(FactKind::Tenant(limit), now);
+        }
+        carried
+    }
+
+    /// Carries open items of the agenda. An item that is opened after the beginning of the round is
+    /// in the log already, and is carried all the same.
+    fn carry_agenda(&mut self, round: Round, after: ItemNumber, most: usize, now: Now) -> usize {
+        let items: Vec<_> = self.state.agenda().items_after(after).take(most).collect();
+        let carried = items.len();
+        let walk = match items.last() {
+            Some((last, _)) if carried == most => Walk::Agenda(*last),
+            _ => Walk::Executions(0),
+        };
+        self.round = Some(Round { walk, ..round });
+        for (number, item) in items {
+            let change = AgendaChange::Carried(item);
+            self.carry_fact(FactKind::Agenda(AgendaFact { number, change }), now);
         }
         carried
     }

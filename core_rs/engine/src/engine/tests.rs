@@ -35,6 +35,7 @@ fn new() -> NewExecution {
         request: None,
         dedup_key: None,
         dedup_policy: DedupPolicy::default(),
+        depends_on: Vec::new(),
         payload: Payload::default(),
         actor: Actor::of(ActorKind::Client),
         random: IdRandom::default(),

@@ -53,6 +53,11 @@ pub enum ExecutionChange {
     },
     /// The execution ended.
     Ended(Ended),
+    /// The last dependency completed.
+    Promoted {
+        /// Whether the execution is ready from now on. Otherwise it waits for its time.
+        is_due: bool,
+    },
 }
 
 impl ExecutionChange {
@@ -65,7 +70,8 @@ impl ExecutionChange {
             | Self::Leased { .. }
             | Self::Requeued { .. }
             | Self::CancelRequested { .. }
-            | Self::Ended(_) => false,
+            | Self::Ended(_)
+            | Self::Promoted { .. } => false,
         }
     }
 }
@@ -94,6 +100,10 @@ pub struct Living {
     pub deadline_ms: Option<u64>,
     /// The dedup key: at most one unfinished execution of a tenant has this key.
     pub dedup_key: Option<Box<str>>,
+    /// The executions that a blocked one waits for. Those that completed meanwhile are still named.
+    pub waits_for: Box<[Birth]>,
+    /// The replaced executions whose dependents wait for this one instead.
+    pub stands_for: Box<[Birth]>,
     /// The request that created the execution. Present only in the fact of the birth.
     pub request: Option<RequestKey>,
     /// Encoded size of the payload, in bytes.

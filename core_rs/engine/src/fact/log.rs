@@ -3,6 +3,7 @@
 //! Owns the mark that begins a round of carrying. Refuses to know when a round is due: the
 //! runtime does.
 
+use crate::fact::ItemNumber;
 use crate::rules::id::Birth;
 
 /// A change of the log itself.
@@ -13,5 +14,7 @@ pub enum LogFact {
     RoundBegan {
         /// Birth number of the next execution.
         next_birth: Birth,
+        /// Number of the next item of the agenda.
+        next_item: ItemNumber,
     },
 }

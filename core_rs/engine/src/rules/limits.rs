@@ -92,5 +92,11 @@ pub const MAX_WORKER_LOSSES: u32 = 100;
 pub const MAX_RUN_BYTES: u32 = 1 << 20;
 /// Most inputs of one run that no wait has taken yet.
 pub const MAX_KEPT_INPUTS: usize = 64;
+/// Most executions that one execution may depend on.
+pub const MAX_DEPENDENCIES: usize = 256;
+/// Most consequences of an end that belong to the commit of that end. The agenda has the others.
+pub const SETTLED_AT_ONCE: usize = 64;
+/// Most executions that one step of the agenda looks at.
+pub const AGENDA_CHUNK: usize = 256;
 /// How long a request id is kept, in hours.
 pub const REQUEST_HOURS: u64 = 24;

@@ -113,6 +113,8 @@ pub enum Phase {
     Suspended = 5,
     /// Due, and paused. A client ends this phase.
     Held = 6,
+    /// Waits for its dependencies. The end of the last one ends this phase.
+    Blocked = 7,
 }
 
 impl Phase {
@@ -124,7 +126,9 @@ impl Phase {
     pub const fn status(self) -> Status {
         match self {
             Self::Running | Self::Suspended => Status::Running,
-            Self::Pending | Self::Ready | Self::Retrying | Self::Held => Status::Queued,
+            Self::Pending | Self::Ready | Self::Retrying | Self::Held | Self::Blocked => {
+                Status::Queued
+            },
         }
     }
 
@@ -132,7 +136,7 @@ impl Phase {
     #[must_use]
     pub const fn task_state(self) -> TaskState {
         match self {
-            Self::Pending => TaskState::Pending,
+            Self::Pending | Self::Blocked => TaskState::Pending,
             Self::Ready | Self::Held => TaskState::Ready,
             Self::Retrying => TaskState::Retrying,
             Self::Running | Self::Suspended => TaskState::Running,
@@ -202,13 +206,14 @@ impl TaskState {
         )
     }
 
-    /// The task state of an execution that ended with `status`. A failure passes through `Failed`
-    /// to the dead letters within the same commit.
+    /// The task state of an execution that ended with `status` for this reason. A failure passes
+    /// through `Failed` to the dead letters within the same commit.
     #[must_use]
-    pub const fn of_end(status: Status) -> Self {
-        match status {
-            Status::Completed => Self::Completed,
-            Status::Cancelled => Self::Cancelled,
+    pub const fn of_end(status: Status, reason: EndReason) -> Self {
+        match (status, reason) {
+            (Status::Completed, _) => Self::Completed,
+            (Status::Cancelled, EndReason::DependencyFailed) => Self::Skipped,
+            (Status::Cancelled, _) => Self::Cancelled,
             _ => Self::DeadLettered,
         }
     }

@@ -40,6 +40,7 @@ impl Soft {
             // A lease begins in [`Self::leased`], which knows the worker.
             ExecutionChange::Enqueued(_)
             | ExecutionChange::Carried(_)
+            | ExecutionChange::Promoted { .. }
             | ExecutionChange::Leased { .. } => {}
         }
         if let Some(about) = about {

@@ -4,6 +4,7 @@
 //! that contradicts the state changes nothing. Each entity has a module of its own for the changes
 //! of its facts. Refuses to know why a fact was decided.
 
+mod agenda;
 mod execution;
 mod run;
 mod tenant;
@@ -12,7 +13,7 @@ pub(crate) use run::actions_of;
 
 use thiserror::Error;
 
-use crate::fact::{Fact, FactKind, Living, LogFact, RequestFact};
+use crate::fact::{Fact, FactKind, ItemNumber, Living, LogFact, RequestFact};
 use crate::rules::id::Birth;
 use crate::rules::status::Phase;
 use crate::state::State;
@@ -42,6 +43,12 @@ pub enum Impossible {
         /// The phase of the execution, if the execution exists.
         phase: Option<Phase>,
     },
+    /// The fact contradicts the open items of the agenda.
+    #[error("a fact is impossible for item {number} of the agenda")]
+    Agenda {
+        /// The number of the item.
+        number: ItemNumber,
+    },
 }
 
 impl State {
@@ -57,6 +64,7 @@ impl State {
         match &fact.kind {
             FactKind::Execution(change) => self.check_execution(change)?,
             FactKind::Run(change) => self.check_run(change)?,
+            FactKind::Agenda(change) => self.check_agenda(*change)?,
             FactKind::Tenant(_) | FactKind::Request(_) | FactKind::Log(_) => {}
         }
         self.pass_time(fact.at_ms);
@@ -66,23 +74,38 @@ impl State {
             FactKind::Request(RequestFact { request, births }) => {
                 self.requests.insert(*request, births.clone(), fact.at_ms);
             }
-            FactKind::Log(LogFact::RoundBegan { next_birth }) => self.round_began(*next_birth),
+            FactKind::Log(LogFact::RoundBegan {
+                next_birth,
+                next_item,
+            }) => {
+                self.round_began(*next_birth);
+                self.agenda.begin_at(*next_item);
+            }
+            FactKind::Agenda(change) => self.apply_agenda(*change),
             FactKind::Run(change) => self.apply_run(change, fact.at_ms),
         }
         Ok(None)
     }
 
     /// Whether a fact is to be skipped. A trimmed log begins somewhere before a complete round.
-    /// Facts about an execution are skipped until that round carries the execution; they are all
-    /// skipped if the execution ended before.
+    /// Facts about an execution or an item of the agenda are skipped until that round carries it;
+    /// they are all skipped if it ended before.
     fn is_unseen(&self, kind: &FactKind) -> bool {
-        let (birth, holds_the_execution) = match kind {
-            FactKind::Execution(fact) => (fact.birth, fact.change.holds_the_execution()),
-            FactKind::Run(fact) => (fact.birth, false),
-            FactKind::Tenant(_) | FactKind::Request(_) | FactKind::Log(_) => return false,
+        let is_old_execution = |birth: Birth| {
+            let is_unknown = self.slots.get(birth).is_none();
+            is_unknown && birth < self.unseen_below
         };
-        let is_unknown = birth < self.unseen_below && self.slots.get(birth).is_none();
-        is_unknown && !holds_the_execution
+        match kind {
+            FactKind::Execution(fact) => {
+                is_old_execution(fact.birth) && !fact.change.holds_the_execution()
+            }
+            FactKind::Run(fact) => is_old_execution(fact.birth),
+            FactKind::Agenda(fact) => {
+                let is_unknown = self.agenda.item(fact.number).is_none();
+                self.unseen_below != 0 && is_unknown && !fact.change.holds_the_item()
+            }
+            FactKind::Tenant(_) | FactKind::Request(_) | FactKind::Log(_) => false,
+        }
     }
 
     fn round_began(&mut self, next_birth: Birth) {

@@ -319,7 +319,7 @@ impl Tenants {
     pub(super) fn enter(&mut self, key: QueueKey, phase: Phase, rank: Rank) {
         let queue = self.queue_mut(key);
         match phase {
-            Phase::Pending => queue.pending += 1,
+            Phase::Pending | Phase::Blocked => queue.pending += 1,
             Phase::Retrying => queue.retrying += 1,
             Phase::Suspended => queue.suspended += 1,
             Phase::Held => queue.held += 1,
@@ -338,7 +338,7 @@ impl Tenants {
     pub(super) fn leave(&mut self, key: QueueKey, phase: Phase, rank: Rank) {
         let queue = self.queue_mut(key);
         match phase {
-            Phase::Pending => queue.pending -= 1,
+            Phase::Pending | Phase::Blocked => queue.pending -= 1,
             Phase::Retrying => queue.retrying -= 1,
             Phase::Suspended => queue.suspended -= 1,
             Phase::Held => queue.held -= 1,

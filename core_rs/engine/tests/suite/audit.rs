@@ -53,7 +53,7 @@ impl Audit {
             "logged time decreased: {fact:?}"
         );
         let change = fact.kind.as_execution();
-        let about = fact.kind.entity().map(|Entity::Execution(birth)| birth);
+        let about = fact.kind.entity().and_then(Entity::execution);
         let before = about.and_then(|birth| self.shadow.living(birth));
         let last = self.shadow.apply(fact).expect("a decided fact applies");
         assert!(
@@ -154,6 +154,8 @@ pub(crate) fn assert_same(expected: &State, actual: &State) {
         actual.timers().collect::<Vec<_>>()
     );
     assert_eq!(limits(expected), limits(actual));
+    assert_eq!(expected.edges(), actual.edges());
+    assert_eq!(expected.agenda(), actual.agenda());
 }
 
 fn limits(state: &State) -> BTreeSet<String> {
@@ -167,7 +169,7 @@ fn check_move(change: &ExecutionChange, before: Option<&Living>, after: Option<&
             assert_eq!(1, after.progress.version);
             assert!(matches!(
                 after.progress.phase,
-                Phase::Pending | Phase::Ready
+                Phase::Pending | Phase::Ready | Phase::Blocked
             ));
         }
         (ExecutionChange::Carried(_), Some(before), Some(after)) => assert_eq!(before, after),
@@ -178,9 +180,14 @@ fn check_move(change: &ExecutionChange, before: Option<&Living>, after: Option<&
         (ExecutionChange::Ended(ended), Some(before), None) => {
             let from = before.progress.phase.task_state();
             assert!(
-                may_end(from, TaskState::of_end(ended.status)),
+                may_end(from, TaskState::of_end(ended.status, ended.reason)),
                 "{from:?} to {ended:?}"
             );
+        }
+        (ExecutionChange::Promoted { .. }, Some(before), Some(after)) => {
+            assert_eq!(Phase::Blocked, before.progress.phase);
+            assert!(after.waits_for.is_empty());
+            check_change(before, after);
         }
         (
             ExecutionChange::Due
@@ -221,6 +228,7 @@ fn check_rows(decided: &Decided, before: Option<&Living>, last: Option<&Living>)
             ExecutionChange::Carried(_)
             | ExecutionChange::Due
             | ExecutionChange::Leased { .. }
+            | ExecutionChange::Promoted { .. }
             | ExecutionChange::CancelRequested { .. } => assert!(rows.is_empty(), "{rows:?}"),
         },
         FactKind::Request(_) => assert!(matches!(rows[..], [Row::Request(_)]), "{rows:?}"),
@@ -244,7 +252,9 @@ fn check_rows(decided: &Decided, before: Option<&Living>, last: Option<&Living>)
                 RunChange::Carried(_) => assert!(rows.is_empty()),
             }
         }
-        FactKind::Tenant(_) | FactKind::Log(_) => assert!(rows.is_empty(), "{rows:?}"),
+        FactKind::Tenant(_) | FactKind::Log(_) | FactKind::Agenda(_) => {
+            assert!(rows.is_empty(), "{rows:?}");
+        }
     }
 }
 
@@ -322,7 +332,9 @@ fn check_permits(state: &State) {
     let mut ready: BTreeMap<u32, Vec<Rank>> = BTreeMap::new();
     for birth in births(state) {
         let slot = state.slot(birth).expect("a listed birth has a slot");
-        by_queue.entry(slot.queue).or_default()[slot.phase as usize - 1] += 1;
+        by_queue.entry(slot.queue).or_default()[column(slot.phase)] += 1;
+        let waits = !state.edges().waits_for(birth).is_empty();
+        assert_eq!(slot.phase == Phase::Blocked, waits, "{birth}");
         assert_eq!(slot.phase == Phase::Running, state.holding(birth).is_some());
         if slot.phase == Phase::Ready {
             ready
@@ -353,6 +365,18 @@ fn check_permits(state: &State) {
     }
     for (key, tenant) in tenants.all() {
         assert_eq!(state.counts(key).running, tenant.running);
+    }
+}
+
+/// The count that an execution in a phase belongs to.
+const fn column(phase: Phase) -> usize {
+    match phase {
+        Phase::Pending | Phase::Blocked => 0,
+        Phase::Ready => 1,
+        Phase::Retrying => 2,
+        Phase::Running => 3,
+        Phase::Suspended => 4,
+        Phase::Held => 5,
     }
 }
 

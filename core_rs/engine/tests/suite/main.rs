@@ -6,6 +6,8 @@
 
 mod audit;
 mod clocks;
+mod dependencies;
+mod dependencies_model;
 mod fairness;
 mod life;
 mod liveness;

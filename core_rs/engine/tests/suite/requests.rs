@@ -48,7 +48,7 @@ fn known(births: Births) -> Known {
 #[test]
 fn rows_that_only_the_store_has_are_requested_step_by_step() {
     let world = forgetful();
-    let needs = |known: &Known| world.engine.needs_for_requests([&request()], known);
+    let needs = |known: &Known| world.engine.needs_for_new([&new()], None, known);
     let id_first = Needs {
         requests: vec![KEY],
         ..Needs::default()

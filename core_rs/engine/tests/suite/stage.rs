@@ -6,9 +6,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use backlane_engine::command::{Held, NewExecution, Report};
+use backlane_engine::command::{Dependency, Held, NewExecution, Report};
 use backlane_engine::reply::{Granted, LeaseEnds, Made, Settled};
-use backlane_engine::rules::id::{Birth, LeaseToken};
+use backlane_engine::rules::id::{Birth, ExecutionId, LeaseToken};
 use backlane_engine::rules::limits::Limits;
 
 use crate::audit::{assert_same, refold};
@@ -77,7 +77,7 @@ impl Stage {
     }
 
     fn enqueue(&mut self, line: &Line) -> Answer {
-        let new = self.new_execution(&line.words);
+        let new = self.new_execution(&line.words, &[]);
         match self.world.enqueue(&new) {
             Ok(made) => Answer::word(self.met(line.plain(0), made)),
             Err(refusal) => refused(&refusal),
@@ -89,7 +89,7 @@ impl Stage {
         let request = find(parts[0], "request_id").map(|id| request("batch", id, &line.words));
         let items: Vec<_> = parts[1..]
             .iter()
-            .map(|words| self.new_execution(words))
+            .map(|words| self.new_execution(words, &parts[1..]))
             .collect();
         match self.world.enqueue_batch(&items, request.as_ref()) {
             Ok((made, whole)) => {
@@ -117,7 +117,8 @@ impl Stage {
         }
     }
 
-    fn new_execution(&self, words: &[Word]) -> NewExecution {
+    /// The execution that words describe. `batch` has the words of all items, if it is in a batch.
+    fn new_execution(&self, words: &[Word], batch: &[&[Word]]) -> NewExecution {
         let mut new = new_execution("acme", "mail");
         for (key, value) in words
             .iter()
@@ -125,8 +126,21 @@ impl Stage {
         {
             self.set(&mut new, key, value);
         }
+        let after = find(words, "after")
+            .into_iter()
+            .flat_map(|all| all.split(','));
+        new.depends_on = after.map(|name| self.dependency(name, batch)).collect();
         new.request = find(words, "request_id").map(|id| request(&new.tenant, id, words));
         new
+    }
+
+    /// A dependency: an item of the same batch, or an execution that has a name already.
+    fn dependency(&self, name: &str, batch: &[&[Word]]) -> Dependency {
+        match batch.iter().position(|words| words[0].value == name) {
+            Some(item) => Dependency::Item(u32::try_from(item).expect("few items")),
+            None if name == "nothing" => Dependency::Execution(unknown_id()),
+            None => Dependency::Execution(self.world.id(self.names[name])),
+        }
     }
 
     fn set(&self, new: &mut NewExecution, key: &str, value: &str) {
@@ -143,7 +157,7 @@ impl Stage {
             "deadline" => new.deadline_ms = at(),
             "dedup_key" => new.dedup_key = Some(value.into()),
             "dedup_policy" => new.dedup_policy = dedup_policy(value),
-            "input" | "request_id" => {}
+            "input" | "request_id" | "after" => {}
             _ => set_retry(new.policy.retry.get_or_insert_default(), key, value),
         }
     }
@@ -338,5 +352,15 @@ impl Stage {
             .with("suspended", &counts.suspended)
             .with("held", &counts.held)
             .with("oldest", &oldest.unwrap_or_else(|| "none".to_owned()))
+    }
+}
+
+/// The id of an execution that never was.
+const fn unknown_id() -> ExecutionId {
+    ExecutionId {
+        seconds: 1,
+        birth: 1_000_000,
+        salt: 1,
+        random: 1,
     }
 }

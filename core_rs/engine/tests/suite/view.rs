@@ -82,7 +82,7 @@ fn task(view: &View) -> TaskState {
     let ended = view
         .ended
         .as_ref()
-        .map(|ended| TaskState::of_end(ended.status));
+        .map(|ended| TaskState::of_end(ended.status, ended.reason));
     ended.unwrap_or(view.last.progress.phase.task_state())
 }
 

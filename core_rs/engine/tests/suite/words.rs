@@ -83,7 +83,7 @@ pub(crate) fn failure(line: &Line) -> Failure {
 pub(crate) fn request(scope: &str, id: &str, words: &[Word]) -> Request {
     // The words that say what an execution is about are the body of its request; the words that say
     // how it runs are not.
-    let about = ["tenant", "callable", "input", "dedup_key"];
+    let about = ["tenant", "callable", "input", "after", "dedup_key"];
     let plain = |word: &&Word| word.key.as_deref().is_some_and(|key| about.contains(&key));
     let body: Vec<_> = words
         .iter()
@@ -113,7 +113,9 @@ pub(crate) fn refused(refusal: &Refusal) -> Answer {
     };
     match refusal {
         Refusal::Invalid(_) => answer("INVALID_ARGUMENT"),
-        Refusal::ExecutionNotFound { .. } => answer("EXECUTION_NOT_FOUND"),
+        Refusal::ExecutionNotFound { .. } | Refusal::DependencyNotFound { .. } => {
+            answer("EXECUTION_NOT_FOUND")
+        }
         Refusal::ExecutionDeleted { .. } => answer("EXECUTION_DELETED"),
         Refusal::RequestIdReused { .. } => answer("REQUEST_ID_REUSED"),
         Refusal::AlreadyExists { .. } | Refusal::InputExists { .. } => answer("ALREADY_EXISTS"),

@@ -73,7 +73,10 @@ impl World {
     }
 
     pub(crate) fn tick(&mut self) {
-        let looks = (0..10_000).take_while(|_| self.engine.tick(4, self.now));
+        let looks = (0..10_000).take_while(|_| {
+            let due = self.engine.tick(4, self.now);
+            self.engine.step_agenda(3, self.now) || due
+        });
         assert!(looks.count() < 10_000, "the same change stays due forever");
         self.settle();
     }
@@ -361,6 +364,7 @@ pub(crate) fn new_execution(tenant: &str, callable: &str) -> NewExecution {
         request: None,
         dedup_key: None,
         dedup_policy: DedupPolicy::default(),
+        depends_on: Vec::new(),
         payload: Payload::default(),
         actor: Actor::of(ActorKind::Client),
         random: IdRandom {

@@ -179,7 +179,7 @@ impl History {
             FactKind::Request(RequestFact { request, births }) => {
                 self.used(*request, births.clone(), fact.at_ms);
             }
-            FactKind::Tenant(_) | FactKind::Log(_) | FactKind::Run(_) => {}
+            FactKind::Tenant(_) | FactKind::Log(_) | FactKind::Run(_) | FactKind::Agenda(_) => {}
         }
     }
 

@@ -123,7 +123,10 @@ impl Heir {
         if self.rows.is_empty() {
             return Ok(());
         }
-        let nothing = FactKind::Log(LogFact::RoundBegan { next_birth: 1 });
+        let nothing = FactKind::Log(LogFact::RoundBegan {
+            next_birth: 1,
+            next_item: 1,
+        });
         self.append(&[fact(nothing, 0)])
     }
 

@@ -128,6 +128,12 @@ impl Journal {
         }
     }
 
+    /// Number of facts that are decided and not handed over to the store.
+    pub(super) fn waiting_facts(&self) -> usize {
+        let filled = self.filled.iter().map(|filled| filled.commit.count);
+        (filled.sum::<u32>() + self.pending.count) as usize
+    }
+
     /// Adds a row of the newest fact.
     pub(super) fn add_row(&mut self, row: Row) {
         self.rows_weight += row.weight();

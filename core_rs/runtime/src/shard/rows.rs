@@ -78,18 +78,14 @@ fn put(family: &'static Family, key: Key, put: Put) -> Row {
 }
 
 fn payload(row: PayloadRow) -> Row {
-    let PayloadRow {
-        id,
-        queued_at_ms,
-        payload,
-    } = row;
-    let head = Bytes::from(row::payload::head(&id, queued_at_ms, payload.head));
+    let key = Key::Number(row.id.birth);
+    let (head, body) = row::payload::encode(row);
     put(
         &PAYLOAD,
-        Key::Number(id.birth),
+        key,
         Put {
-            head,
-            body: payload.body.map(Arc::from),
+            head: Bytes::from(head),
+            body: body.map(Arc::from),
             ..Put::default()
         },
     )

@@ -1,8 +1,10 @@
-//! Upkeep: hands over commits, continues rounds, trims the log, and applies retention.
+//! Upkeep: hands over commits, works off the agenda, continues rounds, trims the log, and applies
+//! retention.
 //!
 //! Owns when a round begins and what the store may remove. Refuses to delay calls for upkeep: each
 //! step does a bounded share.
 
+use backlane_engine::rules::limits::AGENDA_CHUNK;
 use backlane_store::{Class, Maintenance};
 
 use crate::message::Output;
@@ -58,6 +60,20 @@ impl Desk {
         }
         self.watch_room();
         self.cache.evict(self.journal.durable());
+    }
+
+    /// Works off a bounded share of the agenda, unless as much waits for the disk already: the
+    /// commits stay small, so that callers do not wait for a large one.
+    pub(super) fn step_agenda(&mut self) {
+        if self.can_step_agenda() {
+            self.engine.step_agenda(AGENDA_CHUNK, self.now);
+            self.absorb();
+        }
+    }
+
+    /// Whether a step now would work off a share of the agenda.
+    pub(super) fn can_step_agenda(&self) -> bool {
+        self.journal.waiting_facts() < AGENDA_CHUNK && self.engine.has_agenda()
     }
 
     /// Does a bounded share of the work that keeps the log short.

@@ -29,6 +29,7 @@ fn set(request: &mut v1::EnqueueRequest, key: &str, value: &str, now_ms: u64) {
         "delay" => request.delay_ms = Some(duration(value)),
         "start_deadline" => request.start_deadline = at(),
         "deadline" => request.deadline = at(),
+        "after" => {}
         "request_id" => request.request_id = value.into(),
         "dedup_key" => request.dedup_key = value.into(),
         "dedup_policy" => {

@@ -133,7 +133,8 @@ impl Stage {
     }
 
     fn enqueue(&mut self, line: &Line) -> Answer {
-        let request = enqueue(&line.words, self.desk.now.wall_ms);
+        let mut request = enqueue(&line.words, self.desk.now.wall_ms);
+        self.depend(&mut request, &line.words, &[]);
         match self.ask::<v1::EnqueueResponse>(Method::Enqueue, &request) {
             Ok(reply) => Answer::words(vec![self.met(line.plain(0), reply)]),
             Err(refused) => refused,
@@ -143,10 +144,12 @@ impl Stage {
     fn batch(&mut self, line: &Line) -> Answer {
         let parts: Vec<&[Word]> = line.words.split(|word| word.value == ";").collect();
         let now_ms = self.desk.now.wall_ms;
-        let items = parts[1..]
-            .iter()
-            .map(|words| enqueue(words, now_ms))
-            .collect();
+        let items = parts[1..].iter().map(|words| {
+            let mut item = enqueue(words, now_ms);
+            self.depend(&mut item, words, &parts[1..]);
+            item
+        });
+        let items = items.collect();
         let request = v1::EnqueueBatchRequest {
             tenant_id: "acme".into(),
             items,
@@ -161,6 +164,26 @@ impl Stage {
                 Answer::words(repeated.into_iter().chain(met).collect())
             }
             Err(refused) => refused,
+        }
+    }
+
+    /// Adds what the word `after` names: items of the same batch, or executions that have a name.
+    fn depend(&self, request: &mut v1::EnqueueRequest, words: &[Word], batch: &[&[Word]]) {
+        let names = find(words, "after")
+            .into_iter()
+            .flat_map(|all| all.split(','));
+        for name in names {
+            match batch.iter().position(|item| item[0].value == name) {
+                Some(item) => {
+                    let item = u32::try_from(item).expect("few items");
+                    request.depends_on_items.push(item);
+                }
+                None if name == "nothing" => {
+                    let unknown = "exec_2Rb6sVIu9XkD3s0mN0mN0mN0mN0".to_owned();
+                    request.depends_on.push(unknown);
+                }
+                None => request.depends_on.push(self.ids[name].1.clone()),
+            }
         }
     }
 

@@ -298,6 +298,8 @@ fn same_body(one: &v1::EnqueueRequest, other: &v1::EnqueueRequest) -> bool {
         input: asked.input.clone(),
         context: asked.context.clone(),
         dedup_key: asked.dedup_key.clone(),
+        depends_on: asked.depends_on.clone(),
+        depends_on_items: asked.depends_on_items.clone(),
         ..v1::EnqueueRequest::default()
     };
     body(one) == body(other)

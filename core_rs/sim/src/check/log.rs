@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use backlane_engine::command::OfferSpec;
 use backlane_engine::fact::{
-    Ended, ExecutionChange, ExecutionFact, Fact, Living, OutcomeKind, RequeueCause,
+    Ended, Entity, ExecutionChange, ExecutionFact, Fact, Living, OutcomeKind, RequeueCause,
 };
 use backlane_engine::rules::id::{Birth, LeaseToken};
 use backlane_engine::rules::status::{EndReason, Phase, Status};
@@ -16,6 +16,7 @@ use backlane_engine::state::State;
 use backlane_store::{Commit, Store, StoreError};
 use backlane_wire::{DecodeError, decode_facts};
 
+use super::edges::EdgeCheck;
 use super::moves::check_move;
 use super::rows::rows_fit;
 use super::turns::Pools;
@@ -60,6 +61,7 @@ pub struct LogCheck {
     jumped_at_ms: u64,
     walls: Walls,
     pools: Pools,
+    edges: EdgeCheck,
     /// The offer of each worker.
     pub offers: Offers,
     /// The limit on a tenant's unfinished executions.
@@ -106,6 +108,7 @@ impl LogCheck {
             jumped_at_ms: 0,
             walls: Walls::default(),
             pools: Pools::default(),
+            edges: EdgeCheck::default(),
             offers: Offers::new(),
             max_queue,
             most_living: 0,
@@ -229,6 +232,7 @@ impl LogCheck {
         self.reported
             .retain(|_, (at, _)| at.sequence < next_sequence);
         self.ended.retain(|_, (at, _)| at.sequence < next_sequence);
+        self.edges.restart(self.emitted.next_birth());
         self.released.clear();
         self.pools.restart();
         Ok(())
@@ -251,7 +255,7 @@ impl LogCheck {
         let over = change.and_then(|change| self.ended.get(&change.birth));
         must(over.is_none(), TERMINAL, || format!("{fact:?}"))?;
         if let Some(change) = change {
-            self.may_follow(change, fact.at_ms)?;
+            self.may_follow(change, fact)?;
         }
         let before = change.and_then(|change| self.emitted.living(change.birth));
         self.emitted
@@ -270,20 +274,52 @@ impl LogCheck {
         Ok(())
     }
 
-    fn may_follow(&mut self, fact: &ExecutionFact, at_ms: u64) -> Checked {
+    fn may_follow(&mut self, fact: &ExecutionFact, envelope: &Fact) -> Checked {
+        let at_ms = envelope.at_ms;
         match &fact.change {
-            ExecutionChange::Enqueued(living) => self.may_be_born(living),
+            ExecutionChange::Enqueued(living) => {
+                self.edges.born(living);
+                self.may_be_born(living)
+            }
             ExecutionChange::Leased { holding, .. } => {
                 let before = self.tokens.insert(holding.token, fact.birth);
                 must(before.is_none(), TOKENS, || format!("{:?}", holding.token))?;
                 self.may_be_leased(fact.birth, &holding.worker, at_ms)
             }
             ExecutionChange::Due => self.may_be_due(fact.birth),
-            ExecutionChange::Ended(ended) => self.may_end(fact.birth, *ended),
+            ExecutionChange::Ended(ended) => {
+                self.may_be_skipped(fact.birth, *ended, envelope.cause)?;
+                self.may_end(fact.birth, *ended)
+            }
+            ExecutionChange::Promoted { is_due } => self.may_be_promoted(fact.birth, *is_due),
             ExecutionChange::Carried(_)
             | ExecutionChange::Requeued { .. }
             | ExecutionChange::CancelRequested { .. } => Ok(()),
         }
+    }
+
+    fn may_be_promoted(&self, birth: Birth, is_due: bool) -> Checked {
+        let end_of = |birth| self.end_of(birth).map(|(_, status)| status);
+        self.edges.may_run(birth, end_of)?;
+        let extras = self.emitted.extras(birth).filter(|_| is_due);
+        self.has_come(extras.and_then(|extras| extras.not_before_ms))
+    }
+
+    fn may_be_skipped(&self, birth: Birth, ended: Ended, cause: Option<Entity>) -> Checked {
+        let skipped = ended.reason == EndReason::DependencyFailed;
+        let blocked = self.emitted.slot(birth).map(|slot| slot.phase) == Some(Phase::Blocked);
+        must(!skipped || blocked, LEGAL, || {
+            format!("{birth} was skipped and not blocked")
+        })?;
+        if !skipped {
+            return Ok(());
+        }
+        let cause = cause.and_then(|cause| match cause {
+            Entity::Execution(cause) => Some(cause),
+            Entity::Agenda(_) => None,
+        });
+        let end_of = |birth| self.end_of(birth).map(|(_, status)| status);
+        self.edges.may_be_skipped(birth, cause, end_of)
     }
 
     fn may_be_due(&self, birth: Birth) -> Checked {
@@ -342,6 +378,8 @@ impl LogCheck {
                 format!("execution {birth} was leased and does not exist"),
             ));
         };
+        self.edges
+            .may_run(birth, |birth| self.end_of(birth).map(|(_, status)| status))?;
         must(slot.phase == Phase::Ready, LEGAL, || {
             format!("{birth} is {:?}", slot.phase)
         })?;
@@ -394,6 +432,7 @@ impl LogCheck {
             | ExecutionChange::Carried(_)
             | ExecutionChange::Due
             | ExecutionChange::Leased { .. }
+            | ExecutionChange::Promoted { .. }
             | ExecutionChange::CancelRequested { .. } => None,
         };
         if let (Some(kind), Some(holding)) = (outcome, holding) {

@@ -23,8 +23,12 @@ pub(super) fn check_move(
         }
         (ExecutionChange::Ended(ended), Some(before), None) => may_end(
             before.progress.phase.task_state(),
-            TaskState::of_end(ended.status),
+            TaskState::of_end(ended.status, ended.reason),
         ),
+        (ExecutionChange::Promoted { .. }, Some(before), Some(after)) => {
+            let ready = matches!(after.progress.phase, Phase::Ready | Phase::Pending);
+            before.progress.phase == Phase::Blocked && ready && is_change(before, after)
+        }
         (
             ExecutionChange::Due
             | ExecutionChange::Leased { .. }

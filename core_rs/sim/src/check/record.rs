@@ -95,6 +95,7 @@ pub(super) fn check_identical(
         && record.not_before == made_with.not_before
         && record.start_deadline == made_with.start_deadline
         && record.deadline == made_with.deadline
+        && (record.depends_on == made_with.depends_on || !made_with.depends_on_items.is_empty())
         && record.dedup_key.as_deref().unwrap_or_default() == made_with.dedup_key;
     must(
         identical,

@@ -29,6 +29,7 @@ fn called_for(facts: &[Fact]) -> Vec<(u16, Option<u64>)> {
                 ExecutionChange::Carried(_)
                 | ExecutionChange::Due
                 | ExecutionChange::Leased { .. }
+                | ExecutionChange::Promoted { .. }
                 | ExecutionChange::CancelRequested { .. } => {}
             },
             FactKind::Request(_) => rows.push((REQUEST.number, None)),
@@ -38,7 +39,7 @@ fn called_for(facts: &[Fact]) -> Vec<(u16, Option<u64>)> {
                 let ends = matches!(fact.change, RunChange::Suspended { .. });
                 rows.extend(ends.then_some((ATTEMPT.number, Some(fact.birth))));
             }
-            FactKind::Tenant(_) | FactKind::Log(_) => {}
+            FactKind::Tenant(_) | FactKind::Log(_) | FactKind::Agenda(_) => {}
         }
     }
     rows

@@ -39,6 +39,8 @@ pub fn same_state(expected: &State, actual: &State) -> Checked {
     same("the leases", expected.holdings(), actual.holdings())?;
     let timers = |state: &State| state.timers().collect::<Vec<_>>();
     same("the timers", &timers(expected), &timers(actual))?;
+    same("the edges", expected.edges(), actual.edges())?;
+    same("the agenda", expected.agenda(), actual.agenda())?;
     same("the limits", &limits(expected), &limits(actual))
 }
 
@@ -83,13 +85,13 @@ pub fn sound(engine: &Engine) -> Checked {
         "the soft state contradicts the durable state".into()
     })?;
     let tenants = state.tenants();
-    let mut by_queue: BTreeMap<u32, ([u64; 4], Vec<Rank>)> = BTreeMap::new();
+    let mut by_queue: BTreeMap<u32, ([u64; 6], Vec<Rank>)> = BTreeMap::new();
     for birth in state.slots().births_from(0) {
         let Some(slot) = state.slot(birth) else {
             continue;
         };
         let entry = by_queue.entry(slot.queue).or_default();
-        entry.0[slot.phase as usize - 1] += 1;
+        entry.0[column(slot.phase)] += 1;
         if slot.phase == Phase::Ready {
             entry.1.push(Rank::of(slot.priority, birth));
         }
@@ -105,6 +107,8 @@ pub fn sound(engine: &Engine) -> Checked {
             counts.ready,
             counts.retrying,
             counts.running,
+            counts.suspended,
+            counts.held,
         ];
         let (expected, mut ranks) = by_queue.remove(&key).unwrap_or_default();
         must(expected == counted, PERMITS, || {
@@ -117,4 +121,16 @@ pub fn sound(engine: &Engine) -> Checked {
         })?;
     }
     Ok(())
+}
+
+/// The count that an execution in a phase belongs to.
+const fn column(phase: Phase) -> usize {
+    match phase {
+        Phase::Pending | Phase::Blocked => 0,
+        Phase::Ready => 1,
+        Phase::Retrying => 2,
+        Phase::Running => 3,
+        Phase::Suspended => 4,
+        Phase::Held => 5,
+    }
 }

@@ -355,3 +355,49 @@ fn an_enqueue_for_a_tenant_out_of_scope_is_denied() {
         assert_eq!(Some("other"), error.metadata("tenant_id"));
     }
 }
+
+#[test]
+fn dependencies_are_ids_and_positions_and_at_most_256() {
+    let id = crate::fixtures::ID;
+    let new = enqueued(&v1::EnqueueRequest {
+        depends_on: vec![id.to_string()],
+        ..plain()
+    });
+    assert_eq!(vec![Dependency::Execution(id)], new.depends_on);
+    let wrong = v1::EnqueueRequest {
+        depends_on: vec![id.to_string(), "exec_".into()],
+        ..plain()
+    };
+    let refused = named(call(decode_enqueue, &wrong));
+    assert_eq!("INVALID_ARGUMENT depends_on[1]", refused);
+    let many = |count| v1::EnqueueRequest {
+        depends_on: vec![id.to_string(); count],
+        ..plain()
+    };
+    assert_eq!(256, enqueued(&many(256)).depends_on.len());
+    let refused = named(call(decode_enqueue, &many(257)));
+    assert_eq!("INVALID_ARGUMENT depends_on", refused);
+}
+
+#[test]
+fn positions_have_a_meaning_only_in_a_batch() {
+    let item = v1::EnqueueRequest {
+        depends_on_items: vec![0],
+        ..plain()
+    };
+    let refused = named(call(decode_enqueue, &item));
+    assert_eq!("INVALID_ARGUMENT depends_on_items", refused);
+    let run = v1::RunRequest {
+        enqueue: Some(item.clone()),
+        timeout: None,
+    };
+    let refused = named(call(decode_run, &run));
+    assert_eq!("INVALID_ARGUMENT enqueue.depends_on_items", refused);
+    let batch = v1::EnqueueBatchRequest {
+        tenant_id: "acme".into(),
+        items: vec![plain(), item],
+        request_id: String::new(),
+    };
+    let batch = call(decode_batch, &batch).unwrap();
+    assert_eq!(vec![Dependency::Item(0)], batch.items[1].depends_on);
+}

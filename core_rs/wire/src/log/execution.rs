@@ -35,6 +35,9 @@ pub(super) fn put_fact(out: &mut Vec<u8>, fact: &ExecutionFact) {
             put::uint(out, 2, ended.reason as u32);
             put::uint(out, 3, ended.outcome.map_or(0, |kind| kind as u32));
         }),
+        ExecutionChange::Promoted { is_due } => {
+            put::message(out, 15, |out| put::uint(out, 1, *is_due));
+        }
     }
 }
 
@@ -54,6 +57,8 @@ fn put_living(out: &mut Vec<u8>, living: &Living) {
     }
     put::message(out, 14, |out| parts::put_progress(out, &living.progress));
     put::uint(out, 15, living.payload_bytes);
+    parts::put_numbers(out, 20, &living.waits_for);
+    parts::put_numbers(out, 21, &living.stands_for);
 }
 
 /// The engine's fact for a decoded message.
@@ -76,6 +81,9 @@ pub(super) fn fact(from: v1::ExecutionFact) -> Result<ExecutionFact, DecodeError
             reason: reason("CancelRequested.reason", from.reason)?,
         },
         Change::Ended(from) => ExecutionChange::Ended(ended(&from)?),
+        Change::Promoted(from) => ExecutionChange::Promoted {
+            is_due: from.is_due,
+        },
     };
     Ok(ExecutionFact { birth, change })
 }
@@ -112,6 +120,8 @@ fn living(birth: Birth, from: v1::Living) -> Result<Living, DecodeError> {
         start_deadline_ms: from.start_deadline_ms,
         deadline_ms: from.deadline_ms,
         dedup_key: from.dedup_key.map(String::into_boxed_str),
+        waits_for: from.waits_for.into(),
+        stands_for: from.stands_for.into(),
         request: from.request.as_ref().map(parts::request).transpose()?,
         payload_bytes: from.payload_bytes,
         progress: parts::progress(parts::present("Living.progress", from.progress)?)?,

@@ -313,9 +313,18 @@ pub(crate) fn put_births(out: &mut Vec<u8>, births: &Births) {
             put::uint(out, 2, *first);
             put::uint(out, 3, *count);
         }
-        Births::List(listed) => put::message(out, 4, |out| {
-            listed.iter().for_each(|birth| put::varint(out, *birth));
-        }),
+        Births::List(listed) => put_numbers(out, 4, listed),
+    }
+}
+
+/// Writes numbers as a packed field, unless there are none.
+pub(crate) fn put_numbers(out: &mut Vec<u8>, tag: u32, numbers: &[u64]) {
+    if !numbers.is_empty() {
+        put::message(out, tag, |out| {
+            for number in numbers {
+                put::varint(out, *number);
+            }
+        });
     }
 }
 

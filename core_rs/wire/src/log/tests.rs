@@ -38,7 +38,10 @@ fn a_fact_that_cannot_be_decoded_does_not_hide_the_next() {
         at_ms: 5,
         actor: Actor::engine(),
         cause: None,
-        kind: FactKind::Log(LogFact::RoundBegan { next_birth: 7 }),
+        kind: FactKind::Log(LogFact::RoundBegan {
+            next_birth: 7,
+            next_item: 3,
+        }),
     };
     let unknown = [5, 0x08, 5, 0x9A, 0x06, 0];
     let cut_off = [9, 0x08];

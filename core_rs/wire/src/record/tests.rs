@@ -6,9 +6,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use backlane_engine::command::NewExecution;
+use backlane_engine::command::{Dependency, NewExecution};
 use backlane_engine::fact::{Actor, CancelAsked, Holding, Outcome, OutcomeKind};
-use backlane_engine::row::Bytes;
+use backlane_engine::row::{Bytes, PayloadRow};
 use backlane_engine::rules::id::{ExecutionId, LeaseToken};
 use backlane_engine::rules::retry::Category;
 use backlane_engine::rules::status::{ActorKind, EndReason, Phase};
@@ -42,14 +42,26 @@ fn born(new: &NewExecution) -> Living {
         start_deadline_ms: new.start_deadline_ms,
         deadline_ms: new.deadline_ms,
         dedup_key: new.dedup_key.clone(),
+        waits_for: Box::default(),
+        stands_for: Box::default(),
         request: None,
-        payload_bytes: new.payload.row_bytes(),
+        payload_bytes: new.payload.row_bytes(new.depends_on.len()),
         progress: Progress::newborn(Phase::Ready, BORN_MS),
     }
 }
 
 fn head(new: &NewExecution, living: &Living) -> Vec<u8> {
-    payload::head(&living.id, living.queued_at_ms, new.payload.head.clone())
+    let named = new.depends_on.iter().map(|dependency| match dependency {
+        Dependency::Execution(id) => *id,
+        Dependency::Item(_) => ID,
+    });
+    let row = PayloadRow {
+        id: living.id,
+        queued_at_ms: living.queued_at_ms,
+        depends_on: named.collect(),
+        payload: new.payload.clone(),
+    };
+    payload::encode(row).0
 }
 
 fn read(new: &NewExecution, standing: Standing<'_>, view: View) -> v1::BackgroundExecution {
@@ -113,6 +125,8 @@ pub(crate) fn rich() -> v1::EnqueueRequest {
         dedup_policy: 0,
         traceparent: "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".into(),
         delay_ms: None,
+        depends_on: vec![ID.to_string(), ExecutionId { birth: 3, ..ID }.to_string()],
+        depends_on_items: Vec::new(),
     }
 }
 
@@ -149,6 +163,7 @@ fn a_record_shows_every_field_that_was_sent_and_the_defaults_of_the_others() {
         version: 1,
         dedup_key: Some("key".into()),
         traceparent: Some(sent.traceparent),
+        depends_on: sent.depends_on,
         ..Default::default()
     };
     assert_eq!(expected, shown(&item));
@@ -396,7 +411,7 @@ fn the_announced_size_is_at_least_the_stored_size() {
     let item = made(&rich());
     let body = item.payload.body.as_ref().map_or(0, Vec::len);
     let kept = head(&item, &born(&item)).len() + body;
-    let announced = usize::try_from(item.payload.row_bytes()).unwrap();
+    let announced = usize::try_from(item.payload.row_bytes(item.depends_on.len())).unwrap();
     assert!(
         (kept..kept + 16).contains(&announced),
         "{kept} bytes stored, {announced} bytes announced"

@@ -3,6 +3,7 @@
 //! Owns the encoding of `log.v1.PayloadHead` and of the body, and a view of the head that copies
 //! nothing. Refuses to know the state of an execution.
 
+use backlane_engine::row::{Payload, PayloadRow};
 use backlane_engine::rules::id::{Birth, ExecutionId};
 
 use crate::log::parts;
@@ -10,15 +11,22 @@ use crate::scan::Fields;
 use crate::{DecodeError, put};
 
 const QUEUED_AT_MS: u32 = 4;
+const DEPENDS_ON: u32 = 16;
 
 /// Encodes the `log.v1.PayloadHead` of a new execution: what the engine decided is added to what
-/// the client gave. The order of protobuf's fields does not matter.
+/// the client gave. The order of protobuf's fields does not matter. Returns the body as well.
 #[must_use]
-pub fn head(id: &ExecutionId, queued_at_ms: u64, given: Vec<u8>) -> Vec<u8> {
-    let mut out = given;
-    parts::put_id(&mut out, id);
-    put::uint(&mut out, QUEUED_AT_MS, queued_at_ms);
-    out
+pub fn encode(row: PayloadRow) -> (Vec<u8>, Option<Vec<u8>>) {
+    let Payload {
+        head: mut out,
+        body,
+    } = row.payload;
+    parts::put_id(&mut out, &row.id);
+    put::uint(&mut out, QUEUED_AT_MS, row.queued_at_ms);
+    for id in &row.depends_on {
+        put::bytes(&mut out, DEPENDS_ON, &id.to_bytes());
+    }
+    (out, body)
 }
 
 /// The fields of an encoded head, without copies. An absent field is empty or zero.
@@ -39,6 +47,7 @@ pub(crate) struct HeadView<'a> {
     pub(crate) dedup_key: Option<&'a [u8]>,
     pub(crate) traceparent: Option<&'a [u8]>,
     pub(crate) metadata: &'a [u8],
+    pub(crate) has_dependencies: bool,
 }
 
 impl<'a> HeadView<'a> {
@@ -64,6 +73,7 @@ impl<'a> HeadView<'a> {
                 13 => view.dedup_key = Some(wire.bytes()),
                 14 => view.traceparent = Some(wire.bytes()),
                 15 => view.metadata = wire.bytes(),
+                DEPENDS_ON => view.has_dependencies = true,
                 _ => {}
             }
         }
@@ -74,6 +84,13 @@ impl<'a> HeadView<'a> {
     pub(crate) fn id(&self, birth: Birth) -> Result<ExecutionId, DecodeError> {
         parts::id(birth, self.seconds, self.random, self.salt)
     }
+}
+
+/// The ids of the executions that must complete first, from an encoded head.
+pub(crate) fn depends_on(head: &[u8]) -> impl Iterator<Item = ExecutionId> + '_ {
+    let fields = Fields::of(head).filter_map(Result::ok);
+    let ids = fields.filter(|(tag, _)| *tag == DEPENDS_ON);
+    ids.filter_map(|(_, wire)| Some(ExecutionId::from_bytes(wire.bytes().try_into().ok()?)))
 }
 
 /// The id of an execution, from the head of its payload.

@@ -40,6 +40,7 @@ impl State {
                 Some(phase),
             ) => phase == Phase::Running && held,
             (ExecutionChange::Ended(_), Some(phase)) => (phase == Phase::Running) == held,
+            (ExecutionChange::Promoted { .. }, Some(phase)) => phase == Phase::Blocked,
         };
         if fits {
             return Ok(());
@@ -81,6 +82,7 @@ impl State {
                 });
             }
             ExecutionChange::Ended(ended) => return self.ended(birth, *ended, at_ms),
+            ExecutionChange::Promoted { is_due } => self.promoted(birth, *is_due, at_ms),
         }
         None
     }
@@ -115,6 +117,8 @@ impl State {
         if let Some(key) = &living.dedup_key {
             self.dedup.insert((tenant, key.clone()), birth);
         }
+        self.edges
+            .admit(birth, &living.waits_for, &living.stands_for);
         let policy = self.policies.intern(&living.policy);
         self.slots.insert(birth, new_slot(living, queue, policy));
         let extras = extras_of(living);
@@ -196,6 +200,16 @@ impl State {
         self.edit_extras(birth, |extras| extras.backoff = None);
     }
 
+    fn promoted(&mut self, birth: Birth, is_due: bool, at_ms: u64) {
+        let phase = if is_due {
+            self.ready_or_held(birth)
+        } else {
+            Phase::Pending
+        };
+        self.move_to(birth, phase, at_ms, |_| ());
+        self.edges.unblock(birth);
+    }
+
     fn leased(&mut self, birth: Birth, holding: &Holding, attempt: u32, at_ms: u64) {
         let mut continues = false;
         self.move_to(birth, Phase::Running, at_ms, |slot| {
@@ -259,6 +273,7 @@ impl State {
         self.extras.remove(&birth);
         self.holdings.remove(&birth);
         self.runs.remove(&birth);
+        self.edges.forget(birth);
         let Some(slot) = self.slots.remove(birth) else {
             return;
         };

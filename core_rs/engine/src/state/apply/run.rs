@@ -166,9 +166,14 @@ impl State {
     fn hold(&mut self, birth: Birth, at_ms: u64) {
         match self.slots.get(birth).map(|slot| slot.phase) {
             Some(Phase::Ready | Phase::Held) => self.queue_again(birth, at_ms),
-            Some(Phase::Pending | Phase::Retrying | Phase::Running | Phase::Suspended) | None => {
-                self.change(birth, at_ms);
-            }
+            Some(
+                Phase::Pending
+                | Phase::Retrying
+                | Phase::Running
+                | Phase::Suspended
+                | Phase::Blocked,
+            )
+            | None => self.change(birth, at_ms),
         }
     }
 

@@ -34,13 +34,13 @@ pub(crate) fn batch(
 }
 
 /// Enqueues one execution, unless the server is about to stop.
-pub(super) fn make(desk: &mut Desk, new: NewExecution, known: &Known) -> Result<Made, ApiError> {
+pub(super) fn make(desk: &mut Desk, new: NewExecution, known: &Known) -> Result<Made, Refusal> {
     if desk.draining {
-        return Err(Refusal::Draining.into());
+        return Err(Refusal::Draining);
     }
     let made = desk.engine.enqueue(new, known, desk.now);
     desk.absorb();
-    Ok(made?)
+    made
 }
 
 struct One {
@@ -50,8 +50,7 @@ struct One {
 
 impl Job for One {
     fn needs(&self, desk: &Desk, known: &Known) -> Needs {
-        let request = self.new.request.as_ref();
-        desk.engine.needs_for_requests(request, known)
+        desk.engine.needs_for_new([&self.new], None, known)
     }
 
     fn decide(self: Box<Self>, room: &mut Room, known: &Known) {
@@ -60,7 +59,7 @@ impl Job for One {
             Ok(Made { birth, existing }) => show::one(room, ticket, birth, View::Full, move |it| {
                 reply::enqueue_response(it, existing)
             }),
-            Err(error) => room.desk.refuse(ticket, &error),
+            Err(refusal) => room.desk.refuse(ticket, &refusal.into()),
         }
     }
 }
@@ -72,8 +71,8 @@ struct Batch {
 
 impl Job for Batch {
     fn needs(&self, desk: &Desk, known: &Known) -> Needs {
-        let request = self.batch.request.as_ref();
-        desk.engine.needs_for_requests(request, known)
+        let EnqueueBatch { items, request } = &self.batch;
+        desk.engine.needs_for_new(items, request.as_ref(), known)
     }
 
     fn decide(self: Box<Self>, room: &mut Room, known: &Known) {
@@ -140,16 +139,15 @@ struct Frame {
 impl Job for Frame {
     fn needs(&self, desk: &Desk, known: &Known) -> Needs {
         let new = self.items.iter().flatten();
-        let requests = new.filter_map(|new| new.request.as_ref());
-        desk.engine.needs_for_requests(requests, known)
+        desk.engine.needs_for_new(new, None, known)
     }
 
     fn decide(self: Box<Self>, room: &mut Room, known: &Known) {
         let mut known = Cow::Borrowed(known);
         let mut outcomes = Vec::with_capacity(self.items.len());
-        for item in self.items {
+        for (at, item) in self.items.into_iter().enumerate() {
             let ended_before = room.desk.ended.len();
-            outcomes.push(outcome(&mut room.desk, item, &known));
+            outcomes.push(outcome(&mut room.desk, at, item, &known));
             // A later item may repeat the request of an execution that this item replaced.
             let finished = room.desk.ended[ended_before..].to_vec();
             if !finished.is_empty() {
@@ -168,10 +166,12 @@ impl Job for Frame {
 /// Decides one item of a message.
 fn outcome(
     desk: &mut Desk,
+    at: usize,
     item: Result<NewExecution, ApiError>,
     known: &Known,
 ) -> Result<(ExecutionId, bool), ApiError> {
-    let made = make(desk, item?, known)?;
+    let made =
+        make(desk, item?, known).map_err(|refusal| refusal.within(&format!("items[{at}]")))?;
     let id = id_of(desk, &made, known);
     id.map(|id| (id, made.existing))
         .ok_or_else(|| ApiError::internal("no such id"))

@@ -33,8 +33,7 @@ struct Running {
 
 impl Job for Running {
     fn needs(&self, desk: &Desk, known: &Known) -> Needs {
-        let request = self.run.new.request.as_ref();
-        desk.engine.needs_for_requests(request, known)
+        desk.engine.needs_for_new([&self.run.new], None, known)
     }
 
     fn decide(self: Box<Self>, room: &mut Room, known: &Known) {
@@ -49,7 +48,10 @@ impl Job for Running {
                 };
                 begin(room, &self.caller, asked);
             }
-            Err(error) => room.desk.refuse(self.caller.ticket, &error),
+            Err(refusal) => {
+                let error = refusal.within("enqueue").into();
+                room.desk.refuse(self.caller.ticket, &error);
+            }
         }
     }
 }

@@ -1,0 +1,224 @@
+//! The agenda: what the end of an execution means for others.
+//!
+//! Owns the consequences of ends: dependents are promoted or skipped. The first consequences belong
+//! to the commit of the end. The others are items of the agenda, which is worked off in chunks, so
+//! that nothing else waits for a large number of them. Refuses to decide about the execution that
+//! ended.
+//!
+//! An execution that ended otherwise than completed is either in the line of [`Engine::settle`] or
+//! on the agenda, until all of its dependents are skipped. So a gate whose execution is gone, and
+//! which is in neither, has opened.
+
+use crate::engine::{Decision, Engine};
+use crate::error::Refusal;
+use crate::fact::{
+    Actor, AgendaChange, AgendaFact, Ended, Entity, ExecutionChange, FactKind, Item, ItemNumber,
+    Work,
+};
+use crate::rules::id::Birth;
+use crate::rules::status::{EndReason, Phase, Status};
+use crate::time::Now;
+
+use super::tick::ends;
+
+/// How far a piece of work got.
+#[derive(Debug, Clone, Copy, Default)]
+struct Progress {
+    /// The last execution that was looked at; `None` once all are done.
+    stopped_after: Option<Birth>,
+    /// Whether an execution could not be changed, because it is set aside.
+    troubled: bool,
+}
+
+impl Engine {
+    /// The work that a fact leads to, if it ends an execution. Call it before the fact is applied.
+    pub(crate) fn consequences(&self, kind: &FactKind) -> Vec<Work> {
+        let edges = self.state.edges();
+        let fact = kind.as_execution().filter(|_| !edges.is_empty());
+        let Some((ended, status)) = fact.and_then(|fact| match &fact.change {
+            ExecutionChange::Ended(ended) => Some((fact.birth, ended.status)),
+            ExecutionChange::Enqueued(_)
+            | ExecutionChange::Carried(_)
+            | ExecutionChange::Due
+            | ExecutionChange::Leased { .. }
+            | ExecutionChange::Requeued { .. }
+            | ExecutionChange::CancelRequested { .. }
+            | ExecutionChange::Promoted { .. } => None,
+        }) else {
+            return Vec::new();
+        };
+        let completed = status.is_success();
+        let gates = edges.awaited_gates(ended);
+        let settle = |gate| Work::Settle {
+            ended,
+            gate,
+            completed,
+        };
+        gates.map(settle).collect()
+    }
+
+    /// Does the work that ends have led to, looking at no more than `most` executions. The rest
+    /// goes on the agenda.
+    pub(crate) fn settle(&mut self, most: usize, now: Now) {
+        let mut left = most;
+        while let Some(work) = self.unsettled.pop_front() {
+            let item = Item { work, after: 0 };
+            let Progress {
+                stopped_after,
+                troubled,
+            } = self.work_on(item, &mut left, now);
+            if let Some(after) = stopped_after {
+                let number = self.open_item(Item { work, after }, now);
+                if troubled {
+                    self.soft.troubled.insert(number);
+                }
+            } else if troubled {
+                let number = self.open_item(item, now);
+                self.put_off(number, item, now);
+            }
+        }
+    }
+
+    fn open_item(&mut self, item: Item, now: Now) -> ItemNumber {
+        let number = self.state.agenda().next();
+        // An item with this number cannot be open, so this is not refused.
+        let _ = self.note_item(number, AgendaChange::Opened(item), now);
+        number
+    }
+
+    /// Puts an item off until the next start: an execution that is set aside could not be changed.
+    fn put_off(&mut self, number: ItemNumber, item: Item, now: Now) {
+        if item.after != 0 {
+            let _ = self.note_item(number, AgendaChange::Advanced { after: 0 }, now);
+        }
+        let why = "it concerns an execution that is set aside";
+        self.soft.set_aside(Entity::Agenda(number), why);
+    }
+
+    fn note_item(
+        &mut self,
+        number: ItemNumber,
+        change: AgendaChange,
+        now: Now,
+    ) -> Result<(), Refusal> {
+        let kind = FactKind::Agenda(AgendaFact { number, change });
+        self.commit_alone(Decision::of(Actor::engine(), kind), now)
+    }
+
+    /// Whether the agenda has work that can be done now.
+    #[must_use]
+    pub fn has_agenda(&self) -> bool {
+        self.next_item().is_some()
+    }
+
+    fn next_item(&self) -> Option<(ItemNumber, Item)> {
+        let mut items = self.state.agenda().items_after(0);
+        items.find(|(number, _)| self.is_open(Entity::Agenda(*number)))
+    }
+
+    /// Works off a share of the agenda, looking at no more than `most` executions. Returns whether
+    /// there is more to do.
+    pub fn step_agenda(&mut self, most: usize, now: Now) -> bool {
+        let mut left = most;
+        while left > 0
+            && let Some((number, item)) = self.next_item()
+        {
+            let Progress {
+                stopped_after,
+                troubled,
+            } = self.work_on(item, &mut left, now);
+            if troubled {
+                self.soft.troubled.insert(number);
+            }
+            let noted = match stopped_after {
+                Some(after) => self.note_item(number, AgendaChange::Advanced { after }, now),
+                None if self.soft.troubled.remove(&number) => {
+                    self.put_off(number, item, now);
+                    Ok(())
+                }
+                None => self.note_item(number, AgendaChange::Closed, now),
+            };
+            // A refusal sets the item aside, and the next one is taken.
+            let _ = noted;
+            self.settle(left, now);
+        }
+        self.has_agenda()
+    }
+
+    fn work_on(&mut self, item: Item, left: &mut usize, now: Now) -> Progress {
+        match item.work {
+            Work::Settle {
+                ended,
+                gate,
+                completed,
+            } => self.settle_gate(ended, (gate, completed), item.after, left, now),
+        }
+    }
+
+    fn settle_gate(
+        &mut self,
+        ended: Birth,
+        (gate, completed): (Birth, bool),
+        after: Birth,
+        left: &mut usize,
+        now: Now,
+    ) -> Progress {
+        let dependents = self.state.edges().dependents(gate, after);
+        let dependents: Vec<Birth> = dependents.take(left.saturating_add(1)).collect();
+        let mut progress = Progress::default();
+        let mut last = after;
+        for birth in dependents {
+            if *left == 0 {
+                progress.stopped_after = Some(last);
+                break;
+            }
+            *left -= 1;
+            last = birth;
+            let decision = if completed {
+                self.promoted(birth, now)
+            } else {
+                Some(skipped(birth))
+            };
+            let Some(decision) = decision else { continue };
+            let decision = decision.because_of(Entity::Execution(ended));
+            progress.troubled |= self.commit_alone(decision, now).is_err();
+        }
+        progress
+    }
+
+    /// The promotion of an execution, if nothing is left that it waits for.
+    fn promoted(&self, birth: Birth, now: Now) -> Option<Decision> {
+        let gates = self.state.edges().waits_for(birth);
+        if self.state.slot(birth)?.phase != Phase::Blocked
+            || !gates.iter().all(|gate| self.is_passed(*gate))
+        {
+            return None;
+        }
+        let not_before = self
+            .state
+            .extras(birth)
+            .and_then(|extras| extras.not_before_ms);
+        let is_due = not_before.is_none_or(|instant| instant <= now.wall_ms);
+        let change = ExecutionChange::Promoted { is_due };
+        Some(Decision::of(
+            Actor::engine(),
+            FactKind::execution(birth, change),
+        ))
+    }
+
+    /// Whether the execution of a gate has completed.
+    fn is_passed(&self, gate: Birth) -> bool {
+        let owner = self.state.edges().owner(gate);
+        self.state.slot(owner).is_none() && !self.state.agenda().has_failed(gate)
+    }
+}
+
+/// The end of an execution whose dependency did not complete.
+pub(super) fn skipped(birth: Birth) -> Decision {
+    let ended = Ended {
+        status: Status::Cancelled,
+        reason: EndReason::DependencyFailed,
+        outcome: None,
+    };
+    ends(Actor::engine(), birth, ended)
+}
