@@ -87,7 +87,7 @@ type BackgroundExecutionStatus int32
 
 const (
 	BackgroundExecutionStatus_BACKGROUND_EXECUTION_STATUS_UNSPECIFIED BackgroundExecutionStatus = 0
-	// The execution waits for its time, for a retry, or for a worker.
+	// The execution waits for its time, for its dependencies, for a retry, or for a worker.
 	BackgroundExecutionStatus_BACKGROUND_EXECUTION_STATUS_QUEUED BackgroundExecutionStatus = 1
 	// A worker holds the execution under a lease.
 	BackgroundExecutionStatus_BACKGROUND_EXECUTION_STATUS_RUNNING BackgroundExecutionStatus = 2
@@ -1399,7 +1399,8 @@ type BackgroundExecution struct {
 	Deadline           *timestamppb.Timestamp `protobuf:"bytes,20,opt,name=deadline,proto3,oneof" json:"deadline,omitempty"`
 	Parent             *ParentLink            `protobuf:"bytes,21,opt,name=parent,proto3,oneof" json:"parent,omitempty"`
 	CancellationPolicy CancellationPolicy     `protobuf:"varint,22,opt,name=cancellation_policy,json=cancellationPolicy,proto3,enum=backlane.v1.CancellationPolicy" json:"cancellation_policy,omitempty"`
-	DependsOn          []string               `protobuf:"bytes,23,rep,name=depends_on,json=dependsOn,proto3" json:"depends_on,omitempty"`
+	// Ids of the executions that must complete first, as they were given.
+	DependsOn []string `protobuf:"bytes,23,rep,name=depends_on,json=dependsOn,proto3" json:"depends_on,omitempty"`
 	// Reserved for the ready order of a later version.
 	ConcurrencyKey *string `protobuf:"bytes,24,opt,name=concurrency_key,json=concurrencyKey,proto3,oneof" json:"concurrency_key,omitempty"`
 	// Number of lost leases that ends the execution; default 3. With 1, the execution runs at most

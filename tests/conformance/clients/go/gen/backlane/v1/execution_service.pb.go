@@ -37,8 +37,9 @@ const (
 	DedupPolicy_DEDUP_POLICY_RETURN_EXISTING DedupPolicy = 1
 	// The call fails with ALREADY_EXISTS.
 	DedupPolicy_DEDUP_POLICY_REJECT DedupPolicy = 2
-	// The unfinished execution ends as CANCELLED with the reason REPLACED, in the same commit. If a
-	// worker holds it, the reply shows it instead, and nothing is enqueued.
+	// The unfinished execution ends as CANCELLED with the reason REPLACED, in the same commit, and
+	// its dependents wait for the new one. If a worker holds it, the reply shows it instead, and
+	// nothing is enqueued.
 	DedupPolicy_DEDUP_POLICY_REPLACE_QUEUED DedupPolicy = 3
 )
 
@@ -173,9 +174,16 @@ type EnqueueRequest struct {
 	Traceparent string `protobuf:"bytes,14,opt,name=traceparent,proto3" json:"traceparent,omitempty"`
 	// Sets not_before to the server's time plus this delay; at most 36 500 days. Must be absent if
 	// not_before is given. A deadline before the end of the delay ends the execution as TIMEOUT.
-	DelayMs       *uint64 `protobuf:"varint,15,opt,name=delay_ms,json=delayMs,proto3,oneof" json:"delay_ms,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	DelayMs *uint64 `protobuf:"varint,15,opt,name=delay_ms,json=delayMs,proto3,oneof" json:"delay_ms,omitempty"`
+	// Ids of executions of the same tenant that must complete first; at most 256 together with
+	// depends_on_items. If one of them ends otherwise, or has ended otherwise before, this execution
+	// ends as CANCELLED with the reason DEPENDENCY_FAILED.
+	DependsOn []string `protobuf:"bytes,16,rep,name=depends_on,json=dependsOn,proto3" json:"depends_on,omitempty"`
+	// Only in EnqueueBatch: positions of earlier items of the batch, counted from 0, whose executions
+	// must complete first.
+	DependsOnItems []uint32 `protobuf:"varint,17,rep,packed,name=depends_on_items,json=dependsOnItems,proto3" json:"depends_on_items,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *EnqueueRequest) Reset() {
@@ -311,6 +319,20 @@ func (x *EnqueueRequest) GetDelayMs() uint64 {
 		return *x.DelayMs
 	}
 	return 0
+}
+
+func (x *EnqueueRequest) GetDependsOn() []string {
+	if x != nil {
+		return x.DependsOn
+	}
+	return nil
+}
+
+func (x *EnqueueRequest) GetDependsOnItems() []uint32 {
+	if x != nil {
+		return x.DependsOnItems
+	}
+	return nil
 }
 
 type EnqueueResponse struct {
@@ -1650,7 +1672,7 @@ type GetQueueStatsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Executions that are ready and wait for a worker.
 	Ready uint64 `protobuf:"varint,1,opt,name=ready,proto3" json:"ready,omitempty"`
-	// Executions that are scheduled for later.
+	// Executions that are scheduled for later or wait for dependencies.
 	Pending uint64 `protobuf:"varint,2,opt,name=pending,proto3" json:"pending,omitempty"`
 	// Executions that back off before the next attempt.
 	Retrying uint64 `protobuf:"varint,3,opt,name=retrying,proto3" json:"retrying,omitempty"`
@@ -2412,7 +2434,7 @@ var File_backlane_v1_execution_service_proto protoreflect.FileDescriptor
 
 const file_backlane_v1_execution_service_proto_rawDesc = "" +
 	"\n" +
-	"#backlane/v1/execution_service.proto\x12\vbacklane.v1\x1a\x1bbacklane/v1/execution.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\"\x98\a\n" +
+	"#backlane/v1/execution_service.proto\x12\vbacklane.v1\x1a\x1bbacklane/v1/execution.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\"\xe1\a\n" +
 	"\x0eEnqueueRequest\x12\x1b\n" +
 	"\ttenant_id\x18\x01 \x01(\tR\btenantId\x12#\n" +
 	"\rcallable_name\x18\x02 \x01(\tR\fcallableName\x12\x19\n" +
@@ -2431,7 +2453,10 @@ const file_backlane_v1_execution_service_proto_rawDesc = "" +
 	"\tdedup_key\x18\f \x01(\tR\bdedupKey\x12;\n" +
 	"\fdedup_policy\x18\r \x01(\x0e2\x18.backlane.v1.DedupPolicyR\vdedupPolicy\x12 \n" +
 	"\vtraceparent\x18\x0e \x01(\tR\vtraceparent\x12\x1e\n" +
-	"\bdelay_ms\x18\x0f \x01(\x04H\x02R\adelayMs\x88\x01\x01\x1a:\n" +
+	"\bdelay_ms\x18\x0f \x01(\x04H\x02R\adelayMs\x88\x01\x01\x12\x1d\n" +
+	"\n" +
+	"depends_on\x18\x10 \x03(\tR\tdependsOn\x12(\n" +
+	"\x10depends_on_items\x18\x11 \x03(\rR\x0edependsOnItems\x1a:\n" +
 	"\fContextEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1aS\n" +
