@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Unpack
 
 import pytest
 
@@ -21,6 +21,7 @@ from tests.integration.client_kinds import KINDS, open_client
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from backlane.schema.options import EnqueueOptions
     from backlane.testing import ServerProcess
     from tests.integration.cli_process import Ask
 
@@ -61,9 +62,9 @@ def worker(server: ServerProcess, tenant: str) -> Iterator[Worker]:
         yield made
 
 
-def failed(client: Client, number: int, **options: object) -> str:
+def failed(client: Client, number: int, **options: Unpack[EnqueueOptions]) -> str:
     """Enqueue an execution that fails, and return its id."""
-    handle = client.enqueue("halve", number, **options)  # type: ignore[arg-type]  # of an enqueue
+    handle = client.enqueue("halve", number, **options)
     assert handle.wait(timeout=PATIENCE_S).status == "failed"
     return handle.execution_id
 
@@ -96,6 +97,8 @@ def test_what_is_discarded_is_not_listed_and_can_still_be_read(client: Client) -
     assert isinstance(refused[done.execution_id], TransitionNotAllowedError)
     assert isinstance(refused[UNKNOWN], ExecutionNotFoundError)
     assert client.discard_dead_letters([gone]) == {}
+    with pytest.raises(TypeError, match="must be a list of ids or handles"):
+        client.discard_dead_letters(kept)
 
 
 @pytest.mark.usefixtures("worker")
