@@ -163,13 +163,13 @@ def test_a_message_beyond_the_transports_limit_carries_no_details(door: Door, pa
     assert door.enqueue().execution_id
 
 
-@pytest.mark.parametrize("name", ["Get", "Cancel"])
+@pytest.mark.parametrize("name", ["Get", "Cancel", "GetTaskRecord", "Redrive"])
 def test_an_unknown_id_and_another_tenants_look_alike(door: Door, name: str) -> None:
     others = Door(door.channel, door.tenant + "-other")
     theirs = others.enqueue().execution_id
     before = others.everything()
     messages: set[str] = set()
-    request_type = {"Get": api.GetRequest, "Cancel": api.CancelRequest}[name]
+    request_type = getattr(api, f"{name}Request")
     for execution_id in (UNKNOWN_ID, theirs):
         request = request_type(tenant_id=door.tenant, execution_id=execution_id)
         status = refused(lambda r=request: door.call(name, r))  # type: ignore[misc]

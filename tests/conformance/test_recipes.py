@@ -73,8 +73,9 @@ def lines(page: Path, program: str) -> list[str]:
 
 
 def test_grpcurl_plays_the_examples_of_the_protocol_page(shell: Shell) -> None:
+    examples = lines(PROTOCOL, "grpcurl")
     answers = []
-    for line in lines(PROTOCOL, "grpcurl"):
+    for line in examples:
         answer = shell.json(line)
         answers.append(answer)
         refused = [item for item in answer.get("outcomes", []) if "status" in item]
@@ -84,8 +85,9 @@ def test_grpcurl_plays_the_examples_of_the_protocol_page(shell: Shell) -> None:
         for lease in answer.get("leases", []):
             shell.know("$TOKEN", lease["leaseToken"])
 
-    assert len(answers) == 17
-    [completed] = answers[-1]["outcomes"]
+    assert len(answers) == 25
+    calls = [line.rpartition("/")[2] for line in examples]
+    [completed] = answers[calls.index("Complete")]["outcomes"]
     assert completed["result"]["status"] == "BACKGROUND_EXECUTION_STATUS_COMPLETED"
 
 

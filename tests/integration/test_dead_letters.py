@@ -97,6 +97,8 @@ def test_what_is_discarded_is_not_listed_and_can_still_be_read(client: Client) -
     assert isinstance(refused[done.execution_id], TransitionNotAllowedError)
     assert isinstance(refused[UNKNOWN], ExecutionNotFoundError)
     assert client.discard_dead_letters([gone]) == {}
+    with pytest.raises(TypeError, match="must be a list of ids or handles"):
+        client.discard_dead_letters(kept)
 
 
 @pytest.mark.usefixtures("worker")

@@ -20,7 +20,10 @@ impl World {
             return;
         }
         match self.dice.below(100) {
-            0..40 => self.enqueue_one(),
+            0..36 => self.enqueue_one(),
+            36 => self.dead_letters(),
+            37 => self.discard(),
+            38..40 => self.redrive(),
             40..47 => self.enqueue_batch(),
             47..52 => self.run_one(),
             52..67 => self.enqueue_on_stream(),
@@ -29,10 +32,7 @@ impl World {
             79..85 => self.wait(),
             85..91 => self.cancel(),
             91..94 => self.peek(),
-            94 => self.stats(),
-            95 => self.dead_letters(),
-            96 => self.discard(),
-            97..99 => self.redrive(),
+            94..96 => self.stats(),
             _ => self.intrude(),
         }
     }

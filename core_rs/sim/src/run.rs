@@ -63,6 +63,10 @@ pub struct Course {
     pub refused_as_full: u64,
     /// Number of outputs that were accepted after the first of these refusals.
     pub completed_when_full: u64,
+    /// Number of executions that were redriven.
+    pub redriven: u64,
+    /// Number of executions that were taken out of the dead letters.
+    pub discarded: u64,
 }
 
 /// A run in which an invariant was violated.
@@ -113,6 +117,8 @@ pub fn run(run: Run) -> Result<Course, Box<Failure>> {
                 lives: world.lives,
                 refused_as_full,
                 completed_when_full,
+                redriven: world.log.redriven,
+                discarded: world.log.discards(),
             })
         }
         Err(violation) => {

@@ -6,17 +6,21 @@ use std::sync::Arc;
 
 use backlane_engine::command::OfferSpec;
 use backlane_engine::fact::{
-    Actor, ExecutionChange, Fact, FactKind, Holding, Living, Policy, Progress, RequeueCause,
+    Actor, Ended, ExecutionChange, Fact, FactKind, Holding, Living, Policy, Progress, RequeueCause,
     TenantFact,
 };
 use backlane_engine::rules::access::TenantScope;
 use backlane_engine::rules::id::{ExecutionId, LeaseToken};
-use backlane_engine::rules::status::Phase;
+use backlane_engine::rules::status::{EndReason, Phase, Status};
 use backlane_sim::check::LogCheck;
-use backlane_store::{ATTEMPT, Bytes, Change, Commit, Family, Key, PAYLOAD, Put, Row};
+use backlane_store::{ATTEMPT, Bytes, Change, Commit, ENDING, Family, Key, PAYLOAD, Put, Row};
 use backlane_wire::encode_fact;
 
 fn born(birth: u64, priority: u8) -> FactKind {
+    redriving(birth, priority, None)
+}
+
+fn redriving(birth: u64, priority: u8, retried_from: Option<u64>) -> FactKind {
     let living = Living {
         id: ExecutionId {
             seconds: 1,
@@ -44,7 +48,7 @@ fn born(birth: u64, priority: u8) -> FactKind {
         verdict: None,
         request: None,
         payload_bytes: 1,
-        retried_from: None,
+        retried_from,
         progress: Progress::newborn(Phase::Ready, 1),
     };
     FactKind::execution(birth, ExecutionChange::Enqueued(Box::new(living)))
@@ -94,6 +98,19 @@ fn row(family: &'static Family, key: Key) -> Row {
         key,
         change,
     }
+}
+
+fn ended(birth: u64, status: Status) -> FactKind {
+    let ended = Ended {
+        status,
+        reason: EndReason::CancelRequested,
+        outcome: None,
+    };
+    FactKind::execution(birth, ExecutionChange::Ended(ended))
+}
+
+fn discarded(birth: u64) -> FactKind {
+    FactKind::execution(birth, ExecutionChange::Discarded)
 }
 
 /// The row that a fact calls for.
@@ -153,6 +170,28 @@ fn a_lease_that_ends_without_the_row_of_its_attempt_is_reported() {
         Some("nothing acknowledged is ever lost"),
         broken_with(log, rows)
     );
+}
+
+#[test]
+fn a_failure_that_brings_no_dead_letter_is_reported() {
+    let log = vec![born(1, 50), ended(1, Status::Failed)];
+    let rows = vec![row(&PAYLOAD, Key::Number(1)), row(&ENDING, Key::Number(1))];
+    assert_eq!(
+        Some("nothing acknowledged is ever lost"),
+        broken_with(log, rows)
+    );
+}
+
+#[test]
+fn a_discard_of_an_unfinished_execution_is_reported() {
+    let log = vec![born(1, 50), discarded(1)];
+    assert_eq!(Some("nothing follows a terminal status"), broken(log));
+}
+
+#[test]
+fn a_redrive_of_an_unfinished_execution_is_reported() {
+    let log = vec![born(1, 50), redriving(2, 50, Some(1))];
+    assert_eq!(Some("only legal transitions happen"), broken(log));
 }
 
 #[test]

@@ -95,6 +95,7 @@ impl Redrive {
             retried_from: Some(self.named.id.birth),
             // What the old execution waited for is over.
             depends_on: Vec::new(),
+            parent: None,
             actor: Actor::named(ActorKind::Client, &context.principal.name),
             random: id_random(context),
         })

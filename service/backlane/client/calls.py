@@ -160,8 +160,11 @@ class Calls:
             The ids that could not be discarded, each with the reason; empty if all were.
 
         Raises:
+            TypeError: a single id was given in place of a list.
             BacklaneError: the server cannot be asked.
         """
+        if isinstance(executions, str):
+            raise TypeError(f"executions must be a list of ids or handles, not {executions!r}")
         ids = list(dict.fromkeys(map(id_of, executions)))
         refused: dict[str, errors.BacklaneError] = {}
         for start in range(0, len(ids), IDS_MAX):

@@ -73,6 +73,8 @@ pub struct LogCheck {
     pub max_queue: u64,
     /// The largest number of unfinished executions at any time.
     pub most_living: usize,
+    /// The number of executions that redrive another one.
+    pub redriven: u64,
     /// Whether reads may fail, so that an execution may end because its payload was not read.
     pub misreads: bool,
 }
@@ -118,6 +120,7 @@ impl LogCheck {
             offers: Offers::new(),
             max_queue,
             most_living: 0,
+            redriven: 0,
             misreads: false,
         }
     }
@@ -155,6 +158,12 @@ impl LogCheck {
             let is_kept = !self.discarded.contains_key(birth);
             (*birth, at.at_ms, is_kept && status.is_dead_letter())
         })
+    }
+
+    /// The number of executions that were taken out of the dead letters.
+    #[must_use]
+    pub fn discards(&self) -> u64 {
+        self.discarded.len() as u64
     }
 
     /// The kind of report that a lease token's worker gave, if the report was accepted.
@@ -316,6 +325,7 @@ impl LogCheck {
             ExecutionChange::Enqueued(living) => {
                 self.edges.born(living);
                 families::may_be_spawned(&self.emitted, living)?;
+                self.redriven += u64::from(living.retried_from.is_some());
                 self.may_be_born(living)
             }
             ExecutionChange::Leased { holding, .. } => {

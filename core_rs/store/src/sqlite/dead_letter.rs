@@ -1,8 +1,9 @@
 //! The step to format 4: executions that failed or timed out before come to the dead letters.
 //!
-//! Owns the rows that the step makes, and that a salvage makes of an older directory. The tags of endings are read as format 3 wrote them: they are
-//! part of that format. Refuses to read the endings themselves: the index tells enough, and a row
-//! that is damaged must not keep a directory from being opened.
+//! Owns the rows that the step makes, and that a salvage makes of an older directory. The tags of
+//! endings are read as format 3 wrote them: they are part of that format. Refuses to read the
+//! endings themselves: the index tells enough, and a row that is damaged must not keep a directory
+//! from being opened.
 
 use std::sync::Arc;
 
