@@ -3,12 +3,14 @@
 //! Owns two states built from the same facts: from all facts handed to the store, and from all
 //! facts the store has made durable. Refuses to look at replies: the ledger does.
 
+mod kin;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use backlane_engine::command::OfferSpec;
 use backlane_engine::fact::{
-    Ended, Entity, ExecutionChange, ExecutionFact, Fact, Living, OutcomeKind, RequeueCause,
+    Ended, ExecutionChange, ExecutionFact, Fact, Living, OutcomeKind, RequeueCause,
 };
 use backlane_engine::rules::id::{Birth, LeaseToken};
 use backlane_engine::rules::status::{EndReason, Phase, Status};
@@ -307,36 +309,6 @@ impl LogCheck {
             }
             ExecutionChange::Carried(_) | ExecutionChange::Requeued { .. } => Ok(()),
         }
-    }
-
-    fn may_be_promoted(&self, birth: Birth, is_due: bool) -> Checked {
-        let end_of = |birth| self.end_of(birth).map(|(_, status)| status);
-        self.edges.may_run(birth, end_of)?;
-        let extras = self.emitted.extras(birth).filter(|_| is_due);
-        self.has_come(extras.and_then(|extras| extras.not_before_ms))
-    }
-
-    fn may_cascade(&self, birth: Birth, reason: EndReason, cause: Option<Entity>) -> Checked {
-        let is_flagged = self.emitted.is_cancel_requested(birth);
-        let end_of = |birth| self.end_of(birth).map(|(_, status)| status);
-        families::may_cascade(birth, reason, cause, is_flagged, end_of)
-    }
-
-    fn may_be_skipped(&self, birth: Birth, ended: Ended, cause: Option<Entity>) -> Checked {
-        let skipped = ended.reason == EndReason::DependencyFailed;
-        let blocked = self.emitted.slot(birth).map(|slot| slot.phase) == Some(Phase::Blocked);
-        must(!skipped || blocked, LEGAL, || {
-            format!("{birth} was skipped and not blocked")
-        })?;
-        if !skipped {
-            return Ok(());
-        }
-        let cause = cause.and_then(|cause| match cause {
-            Entity::Execution(cause) => Some(cause),
-            Entity::Agenda(_) => None,
-        });
-        let end_of = |birth| self.end_of(birth).map(|(_, status)| status);
-        self.edges.may_be_skipped(birth, cause, end_of)
     }
 
     fn may_be_due(&self, birth: Birth) -> Checked {

@@ -15,8 +15,6 @@ use crate::shard::desk::Desk;
 use crate::shard::room::Room;
 use crate::shard::show::{self, Fetch, MAX_REPLY_BYTES, Shown};
 
-use super::look::listed;
-
 /// Answers a list of the children of `parent`.
 pub(super) fn list(room: &mut Room, ticket: Ticket, list: List, parent: ExecutionId) {
     let next_birth = room.desk.engine.state().next_birth();
@@ -76,7 +74,7 @@ fn send(room: &mut Room, ticket: Ticket, mut shown: Vec<Shown>, list: &List, par
         if one.living.is_none() && one.parent() != Some(parent) {
             continue;
         }
-        let Some(record) = listed(&mut room.desk, one, list.view) else {
+        let Some(record) = show::listed(&mut room.desk, one, list.view) else {
             continue;
         };
         total += record.len() + 8;
