@@ -4,6 +4,7 @@
 //! facts the store has made durable. Refuses to look at replies: the ledger does.
 
 mod kin;
+mod replay;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -15,8 +16,9 @@ use backlane_engine::fact::{
 use backlane_engine::rules::id::{Birth, LeaseToken};
 use backlane_engine::rules::status::{EndReason, Phase, Status};
 use backlane_engine::state::State;
-use backlane_store::{Commit, Store, StoreError};
-use backlane_wire::{DecodeError, decode_facts};
+use backlane_store::{Commit, Store};
+
+use replay::{read, refold};
 
 use super::edges::EdgeCheck;
 use super::families;
@@ -429,30 +431,4 @@ impl LogCheck {
             self.reported.insert(holding.token, (at, kind));
         }
     }
-}
-
-fn read(frame: &[u8]) -> Result<Vec<Fact>, DecodeError> {
-    let mut facts = Vec::new();
-    decode_facts(frame, &mut |fact| {
-        facts.push(fact);
-        Ok::<_, DecodeError>(())
-    })?;
-    Ok(facts)
-}
-
-/// The state that a store's log leads to, and the next sequence number.
-fn refold(store: &mut dyn Store, shard: u16) -> Result<(State, u64), Violation> {
-    let (mut state, mut next_sequence) = (State::new(shard), 1);
-    let corrupt = |what: String| StoreError::Corrupt { what };
-    let replayed = store.replay(&mut |frame| {
-        next_sequence = frame.first_sequence + u64::from(frame.count);
-        for fact in read(&frame.bytes).map_err(|error| corrupt(error.to_string()))? {
-            state
-                .apply(&fact)
-                .map_err(|error| corrupt(error.to_string()))?;
-        }
-        Ok(())
-    });
-    replayed.map_err(|error| broken(FOLD, error))?;
-    Ok((state, next_sequence))
 }

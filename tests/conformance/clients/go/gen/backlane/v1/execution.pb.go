@@ -87,7 +87,7 @@ type BackgroundExecutionStatus int32
 
 const (
 	BackgroundExecutionStatus_BACKGROUND_EXECUTION_STATUS_UNSPECIFIED BackgroundExecutionStatus = 0
-	// The execution waits for its time, for a retry, or for a worker.
+	// The execution waits for its time, for its dependencies, for a retry, or for a worker.
 	BackgroundExecutionStatus_BACKGROUND_EXECUTION_STATUS_QUEUED BackgroundExecutionStatus = 1
 	// A worker holds the execution under a lease.
 	BackgroundExecutionStatus_BACKGROUND_EXECUTION_STATUS_RUNNING BackgroundExecutionStatus = 2
@@ -337,15 +337,20 @@ func (ParentType) EnumDescriptor() ([]byte, []int) {
 	return file_backlane_v1_execution_proto_rawDescGZIP(), []int{4}
 }
 
-// What happens to the unfinished children of an execution that ends with any status but COMPLETED.
+// What happens to the unfinished descendants of an execution that ends with any status but
+// COMPLETED.
 type CancellationPolicy int32
 
 const (
 	// Means the default, CASCADE_CANCEL.
-	CancellationPolicy_CANCELLATION_POLICY_UNSPECIFIED       CancellationPolicy = 0
-	CancellationPolicy_CANCELLATION_POLICY_CASCADE_CANCEL    CancellationPolicy = 1
+	CancellationPolicy_CANCELLATION_POLICY_UNSPECIFIED CancellationPolicy = 0
+	// They are cancelled.
+	CancellationPolicy_CANCELLATION_POLICY_CASCADE_CANCEL CancellationPolicy = 1
+	// The end waits for them: the status stays RUNNING, without a lease, until the last of them has
+	// ended. A deadline ends the wait.
 	CancellationPolicy_CANCELLATION_POLICY_WAIT_FOR_CHILDREN CancellationPolicy = 2
-	CancellationPolicy_CANCELLATION_POLICY_DETACH            CancellationPolicy = 3
+	// Nothing.
+	CancellationPolicy_CANCELLATION_POLICY_DETACH CancellationPolicy = 3
 )
 
 // Enum value maps for CancellationPolicy.
@@ -1319,7 +1324,8 @@ type BackgroundExecution struct {
 	Deadline           *timestamppb.Timestamp `protobuf:"bytes,20,opt,name=deadline,proto3,oneof" json:"deadline,omitempty"`
 	Parent             *ParentLink            `protobuf:"bytes,21,opt,name=parent,proto3,oneof" json:"parent,omitempty"`
 	CancellationPolicy CancellationPolicy     `protobuf:"varint,22,opt,name=cancellation_policy,json=cancellationPolicy,proto3,enum=backlane.v1.CancellationPolicy" json:"cancellation_policy,omitempty"`
-	DependsOn          []string               `protobuf:"bytes,23,rep,name=depends_on,json=dependsOn,proto3" json:"depends_on,omitempty"`
+	// Ids of the executions that must complete first, as they were given.
+	DependsOn []string `protobuf:"bytes,23,rep,name=depends_on,json=dependsOn,proto3" json:"depends_on,omitempty"`
 	// Reserved for the ready order of a later version.
 	ConcurrencyKey *string `protobuf:"bytes,24,opt,name=concurrency_key,json=concurrencyKey,proto3,oneof" json:"concurrency_key,omitempty"`
 	// Number of lost leases that ends the execution; default 3. With 1, the execution runs at most
@@ -1349,6 +1355,10 @@ type BackgroundExecution struct {
 	WorkerLosses uint32 `protobuf:"varint,37,opt,name=worker_losses,json=workerLosses,proto3" json:"worker_losses,omitempty"`
 	// Attempts that failed or timed out. No retry follows once config.retry.max_attempts are spent.
 	SpentAttempts uint32 `protobuf:"varint,38,opt,name=spent_attempts,json=spentAttempts,proto3" json:"spent_attempts,omitempty"`
+	// Of a spawned child: whether it inherits the inbox of its parent.
+	InheritInbox *bool `protobuf:"varint,40,opt,name=inherit_inbox,json=inheritInbox,proto3,oneof" json:"inherit_inbox,omitempty"`
+	// Of a spawned child: the policies of its spawn. Absent in BASIC views.
+	SpawnPolicies map[string]*structpb.Value `protobuf:"bytes,41,rep,name=spawn_policies,json=spawnPolicies,proto3" json:"spawn_policies,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1649,6 +1659,20 @@ func (x *BackgroundExecution) GetSpentAttempts() uint32 {
 	return 0
 }
 
+func (x *BackgroundExecution) GetInheritInbox() bool {
+	if x != nil && x.InheritInbox != nil {
+		return *x.InheritInbox
+	}
+	return false
+}
+
+func (x *BackgroundExecution) GetSpawnPolicies() map[string]*structpb.Value {
+	if x != nil {
+		return x.SpawnPolicies
+	}
+	return nil
+}
+
 // One lease of an execution.
 type Attempt struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1838,7 +1862,7 @@ const file_backlane_v1_execution_proto_rawDesc = "" +
 	"parentType\"C\n" +
 	"\x05Actor\x12*\n" +
 	"\x04kind\x18\x01 \x01(\x0e2\x16.backlane.v1.ActorKindR\x04kind\x12\x0e\n" +
-	"\x02id\x18\x02 \x01(\tR\x02id\"\xb3\x12\n" +
+	"\x02id\x18\x02 \x01(\tR\x02id\"\xa5\x14\n" +
 	"\x13BackgroundExecution\x12!\n" +
 	"\fexecution_id\x18\x01 \x01(\tR\vexecutionId\x12\x1b\n" +
 	"\ttenant_id\x18\x02 \x01(\tR\btenantId\x12#\n" +
@@ -1885,11 +1909,16 @@ const file_backlane_v1_execution_proto_rawDesc = "" +
 	"\n" +
 	"last_error\x18$ \x01(\v2\x1b.backlane.v1.ExecutionErrorH\x12R\tlastError\x88\x01\x01\x12#\n" +
 	"\rworker_losses\x18% \x01(\rR\fworkerLosses\x12%\n" +
-	"\x0espent_attempts\x18& \x01(\rR\rspentAttempts\x1a:\n" +
+	"\x0espent_attempts\x18& \x01(\rR\rspentAttempts\x12(\n" +
+	"\rinherit_inbox\x18( \x01(\bH\x13R\finheritInbox\x88\x01\x01\x12Z\n" +
+	"\x0espawn_policies\x18) \x03(\v23.backlane.v1.BackgroundExecution.SpawnPoliciesEntryR\rspawnPolicies\x1a:\n" +
 	"\fContextEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1aS\n" +
 	"\rMetadataEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12,\n" +
+	"\x05value\x18\x02 \x01(\v2\x16.google.protobuf.ValueR\x05value:\x028\x01\x1aX\n" +
+	"\x12SpawnPoliciesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12,\n" +
 	"\x05value\x18\x02 \x01(\v2\x16.google.protobuf.ValueR\x05value:\x028\x01B\b\n" +
 	"\x06_inputB\r\n" +
@@ -1912,7 +1941,8 @@ const file_backlane_v1_execution_proto_rawDesc = "" +
 	"\n" +
 	"_dedup_keyB\x0e\n" +
 	"\f_traceparentB\r\n" +
-	"\v_last_error\"\xd7\x02\n" +
+	"\v_last_errorB\x10\n" +
+	"\x0e_inherit_inbox\"\xd7\x02\n" +
 	"\aAttempt\x12\x18\n" +
 	"\aordinal\x18\x01 \x01(\rR\aordinal\x12\x18\n" +
 	"\aattempt\x18\x02 \x01(\rR\aattempt\x12\x1b\n" +
@@ -2017,7 +2047,7 @@ func file_backlane_v1_execution_proto_rawDescGZIP() []byte {
 }
 
 var file_backlane_v1_execution_proto_enumTypes = make([]protoimpl.EnumInfo, 10)
-var file_backlane_v1_execution_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
+var file_backlane_v1_execution_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
 var file_backlane_v1_execution_proto_goTypes = []any{
 	(BackgroundExecutionMode)(0),      // 0: backlane.v1.BackgroundExecutionMode
 	(BackgroundExecutionStatus)(0),    // 1: backlane.v1.BackgroundExecutionStatus
@@ -2040,8 +2070,9 @@ var file_backlane_v1_execution_proto_goTypes = []any{
 	(*Attempt)(nil),                   // 18: backlane.v1.Attempt
 	nil,                               // 19: backlane.v1.BackgroundExecution.ContextEntry
 	nil,                               // 20: backlane.v1.BackgroundExecution.MetadataEntry
-	(*structpb.Value)(nil),            // 21: google.protobuf.Value
-	(*timestamppb.Timestamp)(nil),     // 22: google.protobuf.Timestamp
+	nil,                               // 21: backlane.v1.BackgroundExecution.SpawnPoliciesEntry
+	(*structpb.Value)(nil),            // 22: google.protobuf.Value
+	(*timestamppb.Timestamp)(nil),     // 23: google.protobuf.Timestamp
 }
 var file_backlane_v1_execution_proto_depIdxs = []int32{
 	2,  // 0: backlane.v1.RetryConfig.strategy:type_name -> backlane.v1.RetryStrategy
@@ -2052,39 +2083,41 @@ var file_backlane_v1_execution_proto_depIdxs = []int32{
 	2,  // 5: backlane.v1.RetryPolicy.backoff_strategy:type_name -> backlane.v1.RetryStrategy
 	3,  // 6: backlane.v1.ExecutionError.category:type_name -> backlane.v1.ErrorCategory
 	13, // 7: backlane.v1.ExecutionError.retry_policy:type_name -> backlane.v1.RetryPolicy
-	21, // 8: backlane.v1.ExecutionError.details:type_name -> google.protobuf.Value
+	22, // 8: backlane.v1.ExecutionError.details:type_name -> google.protobuf.Value
 	4,  // 9: backlane.v1.ParentLink.parent_type:type_name -> backlane.v1.ParentType
 	7,  // 10: backlane.v1.Actor.kind:type_name -> backlane.v1.ActorKind
 	19, // 11: backlane.v1.BackgroundExecution.context:type_name -> backlane.v1.BackgroundExecution.ContextEntry
 	12, // 12: backlane.v1.BackgroundExecution.config:type_name -> backlane.v1.BackgroundExecutionConfig
 	1,  // 13: backlane.v1.BackgroundExecution.status:type_name -> backlane.v1.BackgroundExecutionStatus
-	22, // 14: backlane.v1.BackgroundExecution.queued_at:type_name -> google.protobuf.Timestamp
-	22, // 15: backlane.v1.BackgroundExecution.started_at:type_name -> google.protobuf.Timestamp
-	22, // 16: backlane.v1.BackgroundExecution.completed_at:type_name -> google.protobuf.Timestamp
-	21, // 17: backlane.v1.BackgroundExecution.output:type_name -> google.protobuf.Value
+	23, // 14: backlane.v1.BackgroundExecution.queued_at:type_name -> google.protobuf.Timestamp
+	23, // 15: backlane.v1.BackgroundExecution.started_at:type_name -> google.protobuf.Timestamp
+	23, // 16: backlane.v1.BackgroundExecution.completed_at:type_name -> google.protobuf.Timestamp
+	22, // 17: backlane.v1.BackgroundExecution.output:type_name -> google.protobuf.Value
 	14, // 18: backlane.v1.BackgroundExecution.error:type_name -> backlane.v1.ExecutionError
 	20, // 19: backlane.v1.BackgroundExecution.metadata:type_name -> backlane.v1.BackgroundExecution.MetadataEntry
-	22, // 20: backlane.v1.BackgroundExecution.not_before:type_name -> google.protobuf.Timestamp
-	22, // 21: backlane.v1.BackgroundExecution.next_attempt_at:type_name -> google.protobuf.Timestamp
-	22, // 22: backlane.v1.BackgroundExecution.start_deadline:type_name -> google.protobuf.Timestamp
-	22, // 23: backlane.v1.BackgroundExecution.deadline:type_name -> google.protobuf.Timestamp
+	23, // 20: backlane.v1.BackgroundExecution.not_before:type_name -> google.protobuf.Timestamp
+	23, // 21: backlane.v1.BackgroundExecution.next_attempt_at:type_name -> google.protobuf.Timestamp
+	23, // 22: backlane.v1.BackgroundExecution.start_deadline:type_name -> google.protobuf.Timestamp
+	23, // 23: backlane.v1.BackgroundExecution.deadline:type_name -> google.protobuf.Timestamp
 	15, // 24: backlane.v1.BackgroundExecution.parent:type_name -> backlane.v1.ParentLink
 	5,  // 25: backlane.v1.BackgroundExecution.cancellation_policy:type_name -> backlane.v1.CancellationPolicy
-	22, // 26: backlane.v1.BackgroundExecution.updated_at:type_name -> google.protobuf.Timestamp
+	23, // 26: backlane.v1.BackgroundExecution.updated_at:type_name -> google.protobuf.Timestamp
 	6,  // 27: backlane.v1.BackgroundExecution.reason:type_name -> backlane.v1.EndReason
 	16, // 28: backlane.v1.BackgroundExecution.actor:type_name -> backlane.v1.Actor
-	21, // 29: backlane.v1.BackgroundExecution.progress:type_name -> google.protobuf.Value
+	22, // 29: backlane.v1.BackgroundExecution.progress:type_name -> google.protobuf.Value
 	14, // 30: backlane.v1.BackgroundExecution.last_error:type_name -> backlane.v1.ExecutionError
-	22, // 31: backlane.v1.Attempt.started_at:type_name -> google.protobuf.Timestamp
-	22, // 32: backlane.v1.Attempt.ended_at:type_name -> google.protobuf.Timestamp
-	8,  // 33: backlane.v1.Attempt.outcome:type_name -> backlane.v1.AttemptOutcome
-	14, // 34: backlane.v1.Attempt.error:type_name -> backlane.v1.ExecutionError
-	21, // 35: backlane.v1.BackgroundExecution.MetadataEntry.value:type_name -> google.protobuf.Value
-	36, // [36:36] is the sub-list for method output_type
-	36, // [36:36] is the sub-list for method input_type
-	36, // [36:36] is the sub-list for extension type_name
-	36, // [36:36] is the sub-list for extension extendee
-	0,  // [0:36] is the sub-list for field type_name
+	21, // 31: backlane.v1.BackgroundExecution.spawn_policies:type_name -> backlane.v1.BackgroundExecution.SpawnPoliciesEntry
+	23, // 32: backlane.v1.Attempt.started_at:type_name -> google.protobuf.Timestamp
+	23, // 33: backlane.v1.Attempt.ended_at:type_name -> google.protobuf.Timestamp
+	8,  // 34: backlane.v1.Attempt.outcome:type_name -> backlane.v1.AttemptOutcome
+	14, // 35: backlane.v1.Attempt.error:type_name -> backlane.v1.ExecutionError
+	22, // 36: backlane.v1.BackgroundExecution.MetadataEntry.value:type_name -> google.protobuf.Value
+	22, // 37: backlane.v1.BackgroundExecution.SpawnPoliciesEntry.value:type_name -> google.protobuf.Value
+	38, // [38:38] is the sub-list for method output_type
+	38, // [38:38] is the sub-list for method input_type
+	38, // [38:38] is the sub-list for extension type_name
+	38, // [38:38] is the sub-list for extension extendee
+	0,  // [0:38] is the sub-list for field type_name
 }
 
 func init() { file_backlane_v1_execution_proto_init() }
@@ -2104,7 +2137,7 @@ func file_backlane_v1_execution_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_backlane_v1_execution_proto_rawDesc), len(file_backlane_v1_execution_proto_rawDesc)),
 			NumEnums:      10,
-			NumMessages:   11,
+			NumMessages:   12,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

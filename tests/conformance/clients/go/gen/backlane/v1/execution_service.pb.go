@@ -37,8 +37,9 @@ const (
 	DedupPolicy_DEDUP_POLICY_RETURN_EXISTING DedupPolicy = 1
 	// The call fails with ALREADY_EXISTS.
 	DedupPolicy_DEDUP_POLICY_REJECT DedupPolicy = 2
-	// The unfinished execution ends as CANCELLED with the reason REPLACED, in the same commit. If a
-	// worker holds it, the reply shows it instead, and nothing is enqueued.
+	// The unfinished execution ends as CANCELLED with the reason REPLACED, in the same commit, and
+	// its dependents wait for the new one. If a worker holds it, the reply shows it instead, and
+	// nothing is enqueued.
 	DedupPolicy_DEDUP_POLICY_REPLACE_QUEUED DedupPolicy = 3
 )
 
@@ -173,7 +174,19 @@ type EnqueueRequest struct {
 	Traceparent string `protobuf:"bytes,14,opt,name=traceparent,proto3" json:"traceparent,omitempty"`
 	// Sets not_before to the server's time plus this delay; at most 36 500 days. Must be absent if
 	// not_before is given. A deadline before the end of the delay ends the execution as TIMEOUT.
-	DelayMs       *uint64 `protobuf:"varint,15,opt,name=delay_ms,json=delayMs,proto3,oneof" json:"delay_ms,omitempty"`
+	DelayMs *uint64 `protobuf:"varint,15,opt,name=delay_ms,json=delayMs,proto3,oneof" json:"delay_ms,omitempty"`
+	// Ids of executions of the same tenant that must complete first; at most 256 together with
+	// depends_on_items. If one of them ends otherwise, or has ended otherwise before, this execution
+	// ends as CANCELLED with the reason DEPENDENCY_FAILED.
+	DependsOn []string `protobuf:"bytes,16,rep,name=depends_on,json=dependsOn,proto3" json:"depends_on,omitempty"`
+	// Only in EnqueueBatch: positions of earlier items of the batch, counted from 0, whose executions
+	// must complete first.
+	DependsOnItems []uint32 `protobuf:"varint,17,rep,packed,name=depends_on_items,json=dependsOnItems,proto3" json:"depends_on_items,omitempty"`
+	// What happens to unfinished descendants if the execution ends with any status but COMPLETED.
+	CancellationPolicy CancellationPolicy `protobuf:"varint,18,opt,name=cancellation_policy,json=cancellationPolicy,proto3,enum=backlane.v1.CancellationPolicy" json:"cancellation_policy,omitempty"`
+	// The object that caused the execution, for people and tools. The types STEP and EXECUTION are
+	// left to Spawn. `parent_id` is [A-Za-z0-9._:@/-]{1,128}.
+	Parent        *ParentLink `protobuf:"bytes,19,opt,name=parent,proto3,oneof" json:"parent,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -311,6 +324,34 @@ func (x *EnqueueRequest) GetDelayMs() uint64 {
 		return *x.DelayMs
 	}
 	return 0
+}
+
+func (x *EnqueueRequest) GetDependsOn() []string {
+	if x != nil {
+		return x.DependsOn
+	}
+	return nil
+}
+
+func (x *EnqueueRequest) GetDependsOnItems() []uint32 {
+	if x != nil {
+		return x.DependsOnItems
+	}
+	return nil
+}
+
+func (x *EnqueueRequest) GetCancellationPolicy() CancellationPolicy {
+	if x != nil {
+		return x.CancellationPolicy
+	}
+	return CancellationPolicy_CANCELLATION_POLICY_UNSPECIFIED
+}
+
+func (x *EnqueueRequest) GetParent() *ParentLink {
+	if x != nil {
+		return x.Parent
+	}
+	return nil
 }
 
 type EnqueueResponse struct {
@@ -927,13 +968,16 @@ type ListRequest struct {
 	// Most records of a page; 1 to 1000, default 100. A page may be shorter and still have a next
 	// page.
 	PageSize uint32 `protobuf:"varint,3,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
-	// The next_page_token of the previous reply, for the same tenant and status; empty for the first
-	// page.
+	// The next_page_token of the previous reply, for the same tenant, status and parent; empty for
+	// the first page.
 	PageToken string `protobuf:"bytes,4,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
 	// The view of the records; BASIC by default.
-	View          View `protobuf:"varint,5,opt,name=view,proto3,enum=backlane.v1.View" json:"view,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	View View `protobuf:"varint,5,opt,name=view,proto3,enum=backlane.v1.View" json:"view,omitempty"`
+	// Lists only the children that this execution has spawned. A page may be short, even empty, and
+	// still have a next page. Empty means all executions.
+	ParentExecutionId string `protobuf:"bytes,6,opt,name=parent_execution_id,json=parentExecutionId,proto3" json:"parent_execution_id,omitempty"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
 }
 
 func (x *ListRequest) Reset() {
@@ -999,6 +1043,13 @@ func (x *ListRequest) GetView() View {
 		return x.View
 	}
 	return View_VIEW_UNSPECIFIED
+}
+
+func (x *ListRequest) GetParentExecutionId() string {
+	if x != nil {
+		return x.ParentExecutionId
+	}
+	return ""
 }
 
 type ListResponse struct {
@@ -1602,6 +1653,364 @@ func (x *ListAttemptsResponse) GetNextPageToken() string {
 	return ""
 }
 
+type SpawnRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The child, in the tenant of the parent. Without a `parent` and `depends_on_items`.
+	Enqueue *EnqueueRequest `protobuf:"bytes,1,opt,name=enqueue,proto3" json:"enqueue,omitempty"`
+	Mode    *SpawnMode      `protobuf:"bytes,2,opt,name=mode,proto3" json:"mode,omitempty"`
+	// The execution that spawns the child.
+	ParentExecutionId string `protobuf:"bytes,3,opt,name=parent_execution_id,json=parentExecutionId,proto3" json:"parent_execution_id,omitempty"`
+	// The live lease of the parent. Once the parent ended, or its cancellation was requested, the
+	// call is refused.
+	LeaseToken string `protobuf:"bytes,4,opt,name=lease_token,json=leaseToken,proto3" json:"lease_token,omitempty"`
+	// The policy of the child for its own children; enqueue.cancellation_policy by default.
+	CancellationPolicy CancellationPolicy `protobuf:"varint,5,opt,name=cancellation_policy,json=cancellationPolicy,proto3,enum=backlane.v1.CancellationPolicy" json:"cancellation_policy,omitempty"`
+	unknownFields      protoimpl.UnknownFields
+	sizeCache          protoimpl.SizeCache
+}
+
+func (x *SpawnRequest) Reset() {
+	*x = SpawnRequest{}
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SpawnRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SpawnRequest) ProtoMessage() {}
+
+func (x *SpawnRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SpawnRequest.ProtoReflect.Descriptor instead.
+func (*SpawnRequest) Descriptor() ([]byte, []int) {
+	return file_backlane_v1_execution_service_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *SpawnRequest) GetEnqueue() *EnqueueRequest {
+	if x != nil {
+		return x.Enqueue
+	}
+	return nil
+}
+
+func (x *SpawnRequest) GetMode() *SpawnMode {
+	if x != nil {
+		return x.Mode
+	}
+	return nil
+}
+
+func (x *SpawnRequest) GetParentExecutionId() string {
+	if x != nil {
+		return x.ParentExecutionId
+	}
+	return ""
+}
+
+func (x *SpawnRequest) GetLeaseToken() string {
+	if x != nil {
+		return x.LeaseToken
+	}
+	return ""
+}
+
+func (x *SpawnRequest) GetCancellationPolicy() CancellationPolicy {
+	if x != nil {
+		return x.CancellationPolicy
+	}
+	return CancellationPolicy_CANCELLATION_POLICY_UNSPECIFIED
+}
+
+// How a child runs.
+type SpawnMode struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Types that are valid to be assigned to Mode:
+	//
+	//	*SpawnMode_Inline
+	//	*SpawnMode_Child
+	Mode          isSpawnMode_Mode `protobuf_oneof:"mode"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SpawnMode) Reset() {
+	*x = SpawnMode{}
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SpawnMode) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SpawnMode) ProtoMessage() {}
+
+func (x *SpawnMode) ProtoReflect() protoreflect.Message {
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SpawnMode.ProtoReflect.Descriptor instead.
+func (*SpawnMode) Descriptor() ([]byte, []int) {
+	return file_backlane_v1_execution_service_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *SpawnMode) GetMode() isSpawnMode_Mode {
+	if x != nil {
+		return x.Mode
+	}
+	return nil
+}
+
+func (x *SpawnMode) GetInline() *SpawnInline {
+	if x != nil {
+		if x, ok := x.Mode.(*SpawnMode_Inline); ok {
+			return x.Inline
+		}
+	}
+	return nil
+}
+
+func (x *SpawnMode) GetChild() *SpawnChild {
+	if x != nil {
+		if x, ok := x.Mode.(*SpawnMode_Child); ok {
+			return x.Child
+		}
+	}
+	return nil
+}
+
+type isSpawnMode_Mode interface {
+	isSpawnMode_Mode()
+}
+
+type SpawnMode_Inline struct {
+	Inline *SpawnInline `protobuf:"bytes,1,opt,name=inline,proto3,oneof"`
+}
+
+type SpawnMode_Child struct {
+	Child *SpawnChild `protobuf:"bytes,2,opt,name=child,proto3,oneof"`
+}
+
+func (*SpawnMode_Inline) isSpawnMode_Mode() {}
+
+func (*SpawnMode_Child) isSpawnMode_Mode() {}
+
+// The child runs as a part of its parent.
+type SpawnInline struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SpawnInline) Reset() {
+	*x = SpawnInline{}
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SpawnInline) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SpawnInline) ProtoMessage() {}
+
+func (x *SpawnInline) ProtoReflect() protoreflect.Message {
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SpawnInline.ProtoReflect.Descriptor instead.
+func (*SpawnInline) Descriptor() ([]byte, []int) {
+	return file_backlane_v1_execution_service_proto_rawDescGZIP(), []int{25}
+}
+
+// The child is an execution of its own.
+type SpawnChild struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Whether the child is a background execution. Otherwise the parent runs it inline.
+	Background bool `protobuf:"varint,1,opt,name=background,proto3" json:"background,omitempty"`
+	// Kept on the child for its worker.
+	InheritInbox bool `protobuf:"varint,2,opt,name=inherit_inbox,json=inheritInbox,proto3" json:"inherit_inbox,omitempty"`
+	// Kept on the child for its worker; at most 64 KiB encoded, nested at most 24 levels deep.
+	Policies      map[string]*structpb.Value `protobuf:"bytes,3,rep,name=policies,proto3" json:"policies,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SpawnChild) Reset() {
+	*x = SpawnChild{}
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SpawnChild) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SpawnChild) ProtoMessage() {}
+
+func (x *SpawnChild) ProtoReflect() protoreflect.Message {
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SpawnChild.ProtoReflect.Descriptor instead.
+func (*SpawnChild) Descriptor() ([]byte, []int) {
+	return file_backlane_v1_execution_service_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *SpawnChild) GetBackground() bool {
+	if x != nil {
+		return x.Background
+	}
+	return false
+}
+
+func (x *SpawnChild) GetInheritInbox() bool {
+	if x != nil {
+		return x.InheritInbox
+	}
+	return false
+}
+
+func (x *SpawnChild) GetPolicies() map[string]*structpb.Value {
+	if x != nil {
+		return x.Policies
+	}
+	return nil
+}
+
+type SpawnResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Types that are valid to be assigned to Spawned:
+	//
+	//	*SpawnResponse_Execution
+	//	*SpawnResponse_Inline
+	Spawned isSpawnResponse_Spawned `protobuf_oneof:"spawned"`
+	// True if the request_id or dedup_key led to an execution that existed before.
+	Existing      bool `protobuf:"varint,3,opt,name=existing,proto3" json:"existing,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SpawnResponse) Reset() {
+	*x = SpawnResponse{}
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SpawnResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SpawnResponse) ProtoMessage() {}
+
+func (x *SpawnResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SpawnResponse.ProtoReflect.Descriptor instead.
+func (*SpawnResponse) Descriptor() ([]byte, []int) {
+	return file_backlane_v1_execution_service_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *SpawnResponse) GetSpawned() isSpawnResponse_Spawned {
+	if x != nil {
+		return x.Spawned
+	}
+	return nil
+}
+
+func (x *SpawnResponse) GetExecution() *BackgroundExecution {
+	if x != nil {
+		if x, ok := x.Spawned.(*SpawnResponse_Execution); ok {
+			return x.Execution
+		}
+	}
+	return nil
+}
+
+func (x *SpawnResponse) GetInline() *SpawnInline {
+	if x != nil {
+		if x, ok := x.Spawned.(*SpawnResponse_Inline); ok {
+			return x.Inline
+		}
+	}
+	return nil
+}
+
+func (x *SpawnResponse) GetExisting() bool {
+	if x != nil {
+		return x.Existing
+	}
+	return false
+}
+
+type isSpawnResponse_Spawned interface {
+	isSpawnResponse_Spawned()
+}
+
+type SpawnResponse_Execution struct {
+	// The record of the child in the FULL view.
+	Execution *BackgroundExecution `protobuf:"bytes,1,opt,name=execution,proto3,oneof"`
+}
+
+type SpawnResponse_Inline struct {
+	// The mode makes no background execution: the parent runs the child inline.
+	Inline *SpawnInline `protobuf:"bytes,2,opt,name=inline,proto3,oneof"`
+}
+
+func (*SpawnResponse_Execution) isSpawnResponse_Spawned() {}
+
+func (*SpawnResponse_Inline) isSpawnResponse_Spawned() {}
+
 type GetQueueStatsRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	TenantId      string                 `protobuf:"bytes,1,opt,name=tenant_id,json=tenantId,proto3" json:"tenant_id,omitempty"`
@@ -1611,7 +2020,7 @@ type GetQueueStatsRequest struct {
 
 func (x *GetQueueStatsRequest) Reset() {
 	*x = GetQueueStatsRequest{}
-	mi := &file_backlane_v1_execution_service_proto_msgTypes[23]
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1623,7 +2032,7 @@ func (x *GetQueueStatsRequest) String() string {
 func (*GetQueueStatsRequest) ProtoMessage() {}
 
 func (x *GetQueueStatsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_backlane_v1_execution_service_proto_msgTypes[23]
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1636,7 +2045,7 @@ func (x *GetQueueStatsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetQueueStatsRequest.ProtoReflect.Descriptor instead.
 func (*GetQueueStatsRequest) Descriptor() ([]byte, []int) {
-	return file_backlane_v1_execution_service_proto_rawDescGZIP(), []int{23}
+	return file_backlane_v1_execution_service_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *GetQueueStatsRequest) GetTenantId() string {
@@ -1650,7 +2059,7 @@ type GetQueueStatsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Executions that are ready and wait for a worker.
 	Ready uint64 `protobuf:"varint,1,opt,name=ready,proto3" json:"ready,omitempty"`
-	// Executions that are scheduled for later.
+	// Executions that are scheduled for later or wait for dependencies.
 	Pending uint64 `protobuf:"varint,2,opt,name=pending,proto3" json:"pending,omitempty"`
 	// Executions that back off before the next attempt.
 	Retrying uint64 `protobuf:"varint,3,opt,name=retrying,proto3" json:"retrying,omitempty"`
@@ -1666,7 +2075,7 @@ type GetQueueStatsResponse struct {
 
 func (x *GetQueueStatsResponse) Reset() {
 	*x = GetQueueStatsResponse{}
-	mi := &file_backlane_v1_execution_service_proto_msgTypes[24]
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1678,7 +2087,7 @@ func (x *GetQueueStatsResponse) String() string {
 func (*GetQueueStatsResponse) ProtoMessage() {}
 
 func (x *GetQueueStatsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_backlane_v1_execution_service_proto_msgTypes[24]
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1691,7 +2100,7 @@ func (x *GetQueueStatsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetQueueStatsResponse.ProtoReflect.Descriptor instead.
 func (*GetQueueStatsResponse) Descriptor() ([]byte, []int) {
-	return file_backlane_v1_execution_service_proto_rawDescGZIP(), []int{24}
+	return file_backlane_v1_execution_service_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *GetQueueStatsResponse) GetReady() uint64 {
@@ -1749,7 +2158,7 @@ type CallableStats struct {
 
 func (x *CallableStats) Reset() {
 	*x = CallableStats{}
-	mi := &file_backlane_v1_execution_service_proto_msgTypes[25]
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1761,7 +2170,7 @@ func (x *CallableStats) String() string {
 func (*CallableStats) ProtoMessage() {}
 
 func (x *CallableStats) ProtoReflect() protoreflect.Message {
-	mi := &file_backlane_v1_execution_service_proto_msgTypes[25]
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1774,7 +2183,7 @@ func (x *CallableStats) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CallableStats.ProtoReflect.Descriptor instead.
 func (*CallableStats) Descriptor() ([]byte, []int) {
-	return file_backlane_v1_execution_service_proto_rawDescGZIP(), []int{25}
+	return file_backlane_v1_execution_service_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *CallableStats) GetCallableName() string {
@@ -1816,7 +2225,7 @@ var File_backlane_v1_execution_service_proto protoreflect.FileDescriptor
 
 const file_backlane_v1_execution_service_proto_rawDesc = "" +
 	"\n" +
-	"#backlane/v1/execution_service.proto\x12\vbacklane.v1\x1a\x1bbacklane/v1/execution.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\"\x98\a\n" +
+	"#backlane/v1/execution_service.proto\x12\vbacklane.v1\x1a\x1bbacklane/v1/execution.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\"\xf4\b\n" +
 	"\x0eEnqueueRequest\x12\x1b\n" +
 	"\ttenant_id\x18\x01 \x01(\tR\btenantId\x12#\n" +
 	"\rcallable_name\x18\x02 \x01(\tR\fcallableName\x12\x19\n" +
@@ -1835,7 +2244,12 @@ const file_backlane_v1_execution_service_proto_rawDesc = "" +
 	"\tdedup_key\x18\f \x01(\tR\bdedupKey\x12;\n" +
 	"\fdedup_policy\x18\r \x01(\x0e2\x18.backlane.v1.DedupPolicyR\vdedupPolicy\x12 \n" +
 	"\vtraceparent\x18\x0e \x01(\tR\vtraceparent\x12\x1e\n" +
-	"\bdelay_ms\x18\x0f \x01(\x04H\x02R\adelayMs\x88\x01\x01\x1a:\n" +
+	"\bdelay_ms\x18\x0f \x01(\x04H\x02R\adelayMs\x88\x01\x01\x12\x1d\n" +
+	"\n" +
+	"depends_on\x18\x10 \x03(\tR\tdependsOn\x12(\n" +
+	"\x10depends_on_items\x18\x11 \x03(\rR\x0edependsOnItems\x12P\n" +
+	"\x13cancellation_policy\x18\x12 \x01(\x0e2\x1f.backlane.v1.CancellationPolicyR\x12cancellationPolicy\x124\n" +
+	"\x06parent\x18\x13 \x01(\v2\x17.backlane.v1.ParentLinkH\x03R\x06parent\x88\x01\x01\x1a:\n" +
 	"\fContextEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1aS\n" +
@@ -1844,7 +2258,8 @@ const file_backlane_v1_execution_service_proto_rawDesc = "" +
 	"\x05value\x18\x02 \x01(\v2\x16.google.protobuf.ValueR\x05value:\x028\x01B\b\n" +
 	"\x06_inputB\x14\n" +
 	"\x12_max_worker_lossesB\v\n" +
-	"\t_delay_ms\"m\n" +
+	"\t_delay_msB\t\n" +
+	"\a_parent\"m\n" +
 	"\x0fEnqueueResponse\x12>\n" +
 	"\texecution\x18\x01 \x01(\v2 .backlane.v1.BackgroundExecutionR\texecution\x12\x1a\n" +
 	"\bexisting\x18\x02 \x01(\bR\bexisting\"\x84\x01\n" +
@@ -1880,14 +2295,15 @@ const file_backlane_v1_execution_service_proto_rawDesc = "" +
 	"\fexecution_id\x18\x02 \x01(\tR\vexecutionId\x12%\n" +
 	"\x04view\x18\x03 \x01(\x0e2\x11.backlane.v1.ViewR\x04view\"M\n" +
 	"\vGetResponse\x12>\n" +
-	"\texecution\x18\x01 \x01(\v2 .backlane.v1.BackgroundExecutionR\texecution\"\xcd\x01\n" +
+	"\texecution\x18\x01 \x01(\v2 .backlane.v1.BackgroundExecutionR\texecution\"\xfd\x01\n" +
 	"\vListRequest\x12\x1b\n" +
 	"\ttenant_id\x18\x01 \x01(\tR\btenantId\x12>\n" +
 	"\x06status\x18\x02 \x01(\x0e2&.backlane.v1.BackgroundExecutionStatusR\x06status\x12\x1b\n" +
 	"\tpage_size\x18\x03 \x01(\rR\bpageSize\x12\x1d\n" +
 	"\n" +
 	"page_token\x18\x04 \x01(\tR\tpageToken\x12%\n" +
-	"\x04view\x18\x05 \x01(\x0e2\x11.backlane.v1.ViewR\x04view\"x\n" +
+	"\x04view\x18\x05 \x01(\x0e2\x11.backlane.v1.ViewR\x04view\x12.\n" +
+	"\x13parent_execution_id\x18\x06 \x01(\tR\x11parentExecutionId\"x\n" +
 	"\fListResponse\x12@\n" +
 	"\n" +
 	"executions\x18\x01 \x03(\v2 .backlane.v1.BackgroundExecutionR\n" +
@@ -1927,7 +2343,34 @@ const file_backlane_v1_execution_service_proto_rawDesc = "" +
 	"page_token\x18\x04 \x01(\tR\tpageToken\"p\n" +
 	"\x14ListAttemptsResponse\x120\n" +
 	"\battempts\x18\x01 \x03(\v2\x14.backlane.v1.AttemptR\battempts\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"3\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xa0\x02\n" +
+	"\fSpawnRequest\x125\n" +
+	"\aenqueue\x18\x01 \x01(\v2\x1b.backlane.v1.EnqueueRequestR\aenqueue\x12*\n" +
+	"\x04mode\x18\x02 \x01(\v2\x16.backlane.v1.SpawnModeR\x04mode\x12.\n" +
+	"\x13parent_execution_id\x18\x03 \x01(\tR\x11parentExecutionId\x12\x1f\n" +
+	"\vlease_token\x18\x04 \x01(\tR\n" +
+	"leaseToken\x12P\n" +
+	"\x13cancellation_policy\x18\x05 \x01(\x0e2\x1f.backlane.v1.CancellationPolicyR\x12cancellationPolicyJ\x04\b\x06\x10\aR\x04step\"x\n" +
+	"\tSpawnMode\x122\n" +
+	"\x06inline\x18\x01 \x01(\v2\x18.backlane.v1.SpawnInlineH\x00R\x06inline\x12/\n" +
+	"\x05child\x18\x02 \x01(\v2\x17.backlane.v1.SpawnChildH\x00R\x05childB\x06\n" +
+	"\x04mode\"\r\n" +
+	"\vSpawnInline\"\xe9\x01\n" +
+	"\n" +
+	"SpawnChild\x12\x1e\n" +
+	"\n" +
+	"background\x18\x01 \x01(\bR\n" +
+	"background\x12#\n" +
+	"\rinherit_inbox\x18\x02 \x01(\bR\finheritInbox\x12A\n" +
+	"\bpolicies\x18\x03 \x03(\v2%.backlane.v1.SpawnChild.PoliciesEntryR\bpolicies\x1aS\n" +
+	"\rPoliciesEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12,\n" +
+	"\x05value\x18\x02 \x01(\v2\x16.google.protobuf.ValueR\x05value:\x028\x01\"\xac\x01\n" +
+	"\rSpawnResponse\x12@\n" +
+	"\texecution\x18\x01 \x01(\v2 .backlane.v1.BackgroundExecutionH\x00R\texecution\x122\n" +
+	"\x06inline\x18\x02 \x01(\v2\x18.backlane.v1.SpawnInlineH\x00R\x06inline\x12\x1a\n" +
+	"\bexisting\x18\x03 \x01(\bR\bexistingB\t\n" +
+	"\aspawned\"3\n" +
 	"\x14GetQueueStatsRequest\x12\x1b\n" +
 	"\ttenant_id\x18\x01 \x01(\tR\btenantId\"\x97\x02\n" +
 	"\x15GetQueueStatsResponse\x12\x14\n" +
@@ -1953,7 +2396,7 @@ const file_backlane_v1_execution_service_proto_rawDesc = "" +
 	"\x14WAIT_FOR_UNSPECIFIED\x10\x00\x12\x10\n" +
 	"\fWAIT_FOR_ALL\x10\x01\x12\x10\n" +
 	"\fWAIT_FOR_ANY\x10\x02\x12\x12\n" +
-	"\x0eWAIT_FOR_COUNT\x10\x032\xa4\x06\n" +
+	"\x0eWAIT_FOR_COUNT\x10\x032\xe4\x06\n" +
 	"\x10ExecutionService\x12D\n" +
 	"\aEnqueue\x12\x1b.backlane.v1.EnqueueRequest\x1a\x1c.backlane.v1.EnqueueResponse\x12S\n" +
 	"\fEnqueueBatch\x12 .backlane.v1.EnqueueBatchRequest\x1a!.backlane.v1.EnqueueBatchResponse\x12Z\n" +
@@ -1964,7 +2407,8 @@ const file_backlane_v1_execution_service_proto_rawDesc = "" +
 	"\fListAttempts\x12 .backlane.v1.ListAttemptsRequest\x1a!.backlane.v1.ListAttemptsResponse\x12;\n" +
 	"\x04Wait\x12\x18.backlane.v1.WaitRequest\x1a\x19.backlane.v1.WaitResponse\x12A\n" +
 	"\x06Cancel\x12\x1a.backlane.v1.CancelRequest\x1a\x1b.backlane.v1.CancelResponse\x12;\n" +
-	"\x04Peek\x12\x18.backlane.v1.PeekRequest\x1a\x19.backlane.v1.PeekResponse\x12V\n" +
+	"\x04Peek\x12\x18.backlane.v1.PeekRequest\x1a\x19.backlane.v1.PeekResponse\x12>\n" +
+	"\x05Spawn\x12\x19.backlane.v1.SpawnRequest\x1a\x1a.backlane.v1.SpawnResponse\x12V\n" +
 	"\rGetQueueStats\x12!.backlane.v1.GetQueueStatsRequest\x1a\".backlane.v1.GetQueueStatsResponseB\x18Z\x16backlane/v1;backlanev1b\x06proto3"
 
 var (
@@ -1980,7 +2424,7 @@ func file_backlane_v1_execution_service_proto_rawDescGZIP() []byte {
 }
 
 var file_backlane_v1_execution_service_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_backlane_v1_execution_service_proto_msgTypes = make([]protoimpl.MessageInfo, 28)
+var file_backlane_v1_execution_service_proto_msgTypes = make([]protoimpl.MessageInfo, 34)
 var file_backlane_v1_execution_service_proto_goTypes = []any{
 	(DedupPolicy)(0),                  // 0: backlane.v1.DedupPolicy
 	(WaitFor)(0),                      // 1: backlane.v1.WaitFor
@@ -2007,82 +2451,103 @@ var file_backlane_v1_execution_service_proto_goTypes = []any{
 	(*PeekResponse)(nil),              // 22: backlane.v1.PeekResponse
 	(*ListAttemptsRequest)(nil),       // 23: backlane.v1.ListAttemptsRequest
 	(*ListAttemptsResponse)(nil),      // 24: backlane.v1.ListAttemptsResponse
-	(*GetQueueStatsRequest)(nil),      // 25: backlane.v1.GetQueueStatsRequest
-	(*GetQueueStatsResponse)(nil),     // 26: backlane.v1.GetQueueStatsResponse
-	(*CallableStats)(nil),             // 27: backlane.v1.CallableStats
-	nil,                               // 28: backlane.v1.EnqueueRequest.ContextEntry
-	nil,                               // 29: backlane.v1.EnqueueRequest.MetadataEntry
-	(*BackgroundExecutionConfig)(nil), // 30: backlane.v1.BackgroundExecutionConfig
-	(*timestamppb.Timestamp)(nil),     // 31: google.protobuf.Timestamp
-	(*BackgroundExecution)(nil),       // 32: backlane.v1.BackgroundExecution
-	(*status.Status)(nil),             // 33: google.rpc.Status
-	(*durationpb.Duration)(nil),       // 34: google.protobuf.Duration
-	(View)(0),                         // 35: backlane.v1.View
-	(BackgroundExecutionStatus)(0),    // 36: backlane.v1.BackgroundExecutionStatus
-	(*Attempt)(nil),                   // 37: backlane.v1.Attempt
-	(*structpb.Value)(nil),            // 38: google.protobuf.Value
+	(*SpawnRequest)(nil),              // 25: backlane.v1.SpawnRequest
+	(*SpawnMode)(nil),                 // 26: backlane.v1.SpawnMode
+	(*SpawnInline)(nil),               // 27: backlane.v1.SpawnInline
+	(*SpawnChild)(nil),                // 28: backlane.v1.SpawnChild
+	(*SpawnResponse)(nil),             // 29: backlane.v1.SpawnResponse
+	(*GetQueueStatsRequest)(nil),      // 30: backlane.v1.GetQueueStatsRequest
+	(*GetQueueStatsResponse)(nil),     // 31: backlane.v1.GetQueueStatsResponse
+	(*CallableStats)(nil),             // 32: backlane.v1.CallableStats
+	nil,                               // 33: backlane.v1.EnqueueRequest.ContextEntry
+	nil,                               // 34: backlane.v1.EnqueueRequest.MetadataEntry
+	nil,                               // 35: backlane.v1.SpawnChild.PoliciesEntry
+	(*BackgroundExecutionConfig)(nil), // 36: backlane.v1.BackgroundExecutionConfig
+	(*timestamppb.Timestamp)(nil),     // 37: google.protobuf.Timestamp
+	(CancellationPolicy)(0),           // 38: backlane.v1.CancellationPolicy
+	(*ParentLink)(nil),                // 39: backlane.v1.ParentLink
+	(*BackgroundExecution)(nil),       // 40: backlane.v1.BackgroundExecution
+	(*status.Status)(nil),             // 41: google.rpc.Status
+	(*durationpb.Duration)(nil),       // 42: google.protobuf.Duration
+	(View)(0),                         // 43: backlane.v1.View
+	(BackgroundExecutionStatus)(0),    // 44: backlane.v1.BackgroundExecutionStatus
+	(*Attempt)(nil),                   // 45: backlane.v1.Attempt
+	(*structpb.Value)(nil),            // 46: google.protobuf.Value
 }
 var file_backlane_v1_execution_service_proto_depIdxs = []int32{
-	28, // 0: backlane.v1.EnqueueRequest.context:type_name -> backlane.v1.EnqueueRequest.ContextEntry
-	30, // 1: backlane.v1.EnqueueRequest.config:type_name -> backlane.v1.BackgroundExecutionConfig
-	29, // 2: backlane.v1.EnqueueRequest.metadata:type_name -> backlane.v1.EnqueueRequest.MetadataEntry
-	31, // 3: backlane.v1.EnqueueRequest.not_before:type_name -> google.protobuf.Timestamp
-	31, // 4: backlane.v1.EnqueueRequest.start_deadline:type_name -> google.protobuf.Timestamp
-	31, // 5: backlane.v1.EnqueueRequest.deadline:type_name -> google.protobuf.Timestamp
+	33, // 0: backlane.v1.EnqueueRequest.context:type_name -> backlane.v1.EnqueueRequest.ContextEntry
+	36, // 1: backlane.v1.EnqueueRequest.config:type_name -> backlane.v1.BackgroundExecutionConfig
+	34, // 2: backlane.v1.EnqueueRequest.metadata:type_name -> backlane.v1.EnqueueRequest.MetadataEntry
+	37, // 3: backlane.v1.EnqueueRequest.not_before:type_name -> google.protobuf.Timestamp
+	37, // 4: backlane.v1.EnqueueRequest.start_deadline:type_name -> google.protobuf.Timestamp
+	37, // 5: backlane.v1.EnqueueRequest.deadline:type_name -> google.protobuf.Timestamp
 	0,  // 6: backlane.v1.EnqueueRequest.dedup_policy:type_name -> backlane.v1.DedupPolicy
-	32, // 7: backlane.v1.EnqueueResponse.execution:type_name -> backlane.v1.BackgroundExecution
-	2,  // 8: backlane.v1.EnqueueBatchRequest.items:type_name -> backlane.v1.EnqueueRequest
-	3,  // 9: backlane.v1.EnqueueBatchResponse.results:type_name -> backlane.v1.EnqueueResponse
-	2,  // 10: backlane.v1.EnqueueStreamRequest.items:type_name -> backlane.v1.EnqueueRequest
-	8,  // 11: backlane.v1.EnqueueStreamResponse.outcomes:type_name -> backlane.v1.EnqueueOutcome
-	9,  // 12: backlane.v1.EnqueueOutcome.result:type_name -> backlane.v1.EnqueueResult
-	33, // 13: backlane.v1.EnqueueOutcome.status:type_name -> google.rpc.Status
-	2,  // 14: backlane.v1.RunRequest.enqueue:type_name -> backlane.v1.EnqueueRequest
-	34, // 15: backlane.v1.RunRequest.timeout:type_name -> google.protobuf.Duration
-	32, // 16: backlane.v1.RunResponse.execution:type_name -> backlane.v1.BackgroundExecution
-	35, // 17: backlane.v1.GetRequest.view:type_name -> backlane.v1.View
-	32, // 18: backlane.v1.GetResponse.execution:type_name -> backlane.v1.BackgroundExecution
-	36, // 19: backlane.v1.ListRequest.status:type_name -> backlane.v1.BackgroundExecutionStatus
-	35, // 20: backlane.v1.ListRequest.view:type_name -> backlane.v1.View
-	32, // 21: backlane.v1.ListResponse.executions:type_name -> backlane.v1.BackgroundExecution
-	1,  // 22: backlane.v1.WaitRequest.wait_for:type_name -> backlane.v1.WaitFor
-	34, // 23: backlane.v1.WaitRequest.timeout:type_name -> google.protobuf.Duration
-	18, // 24: backlane.v1.WaitResponse.outcomes:type_name -> backlane.v1.WaitOutcome
-	32, // 25: backlane.v1.WaitOutcome.execution:type_name -> backlane.v1.BackgroundExecution
-	33, // 26: backlane.v1.WaitOutcome.status:type_name -> google.rpc.Status
-	32, // 27: backlane.v1.CancelResponse.execution:type_name -> backlane.v1.BackgroundExecution
-	32, // 28: backlane.v1.PeekResponse.executions:type_name -> backlane.v1.BackgroundExecution
-	37, // 29: backlane.v1.ListAttemptsResponse.attempts:type_name -> backlane.v1.Attempt
-	31, // 30: backlane.v1.GetQueueStatsResponse.oldest_queued_at:type_name -> google.protobuf.Timestamp
-	27, // 31: backlane.v1.GetQueueStatsResponse.callables:type_name -> backlane.v1.CallableStats
-	38, // 32: backlane.v1.EnqueueRequest.MetadataEntry.value:type_name -> google.protobuf.Value
-	2,  // 33: backlane.v1.ExecutionService.Enqueue:input_type -> backlane.v1.EnqueueRequest
-	4,  // 34: backlane.v1.ExecutionService.EnqueueBatch:input_type -> backlane.v1.EnqueueBatchRequest
-	6,  // 35: backlane.v1.ExecutionService.EnqueueStream:input_type -> backlane.v1.EnqueueStreamRequest
-	10, // 36: backlane.v1.ExecutionService.Run:input_type -> backlane.v1.RunRequest
-	12, // 37: backlane.v1.ExecutionService.Get:input_type -> backlane.v1.GetRequest
-	14, // 38: backlane.v1.ExecutionService.List:input_type -> backlane.v1.ListRequest
-	23, // 39: backlane.v1.ExecutionService.ListAttempts:input_type -> backlane.v1.ListAttemptsRequest
-	16, // 40: backlane.v1.ExecutionService.Wait:input_type -> backlane.v1.WaitRequest
-	19, // 41: backlane.v1.ExecutionService.Cancel:input_type -> backlane.v1.CancelRequest
-	21, // 42: backlane.v1.ExecutionService.Peek:input_type -> backlane.v1.PeekRequest
-	25, // 43: backlane.v1.ExecutionService.GetQueueStats:input_type -> backlane.v1.GetQueueStatsRequest
-	3,  // 44: backlane.v1.ExecutionService.Enqueue:output_type -> backlane.v1.EnqueueResponse
-	5,  // 45: backlane.v1.ExecutionService.EnqueueBatch:output_type -> backlane.v1.EnqueueBatchResponse
-	7,  // 46: backlane.v1.ExecutionService.EnqueueStream:output_type -> backlane.v1.EnqueueStreamResponse
-	11, // 47: backlane.v1.ExecutionService.Run:output_type -> backlane.v1.RunResponse
-	13, // 48: backlane.v1.ExecutionService.Get:output_type -> backlane.v1.GetResponse
-	15, // 49: backlane.v1.ExecutionService.List:output_type -> backlane.v1.ListResponse
-	24, // 50: backlane.v1.ExecutionService.ListAttempts:output_type -> backlane.v1.ListAttemptsResponse
-	17, // 51: backlane.v1.ExecutionService.Wait:output_type -> backlane.v1.WaitResponse
-	20, // 52: backlane.v1.ExecutionService.Cancel:output_type -> backlane.v1.CancelResponse
-	22, // 53: backlane.v1.ExecutionService.Peek:output_type -> backlane.v1.PeekResponse
-	26, // 54: backlane.v1.ExecutionService.GetQueueStats:output_type -> backlane.v1.GetQueueStatsResponse
-	44, // [44:55] is the sub-list for method output_type
-	33, // [33:44] is the sub-list for method input_type
-	33, // [33:33] is the sub-list for extension type_name
-	33, // [33:33] is the sub-list for extension extendee
-	0,  // [0:33] is the sub-list for field type_name
+	38, // 7: backlane.v1.EnqueueRequest.cancellation_policy:type_name -> backlane.v1.CancellationPolicy
+	39, // 8: backlane.v1.EnqueueRequest.parent:type_name -> backlane.v1.ParentLink
+	40, // 9: backlane.v1.EnqueueResponse.execution:type_name -> backlane.v1.BackgroundExecution
+	2,  // 10: backlane.v1.EnqueueBatchRequest.items:type_name -> backlane.v1.EnqueueRequest
+	3,  // 11: backlane.v1.EnqueueBatchResponse.results:type_name -> backlane.v1.EnqueueResponse
+	2,  // 12: backlane.v1.EnqueueStreamRequest.items:type_name -> backlane.v1.EnqueueRequest
+	8,  // 13: backlane.v1.EnqueueStreamResponse.outcomes:type_name -> backlane.v1.EnqueueOutcome
+	9,  // 14: backlane.v1.EnqueueOutcome.result:type_name -> backlane.v1.EnqueueResult
+	41, // 15: backlane.v1.EnqueueOutcome.status:type_name -> google.rpc.Status
+	2,  // 16: backlane.v1.RunRequest.enqueue:type_name -> backlane.v1.EnqueueRequest
+	42, // 17: backlane.v1.RunRequest.timeout:type_name -> google.protobuf.Duration
+	40, // 18: backlane.v1.RunResponse.execution:type_name -> backlane.v1.BackgroundExecution
+	43, // 19: backlane.v1.GetRequest.view:type_name -> backlane.v1.View
+	40, // 20: backlane.v1.GetResponse.execution:type_name -> backlane.v1.BackgroundExecution
+	44, // 21: backlane.v1.ListRequest.status:type_name -> backlane.v1.BackgroundExecutionStatus
+	43, // 22: backlane.v1.ListRequest.view:type_name -> backlane.v1.View
+	40, // 23: backlane.v1.ListResponse.executions:type_name -> backlane.v1.BackgroundExecution
+	1,  // 24: backlane.v1.WaitRequest.wait_for:type_name -> backlane.v1.WaitFor
+	42, // 25: backlane.v1.WaitRequest.timeout:type_name -> google.protobuf.Duration
+	18, // 26: backlane.v1.WaitResponse.outcomes:type_name -> backlane.v1.WaitOutcome
+	40, // 27: backlane.v1.WaitOutcome.execution:type_name -> backlane.v1.BackgroundExecution
+	41, // 28: backlane.v1.WaitOutcome.status:type_name -> google.rpc.Status
+	40, // 29: backlane.v1.CancelResponse.execution:type_name -> backlane.v1.BackgroundExecution
+	40, // 30: backlane.v1.PeekResponse.executions:type_name -> backlane.v1.BackgroundExecution
+	45, // 31: backlane.v1.ListAttemptsResponse.attempts:type_name -> backlane.v1.Attempt
+	2,  // 32: backlane.v1.SpawnRequest.enqueue:type_name -> backlane.v1.EnqueueRequest
+	26, // 33: backlane.v1.SpawnRequest.mode:type_name -> backlane.v1.SpawnMode
+	38, // 34: backlane.v1.SpawnRequest.cancellation_policy:type_name -> backlane.v1.CancellationPolicy
+	27, // 35: backlane.v1.SpawnMode.inline:type_name -> backlane.v1.SpawnInline
+	28, // 36: backlane.v1.SpawnMode.child:type_name -> backlane.v1.SpawnChild
+	35, // 37: backlane.v1.SpawnChild.policies:type_name -> backlane.v1.SpawnChild.PoliciesEntry
+	40, // 38: backlane.v1.SpawnResponse.execution:type_name -> backlane.v1.BackgroundExecution
+	27, // 39: backlane.v1.SpawnResponse.inline:type_name -> backlane.v1.SpawnInline
+	37, // 40: backlane.v1.GetQueueStatsResponse.oldest_queued_at:type_name -> google.protobuf.Timestamp
+	32, // 41: backlane.v1.GetQueueStatsResponse.callables:type_name -> backlane.v1.CallableStats
+	46, // 42: backlane.v1.EnqueueRequest.MetadataEntry.value:type_name -> google.protobuf.Value
+	46, // 43: backlane.v1.SpawnChild.PoliciesEntry.value:type_name -> google.protobuf.Value
+	2,  // 44: backlane.v1.ExecutionService.Enqueue:input_type -> backlane.v1.EnqueueRequest
+	4,  // 45: backlane.v1.ExecutionService.EnqueueBatch:input_type -> backlane.v1.EnqueueBatchRequest
+	6,  // 46: backlane.v1.ExecutionService.EnqueueStream:input_type -> backlane.v1.EnqueueStreamRequest
+	10, // 47: backlane.v1.ExecutionService.Run:input_type -> backlane.v1.RunRequest
+	12, // 48: backlane.v1.ExecutionService.Get:input_type -> backlane.v1.GetRequest
+	14, // 49: backlane.v1.ExecutionService.List:input_type -> backlane.v1.ListRequest
+	23, // 50: backlane.v1.ExecutionService.ListAttempts:input_type -> backlane.v1.ListAttemptsRequest
+	16, // 51: backlane.v1.ExecutionService.Wait:input_type -> backlane.v1.WaitRequest
+	19, // 52: backlane.v1.ExecutionService.Cancel:input_type -> backlane.v1.CancelRequest
+	21, // 53: backlane.v1.ExecutionService.Peek:input_type -> backlane.v1.PeekRequest
+	25, // 54: backlane.v1.ExecutionService.Spawn:input_type -> backlane.v1.SpawnRequest
+	30, // 55: backlane.v1.ExecutionService.GetQueueStats:input_type -> backlane.v1.GetQueueStatsRequest
+	3,  // 56: backlane.v1.ExecutionService.Enqueue:output_type -> backlane.v1.EnqueueResponse
+	5,  // 57: backlane.v1.ExecutionService.EnqueueBatch:output_type -> backlane.v1.EnqueueBatchResponse
+	7,  // 58: backlane.v1.ExecutionService.EnqueueStream:output_type -> backlane.v1.EnqueueStreamResponse
+	11, // 59: backlane.v1.ExecutionService.Run:output_type -> backlane.v1.RunResponse
+	13, // 60: backlane.v1.ExecutionService.Get:output_type -> backlane.v1.GetResponse
+	15, // 61: backlane.v1.ExecutionService.List:output_type -> backlane.v1.ListResponse
+	24, // 62: backlane.v1.ExecutionService.ListAttempts:output_type -> backlane.v1.ListAttemptsResponse
+	17, // 63: backlane.v1.ExecutionService.Wait:output_type -> backlane.v1.WaitResponse
+	20, // 64: backlane.v1.ExecutionService.Cancel:output_type -> backlane.v1.CancelResponse
+	22, // 65: backlane.v1.ExecutionService.Peek:output_type -> backlane.v1.PeekResponse
+	29, // 66: backlane.v1.ExecutionService.Spawn:output_type -> backlane.v1.SpawnResponse
+	31, // 67: backlane.v1.ExecutionService.GetQueueStats:output_type -> backlane.v1.GetQueueStatsResponse
+	56, // [56:68] is the sub-list for method output_type
+	44, // [44:56] is the sub-list for method input_type
+	44, // [44:44] is the sub-list for extension type_name
+	44, // [44:44] is the sub-list for extension extendee
+	0,  // [0:44] is the sub-list for field type_name
 }
 
 func init() { file_backlane_v1_execution_service_proto_init() }
@@ -2100,14 +2565,22 @@ func file_backlane_v1_execution_service_proto_init() {
 		(*WaitOutcome_Execution)(nil),
 		(*WaitOutcome_Status)(nil),
 	}
-	file_backlane_v1_execution_service_proto_msgTypes[24].OneofWrappers = []any{}
+	file_backlane_v1_execution_service_proto_msgTypes[24].OneofWrappers = []any{
+		(*SpawnMode_Inline)(nil),
+		(*SpawnMode_Child)(nil),
+	}
+	file_backlane_v1_execution_service_proto_msgTypes[27].OneofWrappers = []any{
+		(*SpawnResponse_Execution)(nil),
+		(*SpawnResponse_Inline)(nil),
+	}
+	file_backlane_v1_execution_service_proto_msgTypes[29].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_backlane_v1_execution_service_proto_rawDesc), len(file_backlane_v1_execution_service_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   28,
+			NumMessages:   34,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

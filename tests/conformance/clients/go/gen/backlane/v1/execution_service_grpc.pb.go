@@ -31,6 +31,7 @@ const (
 	ExecutionService_Wait_FullMethodName          = "/backlane.v1.ExecutionService/Wait"
 	ExecutionService_Cancel_FullMethodName        = "/backlane.v1.ExecutionService/Cancel"
 	ExecutionService_Peek_FullMethodName          = "/backlane.v1.ExecutionService/Peek"
+	ExecutionService_Spawn_FullMethodName         = "/backlane.v1.ExecutionService/Spawn"
 	ExecutionService_GetQueueStats_FullMethodName = "/backlane.v1.ExecutionService/GetQueueStats"
 )
 
@@ -68,6 +69,10 @@ type ExecutionServiceClient interface {
 	// Shows the next executions of a tenant in the order in which they would be leased, without
 	// leasing them.
 	Peek(ctx context.Context, in *PeekRequest, opts ...grpc.CallOption) (*PeekResponse, error)
+	// Enqueues a child of an execution that the caller holds under a lease. For the modes that do not
+	// make a background execution, the answer says to run the child inline, and nothing is enqueued.
+	// The call of a worker.
+	Spawn(ctx context.Context, in *SpawnRequest, opts ...grpc.CallOption) (*SpawnResponse, error)
 	// Counts a tenant's unfinished executions.
 	GetQueueStats(ctx context.Context, in *GetQueueStatsRequest, opts ...grpc.CallOption) (*GetQueueStatsResponse, error)
 }
@@ -183,6 +188,16 @@ func (c *executionServiceClient) Peek(ctx context.Context, in *PeekRequest, opts
 	return out, nil
 }
 
+func (c *executionServiceClient) Spawn(ctx context.Context, in *SpawnRequest, opts ...grpc.CallOption) (*SpawnResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(SpawnResponse)
+	err := c.cc.Invoke(ctx, ExecutionService_Spawn_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *executionServiceClient) GetQueueStats(ctx context.Context, in *GetQueueStatsRequest, opts ...grpc.CallOption) (*GetQueueStatsResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(GetQueueStatsResponse)
@@ -227,6 +242,10 @@ type ExecutionServiceServer interface {
 	// Shows the next executions of a tenant in the order in which they would be leased, without
 	// leasing them.
 	Peek(context.Context, *PeekRequest) (*PeekResponse, error)
+	// Enqueues a child of an execution that the caller holds under a lease. For the modes that do not
+	// make a background execution, the answer says to run the child inline, and nothing is enqueued.
+	// The call of a worker.
+	Spawn(context.Context, *SpawnRequest) (*SpawnResponse, error)
 	// Counts a tenant's unfinished executions.
 	GetQueueStats(context.Context, *GetQueueStatsRequest) (*GetQueueStatsResponse, error)
 	mustEmbedUnimplementedExecutionServiceServer()
@@ -268,6 +287,9 @@ func (UnimplementedExecutionServiceServer) Cancel(context.Context, *CancelReques
 }
 func (UnimplementedExecutionServiceServer) Peek(context.Context, *PeekRequest) (*PeekResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Peek not implemented")
+}
+func (UnimplementedExecutionServiceServer) Spawn(context.Context, *SpawnRequest) (*SpawnResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Spawn not implemented")
 }
 func (UnimplementedExecutionServiceServer) GetQueueStats(context.Context, *GetQueueStatsRequest) (*GetQueueStatsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetQueueStats not implemented")
@@ -462,6 +484,24 @@ func _ExecutionService_Peek_Handler(srv interface{}, ctx context.Context, dec fu
 	return interceptor(ctx, in, info, handler)
 }
 
+func _ExecutionService_Spawn_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(SpawnRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ExecutionServiceServer).Spawn(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ExecutionService_Spawn_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ExecutionServiceServer).Spawn(ctx, req.(*SpawnRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _ExecutionService_GetQueueStats_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(GetQueueStatsRequest)
 	if err := dec(in); err != nil {
@@ -522,6 +562,10 @@ var ExecutionService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Peek",
 			Handler:    _ExecutionService_Peek_Handler,
+		},
+		{
+			MethodName: "Spawn",
+			Handler:    _ExecutionService_Spawn_Handler,
 		},
 		{
 			MethodName: "GetQueueStats",
