@@ -25,7 +25,7 @@ use super::families;
 use super::moves::check_move;
 use super::rows::rows_fit;
 use super::turns::Pools;
-use super::{Checked, Violation, better_one, broken, must, same_state};
+use super::{Checked, better_one, broken, must, same_state};
 
 const ACKNOWLEDGED: &str = "nothing acknowledged is ever lost";
 const TERMINAL: &str = "nothing follows a terminal status";
