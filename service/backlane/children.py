@@ -6,14 +6,12 @@ SIGKILL, the system closes that end, and a thread of the child stops the child w
 
 A program that knows nothing of this has a `Guard` beside it, a small process with such a pipe.
 
-Children that a program forks itself, as `multiprocessing` does, are the program's own. This file
-only sees to it that a signal ends them.
+Children that a program forks itself, as `multiprocessing` does, are the program's own.
 """
 
 from __future__ import annotations
 
 import contextlib
-import functools
 import os
 import runpy
 import signal
@@ -34,8 +32,6 @@ with open(int(sys.argv[1]), "rb", 0) as pipe:
         os.killpg(int(group), 9)
 """
 """The program of a guard. It reads a number; a byte that follows is its dismissal."""
-_FATAL: Final = (signal.SIGTERM, signal.SIGHUP)
-"""Signals that end a child, unless its parent handles them."""
 _held: set[int] = set()
 """The ends of pipes that this process keeps open."""
 
@@ -122,28 +118,6 @@ def _let_go_of_all() -> None:
 
 
 os.register_at_fork(after_in_child=_let_go_of_all)
-
-
-@functools.cache
-def deliver_to_forks() -> None:
-    """Let signals end the children that this process forks, although it handles them itself.
-
-    A child begins with the handlers of its parent, and Python forgets a signal that a handler
-    noted before the child was set up. A pool of processes whose child lost its SIGTERM so would
-    wait for it for ever. Therefore the signals wait until the child is set up.
-    """
-    os.register_at_fork(before=_hold, after_in_parent=_release, after_in_child=_release)
-
-
-_forking = threading.local()
-
-
-def _hold() -> None:
-    _forking.mask = signal.pthread_sigmask(signal.SIG_BLOCK, _FATAL)
-
-
-def _release() -> None:
-    signal.pthread_sigmask(signal.SIG_SETMASK, _forking.mask)
 
 
 def _stop_at_end(pipe: int) -> None:

@@ -42,7 +42,7 @@ MODULES_BELOW = {
     "errors": {"schema", "v1"},
     "channel": {"errors"},
     "client": CONTRACT,
-    "worker": CONTRACT,
+    "worker": CONTRACT | {"forks"},
     "testing": CONTRACT | {"children", "client", "worker"},
 }
 

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from backlane.children import deliver_to_forks
 from backlane.cli.durations import read_duration
 from backlane.cli.exits import Exit
 from backlane.cli.options import option
@@ -131,7 +130,6 @@ def command(  # noqa: PLR0913  # one parameter for each setting
     # A callable may fork, as pools of processes do. gRPC's fork support does not work while its
     # threads are busy, as in a worker, and breaks the child. gRPC reads this on import.
     os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
-    deliver_to_forks()
     overrides: dict[str, Any] = {
         "target": target,
         "tenants": tenant or None,

@@ -8,6 +8,8 @@ import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
+from backlane.forks import deliver_to_forks
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import FrameType
@@ -38,6 +40,7 @@ def signals_to(shift: Drainable) -> Iterator[None]:
         yield
         return
 
+    deliver_to_forks()
     ours = os.getpid()
 
     def drain(number: int, _frame: FrameType | None) -> None:
