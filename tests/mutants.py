@@ -108,7 +108,7 @@ MUTANTS: Final = (
         (
             Change(
                 "core_rs/engine/src/decide/enqueue.rs",
-                "return Err(Refusal::DiskFull);",
+                "return Err((0, Refusal::DiskFull));",
                 "let _ = Refusal::DiskFull;",
             ),
         ),

@@ -6,8 +6,8 @@
 mod admission;
 mod agenda;
 mod cancel;
-mod dependency;
 mod dead_letter;
+mod dependency;
 mod enqueue;
 mod family;
 mod input;

@@ -104,11 +104,9 @@ impl FactKind {
     pub const fn as_execution(&self) -> Option<&ExecutionFact> {
         match self {
             Self::Execution(fact) => Some(fact),
-            Self::Tenant(_)
-            | Self::Request(_)
-            | Self::Log(_)
-            | Self::Run(_)
-            | Self::Agenda(_) => None,
+            Self::Tenant(_) | Self::Request(_) | Self::Log(_) | Self::Run(_) | Self::Agenda(_) => {
+                None
+            }
         }
     }
 }

@@ -89,10 +89,10 @@ impl Judge<'_> {
         let enqueues = matches!(
             asked,
             Asked::Enqueue(_)
-            | Asked::Batch(_)
-            | Asked::Run(_)
-            | Asked::Redrive(_)
-            | Asked::Spawn(_)
+                | Asked::Batch(_)
+                | Asked::Run(_)
+                | Asked::Redrive(_)
+                | Asked::Spawn(_)
         );
         must(fills && enqueues, FULL, said)?;
         self.ledger.refused_as_full();

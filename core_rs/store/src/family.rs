@@ -161,8 +161,7 @@ pub static DEAD_LETTER: Family = Family {
 };
 
 /// All families of this version, in the order in which their tables are written.
-pub static FAMILIES: &[&Family] =
-    &[&PAYLOAD, &ENDING, &REQUEST, &ATTEMPT, &ACTION, &DEAD_LETTER];
+pub static FAMILIES: &[&Family] = &[&PAYLOAD, &ENDING, &REQUEST, &ATTEMPT, &ACTION, &DEAD_LETTER];
 
 #[cfg(test)]
 mod tests {

@@ -863,8 +863,8 @@ class SpawnRequest(_message.Message):
     parent_execution_id: _builtins.str
     """The execution that spawns the child."""
     lease_token: _builtins.str
-    """The live lease of the parent. Once the parent ended, or its cancellation was requested, the call
-    is refused.
+    """The live lease of the parent. Once the parent ended, or its cancellation was requested, the
+    call is refused.
     """
     cancellation_policy: _execution_pb2.CancellationPolicy.ValueType
     """The policy of the child for its own children; enqueue.cancellation_policy by default."""

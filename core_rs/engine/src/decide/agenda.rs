@@ -1,9 +1,9 @@
 //! The agenda: what the end of an execution means for others.
 //!
-//! Owns the consequences of ends: dependents are promoted or skipped, descendants are cancelled. The first consequences belong
-//! to the commit of the end. The others are items of the agenda, which is worked off in chunks, so
-//! that nothing else waits for a large number of them. Refuses to decide about the execution that
-//! ended.
+//! Owns the consequences of ends: dependents are promoted or skipped, descendants are cancelled.
+//! The first consequences belong to the commit of the end. The others are items of the agenda,
+//! which is worked off in chunks, so that nothing else waits for a large number of them. Refuses
+//! to decide about the execution that ended.
 //!
 //! An execution that ended otherwise than completed is either in the line of [`Engine::settle`] or
 //! on the agenda, until all of its dependents are skipped. So a gate whose execution is gone, and

@@ -15,9 +15,9 @@ pub(super) mod progress;
 pub(super) mod redrive;
 pub(super) mod report;
 pub(super) mod run;
+pub(super) mod spawn;
 pub(super) mod steps;
 pub(super) mod task;
-pub(super) mod spawn;
 pub(super) mod wait;
 
 use backlane_wire::{ApiError, Method};

@@ -304,6 +304,19 @@ pub(super) fn capped(
     records
 }
 
+/// The record of an execution on a page. A damaged execution is logged, and shown with its id and
+/// status as far as these can be read.
+pub(super) fn listed(desk: &mut Desk, shown: &Shown, view: View) -> Option<Vec<u8>> {
+    match shown.encode(desk, view) {
+        Ok(record) => Some(record),
+        Err(Unshown::Removed) => None,
+        Err(Unshown::Damaged(what)) => {
+            desk.notice(format!("execution number {}: {what}", shown.birth));
+            shown.brief_of_damaged()
+        }
+    }
+}
+
 /// Executions to show, and the form in which a reply shows them.
 pub(super) struct Fetch {
     pub(super) shown: Vec<Shown>,

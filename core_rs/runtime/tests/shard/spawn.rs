@@ -45,7 +45,7 @@ fn only_a_background_child_becomes_an_execution() {
         parent_type: v1::ParentType::Execution as i32,
     };
     assert_eq!(Some(link.clone()), record.parent);
-    assert!(record.inherit_inbox);
+    assert_eq!(Some(true), record.inherit_inbox);
     assert_eq!(
         v1::CancellationPolicy::CascadeCancel,
         record.cancellation_policy()

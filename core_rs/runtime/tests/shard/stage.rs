@@ -3,6 +3,7 @@
 //! Owns what each verb does and the words of its reply. Refuses to compare replies with
 //! expectations.
 
+mod kin;
 mod over;
 
 use std::collections::BTreeMap;
@@ -149,39 +150,6 @@ impl Stage {
         }
     }
 
-    fn spawn(&mut self, line: &Line) -> Answer {
-        let mut request = enqueue(&line.words, self.desk.now.wall_ms);
-        self.depend(&mut request, &line.words, &[]);
-        let (_, parent) = self.ids[line.get("parent").expect("a parent")].clone();
-        let parent = self.held_by(parent, line.get("token"));
-        let child = v1::SpawnChild {
-            background: true,
-            ..Default::default()
-        };
-        let request = v1::SpawnRequest {
-            enqueue: Some(request),
-            mode: Some(v1::SpawnMode {
-                mode: Some(v1::spawn_mode::Mode::Child(child)),
-            }),
-            parent_execution_id: parent.execution_id,
-            lease_token: parent.lease_token,
-            ..Default::default()
-        };
-        match self.ask::<v1::SpawnResponse>(Method::Spawn, &request) {
-            Ok(reply) => {
-                let Some(v1::spawn_response::Spawned::Execution(record)) = reply.spawned else {
-                    panic!("{reply:?}")
-                };
-                let made = v1::EnqueueResponse {
-                    execution: Some(record),
-                    existing: reply.existing,
-                };
-                Answer::words(vec![self.met(line.plain(0), made)])
-            }
-            Err(refused) => refused,
-        }
-    }
-
     fn batch(&mut self, line: &Line) -> Answer {
         let parts: Vec<&[Word]> = line.words.split(|word| word.value == ";").collect();
         let now_ms = self.desk.now.wall_ms;
@@ -205,26 +173,6 @@ impl Stage {
                 Answer::words(repeated.into_iter().chain(met).collect())
             }
             Err(refused) => refused,
-        }
-    }
-
-    /// Adds what the word `after` names: items of the same batch, or executions that have a name.
-    fn depend(&self, request: &mut v1::EnqueueRequest, words: &[Word], batch: &[&[Word]]) {
-        let names = find(words, "after")
-            .into_iter()
-            .flat_map(|all| all.split(','));
-        for name in names {
-            match batch.iter().position(|item| item[0].value == name) {
-                Some(item) => {
-                    let item = u32::try_from(item).expect("few items");
-                    request.depends_on_items.push(item);
-                }
-                None if name == "nothing" => {
-                    let unknown = "exec_2Rb6sVIu9XkD3s0mN0mN0mN0mN0".to_owned();
-                    request.depends_on.push(unknown);
-                }
-                None => request.depends_on.push(self.ids[name].1.clone()),
-            }
         }
     }
 

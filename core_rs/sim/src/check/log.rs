@@ -4,6 +4,8 @@
 //! facts the store has made durable. Refuses to look at replies: the ledger does.
 
 mod births;
+mod kin;
+mod replay;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -16,15 +18,16 @@ use backlane_engine::fact::{
 use backlane_engine::rules::id::{Birth, LeaseToken};
 use backlane_engine::rules::status::{EndReason, Phase, Status};
 use backlane_engine::state::State;
-use backlane_store::{Commit, Store, StoreError};
-use backlane_wire::{DecodeError, decode_facts};
+use backlane_store::{Commit, Store};
+
+use replay::{read, refold};
 
 use super::edges::EdgeCheck;
 use super::families;
 use super::moves::{check_move, check_run};
 use super::rows::rows_fit;
 use super::turns::Pools;
-use super::{Checked, Violation, better_one, broken, must, same_state};
+use super::{Checked, better_one, broken, must, same_state};
 
 const ACKNOWLEDGED: &str = "nothing acknowledged is ever lost";
 const TERMINAL: &str = "nothing follows a terminal status";
@@ -356,36 +359,6 @@ impl LogCheck {
         }
     }
 
-    fn may_be_promoted(&self, birth: Birth, is_due: bool) -> Checked {
-        let end_of = |birth| self.end_of(birth).map(|(_, status)| status);
-        self.edges.may_run(birth, end_of)?;
-        let extras = self.emitted.extras(birth).filter(|_| is_due);
-        self.has_come(extras.and_then(|extras| extras.not_before_ms))
-    }
-
-    fn may_cascade(&self, birth: Birth, reason: EndReason, cause: Option<Entity>) -> Checked {
-        let is_flagged = self.emitted.is_cancel_requested(birth);
-        let end_of = |birth| self.end_of(birth).map(|(_, status)| status);
-        families::may_cascade(birth, reason, cause, is_flagged, end_of)
-    }
-
-    fn may_be_skipped(&self, birth: Birth, ended: Ended, cause: Option<Entity>) -> Checked {
-        let skipped = ended.reason == EndReason::DependencyFailed;
-        let blocked = self.emitted.slot(birth).map(|slot| slot.phase) == Some(Phase::Blocked);
-        must(!skipped || blocked, LEGAL, || {
-            format!("{birth} was skipped and not blocked")
-        })?;
-        if !skipped {
-            return Ok(());
-        }
-        let cause = cause.and_then(|cause| match cause {
-            Entity::Execution(cause) => Some(cause),
-            Entity::Agenda(_) => None,
-        });
-        let end_of = |birth| self.end_of(birth).map(|(_, status)| status);
-        self.edges.may_be_skipped(birth, cause, end_of)
-    }
-
     fn may_be_due(&self, birth: Birth) -> Checked {
         let pending = self.emitted.slot(birth).map(|slot| slot.phase) == Some(Phase::Pending);
         let extras = self.emitted.extras(birth).filter(|_| pending);
@@ -487,30 +460,4 @@ impl LogCheck {
             self.reported.insert(holding.token, (at, kind));
         }
     }
-}
-
-fn read(frame: &[u8]) -> Result<Vec<Fact>, DecodeError> {
-    let mut facts = Vec::new();
-    decode_facts(frame, &mut |fact| {
-        facts.push(fact);
-        Ok::<_, DecodeError>(())
-    })?;
-    Ok(facts)
-}
-
-/// The state that a store's log leads to, and the next sequence number.
-fn refold(store: &mut dyn Store, shard: u16) -> Result<(State, u64), Violation> {
-    let (mut state, mut next_sequence) = (State::new(shard), 1);
-    let corrupt = |what: String| StoreError::Corrupt { what };
-    let replayed = store.replay(&mut |frame| {
-        next_sequence = frame.first_sequence + u64::from(frame.count);
-        for fact in read(&frame.bytes).map_err(|error| corrupt(error.to_string()))? {
-            state
-                .apply(&fact)
-                .map_err(|error| corrupt(error.to_string()))?;
-        }
-        Ok(())
-    });
-    replayed.map_err(|error| broken(FOLD, error))?;
-    Ok((state, next_sequence))
 }

@@ -5,9 +5,7 @@
 
 use backlane_engine::fact::{ExecutionChange, Fact, FactKind, RunChange};
 use backlane_engine::rules::status::Status;
-use backlane_store::{
-    ACTION, ATTEMPT, Change, Commit, DEAD_LETTER, ENDING, Key, PAYLOAD, REQUEST,
-};
+use backlane_store::{ACTION, ATTEMPT, Change, Commit, DEAD_LETTER, ENDING, Key, PAYLOAD, REQUEST};
 use backlane_wire::row;
 
 use super::{Checked, broken, must};

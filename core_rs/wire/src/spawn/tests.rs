@@ -73,7 +73,7 @@ fn the_record_of_a_child_shows_its_parent_and_its_spawn() {
     let parent = record.parent.unwrap();
     assert_eq!((ID.to_string(), 3), (parent.parent_id, parent.parent_type));
     assert_eq!(3, record.cancellation_policy);
-    assert!(record.inherit_inbox);
+    assert_eq!(Some(true), record.inherit_inbox);
     assert_eq!(background().policies, record.spawn_policies);
 }
 

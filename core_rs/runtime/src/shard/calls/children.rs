@@ -7,6 +7,7 @@
 
 use backlane_engine::rules::id::{Birth, ExecutionId};
 use backlane_engine::rules::status::Status;
+use backlane_store::ENDING;
 use backlane_wire::query::List;
 use backlane_wire::{page_token, reply};
 
@@ -14,8 +15,6 @@ use crate::message::{ListQuery, Ticket};
 use crate::shard::desk::Desk;
 use crate::shard::room::Room;
 use crate::shard::show::{self, Fetch, MAX_REPLY_BYTES, Shown};
-
-use super::look::listed;
 
 /// Answers a list of the children of `parent`.
 pub(super) fn list(room: &mut Room, ticket: Ticket, list: List, parent: ExecutionId) {
@@ -30,6 +29,7 @@ pub(super) fn list(room: &mut Room, ticket: Ticket, list: List, parent: Executio
         shown: shown.collect(),
         view: list.view,
         list: wanted.then(|| ListQuery {
+            family: &ENDING,
             tenant: (*list.tenant).into(),
             status: list.status,
             before,
@@ -76,7 +76,7 @@ fn send(room: &mut Room, ticket: Ticket, mut shown: Vec<Shown>, list: &List, par
         if one.living.is_none() && one.parent() != Some(parent) {
             continue;
         }
-        let Some(record) = listed(&mut room.desk, one, list.view) else {
+        let Some(record) = show::listed(&mut room.desk, one, list.view) else {
             continue;
         };
         total += record.len() + 8;

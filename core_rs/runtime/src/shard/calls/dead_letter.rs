@@ -18,8 +18,6 @@ use crate::shard::desk::Desk;
 use crate::shard::room::{Caller, Job, Room};
 use crate::shard::show::{self, Fetch, MAX_REPLY_BYTES, Shown, damaged};
 
-use super::look;
-
 /// Prepares a `ListDeadLetters` call.
 pub(crate) fn list(
     desk: &mut Desk,
@@ -104,7 +102,7 @@ impl Page {
         let mut after = self.looked_to.filter(|_| self.has_more);
         let mut last = None;
         for one in shown.iter().filter(|one| self.wants(one)) {
-            let Some(record) = look::listed(desk, one, self.list.view) else {
+            let Some(record) = show::listed(desk, one, self.list.view) else {
                 continue;
             };
             total += record.len() + 8;

@@ -165,7 +165,7 @@ fn send_page(
     // between them.
     let seen = |shown: &&Shown| looked_to.is_none_or(|to| shown.birth > to);
     for one in shown.iter().filter(seen).take(list.page_size) {
-        let Some(record) = listed(&mut room.desk, one, list.view) else {
+        let Some(record) = show::listed(&mut room.desk, one, list.view) else {
             continue;
         };
         total += record.len() + 8;
@@ -182,19 +182,6 @@ fn send_page(
     let next = after.map(|after| page_token(&list.tenant, list.status, after));
     let bytes = reply::list_response(&records, next.as_deref());
     room.desk.reply(ticket, bytes);
-}
-
-/// The record of an execution on a page. A damaged execution is logged, and shown with its id and
-/// status as far as these can be read.
-pub(super) fn listed(desk: &mut Desk, shown: &Shown, view: View) -> Option<Vec<u8>> {
-    match shown.encode(desk, view) {
-        Ok(record) => Some(record),
-        Err(show::Unshown::Removed) => None,
-        Err(show::Unshown::Damaged(what)) => {
-            desk.notice(format!("execution number {}: {what}", shown.birth));
-            shown.brief_of_damaged()
-        }
-    }
 }
 
 /// Prepares a `Peek` call.
