@@ -250,80 +250,113 @@ impl From<Invalid> for ApiError {
 
 impl From<Refusal> for ApiError {
     fn from(refusal: Refusal) -> Self {
-        let message = refusal.to_string();
-        let of = |reason| Self::new(reason, message);
         match refusal {
             Refusal::Invalid(invalid) => invalid.into(),
-            Refusal::ExecutionNotFound {
-                execution_id,
-                tenant,
-            } => of(Reason::ExecutionNotFound)
-                .with("execution_id", &execution_id)
-                .with("tenant_id", &tenant),
-            Refusal::DependencyNotFound {
-                field,
-                execution_id,
-                tenant,
-            } => of(Reason::ExecutionNotFound)
-                .with("field", &field)
-                .with("execution_id", &execution_id)
-                .with("tenant_id", &tenant),
-            Refusal::ExecutionDeleted { request_id } => {
-                of(Reason::ExecutionDeleted).with("request_id", &request_id)
-            }
-            Refusal::RequestIdReused { request_id } => {
-                of(Reason::RequestIdReused).with("request_id", &request_id)
-            }
-            Refusal::AlreadyExists {
-                dedup_key,
-                execution_id,
-            } => of(Reason::AlreadyExists)
-                .with("dedup_key", &dedup_key)
-                .with("execution_id", &execution_id),
-            Refusal::TransitionNotAllowed {
-                execution_id,
-                status,
-                event,
-            } => of(Reason::TransitionNotAllowed)
-                .with("execution_id", &execution_id)
-                .with("status", &status.name())
-                .with("event", &event),
-            Refusal::RunTransitionNotAllowed {
-                execution_id,
-                state,
-                event,
-            } => of(Reason::TransitionNotAllowed)
-                .with("execution_id", &execution_id)
-                .with("state", &state.name())
-                .with("event", &event),
             Refusal::RunTooLarge { field, limit, unit } => Self::run_too_large(&field, limit, unit),
-            Refusal::InputExists { execution_id, key } => of(Reason::AlreadyExists)
-                .with("execution_id", &execution_id)
-                .with("key", &key),
-            Refusal::LeaseLost { execution_id } => {
-                of(Reason::LeaseLost).with("execution_id", &execution_id)
-            }
-            Refusal::QueueFull { tenant, limit } => of(Reason::QueueFull)
-                .with("tenant_id", &tenant)
-                .with("limit", &limit),
-            Refusal::DiskFull => of(Reason::DiskFull),
-            Refusal::Draining => of(Reason::Draining),
-            Refusal::RoleDenied {
-                principal,
-                role,
-                needed,
-            } => of(Reason::PermissionDenied)
-                .with("principal", &principal)
-                .with("role", &role.name())
-                .with("needed", &needed.name()),
             // The details of the contradiction go to the server's log, not to the client.
             Refusal::SetAside { execution_id, .. } => Self::internal(&execution_id),
-            Refusal::DataDamaged { subject, what } => of(Reason::DataDamaged)
-                .with("subject", &subject)
-                .with("what", &what),
-            Refusal::PermissionDenied { principal, tenant } => of(Reason::PermissionDenied)
-                .with("principal", &principal)
-                .with("tenant_id", &tenant),
+            refusal => {
+                let error = Self::new(reason_of(&refusal), refusal.to_string());
+                let variables = variables_of(refusal).into_iter();
+                variables.fold(error, |error, (name, value)| error.with(name, &value))
+            }
         }
     }
+}
+
+const fn reason_of(refusal: &Refusal) -> Reason {
+    match refusal {
+        Refusal::Invalid(_) => Reason::InvalidArgument,
+        Refusal::ExecutionNotFound { .. } | Refusal::DependencyNotFound { .. } => {
+            Reason::ExecutionNotFound
+        }
+        Refusal::ExecutionDeleted { .. } => Reason::ExecutionDeleted,
+        Refusal::RequestIdReused { .. } => Reason::RequestIdReused,
+        Refusal::AlreadyExists { .. } | Refusal::InputExists { .. } => Reason::AlreadyExists,
+        Refusal::TransitionNotAllowed { .. } | Refusal::RunTransitionNotAllowed { .. } => {
+            Reason::TransitionNotAllowed
+        }
+        Refusal::RunTooLarge { .. } => Reason::TooLarge,
+        Refusal::LeaseLost { .. } => Reason::LeaseLost,
+        Refusal::QueueFull { .. } => Reason::QueueFull,
+        Refusal::DiskFull => Reason::DiskFull,
+        Refusal::Draining => Reason::Draining,
+        Refusal::RoleDenied { .. } | Refusal::PermissionDenied { .. } => Reason::PermissionDenied,
+        Refusal::SetAside { .. } => Reason::Internal,
+        Refusal::DataDamaged { .. } => Reason::DataDamaged,
+    }
+}
+
+/// The variables of the message of a refusal.
+fn variables_of(refusal: Refusal) -> Vec<(&'static str, String)> {
+    match refusal {
+        Refusal::Invalid(_)
+        | Refusal::RunTooLarge { .. }
+        | Refusal::SetAside { .. }
+        | Refusal::DiskFull
+        | Refusal::Draining => Vec::new(),
+        Refusal::ExecutionNotFound {
+            execution_id: id,
+            tenant,
+        } => vec![("execution_id", id), ("tenant_id", tenant)],
+        Refusal::DependencyNotFound {
+            field,
+            execution_id: id,
+            tenant,
+        } => vec![
+            ("field", field),
+            ("execution_id", id),
+            ("tenant_id", tenant),
+        ],
+        Refusal::ExecutionDeleted { request_id } | Refusal::RequestIdReused { request_id } => {
+            vec![("request_id", request_id)]
+        }
+        Refusal::AlreadyExists {
+            dedup_key: key,
+            execution_id: id,
+        } => vec![("dedup_key", key), ("execution_id", id)],
+        Refusal::InputExists {
+            execution_id: id,
+            key,
+        } => vec![("execution_id", id), ("key", key)],
+        Refusal::TransitionNotAllowed {
+            execution_id: id,
+            status,
+            event,
+        } => of_change(id, ("status", status.name()), event),
+        Refusal::RunTransitionNotAllowed {
+            execution_id: id,
+            state,
+            event,
+        } => of_change(id, ("state", state.name()), event),
+        Refusal::LeaseLost { execution_id: id } => vec![("execution_id", id)],
+        Refusal::QueueFull { tenant, limit } => {
+            vec![("tenant_id", tenant), ("limit", limit.to_string())]
+        }
+        Refusal::RoleDenied {
+            principal,
+            role,
+            needed,
+        } => vec![
+            ("principal", principal),
+            ("role", role.name().to_owned()),
+            ("needed", needed.name().to_owned()),
+        ],
+        Refusal::DataDamaged { subject, what } => vec![("subject", subject), ("what", what)],
+        Refusal::PermissionDenied { principal, tenant } => {
+            vec![("principal", principal), ("tenant_id", tenant)]
+        }
+    }
+}
+
+fn of_change(
+    id: String,
+    (name, state): (&'static str, &str),
+    event: &str,
+) -> Vec<(&'static str, String)> {
+    vec![
+        ("execution_id", id),
+        (name, state.to_owned()),
+        ("event", event.to_owned()),
+    ]
 }
