@@ -173,7 +173,7 @@ def test_each_unary_call_is_known_to_change_something_or_not() -> None:
     changes = {path for path in unary if path not in READS | CONFIRMED}
     assert {path.rpartition("/")[2] for path in changes} == {
         "Enqueue", "EnqueueBatch", "Run", "Cancel", "RenewLeases", "Complete", "Fail", "Release",
-        "Redrive", "DiscardDeadLetters", "ReportProgress",
+        "Redrive", "DiscardDeadLetters", "ReportProgress", "Spawn",
         "ProvideInput", "Pause", "Resume", "ReportSteps", "Suspend",
     }  # fmt: skip
     assert unary >= READS | CONFIRMED

@@ -2,6 +2,7 @@
 //!
 //! Owns which invariants each kind of reply must satisfy. Refuses to know how the reply travelled.
 
+mod kin;
 mod over;
 
 use std::collections::{BTreeSet, VecDeque};
@@ -119,23 +120,6 @@ impl Judge<'_> {
         })
     }
 
-    /// Checks that an enqueue is not refused for dependencies that must all exist.
-    fn dependencies_exist(&self, asked: &Asked, reason: &str) -> Checked {
-        let items = match asked {
-            Asked::Enqueue(asked) => vec![asked],
-            Asked::Run(asked) => asked.enqueue.iter().collect(),
-            _ => return Ok(()),
-        };
-        let denied = reason == "EXECUTION_NOT_FOUND" && !self.excuses.forgets;
-        let mut named = items.into_iter().flat_map(|item| {
-            let ids = item.depends_on.iter();
-            ids.map(|id| self.ledger.belongs_to(&item.tenant_id, id))
-        });
-        must(!denied || named.any(|belongs| !belongs), EXISTS, || {
-            format!("{asked:?} was answered {reason}")
-        })
-    }
-
     /// Checks that a reason does not deny a tenant's execution that must exist.
     fn exists(&self, tenant: &str, id: &str, reason: &str) -> Checked {
         let denies = reason == "EXECUTION_NOT_FOUND" && self.ledger.belongs_to(tenant, id);
@@ -243,18 +227,6 @@ impl Judge<'_> {
         let ids = vec![record.execution_id];
         self.ledger
             .same_request(&scope, &asked.request_id, ids, at_ms)
-    }
-
-    fn spawned(&mut self, asked: &v1::SpawnRequest, reply: &v1::SpawnResponse) -> Checked {
-        use v1::spawn_response::Spawned;
-        let enqueue = asked.enqueue.clone().unwrap_or_default();
-        let Some(Spawned::Execution(record)) = &reply.spawned else {
-            return Err(broken(ANSWERED, format!("{asked:?}: {reply:?}")));
-        };
-        let parent = record.parent.as_ref().map(|parent| &*parent.parent_id);
-        let own = reply.existing || parent == Some(&asked.parent_execution_id);
-        must(own, ANSWERED, || format!("{asked:?}: {record:?}"))?;
-        self.made(&enqueue, Some(record.clone()), reply.existing, "Spawn")
     }
 
     fn batch(

@@ -22,6 +22,10 @@ use crate::row::payload::RETRIED_FROM;
 use crate::scan::Fields;
 use crate::{DecodeError, put, request};
 
+/// The API's `PARENT_TYPE_STEP` and `PARENT_TYPE_EXECUTION`.
+const STEP: u32 = 2;
+const EXECUTION: u32 = 3;
+
 /// Enqueues an execution that is over once more.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Redrive {
@@ -112,6 +116,11 @@ impl Redrive {
         put::some_text(&mut out, 13, old.dedup_key.as_deref());
         put::some_text(&mut out, 14, old.traceparent.as_deref());
         put::filled(&mut out, 15, &old.metadata);
+        // A redrive is no child: the cascade of the old parent is over.
+        if !matches!(old.parent_type, STEP | EXECUTION) {
+            put::text(&mut out, 17, &old.parent_id);
+            put::uint(&mut out, 18, old.parent_type);
+        }
         put::bytes(&mut out, RETRIED_FROM, &self.named.id.to_bytes());
         out
     }

@@ -407,7 +407,7 @@ fn check_permits(state: &State) {
             counts.held,
         ];
         assert_eq!(
-            by_queue.remove(&key).unwrap_or_default()[..4],
+            by_queue.remove(&key).unwrap_or_default()[..6],
             counted,
             "{}",
             queue.callable

@@ -10,6 +10,7 @@ mod dependencies;
 mod dependencies_model;
 mod fairness;
 mod families;
+mod given;
 mod life;
 mod liveness;
 mod model;

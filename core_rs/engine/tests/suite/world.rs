@@ -8,22 +8,21 @@ use std::sync::Arc;
 
 use backlane_engine::Engine;
 use backlane_engine::command::{
-    Cancel, Control, DedupPolicy, Discard, Failure, Held, IdRandom, Known, NewExecution, NewInput,
-    OfferSpec, ProgressReport, Read, Redrive, Report, Request, StepReport, Suspension, Taker,
+    Cancel, Control, Discard, Held, Known, NewExecution, NewInput, OfferSpec, ProgressReport, Read,
+    Redrive, Report, Request, StepReport, Suspension, Taker,
 };
 use backlane_engine::decide::Speaker;
 use backlane_engine::error::Refusal;
-use backlane_engine::fact::{Actor, ExecutionChange, FactKind, Policy};
+use backlane_engine::fact::{Actor, ExecutionChange, FactKind};
 use backlane_engine::reply::{Granted, Made, Settled};
-use backlane_engine::row::Payload;
-use backlane_engine::rules::access::{Principal, TenantScope, VisibleTenant};
+use backlane_engine::rules::access::Principal;
 use backlane_engine::rules::id::{Birth, ExecutionId, LeaseToken};
 use backlane_engine::rules::limits::{Limits, RELEASE_PAUSE_MS};
-use backlane_engine::rules::retry::{Category, Retry, Strategy};
 use backlane_engine::rules::status::ActorKind;
 use backlane_engine::time::Now;
 
 use crate::audit::{Audit, finished as finished_of};
+pub(crate) use crate::given::{completed, failed, new_execution, offer, retries, visible};
 
 pub(crate) const START_MS: u64 = 1_800_000_000_000;
 pub(crate) const LEASE_MS: u64 = 30_000;
@@ -397,78 +396,10 @@ fn control(tenant: &str, id: ExecutionId) -> Control {
     }
 }
 
-/// A tenant, seen by a caller who may act for every tenant.
-pub(crate) fn visible(tenant: &str) -> VisibleTenant {
-    Principal::default()
-        .sees(tenant)
-        .expect("every tenant is in scope")
-}
-
-pub(crate) fn new_execution(tenant: &str, callable: &str) -> NewExecution {
-    NewExecution {
-        tenant: visible(tenant),
-        callable: callable.into(),
-        priority: 50,
-        policy: Policy {
-            timeout_ms: 300_000,
-            max_worker_losses: 3,
-            retry: None,
-            cancellation: backlane_engine::rules::status::Cancellation::default(),
-        },
-        not_before_ms: None,
-        start_deadline_ms: None,
-        deadline_ms: None,
-        request: None,
-        dedup_key: None,
-        dedup_policy: DedupPolicy::default(),
-        depends_on: Vec::new(),
-        parent: None,
-        payload: Payload::default(),
-        retried_from: None,
-        actor: Actor::of(ActorKind::Client),
-        random: IdRandom {
-            salt: 5,
-            random: 77,
-        },
-    }
-}
-
-pub(crate) fn retries(strategy: Strategy) -> Retry {
-    Retry {
-        strategy,
-        jitter: false,
-        ..Retry::default()
-    }
-}
-
-pub(crate) fn offer(callables: &[&str]) -> OfferSpec {
-    let callables = callables.iter().map(|name| (*name).into()).collect();
-    OfferSpec {
-        callables,
-        tenants: TenantScope::Any,
-    }
-}
-
 pub(crate) fn held(world: &World, granted: &Granted) -> Held {
     Held {
         id: world.id(granted.birth),
         token: Some(granted.holding.token),
-    }
-}
-
-pub(crate) fn completed() -> Report {
-    Report::Completed(Arc::from(*b"null"))
-}
-
-pub(crate) fn failed() -> Failure {
-    Failure {
-        category: Category::Tool,
-        message: "boom".into(),
-        code: None,
-        extra: Box::default(),
-        retryable: true,
-        retry_after_ms: None,
-        throttled: false,
     }
 }
 

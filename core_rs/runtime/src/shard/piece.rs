@@ -3,10 +3,11 @@
 //! Owns the state of each row that a record needs: unread, read, absent or damaged. Refuses
 //! to know which rows a record needs.
 
+use backlane_engine::error::Refusal;
 use backlane_engine::row::{AttemptRow, EndingRow};
 use backlane_engine::rules::id::Birth;
 use backlane_store::{Family, Key, Lookup, Stored};
-use backlane_wire::{DecodeError, row};
+use backlane_wire::{ApiError, DecodeError, row};
 
 use super::desk::Desk;
 
@@ -92,4 +93,44 @@ pub(super) fn ending_of(
         Piece::Damaged(what) => Err(what),
         Piece::Unneeded | Piece::Unread | Piece::Absent => Ok(None),
     }
+}
+
+/// Why a record cannot be shown.
+#[derive(Debug)]
+pub(super) enum Unshown {
+    /// Retention removed the execution between the decision and the reply.
+    Removed,
+    /// A row of the execution is damaged.
+    Damaged(Box<str>),
+}
+
+impl From<DecodeError> for Unshown {
+    fn from(error: DecodeError) -> Self {
+        Self::Damaged(error.to_string().into())
+    }
+}
+
+impl Unshown {
+    /// The error of a reply that shows only this execution. Damage is logged.
+    pub(super) fn error(self, desk: &mut Desk, birth: Birth) -> ApiError {
+        match self {
+            // Retention removed the record between the decision and this reply.
+            Self::Removed => ApiError::from(Refusal::ExecutionNotFound {
+                execution_id: format!("number {birth}"),
+                tenant: String::new(),
+            }),
+            Self::Damaged(what) => {
+                desk.notice(format!("execution number {birth}: {what}"));
+                damaged(&format!("execution number {birth}"), &what)
+            }
+        }
+    }
+}
+
+/// The error of a reply that needs damaged data.
+pub(super) fn damaged(subject: &str, what: &str) -> ApiError {
+    ApiError::from(Refusal::DataDamaged {
+        subject: subject.to_owned(),
+        what: what.to_owned(),
+    })
 }

@@ -6,7 +6,6 @@
 use std::collections::BTreeSet;
 
 use backlane_engine::command::ProgressReport;
-use backlane_engine::error::Refusal;
 use backlane_engine::fact::{ErrorRecord, Living};
 use backlane_engine::row::{AttemptRow, EndingRow};
 use backlane_engine::rules::id::{Birth, ExecutionId};
@@ -20,6 +19,7 @@ use crate::message::{Found, ListQuery, Query, Ticket, Wanted};
 
 use super::desk::Desk;
 use super::piece::{Piece, read_attempt, read_ending};
+pub(super) use super::piece::{Unshown, damaged};
 use super::room::Room;
 
 /// Largest reply, in bytes. gRPC clients accept 4 MiB by default.
@@ -41,21 +41,6 @@ pub(super) struct Shown {
     attempt_ordinal: Option<u32>,
     /// How far the execution has come, as its worker said before the reply was decided.
     progress: Option<Box<ProgressReport>>,
-}
-
-/// Why a record cannot be shown.
-#[derive(Debug)]
-pub(super) enum Unshown {
-    /// Retention removed the execution between the decision and the reply.
-    Removed,
-    /// A row of the execution is damaged.
-    Damaged(Box<str>),
-}
-
-impl From<DecodeError> for Unshown {
-    fn from(error: DecodeError) -> Self {
-        Self::Damaged(error.to_string().into())
-    }
 }
 
 impl Shown {
@@ -264,23 +249,6 @@ fn is_expired(desk: &Desk, standing: Standing<'_>) -> bool {
     }
 }
 
-impl Unshown {
-    /// The error of a reply that shows only this execution. Damage is logged.
-    pub(super) fn error(self, desk: &mut Desk, birth: Birth) -> ApiError {
-        match self {
-            // Retention removed the record between the decision and this reply.
-            Self::Removed => ApiError::from(Refusal::ExecutionNotFound {
-                execution_id: format!("number {birth}"),
-                tenant: String::new(),
-            }),
-            Self::Damaged(what) => {
-                desk.notice(format!("execution number {birth}: {what}"));
-                damaged(&format!("execution number {birth}"), &what)
-            }
-        }
-    }
-}
-
 /// Encodes records in order. Executions that would make the reply too large are shown with only id
 /// and status; room for these is reserved.
 pub(super) fn capped(
@@ -452,12 +420,4 @@ pub(super) fn id_in_memory(desk: &Desk, birth: Birth) -> Option<ExecutionId> {
     let stored = desk.cache.get(&ENDING, Key::Number(birth))?;
     let finished = row::ending::finished(birth, "", &stored.head);
     finished.ok().map(|done| done.id)
-}
-
-/// The error of a reply that needs damaged data.
-pub(super) fn damaged(subject: &str, what: &str) -> ApiError {
-    ApiError::from(Refusal::DataDamaged {
-        subject: subject.to_owned(),
-        what: what.to_owned(),
-    })
 }

@@ -5,6 +5,7 @@
 
 mod births;
 mod kin;
+mod leases;
 mod replay;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -27,7 +28,7 @@ use super::families;
 use super::moves::{check_move, check_run};
 use super::rows::rows_fit;
 use super::turns::Pools;
-use super::{Checked, better_one, broken, must, same_state};
+use super::{Checked, broken, must, same_state};
 
 const ACKNOWLEDGED: &str = "nothing acknowledged is ever lost";
 const TERMINAL: &str = "nothing follows a terminal status";
@@ -384,50 +385,6 @@ impl LogCheck {
         must(at_ms.is_none_or(|at_ms| at_ms <= latest_ms), EARLY, || {
             format!("{at_ms:?} after {latest_ms}")
         })
-    }
-
-    fn may_be_leased(&mut self, birth: Birth, worker: &Arc<str>, at_ms: u64) -> Checked {
-        let state = &self.emitted;
-        let Some(slot) = state.slot(birth) else {
-            return Err(broken(
-                LEGAL,
-                format!("execution {birth} was leased and does not exist"),
-            ));
-        };
-        self.edges
-            .may_run(birth, |birth| self.end_of(birth).map(|(_, status)| status))?;
-        must(slot.phase == Phase::Ready, LEGAL, || {
-            format!("{birth} is {:?}", slot.phase)
-        })?;
-        let queue = state.tenants().queue(slot.queue);
-        let tenant = state.tenants().tenant(queue.tenant);
-        let full = queue.is_full() || tenant.is_full();
-        must(!full, LIMITS, || {
-            format!("{birth} of {} was leased", tenant.name)
-        })?;
-        let Some(offer) = self.offers.get(worker) else {
-            return Err(broken(LEGAL, format!("unknown worker {worker}")));
-        };
-        let offered = offer.matches(&tenant.name, &queue.callable);
-        must(offered, "no call reads or writes across tenants", || {
-            format!(
-                "{worker} got {birth} of {}, {}",
-                tenant.name, queue.callable
-            )
-        })?;
-        let better = better_one(state, offer, birth, self.walls.earliest, |other| {
-            self.may_be_kept_from(other, worker, at_ms)
-        });
-        must(better.is_none(), ORDER, || {
-            format!("{worker} got {birth}, not {better:?}")
-        })?;
-        self.pools.leased(state, offer, &tenant.name)
-    }
-
-    fn may_be_kept_from(&self, birth: Birth, worker: &Arc<str>, at_ms: u64) -> bool {
-        let released = self.released.get(&(birth, worker.clone()));
-        released
-            .is_some_and(|released| at_ms <= released + PAUSE_MS || self.jumped_at_ms >= *released)
     }
 
     fn remember(&mut self, fact: &ExecutionFact, at: At, before: Option<&Living>) {

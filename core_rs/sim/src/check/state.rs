@@ -113,7 +113,7 @@ pub fn sound(engine: &Engine) -> Checked {
             counts.held,
         ];
         let (expected, mut ranks) = by_queue.remove(&key).unwrap_or_default();
-        must(expected[..4] == counted, PERMITS, || {
+        must(expected[..6] == counted, PERMITS, || {
             format!("expected {expected:?}, counted {counted:?}")
         })?;
         ranks.sort();

@@ -35,6 +35,9 @@ fn the_new_execution_is_the_old_one_without_its_times() {
         not_before: None,
         start_deadline: None,
         deadline: None,
+        depends_on: Vec::new(),
+        inherit_inbox: None,
+        spawn_policies: [].into(),
         retried_from: Some(ID.to_string()),
         ..old
     };

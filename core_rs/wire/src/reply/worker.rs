@@ -51,8 +51,8 @@ pub fn lease_response(leases: &[Vec<u8>]) -> Vec<u8> {
 }
 
 /// Encodes a `RenewLeasesResponse`, `CompleteResponse`, `FailResponse`, `ReleaseResponse`,
-/// `ReportStepsResponse`, `SuspendResponse` or `ReportProgressResponse`, which have the same fields,
-/// at a time in monotonic milliseconds.
+/// `ReportStepsResponse`, `SuspendResponse` or `ReportProgressResponse`, at a time in monotonic
+/// milliseconds. All have the same fields.
 #[must_use]
 pub fn outcomes_response(outcomes: &[Outcome], mono_ms: u64) -> Timed {
     let mut reply = Timed::from(Vec::with_capacity(outcomes.len() * 44));

@@ -337,15 +337,20 @@ func (ParentType) EnumDescriptor() ([]byte, []int) {
 	return file_backlane_v1_execution_proto_rawDescGZIP(), []int{4}
 }
 
-// What happens to the unfinished children of an execution that ends with any status but COMPLETED.
+// What happens to the unfinished descendants of an execution that ends with any status but
+// COMPLETED.
 type CancellationPolicy int32
 
 const (
 	// Means the default, CASCADE_CANCEL.
-	CancellationPolicy_CANCELLATION_POLICY_UNSPECIFIED       CancellationPolicy = 0
-	CancellationPolicy_CANCELLATION_POLICY_CASCADE_CANCEL    CancellationPolicy = 1
+	CancellationPolicy_CANCELLATION_POLICY_UNSPECIFIED CancellationPolicy = 0
+	// They are cancelled.
+	CancellationPolicy_CANCELLATION_POLICY_CASCADE_CANCEL CancellationPolicy = 1
+	// The end waits for them: the status stays RUNNING, without a lease, until the last of them has
+	// ended. A deadline ends the wait.
 	CancellationPolicy_CANCELLATION_POLICY_WAIT_FOR_CHILDREN CancellationPolicy = 2
-	CancellationPolicy_CANCELLATION_POLICY_DETACH            CancellationPolicy = 3
+	// Nothing.
+	CancellationPolicy_CANCELLATION_POLICY_DETACH CancellationPolicy = 3
 )
 
 // Enum value maps for CancellationPolicy.
@@ -641,21 +646,24 @@ const (
 	AttemptOutcome_ATTEMPT_OUTCOME_UNDELIVERED AttemptOutcome = 8
 	// The execution was cancelled while the attempt ran.
 	AttemptOutcome_ATTEMPT_OUTCOME_CANCELLED AttemptOutcome = 9
+	// The worker suspended the execution: it waits without a worker. Spends no attempt.
+	AttemptOutcome_ATTEMPT_OUTCOME_SUSPENDED AttemptOutcome = 10
 )
 
 // Enum value maps for AttemptOutcome.
 var (
 	AttemptOutcome_name = map[int32]string{
-		0: "ATTEMPT_OUTCOME_UNSPECIFIED",
-		1: "ATTEMPT_OUTCOME_RUNNING",
-		2: "ATTEMPT_OUTCOME_COMPLETED",
-		3: "ATTEMPT_OUTCOME_FAILED",
-		4: "ATTEMPT_OUTCOME_THROTTLED",
-		5: "ATTEMPT_OUTCOME_TIMED_OUT",
-		6: "ATTEMPT_OUTCOME_LEASE_LOST",
-		7: "ATTEMPT_OUTCOME_RELEASED",
-		8: "ATTEMPT_OUTCOME_UNDELIVERED",
-		9: "ATTEMPT_OUTCOME_CANCELLED",
+		0:  "ATTEMPT_OUTCOME_UNSPECIFIED",
+		1:  "ATTEMPT_OUTCOME_RUNNING",
+		2:  "ATTEMPT_OUTCOME_COMPLETED",
+		3:  "ATTEMPT_OUTCOME_FAILED",
+		4:  "ATTEMPT_OUTCOME_THROTTLED",
+		5:  "ATTEMPT_OUTCOME_TIMED_OUT",
+		6:  "ATTEMPT_OUTCOME_LEASE_LOST",
+		7:  "ATTEMPT_OUTCOME_RELEASED",
+		8:  "ATTEMPT_OUTCOME_UNDELIVERED",
+		9:  "ATTEMPT_OUTCOME_CANCELLED",
+		10: "ATTEMPT_OUTCOME_SUSPENDED",
 	}
 	AttemptOutcome_value = map[string]int32{
 		"ATTEMPT_OUTCOME_UNSPECIFIED": 0,
@@ -668,6 +676,7 @@ var (
 		"ATTEMPT_OUTCOME_RELEASED":    7,
 		"ATTEMPT_OUTCOME_UNDELIVERED": 8,
 		"ATTEMPT_OUTCOME_CANCELLED":   9,
+		"ATTEMPT_OUTCOME_SUSPENDED":   10,
 	}
 )
 
@@ -696,6 +705,329 @@ func (x AttemptOutcome) Number() protoreflect.EnumNumber {
 // Deprecated: Use AttemptOutcome.Descriptor instead.
 func (AttemptOutcome) EnumDescriptor() ([]byte, []int) {
 	return file_backlane_v1_execution_proto_rawDescGZIP(), []int{9}
+}
+
+// The state of an execution's run.
+type ExecutionState int32
+
+const (
+	ExecutionState_EXECUTION_STATE_UNSPECIFIED ExecutionState = 0
+	// No worker has leased the execution yet.
+	ExecutionState_EXECUTION_STATE_CREATED ExecutionState = 1
+	// The worker plans the steps.
+	ExecutionState_EXECUTION_STATE_PLANNING ExecutionState = 2
+	ExecutionState_EXECUTION_STATE_RUNNING  ExecutionState = 3
+	// Paused on request, until it is resumed.
+	ExecutionState_EXECUTION_STATE_PAUSED ExecutionState = 4
+	// Waits without a worker. The wait_reason says for what.
+	ExecutionState_EXECUTION_STATE_WAITING   ExecutionState = 5
+	ExecutionState_EXECUTION_STATE_COMPLETED ExecutionState = 6
+	ExecutionState_EXECUTION_STATE_FAILED    ExecutionState = 7
+	ExecutionState_EXECUTION_STATE_CANCELLED ExecutionState = 8
+)
+
+// Enum value maps for ExecutionState.
+var (
+	ExecutionState_name = map[int32]string{
+		0: "EXECUTION_STATE_UNSPECIFIED",
+		1: "EXECUTION_STATE_CREATED",
+		2: "EXECUTION_STATE_PLANNING",
+		3: "EXECUTION_STATE_RUNNING",
+		4: "EXECUTION_STATE_PAUSED",
+		5: "EXECUTION_STATE_WAITING",
+		6: "EXECUTION_STATE_COMPLETED",
+		7: "EXECUTION_STATE_FAILED",
+		8: "EXECUTION_STATE_CANCELLED",
+	}
+	ExecutionState_value = map[string]int32{
+		"EXECUTION_STATE_UNSPECIFIED": 0,
+		"EXECUTION_STATE_CREATED":     1,
+		"EXECUTION_STATE_PLANNING":    2,
+		"EXECUTION_STATE_RUNNING":     3,
+		"EXECUTION_STATE_PAUSED":      4,
+		"EXECUTION_STATE_WAITING":     5,
+		"EXECUTION_STATE_COMPLETED":   6,
+		"EXECUTION_STATE_FAILED":      7,
+		"EXECUTION_STATE_CANCELLED":   8,
+	}
+)
+
+func (x ExecutionState) Enum() *ExecutionState {
+	p := new(ExecutionState)
+	*p = x
+	return p
+}
+
+func (x ExecutionState) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (ExecutionState) Descriptor() protoreflect.EnumDescriptor {
+	return file_backlane_v1_execution_proto_enumTypes[10].Descriptor()
+}
+
+func (ExecutionState) Type() protoreflect.EnumType {
+	return &file_backlane_v1_execution_proto_enumTypes[10]
+}
+
+func (x ExecutionState) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use ExecutionState.Descriptor instead.
+func (ExecutionState) EnumDescriptor() ([]byte, []int) {
+	return file_backlane_v1_execution_proto_rawDescGZIP(), []int{10}
+}
+
+// What a run waits for. The server acts on none of them; they are for people and tools.
+type WaitReason int32
+
+const (
+	WaitReason_WAIT_REASON_UNSPECIFIED     WaitReason = 0
+	WaitReason_WAIT_REASON_APPROVAL        WaitReason = 1
+	WaitReason_WAIT_REASON_USER_INPUT      WaitReason = 2
+	WaitReason_WAIT_REASON_RATE_LIMIT      WaitReason = 3
+	WaitReason_WAIT_REASON_EXTERNAL        WaitReason = 4
+	WaitReason_WAIT_REASON_CHECKPOINT      WaitReason = 5
+	WaitReason_WAIT_REASON_COST_THRESHOLD  WaitReason = 6
+	WaitReason_WAIT_REASON_MEMORY_PRESSURE WaitReason = 7
+	WaitReason_WAIT_REASON_SUB_AGENT       WaitReason = 8
+)
+
+// Enum value maps for WaitReason.
+var (
+	WaitReason_name = map[int32]string{
+		0: "WAIT_REASON_UNSPECIFIED",
+		1: "WAIT_REASON_APPROVAL",
+		2: "WAIT_REASON_USER_INPUT",
+		3: "WAIT_REASON_RATE_LIMIT",
+		4: "WAIT_REASON_EXTERNAL",
+		5: "WAIT_REASON_CHECKPOINT",
+		6: "WAIT_REASON_COST_THRESHOLD",
+		7: "WAIT_REASON_MEMORY_PRESSURE",
+		8: "WAIT_REASON_SUB_AGENT",
+	}
+	WaitReason_value = map[string]int32{
+		"WAIT_REASON_UNSPECIFIED":     0,
+		"WAIT_REASON_APPROVAL":        1,
+		"WAIT_REASON_USER_INPUT":      2,
+		"WAIT_REASON_RATE_LIMIT":      3,
+		"WAIT_REASON_EXTERNAL":        4,
+		"WAIT_REASON_CHECKPOINT":      5,
+		"WAIT_REASON_COST_THRESHOLD":  6,
+		"WAIT_REASON_MEMORY_PRESSURE": 7,
+		"WAIT_REASON_SUB_AGENT":       8,
+	}
+)
+
+func (x WaitReason) Enum() *WaitReason {
+	p := new(WaitReason)
+	*p = x
+	return p
+}
+
+func (x WaitReason) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (WaitReason) Descriptor() protoreflect.EnumDescriptor {
+	return file_backlane_v1_execution_proto_enumTypes[11].Descriptor()
+}
+
+func (WaitReason) Type() protoreflect.EnumType {
+	return &file_backlane_v1_execution_proto_enumTypes[11]
+}
+
+func (x WaitReason) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use WaitReason.Descriptor instead.
+func (WaitReason) EnumDescriptor() ([]byte, []int) {
+	return file_backlane_v1_execution_proto_rawDescGZIP(), []int{11}
+}
+
+// The kind of work that a step does.
+type StepType int32
+
+const (
+	// Means FUNCTION.
+	StepType_STEP_TYPE_UNSPECIFIED StepType = 0
+	StepType_STEP_TYPE_LLM         StepType = 1
+	StepType_STEP_TYPE_TOOL        StepType = 2
+	StepType_STEP_TYPE_GRAPH       StepType = 3
+	StepType_STEP_TYPE_FUNCTION    StepType = 4
+	// A wait for input, a time or a child, without a worker.
+	StepType_STEP_TYPE_WAIT   StepType = 5
+	StepType_STEP_TYPE_CUSTOM StepType = 6
+)
+
+// Enum value maps for StepType.
+var (
+	StepType_name = map[int32]string{
+		0: "STEP_TYPE_UNSPECIFIED",
+		1: "STEP_TYPE_LLM",
+		2: "STEP_TYPE_TOOL",
+		3: "STEP_TYPE_GRAPH",
+		4: "STEP_TYPE_FUNCTION",
+		5: "STEP_TYPE_WAIT",
+		6: "STEP_TYPE_CUSTOM",
+	}
+	StepType_value = map[string]int32{
+		"STEP_TYPE_UNSPECIFIED": 0,
+		"STEP_TYPE_LLM":         1,
+		"STEP_TYPE_TOOL":        2,
+		"STEP_TYPE_GRAPH":       3,
+		"STEP_TYPE_FUNCTION":    4,
+		"STEP_TYPE_WAIT":        5,
+		"STEP_TYPE_CUSTOM":      6,
+	}
+)
+
+func (x StepType) Enum() *StepType {
+	p := new(StepType)
+	*p = x
+	return p
+}
+
+func (x StepType) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (StepType) Descriptor() protoreflect.EnumDescriptor {
+	return file_backlane_v1_execution_proto_enumTypes[12].Descriptor()
+}
+
+func (StepType) Type() protoreflect.EnumType {
+	return &file_backlane_v1_execution_proto_enumTypes[12]
+}
+
+func (x StepType) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use StepType.Descriptor instead.
+func (StepType) EnumDescriptor() ([]byte, []int) {
+	return file_backlane_v1_execution_proto_rawDescGZIP(), []int{12}
+}
+
+// The state of a step.
+type StepState int32
+
+const (
+	StepState_STEP_STATE_UNSPECIFIED StepState = 0
+	// Planned and not started.
+	StepState_STEP_STATE_PENDING   StepState = 1
+	StepState_STEP_STATE_RUNNING   StepState = 2
+	StepState_STEP_STATE_COMPLETED StepState = 3
+	StepState_STEP_STATE_FAILED    StepState = 4
+	StepState_STEP_STATE_SKIPPED   StepState = 5
+)
+
+// Enum value maps for StepState.
+var (
+	StepState_name = map[int32]string{
+		0: "STEP_STATE_UNSPECIFIED",
+		1: "STEP_STATE_PENDING",
+		2: "STEP_STATE_RUNNING",
+		3: "STEP_STATE_COMPLETED",
+		4: "STEP_STATE_FAILED",
+		5: "STEP_STATE_SKIPPED",
+	}
+	StepState_value = map[string]int32{
+		"STEP_STATE_UNSPECIFIED": 0,
+		"STEP_STATE_PENDING":     1,
+		"STEP_STATE_RUNNING":     2,
+		"STEP_STATE_COMPLETED":   3,
+		"STEP_STATE_FAILED":      4,
+		"STEP_STATE_SKIPPED":     5,
+	}
+)
+
+func (x StepState) Enum() *StepState {
+	p := new(StepState)
+	*p = x
+	return p
+}
+
+func (x StepState) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (StepState) Descriptor() protoreflect.EnumDescriptor {
+	return file_backlane_v1_execution_proto_enumTypes[13].Descriptor()
+}
+
+func (StepState) Type() protoreflect.EnumType {
+	return &file_backlane_v1_execution_proto_enumTypes[13]
+}
+
+func (x StepState) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use StepState.Descriptor instead.
+func (StepState) EnumDescriptor() ([]byte, []int) {
+	return file_backlane_v1_execution_proto_rawDescGZIP(), []int{13}
+}
+
+// How a step came about.
+type StepSourceType int32
+
+const (
+	StepSourceType_STEP_SOURCE_TYPE_UNSPECIFIED   StepSourceType = 0
+	StepSourceType_STEP_SOURCE_TYPE_INITIAL_PLAN  StepSourceType = 1
+	StepSourceType_STEP_SOURCE_TYPE_DISCOVERED    StepSourceType = 2
+	StepSourceType_STEP_SOURCE_TYPE_RETRY         StepSourceType = 3
+	StepSourceType_STEP_SOURCE_TYPE_USER_GUIDANCE StepSourceType = 4
+	StepSourceType_STEP_SOURCE_TYPE_SPAWNED       StepSourceType = 5
+)
+
+// Enum value maps for StepSourceType.
+var (
+	StepSourceType_name = map[int32]string{
+		0: "STEP_SOURCE_TYPE_UNSPECIFIED",
+		1: "STEP_SOURCE_TYPE_INITIAL_PLAN",
+		2: "STEP_SOURCE_TYPE_DISCOVERED",
+		3: "STEP_SOURCE_TYPE_RETRY",
+		4: "STEP_SOURCE_TYPE_USER_GUIDANCE",
+		5: "STEP_SOURCE_TYPE_SPAWNED",
+	}
+	StepSourceType_value = map[string]int32{
+		"STEP_SOURCE_TYPE_UNSPECIFIED":   0,
+		"STEP_SOURCE_TYPE_INITIAL_PLAN":  1,
+		"STEP_SOURCE_TYPE_DISCOVERED":    2,
+		"STEP_SOURCE_TYPE_RETRY":         3,
+		"STEP_SOURCE_TYPE_USER_GUIDANCE": 4,
+		"STEP_SOURCE_TYPE_SPAWNED":       5,
+	}
+)
+
+func (x StepSourceType) Enum() *StepSourceType {
+	p := new(StepSourceType)
+	*p = x
+	return p
+}
+
+func (x StepSourceType) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (StepSourceType) Descriptor() protoreflect.EnumDescriptor {
+	return file_backlane_v1_execution_proto_enumTypes[14].Descriptor()
+}
+
+func (StepSourceType) Type() protoreflect.EnumType {
+	return &file_backlane_v1_execution_proto_enumTypes[14]
+}
+
+func (x StepSourceType) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use StepSourceType.Descriptor instead.
+func (StepSourceType) EnumDescriptor() ([]byte, []int) {
+	return file_backlane_v1_execution_proto_rawDescGZIP(), []int{14}
 }
 
 // Which fields of a record a reply carries.
@@ -734,11 +1066,11 @@ func (x View) String() string {
 }
 
 func (View) Descriptor() protoreflect.EnumDescriptor {
-	return file_backlane_v1_execution_proto_enumTypes[10].Descriptor()
+	return file_backlane_v1_execution_proto_enumTypes[15].Descriptor()
 }
 
 func (View) Type() protoreflect.EnumType {
-	return &file_backlane_v1_execution_proto_enumTypes[10]
+	return &file_backlane_v1_execution_proto_enumTypes[15]
 }
 
 func (x View) Number() protoreflect.EnumNumber {
@@ -747,7 +1079,7 @@ func (x View) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use View.Descriptor instead.
 func (View) EnumDescriptor() ([]byte, []int) {
-	return file_backlane_v1_execution_proto_rawDescGZIP(), []int{10}
+	return file_backlane_v1_execution_proto_rawDescGZIP(), []int{15}
 }
 
 // The retry rule of an execution. Its presence switches retries on; an empty rule means the
@@ -1432,6 +1764,12 @@ type BackgroundExecution struct {
 	WorkerLosses uint32 `protobuf:"varint,37,opt,name=worker_losses,json=workerLosses,proto3" json:"worker_losses,omitempty"`
 	// Attempts that failed or timed out. No retry follows once config.retry.max_attempts are spent.
 	SpentAttempts uint32 `protobuf:"varint,38,opt,name=spent_attempts,json=spentAttempts,proto3" json:"spent_attempts,omitempty"`
+	// Whether the execution is paused, or its worker is asked to yield to a pause.
+	Paused bool `protobuf:"varint,39,opt,name=paused,proto3" json:"paused,omitempty"`
+	// Of a spawned child: whether it inherits the inbox of its parent.
+	InheritInbox *bool `protobuf:"varint,40,opt,name=inherit_inbox,json=inheritInbox,proto3,oneof" json:"inherit_inbox,omitempty"`
+	// Of a spawned child: the policies of its spawn. Absent in BASIC views.
+	SpawnPolicies map[string]*structpb.Value `protobuf:"bytes,41,rep,name=spawn_policies,json=spawnPolicies,proto3" json:"spawn_policies,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1732,6 +2070,27 @@ func (x *BackgroundExecution) GetSpentAttempts() uint32 {
 	return 0
 }
 
+func (x *BackgroundExecution) GetPaused() bool {
+	if x != nil {
+		return x.Paused
+	}
+	return false
+}
+
+func (x *BackgroundExecution) GetInheritInbox() bool {
+	if x != nil && x.InheritInbox != nil {
+		return *x.InheritInbox
+	}
+	return false
+}
+
+func (x *BackgroundExecution) GetSpawnPolicies() map[string]*structpb.Value {
+	if x != nil {
+		return x.SpawnPolicies
+	}
+	return nil
+}
+
 // An execution as a unit of durability: another view of the state that BackgroundExecution shows.
 // Times are milliseconds since the epoch.
 type TaskRecord struct {
@@ -1957,6 +2316,443 @@ func (x *Attempt) GetError() *ExecutionError {
 	return nil
 }
 
+// How a step came about, and through what.
+type StepSource struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	SourceType    StepSourceType         `protobuf:"varint,1,opt,name=source_type,json=sourceType,proto3,enum=backlane.v1.StepSourceType" json:"source_type,omitempty"`
+	TriggeredBy   *string                `protobuf:"bytes,2,opt,name=triggered_by,json=triggeredBy,proto3,oneof" json:"triggered_by,omitempty"`
+	Reason        *string                `protobuf:"bytes,3,opt,name=reason,proto3,oneof" json:"reason,omitempty"`
+	Depth         *uint32                `protobuf:"varint,4,opt,name=depth,proto3,oneof" json:"depth,omitempty"`
+	SpawnMode     *string                `protobuf:"bytes,5,opt,name=spawn_mode,json=spawnMode,proto3,oneof" json:"spawn_mode,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StepSource) Reset() {
+	*x = StepSource{}
+	mi := &file_backlane_v1_execution_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StepSource) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StepSource) ProtoMessage() {}
+
+func (x *StepSource) ProtoReflect() protoreflect.Message {
+	mi := &file_backlane_v1_execution_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StepSource.ProtoReflect.Descriptor instead.
+func (*StepSource) Descriptor() ([]byte, []int) {
+	return file_backlane_v1_execution_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *StepSource) GetSourceType() StepSourceType {
+	if x != nil {
+		return x.SourceType
+	}
+	return StepSourceType_STEP_SOURCE_TYPE_UNSPECIFIED
+}
+
+func (x *StepSource) GetTriggeredBy() string {
+	if x != nil && x.TriggeredBy != nil {
+		return *x.TriggeredBy
+	}
+	return ""
+}
+
+func (x *StepSource) GetReason() string {
+	if x != nil && x.Reason != nil {
+		return *x.Reason
+	}
+	return ""
+}
+
+func (x *StepSource) GetDepth() uint32 {
+	if x != nil && x.Depth != nil {
+		return *x.Depth
+	}
+	return 0
+}
+
+func (x *StepSource) GetSpawnMode() string {
+	if x != nil && x.SpawnMode != nil {
+		return *x.SpawnMode
+	}
+	return ""
+}
+
+// One step of a run. Fields 1 to 14 are those of the domain schema, in its order. Times are
+// milliseconds since the epoch.
+type Step struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// `step_` followed by 27 base62 characters.
+	Id           string    `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	ParentStepId *string   `protobuf:"bytes,2,opt,name=parent_step_id,json=parentStepId,proto3,oneof" json:"parent_step_id,omitempty"`
+	StepType     StepType  `protobuf:"varint,3,opt,name=step_type,json=stepType,proto3,enum=backlane.v1.StepType" json:"step_type,omitempty"`
+	Name         string    `protobuf:"bytes,4,opt,name=name,proto3" json:"name,omitempty"`
+	State        StepState `protobuf:"varint,5,opt,name=state,proto3,enum=backlane.v1.StepState" json:"state,omitempty"`
+	// Opaque text, often JSON; the server does not read it.
+	Input *string `protobuf:"bytes,6,opt,name=input,proto3,oneof" json:"input,omitempty"`
+	// Opaque text, often JSON. The output of a wait is the input that ended it. The output of a
+	// skipped step is the reason for which it was skipped.
+	Output *string `protobuf:"bytes,7,opt,name=output,proto3,oneof" json:"output,omitempty"`
+	// Present only if the step failed. The code is ATTEMPT_ENDED if the lease ended before the step.
+	Error        *ExecutionError `protobuf:"bytes,8,opt,name=error,proto3,oneof" json:"error,omitempty"`
+	DurationMs   *uint64         `protobuf:"varint,9,opt,name=duration_ms,json=durationMs,proto3,oneof" json:"duration_ms,omitempty"`
+	StartedAt    *uint64         `protobuf:"varint,10,opt,name=started_at,json=startedAt,proto3,oneof" json:"started_at,omitempty"`
+	EndedAt      *uint64         `protobuf:"varint,11,opt,name=ended_at,json=endedAt,proto3,oneof" json:"ended_at,omitempty"`
+	Source       *StepSource     `protobuf:"bytes,12,opt,name=source,proto3,oneof" json:"source,omitempty"`
+	CallableId   *string         `protobuf:"bytes,13,opt,name=callable_id,json=callableId,proto3,oneof" json:"callable_id,omitempty"`
+	CallableType *string         `protobuf:"bytes,14,opt,name=callable_type,json=callableType,proto3,oneof" json:"callable_type,omitempty"`
+	// Tells steps of one name apart that run at once; empty if the worker needs no key.
+	Key string `protobuf:"bytes,16,opt,name=key,proto3" json:"key,omitempty"`
+	// A hash of the arguments, by which a worker notices that a step was called differently.
+	ArgumentsHash []byte `protobuf:"bytes,17,opt,name=arguments_hash,json=argumentsHash,proto3" json:"arguments_hash,omitempty"`
+	// Ordinal of the attempt that started the step.
+	Attempt uint32 `protobuf:"varint,18,opt,name=attempt,proto3" json:"attempt,omitempty"`
+	// Only for waits: what the step waits for.
+	WaitReason WaitReason `protobuf:"varint,19,opt,name=wait_reason,json=waitReason,proto3,enum=backlane.v1.WaitReason" json:"wait_reason,omitempty"`
+	// Only for waits with a time: when the wait ends by itself.
+	WaitUntil *uint64 `protobuf:"varint,20,opt,name=wait_until,json=waitUntil,proto3,oneof" json:"wait_until,omitempty"`
+	// Only for waits for a child: the child.
+	ChildExecutionId *string `protobuf:"bytes,21,opt,name=child_execution_id,json=childExecutionId,proto3,oneof" json:"child_execution_id,omitempty"`
+	// Only for waits that an input ends: the key of that input.
+	InputKey      *string `protobuf:"bytes,22,opt,name=input_key,json=inputKey,proto3,oneof" json:"input_key,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Step) Reset() {
+	*x = Step{}
+	mi := &file_backlane_v1_execution_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Step) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Step) ProtoMessage() {}
+
+func (x *Step) ProtoReflect() protoreflect.Message {
+	mi := &file_backlane_v1_execution_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Step.ProtoReflect.Descriptor instead.
+func (*Step) Descriptor() ([]byte, []int) {
+	return file_backlane_v1_execution_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *Step) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *Step) GetParentStepId() string {
+	if x != nil && x.ParentStepId != nil {
+		return *x.ParentStepId
+	}
+	return ""
+}
+
+func (x *Step) GetStepType() StepType {
+	if x != nil {
+		return x.StepType
+	}
+	return StepType_STEP_TYPE_UNSPECIFIED
+}
+
+func (x *Step) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Step) GetState() StepState {
+	if x != nil {
+		return x.State
+	}
+	return StepState_STEP_STATE_UNSPECIFIED
+}
+
+func (x *Step) GetInput() string {
+	if x != nil && x.Input != nil {
+		return *x.Input
+	}
+	return ""
+}
+
+func (x *Step) GetOutput() string {
+	if x != nil && x.Output != nil {
+		return *x.Output
+	}
+	return ""
+}
+
+func (x *Step) GetError() *ExecutionError {
+	if x != nil {
+		return x.Error
+	}
+	return nil
+}
+
+func (x *Step) GetDurationMs() uint64 {
+	if x != nil && x.DurationMs != nil {
+		return *x.DurationMs
+	}
+	return 0
+}
+
+func (x *Step) GetStartedAt() uint64 {
+	if x != nil && x.StartedAt != nil {
+		return *x.StartedAt
+	}
+	return 0
+}
+
+func (x *Step) GetEndedAt() uint64 {
+	if x != nil && x.EndedAt != nil {
+		return *x.EndedAt
+	}
+	return 0
+}
+
+func (x *Step) GetSource() *StepSource {
+	if x != nil {
+		return x.Source
+	}
+	return nil
+}
+
+func (x *Step) GetCallableId() string {
+	if x != nil && x.CallableId != nil {
+		return *x.CallableId
+	}
+	return ""
+}
+
+func (x *Step) GetCallableType() string {
+	if x != nil && x.CallableType != nil {
+		return *x.CallableType
+	}
+	return ""
+}
+
+func (x *Step) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
+func (x *Step) GetArgumentsHash() []byte {
+	if x != nil {
+		return x.ArgumentsHash
+	}
+	return nil
+}
+
+func (x *Step) GetAttempt() uint32 {
+	if x != nil {
+		return x.Attempt
+	}
+	return 0
+}
+
+func (x *Step) GetWaitReason() WaitReason {
+	if x != nil {
+		return x.WaitReason
+	}
+	return WaitReason_WAIT_REASON_UNSPECIFIED
+}
+
+func (x *Step) GetWaitUntil() uint64 {
+	if x != nil && x.WaitUntil != nil {
+		return *x.WaitUntil
+	}
+	return 0
+}
+
+func (x *Step) GetChildExecutionId() string {
+	if x != nil && x.ChildExecutionId != nil {
+		return *x.ChildExecutionId
+	}
+	return ""
+}
+
+func (x *Step) GetInputKey() string {
+	if x != nil && x.InputKey != nil {
+		return *x.InputKey
+	}
+	return ""
+}
+
+// What happened inside an execution: its run. Fields 1 to 12 are those of the domain schema. Times
+// are milliseconds since the epoch.
+type Execution struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The id of the background execution.
+	Id       string         `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	TenantId string         `protobuf:"bytes,2,opt,name=tenant_id,json=tenantId,proto3" json:"tenant_id,omitempty"`
+	State    ExecutionState `protobuf:"varint,3,opt,name=state,proto3,enum=backlane.v1.ExecutionState" json:"state,omitempty"`
+	// What the run waits for; set only if state is WAITING.
+	WaitReason WaitReason  `protobuf:"varint,4,opt,name=wait_reason,json=waitReason,proto3,enum=backlane.v1.WaitReason" json:"wait_reason,omitempty"`
+	Parent     *ParentLink `protobuf:"bytes,5,opt,name=parent,proto3,oneof" json:"parent,omitempty"`
+	// The steps by id.
+	Steps map[string]*Step `protobuf:"bytes,6,rep,name=steps,proto3" json:"steps,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// The ids of the steps, in the order in which they were recorded.
+	StepOrder []string `protobuf:"bytes,7,rep,name=step_order,json=stepOrder,proto3" json:"step_order,omitempty"`
+	// The version of the callable that recorded the steps.
+	SchemaVersion *string `protobuf:"bytes,8,opt,name=schema_version,json=schemaVersion,proto3,oneof" json:"schema_version,omitempty"`
+	// Begin of the first lease.
+	StartedAt *uint64 `protobuf:"varint,9,opt,name=started_at,json=startedAt,proto3,oneof" json:"started_at,omitempty"`
+	EndedAt   *uint64 `protobuf:"varint,10,opt,name=ended_at,json=endedAt,proto3,oneof" json:"ended_at,omitempty"`
+	// Present only if state is COMPLETED: a JSON string bare, any other value as compact JSON.
+	Output *string `protobuf:"bytes,11,opt,name=output,proto3,oneof" json:"output,omitempty"`
+	// Present only if state is FAILED.
+	Error         *ExecutionError `protobuf:"bytes,12,opt,name=error,proto3,oneof" json:"error,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Execution) Reset() {
+	*x = Execution{}
+	mi := &file_backlane_v1_execution_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Execution) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Execution) ProtoMessage() {}
+
+func (x *Execution) ProtoReflect() protoreflect.Message {
+	mi := &file_backlane_v1_execution_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Execution.ProtoReflect.Descriptor instead.
+func (*Execution) Descriptor() ([]byte, []int) {
+	return file_backlane_v1_execution_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *Execution) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *Execution) GetTenantId() string {
+	if x != nil {
+		return x.TenantId
+	}
+	return ""
+}
+
+func (x *Execution) GetState() ExecutionState {
+	if x != nil {
+		return x.State
+	}
+	return ExecutionState_EXECUTION_STATE_UNSPECIFIED
+}
+
+func (x *Execution) GetWaitReason() WaitReason {
+	if x != nil {
+		return x.WaitReason
+	}
+	return WaitReason_WAIT_REASON_UNSPECIFIED
+}
+
+func (x *Execution) GetParent() *ParentLink {
+	if x != nil {
+		return x.Parent
+	}
+	return nil
+}
+
+func (x *Execution) GetSteps() map[string]*Step {
+	if x != nil {
+		return x.Steps
+	}
+	return nil
+}
+
+func (x *Execution) GetStepOrder() []string {
+	if x != nil {
+		return x.StepOrder
+	}
+	return nil
+}
+
+func (x *Execution) GetSchemaVersion() string {
+	if x != nil && x.SchemaVersion != nil {
+		return *x.SchemaVersion
+	}
+	return ""
+}
+
+func (x *Execution) GetStartedAt() uint64 {
+	if x != nil && x.StartedAt != nil {
+		return *x.StartedAt
+	}
+	return 0
+}
+
+func (x *Execution) GetEndedAt() uint64 {
+	if x != nil && x.EndedAt != nil {
+		return *x.EndedAt
+	}
+	return 0
+}
+
+func (x *Execution) GetOutput() string {
+	if x != nil && x.Output != nil {
+		return *x.Output
+	}
+	return ""
+}
+
+func (x *Execution) GetError() *ExecutionError {
+	if x != nil {
+		return x.Error
+	}
+	return nil
+}
+
 var File_backlane_v1_execution_proto protoreflect.FileDescriptor
 
 const file_backlane_v1_execution_proto_rawDesc = "" +
@@ -2047,7 +2843,7 @@ const file_backlane_v1_execution_proto_rawDesc = "" +
 	"parentType\"C\n" +
 	"\x05Actor\x12*\n" +
 	"\x04kind\x18\x01 \x01(\x0e2\x16.backlane.v1.ActorKindR\x04kind\x12\x0e\n" +
-	"\x02id\x18\x02 \x01(\tR\x02id\"\xb3\x12\n" +
+	"\x02id\x18\x02 \x01(\tR\x02id\"\xbd\x14\n" +
 	"\x13BackgroundExecution\x12!\n" +
 	"\fexecution_id\x18\x01 \x01(\tR\vexecutionId\x12\x1b\n" +
 	"\ttenant_id\x18\x02 \x01(\tR\btenantId\x12#\n" +
@@ -2094,11 +2890,17 @@ const file_backlane_v1_execution_proto_rawDesc = "" +
 	"\n" +
 	"last_error\x18$ \x01(\v2\x1b.backlane.v1.ExecutionErrorH\x12R\tlastError\x88\x01\x01\x12#\n" +
 	"\rworker_losses\x18% \x01(\rR\fworkerLosses\x12%\n" +
-	"\x0espent_attempts\x18& \x01(\rR\rspentAttempts\x1a:\n" +
+	"\x0espent_attempts\x18& \x01(\rR\rspentAttempts\x12\x16\n" +
+	"\x06paused\x18' \x01(\bR\x06paused\x12(\n" +
+	"\rinherit_inbox\x18( \x01(\bH\x13R\finheritInbox\x88\x01\x01\x12Z\n" +
+	"\x0espawn_policies\x18) \x03(\v23.backlane.v1.BackgroundExecution.SpawnPoliciesEntryR\rspawnPolicies\x1a:\n" +
 	"\fContextEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1aS\n" +
 	"\rMetadataEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12,\n" +
+	"\x05value\x18\x02 \x01(\v2\x16.google.protobuf.ValueR\x05value:\x028\x01\x1aX\n" +
+	"\x12SpawnPoliciesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12,\n" +
 	"\x05value\x18\x02 \x01(\v2\x16.google.protobuf.ValueR\x05value:\x028\x01B\b\n" +
 	"\x06_inputB\r\n" +
@@ -2121,7 +2923,8 @@ const file_backlane_v1_execution_proto_rawDesc = "" +
 	"\n" +
 	"_dedup_keyB\x0e\n" +
 	"\f_traceparentB\r\n" +
-	"\v_last_error\"\xf2\x03\n" +
+	"\v_last_errorB\x10\n" +
+	"\x0e_inherit_inbox\"\xf2\x03\n" +
 	"\n" +
 	"TaskRecord\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12,\n" +
@@ -2156,6 +2959,89 @@ const file_backlane_v1_execution_proto_rawDesc = "" +
 	"\aoutcome\x18\x06 \x01(\x0e2\x1b.backlane.v1.AttemptOutcomeR\aoutcome\x126\n" +
 	"\x05error\x18\a \x01(\v2\x1b.backlane.v1.ExecutionErrorH\x01R\x05error\x88\x01\x01B\v\n" +
 	"\t_ended_atB\b\n" +
+	"\x06_error\"\x83\x02\n" +
+	"\n" +
+	"StepSource\x12<\n" +
+	"\vsource_type\x18\x01 \x01(\x0e2\x1b.backlane.v1.StepSourceTypeR\n" +
+	"sourceType\x12&\n" +
+	"\ftriggered_by\x18\x02 \x01(\tH\x00R\vtriggeredBy\x88\x01\x01\x12\x1b\n" +
+	"\x06reason\x18\x03 \x01(\tH\x01R\x06reason\x88\x01\x01\x12\x19\n" +
+	"\x05depth\x18\x04 \x01(\rH\x02R\x05depth\x88\x01\x01\x12\"\n" +
+	"\n" +
+	"spawn_mode\x18\x05 \x01(\tH\x03R\tspawnMode\x88\x01\x01B\x0f\n" +
+	"\r_triggered_byB\t\n" +
+	"\a_reasonB\b\n" +
+	"\x06_depthB\r\n" +
+	"\v_spawn_mode\"\xdc\a\n" +
+	"\x04Step\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12)\n" +
+	"\x0eparent_step_id\x18\x02 \x01(\tH\x00R\fparentStepId\x88\x01\x01\x122\n" +
+	"\tstep_type\x18\x03 \x01(\x0e2\x15.backlane.v1.StepTypeR\bstepType\x12\x12\n" +
+	"\x04name\x18\x04 \x01(\tR\x04name\x12,\n" +
+	"\x05state\x18\x05 \x01(\x0e2\x16.backlane.v1.StepStateR\x05state\x12\x19\n" +
+	"\x05input\x18\x06 \x01(\tH\x01R\x05input\x88\x01\x01\x12\x1b\n" +
+	"\x06output\x18\a \x01(\tH\x02R\x06output\x88\x01\x01\x126\n" +
+	"\x05error\x18\b \x01(\v2\x1b.backlane.v1.ExecutionErrorH\x03R\x05error\x88\x01\x01\x12$\n" +
+	"\vduration_ms\x18\t \x01(\x04H\x04R\n" +
+	"durationMs\x88\x01\x01\x12\"\n" +
+	"\n" +
+	"started_at\x18\n" +
+	" \x01(\x04H\x05R\tstartedAt\x88\x01\x01\x12\x1e\n" +
+	"\bended_at\x18\v \x01(\x04H\x06R\aendedAt\x88\x01\x01\x124\n" +
+	"\x06source\x18\f \x01(\v2\x17.backlane.v1.StepSourceH\aR\x06source\x88\x01\x01\x12$\n" +
+	"\vcallable_id\x18\r \x01(\tH\bR\n" +
+	"callableId\x88\x01\x01\x12(\n" +
+	"\rcallable_type\x18\x0e \x01(\tH\tR\fcallableType\x88\x01\x01\x12\x10\n" +
+	"\x03key\x18\x10 \x01(\tR\x03key\x12%\n" +
+	"\x0earguments_hash\x18\x11 \x01(\fR\rargumentsHash\x12\x18\n" +
+	"\aattempt\x18\x12 \x01(\rR\aattempt\x128\n" +
+	"\vwait_reason\x18\x13 \x01(\x0e2\x17.backlane.v1.WaitReasonR\n" +
+	"waitReason\x12\"\n" +
+	"\n" +
+	"wait_until\x18\x14 \x01(\x04H\n" +
+	"R\twaitUntil\x88\x01\x01\x121\n" +
+	"\x12child_execution_id\x18\x15 \x01(\tH\vR\x10childExecutionId\x88\x01\x01\x12 \n" +
+	"\tinput_key\x18\x16 \x01(\tH\fR\binputKey\x88\x01\x01B\x11\n" +
+	"\x0f_parent_step_idB\b\n" +
+	"\x06_inputB\t\n" +
+	"\a_outputB\b\n" +
+	"\x06_errorB\x0e\n" +
+	"\f_duration_msB\r\n" +
+	"\v_started_atB\v\n" +
+	"\t_ended_atB\t\n" +
+	"\a_sourceB\x0e\n" +
+	"\f_callable_idB\x10\n" +
+	"\x0e_callable_typeB\r\n" +
+	"\v_wait_untilB\x15\n" +
+	"\x13_child_execution_idB\f\n" +
+	"\n" +
+	"_input_key\"\x94\x05\n" +
+	"\tExecution\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1b\n" +
+	"\ttenant_id\x18\x02 \x01(\tR\btenantId\x121\n" +
+	"\x05state\x18\x03 \x01(\x0e2\x1b.backlane.v1.ExecutionStateR\x05state\x128\n" +
+	"\vwait_reason\x18\x04 \x01(\x0e2\x17.backlane.v1.WaitReasonR\n" +
+	"waitReason\x124\n" +
+	"\x06parent\x18\x05 \x01(\v2\x17.backlane.v1.ParentLinkH\x00R\x06parent\x88\x01\x01\x127\n" +
+	"\x05steps\x18\x06 \x03(\v2!.backlane.v1.Execution.StepsEntryR\x05steps\x12\x1d\n" +
+	"\n" +
+	"step_order\x18\a \x03(\tR\tstepOrder\x12*\n" +
+	"\x0eschema_version\x18\b \x01(\tH\x01R\rschemaVersion\x88\x01\x01\x12\"\n" +
+	"\n" +
+	"started_at\x18\t \x01(\x04H\x02R\tstartedAt\x88\x01\x01\x12\x1e\n" +
+	"\bended_at\x18\n" +
+	" \x01(\x04H\x03R\aendedAt\x88\x01\x01\x12\x1b\n" +
+	"\x06output\x18\v \x01(\tH\x04R\x06output\x88\x01\x01\x126\n" +
+	"\x05error\x18\f \x01(\v2\x1b.backlane.v1.ExecutionErrorH\x05R\x05error\x88\x01\x01\x1aK\n" +
+	"\n" +
+	"StepsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12'\n" +
+	"\x05value\x18\x02 \x01(\v2\x11.backlane.v1.StepR\x05value:\x028\x01B\t\n" +
+	"\a_parentB\x11\n" +
+	"\x0f_schema_versionB\r\n" +
+	"\v_started_atB\v\n" +
+	"\t_ended_atB\t\n" +
+	"\a_outputB\b\n" +
 	"\x06_error*\xc1\x01\n" +
 	"\x17BackgroundExecutionMode\x12)\n" +
 	"%BACKGROUND_EXECUTION_MODE_UNSPECIFIED\x10\x00\x12-\n" +
@@ -2230,7 +3116,7 @@ const file_backlane_v1_execution_proto_rawDesc = "" +
 	"\x11TASK_STATE_FAILED\x10\x06\x12\x18\n" +
 	"\x14TASK_STATE_CANCELLED\x10\a\x12\x16\n" +
 	"\x12TASK_STATE_SKIPPED\x10\b\x12\x1c\n" +
-	"\x18TASK_STATE_DEAD_LETTERED\x10\t*\xc5\x02\n" +
+	"\x18TASK_STATE_DEAD_LETTERED\x10\t*\xe4\x02\n" +
 	"\x0eAttemptOutcome\x12\x1f\n" +
 	"\x1bATTEMPT_OUTCOME_UNSPECIFIED\x10\x00\x12\x1b\n" +
 	"\x17ATTEMPT_OUTCOME_RUNNING\x10\x01\x12\x1d\n" +
@@ -2241,7 +3127,52 @@ const file_backlane_v1_execution_proto_rawDesc = "" +
 	"\x1aATTEMPT_OUTCOME_LEASE_LOST\x10\x06\x12\x1c\n" +
 	"\x18ATTEMPT_OUTCOME_RELEASED\x10\a\x12\x1f\n" +
 	"\x1bATTEMPT_OUTCOME_UNDELIVERED\x10\b\x12\x1d\n" +
-	"\x19ATTEMPT_OUTCOME_CANCELLED\x10\t*;\n" +
+	"\x19ATTEMPT_OUTCOME_CANCELLED\x10\t\x12\x1d\n" +
+	"\x19ATTEMPT_OUTCOME_SUSPENDED\x10\n" +
+	"*\x9c\x02\n" +
+	"\x0eExecutionState\x12\x1f\n" +
+	"\x1bEXECUTION_STATE_UNSPECIFIED\x10\x00\x12\x1b\n" +
+	"\x17EXECUTION_STATE_CREATED\x10\x01\x12\x1c\n" +
+	"\x18EXECUTION_STATE_PLANNING\x10\x02\x12\x1b\n" +
+	"\x17EXECUTION_STATE_RUNNING\x10\x03\x12\x1a\n" +
+	"\x16EXECUTION_STATE_PAUSED\x10\x04\x12\x1b\n" +
+	"\x17EXECUTION_STATE_WAITING\x10\x05\x12\x1d\n" +
+	"\x19EXECUTION_STATE_COMPLETED\x10\x06\x12\x1a\n" +
+	"\x16EXECUTION_STATE_FAILED\x10\a\x12\x1d\n" +
+	"\x19EXECUTION_STATE_CANCELLED\x10\b*\x8d\x02\n" +
+	"\n" +
+	"WaitReason\x12\x1b\n" +
+	"\x17WAIT_REASON_UNSPECIFIED\x10\x00\x12\x18\n" +
+	"\x14WAIT_REASON_APPROVAL\x10\x01\x12\x1a\n" +
+	"\x16WAIT_REASON_USER_INPUT\x10\x02\x12\x1a\n" +
+	"\x16WAIT_REASON_RATE_LIMIT\x10\x03\x12\x18\n" +
+	"\x14WAIT_REASON_EXTERNAL\x10\x04\x12\x1a\n" +
+	"\x16WAIT_REASON_CHECKPOINT\x10\x05\x12\x1e\n" +
+	"\x1aWAIT_REASON_COST_THRESHOLD\x10\x06\x12\x1f\n" +
+	"\x1bWAIT_REASON_MEMORY_PRESSURE\x10\a\x12\x19\n" +
+	"\x15WAIT_REASON_SUB_AGENT\x10\b*\xa3\x01\n" +
+	"\bStepType\x12\x19\n" +
+	"\x15STEP_TYPE_UNSPECIFIED\x10\x00\x12\x11\n" +
+	"\rSTEP_TYPE_LLM\x10\x01\x12\x12\n" +
+	"\x0eSTEP_TYPE_TOOL\x10\x02\x12\x13\n" +
+	"\x0fSTEP_TYPE_GRAPH\x10\x03\x12\x16\n" +
+	"\x12STEP_TYPE_FUNCTION\x10\x04\x12\x12\n" +
+	"\x0eSTEP_TYPE_WAIT\x10\x05\x12\x14\n" +
+	"\x10STEP_TYPE_CUSTOM\x10\x06*\xa0\x01\n" +
+	"\tStepState\x12\x1a\n" +
+	"\x16STEP_STATE_UNSPECIFIED\x10\x00\x12\x16\n" +
+	"\x12STEP_STATE_PENDING\x10\x01\x12\x16\n" +
+	"\x12STEP_STATE_RUNNING\x10\x02\x12\x18\n" +
+	"\x14STEP_STATE_COMPLETED\x10\x03\x12\x15\n" +
+	"\x11STEP_STATE_FAILED\x10\x04\x12\x16\n" +
+	"\x12STEP_STATE_SKIPPED\x10\x05*\xd4\x01\n" +
+	"\x0eStepSourceType\x12 \n" +
+	"\x1cSTEP_SOURCE_TYPE_UNSPECIFIED\x10\x00\x12!\n" +
+	"\x1dSTEP_SOURCE_TYPE_INITIAL_PLAN\x10\x01\x12\x1f\n" +
+	"\x1bSTEP_SOURCE_TYPE_DISCOVERED\x10\x02\x12\x1a\n" +
+	"\x16STEP_SOURCE_TYPE_RETRY\x10\x03\x12\"\n" +
+	"\x1eSTEP_SOURCE_TYPE_USER_GUIDANCE\x10\x04\x12\x1c\n" +
+	"\x18STEP_SOURCE_TYPE_SPAWNED\x10\x05*;\n" +
 	"\x04View\x12\x14\n" +
 	"\x10VIEW_UNSPECIFIED\x10\x00\x12\x0e\n" +
 	"\n" +
@@ -2260,8 +3191,8 @@ func file_backlane_v1_execution_proto_rawDescGZIP() []byte {
 	return file_backlane_v1_execution_proto_rawDescData
 }
 
-var file_backlane_v1_execution_proto_enumTypes = make([]protoimpl.EnumInfo, 11)
-var file_backlane_v1_execution_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
+var file_backlane_v1_execution_proto_enumTypes = make([]protoimpl.EnumInfo, 16)
+var file_backlane_v1_execution_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
 var file_backlane_v1_execution_proto_goTypes = []any{
 	(BackgroundExecutionMode)(0),      // 0: backlane.v1.BackgroundExecutionMode
 	(BackgroundExecutionStatus)(0),    // 1: backlane.v1.BackgroundExecutionStatus
@@ -2273,68 +3204,92 @@ var file_backlane_v1_execution_proto_goTypes = []any{
 	(ActorKind)(0),                    // 7: backlane.v1.ActorKind
 	(TaskState)(0),                    // 8: backlane.v1.TaskState
 	(AttemptOutcome)(0),               // 9: backlane.v1.AttemptOutcome
-	(View)(0),                         // 10: backlane.v1.View
-	(*RetryConfig)(nil),               // 11: backlane.v1.RetryConfig
-	(*TargetBindingConfig)(nil),       // 12: backlane.v1.TargetBindingConfig
-	(*BackgroundExecutionConfig)(nil), // 13: backlane.v1.BackgroundExecutionConfig
-	(*RetryPolicy)(nil),               // 14: backlane.v1.RetryPolicy
-	(*ExecutionError)(nil),            // 15: backlane.v1.ExecutionError
-	(*ParentLink)(nil),                // 16: backlane.v1.ParentLink
-	(*Actor)(nil),                     // 17: backlane.v1.Actor
-	(*BackgroundExecution)(nil),       // 18: backlane.v1.BackgroundExecution
-	(*TaskRecord)(nil),                // 19: backlane.v1.TaskRecord
-	(*Attempt)(nil),                   // 20: backlane.v1.Attempt
-	nil,                               // 21: backlane.v1.BackgroundExecution.ContextEntry
-	nil,                               // 22: backlane.v1.BackgroundExecution.MetadataEntry
-	nil,                               // 23: backlane.v1.TaskRecord.MetadataEntry
-	(*structpb.Value)(nil),            // 24: google.protobuf.Value
-	(*timestamppb.Timestamp)(nil),     // 25: google.protobuf.Timestamp
+	(ExecutionState)(0),               // 10: backlane.v1.ExecutionState
+	(WaitReason)(0),                   // 11: backlane.v1.WaitReason
+	(StepType)(0),                     // 12: backlane.v1.StepType
+	(StepState)(0),                    // 13: backlane.v1.StepState
+	(StepSourceType)(0),               // 14: backlane.v1.StepSourceType
+	(View)(0),                         // 15: backlane.v1.View
+	(*RetryConfig)(nil),               // 16: backlane.v1.RetryConfig
+	(*TargetBindingConfig)(nil),       // 17: backlane.v1.TargetBindingConfig
+	(*BackgroundExecutionConfig)(nil), // 18: backlane.v1.BackgroundExecutionConfig
+	(*RetryPolicy)(nil),               // 19: backlane.v1.RetryPolicy
+	(*ExecutionError)(nil),            // 20: backlane.v1.ExecutionError
+	(*ParentLink)(nil),                // 21: backlane.v1.ParentLink
+	(*Actor)(nil),                     // 22: backlane.v1.Actor
+	(*BackgroundExecution)(nil),       // 23: backlane.v1.BackgroundExecution
+	(*TaskRecord)(nil),                // 24: backlane.v1.TaskRecord
+	(*Attempt)(nil),                   // 25: backlane.v1.Attempt
+	(*StepSource)(nil),                // 26: backlane.v1.StepSource
+	(*Step)(nil),                      // 27: backlane.v1.Step
+	(*Execution)(nil),                 // 28: backlane.v1.Execution
+	nil,                               // 29: backlane.v1.BackgroundExecution.ContextEntry
+	nil,                               // 30: backlane.v1.BackgroundExecution.MetadataEntry
+	nil,                               // 31: backlane.v1.BackgroundExecution.SpawnPoliciesEntry
+	nil,                               // 32: backlane.v1.TaskRecord.MetadataEntry
+	nil,                               // 33: backlane.v1.Execution.StepsEntry
+	(*structpb.Value)(nil),            // 34: google.protobuf.Value
+	(*timestamppb.Timestamp)(nil),     // 35: google.protobuf.Timestamp
 }
 var file_backlane_v1_execution_proto_depIdxs = []int32{
 	2,  // 0: backlane.v1.RetryConfig.strategy:type_name -> backlane.v1.RetryStrategy
 	3,  // 1: backlane.v1.RetryConfig.retry_on:type_name -> backlane.v1.ErrorCategory
 	0,  // 2: backlane.v1.BackgroundExecutionConfig.mode:type_name -> backlane.v1.BackgroundExecutionMode
-	12, // 3: backlane.v1.BackgroundExecutionConfig.target_binding:type_name -> backlane.v1.TargetBindingConfig
-	11, // 4: backlane.v1.BackgroundExecutionConfig.retry:type_name -> backlane.v1.RetryConfig
+	17, // 3: backlane.v1.BackgroundExecutionConfig.target_binding:type_name -> backlane.v1.TargetBindingConfig
+	16, // 4: backlane.v1.BackgroundExecutionConfig.retry:type_name -> backlane.v1.RetryConfig
 	2,  // 5: backlane.v1.RetryPolicy.backoff_strategy:type_name -> backlane.v1.RetryStrategy
 	3,  // 6: backlane.v1.ExecutionError.category:type_name -> backlane.v1.ErrorCategory
-	14, // 7: backlane.v1.ExecutionError.retry_policy:type_name -> backlane.v1.RetryPolicy
-	24, // 8: backlane.v1.ExecutionError.details:type_name -> google.protobuf.Value
+	19, // 7: backlane.v1.ExecutionError.retry_policy:type_name -> backlane.v1.RetryPolicy
+	34, // 8: backlane.v1.ExecutionError.details:type_name -> google.protobuf.Value
 	4,  // 9: backlane.v1.ParentLink.parent_type:type_name -> backlane.v1.ParentType
 	7,  // 10: backlane.v1.Actor.kind:type_name -> backlane.v1.ActorKind
-	21, // 11: backlane.v1.BackgroundExecution.context:type_name -> backlane.v1.BackgroundExecution.ContextEntry
-	13, // 12: backlane.v1.BackgroundExecution.config:type_name -> backlane.v1.BackgroundExecutionConfig
+	29, // 11: backlane.v1.BackgroundExecution.context:type_name -> backlane.v1.BackgroundExecution.ContextEntry
+	18, // 12: backlane.v1.BackgroundExecution.config:type_name -> backlane.v1.BackgroundExecutionConfig
 	1,  // 13: backlane.v1.BackgroundExecution.status:type_name -> backlane.v1.BackgroundExecutionStatus
-	25, // 14: backlane.v1.BackgroundExecution.queued_at:type_name -> google.protobuf.Timestamp
-	25, // 15: backlane.v1.BackgroundExecution.started_at:type_name -> google.protobuf.Timestamp
-	25, // 16: backlane.v1.BackgroundExecution.completed_at:type_name -> google.protobuf.Timestamp
-	24, // 17: backlane.v1.BackgroundExecution.output:type_name -> google.protobuf.Value
-	15, // 18: backlane.v1.BackgroundExecution.error:type_name -> backlane.v1.ExecutionError
-	22, // 19: backlane.v1.BackgroundExecution.metadata:type_name -> backlane.v1.BackgroundExecution.MetadataEntry
-	25, // 20: backlane.v1.BackgroundExecution.not_before:type_name -> google.protobuf.Timestamp
-	25, // 21: backlane.v1.BackgroundExecution.next_attempt_at:type_name -> google.protobuf.Timestamp
-	25, // 22: backlane.v1.BackgroundExecution.start_deadline:type_name -> google.protobuf.Timestamp
-	25, // 23: backlane.v1.BackgroundExecution.deadline:type_name -> google.protobuf.Timestamp
-	16, // 24: backlane.v1.BackgroundExecution.parent:type_name -> backlane.v1.ParentLink
+	35, // 14: backlane.v1.BackgroundExecution.queued_at:type_name -> google.protobuf.Timestamp
+	35, // 15: backlane.v1.BackgroundExecution.started_at:type_name -> google.protobuf.Timestamp
+	35, // 16: backlane.v1.BackgroundExecution.completed_at:type_name -> google.protobuf.Timestamp
+	34, // 17: backlane.v1.BackgroundExecution.output:type_name -> google.protobuf.Value
+	20, // 18: backlane.v1.BackgroundExecution.error:type_name -> backlane.v1.ExecutionError
+	30, // 19: backlane.v1.BackgroundExecution.metadata:type_name -> backlane.v1.BackgroundExecution.MetadataEntry
+	35, // 20: backlane.v1.BackgroundExecution.not_before:type_name -> google.protobuf.Timestamp
+	35, // 21: backlane.v1.BackgroundExecution.next_attempt_at:type_name -> google.protobuf.Timestamp
+	35, // 22: backlane.v1.BackgroundExecution.start_deadline:type_name -> google.protobuf.Timestamp
+	35, // 23: backlane.v1.BackgroundExecution.deadline:type_name -> google.protobuf.Timestamp
+	21, // 24: backlane.v1.BackgroundExecution.parent:type_name -> backlane.v1.ParentLink
 	5,  // 25: backlane.v1.BackgroundExecution.cancellation_policy:type_name -> backlane.v1.CancellationPolicy
-	25, // 26: backlane.v1.BackgroundExecution.updated_at:type_name -> google.protobuf.Timestamp
+	35, // 26: backlane.v1.BackgroundExecution.updated_at:type_name -> google.protobuf.Timestamp
 	6,  // 27: backlane.v1.BackgroundExecution.reason:type_name -> backlane.v1.EndReason
-	17, // 28: backlane.v1.BackgroundExecution.actor:type_name -> backlane.v1.Actor
-	24, // 29: backlane.v1.BackgroundExecution.progress:type_name -> google.protobuf.Value
-	15, // 30: backlane.v1.BackgroundExecution.last_error:type_name -> backlane.v1.ExecutionError
-	8,  // 31: backlane.v1.TaskRecord.state:type_name -> backlane.v1.TaskState
-	24, // 32: backlane.v1.TaskRecord.output:type_name -> google.protobuf.Value
-	23, // 33: backlane.v1.TaskRecord.metadata:type_name -> backlane.v1.TaskRecord.MetadataEntry
-	25, // 34: backlane.v1.Attempt.started_at:type_name -> google.protobuf.Timestamp
-	25, // 35: backlane.v1.Attempt.ended_at:type_name -> google.protobuf.Timestamp
-	9,  // 36: backlane.v1.Attempt.outcome:type_name -> backlane.v1.AttemptOutcome
-	15, // 37: backlane.v1.Attempt.error:type_name -> backlane.v1.ExecutionError
-	24, // 38: backlane.v1.BackgroundExecution.MetadataEntry.value:type_name -> google.protobuf.Value
-	39, // [39:39] is the sub-list for method output_type
-	39, // [39:39] is the sub-list for method input_type
-	39, // [39:39] is the sub-list for extension type_name
-	39, // [39:39] is the sub-list for extension extendee
-	0,  // [0:39] is the sub-list for field type_name
+	22, // 28: backlane.v1.BackgroundExecution.actor:type_name -> backlane.v1.Actor
+	34, // 29: backlane.v1.BackgroundExecution.progress:type_name -> google.protobuf.Value
+	20, // 30: backlane.v1.BackgroundExecution.last_error:type_name -> backlane.v1.ExecutionError
+	31, // 31: backlane.v1.BackgroundExecution.spawn_policies:type_name -> backlane.v1.BackgroundExecution.SpawnPoliciesEntry
+	8,  // 32: backlane.v1.TaskRecord.state:type_name -> backlane.v1.TaskState
+	34, // 33: backlane.v1.TaskRecord.output:type_name -> google.protobuf.Value
+	32, // 34: backlane.v1.TaskRecord.metadata:type_name -> backlane.v1.TaskRecord.MetadataEntry
+	35, // 35: backlane.v1.Attempt.started_at:type_name -> google.protobuf.Timestamp
+	35, // 36: backlane.v1.Attempt.ended_at:type_name -> google.protobuf.Timestamp
+	9,  // 37: backlane.v1.Attempt.outcome:type_name -> backlane.v1.AttemptOutcome
+	20, // 38: backlane.v1.Attempt.error:type_name -> backlane.v1.ExecutionError
+	14, // 39: backlane.v1.StepSource.source_type:type_name -> backlane.v1.StepSourceType
+	12, // 40: backlane.v1.Step.step_type:type_name -> backlane.v1.StepType
+	13, // 41: backlane.v1.Step.state:type_name -> backlane.v1.StepState
+	20, // 42: backlane.v1.Step.error:type_name -> backlane.v1.ExecutionError
+	26, // 43: backlane.v1.Step.source:type_name -> backlane.v1.StepSource
+	11, // 44: backlane.v1.Step.wait_reason:type_name -> backlane.v1.WaitReason
+	10, // 45: backlane.v1.Execution.state:type_name -> backlane.v1.ExecutionState
+	11, // 46: backlane.v1.Execution.wait_reason:type_name -> backlane.v1.WaitReason
+	21, // 47: backlane.v1.Execution.parent:type_name -> backlane.v1.ParentLink
+	33, // 48: backlane.v1.Execution.steps:type_name -> backlane.v1.Execution.StepsEntry
+	20, // 49: backlane.v1.Execution.error:type_name -> backlane.v1.ExecutionError
+	34, // 50: backlane.v1.BackgroundExecution.MetadataEntry.value:type_name -> google.protobuf.Value
+	34, // 51: backlane.v1.BackgroundExecution.SpawnPoliciesEntry.value:type_name -> google.protobuf.Value
+	27, // 52: backlane.v1.Execution.StepsEntry.value:type_name -> backlane.v1.Step
+	53, // [53:53] is the sub-list for method output_type
+	53, // [53:53] is the sub-list for method input_type
+	53, // [53:53] is the sub-list for extension type_name
+	53, // [53:53] is the sub-list for extension extendee
+	0,  // [0:53] is the sub-list for field type_name
 }
 
 func init() { file_backlane_v1_execution_proto_init() }
@@ -2349,13 +3304,16 @@ func file_backlane_v1_execution_proto_init() {
 	file_backlane_v1_execution_proto_msgTypes[7].OneofWrappers = []any{}
 	file_backlane_v1_execution_proto_msgTypes[8].OneofWrappers = []any{}
 	file_backlane_v1_execution_proto_msgTypes[9].OneofWrappers = []any{}
+	file_backlane_v1_execution_proto_msgTypes[10].OneofWrappers = []any{}
+	file_backlane_v1_execution_proto_msgTypes[11].OneofWrappers = []any{}
+	file_backlane_v1_execution_proto_msgTypes[12].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_backlane_v1_execution_proto_rawDesc), len(file_backlane_v1_execution_proto_rawDesc)),
-			NumEnums:      11,
-			NumMessages:   13,
+			NumEnums:      16,
+			NumMessages:   18,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

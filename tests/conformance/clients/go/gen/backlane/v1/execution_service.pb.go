@@ -182,8 +182,13 @@ type EnqueueRequest struct {
 	// Only in EnqueueBatch: positions of earlier items of the batch, counted from 0, whose executions
 	// must complete first.
 	DependsOnItems []uint32 `protobuf:"varint,17,rep,packed,name=depends_on_items,json=dependsOnItems,proto3" json:"depends_on_items,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// What happens to unfinished descendants if the execution ends with any status but COMPLETED.
+	CancellationPolicy CancellationPolicy `protobuf:"varint,18,opt,name=cancellation_policy,json=cancellationPolicy,proto3,enum=backlane.v1.CancellationPolicy" json:"cancellation_policy,omitempty"`
+	// The object that caused the execution, for people and tools. The types STEP and EXECUTION are
+	// left to Spawn. `parent_id` is [A-Za-z0-9._:@/-]{1,128}.
+	Parent        *ParentLink `protobuf:"bytes,19,opt,name=parent,proto3,oneof" json:"parent,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *EnqueueRequest) Reset() {
@@ -331,6 +336,20 @@ func (x *EnqueueRequest) GetDependsOn() []string {
 func (x *EnqueueRequest) GetDependsOnItems() []uint32 {
 	if x != nil {
 		return x.DependsOnItems
+	}
+	return nil
+}
+
+func (x *EnqueueRequest) GetCancellationPolicy() CancellationPolicy {
+	if x != nil {
+		return x.CancellationPolicy
+	}
+	return CancellationPolicy_CANCELLATION_POLICY_UNSPECIFIED
+}
+
+func (x *EnqueueRequest) GetParent() *ParentLink {
+	if x != nil {
+		return x.Parent
 	}
 	return nil
 }
@@ -949,13 +968,16 @@ type ListRequest struct {
 	// Most records of a page; 1 to 1000, default 100. A page may be shorter and still have a next
 	// page.
 	PageSize uint32 `protobuf:"varint,3,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
-	// The next_page_token of the previous reply, for the same tenant and status; empty for the first
-	// page.
+	// The next_page_token of the previous reply, for the same tenant, status and parent; empty for
+	// the first page.
 	PageToken string `protobuf:"bytes,4,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
 	// The view of the records; BASIC by default.
-	View          View `protobuf:"varint,5,opt,name=view,proto3,enum=backlane.v1.View" json:"view,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	View View `protobuf:"varint,5,opt,name=view,proto3,enum=backlane.v1.View" json:"view,omitempty"`
+	// Lists only the children that this execution has spawned. A page may be short, even empty, and
+	// still have a next page. Empty means all executions.
+	ParentExecutionId string `protobuf:"bytes,6,opt,name=parent_execution_id,json=parentExecutionId,proto3" json:"parent_execution_id,omitempty"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
 }
 
 func (x *ListRequest) Reset() {
@@ -1021,6 +1043,13 @@ func (x *ListRequest) GetView() View {
 		return x.View
 	}
 	return View_VIEW_UNSPECIFIED
+}
+
+func (x *ListRequest) GetParentExecutionId() string {
+	if x != nil {
+		return x.ParentExecutionId
+	}
+	return ""
 }
 
 type ListResponse struct {
@@ -1624,6 +1653,364 @@ func (x *ListAttemptsResponse) GetNextPageToken() string {
 	return ""
 }
 
+type SpawnRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The child, in the tenant of the parent. Without a `parent` and `depends_on_items`.
+	Enqueue *EnqueueRequest `protobuf:"bytes,1,opt,name=enqueue,proto3" json:"enqueue,omitempty"`
+	Mode    *SpawnMode      `protobuf:"bytes,2,opt,name=mode,proto3" json:"mode,omitempty"`
+	// The execution that spawns the child.
+	ParentExecutionId string `protobuf:"bytes,3,opt,name=parent_execution_id,json=parentExecutionId,proto3" json:"parent_execution_id,omitempty"`
+	// The live lease of the parent. Once the parent ended, or its cancellation was requested, the
+	// call is refused.
+	LeaseToken string `protobuf:"bytes,4,opt,name=lease_token,json=leaseToken,proto3" json:"lease_token,omitempty"`
+	// The policy of the child for its own children; enqueue.cancellation_policy by default.
+	CancellationPolicy CancellationPolicy `protobuf:"varint,5,opt,name=cancellation_policy,json=cancellationPolicy,proto3,enum=backlane.v1.CancellationPolicy" json:"cancellation_policy,omitempty"`
+	unknownFields      protoimpl.UnknownFields
+	sizeCache          protoimpl.SizeCache
+}
+
+func (x *SpawnRequest) Reset() {
+	*x = SpawnRequest{}
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SpawnRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SpawnRequest) ProtoMessage() {}
+
+func (x *SpawnRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SpawnRequest.ProtoReflect.Descriptor instead.
+func (*SpawnRequest) Descriptor() ([]byte, []int) {
+	return file_backlane_v1_execution_service_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *SpawnRequest) GetEnqueue() *EnqueueRequest {
+	if x != nil {
+		return x.Enqueue
+	}
+	return nil
+}
+
+func (x *SpawnRequest) GetMode() *SpawnMode {
+	if x != nil {
+		return x.Mode
+	}
+	return nil
+}
+
+func (x *SpawnRequest) GetParentExecutionId() string {
+	if x != nil {
+		return x.ParentExecutionId
+	}
+	return ""
+}
+
+func (x *SpawnRequest) GetLeaseToken() string {
+	if x != nil {
+		return x.LeaseToken
+	}
+	return ""
+}
+
+func (x *SpawnRequest) GetCancellationPolicy() CancellationPolicy {
+	if x != nil {
+		return x.CancellationPolicy
+	}
+	return CancellationPolicy_CANCELLATION_POLICY_UNSPECIFIED
+}
+
+// How a child runs.
+type SpawnMode struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Types that are valid to be assigned to Mode:
+	//
+	//	*SpawnMode_Inline
+	//	*SpawnMode_Child
+	Mode          isSpawnMode_Mode `protobuf_oneof:"mode"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SpawnMode) Reset() {
+	*x = SpawnMode{}
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SpawnMode) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SpawnMode) ProtoMessage() {}
+
+func (x *SpawnMode) ProtoReflect() protoreflect.Message {
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SpawnMode.ProtoReflect.Descriptor instead.
+func (*SpawnMode) Descriptor() ([]byte, []int) {
+	return file_backlane_v1_execution_service_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *SpawnMode) GetMode() isSpawnMode_Mode {
+	if x != nil {
+		return x.Mode
+	}
+	return nil
+}
+
+func (x *SpawnMode) GetInline() *SpawnInline {
+	if x != nil {
+		if x, ok := x.Mode.(*SpawnMode_Inline); ok {
+			return x.Inline
+		}
+	}
+	return nil
+}
+
+func (x *SpawnMode) GetChild() *SpawnChild {
+	if x != nil {
+		if x, ok := x.Mode.(*SpawnMode_Child); ok {
+			return x.Child
+		}
+	}
+	return nil
+}
+
+type isSpawnMode_Mode interface {
+	isSpawnMode_Mode()
+}
+
+type SpawnMode_Inline struct {
+	Inline *SpawnInline `protobuf:"bytes,1,opt,name=inline,proto3,oneof"`
+}
+
+type SpawnMode_Child struct {
+	Child *SpawnChild `protobuf:"bytes,2,opt,name=child,proto3,oneof"`
+}
+
+func (*SpawnMode_Inline) isSpawnMode_Mode() {}
+
+func (*SpawnMode_Child) isSpawnMode_Mode() {}
+
+// The child runs as a part of its parent.
+type SpawnInline struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SpawnInline) Reset() {
+	*x = SpawnInline{}
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SpawnInline) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SpawnInline) ProtoMessage() {}
+
+func (x *SpawnInline) ProtoReflect() protoreflect.Message {
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SpawnInline.ProtoReflect.Descriptor instead.
+func (*SpawnInline) Descriptor() ([]byte, []int) {
+	return file_backlane_v1_execution_service_proto_rawDescGZIP(), []int{25}
+}
+
+// The child is an execution of its own.
+type SpawnChild struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Whether the child is a background execution. Otherwise the parent runs it inline.
+	Background bool `protobuf:"varint,1,opt,name=background,proto3" json:"background,omitempty"`
+	// Kept on the child for its worker.
+	InheritInbox bool `protobuf:"varint,2,opt,name=inherit_inbox,json=inheritInbox,proto3" json:"inherit_inbox,omitempty"`
+	// Kept on the child for its worker; at most 64 KiB encoded, nested at most 24 levels deep.
+	Policies      map[string]*structpb.Value `protobuf:"bytes,3,rep,name=policies,proto3" json:"policies,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SpawnChild) Reset() {
+	*x = SpawnChild{}
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SpawnChild) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SpawnChild) ProtoMessage() {}
+
+func (x *SpawnChild) ProtoReflect() protoreflect.Message {
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SpawnChild.ProtoReflect.Descriptor instead.
+func (*SpawnChild) Descriptor() ([]byte, []int) {
+	return file_backlane_v1_execution_service_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *SpawnChild) GetBackground() bool {
+	if x != nil {
+		return x.Background
+	}
+	return false
+}
+
+func (x *SpawnChild) GetInheritInbox() bool {
+	if x != nil {
+		return x.InheritInbox
+	}
+	return false
+}
+
+func (x *SpawnChild) GetPolicies() map[string]*structpb.Value {
+	if x != nil {
+		return x.Policies
+	}
+	return nil
+}
+
+type SpawnResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Types that are valid to be assigned to Spawned:
+	//
+	//	*SpawnResponse_Execution
+	//	*SpawnResponse_Inline
+	Spawned isSpawnResponse_Spawned `protobuf_oneof:"spawned"`
+	// True if the request_id or dedup_key led to an execution that existed before.
+	Existing      bool `protobuf:"varint,3,opt,name=existing,proto3" json:"existing,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SpawnResponse) Reset() {
+	*x = SpawnResponse{}
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SpawnResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SpawnResponse) ProtoMessage() {}
+
+func (x *SpawnResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SpawnResponse.ProtoReflect.Descriptor instead.
+func (*SpawnResponse) Descriptor() ([]byte, []int) {
+	return file_backlane_v1_execution_service_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *SpawnResponse) GetSpawned() isSpawnResponse_Spawned {
+	if x != nil {
+		return x.Spawned
+	}
+	return nil
+}
+
+func (x *SpawnResponse) GetExecution() *BackgroundExecution {
+	if x != nil {
+		if x, ok := x.Spawned.(*SpawnResponse_Execution); ok {
+			return x.Execution
+		}
+	}
+	return nil
+}
+
+func (x *SpawnResponse) GetInline() *SpawnInline {
+	if x != nil {
+		if x, ok := x.Spawned.(*SpawnResponse_Inline); ok {
+			return x.Inline
+		}
+	}
+	return nil
+}
+
+func (x *SpawnResponse) GetExisting() bool {
+	if x != nil {
+		return x.Existing
+	}
+	return false
+}
+
+type isSpawnResponse_Spawned interface {
+	isSpawnResponse_Spawned()
+}
+
+type SpawnResponse_Execution struct {
+	// The record of the child in the FULL view.
+	Execution *BackgroundExecution `protobuf:"bytes,1,opt,name=execution,proto3,oneof"`
+}
+
+type SpawnResponse_Inline struct {
+	// The mode makes no background execution: the parent runs the child inline.
+	Inline *SpawnInline `protobuf:"bytes,2,opt,name=inline,proto3,oneof"`
+}
+
+func (*SpawnResponse_Execution) isSpawnResponse_Spawned() {}
+
+func (*SpawnResponse_Inline) isSpawnResponse_Spawned() {}
+
 type GetQueueStatsRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	TenantId      string                 `protobuf:"bytes,1,opt,name=tenant_id,json=tenantId,proto3" json:"tenant_id,omitempty"`
@@ -1633,7 +2020,7 @@ type GetQueueStatsRequest struct {
 
 func (x *GetQueueStatsRequest) Reset() {
 	*x = GetQueueStatsRequest{}
-	mi := &file_backlane_v1_execution_service_proto_msgTypes[23]
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1645,7 +2032,7 @@ func (x *GetQueueStatsRequest) String() string {
 func (*GetQueueStatsRequest) ProtoMessage() {}
 
 func (x *GetQueueStatsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_backlane_v1_execution_service_proto_msgTypes[23]
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1658,7 +2045,7 @@ func (x *GetQueueStatsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetQueueStatsRequest.ProtoReflect.Descriptor instead.
 func (*GetQueueStatsRequest) Descriptor() ([]byte, []int) {
-	return file_backlane_v1_execution_service_proto_rawDescGZIP(), []int{23}
+	return file_backlane_v1_execution_service_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *GetQueueStatsRequest) GetTenantId() string {
@@ -1681,14 +2068,18 @@ type GetQueueStatsResponse struct {
 	// Enqueue time of the oldest queued execution; absent if nothing is queued.
 	OldestQueuedAt *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=oldest_queued_at,json=oldestQueuedAt,proto3,oneof" json:"oldest_queued_at,omitempty"`
 	// The counts of each callable with unfinished executions, sorted by name; at most 1000 callables.
-	Callables     []*CallableStats `protobuf:"bytes,6,rep,name=callables,proto3" json:"callables,omitempty"`
+	Callables []*CallableStats `protobuf:"bytes,6,rep,name=callables,proto3" json:"callables,omitempty"`
+	// Executions that wait without a worker.
+	Suspended uint64 `protobuf:"varint,7,opt,name=suspended,proto3" json:"suspended,omitempty"`
+	// Executions that are due and paused.
+	Held          uint64 `protobuf:"varint,8,opt,name=held,proto3" json:"held,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *GetQueueStatsResponse) Reset() {
 	*x = GetQueueStatsResponse{}
-	mi := &file_backlane_v1_execution_service_proto_msgTypes[24]
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1700,7 +2091,7 @@ func (x *GetQueueStatsResponse) String() string {
 func (*GetQueueStatsResponse) ProtoMessage() {}
 
 func (x *GetQueueStatsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_backlane_v1_execution_service_proto_msgTypes[24]
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1713,7 +2104,7 @@ func (x *GetQueueStatsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetQueueStatsResponse.ProtoReflect.Descriptor instead.
 func (*GetQueueStatsResponse) Descriptor() ([]byte, []int) {
-	return file_backlane_v1_execution_service_proto_rawDescGZIP(), []int{24}
+	return file_backlane_v1_execution_service_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *GetQueueStatsResponse) GetReady() uint64 {
@@ -1758,6 +2149,20 @@ func (x *GetQueueStatsResponse) GetCallables() []*CallableStats {
 	return nil
 }
 
+func (x *GetQueueStatsResponse) GetSuspended() uint64 {
+	if x != nil {
+		return x.Suspended
+	}
+	return 0
+}
+
+func (x *GetQueueStatsResponse) GetHeld() uint64 {
+	if x != nil {
+		return x.Held
+	}
+	return 0
+}
+
 type CallableStats struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	CallableName  string                 `protobuf:"bytes,1,opt,name=callable_name,json=callableName,proto3" json:"callable_name,omitempty"`
@@ -1765,13 +2170,15 @@ type CallableStats struct {
 	Pending       uint64                 `protobuf:"varint,3,opt,name=pending,proto3" json:"pending,omitempty"`
 	Retrying      uint64                 `protobuf:"varint,4,opt,name=retrying,proto3" json:"retrying,omitempty"`
 	Running       uint64                 `protobuf:"varint,5,opt,name=running,proto3" json:"running,omitempty"`
+	Suspended     uint64                 `protobuf:"varint,6,opt,name=suspended,proto3" json:"suspended,omitempty"`
+	Held          uint64                 `protobuf:"varint,7,opt,name=held,proto3" json:"held,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *CallableStats) Reset() {
 	*x = CallableStats{}
-	mi := &file_backlane_v1_execution_service_proto_msgTypes[25]
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1783,7 +2190,7 @@ func (x *CallableStats) String() string {
 func (*CallableStats) ProtoMessage() {}
 
 func (x *CallableStats) ProtoReflect() protoreflect.Message {
-	mi := &file_backlane_v1_execution_service_proto_msgTypes[25]
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1796,7 +2203,7 @@ func (x *CallableStats) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CallableStats.ProtoReflect.Descriptor instead.
 func (*CallableStats) Descriptor() ([]byte, []int) {
-	return file_backlane_v1_execution_service_proto_rawDescGZIP(), []int{25}
+	return file_backlane_v1_execution_service_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *CallableStats) GetCallableName() string {
@@ -1834,6 +2241,444 @@ func (x *CallableStats) GetRunning() uint64 {
 	return 0
 }
 
+func (x *CallableStats) GetSuspended() uint64 {
+	if x != nil {
+		return x.Suspended
+	}
+	return 0
+}
+
+func (x *CallableStats) GetHeld() uint64 {
+	if x != nil {
+		return x.Held
+	}
+	return 0
+}
+
+type GetExecutionRunRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	TenantId      string                 `protobuf:"bytes,1,opt,name=tenant_id,json=tenantId,proto3" json:"tenant_id,omitempty"`
+	ExecutionId   string                 `protobuf:"bytes,2,opt,name=execution_id,json=executionId,proto3" json:"execution_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetExecutionRunRequest) Reset() {
+	*x = GetExecutionRunRequest{}
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetExecutionRunRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetExecutionRunRequest) ProtoMessage() {}
+
+func (x *GetExecutionRunRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetExecutionRunRequest.ProtoReflect.Descriptor instead.
+func (*GetExecutionRunRequest) Descriptor() ([]byte, []int) {
+	return file_backlane_v1_execution_service_proto_rawDescGZIP(), []int{31}
+}
+
+func (x *GetExecutionRunRequest) GetTenantId() string {
+	if x != nil {
+		return x.TenantId
+	}
+	return ""
+}
+
+func (x *GetExecutionRunRequest) GetExecutionId() string {
+	if x != nil {
+		return x.ExecutionId
+	}
+	return ""
+}
+
+type GetExecutionRunResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Execution     *Execution             `protobuf:"bytes,1,opt,name=execution,proto3" json:"execution,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetExecutionRunResponse) Reset() {
+	*x = GetExecutionRunResponse{}
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[32]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetExecutionRunResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetExecutionRunResponse) ProtoMessage() {}
+
+func (x *GetExecutionRunResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[32]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetExecutionRunResponse.ProtoReflect.Descriptor instead.
+func (*GetExecutionRunResponse) Descriptor() ([]byte, []int) {
+	return file_backlane_v1_execution_service_proto_rawDescGZIP(), []int{32}
+}
+
+func (x *GetExecutionRunResponse) GetExecution() *Execution {
+	if x != nil {
+		return x.Execution
+	}
+	return nil
+}
+
+type ProvideInputRequest struct {
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	TenantId    string                 `protobuf:"bytes,1,opt,name=tenant_id,json=tenantId,proto3" json:"tenant_id,omitempty"`
+	ExecutionId string                 `protobuf:"bytes,2,opt,name=execution_id,json=executionId,proto3" json:"execution_id,omitempty"`
+	// The key that the wait names; 1 to 128 bytes.
+	Key string `protobuf:"bytes,3,opt,name=key,proto3" json:"key,omitempty"`
+	// The input: opaque text, often JSON; at most 1 MiB. It becomes the output of the wait. An input
+	// that comes before its wait is kept for it; at most 64 keys of an execution are kept.
+	Value string `protobuf:"bytes,4,opt,name=value,proto3" json:"value,omitempty"`
+	// As EnqueueRequest.request_id.
+	RequestId     string `protobuf:"bytes,5,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ProvideInputRequest) Reset() {
+	*x = ProvideInputRequest{}
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[33]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ProvideInputRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ProvideInputRequest) ProtoMessage() {}
+
+func (x *ProvideInputRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[33]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ProvideInputRequest.ProtoReflect.Descriptor instead.
+func (*ProvideInputRequest) Descriptor() ([]byte, []int) {
+	return file_backlane_v1_execution_service_proto_rawDescGZIP(), []int{33}
+}
+
+func (x *ProvideInputRequest) GetTenantId() string {
+	if x != nil {
+		return x.TenantId
+	}
+	return ""
+}
+
+func (x *ProvideInputRequest) GetExecutionId() string {
+	if x != nil {
+		return x.ExecutionId
+	}
+	return ""
+}
+
+func (x *ProvideInputRequest) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
+func (x *ProvideInputRequest) GetValue() string {
+	if x != nil {
+		return x.Value
+	}
+	return ""
+}
+
+func (x *ProvideInputRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+type ProvideInputResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The record in the BASIC view.
+	Execution *BackgroundExecution `protobuf:"bytes,1,opt,name=execution,proto3" json:"execution,omitempty"`
+	// True if the request_id was used before for the same input.
+	Existing      bool `protobuf:"varint,2,opt,name=existing,proto3" json:"existing,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ProvideInputResponse) Reset() {
+	*x = ProvideInputResponse{}
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[34]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ProvideInputResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ProvideInputResponse) ProtoMessage() {}
+
+func (x *ProvideInputResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[34]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ProvideInputResponse.ProtoReflect.Descriptor instead.
+func (*ProvideInputResponse) Descriptor() ([]byte, []int) {
+	return file_backlane_v1_execution_service_proto_rawDescGZIP(), []int{34}
+}
+
+func (x *ProvideInputResponse) GetExecution() *BackgroundExecution {
+	if x != nil {
+		return x.Execution
+	}
+	return nil
+}
+
+func (x *ProvideInputResponse) GetExisting() bool {
+	if x != nil {
+		return x.Existing
+	}
+	return false
+}
+
+type PauseRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	TenantId      string                 `protobuf:"bytes,1,opt,name=tenant_id,json=tenantId,proto3" json:"tenant_id,omitempty"`
+	ExecutionId   string                 `protobuf:"bytes,2,opt,name=execution_id,json=executionId,proto3" json:"execution_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PauseRequest) Reset() {
+	*x = PauseRequest{}
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[35]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PauseRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PauseRequest) ProtoMessage() {}
+
+func (x *PauseRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[35]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PauseRequest.ProtoReflect.Descriptor instead.
+func (*PauseRequest) Descriptor() ([]byte, []int) {
+	return file_backlane_v1_execution_service_proto_rawDescGZIP(), []int{35}
+}
+
+func (x *PauseRequest) GetTenantId() string {
+	if x != nil {
+		return x.TenantId
+	}
+	return ""
+}
+
+func (x *PauseRequest) GetExecutionId() string {
+	if x != nil {
+		return x.ExecutionId
+	}
+	return ""
+}
+
+type PauseResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The record in the FULL view.
+	Execution     *BackgroundExecution `protobuf:"bytes,1,opt,name=execution,proto3" json:"execution,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PauseResponse) Reset() {
+	*x = PauseResponse{}
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[36]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PauseResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PauseResponse) ProtoMessage() {}
+
+func (x *PauseResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[36]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PauseResponse.ProtoReflect.Descriptor instead.
+func (*PauseResponse) Descriptor() ([]byte, []int) {
+	return file_backlane_v1_execution_service_proto_rawDescGZIP(), []int{36}
+}
+
+func (x *PauseResponse) GetExecution() *BackgroundExecution {
+	if x != nil {
+		return x.Execution
+	}
+	return nil
+}
+
+type ResumeRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	TenantId      string                 `protobuf:"bytes,1,opt,name=tenant_id,json=tenantId,proto3" json:"tenant_id,omitempty"`
+	ExecutionId   string                 `protobuf:"bytes,2,opt,name=execution_id,json=executionId,proto3" json:"execution_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ResumeRequest) Reset() {
+	*x = ResumeRequest{}
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[37]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ResumeRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ResumeRequest) ProtoMessage() {}
+
+func (x *ResumeRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[37]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ResumeRequest.ProtoReflect.Descriptor instead.
+func (*ResumeRequest) Descriptor() ([]byte, []int) {
+	return file_backlane_v1_execution_service_proto_rawDescGZIP(), []int{37}
+}
+
+func (x *ResumeRequest) GetTenantId() string {
+	if x != nil {
+		return x.TenantId
+	}
+	return ""
+}
+
+func (x *ResumeRequest) GetExecutionId() string {
+	if x != nil {
+		return x.ExecutionId
+	}
+	return ""
+}
+
+type ResumeResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The record in the FULL view.
+	Execution     *BackgroundExecution `protobuf:"bytes,1,opt,name=execution,proto3" json:"execution,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ResumeResponse) Reset() {
+	*x = ResumeResponse{}
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[38]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ResumeResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ResumeResponse) ProtoMessage() {}
+
+func (x *ResumeResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[38]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ResumeResponse.ProtoReflect.Descriptor instead.
+func (*ResumeResponse) Descriptor() ([]byte, []int) {
+	return file_backlane_v1_execution_service_proto_rawDescGZIP(), []int{38}
+}
+
+func (x *ResumeResponse) GetExecution() *BackgroundExecution {
+	if x != nil {
+		return x.Execution
+	}
+	return nil
+}
+
 type GetTaskRecordRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	TenantId      string                 `protobuf:"bytes,1,opt,name=tenant_id,json=tenantId,proto3" json:"tenant_id,omitempty"`
@@ -1844,7 +2689,7 @@ type GetTaskRecordRequest struct {
 
 func (x *GetTaskRecordRequest) Reset() {
 	*x = GetTaskRecordRequest{}
-	mi := &file_backlane_v1_execution_service_proto_msgTypes[26]
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1856,7 +2701,7 @@ func (x *GetTaskRecordRequest) String() string {
 func (*GetTaskRecordRequest) ProtoMessage() {}
 
 func (x *GetTaskRecordRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_backlane_v1_execution_service_proto_msgTypes[26]
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1869,7 +2714,7 @@ func (x *GetTaskRecordRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetTaskRecordRequest.ProtoReflect.Descriptor instead.
 func (*GetTaskRecordRequest) Descriptor() ([]byte, []int) {
-	return file_backlane_v1_execution_service_proto_rawDescGZIP(), []int{26}
+	return file_backlane_v1_execution_service_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *GetTaskRecordRequest) GetTenantId() string {
@@ -1895,7 +2740,7 @@ type GetTaskRecordResponse struct {
 
 func (x *GetTaskRecordResponse) Reset() {
 	*x = GetTaskRecordResponse{}
-	mi := &file_backlane_v1_execution_service_proto_msgTypes[27]
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1907,7 +2752,7 @@ func (x *GetTaskRecordResponse) String() string {
 func (*GetTaskRecordResponse) ProtoMessage() {}
 
 func (x *GetTaskRecordResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_backlane_v1_execution_service_proto_msgTypes[27]
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1920,7 +2765,7 @@ func (x *GetTaskRecordResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetTaskRecordResponse.ProtoReflect.Descriptor instead.
 func (*GetTaskRecordResponse) Descriptor() ([]byte, []int) {
-	return file_backlane_v1_execution_service_proto_rawDescGZIP(), []int{27}
+	return file_backlane_v1_execution_service_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *GetTaskRecordResponse) GetRecord() *TaskRecord {
@@ -1949,7 +2794,7 @@ type ListDeadLettersRequest struct {
 
 func (x *ListDeadLettersRequest) Reset() {
 	*x = ListDeadLettersRequest{}
-	mi := &file_backlane_v1_execution_service_proto_msgTypes[28]
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1961,7 +2806,7 @@ func (x *ListDeadLettersRequest) String() string {
 func (*ListDeadLettersRequest) ProtoMessage() {}
 
 func (x *ListDeadLettersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_backlane_v1_execution_service_proto_msgTypes[28]
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1974,7 +2819,7 @@ func (x *ListDeadLettersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListDeadLettersRequest.ProtoReflect.Descriptor instead.
 func (*ListDeadLettersRequest) Descriptor() ([]byte, []int) {
-	return file_backlane_v1_execution_service_proto_rawDescGZIP(), []int{28}
+	return file_backlane_v1_execution_service_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *ListDeadLettersRequest) GetTenantId() string {
@@ -2024,7 +2869,7 @@ type ListDeadLettersResponse struct {
 
 func (x *ListDeadLettersResponse) Reset() {
 	*x = ListDeadLettersResponse{}
-	mi := &file_backlane_v1_execution_service_proto_msgTypes[29]
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2036,7 +2881,7 @@ func (x *ListDeadLettersResponse) String() string {
 func (*ListDeadLettersResponse) ProtoMessage() {}
 
 func (x *ListDeadLettersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_backlane_v1_execution_service_proto_msgTypes[29]
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2049,7 +2894,7 @@ func (x *ListDeadLettersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListDeadLettersResponse.ProtoReflect.Descriptor instead.
 func (*ListDeadLettersResponse) Descriptor() ([]byte, []int) {
-	return file_backlane_v1_execution_service_proto_rawDescGZIP(), []int{29}
+	return file_backlane_v1_execution_service_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *ListDeadLettersResponse) GetExecutions() []*BackgroundExecution {
@@ -2077,7 +2922,7 @@ type DiscardDeadLettersRequest struct {
 
 func (x *DiscardDeadLettersRequest) Reset() {
 	*x = DiscardDeadLettersRequest{}
-	mi := &file_backlane_v1_execution_service_proto_msgTypes[30]
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2089,7 +2934,7 @@ func (x *DiscardDeadLettersRequest) String() string {
 func (*DiscardDeadLettersRequest) ProtoMessage() {}
 
 func (x *DiscardDeadLettersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_backlane_v1_execution_service_proto_msgTypes[30]
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2102,7 +2947,7 @@ func (x *DiscardDeadLettersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DiscardDeadLettersRequest.ProtoReflect.Descriptor instead.
 func (*DiscardDeadLettersRequest) Descriptor() ([]byte, []int) {
-	return file_backlane_v1_execution_service_proto_rawDescGZIP(), []int{30}
+	return file_backlane_v1_execution_service_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *DiscardDeadLettersRequest) GetTenantId() string {
@@ -2129,7 +2974,7 @@ type DiscardDeadLettersResponse struct {
 
 func (x *DiscardDeadLettersResponse) Reset() {
 	*x = DiscardDeadLettersResponse{}
-	mi := &file_backlane_v1_execution_service_proto_msgTypes[31]
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2141,7 +2986,7 @@ func (x *DiscardDeadLettersResponse) String() string {
 func (*DiscardDeadLettersResponse) ProtoMessage() {}
 
 func (x *DiscardDeadLettersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_backlane_v1_execution_service_proto_msgTypes[31]
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2154,7 +2999,7 @@ func (x *DiscardDeadLettersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DiscardDeadLettersResponse.ProtoReflect.Descriptor instead.
 func (*DiscardDeadLettersResponse) Descriptor() ([]byte, []int) {
-	return file_backlane_v1_execution_service_proto_rawDescGZIP(), []int{31}
+	return file_backlane_v1_execution_service_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *DiscardDeadLettersResponse) GetOutcomes() []*DiscardOutcome {
@@ -2177,7 +3022,7 @@ type DiscardOutcome struct {
 
 func (x *DiscardOutcome) Reset() {
 	*x = DiscardOutcome{}
-	mi := &file_backlane_v1_execution_service_proto_msgTypes[32]
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2189,7 +3034,7 @@ func (x *DiscardOutcome) String() string {
 func (*DiscardOutcome) ProtoMessage() {}
 
 func (x *DiscardOutcome) ProtoReflect() protoreflect.Message {
-	mi := &file_backlane_v1_execution_service_proto_msgTypes[32]
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2202,7 +3047,7 @@ func (x *DiscardOutcome) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DiscardOutcome.ProtoReflect.Descriptor instead.
 func (*DiscardOutcome) Descriptor() ([]byte, []int) {
-	return file_backlane_v1_execution_service_proto_rawDescGZIP(), []int{32}
+	return file_backlane_v1_execution_service_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *DiscardOutcome) GetOutcome() isDiscardOutcome_Outcome {
@@ -2258,7 +3103,7 @@ type DiscardResult struct {
 
 func (x *DiscardResult) Reset() {
 	*x = DiscardResult{}
-	mi := &file_backlane_v1_execution_service_proto_msgTypes[33]
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2270,7 +3115,7 @@ func (x *DiscardResult) String() string {
 func (*DiscardResult) ProtoMessage() {}
 
 func (x *DiscardResult) ProtoReflect() protoreflect.Message {
-	mi := &file_backlane_v1_execution_service_proto_msgTypes[33]
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2283,7 +3128,7 @@ func (x *DiscardResult) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DiscardResult.ProtoReflect.Descriptor instead.
 func (*DiscardResult) Descriptor() ([]byte, []int) {
-	return file_backlane_v1_execution_service_proto_rawDescGZIP(), []int{33}
+	return file_backlane_v1_execution_service_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *DiscardResult) GetExecutionId() string {
@@ -2312,7 +3157,7 @@ type RedriveRequest struct {
 
 func (x *RedriveRequest) Reset() {
 	*x = RedriveRequest{}
-	mi := &file_backlane_v1_execution_service_proto_msgTypes[34]
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2324,7 +3169,7 @@ func (x *RedriveRequest) String() string {
 func (*RedriveRequest) ProtoMessage() {}
 
 func (x *RedriveRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_backlane_v1_execution_service_proto_msgTypes[34]
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2337,7 +3182,7 @@ func (x *RedriveRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RedriveRequest.ProtoReflect.Descriptor instead.
 func (*RedriveRequest) Descriptor() ([]byte, []int) {
-	return file_backlane_v1_execution_service_proto_rawDescGZIP(), []int{34}
+	return file_backlane_v1_execution_service_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *RedriveRequest) GetTenantId() string {
@@ -2388,7 +3233,7 @@ type RedriveResponse struct {
 
 func (x *RedriveResponse) Reset() {
 	*x = RedriveResponse{}
-	mi := &file_backlane_v1_execution_service_proto_msgTypes[35]
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2400,7 +3245,7 @@ func (x *RedriveResponse) String() string {
 func (*RedriveResponse) ProtoMessage() {}
 
 func (x *RedriveResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_backlane_v1_execution_service_proto_msgTypes[35]
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2413,7 +3258,7 @@ func (x *RedriveResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RedriveResponse.ProtoReflect.Descriptor instead.
 func (*RedriveResponse) Descriptor() ([]byte, []int) {
-	return file_backlane_v1_execution_service_proto_rawDescGZIP(), []int{35}
+	return file_backlane_v1_execution_service_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *RedriveResponse) GetExecution() *BackgroundExecution {
@@ -2434,7 +3279,7 @@ var File_backlane_v1_execution_service_proto protoreflect.FileDescriptor
 
 const file_backlane_v1_execution_service_proto_rawDesc = "" +
 	"\n" +
-	"#backlane/v1/execution_service.proto\x12\vbacklane.v1\x1a\x1bbacklane/v1/execution.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\"\xe1\a\n" +
+	"#backlane/v1/execution_service.proto\x12\vbacklane.v1\x1a\x1bbacklane/v1/execution.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\"\xf4\b\n" +
 	"\x0eEnqueueRequest\x12\x1b\n" +
 	"\ttenant_id\x18\x01 \x01(\tR\btenantId\x12#\n" +
 	"\rcallable_name\x18\x02 \x01(\tR\fcallableName\x12\x19\n" +
@@ -2456,7 +3301,9 @@ const file_backlane_v1_execution_service_proto_rawDesc = "" +
 	"\bdelay_ms\x18\x0f \x01(\x04H\x02R\adelayMs\x88\x01\x01\x12\x1d\n" +
 	"\n" +
 	"depends_on\x18\x10 \x03(\tR\tdependsOn\x12(\n" +
-	"\x10depends_on_items\x18\x11 \x03(\rR\x0edependsOnItems\x1a:\n" +
+	"\x10depends_on_items\x18\x11 \x03(\rR\x0edependsOnItems\x12P\n" +
+	"\x13cancellation_policy\x18\x12 \x01(\x0e2\x1f.backlane.v1.CancellationPolicyR\x12cancellationPolicy\x124\n" +
+	"\x06parent\x18\x13 \x01(\v2\x17.backlane.v1.ParentLinkH\x03R\x06parent\x88\x01\x01\x1a:\n" +
 	"\fContextEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1aS\n" +
@@ -2465,7 +3312,8 @@ const file_backlane_v1_execution_service_proto_rawDesc = "" +
 	"\x05value\x18\x02 \x01(\v2\x16.google.protobuf.ValueR\x05value:\x028\x01B\b\n" +
 	"\x06_inputB\x14\n" +
 	"\x12_max_worker_lossesB\v\n" +
-	"\t_delay_ms\"m\n" +
+	"\t_delay_msB\t\n" +
+	"\a_parent\"m\n" +
 	"\x0fEnqueueResponse\x12>\n" +
 	"\texecution\x18\x01 \x01(\v2 .backlane.v1.BackgroundExecutionR\texecution\x12\x1a\n" +
 	"\bexisting\x18\x02 \x01(\bR\bexisting\"\x84\x01\n" +
@@ -2501,14 +3349,15 @@ const file_backlane_v1_execution_service_proto_rawDesc = "" +
 	"\fexecution_id\x18\x02 \x01(\tR\vexecutionId\x12%\n" +
 	"\x04view\x18\x03 \x01(\x0e2\x11.backlane.v1.ViewR\x04view\"M\n" +
 	"\vGetResponse\x12>\n" +
-	"\texecution\x18\x01 \x01(\v2 .backlane.v1.BackgroundExecutionR\texecution\"\xcd\x01\n" +
+	"\texecution\x18\x01 \x01(\v2 .backlane.v1.BackgroundExecutionR\texecution\"\xfd\x01\n" +
 	"\vListRequest\x12\x1b\n" +
 	"\ttenant_id\x18\x01 \x01(\tR\btenantId\x12>\n" +
 	"\x06status\x18\x02 \x01(\x0e2&.backlane.v1.BackgroundExecutionStatusR\x06status\x12\x1b\n" +
 	"\tpage_size\x18\x03 \x01(\rR\bpageSize\x12\x1d\n" +
 	"\n" +
 	"page_token\x18\x04 \x01(\tR\tpageToken\x12%\n" +
-	"\x04view\x18\x05 \x01(\x0e2\x11.backlane.v1.ViewR\x04view\"x\n" +
+	"\x04view\x18\x05 \x01(\x0e2\x11.backlane.v1.ViewR\x04view\x12.\n" +
+	"\x13parent_execution_id\x18\x06 \x01(\tR\x11parentExecutionId\"x\n" +
 	"\fListResponse\x12@\n" +
 	"\n" +
 	"executions\x18\x01 \x03(\v2 .backlane.v1.BackgroundExecutionR\n" +
@@ -2548,23 +3397,79 @@ const file_backlane_v1_execution_service_proto_rawDesc = "" +
 	"page_token\x18\x04 \x01(\tR\tpageToken\"p\n" +
 	"\x14ListAttemptsResponse\x120\n" +
 	"\battempts\x18\x01 \x03(\v2\x14.backlane.v1.AttemptR\battempts\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"3\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xa0\x02\n" +
+	"\fSpawnRequest\x125\n" +
+	"\aenqueue\x18\x01 \x01(\v2\x1b.backlane.v1.EnqueueRequestR\aenqueue\x12*\n" +
+	"\x04mode\x18\x02 \x01(\v2\x16.backlane.v1.SpawnModeR\x04mode\x12.\n" +
+	"\x13parent_execution_id\x18\x03 \x01(\tR\x11parentExecutionId\x12\x1f\n" +
+	"\vlease_token\x18\x04 \x01(\tR\n" +
+	"leaseToken\x12P\n" +
+	"\x13cancellation_policy\x18\x05 \x01(\x0e2\x1f.backlane.v1.CancellationPolicyR\x12cancellationPolicyJ\x04\b\x06\x10\aR\x04step\"x\n" +
+	"\tSpawnMode\x122\n" +
+	"\x06inline\x18\x01 \x01(\v2\x18.backlane.v1.SpawnInlineH\x00R\x06inline\x12/\n" +
+	"\x05child\x18\x02 \x01(\v2\x17.backlane.v1.SpawnChildH\x00R\x05childB\x06\n" +
+	"\x04mode\"\r\n" +
+	"\vSpawnInline\"\xe9\x01\n" +
+	"\n" +
+	"SpawnChild\x12\x1e\n" +
+	"\n" +
+	"background\x18\x01 \x01(\bR\n" +
+	"background\x12#\n" +
+	"\rinherit_inbox\x18\x02 \x01(\bR\finheritInbox\x12A\n" +
+	"\bpolicies\x18\x03 \x03(\v2%.backlane.v1.SpawnChild.PoliciesEntryR\bpolicies\x1aS\n" +
+	"\rPoliciesEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12,\n" +
+	"\x05value\x18\x02 \x01(\v2\x16.google.protobuf.ValueR\x05value:\x028\x01\"\xac\x01\n" +
+	"\rSpawnResponse\x12@\n" +
+	"\texecution\x18\x01 \x01(\v2 .backlane.v1.BackgroundExecutionH\x00R\texecution\x122\n" +
+	"\x06inline\x18\x02 \x01(\v2\x18.backlane.v1.SpawnInlineH\x00R\x06inline\x12\x1a\n" +
+	"\bexisting\x18\x03 \x01(\bR\bexistingB\t\n" +
+	"\aspawned\"3\n" +
 	"\x14GetQueueStatsRequest\x12\x1b\n" +
-	"\ttenant_id\x18\x01 \x01(\tR\btenantId\"\x97\x02\n" +
+	"\ttenant_id\x18\x01 \x01(\tR\btenantId\"\xc9\x02\n" +
 	"\x15GetQueueStatsResponse\x12\x14\n" +
 	"\x05ready\x18\x01 \x01(\x04R\x05ready\x12\x18\n" +
 	"\apending\x18\x02 \x01(\x04R\apending\x12\x1a\n" +
 	"\bretrying\x18\x03 \x01(\x04R\bretrying\x12\x18\n" +
 	"\arunning\x18\x04 \x01(\x04R\arunning\x12I\n" +
 	"\x10oldest_queued_at\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampH\x00R\x0eoldestQueuedAt\x88\x01\x01\x128\n" +
-	"\tcallables\x18\x06 \x03(\v2\x1a.backlane.v1.CallableStatsR\tcallablesB\x13\n" +
-	"\x11_oldest_queued_at\"\x9a\x01\n" +
+	"\tcallables\x18\x06 \x03(\v2\x1a.backlane.v1.CallableStatsR\tcallables\x12\x1c\n" +
+	"\tsuspended\x18\a \x01(\x04R\tsuspended\x12\x12\n" +
+	"\x04held\x18\b \x01(\x04R\x04heldB\x13\n" +
+	"\x11_oldest_queued_at\"\xcc\x01\n" +
 	"\rCallableStats\x12#\n" +
 	"\rcallable_name\x18\x01 \x01(\tR\fcallableName\x12\x14\n" +
 	"\x05ready\x18\x02 \x01(\x04R\x05ready\x12\x18\n" +
 	"\apending\x18\x03 \x01(\x04R\apending\x12\x1a\n" +
 	"\bretrying\x18\x04 \x01(\x04R\bretrying\x12\x18\n" +
-	"\arunning\x18\x05 \x01(\x04R\arunning\"V\n" +
+	"\arunning\x18\x05 \x01(\x04R\arunning\x12\x1c\n" +
+	"\tsuspended\x18\x06 \x01(\x04R\tsuspended\x12\x12\n" +
+	"\x04held\x18\a \x01(\x04R\x04held\"X\n" +
+	"\x16GetExecutionRunRequest\x12\x1b\n" +
+	"\ttenant_id\x18\x01 \x01(\tR\btenantId\x12!\n" +
+	"\fexecution_id\x18\x02 \x01(\tR\vexecutionId\"O\n" +
+	"\x17GetExecutionRunResponse\x124\n" +
+	"\texecution\x18\x01 \x01(\v2\x16.backlane.v1.ExecutionR\texecution\"\x9c\x01\n" +
+	"\x13ProvideInputRequest\x12\x1b\n" +
+	"\ttenant_id\x18\x01 \x01(\tR\btenantId\x12!\n" +
+	"\fexecution_id\x18\x02 \x01(\tR\vexecutionId\x12\x10\n" +
+	"\x03key\x18\x03 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x04 \x01(\tR\x05value\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x05 \x01(\tR\trequestId\"r\n" +
+	"\x14ProvideInputResponse\x12>\n" +
+	"\texecution\x18\x01 \x01(\v2 .backlane.v1.BackgroundExecutionR\texecution\x12\x1a\n" +
+	"\bexisting\x18\x02 \x01(\bR\bexisting\"N\n" +
+	"\fPauseRequest\x12\x1b\n" +
+	"\ttenant_id\x18\x01 \x01(\tR\btenantId\x12!\n" +
+	"\fexecution_id\x18\x02 \x01(\tR\vexecutionId\"O\n" +
+	"\rPauseResponse\x12>\n" +
+	"\texecution\x18\x01 \x01(\v2 .backlane.v1.BackgroundExecutionR\texecution\"O\n" +
+	"\rResumeRequest\x12\x1b\n" +
+	"\ttenant_id\x18\x01 \x01(\tR\btenantId\x12!\n" +
+	"\fexecution_id\x18\x02 \x01(\tR\vexecutionId\"P\n" +
+	"\x0eResumeResponse\x12>\n" +
+	"\texecution\x18\x01 \x01(\v2 .backlane.v1.BackgroundExecutionR\texecution\"V\n" +
 	"\x14GetTaskRecordRequest\x12\x1b\n" +
 	"\ttenant_id\x18\x01 \x01(\tR\btenantId\x12!\n" +
 	"\fexecution_id\x18\x02 \x01(\tR\vexecutionId\"H\n" +
@@ -2613,7 +3518,7 @@ const file_backlane_v1_execution_service_proto_rawDesc = "" +
 	"\x14WAIT_FOR_UNSPECIFIED\x10\x00\x12\x10\n" +
 	"\fWAIT_FOR_ALL\x10\x01\x12\x10\n" +
 	"\fWAIT_FOR_ANY\x10\x02\x12\x12\n" +
-	"\x0eWAIT_FOR_COUNT\x10\x032\x87\t\n" +
+	"\x0eWAIT_FOR_COUNT\x10\x032\xfd\v\n" +
 	"\x10ExecutionService\x12D\n" +
 	"\aEnqueue\x12\x1b.backlane.v1.EnqueueRequest\x1a\x1c.backlane.v1.EnqueueResponse\x12S\n" +
 	"\fEnqueueBatch\x12 .backlane.v1.EnqueueBatchRequest\x1a!.backlane.v1.EnqueueBatchResponse\x12Z\n" +
@@ -2624,7 +3529,12 @@ const file_backlane_v1_execution_service_proto_rawDesc = "" +
 	"\fListAttempts\x12 .backlane.v1.ListAttemptsRequest\x1a!.backlane.v1.ListAttemptsResponse\x12;\n" +
 	"\x04Wait\x12\x18.backlane.v1.WaitRequest\x1a\x19.backlane.v1.WaitResponse\x12A\n" +
 	"\x06Cancel\x12\x1a.backlane.v1.CancelRequest\x1a\x1b.backlane.v1.CancelResponse\x12;\n" +
-	"\x04Peek\x12\x18.backlane.v1.PeekRequest\x1a\x19.backlane.v1.PeekResponse\x12V\n" +
+	"\x04Peek\x12\x18.backlane.v1.PeekRequest\x1a\x19.backlane.v1.PeekResponse\x12\\\n" +
+	"\x0fGetExecutionRun\x12#.backlane.v1.GetExecutionRunRequest\x1a$.backlane.v1.GetExecutionRunResponse\x12S\n" +
+	"\fProvideInput\x12 .backlane.v1.ProvideInputRequest\x1a!.backlane.v1.ProvideInputResponse\x12>\n" +
+	"\x05Pause\x12\x19.backlane.v1.PauseRequest\x1a\x1a.backlane.v1.PauseResponse\x12A\n" +
+	"\x06Resume\x12\x1a.backlane.v1.ResumeRequest\x1a\x1b.backlane.v1.ResumeResponse\x12>\n" +
+	"\x05Spawn\x12\x19.backlane.v1.SpawnRequest\x1a\x1a.backlane.v1.SpawnResponse\x12V\n" +
 	"\rGetQueueStats\x12!.backlane.v1.GetQueueStatsRequest\x1a\".backlane.v1.GetQueueStatsResponse\x12V\n" +
 	"\rGetTaskRecord\x12!.backlane.v1.GetTaskRecordRequest\x1a\".backlane.v1.GetTaskRecordResponse\x12\\\n" +
 	"\x0fListDeadLetters\x12#.backlane.v1.ListDeadLettersRequest\x1a$.backlane.v1.ListDeadLettersResponse\x12e\n" +
@@ -2644,7 +3554,7 @@ func file_backlane_v1_execution_service_proto_rawDescGZIP() []byte {
 }
 
 var file_backlane_v1_execution_service_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_backlane_v1_execution_service_proto_msgTypes = make([]protoimpl.MessageInfo, 38)
+var file_backlane_v1_execution_service_proto_msgTypes = make([]protoimpl.MessageInfo, 52)
 var file_backlane_v1_execution_service_proto_goTypes = []any{
 	(DedupPolicy)(0),                   // 0: backlane.v1.DedupPolicy
 	(WaitFor)(0),                       // 1: backlane.v1.WaitFor
@@ -2671,109 +3581,151 @@ var file_backlane_v1_execution_service_proto_goTypes = []any{
 	(*PeekResponse)(nil),               // 22: backlane.v1.PeekResponse
 	(*ListAttemptsRequest)(nil),        // 23: backlane.v1.ListAttemptsRequest
 	(*ListAttemptsResponse)(nil),       // 24: backlane.v1.ListAttemptsResponse
-	(*GetQueueStatsRequest)(nil),       // 25: backlane.v1.GetQueueStatsRequest
-	(*GetQueueStatsResponse)(nil),      // 26: backlane.v1.GetQueueStatsResponse
-	(*CallableStats)(nil),              // 27: backlane.v1.CallableStats
-	(*GetTaskRecordRequest)(nil),       // 28: backlane.v1.GetTaskRecordRequest
-	(*GetTaskRecordResponse)(nil),      // 29: backlane.v1.GetTaskRecordResponse
-	(*ListDeadLettersRequest)(nil),     // 30: backlane.v1.ListDeadLettersRequest
-	(*ListDeadLettersResponse)(nil),    // 31: backlane.v1.ListDeadLettersResponse
-	(*DiscardDeadLettersRequest)(nil),  // 32: backlane.v1.DiscardDeadLettersRequest
-	(*DiscardDeadLettersResponse)(nil), // 33: backlane.v1.DiscardDeadLettersResponse
-	(*DiscardOutcome)(nil),             // 34: backlane.v1.DiscardOutcome
-	(*DiscardResult)(nil),              // 35: backlane.v1.DiscardResult
-	(*RedriveRequest)(nil),             // 36: backlane.v1.RedriveRequest
-	(*RedriveResponse)(nil),            // 37: backlane.v1.RedriveResponse
-	nil,                                // 38: backlane.v1.EnqueueRequest.ContextEntry
-	nil,                                // 39: backlane.v1.EnqueueRequest.MetadataEntry
-	(*BackgroundExecutionConfig)(nil),  // 40: backlane.v1.BackgroundExecutionConfig
-	(*timestamppb.Timestamp)(nil),      // 41: google.protobuf.Timestamp
-	(*BackgroundExecution)(nil),        // 42: backlane.v1.BackgroundExecution
-	(*status.Status)(nil),              // 43: google.rpc.Status
-	(*durationpb.Duration)(nil),        // 44: google.protobuf.Duration
-	(View)(0),                          // 45: backlane.v1.View
-	(BackgroundExecutionStatus)(0),     // 46: backlane.v1.BackgroundExecutionStatus
-	(*Attempt)(nil),                    // 47: backlane.v1.Attempt
-	(*TaskRecord)(nil),                 // 48: backlane.v1.TaskRecord
-	(*structpb.Value)(nil),             // 49: google.protobuf.Value
+	(*SpawnRequest)(nil),               // 25: backlane.v1.SpawnRequest
+	(*SpawnMode)(nil),                  // 26: backlane.v1.SpawnMode
+	(*SpawnInline)(nil),                // 27: backlane.v1.SpawnInline
+	(*SpawnChild)(nil),                 // 28: backlane.v1.SpawnChild
+	(*SpawnResponse)(nil),              // 29: backlane.v1.SpawnResponse
+	(*GetQueueStatsRequest)(nil),       // 30: backlane.v1.GetQueueStatsRequest
+	(*GetQueueStatsResponse)(nil),      // 31: backlane.v1.GetQueueStatsResponse
+	(*CallableStats)(nil),              // 32: backlane.v1.CallableStats
+	(*GetExecutionRunRequest)(nil),     // 33: backlane.v1.GetExecutionRunRequest
+	(*GetExecutionRunResponse)(nil),    // 34: backlane.v1.GetExecutionRunResponse
+	(*ProvideInputRequest)(nil),        // 35: backlane.v1.ProvideInputRequest
+	(*ProvideInputResponse)(nil),       // 36: backlane.v1.ProvideInputResponse
+	(*PauseRequest)(nil),               // 37: backlane.v1.PauseRequest
+	(*PauseResponse)(nil),              // 38: backlane.v1.PauseResponse
+	(*ResumeRequest)(nil),              // 39: backlane.v1.ResumeRequest
+	(*ResumeResponse)(nil),             // 40: backlane.v1.ResumeResponse
+	(*GetTaskRecordRequest)(nil),       // 41: backlane.v1.GetTaskRecordRequest
+	(*GetTaskRecordResponse)(nil),      // 42: backlane.v1.GetTaskRecordResponse
+	(*ListDeadLettersRequest)(nil),     // 43: backlane.v1.ListDeadLettersRequest
+	(*ListDeadLettersResponse)(nil),    // 44: backlane.v1.ListDeadLettersResponse
+	(*DiscardDeadLettersRequest)(nil),  // 45: backlane.v1.DiscardDeadLettersRequest
+	(*DiscardDeadLettersResponse)(nil), // 46: backlane.v1.DiscardDeadLettersResponse
+	(*DiscardOutcome)(nil),             // 47: backlane.v1.DiscardOutcome
+	(*DiscardResult)(nil),              // 48: backlane.v1.DiscardResult
+	(*RedriveRequest)(nil),             // 49: backlane.v1.RedriveRequest
+	(*RedriveResponse)(nil),            // 50: backlane.v1.RedriveResponse
+	nil,                                // 51: backlane.v1.EnqueueRequest.ContextEntry
+	nil,                                // 52: backlane.v1.EnqueueRequest.MetadataEntry
+	nil,                                // 53: backlane.v1.SpawnChild.PoliciesEntry
+	(*BackgroundExecutionConfig)(nil),  // 54: backlane.v1.BackgroundExecutionConfig
+	(*timestamppb.Timestamp)(nil),      // 55: google.protobuf.Timestamp
+	(CancellationPolicy)(0),            // 56: backlane.v1.CancellationPolicy
+	(*ParentLink)(nil),                 // 57: backlane.v1.ParentLink
+	(*BackgroundExecution)(nil),        // 58: backlane.v1.BackgroundExecution
+	(*status.Status)(nil),              // 59: google.rpc.Status
+	(*durationpb.Duration)(nil),        // 60: google.protobuf.Duration
+	(View)(0),                          // 61: backlane.v1.View
+	(BackgroundExecutionStatus)(0),     // 62: backlane.v1.BackgroundExecutionStatus
+	(*Attempt)(nil),                    // 63: backlane.v1.Attempt
+	(*Execution)(nil),                  // 64: backlane.v1.Execution
+	(*TaskRecord)(nil),                 // 65: backlane.v1.TaskRecord
+	(*structpb.Value)(nil),             // 66: google.protobuf.Value
 }
 var file_backlane_v1_execution_service_proto_depIdxs = []int32{
-	38, // 0: backlane.v1.EnqueueRequest.context:type_name -> backlane.v1.EnqueueRequest.ContextEntry
-	40, // 1: backlane.v1.EnqueueRequest.config:type_name -> backlane.v1.BackgroundExecutionConfig
-	39, // 2: backlane.v1.EnqueueRequest.metadata:type_name -> backlane.v1.EnqueueRequest.MetadataEntry
-	41, // 3: backlane.v1.EnqueueRequest.not_before:type_name -> google.protobuf.Timestamp
-	41, // 4: backlane.v1.EnqueueRequest.start_deadline:type_name -> google.protobuf.Timestamp
-	41, // 5: backlane.v1.EnqueueRequest.deadline:type_name -> google.protobuf.Timestamp
+	51, // 0: backlane.v1.EnqueueRequest.context:type_name -> backlane.v1.EnqueueRequest.ContextEntry
+	54, // 1: backlane.v1.EnqueueRequest.config:type_name -> backlane.v1.BackgroundExecutionConfig
+	52, // 2: backlane.v1.EnqueueRequest.metadata:type_name -> backlane.v1.EnqueueRequest.MetadataEntry
+	55, // 3: backlane.v1.EnqueueRequest.not_before:type_name -> google.protobuf.Timestamp
+	55, // 4: backlane.v1.EnqueueRequest.start_deadline:type_name -> google.protobuf.Timestamp
+	55, // 5: backlane.v1.EnqueueRequest.deadline:type_name -> google.protobuf.Timestamp
 	0,  // 6: backlane.v1.EnqueueRequest.dedup_policy:type_name -> backlane.v1.DedupPolicy
-	42, // 7: backlane.v1.EnqueueResponse.execution:type_name -> backlane.v1.BackgroundExecution
-	2,  // 8: backlane.v1.EnqueueBatchRequest.items:type_name -> backlane.v1.EnqueueRequest
-	3,  // 9: backlane.v1.EnqueueBatchResponse.results:type_name -> backlane.v1.EnqueueResponse
-	2,  // 10: backlane.v1.EnqueueStreamRequest.items:type_name -> backlane.v1.EnqueueRequest
-	8,  // 11: backlane.v1.EnqueueStreamResponse.outcomes:type_name -> backlane.v1.EnqueueOutcome
-	9,  // 12: backlane.v1.EnqueueOutcome.result:type_name -> backlane.v1.EnqueueResult
-	43, // 13: backlane.v1.EnqueueOutcome.status:type_name -> google.rpc.Status
-	2,  // 14: backlane.v1.RunRequest.enqueue:type_name -> backlane.v1.EnqueueRequest
-	44, // 15: backlane.v1.RunRequest.timeout:type_name -> google.protobuf.Duration
-	42, // 16: backlane.v1.RunResponse.execution:type_name -> backlane.v1.BackgroundExecution
-	45, // 17: backlane.v1.GetRequest.view:type_name -> backlane.v1.View
-	42, // 18: backlane.v1.GetResponse.execution:type_name -> backlane.v1.BackgroundExecution
-	46, // 19: backlane.v1.ListRequest.status:type_name -> backlane.v1.BackgroundExecutionStatus
-	45, // 20: backlane.v1.ListRequest.view:type_name -> backlane.v1.View
-	42, // 21: backlane.v1.ListResponse.executions:type_name -> backlane.v1.BackgroundExecution
-	1,  // 22: backlane.v1.WaitRequest.wait_for:type_name -> backlane.v1.WaitFor
-	44, // 23: backlane.v1.WaitRequest.timeout:type_name -> google.protobuf.Duration
-	18, // 24: backlane.v1.WaitResponse.outcomes:type_name -> backlane.v1.WaitOutcome
-	42, // 25: backlane.v1.WaitOutcome.execution:type_name -> backlane.v1.BackgroundExecution
-	43, // 26: backlane.v1.WaitOutcome.status:type_name -> google.rpc.Status
-	42, // 27: backlane.v1.CancelResponse.execution:type_name -> backlane.v1.BackgroundExecution
-	42, // 28: backlane.v1.PeekResponse.executions:type_name -> backlane.v1.BackgroundExecution
-	47, // 29: backlane.v1.ListAttemptsResponse.attempts:type_name -> backlane.v1.Attempt
-	41, // 30: backlane.v1.GetQueueStatsResponse.oldest_queued_at:type_name -> google.protobuf.Timestamp
-	27, // 31: backlane.v1.GetQueueStatsResponse.callables:type_name -> backlane.v1.CallableStats
-	48, // 32: backlane.v1.GetTaskRecordResponse.record:type_name -> backlane.v1.TaskRecord
-	45, // 33: backlane.v1.ListDeadLettersRequest.view:type_name -> backlane.v1.View
-	42, // 34: backlane.v1.ListDeadLettersResponse.executions:type_name -> backlane.v1.BackgroundExecution
-	34, // 35: backlane.v1.DiscardDeadLettersResponse.outcomes:type_name -> backlane.v1.DiscardOutcome
-	35, // 36: backlane.v1.DiscardOutcome.result:type_name -> backlane.v1.DiscardResult
-	43, // 37: backlane.v1.DiscardOutcome.status:type_name -> google.rpc.Status
-	40, // 38: backlane.v1.RedriveRequest.config:type_name -> backlane.v1.BackgroundExecutionConfig
-	42, // 39: backlane.v1.RedriveResponse.execution:type_name -> backlane.v1.BackgroundExecution
-	49, // 40: backlane.v1.EnqueueRequest.MetadataEntry.value:type_name -> google.protobuf.Value
-	2,  // 41: backlane.v1.ExecutionService.Enqueue:input_type -> backlane.v1.EnqueueRequest
-	4,  // 42: backlane.v1.ExecutionService.EnqueueBatch:input_type -> backlane.v1.EnqueueBatchRequest
-	6,  // 43: backlane.v1.ExecutionService.EnqueueStream:input_type -> backlane.v1.EnqueueStreamRequest
-	10, // 44: backlane.v1.ExecutionService.Run:input_type -> backlane.v1.RunRequest
-	12, // 45: backlane.v1.ExecutionService.Get:input_type -> backlane.v1.GetRequest
-	14, // 46: backlane.v1.ExecutionService.List:input_type -> backlane.v1.ListRequest
-	23, // 47: backlane.v1.ExecutionService.ListAttempts:input_type -> backlane.v1.ListAttemptsRequest
-	16, // 48: backlane.v1.ExecutionService.Wait:input_type -> backlane.v1.WaitRequest
-	19, // 49: backlane.v1.ExecutionService.Cancel:input_type -> backlane.v1.CancelRequest
-	21, // 50: backlane.v1.ExecutionService.Peek:input_type -> backlane.v1.PeekRequest
-	25, // 51: backlane.v1.ExecutionService.GetQueueStats:input_type -> backlane.v1.GetQueueStatsRequest
-	28, // 52: backlane.v1.ExecutionService.GetTaskRecord:input_type -> backlane.v1.GetTaskRecordRequest
-	30, // 53: backlane.v1.ExecutionService.ListDeadLetters:input_type -> backlane.v1.ListDeadLettersRequest
-	32, // 54: backlane.v1.ExecutionService.DiscardDeadLetters:input_type -> backlane.v1.DiscardDeadLettersRequest
-	36, // 55: backlane.v1.ExecutionService.Redrive:input_type -> backlane.v1.RedriveRequest
-	3,  // 56: backlane.v1.ExecutionService.Enqueue:output_type -> backlane.v1.EnqueueResponse
-	5,  // 57: backlane.v1.ExecutionService.EnqueueBatch:output_type -> backlane.v1.EnqueueBatchResponse
-	7,  // 58: backlane.v1.ExecutionService.EnqueueStream:output_type -> backlane.v1.EnqueueStreamResponse
-	11, // 59: backlane.v1.ExecutionService.Run:output_type -> backlane.v1.RunResponse
-	13, // 60: backlane.v1.ExecutionService.Get:output_type -> backlane.v1.GetResponse
-	15, // 61: backlane.v1.ExecutionService.List:output_type -> backlane.v1.ListResponse
-	24, // 62: backlane.v1.ExecutionService.ListAttempts:output_type -> backlane.v1.ListAttemptsResponse
-	17, // 63: backlane.v1.ExecutionService.Wait:output_type -> backlane.v1.WaitResponse
-	20, // 64: backlane.v1.ExecutionService.Cancel:output_type -> backlane.v1.CancelResponse
-	22, // 65: backlane.v1.ExecutionService.Peek:output_type -> backlane.v1.PeekResponse
-	26, // 66: backlane.v1.ExecutionService.GetQueueStats:output_type -> backlane.v1.GetQueueStatsResponse
-	29, // 67: backlane.v1.ExecutionService.GetTaskRecord:output_type -> backlane.v1.GetTaskRecordResponse
-	31, // 68: backlane.v1.ExecutionService.ListDeadLetters:output_type -> backlane.v1.ListDeadLettersResponse
-	33, // 69: backlane.v1.ExecutionService.DiscardDeadLetters:output_type -> backlane.v1.DiscardDeadLettersResponse
-	37, // 70: backlane.v1.ExecutionService.Redrive:output_type -> backlane.v1.RedriveResponse
-	56, // [56:71] is the sub-list for method output_type
-	41, // [41:56] is the sub-list for method input_type
-	41, // [41:41] is the sub-list for extension type_name
-	41, // [41:41] is the sub-list for extension extendee
-	0,  // [0:41] is the sub-list for field type_name
+	56, // 7: backlane.v1.EnqueueRequest.cancellation_policy:type_name -> backlane.v1.CancellationPolicy
+	57, // 8: backlane.v1.EnqueueRequest.parent:type_name -> backlane.v1.ParentLink
+	58, // 9: backlane.v1.EnqueueResponse.execution:type_name -> backlane.v1.BackgroundExecution
+	2,  // 10: backlane.v1.EnqueueBatchRequest.items:type_name -> backlane.v1.EnqueueRequest
+	3,  // 11: backlane.v1.EnqueueBatchResponse.results:type_name -> backlane.v1.EnqueueResponse
+	2,  // 12: backlane.v1.EnqueueStreamRequest.items:type_name -> backlane.v1.EnqueueRequest
+	8,  // 13: backlane.v1.EnqueueStreamResponse.outcomes:type_name -> backlane.v1.EnqueueOutcome
+	9,  // 14: backlane.v1.EnqueueOutcome.result:type_name -> backlane.v1.EnqueueResult
+	59, // 15: backlane.v1.EnqueueOutcome.status:type_name -> google.rpc.Status
+	2,  // 16: backlane.v1.RunRequest.enqueue:type_name -> backlane.v1.EnqueueRequest
+	60, // 17: backlane.v1.RunRequest.timeout:type_name -> google.protobuf.Duration
+	58, // 18: backlane.v1.RunResponse.execution:type_name -> backlane.v1.BackgroundExecution
+	61, // 19: backlane.v1.GetRequest.view:type_name -> backlane.v1.View
+	58, // 20: backlane.v1.GetResponse.execution:type_name -> backlane.v1.BackgroundExecution
+	62, // 21: backlane.v1.ListRequest.status:type_name -> backlane.v1.BackgroundExecutionStatus
+	61, // 22: backlane.v1.ListRequest.view:type_name -> backlane.v1.View
+	58, // 23: backlane.v1.ListResponse.executions:type_name -> backlane.v1.BackgroundExecution
+	1,  // 24: backlane.v1.WaitRequest.wait_for:type_name -> backlane.v1.WaitFor
+	60, // 25: backlane.v1.WaitRequest.timeout:type_name -> google.protobuf.Duration
+	18, // 26: backlane.v1.WaitResponse.outcomes:type_name -> backlane.v1.WaitOutcome
+	58, // 27: backlane.v1.WaitOutcome.execution:type_name -> backlane.v1.BackgroundExecution
+	59, // 28: backlane.v1.WaitOutcome.status:type_name -> google.rpc.Status
+	58, // 29: backlane.v1.CancelResponse.execution:type_name -> backlane.v1.BackgroundExecution
+	58, // 30: backlane.v1.PeekResponse.executions:type_name -> backlane.v1.BackgroundExecution
+	63, // 31: backlane.v1.ListAttemptsResponse.attempts:type_name -> backlane.v1.Attempt
+	2,  // 32: backlane.v1.SpawnRequest.enqueue:type_name -> backlane.v1.EnqueueRequest
+	26, // 33: backlane.v1.SpawnRequest.mode:type_name -> backlane.v1.SpawnMode
+	56, // 34: backlane.v1.SpawnRequest.cancellation_policy:type_name -> backlane.v1.CancellationPolicy
+	27, // 35: backlane.v1.SpawnMode.inline:type_name -> backlane.v1.SpawnInline
+	28, // 36: backlane.v1.SpawnMode.child:type_name -> backlane.v1.SpawnChild
+	53, // 37: backlane.v1.SpawnChild.policies:type_name -> backlane.v1.SpawnChild.PoliciesEntry
+	58, // 38: backlane.v1.SpawnResponse.execution:type_name -> backlane.v1.BackgroundExecution
+	27, // 39: backlane.v1.SpawnResponse.inline:type_name -> backlane.v1.SpawnInline
+	55, // 40: backlane.v1.GetQueueStatsResponse.oldest_queued_at:type_name -> google.protobuf.Timestamp
+	32, // 41: backlane.v1.GetQueueStatsResponse.callables:type_name -> backlane.v1.CallableStats
+	64, // 42: backlane.v1.GetExecutionRunResponse.execution:type_name -> backlane.v1.Execution
+	58, // 43: backlane.v1.ProvideInputResponse.execution:type_name -> backlane.v1.BackgroundExecution
+	58, // 44: backlane.v1.PauseResponse.execution:type_name -> backlane.v1.BackgroundExecution
+	58, // 45: backlane.v1.ResumeResponse.execution:type_name -> backlane.v1.BackgroundExecution
+	65, // 46: backlane.v1.GetTaskRecordResponse.record:type_name -> backlane.v1.TaskRecord
+	61, // 47: backlane.v1.ListDeadLettersRequest.view:type_name -> backlane.v1.View
+	58, // 48: backlane.v1.ListDeadLettersResponse.executions:type_name -> backlane.v1.BackgroundExecution
+	47, // 49: backlane.v1.DiscardDeadLettersResponse.outcomes:type_name -> backlane.v1.DiscardOutcome
+	48, // 50: backlane.v1.DiscardOutcome.result:type_name -> backlane.v1.DiscardResult
+	59, // 51: backlane.v1.DiscardOutcome.status:type_name -> google.rpc.Status
+	54, // 52: backlane.v1.RedriveRequest.config:type_name -> backlane.v1.BackgroundExecutionConfig
+	58, // 53: backlane.v1.RedriveResponse.execution:type_name -> backlane.v1.BackgroundExecution
+	66, // 54: backlane.v1.EnqueueRequest.MetadataEntry.value:type_name -> google.protobuf.Value
+	66, // 55: backlane.v1.SpawnChild.PoliciesEntry.value:type_name -> google.protobuf.Value
+	2,  // 56: backlane.v1.ExecutionService.Enqueue:input_type -> backlane.v1.EnqueueRequest
+	4,  // 57: backlane.v1.ExecutionService.EnqueueBatch:input_type -> backlane.v1.EnqueueBatchRequest
+	6,  // 58: backlane.v1.ExecutionService.EnqueueStream:input_type -> backlane.v1.EnqueueStreamRequest
+	10, // 59: backlane.v1.ExecutionService.Run:input_type -> backlane.v1.RunRequest
+	12, // 60: backlane.v1.ExecutionService.Get:input_type -> backlane.v1.GetRequest
+	14, // 61: backlane.v1.ExecutionService.List:input_type -> backlane.v1.ListRequest
+	23, // 62: backlane.v1.ExecutionService.ListAttempts:input_type -> backlane.v1.ListAttemptsRequest
+	16, // 63: backlane.v1.ExecutionService.Wait:input_type -> backlane.v1.WaitRequest
+	19, // 64: backlane.v1.ExecutionService.Cancel:input_type -> backlane.v1.CancelRequest
+	21, // 65: backlane.v1.ExecutionService.Peek:input_type -> backlane.v1.PeekRequest
+	33, // 66: backlane.v1.ExecutionService.GetExecutionRun:input_type -> backlane.v1.GetExecutionRunRequest
+	35, // 67: backlane.v1.ExecutionService.ProvideInput:input_type -> backlane.v1.ProvideInputRequest
+	37, // 68: backlane.v1.ExecutionService.Pause:input_type -> backlane.v1.PauseRequest
+	39, // 69: backlane.v1.ExecutionService.Resume:input_type -> backlane.v1.ResumeRequest
+	25, // 70: backlane.v1.ExecutionService.Spawn:input_type -> backlane.v1.SpawnRequest
+	30, // 71: backlane.v1.ExecutionService.GetQueueStats:input_type -> backlane.v1.GetQueueStatsRequest
+	41, // 72: backlane.v1.ExecutionService.GetTaskRecord:input_type -> backlane.v1.GetTaskRecordRequest
+	43, // 73: backlane.v1.ExecutionService.ListDeadLetters:input_type -> backlane.v1.ListDeadLettersRequest
+	45, // 74: backlane.v1.ExecutionService.DiscardDeadLetters:input_type -> backlane.v1.DiscardDeadLettersRequest
+	49, // 75: backlane.v1.ExecutionService.Redrive:input_type -> backlane.v1.RedriveRequest
+	3,  // 76: backlane.v1.ExecutionService.Enqueue:output_type -> backlane.v1.EnqueueResponse
+	5,  // 77: backlane.v1.ExecutionService.EnqueueBatch:output_type -> backlane.v1.EnqueueBatchResponse
+	7,  // 78: backlane.v1.ExecutionService.EnqueueStream:output_type -> backlane.v1.EnqueueStreamResponse
+	11, // 79: backlane.v1.ExecutionService.Run:output_type -> backlane.v1.RunResponse
+	13, // 80: backlane.v1.ExecutionService.Get:output_type -> backlane.v1.GetResponse
+	15, // 81: backlane.v1.ExecutionService.List:output_type -> backlane.v1.ListResponse
+	24, // 82: backlane.v1.ExecutionService.ListAttempts:output_type -> backlane.v1.ListAttemptsResponse
+	17, // 83: backlane.v1.ExecutionService.Wait:output_type -> backlane.v1.WaitResponse
+	20, // 84: backlane.v1.ExecutionService.Cancel:output_type -> backlane.v1.CancelResponse
+	22, // 85: backlane.v1.ExecutionService.Peek:output_type -> backlane.v1.PeekResponse
+	34, // 86: backlane.v1.ExecutionService.GetExecutionRun:output_type -> backlane.v1.GetExecutionRunResponse
+	36, // 87: backlane.v1.ExecutionService.ProvideInput:output_type -> backlane.v1.ProvideInputResponse
+	38, // 88: backlane.v1.ExecutionService.Pause:output_type -> backlane.v1.PauseResponse
+	40, // 89: backlane.v1.ExecutionService.Resume:output_type -> backlane.v1.ResumeResponse
+	29, // 90: backlane.v1.ExecutionService.Spawn:output_type -> backlane.v1.SpawnResponse
+	31, // 91: backlane.v1.ExecutionService.GetQueueStats:output_type -> backlane.v1.GetQueueStatsResponse
+	42, // 92: backlane.v1.ExecutionService.GetTaskRecord:output_type -> backlane.v1.GetTaskRecordResponse
+	44, // 93: backlane.v1.ExecutionService.ListDeadLetters:output_type -> backlane.v1.ListDeadLettersResponse
+	46, // 94: backlane.v1.ExecutionService.DiscardDeadLetters:output_type -> backlane.v1.DiscardDeadLettersResponse
+	50, // 95: backlane.v1.ExecutionService.Redrive:output_type -> backlane.v1.RedriveResponse
+	76, // [76:96] is the sub-list for method output_type
+	56, // [56:76] is the sub-list for method input_type
+	56, // [56:56] is the sub-list for extension type_name
+	56, // [56:56] is the sub-list for extension extendee
+	0,  // [0:56] is the sub-list for field type_name
 }
 
 func init() { file_backlane_v1_execution_service_proto_init() }
@@ -2791,19 +3743,27 @@ func file_backlane_v1_execution_service_proto_init() {
 		(*WaitOutcome_Execution)(nil),
 		(*WaitOutcome_Status)(nil),
 	}
-	file_backlane_v1_execution_service_proto_msgTypes[24].OneofWrappers = []any{}
-	file_backlane_v1_execution_service_proto_msgTypes[32].OneofWrappers = []any{
+	file_backlane_v1_execution_service_proto_msgTypes[24].OneofWrappers = []any{
+		(*SpawnMode_Inline)(nil),
+		(*SpawnMode_Child)(nil),
+	}
+	file_backlane_v1_execution_service_proto_msgTypes[27].OneofWrappers = []any{
+		(*SpawnResponse_Execution)(nil),
+		(*SpawnResponse_Inline)(nil),
+	}
+	file_backlane_v1_execution_service_proto_msgTypes[29].OneofWrappers = []any{}
+	file_backlane_v1_execution_service_proto_msgTypes[45].OneofWrappers = []any{
 		(*DiscardOutcome_Result)(nil),
 		(*DiscardOutcome_Status)(nil),
 	}
-	file_backlane_v1_execution_service_proto_msgTypes[34].OneofWrappers = []any{}
+	file_backlane_v1_execution_service_proto_msgTypes[47].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_backlane_v1_execution_service_proto_rawDesc), len(file_backlane_v1_execution_service_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   38,
+			NumMessages:   52,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -31,6 +31,11 @@ const (
 	ExecutionService_Wait_FullMethodName               = "/backlane.v1.ExecutionService/Wait"
 	ExecutionService_Cancel_FullMethodName             = "/backlane.v1.ExecutionService/Cancel"
 	ExecutionService_Peek_FullMethodName               = "/backlane.v1.ExecutionService/Peek"
+	ExecutionService_GetExecutionRun_FullMethodName    = "/backlane.v1.ExecutionService/GetExecutionRun"
+	ExecutionService_ProvideInput_FullMethodName       = "/backlane.v1.ExecutionService/ProvideInput"
+	ExecutionService_Pause_FullMethodName              = "/backlane.v1.ExecutionService/Pause"
+	ExecutionService_Resume_FullMethodName             = "/backlane.v1.ExecutionService/Resume"
+	ExecutionService_Spawn_FullMethodName              = "/backlane.v1.ExecutionService/Spawn"
 	ExecutionService_GetQueueStats_FullMethodName      = "/backlane.v1.ExecutionService/GetQueueStats"
 	ExecutionService_GetTaskRecord_FullMethodName      = "/backlane.v1.ExecutionService/GetTaskRecord"
 	ExecutionService_ListDeadLetters_FullMethodName    = "/backlane.v1.ExecutionService/ListDeadLetters"
@@ -72,6 +77,19 @@ type ExecutionServiceClient interface {
 	// Shows the next executions of a tenant in the order in which they would be leased, without
 	// leasing them.
 	Peek(ctx context.Context, in *PeekRequest, opts ...grpc.CallOption) (*PeekResponse, error)
+	// Shows what happened inside an execution: its run with all steps.
+	GetExecutionRun(ctx context.Context, in *GetExecutionRunRequest, opts ...grpc.CallOption) (*GetExecutionRunResponse, error)
+	// Provides an input that a suspended execution waits for, or will wait for.
+	ProvideInput(ctx context.Context, in *ProvideInputRequest, opts ...grpc.CallOption) (*ProvideInputResponse, error)
+	// Pauses an execution: no worker gets it until it is resumed. A worker that holds it is asked to
+	// yield.
+	Pause(ctx context.Context, in *PauseRequest, opts ...grpc.CallOption) (*PauseResponse, error)
+	// Resumes a paused execution, or ends all waits of a suspended one.
+	Resume(ctx context.Context, in *ResumeRequest, opts ...grpc.CallOption) (*ResumeResponse, error)
+	// Enqueues a child of an execution that the caller holds under a lease. For the modes that do not
+	// make a background execution, the answer says to run the child inline, and nothing is enqueued.
+	// The call of a worker.
+	Spawn(ctx context.Context, in *SpawnRequest, opts ...grpc.CallOption) (*SpawnResponse, error)
 	// Counts a tenant's unfinished executions.
 	GetQueueStats(ctx context.Context, in *GetQueueStatsRequest, opts ...grpc.CallOption) (*GetQueueStatsResponse, error)
 	// Reads one execution as a task record.
@@ -197,6 +215,56 @@ func (c *executionServiceClient) Peek(ctx context.Context, in *PeekRequest, opts
 	return out, nil
 }
 
+func (c *executionServiceClient) GetExecutionRun(ctx context.Context, in *GetExecutionRunRequest, opts ...grpc.CallOption) (*GetExecutionRunResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetExecutionRunResponse)
+	err := c.cc.Invoke(ctx, ExecutionService_GetExecutionRun_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *executionServiceClient) ProvideInput(ctx context.Context, in *ProvideInputRequest, opts ...grpc.CallOption) (*ProvideInputResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ProvideInputResponse)
+	err := c.cc.Invoke(ctx, ExecutionService_ProvideInput_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *executionServiceClient) Pause(ctx context.Context, in *PauseRequest, opts ...grpc.CallOption) (*PauseResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(PauseResponse)
+	err := c.cc.Invoke(ctx, ExecutionService_Pause_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *executionServiceClient) Resume(ctx context.Context, in *ResumeRequest, opts ...grpc.CallOption) (*ResumeResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ResumeResponse)
+	err := c.cc.Invoke(ctx, ExecutionService_Resume_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *executionServiceClient) Spawn(ctx context.Context, in *SpawnRequest, opts ...grpc.CallOption) (*SpawnResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(SpawnResponse)
+	err := c.cc.Invoke(ctx, ExecutionService_Spawn_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *executionServiceClient) GetQueueStats(ctx context.Context, in *GetQueueStatsRequest, opts ...grpc.CallOption) (*GetQueueStatsResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(GetQueueStatsResponse)
@@ -281,6 +349,19 @@ type ExecutionServiceServer interface {
 	// Shows the next executions of a tenant in the order in which they would be leased, without
 	// leasing them.
 	Peek(context.Context, *PeekRequest) (*PeekResponse, error)
+	// Shows what happened inside an execution: its run with all steps.
+	GetExecutionRun(context.Context, *GetExecutionRunRequest) (*GetExecutionRunResponse, error)
+	// Provides an input that a suspended execution waits for, or will wait for.
+	ProvideInput(context.Context, *ProvideInputRequest) (*ProvideInputResponse, error)
+	// Pauses an execution: no worker gets it until it is resumed. A worker that holds it is asked to
+	// yield.
+	Pause(context.Context, *PauseRequest) (*PauseResponse, error)
+	// Resumes a paused execution, or ends all waits of a suspended one.
+	Resume(context.Context, *ResumeRequest) (*ResumeResponse, error)
+	// Enqueues a child of an execution that the caller holds under a lease. For the modes that do not
+	// make a background execution, the answer says to run the child inline, and nothing is enqueued.
+	// The call of a worker.
+	Spawn(context.Context, *SpawnRequest) (*SpawnResponse, error)
 	// Counts a tenant's unfinished executions.
 	GetQueueStats(context.Context, *GetQueueStatsRequest) (*GetQueueStatsResponse, error)
 	// Reads one execution as a task record.
@@ -332,6 +413,21 @@ func (UnimplementedExecutionServiceServer) Cancel(context.Context, *CancelReques
 }
 func (UnimplementedExecutionServiceServer) Peek(context.Context, *PeekRequest) (*PeekResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Peek not implemented")
+}
+func (UnimplementedExecutionServiceServer) GetExecutionRun(context.Context, *GetExecutionRunRequest) (*GetExecutionRunResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetExecutionRun not implemented")
+}
+func (UnimplementedExecutionServiceServer) ProvideInput(context.Context, *ProvideInputRequest) (*ProvideInputResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ProvideInput not implemented")
+}
+func (UnimplementedExecutionServiceServer) Pause(context.Context, *PauseRequest) (*PauseResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Pause not implemented")
+}
+func (UnimplementedExecutionServiceServer) Resume(context.Context, *ResumeRequest) (*ResumeResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Resume not implemented")
+}
+func (UnimplementedExecutionServiceServer) Spawn(context.Context, *SpawnRequest) (*SpawnResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Spawn not implemented")
 }
 func (UnimplementedExecutionServiceServer) GetQueueStats(context.Context, *GetQueueStatsRequest) (*GetQueueStatsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetQueueStats not implemented")
@@ -538,6 +634,96 @@ func _ExecutionService_Peek_Handler(srv interface{}, ctx context.Context, dec fu
 	return interceptor(ctx, in, info, handler)
 }
 
+func _ExecutionService_GetExecutionRun_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetExecutionRunRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ExecutionServiceServer).GetExecutionRun(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ExecutionService_GetExecutionRun_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ExecutionServiceServer).GetExecutionRun(ctx, req.(*GetExecutionRunRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ExecutionService_ProvideInput_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ProvideInputRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ExecutionServiceServer).ProvideInput(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ExecutionService_ProvideInput_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ExecutionServiceServer).ProvideInput(ctx, req.(*ProvideInputRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ExecutionService_Pause_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(PauseRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ExecutionServiceServer).Pause(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ExecutionService_Pause_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ExecutionServiceServer).Pause(ctx, req.(*PauseRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ExecutionService_Resume_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ResumeRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ExecutionServiceServer).Resume(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ExecutionService_Resume_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ExecutionServiceServer).Resume(ctx, req.(*ResumeRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ExecutionService_Spawn_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(SpawnRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ExecutionServiceServer).Spawn(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ExecutionService_Spawn_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ExecutionServiceServer).Spawn(ctx, req.(*SpawnRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _ExecutionService_GetQueueStats_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(GetQueueStatsRequest)
 	if err := dec(in); err != nil {
@@ -670,6 +856,26 @@ var ExecutionService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Peek",
 			Handler:    _ExecutionService_Peek_Handler,
+		},
+		{
+			MethodName: "GetExecutionRun",
+			Handler:    _ExecutionService_GetExecutionRun_Handler,
+		},
+		{
+			MethodName: "ProvideInput",
+			Handler:    _ExecutionService_ProvideInput_Handler,
+		},
+		{
+			MethodName: "Pause",
+			Handler:    _ExecutionService_Pause_Handler,
+		},
+		{
+			MethodName: "Resume",
+			Handler:    _ExecutionService_Resume_Handler,
+		},
+		{
+			MethodName: "Spawn",
+			Handler:    _ExecutionService_Spawn_Handler,
 		},
 		{
 			MethodName: "GetQueueStats",

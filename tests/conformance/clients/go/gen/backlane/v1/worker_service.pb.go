@@ -187,9 +187,16 @@ type Lease struct {
 	// that is not acknowledged within 5 seconds.
 	Prefetched bool `protobuf:"varint,8,opt,name=prefetched,proto3" json:"prefetched,omitempty"`
 	// The lane whose credit the lease uses.
-	Lane          uint32 `protobuf:"varint,9,opt,name=lane,proto3" json:"lane,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Lane uint32 `protobuf:"varint,9,opt,name=lane,proto3" json:"lane,omitempty"`
+	// The steps that earlier leases recorded, in the order in which they were recorded, except those
+	// that were only planned.
+	Steps []*Step `protobuf:"bytes,10,rep,name=steps,proto3" json:"steps,omitempty"`
+	// The schema_version with which the steps were recorded; empty if there is none.
+	SchemaVersion string `protobuf:"bytes,11,opt,name=schema_version,json=schemaVersion,proto3" json:"schema_version,omitempty"`
+	// Whether a pause was requested: the worker should yield soon, as at a WorkPauses.
+	PauseRequested bool `protobuf:"varint,12,opt,name=pause_requested,json=pauseRequested,proto3" json:"pause_requested,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *Lease) Reset() {
@@ -283,6 +290,27 @@ func (x *Lease) GetLane() uint32 {
 		return x.Lane
 	}
 	return 0
+}
+
+func (x *Lease) GetSteps() []*Step {
+	if x != nil {
+		return x.Steps
+	}
+	return nil
+}
+
+func (x *Lease) GetSchemaVersion() string {
+	if x != nil {
+		return x.SchemaVersion
+	}
+	return ""
+}
+
+func (x *Lease) GetPauseRequested() bool {
+	if x != nil {
+		return x.PauseRequested
+	}
+	return false
 }
 
 type LeaseRef struct {
@@ -433,8 +461,10 @@ type LeaseResult struct {
 	LeaseRemainingMs *uint64 `protobuf:"varint,5,opt,name=lease_remaining_ms,json=leaseRemainingMs,proto3,oneof" json:"lease_remaining_ms,omitempty"`
 	// After a renewal: time until the attempt times out, counted from the arrival of this message.
 	AttemptRemainingMs *uint64 `protobuf:"varint,6,opt,name=attempt_remaining_ms,json=attemptRemainingMs,proto3,oneof" json:"attempt_remaining_ms,omitempty"`
-	unknownFields      protoimpl.UnknownFields
-	sizeCache          protoimpl.SizeCache
+	// After a renewal: whether the worker should yield to a pause.
+	PauseRequested bool `protobuf:"varint,7,opt,name=pause_requested,json=pauseRequested,proto3" json:"pause_requested,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *LeaseResult) Reset() {
@@ -507,6 +537,13 @@ func (x *LeaseResult) GetAttemptRemainingMs() uint64 {
 		return *x.AttemptRemainingMs
 	}
 	return 0
+}
+
+func (x *LeaseResult) GetPauseRequested() bool {
+	if x != nil {
+		return x.PauseRequested
+	}
+	return false
 }
 
 type RenewLeasesRequest struct {
@@ -1018,6 +1055,916 @@ func (x *ReleaseResponse) GetOutcomes() []*LeaseOutcome {
 	return nil
 }
 
+// A step that begins, or that is planned.
+type NewStep struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// `step_` followed by 27 base62 characters, chosen by the worker, unique in the run.
+	StepId       string   `protobuf:"bytes,1,opt,name=step_id,json=stepId,proto3" json:"step_id,omitempty"`
+	ParentStepId *string  `protobuf:"bytes,2,opt,name=parent_step_id,json=parentStepId,proto3,oneof" json:"parent_step_id,omitempty"`
+	StepType     StepType `protobuf:"varint,3,opt,name=step_type,json=stepType,proto3,enum=backlane.v1.StepType" json:"step_type,omitempty"`
+	// 1 to 128 bytes.
+	Name   string      `protobuf:"bytes,4,opt,name=name,proto3" json:"name,omitempty"`
+	Input  *string     `protobuf:"bytes,5,opt,name=input,proto3,oneof" json:"input,omitempty"`
+	Source *StepSource `protobuf:"bytes,6,opt,name=source,proto3,oneof" json:"source,omitempty"`
+	// At most 256 bytes each.
+	CallableId   *string `protobuf:"bytes,7,opt,name=callable_id,json=callableId,proto3,oneof" json:"callable_id,omitempty"`
+	CallableType *string `protobuf:"bytes,8,opt,name=callable_type,json=callableType,proto3,oneof" json:"callable_type,omitempty"`
+	// Tells steps of one name apart that run at once; at most 128 bytes.
+	Key string `protobuf:"bytes,9,opt,name=key,proto3" json:"key,omitempty"`
+	// A hash of the arguments; at most 32 bytes.
+	ArgumentsHash []byte `protobuf:"bytes,10,opt,name=arguments_hash,json=argumentsHash,proto3" json:"arguments_hash,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *NewStep) Reset() {
+	*x = NewStep{}
+	mi := &file_backlane_v1_worker_service_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *NewStep) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*NewStep) ProtoMessage() {}
+
+func (x *NewStep) ProtoReflect() protoreflect.Message {
+	mi := &file_backlane_v1_worker_service_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use NewStep.ProtoReflect.Descriptor instead.
+func (*NewStep) Descriptor() ([]byte, []int) {
+	return file_backlane_v1_worker_service_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *NewStep) GetStepId() string {
+	if x != nil {
+		return x.StepId
+	}
+	return ""
+}
+
+func (x *NewStep) GetParentStepId() string {
+	if x != nil && x.ParentStepId != nil {
+		return *x.ParentStepId
+	}
+	return ""
+}
+
+func (x *NewStep) GetStepType() StepType {
+	if x != nil {
+		return x.StepType
+	}
+	return StepType_STEP_TYPE_UNSPECIFIED
+}
+
+func (x *NewStep) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *NewStep) GetInput() string {
+	if x != nil && x.Input != nil {
+		return *x.Input
+	}
+	return ""
+}
+
+func (x *NewStep) GetSource() *StepSource {
+	if x != nil {
+		return x.Source
+	}
+	return nil
+}
+
+func (x *NewStep) GetCallableId() string {
+	if x != nil && x.CallableId != nil {
+		return *x.CallableId
+	}
+	return ""
+}
+
+func (x *NewStep) GetCallableType() string {
+	if x != nil && x.CallableType != nil {
+		return *x.CallableType
+	}
+	return ""
+}
+
+func (x *NewStep) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
+func (x *NewStep) GetArgumentsHash() []byte {
+	if x != nil {
+		return x.ArgumentsHash
+	}
+	return nil
+}
+
+// The run is planned, with these steps. Legal before the first step has started.
+type StepsPlanned struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// At most 100 steps.
+	Steps         []*NewStep `protobuf:"bytes,1,rep,name=steps,proto3" json:"steps,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StepsPlanned) Reset() {
+	*x = StepsPlanned{}
+	mi := &file_backlane_v1_worker_service_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StepsPlanned) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StepsPlanned) ProtoMessage() {}
+
+func (x *StepsPlanned) ProtoReflect() protoreflect.Message {
+	mi := &file_backlane_v1_worker_service_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StepsPlanned.ProtoReflect.Descriptor instead.
+func (*StepsPlanned) Descriptor() ([]byte, []int) {
+	return file_backlane_v1_worker_service_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *StepsPlanned) GetSteps() []*NewStep {
+	if x != nil {
+		return x.Steps
+	}
+	return nil
+}
+
+type StepCompleted struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	StepId string                 `protobuf:"bytes,1,opt,name=step_id,json=stepId,proto3" json:"step_id,omitempty"`
+	// Absent means that the step has no output.
+	Output        *string `protobuf:"bytes,2,opt,name=output,proto3,oneof" json:"output,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StepCompleted) Reset() {
+	*x = StepCompleted{}
+	mi := &file_backlane_v1_worker_service_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StepCompleted) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StepCompleted) ProtoMessage() {}
+
+func (x *StepCompleted) ProtoReflect() protoreflect.Message {
+	mi := &file_backlane_v1_worker_service_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StepCompleted.ProtoReflect.Descriptor instead.
+func (*StepCompleted) Descriptor() ([]byte, []int) {
+	return file_backlane_v1_worker_service_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *StepCompleted) GetStepId() string {
+	if x != nil {
+		return x.StepId
+	}
+	return ""
+}
+
+func (x *StepCompleted) GetOutput() string {
+	if x != nil && x.Output != nil {
+		return *x.Output
+	}
+	return ""
+}
+
+type StepFailed struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	StepId        string                 `protobuf:"bytes,1,opt,name=step_id,json=stepId,proto3" json:"step_id,omitempty"`
+	Error         *ExecutionError        `protobuf:"bytes,2,opt,name=error,proto3" json:"error,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StepFailed) Reset() {
+	*x = StepFailed{}
+	mi := &file_backlane_v1_worker_service_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StepFailed) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StepFailed) ProtoMessage() {}
+
+func (x *StepFailed) ProtoReflect() protoreflect.Message {
+	mi := &file_backlane_v1_worker_service_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StepFailed.ProtoReflect.Descriptor instead.
+func (*StepFailed) Descriptor() ([]byte, []int) {
+	return file_backlane_v1_worker_service_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *StepFailed) GetStepId() string {
+	if x != nil {
+		return x.StepId
+	}
+	return ""
+}
+
+func (x *StepFailed) GetError() *ExecutionError {
+	if x != nil {
+		return x.Error
+	}
+	return nil
+}
+
+// A planned step will not run.
+type StepSkipped struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	StepId string                 `protobuf:"bytes,1,opt,name=step_id,json=stepId,proto3" json:"step_id,omitempty"`
+	// At most 1024 bytes.
+	Reason        *string `protobuf:"bytes,2,opt,name=reason,proto3,oneof" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StepSkipped) Reset() {
+	*x = StepSkipped{}
+	mi := &file_backlane_v1_worker_service_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StepSkipped) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StepSkipped) ProtoMessage() {}
+
+func (x *StepSkipped) ProtoReflect() protoreflect.Message {
+	mi := &file_backlane_v1_worker_service_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StepSkipped.ProtoReflect.Descriptor instead.
+func (*StepSkipped) Descriptor() ([]byte, []int) {
+	return file_backlane_v1_worker_service_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *StepSkipped) GetStepId() string {
+	if x != nil {
+		return x.StepId
+	}
+	return ""
+}
+
+func (x *StepSkipped) GetReason() string {
+	if x != nil && x.Reason != nil {
+		return *x.Reason
+	}
+	return ""
+}
+
+// One change of a run.
+type StepAction struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Types that are valid to be assigned to Action:
+	//
+	//	*StepAction_Planned
+	//	*StepAction_Started
+	//	*StepAction_Completed
+	//	*StepAction_Failed
+	//	*StepAction_Skipped
+	Action        isStepAction_Action `protobuf_oneof:"action"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StepAction) Reset() {
+	*x = StepAction{}
+	mi := &file_backlane_v1_worker_service_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StepAction) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StepAction) ProtoMessage() {}
+
+func (x *StepAction) ProtoReflect() protoreflect.Message {
+	mi := &file_backlane_v1_worker_service_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StepAction.ProtoReflect.Descriptor instead.
+func (*StepAction) Descriptor() ([]byte, []int) {
+	return file_backlane_v1_worker_service_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *StepAction) GetAction() isStepAction_Action {
+	if x != nil {
+		return x.Action
+	}
+	return nil
+}
+
+func (x *StepAction) GetPlanned() *StepsPlanned {
+	if x != nil {
+		if x, ok := x.Action.(*StepAction_Planned); ok {
+			return x.Planned
+		}
+	}
+	return nil
+}
+
+func (x *StepAction) GetStarted() *NewStep {
+	if x != nil {
+		if x, ok := x.Action.(*StepAction_Started); ok {
+			return x.Started
+		}
+	}
+	return nil
+}
+
+func (x *StepAction) GetCompleted() *StepCompleted {
+	if x != nil {
+		if x, ok := x.Action.(*StepAction_Completed); ok {
+			return x.Completed
+		}
+	}
+	return nil
+}
+
+func (x *StepAction) GetFailed() *StepFailed {
+	if x != nil {
+		if x, ok := x.Action.(*StepAction_Failed); ok {
+			return x.Failed
+		}
+	}
+	return nil
+}
+
+func (x *StepAction) GetSkipped() *StepSkipped {
+	if x != nil {
+		if x, ok := x.Action.(*StepAction_Skipped); ok {
+			return x.Skipped
+		}
+	}
+	return nil
+}
+
+type isStepAction_Action interface {
+	isStepAction_Action()
+}
+
+type StepAction_Planned struct {
+	Planned *StepsPlanned `protobuf:"bytes,1,opt,name=planned,proto3,oneof"`
+}
+
+type StepAction_Started struct {
+	Started *NewStep `protobuf:"bytes,2,opt,name=started,proto3,oneof"`
+}
+
+type StepAction_Completed struct {
+	Completed *StepCompleted `protobuf:"bytes,3,opt,name=completed,proto3,oneof"`
+}
+
+type StepAction_Failed struct {
+	Failed *StepFailed `protobuf:"bytes,4,opt,name=failed,proto3,oneof"`
+}
+
+type StepAction_Skipped struct {
+	Skipped *StepSkipped `protobuf:"bytes,5,opt,name=skipped,proto3,oneof"`
+}
+
+func (*StepAction_Planned) isStepAction_Action() {}
+
+func (*StepAction_Started) isStepAction_Action() {}
+
+func (*StepAction_Completed) isStepAction_Action() {}
+
+func (*StepAction_Failed) isStepAction_Action() {}
+
+func (*StepAction_Skipped) isStepAction_Action() {}
+
+type StepReport struct {
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	ExecutionId string                 `protobuf:"bytes,1,opt,name=execution_id,json=executionId,proto3" json:"execution_id,omitempty"`
+	LeaseToken  string                 `protobuf:"bytes,2,opt,name=lease_token,json=leaseToken,proto3" json:"lease_token,omitempty"`
+	// 1 to 1000 actions, in order. A run may have 100 steps, and 1 MiB of names, inputs, outputs and
+	// errors.
+	Actions []*StepAction `protobuf:"bytes,3,rep,name=actions,proto3" json:"actions,omitempty"`
+	// The version of the callable; at most 128 bytes. Kept from the first report of the run.
+	SchemaVersion string `protobuf:"bytes,4,opt,name=schema_version,json=schemaVersion,proto3" json:"schema_version,omitempty"`
+	// Number of the report within its lease, from 1, growing. A report with a number that is not
+	// above the last one is a repetition: it gets the outcome OK and changes nothing. 0: the report
+	// has no number, and cannot be repeated safely.
+	Sequence      uint32 `protobuf:"varint,5,opt,name=sequence,proto3" json:"sequence,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StepReport) Reset() {
+	*x = StepReport{}
+	mi := &file_backlane_v1_worker_service_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StepReport) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StepReport) ProtoMessage() {}
+
+func (x *StepReport) ProtoReflect() protoreflect.Message {
+	mi := &file_backlane_v1_worker_service_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StepReport.ProtoReflect.Descriptor instead.
+func (*StepReport) Descriptor() ([]byte, []int) {
+	return file_backlane_v1_worker_service_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *StepReport) GetExecutionId() string {
+	if x != nil {
+		return x.ExecutionId
+	}
+	return ""
+}
+
+func (x *StepReport) GetLeaseToken() string {
+	if x != nil {
+		return x.LeaseToken
+	}
+	return ""
+}
+
+func (x *StepReport) GetActions() []*StepAction {
+	if x != nil {
+		return x.Actions
+	}
+	return nil
+}
+
+func (x *StepReport) GetSchemaVersion() string {
+	if x != nil {
+		return x.SchemaVersion
+	}
+	return ""
+}
+
+func (x *StepReport) GetSequence() uint32 {
+	if x != nil {
+		return x.Sequence
+	}
+	return 0
+}
+
+type ReportStepsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// 1 to 1000 reports.
+	Reports       []*StepReport `protobuf:"bytes,1,rep,name=reports,proto3" json:"reports,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReportStepsRequest) Reset() {
+	*x = ReportStepsRequest{}
+	mi := &file_backlane_v1_worker_service_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReportStepsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReportStepsRequest) ProtoMessage() {}
+
+func (x *ReportStepsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_backlane_v1_worker_service_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReportStepsRequest.ProtoReflect.Descriptor instead.
+func (*ReportStepsRequest) Descriptor() ([]byte, []int) {
+	return file_backlane_v1_worker_service_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *ReportStepsRequest) GetReports() []*StepReport {
+	if x != nil {
+		return x.Reports
+	}
+	return nil
+}
+
+type ReportStepsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// One outcome per report, in order.
+	Outcomes      []*LeaseOutcome `protobuf:"bytes,1,rep,name=outcomes,proto3" json:"outcomes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReportStepsResponse) Reset() {
+	*x = ReportStepsResponse{}
+	mi := &file_backlane_v1_worker_service_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReportStepsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReportStepsResponse) ProtoMessage() {}
+
+func (x *ReportStepsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_backlane_v1_worker_service_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReportStepsResponse.ProtoReflect.Descriptor instead.
+func (*ReportStepsResponse) Descriptor() ([]byte, []int) {
+	return file_backlane_v1_worker_service_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *ReportStepsResponse) GetOutcomes() []*LeaseOutcome {
+	if x != nil {
+		return x.Outcomes
+	}
+	return nil
+}
+
+// One thing that a suspended execution waits for. It is a step of type WAIT.
+type WaitPoint struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// A new id, or the id of a wait of this run that is not over.
+	StepId string `protobuf:"bytes,1,opt,name=step_id,json=stepId,proto3" json:"step_id,omitempty"`
+	// The name of the step; 1 to 128 bytes.
+	Name   string     `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	Reason WaitReason `protobuf:"varint,3,opt,name=reason,proto3,enum=backlane.v1.WaitReason" json:"reason,omitempty"`
+	// The key of the input that ends the wait; at most 128 bytes. Empty: no input ends it.
+	Key string `protobuf:"bytes,4,opt,name=key,proto3" json:"key,omitempty"`
+	// The wait ends by itself after this time; at most 36 500 days. Must be absent if wait_until is
+	// given.
+	WaitMs *uint64 `protobuf:"varint,5,opt,name=wait_ms,json=waitMs,proto3,oneof" json:"wait_ms,omitempty"`
+	// The wait ends by itself at this time.
+	WaitUntil *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=wait_until,json=waitUntil,proto3" json:"wait_until,omitempty"`
+	// Reserved: the wait ends with this child.
+	ChildExecutionId *string `protobuf:"bytes,7,opt,name=child_execution_id,json=childExecutionId,proto3,oneof" json:"child_execution_id,omitempty"`
+	// As NewStep.key.
+	StepKey string `protobuf:"bytes,8,opt,name=step_key,json=stepKey,proto3" json:"step_key,omitempty"`
+	// As NewStep.arguments_hash.
+	ArgumentsHash []byte `protobuf:"bytes,9,opt,name=arguments_hash,json=argumentsHash,proto3" json:"arguments_hash,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WaitPoint) Reset() {
+	*x = WaitPoint{}
+	mi := &file_backlane_v1_worker_service_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WaitPoint) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WaitPoint) ProtoMessage() {}
+
+func (x *WaitPoint) ProtoReflect() protoreflect.Message {
+	mi := &file_backlane_v1_worker_service_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WaitPoint.ProtoReflect.Descriptor instead.
+func (*WaitPoint) Descriptor() ([]byte, []int) {
+	return file_backlane_v1_worker_service_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *WaitPoint) GetStepId() string {
+	if x != nil {
+		return x.StepId
+	}
+	return ""
+}
+
+func (x *WaitPoint) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *WaitPoint) GetReason() WaitReason {
+	if x != nil {
+		return x.Reason
+	}
+	return WaitReason_WAIT_REASON_UNSPECIFIED
+}
+
+func (x *WaitPoint) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
+func (x *WaitPoint) GetWaitMs() uint64 {
+	if x != nil && x.WaitMs != nil {
+		return *x.WaitMs
+	}
+	return 0
+}
+
+func (x *WaitPoint) GetWaitUntil() *timestamppb.Timestamp {
+	if x != nil {
+		return x.WaitUntil
+	}
+	return nil
+}
+
+func (x *WaitPoint) GetChildExecutionId() string {
+	if x != nil && x.ChildExecutionId != nil {
+		return *x.ChildExecutionId
+	}
+	return ""
+}
+
+func (x *WaitPoint) GetStepKey() string {
+	if x != nil {
+		return x.StepKey
+	}
+	return ""
+}
+
+func (x *WaitPoint) GetArgumentsHash() []byte {
+	if x != nil {
+		return x.ArgumentsHash
+	}
+	return nil
+}
+
+type Suspension struct {
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	ExecutionId string                 `protobuf:"bytes,1,opt,name=execution_id,json=executionId,proto3" json:"execution_id,omitempty"`
+	LeaseToken  string                 `protobuf:"bytes,2,opt,name=lease_token,json=leaseToken,proto3" json:"lease_token,omitempty"`
+	// What the execution waits for; the first of them that is over ends the suspension. At most 100.
+	// None is allowed only if a pause was requested: the worker yields.
+	Waits []*WaitPoint `protobuf:"bytes,3,rep,name=waits,proto3" json:"waits,omitempty"`
+	// As in StepReport.
+	SchemaVersion string `protobuf:"bytes,4,opt,name=schema_version,json=schemaVersion,proto3" json:"schema_version,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Suspension) Reset() {
+	*x = Suspension{}
+	mi := &file_backlane_v1_worker_service_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Suspension) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Suspension) ProtoMessage() {}
+
+func (x *Suspension) ProtoReflect() protoreflect.Message {
+	mi := &file_backlane_v1_worker_service_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Suspension.ProtoReflect.Descriptor instead.
+func (*Suspension) Descriptor() ([]byte, []int) {
+	return file_backlane_v1_worker_service_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *Suspension) GetExecutionId() string {
+	if x != nil {
+		return x.ExecutionId
+	}
+	return ""
+}
+
+func (x *Suspension) GetLeaseToken() string {
+	if x != nil {
+		return x.LeaseToken
+	}
+	return ""
+}
+
+func (x *Suspension) GetWaits() []*WaitPoint {
+	if x != nil {
+		return x.Waits
+	}
+	return nil
+}
+
+func (x *Suspension) GetSchemaVersion() string {
+	if x != nil {
+		return x.SchemaVersion
+	}
+	return ""
+}
+
+type SuspendRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// 1 to 1000 suspensions.
+	Suspensions   []*Suspension `protobuf:"bytes,1,rep,name=suspensions,proto3" json:"suspensions,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SuspendRequest) Reset() {
+	*x = SuspendRequest{}
+	mi := &file_backlane_v1_worker_service_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SuspendRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SuspendRequest) ProtoMessage() {}
+
+func (x *SuspendRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_backlane_v1_worker_service_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SuspendRequest.ProtoReflect.Descriptor instead.
+func (*SuspendRequest) Descriptor() ([]byte, []int) {
+	return file_backlane_v1_worker_service_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *SuspendRequest) GetSuspensions() []*Suspension {
+	if x != nil {
+		return x.Suspensions
+	}
+	return nil
+}
+
+type SuspendResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// One outcome per suspension, in order. The status is RUNNING while the execution waits, and
+	// QUEUED if a wait was over at once.
+	Outcomes      []*LeaseOutcome `protobuf:"bytes,1,rep,name=outcomes,proto3" json:"outcomes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SuspendResponse) Reset() {
+	*x = SuspendResponse{}
+	mi := &file_backlane_v1_worker_service_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SuspendResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SuspendResponse) ProtoMessage() {}
+
+func (x *SuspendResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_backlane_v1_worker_service_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SuspendResponse.ProtoReflect.Descriptor instead.
+func (*SuspendResponse) Descriptor() ([]byte, []int) {
+	return file_backlane_v1_worker_service_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *SuspendResponse) GetOutcomes() []*LeaseOutcome {
+	if x != nil {
+		return x.Outcomes
+	}
+	return nil
+}
+
 type ReportProgressRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// 1 to 1000 reports.
@@ -1028,7 +1975,7 @@ type ReportProgressRequest struct {
 
 func (x *ReportProgressRequest) Reset() {
 	*x = ReportProgressRequest{}
-	mi := &file_backlane_v1_worker_service_proto_msgTypes[16]
+	mi := &file_backlane_v1_worker_service_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1040,7 +1987,7 @@ func (x *ReportProgressRequest) String() string {
 func (*ReportProgressRequest) ProtoMessage() {}
 
 func (x *ReportProgressRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_backlane_v1_worker_service_proto_msgTypes[16]
+	mi := &file_backlane_v1_worker_service_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1053,7 +2000,7 @@ func (x *ReportProgressRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportProgressRequest.ProtoReflect.Descriptor instead.
 func (*ReportProgressRequest) Descriptor() ([]byte, []int) {
-	return file_backlane_v1_worker_service_proto_rawDescGZIP(), []int{16}
+	return file_backlane_v1_worker_service_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *ReportProgressRequest) GetReports() []*ProgressReport {
@@ -1079,7 +2026,7 @@ type ProgressReport struct {
 
 func (x *ProgressReport) Reset() {
 	*x = ProgressReport{}
-	mi := &file_backlane_v1_worker_service_proto_msgTypes[17]
+	mi := &file_backlane_v1_worker_service_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1091,7 +2038,7 @@ func (x *ProgressReport) String() string {
 func (*ProgressReport) ProtoMessage() {}
 
 func (x *ProgressReport) ProtoReflect() protoreflect.Message {
-	mi := &file_backlane_v1_worker_service_proto_msgTypes[17]
+	mi := &file_backlane_v1_worker_service_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1104,7 +2051,7 @@ func (x *ProgressReport) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProgressReport.ProtoReflect.Descriptor instead.
 func (*ProgressReport) Descriptor() ([]byte, []int) {
-	return file_backlane_v1_worker_service_proto_rawDescGZIP(), []int{17}
+	return file_backlane_v1_worker_service_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *ProgressReport) GetExecutionId() string {
@@ -1145,7 +2092,7 @@ type ReportProgressResponse struct {
 
 func (x *ReportProgressResponse) Reset() {
 	*x = ReportProgressResponse{}
-	mi := &file_backlane_v1_worker_service_proto_msgTypes[18]
+	mi := &file_backlane_v1_worker_service_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1157,7 +2104,7 @@ func (x *ReportProgressResponse) String() string {
 func (*ReportProgressResponse) ProtoMessage() {}
 
 func (x *ReportProgressResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_backlane_v1_worker_service_proto_msgTypes[18]
+	mi := &file_backlane_v1_worker_service_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1170,7 +2117,7 @@ func (x *ReportProgressResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportProgressResponse.ProtoReflect.Descriptor instead.
 func (*ReportProgressResponse) Descriptor() ([]byte, []int) {
-	return file_backlane_v1_worker_service_proto_rawDescGZIP(), []int{18}
+	return file_backlane_v1_worker_service_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *ReportProgressResponse) GetOutcomes() []*LeaseOutcome {
@@ -1193,6 +2140,8 @@ type WorkRequest struct {
 	//	*WorkRequest_Fail
 	//	*WorkRequest_Release
 	//	*WorkRequest_Drain
+	//	*WorkRequest_Steps
+	//	*WorkRequest_Suspend
 	//	*WorkRequest_Progress
 	Message       isWorkRequest_Message `protobuf_oneof:"message"`
 	unknownFields protoimpl.UnknownFields
@@ -1201,7 +2150,7 @@ type WorkRequest struct {
 
 func (x *WorkRequest) Reset() {
 	*x = WorkRequest{}
-	mi := &file_backlane_v1_worker_service_proto_msgTypes[19]
+	mi := &file_backlane_v1_worker_service_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1213,7 +2162,7 @@ func (x *WorkRequest) String() string {
 func (*WorkRequest) ProtoMessage() {}
 
 func (x *WorkRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_backlane_v1_worker_service_proto_msgTypes[19]
+	mi := &file_backlane_v1_worker_service_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1226,7 +2175,7 @@ func (x *WorkRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WorkRequest.ProtoReflect.Descriptor instead.
 func (*WorkRequest) Descriptor() ([]byte, []int) {
-	return file_backlane_v1_worker_service_proto_rawDescGZIP(), []int{19}
+	return file_backlane_v1_worker_service_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *WorkRequest) GetMessage() isWorkRequest_Message {
@@ -1308,6 +2257,24 @@ func (x *WorkRequest) GetDrain() *WorkDrain {
 	return nil
 }
 
+func (x *WorkRequest) GetSteps() *ReportStepsRequest {
+	if x != nil {
+		if x, ok := x.Message.(*WorkRequest_Steps); ok {
+			return x.Steps
+		}
+	}
+	return nil
+}
+
+func (x *WorkRequest) GetSuspend() *SuspendRequest {
+	if x != nil {
+		if x, ok := x.Message.(*WorkRequest_Suspend); ok {
+			return x.Suspend
+		}
+	}
+	return nil
+}
+
 func (x *WorkRequest) GetProgress() *ReportProgressRequest {
 	if x != nil {
 		if x, ok := x.Message.(*WorkRequest_Progress); ok {
@@ -1359,6 +2326,14 @@ type WorkRequest_Drain struct {
 	Drain *WorkDrain `protobuf:"bytes,8,opt,name=drain,proto3,oneof"`
 }
 
+type WorkRequest_Steps struct {
+	Steps *ReportStepsRequest `protobuf:"bytes,9,opt,name=steps,proto3,oneof"`
+}
+
+type WorkRequest_Suspend struct {
+	Suspend *SuspendRequest `protobuf:"bytes,10,opt,name=suspend,proto3,oneof"`
+}
+
 type WorkRequest_Progress struct {
 	// Gets no reply. A report about a lease that the worker does not hold any more is ignored.
 	Progress *ReportProgressRequest `protobuf:"bytes,11,opt,name=progress,proto3,oneof"`
@@ -1379,6 +2354,10 @@ func (*WorkRequest_Fail) isWorkRequest_Message() {}
 func (*WorkRequest_Release) isWorkRequest_Message() {}
 
 func (*WorkRequest_Drain) isWorkRequest_Message() {}
+
+func (*WorkRequest_Steps) isWorkRequest_Message() {}
+
+func (*WorkRequest_Suspend) isWorkRequest_Message() {}
 
 func (*WorkRequest_Progress) isWorkRequest_Message() {}
 
@@ -1405,7 +2384,7 @@ type WorkHello struct {
 
 func (x *WorkHello) Reset() {
 	*x = WorkHello{}
-	mi := &file_backlane_v1_worker_service_proto_msgTypes[20]
+	mi := &file_backlane_v1_worker_service_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1417,7 +2396,7 @@ func (x *WorkHello) String() string {
 func (*WorkHello) ProtoMessage() {}
 
 func (x *WorkHello) ProtoReflect() protoreflect.Message {
-	mi := &file_backlane_v1_worker_service_proto_msgTypes[20]
+	mi := &file_backlane_v1_worker_service_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1430,7 +2409,7 @@ func (x *WorkHello) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WorkHello.ProtoReflect.Descriptor instead.
 func (*WorkHello) Descriptor() ([]byte, []int) {
-	return file_backlane_v1_worker_service_proto_rawDescGZIP(), []int{20}
+	return file_backlane_v1_worker_service_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *WorkHello) GetWorkerId() string {
@@ -1486,7 +2465,7 @@ type WorkLane struct {
 
 func (x *WorkLane) Reset() {
 	*x = WorkLane{}
-	mi := &file_backlane_v1_worker_service_proto_msgTypes[21]
+	mi := &file_backlane_v1_worker_service_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1498,7 +2477,7 @@ func (x *WorkLane) String() string {
 func (*WorkLane) ProtoMessage() {}
 
 func (x *WorkLane) ProtoReflect() protoreflect.Message {
-	mi := &file_backlane_v1_worker_service_proto_msgTypes[21]
+	mi := &file_backlane_v1_worker_service_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1511,7 +2490,7 @@ func (x *WorkLane) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WorkLane.ProtoReflect.Descriptor instead.
 func (*WorkLane) Descriptor() ([]byte, []int) {
-	return file_backlane_v1_worker_service_proto_rawDescGZIP(), []int{21}
+	return file_backlane_v1_worker_service_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *WorkLane) GetCallables() []string {
@@ -1541,7 +2520,7 @@ type WorkCredit struct {
 
 func (x *WorkCredit) Reset() {
 	*x = WorkCredit{}
-	mi := &file_backlane_v1_worker_service_proto_msgTypes[22]
+	mi := &file_backlane_v1_worker_service_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1553,7 +2532,7 @@ func (x *WorkCredit) String() string {
 func (*WorkCredit) ProtoMessage() {}
 
 func (x *WorkCredit) ProtoReflect() protoreflect.Message {
-	mi := &file_backlane_v1_worker_service_proto_msgTypes[22]
+	mi := &file_backlane_v1_worker_service_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1566,7 +2545,7 @@ func (x *WorkCredit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WorkCredit.ProtoReflect.Descriptor instead.
 func (*WorkCredit) Descriptor() ([]byte, []int) {
-	return file_backlane_v1_worker_service_proto_rawDescGZIP(), []int{22}
+	return file_backlane_v1_worker_service_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *WorkCredit) GetExecutions() uint32 {
@@ -1607,7 +2586,7 @@ type WorkAcknowledge struct {
 
 func (x *WorkAcknowledge) Reset() {
 	*x = WorkAcknowledge{}
-	mi := &file_backlane_v1_worker_service_proto_msgTypes[23]
+	mi := &file_backlane_v1_worker_service_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1619,7 +2598,7 @@ func (x *WorkAcknowledge) String() string {
 func (*WorkAcknowledge) ProtoMessage() {}
 
 func (x *WorkAcknowledge) ProtoReflect() protoreflect.Message {
-	mi := &file_backlane_v1_worker_service_proto_msgTypes[23]
+	mi := &file_backlane_v1_worker_service_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1632,7 +2611,7 @@ func (x *WorkAcknowledge) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WorkAcknowledge.ProtoReflect.Descriptor instead.
 func (*WorkAcknowledge) Descriptor() ([]byte, []int) {
-	return file_backlane_v1_worker_service_proto_rawDescGZIP(), []int{23}
+	return file_backlane_v1_worker_service_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *WorkAcknowledge) GetLeases() []*LeaseRef {
@@ -1650,7 +2629,7 @@ type WorkHeartbeat struct {
 
 func (x *WorkHeartbeat) Reset() {
 	*x = WorkHeartbeat{}
-	mi := &file_backlane_v1_worker_service_proto_msgTypes[24]
+	mi := &file_backlane_v1_worker_service_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1662,7 +2641,7 @@ func (x *WorkHeartbeat) String() string {
 func (*WorkHeartbeat) ProtoMessage() {}
 
 func (x *WorkHeartbeat) ProtoReflect() protoreflect.Message {
-	mi := &file_backlane_v1_worker_service_proto_msgTypes[24]
+	mi := &file_backlane_v1_worker_service_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1675,7 +2654,7 @@ func (x *WorkHeartbeat) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WorkHeartbeat.ProtoReflect.Descriptor instead.
 func (*WorkHeartbeat) Descriptor() ([]byte, []int) {
-	return file_backlane_v1_worker_service_proto_rawDescGZIP(), []int{24}
+	return file_backlane_v1_worker_service_proto_rawDescGZIP(), []int{37}
 }
 
 type WorkDrain struct {
@@ -1686,7 +2665,7 @@ type WorkDrain struct {
 
 func (x *WorkDrain) Reset() {
 	*x = WorkDrain{}
-	mi := &file_backlane_v1_worker_service_proto_msgTypes[25]
+	mi := &file_backlane_v1_worker_service_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1698,7 +2677,7 @@ func (x *WorkDrain) String() string {
 func (*WorkDrain) ProtoMessage() {}
 
 func (x *WorkDrain) ProtoReflect() protoreflect.Message {
-	mi := &file_backlane_v1_worker_service_proto_msgTypes[25]
+	mi := &file_backlane_v1_worker_service_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1711,7 +2690,7 @@ func (x *WorkDrain) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WorkDrain.ProtoReflect.Descriptor instead.
 func (*WorkDrain) Descriptor() ([]byte, []int) {
-	return file_backlane_v1_worker_service_proto_rawDescGZIP(), []int{25}
+	return file_backlane_v1_worker_service_proto_rawDescGZIP(), []int{38}
 }
 
 // One message that the server sends on a Work stream.
@@ -1725,6 +2704,7 @@ type WorkResponse struct {
 	//	*WorkResponse_Cancels
 	//	*WorkResponse_Lost
 	//	*WorkResponse_Drain
+	//	*WorkResponse_Pauses
 	Message       isWorkResponse_Message `protobuf_oneof:"message"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1732,7 +2712,7 @@ type WorkResponse struct {
 
 func (x *WorkResponse) Reset() {
 	*x = WorkResponse{}
-	mi := &file_backlane_v1_worker_service_proto_msgTypes[26]
+	mi := &file_backlane_v1_worker_service_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1744,7 +2724,7 @@ func (x *WorkResponse) String() string {
 func (*WorkResponse) ProtoMessage() {}
 
 func (x *WorkResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_backlane_v1_worker_service_proto_msgTypes[26]
+	mi := &file_backlane_v1_worker_service_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1757,7 +2737,7 @@ func (x *WorkResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WorkResponse.ProtoReflect.Descriptor instead.
 func (*WorkResponse) Descriptor() ([]byte, []int) {
-	return file_backlane_v1_worker_service_proto_rawDescGZIP(), []int{26}
+	return file_backlane_v1_worker_service_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *WorkResponse) GetMessage() isWorkResponse_Message {
@@ -1821,6 +2801,15 @@ func (x *WorkResponse) GetDrain() *WorkServerDrain {
 	return nil
 }
 
+func (x *WorkResponse) GetPauses() *WorkPauses {
+	if x != nil {
+		if x, ok := x.Message.(*WorkResponse_Pauses); ok {
+			return x.Pauses
+		}
+	}
+	return nil
+}
+
 type isWorkResponse_Message interface {
 	isWorkResponse_Message()
 }
@@ -1835,7 +2824,8 @@ type WorkResponse_Leases struct {
 }
 
 type WorkResponse_Outcomes struct {
-	// The reply to complete, fail or release: one reply per message, in the order sent.
+	// The reply to complete, fail, release, steps or suspend: one reply per message, in the order
+	// sent.
 	Outcomes *WorkOutcomes `protobuf:"bytes,3,opt,name=outcomes,proto3,oneof"`
 }
 
@@ -1855,6 +2845,11 @@ type WorkResponse_Drain struct {
 	Drain *WorkServerDrain `protobuf:"bytes,6,opt,name=drain,proto3,oneof"`
 }
 
+type WorkResponse_Pauses struct {
+	// The worker should suspend these executions soon, without waits, or release them.
+	Pauses *WorkPauses `protobuf:"bytes,7,opt,name=pauses,proto3,oneof"`
+}
+
 func (*WorkResponse_Welcome) isWorkResponse_Message() {}
 
 func (*WorkResponse_Leases) isWorkResponse_Message() {}
@@ -1866,6 +2861,8 @@ func (*WorkResponse_Cancels) isWorkResponse_Message() {}
 func (*WorkResponse_Lost) isWorkResponse_Message() {}
 
 func (*WorkResponse_Drain) isWorkResponse_Message() {}
+
+func (*WorkResponse_Pauses) isWorkResponse_Message() {}
 
 type WorkWelcome struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1880,7 +2877,7 @@ type WorkWelcome struct {
 
 func (x *WorkWelcome) Reset() {
 	*x = WorkWelcome{}
-	mi := &file_backlane_v1_worker_service_proto_msgTypes[27]
+	mi := &file_backlane_v1_worker_service_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1892,7 +2889,7 @@ func (x *WorkWelcome) String() string {
 func (*WorkWelcome) ProtoMessage() {}
 
 func (x *WorkWelcome) ProtoReflect() protoreflect.Message {
-	mi := &file_backlane_v1_worker_service_proto_msgTypes[27]
+	mi := &file_backlane_v1_worker_service_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1905,7 +2902,7 @@ func (x *WorkWelcome) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WorkWelcome.ProtoReflect.Descriptor instead.
 func (*WorkWelcome) Descriptor() ([]byte, []int) {
-	return file_backlane_v1_worker_service_proto_rawDescGZIP(), []int{27}
+	return file_backlane_v1_worker_service_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *WorkWelcome) GetHeld() []*LeaseRef {
@@ -1938,7 +2935,7 @@ type WorkLeases struct {
 
 func (x *WorkLeases) Reset() {
 	*x = WorkLeases{}
-	mi := &file_backlane_v1_worker_service_proto_msgTypes[28]
+	mi := &file_backlane_v1_worker_service_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1950,7 +2947,7 @@ func (x *WorkLeases) String() string {
 func (*WorkLeases) ProtoMessage() {}
 
 func (x *WorkLeases) ProtoReflect() protoreflect.Message {
-	mi := &file_backlane_v1_worker_service_proto_msgTypes[28]
+	mi := &file_backlane_v1_worker_service_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1963,7 +2960,7 @@ func (x *WorkLeases) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WorkLeases.ProtoReflect.Descriptor instead.
 func (*WorkLeases) Descriptor() ([]byte, []int) {
-	return file_backlane_v1_worker_service_proto_rawDescGZIP(), []int{28}
+	return file_backlane_v1_worker_service_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *WorkLeases) GetLeases() []*Lease {
@@ -1983,7 +2980,7 @@ type WorkOutcomes struct {
 
 func (x *WorkOutcomes) Reset() {
 	*x = WorkOutcomes{}
-	mi := &file_backlane_v1_worker_service_proto_msgTypes[29]
+	mi := &file_backlane_v1_worker_service_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1995,7 +2992,7 @@ func (x *WorkOutcomes) String() string {
 func (*WorkOutcomes) ProtoMessage() {}
 
 func (x *WorkOutcomes) ProtoReflect() protoreflect.Message {
-	mi := &file_backlane_v1_worker_service_proto_msgTypes[29]
+	mi := &file_backlane_v1_worker_service_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2008,7 +3005,7 @@ func (x *WorkOutcomes) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WorkOutcomes.ProtoReflect.Descriptor instead.
 func (*WorkOutcomes) Descriptor() ([]byte, []int) {
-	return file_backlane_v1_worker_service_proto_rawDescGZIP(), []int{29}
+	return file_backlane_v1_worker_service_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *WorkOutcomes) GetOutcomes() []*LeaseOutcome {
@@ -2027,7 +3024,7 @@ type WorkCancels struct {
 
 func (x *WorkCancels) Reset() {
 	*x = WorkCancels{}
-	mi := &file_backlane_v1_worker_service_proto_msgTypes[30]
+	mi := &file_backlane_v1_worker_service_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2039,7 +3036,7 @@ func (x *WorkCancels) String() string {
 func (*WorkCancels) ProtoMessage() {}
 
 func (x *WorkCancels) ProtoReflect() protoreflect.Message {
-	mi := &file_backlane_v1_worker_service_proto_msgTypes[30]
+	mi := &file_backlane_v1_worker_service_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2052,7 +3049,7 @@ func (x *WorkCancels) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WorkCancels.ProtoReflect.Descriptor instead.
 func (*WorkCancels) Descriptor() ([]byte, []int) {
-	return file_backlane_v1_worker_service_proto_rawDescGZIP(), []int{30}
+	return file_backlane_v1_worker_service_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *WorkCancels) GetLeases() []*LeaseRef {
@@ -2071,7 +3068,7 @@ type WorkLost struct {
 
 func (x *WorkLost) Reset() {
 	*x = WorkLost{}
-	mi := &file_backlane_v1_worker_service_proto_msgTypes[31]
+	mi := &file_backlane_v1_worker_service_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2083,7 +3080,7 @@ func (x *WorkLost) String() string {
 func (*WorkLost) ProtoMessage() {}
 
 func (x *WorkLost) ProtoReflect() protoreflect.Message {
-	mi := &file_backlane_v1_worker_service_proto_msgTypes[31]
+	mi := &file_backlane_v1_worker_service_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2096,10 +3093,54 @@ func (x *WorkLost) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WorkLost.ProtoReflect.Descriptor instead.
 func (*WorkLost) Descriptor() ([]byte, []int) {
-	return file_backlane_v1_worker_service_proto_rawDescGZIP(), []int{31}
+	return file_backlane_v1_worker_service_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *WorkLost) GetLeases() []*LeaseRef {
+	if x != nil {
+		return x.Leases
+	}
+	return nil
+}
+
+type WorkPauses struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Leases        []*LeaseRef            `protobuf:"bytes,1,rep,name=leases,proto3" json:"leases,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WorkPauses) Reset() {
+	*x = WorkPauses{}
+	mi := &file_backlane_v1_worker_service_proto_msgTypes[45]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WorkPauses) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WorkPauses) ProtoMessage() {}
+
+func (x *WorkPauses) ProtoReflect() protoreflect.Message {
+	mi := &file_backlane_v1_worker_service_proto_msgTypes[45]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WorkPauses.ProtoReflect.Descriptor instead.
+func (*WorkPauses) Descriptor() ([]byte, []int) {
+	return file_backlane_v1_worker_service_proto_rawDescGZIP(), []int{45}
+}
+
+func (x *WorkPauses) GetLeases() []*LeaseRef {
 	if x != nil {
 		return x.Leases
 	}
@@ -2114,7 +3155,7 @@ type WorkServerDrain struct {
 
 func (x *WorkServerDrain) Reset() {
 	*x = WorkServerDrain{}
-	mi := &file_backlane_v1_worker_service_proto_msgTypes[32]
+	mi := &file_backlane_v1_worker_service_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2126,7 +3167,7 @@ func (x *WorkServerDrain) String() string {
 func (*WorkServerDrain) ProtoMessage() {}
 
 func (x *WorkServerDrain) ProtoReflect() protoreflect.Message {
-	mi := &file_backlane_v1_worker_service_proto_msgTypes[32]
+	mi := &file_backlane_v1_worker_service_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2139,7 +3180,7 @@ func (x *WorkServerDrain) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WorkServerDrain.ProtoReflect.Descriptor instead.
 func (*WorkServerDrain) Descriptor() ([]byte, []int) {
-	return file_backlane_v1_worker_service_proto_rawDescGZIP(), []int{32}
+	return file_backlane_v1_worker_service_proto_rawDescGZIP(), []int{46}
 }
 
 var File_backlane_v1_worker_service_proto protoreflect.FileDescriptor
@@ -2156,7 +3197,7 @@ const file_backlane_v1_worker_service_proto_rawDesc = "" +
 	"\x11lease_duration_ms\x18\x05 \x01(\x04R\x0fleaseDurationMs\x12\x17\n" +
 	"\await_ms\x18\x06 \x01(\x04R\x06waitMs\";\n" +
 	"\rLeaseResponse\x12*\n" +
-	"\x06leases\x18\x01 \x03(\v2\x12.backlane.v1.LeaseR\x06leases\"\xdd\x03\n" +
+	"\x06leases\x18\x01 \x03(\v2\x12.backlane.v1.LeaseR\x06leases\"\xd6\x04\n" +
 	"\x05Lease\x12>\n" +
 	"\texecution\x18\x01 \x01(\v2 .backlane.v1.BackgroundExecutionR\texecution\x12\x1f\n" +
 	"\vlease_token\x18\x02 \x01(\tR\n" +
@@ -2169,7 +3210,11 @@ const file_backlane_v1_worker_service_proto_rawDesc = "" +
 	"\n" +
 	"prefetched\x18\b \x01(\bR\n" +
 	"prefetched\x12\x12\n" +
-	"\x04lane\x18\t \x01(\rR\x04laneB\x15\n" +
+	"\x04lane\x18\t \x01(\rR\x04lane\x12'\n" +
+	"\x05steps\x18\n" +
+	" \x03(\v2\x11.backlane.v1.StepR\x05steps\x12%\n" +
+	"\x0eschema_version\x18\v \x01(\tR\rschemaVersion\x12'\n" +
+	"\x0fpause_requested\x18\f \x01(\bR\x0epauseRequestedB\x15\n" +
 	"\x13_lease_remaining_msB\x17\n" +
 	"\x15_attempt_remaining_ms\"N\n" +
 	"\bLeaseRef\x12!\n" +
@@ -2179,14 +3224,15 @@ const file_backlane_v1_worker_service_proto_rawDesc = "" +
 	"\fLeaseOutcome\x122\n" +
 	"\x06result\x18\x01 \x01(\v2\x18.backlane.v1.LeaseResultH\x00R\x06result\x12,\n" +
 	"\x06status\x18\x02 \x01(\v2\x12.google.rpc.StatusH\x00R\x06statusB\t\n" +
-	"\aoutcome\"\x95\x03\n" +
+	"\aoutcome\"\xbe\x03\n" +
 	"\vLeaseResult\x12!\n" +
 	"\fexecution_id\x18\x01 \x01(\tR\vexecutionId\x12>\n" +
 	"\x06status\x18\x02 \x01(\x0e2&.backlane.v1.BackgroundExecutionStatusR\x06status\x12I\n" +
 	"\x10lease_expires_at\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampH\x00R\x0eleaseExpiresAt\x88\x01\x01\x12)\n" +
 	"\x10cancel_requested\x18\x04 \x01(\bR\x0fcancelRequested\x121\n" +
 	"\x12lease_remaining_ms\x18\x05 \x01(\x04H\x01R\x10leaseRemainingMs\x88\x01\x01\x125\n" +
-	"\x14attempt_remaining_ms\x18\x06 \x01(\x04H\x02R\x12attemptRemainingMs\x88\x01\x01B\x13\n" +
+	"\x14attempt_remaining_ms\x18\x06 \x01(\x04H\x02R\x12attemptRemainingMs\x88\x01\x01\x12'\n" +
+	"\x0fpause_requested\x18\a \x01(\bR\x0epauseRequestedB\x13\n" +
 	"\x11_lease_expires_atB\x15\n" +
 	"\x13_lease_remaining_msB\x17\n" +
 	"\x15_attempt_remaining_ms\"o\n" +
@@ -2220,6 +3266,83 @@ const file_backlane_v1_worker_service_proto_rawDesc = "" +
 	"\x0eReleaseRequest\x121\n" +
 	"\breleases\x18\x01 \x03(\v2\x15.backlane.v1.LeaseRefR\breleases\"H\n" +
 	"\x0fReleaseResponse\x125\n" +
+	"\boutcomes\x18\x01 \x03(\v2\x19.backlane.v1.LeaseOutcomeR\boutcomes\"\xb9\x03\n" +
+	"\aNewStep\x12\x17\n" +
+	"\astep_id\x18\x01 \x01(\tR\x06stepId\x12)\n" +
+	"\x0eparent_step_id\x18\x02 \x01(\tH\x00R\fparentStepId\x88\x01\x01\x122\n" +
+	"\tstep_type\x18\x03 \x01(\x0e2\x15.backlane.v1.StepTypeR\bstepType\x12\x12\n" +
+	"\x04name\x18\x04 \x01(\tR\x04name\x12\x19\n" +
+	"\x05input\x18\x05 \x01(\tH\x01R\x05input\x88\x01\x01\x124\n" +
+	"\x06source\x18\x06 \x01(\v2\x17.backlane.v1.StepSourceH\x02R\x06source\x88\x01\x01\x12$\n" +
+	"\vcallable_id\x18\a \x01(\tH\x03R\n" +
+	"callableId\x88\x01\x01\x12(\n" +
+	"\rcallable_type\x18\b \x01(\tH\x04R\fcallableType\x88\x01\x01\x12\x10\n" +
+	"\x03key\x18\t \x01(\tR\x03key\x12%\n" +
+	"\x0earguments_hash\x18\n" +
+	" \x01(\fR\rargumentsHashB\x11\n" +
+	"\x0f_parent_step_idB\b\n" +
+	"\x06_inputB\t\n" +
+	"\a_sourceB\x0e\n" +
+	"\f_callable_idB\x10\n" +
+	"\x0e_callable_type\":\n" +
+	"\fStepsPlanned\x12*\n" +
+	"\x05steps\x18\x01 \x03(\v2\x14.backlane.v1.NewStepR\x05steps\"P\n" +
+	"\rStepCompleted\x12\x17\n" +
+	"\astep_id\x18\x01 \x01(\tR\x06stepId\x12\x1b\n" +
+	"\x06output\x18\x02 \x01(\tH\x00R\x06output\x88\x01\x01B\t\n" +
+	"\a_output\"X\n" +
+	"\n" +
+	"StepFailed\x12\x17\n" +
+	"\astep_id\x18\x01 \x01(\tR\x06stepId\x121\n" +
+	"\x05error\x18\x02 \x01(\v2\x1b.backlane.v1.ExecutionErrorR\x05error\"N\n" +
+	"\vStepSkipped\x12\x17\n" +
+	"\astep_id\x18\x01 \x01(\tR\x06stepId\x12\x1b\n" +
+	"\x06reason\x18\x02 \x01(\tH\x00R\x06reason\x88\x01\x01B\t\n" +
+	"\a_reason\"\xa4\x02\n" +
+	"\n" +
+	"StepAction\x125\n" +
+	"\aplanned\x18\x01 \x01(\v2\x19.backlane.v1.StepsPlannedH\x00R\aplanned\x120\n" +
+	"\astarted\x18\x02 \x01(\v2\x14.backlane.v1.NewStepH\x00R\astarted\x12:\n" +
+	"\tcompleted\x18\x03 \x01(\v2\x1a.backlane.v1.StepCompletedH\x00R\tcompleted\x121\n" +
+	"\x06failed\x18\x04 \x01(\v2\x17.backlane.v1.StepFailedH\x00R\x06failed\x124\n" +
+	"\askipped\x18\x05 \x01(\v2\x18.backlane.v1.StepSkippedH\x00R\askippedB\b\n" +
+	"\x06action\"\xc6\x01\n" +
+	"\n" +
+	"StepReport\x12!\n" +
+	"\fexecution_id\x18\x01 \x01(\tR\vexecutionId\x12\x1f\n" +
+	"\vlease_token\x18\x02 \x01(\tR\n" +
+	"leaseToken\x121\n" +
+	"\aactions\x18\x03 \x03(\v2\x17.backlane.v1.StepActionR\aactions\x12%\n" +
+	"\x0eschema_version\x18\x04 \x01(\tR\rschemaVersion\x12\x1a\n" +
+	"\bsequence\x18\x05 \x01(\rR\bsequence\"G\n" +
+	"\x12ReportStepsRequest\x121\n" +
+	"\areports\x18\x01 \x03(\v2\x17.backlane.v1.StepReportR\areports\"L\n" +
+	"\x13ReportStepsResponse\x125\n" +
+	"\boutcomes\x18\x01 \x03(\v2\x19.backlane.v1.LeaseOutcomeR\boutcomes\"\xec\x02\n" +
+	"\tWaitPoint\x12\x17\n" +
+	"\astep_id\x18\x01 \x01(\tR\x06stepId\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x12/\n" +
+	"\x06reason\x18\x03 \x01(\x0e2\x17.backlane.v1.WaitReasonR\x06reason\x12\x10\n" +
+	"\x03key\x18\x04 \x01(\tR\x03key\x12\x1c\n" +
+	"\await_ms\x18\x05 \x01(\x04H\x00R\x06waitMs\x88\x01\x01\x129\n" +
+	"\n" +
+	"wait_until\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\twaitUntil\x121\n" +
+	"\x12child_execution_id\x18\a \x01(\tH\x01R\x10childExecutionId\x88\x01\x01\x12\x19\n" +
+	"\bstep_key\x18\b \x01(\tR\astepKey\x12%\n" +
+	"\x0earguments_hash\x18\t \x01(\fR\rargumentsHashB\n" +
+	"\n" +
+	"\b_wait_msB\x15\n" +
+	"\x13_child_execution_id\"\xa5\x01\n" +
+	"\n" +
+	"Suspension\x12!\n" +
+	"\fexecution_id\x18\x01 \x01(\tR\vexecutionId\x12\x1f\n" +
+	"\vlease_token\x18\x02 \x01(\tR\n" +
+	"leaseToken\x12,\n" +
+	"\x05waits\x18\x03 \x03(\v2\x16.backlane.v1.WaitPointR\x05waits\x12%\n" +
+	"\x0eschema_version\x18\x04 \x01(\tR\rschemaVersion\"K\n" +
+	"\x0eSuspendRequest\x129\n" +
+	"\vsuspensions\x18\x01 \x03(\v2\x17.backlane.v1.SuspensionR\vsuspensions\"H\n" +
+	"\x0fSuspendResponse\x125\n" +
 	"\boutcomes\x18\x01 \x03(\v2\x19.backlane.v1.LeaseOutcomeR\boutcomes\"N\n" +
 	"\x15ReportProgressRequest\x125\n" +
 	"\areports\x18\x01 \x03(\v2\x1b.backlane.v1.ProgressReportR\areports\"\x9c\x01\n" +
@@ -2231,7 +3354,7 @@ const file_backlane_v1_worker_service_proto_rawDesc = "" +
 	"\amessage\x18\x04 \x01(\tR\amessageB\v\n" +
 	"\t_fraction\"O\n" +
 	"\x16ReportProgressResponse\x125\n" +
-	"\boutcomes\x18\x01 \x03(\v2\x19.backlane.v1.LeaseOutcomeR\boutcomes\"\x90\x04\n" +
+	"\boutcomes\x18\x01 \x03(\v2\x19.backlane.v1.LeaseOutcomeR\boutcomes\"\x82\x05\n" +
 	"\vWorkRequest\x12.\n" +
 	"\x05hello\x18\x01 \x01(\v2\x16.backlane.v1.WorkHelloH\x00R\x05hello\x121\n" +
 	"\x06credit\x18\x02 \x01(\v2\x17.backlane.v1.WorkCreditH\x00R\x06credit\x12@\n" +
@@ -2240,7 +3363,10 @@ const file_backlane_v1_worker_service_proto_rawDesc = "" +
 	"\bcomplete\x18\x05 \x01(\v2\x1c.backlane.v1.CompleteRequestH\x00R\bcomplete\x12.\n" +
 	"\x04fail\x18\x06 \x01(\v2\x18.backlane.v1.FailRequestH\x00R\x04fail\x127\n" +
 	"\arelease\x18\a \x01(\v2\x1b.backlane.v1.ReleaseRequestH\x00R\arelease\x12.\n" +
-	"\x05drain\x18\b \x01(\v2\x16.backlane.v1.WorkDrainH\x00R\x05drain\x12@\n" +
+	"\x05drain\x18\b \x01(\v2\x16.backlane.v1.WorkDrainH\x00R\x05drain\x127\n" +
+	"\x05steps\x18\t \x01(\v2\x1f.backlane.v1.ReportStepsRequestH\x00R\x05steps\x127\n" +
+	"\asuspend\x18\n" +
+	" \x01(\v2\x1b.backlane.v1.SuspendRequestH\x00R\asuspend\x12@\n" +
 	"\bprogress\x18\v \x01(\v2\".backlane.v1.ReportProgressRequestH\x00R\bprogressB\t\n" +
 	"\amessage\"\xe9\x01\n" +
 	"\tWorkHello\x12\x1b\n" +
@@ -2264,14 +3390,15 @@ const file_backlane_v1_worker_service_proto_rawDesc = "" +
 	"\x0fWorkAcknowledge\x12-\n" +
 	"\x06leases\x18\x01 \x03(\v2\x15.backlane.v1.LeaseRefR\x06leases\"\x0f\n" +
 	"\rWorkHeartbeat\"\v\n" +
-	"\tWorkDrain\"\xd4\x02\n" +
+	"\tWorkDrain\"\x87\x03\n" +
 	"\fWorkResponse\x124\n" +
 	"\awelcome\x18\x01 \x01(\v2\x18.backlane.v1.WorkWelcomeH\x00R\awelcome\x121\n" +
 	"\x06leases\x18\x02 \x01(\v2\x17.backlane.v1.WorkLeasesH\x00R\x06leases\x127\n" +
 	"\boutcomes\x18\x03 \x01(\v2\x19.backlane.v1.WorkOutcomesH\x00R\boutcomes\x124\n" +
 	"\acancels\x18\x04 \x01(\v2\x18.backlane.v1.WorkCancelsH\x00R\acancels\x12+\n" +
 	"\x04lost\x18\x05 \x01(\v2\x15.backlane.v1.WorkLostH\x00R\x04lost\x124\n" +
-	"\x05drain\x18\x06 \x01(\v2\x1c.backlane.v1.WorkServerDrainH\x00R\x05drainB\t\n" +
+	"\x05drain\x18\x06 \x01(\v2\x1c.backlane.v1.WorkServerDrainH\x00R\x05drain\x121\n" +
+	"\x06pauses\x18\a \x01(\v2\x17.backlane.v1.WorkPausesH\x00R\x06pausesB\t\n" +
 	"\amessage\"\x8b\x01\n" +
 	"\vWorkWelcome\x12)\n" +
 	"\x04held\x18\x01 \x03(\v2\x15.backlane.v1.LeaseRefR\x04held\x12*\n" +
@@ -2285,14 +3412,19 @@ const file_backlane_v1_worker_service_proto_rawDesc = "" +
 	"\vWorkCancels\x12-\n" +
 	"\x06leases\x18\x01 \x03(\v2\x15.backlane.v1.LeaseRefR\x06leases\"9\n" +
 	"\bWorkLost\x12-\n" +
+	"\x06leases\x18\x01 \x03(\v2\x15.backlane.v1.LeaseRefR\x06leases\";\n" +
+	"\n" +
+	"WorkPauses\x12-\n" +
 	"\x06leases\x18\x01 \x03(\v2\x15.backlane.v1.LeaseRefR\x06leases\"\x11\n" +
-	"\x0fWorkServerDrain2\x89\x04\n" +
+	"\x0fWorkServerDrain2\xa1\x05\n" +
 	"\rWorkerService\x12>\n" +
 	"\x05Lease\x12\x19.backlane.v1.LeaseRequest\x1a\x1a.backlane.v1.LeaseResponse\x12P\n" +
 	"\vRenewLeases\x12\x1f.backlane.v1.RenewLeasesRequest\x1a .backlane.v1.RenewLeasesResponse\x12G\n" +
 	"\bComplete\x12\x1c.backlane.v1.CompleteRequest\x1a\x1d.backlane.v1.CompleteResponse\x12;\n" +
 	"\x04Fail\x12\x18.backlane.v1.FailRequest\x1a\x19.backlane.v1.FailResponse\x12D\n" +
-	"\aRelease\x12\x1b.backlane.v1.ReleaseRequest\x1a\x1c.backlane.v1.ReleaseResponse\x12Y\n" +
+	"\aRelease\x12\x1b.backlane.v1.ReleaseRequest\x1a\x1c.backlane.v1.ReleaseResponse\x12P\n" +
+	"\vReportSteps\x12\x1f.backlane.v1.ReportStepsRequest\x1a .backlane.v1.ReportStepsResponse\x12D\n" +
+	"\aSuspend\x12\x1b.backlane.v1.SuspendRequest\x1a\x1c.backlane.v1.SuspendResponse\x12Y\n" +
 	"\x0eReportProgress\x12\".backlane.v1.ReportProgressRequest\x1a#.backlane.v1.ReportProgressResponse\x12?\n" +
 	"\x04Work\x12\x18.backlane.v1.WorkRequest\x1a\x19.backlane.v1.WorkResponse(\x010\x01B\x18Z\x16backlane/v1;backlanev1b\x06proto3"
 
@@ -2308,7 +3440,7 @@ func file_backlane_v1_worker_service_proto_rawDescGZIP() []byte {
 	return file_backlane_v1_worker_service_proto_rawDescData
 }
 
-var file_backlane_v1_worker_service_proto_msgTypes = make([]protoimpl.MessageInfo, 33)
+var file_backlane_v1_worker_service_proto_msgTypes = make([]protoimpl.MessageInfo, 47)
 var file_backlane_v1_worker_service_proto_goTypes = []any{
 	(*LeaseRequest)(nil),           // 0: backlane.v1.LeaseRequest
 	(*LeaseResponse)(nil),          // 1: backlane.v1.LeaseResponse
@@ -2326,93 +3458,137 @@ var file_backlane_v1_worker_service_proto_goTypes = []any{
 	(*FailResponse)(nil),           // 13: backlane.v1.FailResponse
 	(*ReleaseRequest)(nil),         // 14: backlane.v1.ReleaseRequest
 	(*ReleaseResponse)(nil),        // 15: backlane.v1.ReleaseResponse
-	(*ReportProgressRequest)(nil),  // 16: backlane.v1.ReportProgressRequest
-	(*ProgressReport)(nil),         // 17: backlane.v1.ProgressReport
-	(*ReportProgressResponse)(nil), // 18: backlane.v1.ReportProgressResponse
-	(*WorkRequest)(nil),            // 19: backlane.v1.WorkRequest
-	(*WorkHello)(nil),              // 20: backlane.v1.WorkHello
-	(*WorkLane)(nil),               // 21: backlane.v1.WorkLane
-	(*WorkCredit)(nil),             // 22: backlane.v1.WorkCredit
-	(*WorkAcknowledge)(nil),        // 23: backlane.v1.WorkAcknowledge
-	(*WorkHeartbeat)(nil),          // 24: backlane.v1.WorkHeartbeat
-	(*WorkDrain)(nil),              // 25: backlane.v1.WorkDrain
-	(*WorkResponse)(nil),           // 26: backlane.v1.WorkResponse
-	(*WorkWelcome)(nil),            // 27: backlane.v1.WorkWelcome
-	(*WorkLeases)(nil),             // 28: backlane.v1.WorkLeases
-	(*WorkOutcomes)(nil),           // 29: backlane.v1.WorkOutcomes
-	(*WorkCancels)(nil),            // 30: backlane.v1.WorkCancels
-	(*WorkLost)(nil),               // 31: backlane.v1.WorkLost
-	(*WorkServerDrain)(nil),        // 32: backlane.v1.WorkServerDrain
-	(*BackgroundExecution)(nil),    // 33: backlane.v1.BackgroundExecution
-	(*timestamppb.Timestamp)(nil),  // 34: google.protobuf.Timestamp
-	(*status.Status)(nil),          // 35: google.rpc.Status
-	(BackgroundExecutionStatus)(0), // 36: backlane.v1.BackgroundExecutionStatus
-	(*structpb.Value)(nil),         // 37: google.protobuf.Value
-	(*ExecutionError)(nil),         // 38: backlane.v1.ExecutionError
+	(*NewStep)(nil),                // 16: backlane.v1.NewStep
+	(*StepsPlanned)(nil),           // 17: backlane.v1.StepsPlanned
+	(*StepCompleted)(nil),          // 18: backlane.v1.StepCompleted
+	(*StepFailed)(nil),             // 19: backlane.v1.StepFailed
+	(*StepSkipped)(nil),            // 20: backlane.v1.StepSkipped
+	(*StepAction)(nil),             // 21: backlane.v1.StepAction
+	(*StepReport)(nil),             // 22: backlane.v1.StepReport
+	(*ReportStepsRequest)(nil),     // 23: backlane.v1.ReportStepsRequest
+	(*ReportStepsResponse)(nil),    // 24: backlane.v1.ReportStepsResponse
+	(*WaitPoint)(nil),              // 25: backlane.v1.WaitPoint
+	(*Suspension)(nil),             // 26: backlane.v1.Suspension
+	(*SuspendRequest)(nil),         // 27: backlane.v1.SuspendRequest
+	(*SuspendResponse)(nil),        // 28: backlane.v1.SuspendResponse
+	(*ReportProgressRequest)(nil),  // 29: backlane.v1.ReportProgressRequest
+	(*ProgressReport)(nil),         // 30: backlane.v1.ProgressReport
+	(*ReportProgressResponse)(nil), // 31: backlane.v1.ReportProgressResponse
+	(*WorkRequest)(nil),            // 32: backlane.v1.WorkRequest
+	(*WorkHello)(nil),              // 33: backlane.v1.WorkHello
+	(*WorkLane)(nil),               // 34: backlane.v1.WorkLane
+	(*WorkCredit)(nil),             // 35: backlane.v1.WorkCredit
+	(*WorkAcknowledge)(nil),        // 36: backlane.v1.WorkAcknowledge
+	(*WorkHeartbeat)(nil),          // 37: backlane.v1.WorkHeartbeat
+	(*WorkDrain)(nil),              // 38: backlane.v1.WorkDrain
+	(*WorkResponse)(nil),           // 39: backlane.v1.WorkResponse
+	(*WorkWelcome)(nil),            // 40: backlane.v1.WorkWelcome
+	(*WorkLeases)(nil),             // 41: backlane.v1.WorkLeases
+	(*WorkOutcomes)(nil),           // 42: backlane.v1.WorkOutcomes
+	(*WorkCancels)(nil),            // 43: backlane.v1.WorkCancels
+	(*WorkLost)(nil),               // 44: backlane.v1.WorkLost
+	(*WorkPauses)(nil),             // 45: backlane.v1.WorkPauses
+	(*WorkServerDrain)(nil),        // 46: backlane.v1.WorkServerDrain
+	(*BackgroundExecution)(nil),    // 47: backlane.v1.BackgroundExecution
+	(*timestamppb.Timestamp)(nil),  // 48: google.protobuf.Timestamp
+	(*Step)(nil),                   // 49: backlane.v1.Step
+	(*status.Status)(nil),          // 50: google.rpc.Status
+	(BackgroundExecutionStatus)(0), // 51: backlane.v1.BackgroundExecutionStatus
+	(*structpb.Value)(nil),         // 52: google.protobuf.Value
+	(*ExecutionError)(nil),         // 53: backlane.v1.ExecutionError
+	(StepType)(0),                  // 54: backlane.v1.StepType
+	(*StepSource)(nil),             // 55: backlane.v1.StepSource
+	(WaitReason)(0),                // 56: backlane.v1.WaitReason
 }
 var file_backlane_v1_worker_service_proto_depIdxs = []int32{
 	2,  // 0: backlane.v1.LeaseResponse.leases:type_name -> backlane.v1.Lease
-	33, // 1: backlane.v1.Lease.execution:type_name -> backlane.v1.BackgroundExecution
-	34, // 2: backlane.v1.Lease.lease_expires_at:type_name -> google.protobuf.Timestamp
-	34, // 3: backlane.v1.Lease.attempt_deadline:type_name -> google.protobuf.Timestamp
-	5,  // 4: backlane.v1.LeaseOutcome.result:type_name -> backlane.v1.LeaseResult
-	35, // 5: backlane.v1.LeaseOutcome.status:type_name -> google.rpc.Status
-	36, // 6: backlane.v1.LeaseResult.status:type_name -> backlane.v1.BackgroundExecutionStatus
-	34, // 7: backlane.v1.LeaseResult.lease_expires_at:type_name -> google.protobuf.Timestamp
-	3,  // 8: backlane.v1.RenewLeasesRequest.leases:type_name -> backlane.v1.LeaseRef
-	4,  // 9: backlane.v1.RenewLeasesResponse.outcomes:type_name -> backlane.v1.LeaseOutcome
-	9,  // 10: backlane.v1.CompleteRequest.results:type_name -> backlane.v1.CompleteResult
-	37, // 11: backlane.v1.CompleteResult.output:type_name -> google.protobuf.Value
-	4,  // 12: backlane.v1.CompleteResponse.outcomes:type_name -> backlane.v1.LeaseOutcome
-	12, // 13: backlane.v1.FailRequest.failures:type_name -> backlane.v1.Failure
-	38, // 14: backlane.v1.Failure.error:type_name -> backlane.v1.ExecutionError
-	4,  // 15: backlane.v1.FailResponse.outcomes:type_name -> backlane.v1.LeaseOutcome
-	3,  // 16: backlane.v1.ReleaseRequest.releases:type_name -> backlane.v1.LeaseRef
-	4,  // 17: backlane.v1.ReleaseResponse.outcomes:type_name -> backlane.v1.LeaseOutcome
-	17, // 18: backlane.v1.ReportProgressRequest.reports:type_name -> backlane.v1.ProgressReport
-	4,  // 19: backlane.v1.ReportProgressResponse.outcomes:type_name -> backlane.v1.LeaseOutcome
-	20, // 20: backlane.v1.WorkRequest.hello:type_name -> backlane.v1.WorkHello
-	22, // 21: backlane.v1.WorkRequest.credit:type_name -> backlane.v1.WorkCredit
-	23, // 22: backlane.v1.WorkRequest.acknowledge:type_name -> backlane.v1.WorkAcknowledge
-	24, // 23: backlane.v1.WorkRequest.heartbeat:type_name -> backlane.v1.WorkHeartbeat
-	8,  // 24: backlane.v1.WorkRequest.complete:type_name -> backlane.v1.CompleteRequest
-	11, // 25: backlane.v1.WorkRequest.fail:type_name -> backlane.v1.FailRequest
-	14, // 26: backlane.v1.WorkRequest.release:type_name -> backlane.v1.ReleaseRequest
-	25, // 27: backlane.v1.WorkRequest.drain:type_name -> backlane.v1.WorkDrain
-	16, // 28: backlane.v1.WorkRequest.progress:type_name -> backlane.v1.ReportProgressRequest
-	3,  // 29: backlane.v1.WorkHello.held:type_name -> backlane.v1.LeaseRef
-	21, // 30: backlane.v1.WorkHello.lanes:type_name -> backlane.v1.WorkLane
-	3,  // 31: backlane.v1.WorkAcknowledge.leases:type_name -> backlane.v1.LeaseRef
-	27, // 32: backlane.v1.WorkResponse.welcome:type_name -> backlane.v1.WorkWelcome
-	28, // 33: backlane.v1.WorkResponse.leases:type_name -> backlane.v1.WorkLeases
-	29, // 34: backlane.v1.WorkResponse.outcomes:type_name -> backlane.v1.WorkOutcomes
-	30, // 35: backlane.v1.WorkResponse.cancels:type_name -> backlane.v1.WorkCancels
-	31, // 36: backlane.v1.WorkResponse.lost:type_name -> backlane.v1.WorkLost
-	32, // 37: backlane.v1.WorkResponse.drain:type_name -> backlane.v1.WorkServerDrain
-	3,  // 38: backlane.v1.WorkWelcome.held:type_name -> backlane.v1.LeaseRef
-	2,  // 39: backlane.v1.WorkLeases.leases:type_name -> backlane.v1.Lease
-	4,  // 40: backlane.v1.WorkOutcomes.outcomes:type_name -> backlane.v1.LeaseOutcome
-	3,  // 41: backlane.v1.WorkCancels.leases:type_name -> backlane.v1.LeaseRef
-	3,  // 42: backlane.v1.WorkLost.leases:type_name -> backlane.v1.LeaseRef
-	0,  // 43: backlane.v1.WorkerService.Lease:input_type -> backlane.v1.LeaseRequest
-	6,  // 44: backlane.v1.WorkerService.RenewLeases:input_type -> backlane.v1.RenewLeasesRequest
-	8,  // 45: backlane.v1.WorkerService.Complete:input_type -> backlane.v1.CompleteRequest
-	11, // 46: backlane.v1.WorkerService.Fail:input_type -> backlane.v1.FailRequest
-	14, // 47: backlane.v1.WorkerService.Release:input_type -> backlane.v1.ReleaseRequest
-	16, // 48: backlane.v1.WorkerService.ReportProgress:input_type -> backlane.v1.ReportProgressRequest
-	19, // 49: backlane.v1.WorkerService.Work:input_type -> backlane.v1.WorkRequest
-	1,  // 50: backlane.v1.WorkerService.Lease:output_type -> backlane.v1.LeaseResponse
-	7,  // 51: backlane.v1.WorkerService.RenewLeases:output_type -> backlane.v1.RenewLeasesResponse
-	10, // 52: backlane.v1.WorkerService.Complete:output_type -> backlane.v1.CompleteResponse
-	13, // 53: backlane.v1.WorkerService.Fail:output_type -> backlane.v1.FailResponse
-	15, // 54: backlane.v1.WorkerService.Release:output_type -> backlane.v1.ReleaseResponse
-	18, // 55: backlane.v1.WorkerService.ReportProgress:output_type -> backlane.v1.ReportProgressResponse
-	26, // 56: backlane.v1.WorkerService.Work:output_type -> backlane.v1.WorkResponse
-	50, // [50:57] is the sub-list for method output_type
-	43, // [43:50] is the sub-list for method input_type
-	43, // [43:43] is the sub-list for extension type_name
-	43, // [43:43] is the sub-list for extension extendee
-	0,  // [0:43] is the sub-list for field type_name
+	47, // 1: backlane.v1.Lease.execution:type_name -> backlane.v1.BackgroundExecution
+	48, // 2: backlane.v1.Lease.lease_expires_at:type_name -> google.protobuf.Timestamp
+	48, // 3: backlane.v1.Lease.attempt_deadline:type_name -> google.protobuf.Timestamp
+	49, // 4: backlane.v1.Lease.steps:type_name -> backlane.v1.Step
+	5,  // 5: backlane.v1.LeaseOutcome.result:type_name -> backlane.v1.LeaseResult
+	50, // 6: backlane.v1.LeaseOutcome.status:type_name -> google.rpc.Status
+	51, // 7: backlane.v1.LeaseResult.status:type_name -> backlane.v1.BackgroundExecutionStatus
+	48, // 8: backlane.v1.LeaseResult.lease_expires_at:type_name -> google.protobuf.Timestamp
+	3,  // 9: backlane.v1.RenewLeasesRequest.leases:type_name -> backlane.v1.LeaseRef
+	4,  // 10: backlane.v1.RenewLeasesResponse.outcomes:type_name -> backlane.v1.LeaseOutcome
+	9,  // 11: backlane.v1.CompleteRequest.results:type_name -> backlane.v1.CompleteResult
+	52, // 12: backlane.v1.CompleteResult.output:type_name -> google.protobuf.Value
+	4,  // 13: backlane.v1.CompleteResponse.outcomes:type_name -> backlane.v1.LeaseOutcome
+	12, // 14: backlane.v1.FailRequest.failures:type_name -> backlane.v1.Failure
+	53, // 15: backlane.v1.Failure.error:type_name -> backlane.v1.ExecutionError
+	4,  // 16: backlane.v1.FailResponse.outcomes:type_name -> backlane.v1.LeaseOutcome
+	3,  // 17: backlane.v1.ReleaseRequest.releases:type_name -> backlane.v1.LeaseRef
+	4,  // 18: backlane.v1.ReleaseResponse.outcomes:type_name -> backlane.v1.LeaseOutcome
+	54, // 19: backlane.v1.NewStep.step_type:type_name -> backlane.v1.StepType
+	55, // 20: backlane.v1.NewStep.source:type_name -> backlane.v1.StepSource
+	16, // 21: backlane.v1.StepsPlanned.steps:type_name -> backlane.v1.NewStep
+	53, // 22: backlane.v1.StepFailed.error:type_name -> backlane.v1.ExecutionError
+	17, // 23: backlane.v1.StepAction.planned:type_name -> backlane.v1.StepsPlanned
+	16, // 24: backlane.v1.StepAction.started:type_name -> backlane.v1.NewStep
+	18, // 25: backlane.v1.StepAction.completed:type_name -> backlane.v1.StepCompleted
+	19, // 26: backlane.v1.StepAction.failed:type_name -> backlane.v1.StepFailed
+	20, // 27: backlane.v1.StepAction.skipped:type_name -> backlane.v1.StepSkipped
+	21, // 28: backlane.v1.StepReport.actions:type_name -> backlane.v1.StepAction
+	22, // 29: backlane.v1.ReportStepsRequest.reports:type_name -> backlane.v1.StepReport
+	4,  // 30: backlane.v1.ReportStepsResponse.outcomes:type_name -> backlane.v1.LeaseOutcome
+	56, // 31: backlane.v1.WaitPoint.reason:type_name -> backlane.v1.WaitReason
+	48, // 32: backlane.v1.WaitPoint.wait_until:type_name -> google.protobuf.Timestamp
+	25, // 33: backlane.v1.Suspension.waits:type_name -> backlane.v1.WaitPoint
+	26, // 34: backlane.v1.SuspendRequest.suspensions:type_name -> backlane.v1.Suspension
+	4,  // 35: backlane.v1.SuspendResponse.outcomes:type_name -> backlane.v1.LeaseOutcome
+	30, // 36: backlane.v1.ReportProgressRequest.reports:type_name -> backlane.v1.ProgressReport
+	4,  // 37: backlane.v1.ReportProgressResponse.outcomes:type_name -> backlane.v1.LeaseOutcome
+	33, // 38: backlane.v1.WorkRequest.hello:type_name -> backlane.v1.WorkHello
+	35, // 39: backlane.v1.WorkRequest.credit:type_name -> backlane.v1.WorkCredit
+	36, // 40: backlane.v1.WorkRequest.acknowledge:type_name -> backlane.v1.WorkAcknowledge
+	37, // 41: backlane.v1.WorkRequest.heartbeat:type_name -> backlane.v1.WorkHeartbeat
+	8,  // 42: backlane.v1.WorkRequest.complete:type_name -> backlane.v1.CompleteRequest
+	11, // 43: backlane.v1.WorkRequest.fail:type_name -> backlane.v1.FailRequest
+	14, // 44: backlane.v1.WorkRequest.release:type_name -> backlane.v1.ReleaseRequest
+	38, // 45: backlane.v1.WorkRequest.drain:type_name -> backlane.v1.WorkDrain
+	23, // 46: backlane.v1.WorkRequest.steps:type_name -> backlane.v1.ReportStepsRequest
+	27, // 47: backlane.v1.WorkRequest.suspend:type_name -> backlane.v1.SuspendRequest
+	29, // 48: backlane.v1.WorkRequest.progress:type_name -> backlane.v1.ReportProgressRequest
+	3,  // 49: backlane.v1.WorkHello.held:type_name -> backlane.v1.LeaseRef
+	34, // 50: backlane.v1.WorkHello.lanes:type_name -> backlane.v1.WorkLane
+	3,  // 51: backlane.v1.WorkAcknowledge.leases:type_name -> backlane.v1.LeaseRef
+	40, // 52: backlane.v1.WorkResponse.welcome:type_name -> backlane.v1.WorkWelcome
+	41, // 53: backlane.v1.WorkResponse.leases:type_name -> backlane.v1.WorkLeases
+	42, // 54: backlane.v1.WorkResponse.outcomes:type_name -> backlane.v1.WorkOutcomes
+	43, // 55: backlane.v1.WorkResponse.cancels:type_name -> backlane.v1.WorkCancels
+	44, // 56: backlane.v1.WorkResponse.lost:type_name -> backlane.v1.WorkLost
+	46, // 57: backlane.v1.WorkResponse.drain:type_name -> backlane.v1.WorkServerDrain
+	45, // 58: backlane.v1.WorkResponse.pauses:type_name -> backlane.v1.WorkPauses
+	3,  // 59: backlane.v1.WorkWelcome.held:type_name -> backlane.v1.LeaseRef
+	2,  // 60: backlane.v1.WorkLeases.leases:type_name -> backlane.v1.Lease
+	4,  // 61: backlane.v1.WorkOutcomes.outcomes:type_name -> backlane.v1.LeaseOutcome
+	3,  // 62: backlane.v1.WorkCancels.leases:type_name -> backlane.v1.LeaseRef
+	3,  // 63: backlane.v1.WorkLost.leases:type_name -> backlane.v1.LeaseRef
+	3,  // 64: backlane.v1.WorkPauses.leases:type_name -> backlane.v1.LeaseRef
+	0,  // 65: backlane.v1.WorkerService.Lease:input_type -> backlane.v1.LeaseRequest
+	6,  // 66: backlane.v1.WorkerService.RenewLeases:input_type -> backlane.v1.RenewLeasesRequest
+	8,  // 67: backlane.v1.WorkerService.Complete:input_type -> backlane.v1.CompleteRequest
+	11, // 68: backlane.v1.WorkerService.Fail:input_type -> backlane.v1.FailRequest
+	14, // 69: backlane.v1.WorkerService.Release:input_type -> backlane.v1.ReleaseRequest
+	23, // 70: backlane.v1.WorkerService.ReportSteps:input_type -> backlane.v1.ReportStepsRequest
+	27, // 71: backlane.v1.WorkerService.Suspend:input_type -> backlane.v1.SuspendRequest
+	29, // 72: backlane.v1.WorkerService.ReportProgress:input_type -> backlane.v1.ReportProgressRequest
+	32, // 73: backlane.v1.WorkerService.Work:input_type -> backlane.v1.WorkRequest
+	1,  // 74: backlane.v1.WorkerService.Lease:output_type -> backlane.v1.LeaseResponse
+	7,  // 75: backlane.v1.WorkerService.RenewLeases:output_type -> backlane.v1.RenewLeasesResponse
+	10, // 76: backlane.v1.WorkerService.Complete:output_type -> backlane.v1.CompleteResponse
+	13, // 77: backlane.v1.WorkerService.Fail:output_type -> backlane.v1.FailResponse
+	15, // 78: backlane.v1.WorkerService.Release:output_type -> backlane.v1.ReleaseResponse
+	24, // 79: backlane.v1.WorkerService.ReportSteps:output_type -> backlane.v1.ReportStepsResponse
+	28, // 80: backlane.v1.WorkerService.Suspend:output_type -> backlane.v1.SuspendResponse
+	31, // 81: backlane.v1.WorkerService.ReportProgress:output_type -> backlane.v1.ReportProgressResponse
+	39, // 82: backlane.v1.WorkerService.Work:output_type -> backlane.v1.WorkResponse
+	74, // [74:83] is the sub-list for method output_type
+	65, // [65:74] is the sub-list for method input_type
+	65, // [65:65] is the sub-list for extension type_name
+	65, // [65:65] is the sub-list for extension extendee
+	0,  // [0:65] is the sub-list for field type_name
 }
 
 func init() { file_backlane_v1_worker_service_proto_init() }
@@ -2429,8 +3605,19 @@ func file_backlane_v1_worker_service_proto_init() {
 	file_backlane_v1_worker_service_proto_msgTypes[5].OneofWrappers = []any{}
 	file_backlane_v1_worker_service_proto_msgTypes[9].OneofWrappers = []any{}
 	file_backlane_v1_worker_service_proto_msgTypes[12].OneofWrappers = []any{}
-	file_backlane_v1_worker_service_proto_msgTypes[17].OneofWrappers = []any{}
-	file_backlane_v1_worker_service_proto_msgTypes[19].OneofWrappers = []any{
+	file_backlane_v1_worker_service_proto_msgTypes[16].OneofWrappers = []any{}
+	file_backlane_v1_worker_service_proto_msgTypes[18].OneofWrappers = []any{}
+	file_backlane_v1_worker_service_proto_msgTypes[20].OneofWrappers = []any{}
+	file_backlane_v1_worker_service_proto_msgTypes[21].OneofWrappers = []any{
+		(*StepAction_Planned)(nil),
+		(*StepAction_Started)(nil),
+		(*StepAction_Completed)(nil),
+		(*StepAction_Failed)(nil),
+		(*StepAction_Skipped)(nil),
+	}
+	file_backlane_v1_worker_service_proto_msgTypes[25].OneofWrappers = []any{}
+	file_backlane_v1_worker_service_proto_msgTypes[30].OneofWrappers = []any{}
+	file_backlane_v1_worker_service_proto_msgTypes[32].OneofWrappers = []any{
 		(*WorkRequest_Hello)(nil),
 		(*WorkRequest_Credit)(nil),
 		(*WorkRequest_Acknowledge)(nil),
@@ -2439,15 +3626,18 @@ func file_backlane_v1_worker_service_proto_init() {
 		(*WorkRequest_Fail)(nil),
 		(*WorkRequest_Release)(nil),
 		(*WorkRequest_Drain)(nil),
+		(*WorkRequest_Steps)(nil),
+		(*WorkRequest_Suspend)(nil),
 		(*WorkRequest_Progress)(nil),
 	}
-	file_backlane_v1_worker_service_proto_msgTypes[26].OneofWrappers = []any{
+	file_backlane_v1_worker_service_proto_msgTypes[39].OneofWrappers = []any{
 		(*WorkResponse_Welcome)(nil),
 		(*WorkResponse_Leases)(nil),
 		(*WorkResponse_Outcomes)(nil),
 		(*WorkResponse_Cancels)(nil),
 		(*WorkResponse_Lost)(nil),
 		(*WorkResponse_Drain)(nil),
+		(*WorkResponse_Pauses)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -2455,7 +3645,7 @@ func file_backlane_v1_worker_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_backlane_v1_worker_service_proto_rawDesc), len(file_backlane_v1_worker_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   33,
+			NumMessages:   47,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -26,6 +26,8 @@ const (
 	WorkerService_Complete_FullMethodName       = "/backlane.v1.WorkerService/Complete"
 	WorkerService_Fail_FullMethodName           = "/backlane.v1.WorkerService/Fail"
 	WorkerService_Release_FullMethodName        = "/backlane.v1.WorkerService/Release"
+	WorkerService_ReportSteps_FullMethodName    = "/backlane.v1.WorkerService/ReportSteps"
+	WorkerService_Suspend_FullMethodName        = "/backlane.v1.WorkerService/Suspend"
 	WorkerService_ReportProgress_FullMethodName = "/backlane.v1.WorkerService/ReportProgress"
 	WorkerService_Work_FullMethodName           = "/backlane.v1.WorkerService/Work"
 )
@@ -50,6 +52,13 @@ type WorkerServiceClient interface {
 	Fail(ctx context.Context, in *FailRequest, opts ...grpc.CallOption) (*FailResponse, error)
 	// Releases executions: they are queued again at their old positions, and no attempt is spent.
 	Release(ctx context.Context, in *ReleaseRequest, opts ...grpc.CallOption) (*ReleaseResponse, error)
+	// Records what happened inside executions: steps that were planned, started and ended. A report
+	// is recorded as a whole or refused as a whole. What is recorded comes with each later lease, so
+	// that no step is done twice.
+	ReportSteps(ctx context.Context, in *ReportStepsRequest, opts ...grpc.CallOption) (*ReportStepsResponse, error)
+	// Suspends executions: each waits without a worker, until an input is provided or a time has
+	// come. Then the execution is queued again at its old position, and the same attempt goes on.
+	Suspend(ctx context.Context, in *SuspendRequest, opts ...grpc.CallOption) (*SuspendResponse, error)
 	// Reports how far executions have come. Their records show it while the leases live. An execution
 	// shows a new report at most every 100 ms; the newest one wins.
 	ReportProgress(ctx context.Context, in *ReportProgressRequest, opts ...grpc.CallOption) (*ReportProgressResponse, error)
@@ -117,6 +126,26 @@ func (c *workerServiceClient) Release(ctx context.Context, in *ReleaseRequest, o
 	return out, nil
 }
 
+func (c *workerServiceClient) ReportSteps(ctx context.Context, in *ReportStepsRequest, opts ...grpc.CallOption) (*ReportStepsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ReportStepsResponse)
+	err := c.cc.Invoke(ctx, WorkerService_ReportSteps_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *workerServiceClient) Suspend(ctx context.Context, in *SuspendRequest, opts ...grpc.CallOption) (*SuspendResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(SuspendResponse)
+	err := c.cc.Invoke(ctx, WorkerService_Suspend_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *workerServiceClient) ReportProgress(ctx context.Context, in *ReportProgressRequest, opts ...grpc.CallOption) (*ReportProgressResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ReportProgressResponse)
@@ -160,6 +189,13 @@ type WorkerServiceServer interface {
 	Fail(context.Context, *FailRequest) (*FailResponse, error)
 	// Releases executions: they are queued again at their old positions, and no attempt is spent.
 	Release(context.Context, *ReleaseRequest) (*ReleaseResponse, error)
+	// Records what happened inside executions: steps that were planned, started and ended. A report
+	// is recorded as a whole or refused as a whole. What is recorded comes with each later lease, so
+	// that no step is done twice.
+	ReportSteps(context.Context, *ReportStepsRequest) (*ReportStepsResponse, error)
+	// Suspends executions: each waits without a worker, until an input is provided or a time has
+	// come. Then the execution is queued again at its old position, and the same attempt goes on.
+	Suspend(context.Context, *SuspendRequest) (*SuspendResponse, error)
 	// Reports how far executions have come. Their records show it while the leases live. An execution
 	// shows a new report at most every 100 ms; the newest one wins.
 	ReportProgress(context.Context, *ReportProgressRequest) (*ReportProgressResponse, error)
@@ -191,6 +227,12 @@ func (UnimplementedWorkerServiceServer) Fail(context.Context, *FailRequest) (*Fa
 }
 func (UnimplementedWorkerServiceServer) Release(context.Context, *ReleaseRequest) (*ReleaseResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Release not implemented")
+}
+func (UnimplementedWorkerServiceServer) ReportSteps(context.Context, *ReportStepsRequest) (*ReportStepsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ReportSteps not implemented")
+}
+func (UnimplementedWorkerServiceServer) Suspend(context.Context, *SuspendRequest) (*SuspendResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Suspend not implemented")
 }
 func (UnimplementedWorkerServiceServer) ReportProgress(context.Context, *ReportProgressRequest) (*ReportProgressResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ReportProgress not implemented")
@@ -309,6 +351,42 @@ func _WorkerService_Release_Handler(srv interface{}, ctx context.Context, dec fu
 	return interceptor(ctx, in, info, handler)
 }
 
+func _WorkerService_ReportSteps_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ReportStepsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(WorkerServiceServer).ReportSteps(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: WorkerService_ReportSteps_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(WorkerServiceServer).ReportSteps(ctx, req.(*ReportStepsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _WorkerService_Suspend_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(SuspendRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(WorkerServiceServer).Suspend(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: WorkerService_Suspend_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(WorkerServiceServer).Suspend(ctx, req.(*SuspendRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _WorkerService_ReportProgress_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(ReportProgressRequest)
 	if err := dec(in); err != nil {
@@ -360,6 +438,14 @@ var WorkerService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Release",
 			Handler:    _WorkerService_Release_Handler,
+		},
+		{
+			MethodName: "ReportSteps",
+			Handler:    _WorkerService_ReportSteps_Handler,
+		},
+		{
+			MethodName: "Suspend",
+			Handler:    _WorkerService_Suspend_Handler,
 		},
 		{
 			MethodName: "ReportProgress",
