@@ -45,6 +45,12 @@ def test_an_empty_text_that_the_server_would_take_for_none_is_refused(name: str)
         request_of(**{name: ""})
 
 
+def test_one_dependency_that_is_not_in_a_list_is_refused() -> None:
+    with pytest.raises(InvalidInputError, match=r"^after cannot be 'exec_1': it must be a list"):
+        request_of(after="exec_1")
+    assert list(request_of(after=["exec_1", "exec_2"]).depends_on) == ["exec_1", "exec_2"]
+
+
 def test_none_is_an_option_that_is_left_out() -> None:
     options = merged({"priority": 7}, {"dedup_key": None, "priority": None, "timeout": 5})
 

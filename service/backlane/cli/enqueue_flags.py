@@ -78,6 +78,14 @@ class EnqueueFlags:
             metavar="INSTANT",
         ),
     ] = None
+    after: Annotated[
+        list[str] | None,
+        option(
+            "--after",
+            "Run it once this execution has completed; may be repeated.",
+            metavar="ID",
+        ),
+    ] = None
     max_attempts: Annotated[
         int | None,
         option(
@@ -201,6 +209,7 @@ class EnqueueFlags:
             "not_before": _read(read_instant, "--not-before", self.not_before),
             "start_deadline": _read(read_instant, "--start-deadline", self.start_deadline),
             "deadline": _read(read_instant, "--deadline", self.deadline),
+            "after": self.after or None,
             "max_worker_losses": self.max_worker_losses,
             "request_id": self.request_id,
             "dedup_key": self.dedup_key,

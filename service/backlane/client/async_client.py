@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from backlane.client.target import Takes, TakesNothing
-    from backlane.client.waits import Named
+    from backlane.schema.named import Named
     from backlane.schema.options import EnqueueOptions, RedriveOptions
 
 I = TypeVar("I")  # noqa: E741  # the input's type

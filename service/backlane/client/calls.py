@@ -19,13 +19,13 @@ from backlane.client.times import Slices, call_timeout_s
 from backlane.client.waits import (
     IDS_MAX,
     WaitResult,
-    id_of,
     ids_of,
     is_bare,
     outcome_of,
     put_in_order,
     wait_request,
 )
+from backlane.schema.named import id_of
 from backlane.schema.records import Attempt, BackgroundExecution
 from backlane.schema.runs import ExecutionRun
 from backlane.schema.stats import QueueStats
@@ -47,7 +47,8 @@ if TYPE_CHECKING:
     import grpc
 
     from backlane.client.connection import Connection
-    from backlane.client.waits import Named, Until
+    from backlane.client.waits import Until
+    from backlane.schema.named import Named
     from backlane.schema.options import RedriveOptions
     from backlane.schema.records import Status
     from backlane.v1.execution_service_pb2_grpc import ExecutionServiceStub

@@ -11,14 +11,16 @@ from backlane import errors
 from backlane.errors import InvalidInputError
 from backlane.schema import json as schema_json
 from backlane.schema.dump import dump_text
+from backlane.schema.named import id_of
 from backlane.schema.options import ABSENT, RawInput, RedriveOptions
 from backlane.schema.values import NotJsonError, to_value
 from backlane.v1 import execution_pb2 as records
 from backlane.v1 import execution_service_pb2 as api
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
+    from backlane.schema.named import Named
     from backlane.schema.options import EnqueueOptions, Retry
 
 ITEM_BYTES_MAX: Final = 4 << 20
@@ -205,6 +207,12 @@ def _set_dedup_policy(request: api.EnqueueRequest, given: str) -> None:
     request.dedup_policy = _number(api.DedupPolicy.DESCRIPTOR, given)
 
 
+def _set_after(request: api.EnqueueRequest, given: Iterable[Named | str]) -> None:
+    if isinstance(given, str):
+        raise TypeError("it must be a list of handles or ids")
+    request.depends_on.extend(map(id_of, given))
+
+
 def _set_priority(request: api.EnqueueRequest, given: int) -> None:
     request.config.priority = given
 
@@ -249,6 +257,7 @@ _SETTERS: Final[Mapping[str, Callable[[api.EnqueueRequest, Any], None]]] = {
     "request_id": _text("request_id"),
     "dedup_key": _text("dedup_key"),
     "dedup_policy": _set_dedup_policy,
+    "after": _set_after,
     "traceparent": _text("traceparent"),
     # An option of the call, which is no part of the request.
     "call_timeout": lambda _request, _given: None,

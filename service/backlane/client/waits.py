@@ -3,28 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 from backlane import errors
+from backlane.schema.named import id_of
 from backlane.schema.records import BackgroundExecution
 from backlane.v1 import execution_service_pb2 as api
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from backlane.schema.named import Named
+
 IDS_MAX: Final = 1000
 """The most ids that one call can wait for."""
 
 Until: TypeAlias = Literal["all", "any"] | int
 """When a wait is over: once all executions have ended, once any has, or once so many have."""
-
-
-class Named(Protocol):
-    """Anything with the id of an execution, such as a handle."""
-
-    @property
-    def execution_id(self) -> str:
-        """The execution's id."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,11 +68,6 @@ def ids_of(executions: Iterable[Named | str], until: Until) -> list[str]:
     if isinstance(until, int) and not 1 <= until <= count:
         raise ValueError(f"until={until} must be from 1 to {count}, the number of executions")
     return named
-
-
-def id_of(execution: Named | str) -> str:
-    """Return the id of an execution that is named by a handle or by its id."""
-    return execution if isinstance(execution, str) else execution.execution_id
 
 
 def wait_request(tenant_id: str, ids: Sequence[str], until: Until) -> api.WaitRequest:

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime, timedelta
 
+    from backlane.schema.named import Named
+
 Category = Literal[
     "llm_error",
     "tool_error",
@@ -168,6 +170,8 @@ class EnqueueOptions(TypedDict, total=False):
             own, so send a sorted list.
         dedup_key: the tenant has at most one unfinished execution with this key.
         dedup_policy: what to do if there is one already.
+        after: the executions that must complete first, each a handle or an id; at most 256. If one
+            of them ends otherwise, this one is cancelled with the reason `dependency_failed`.
         traceparent: a W3C trace context, kept on the record.
         call_timeout: how long the call may take, in seconds; the client's setting by default.
     """
@@ -186,5 +190,6 @@ class EnqueueOptions(TypedDict, total=False):
     request_id: str | None
     dedup_key: str | None
     dedup_policy: Literal["return_existing", "reject", "replace_queued"] | None
+    after: Sequence[Named | str] | None
     traceparent: str | None
     call_timeout: float | timedelta | None

@@ -12,7 +12,7 @@ from backlane.schema.values import from_value
 from backlane.v1 import execution_pb2 as records
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -297,6 +297,16 @@ class BackgroundExecution:
     def progress(self) -> Json:
         """The newest progress under the live lease: `fraction`, `message` or both; or None."""
         return from_value(self.proto.progress) if self.proto.HasField("progress") else None
+
+    @property
+    def depends_on(self) -> Sequence[str]:
+        """The ids of the executions that must complete first."""
+        return list(self.proto.depends_on)
+
+    @property
+    def parent(self) -> str | None:
+        """What caused the execution: the id of its parent, or a name that the client gave."""
+        return self.proto.parent.parent_id if self.proto.HasField("parent") else None
 
     @property
     def retried_from(self) -> str | None:
