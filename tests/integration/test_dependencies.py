@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 import pytest
@@ -88,6 +89,30 @@ def test_a_dependency_that_is_not_there_is_refused(client: Client) -> None:
         client.enqueue("note", "x", after=[UNKNOWN])
     with pytest.raises(InvalidInputError, match=r"after cannot be .*a list of handles or ids"):
         client.enqueue("note", "x", after=UNKNOWN)
+
+
+def test_the_command_draws_what_an_execution_depends_on(ask: Ask, client: Client) -> None:
+    first = client.enqueue("fetch", "a")
+    left = client.enqueue("cut", "b", after=[first])
+    right = client.enqueue("paint", "c", after=[first])
+    last = client.enqueue("join", "d", after=[left, right])
+    a, b, c, d = (handle.execution_id for handle in (first, left, right, last))
+
+    assert ask("graph", d).out.splitlines() == [
+        f"join queued {d}",
+        f"├── cut queued {b}",
+        f"│   └── fetch queued {a}",
+        f"└── paint queued {c}",
+        f"    └── fetch queued {a}",
+    ]
+    drawn = ask("graph", d, "--format", "dot").out
+    assert f'  "{a}" -> "{c}";' in drawn.splitlines()
+    assert f'  "{d}" [label="join queued"];' in drawn.splitlines()
+    records = [json.loads(line) for line in ask("graph", d, "--json").out.splitlines()]
+    assert [record["executionId"] for record in records] == [d, b, c, a]
+    drawn = ask("graph", d, "--format", "mermaid").out
+    assert drawn.splitlines()[0] == "flowchart TD"
+    assert f"  {b} --> {d}" in drawn.splitlines()
 
 
 def test_the_command_names_what_must_complete_first(ask: Ask, client: Client) -> None:

@@ -26,6 +26,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "get": "Show one execution.",
     "attempts": "Show the attempts of one execution.",
     "task": "Show one execution as a task record.",
+    "graph": "Show what one execution depends on.",
     "list": "List executions, newest first.",
     "wait": "Wait until executions have ended.",
     "cancel": "Cancel an execution.",
