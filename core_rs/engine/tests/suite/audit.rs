@@ -59,16 +59,13 @@ impl Audit {
         let about = fact.kind.entity().and_then(Entity::execution);
         let before = about.and_then(|birth| self.shadow.living(birth));
         let last = self.shadow.apply(fact).expect("a decided fact applies");
-        assert!(
-            about.is_none_or(|birth| !self.ends.contains_key(&birth)),
-            "a fact followed the end of its execution: {fact:?}"
+        let discards = change.is_some_and(|it| it.change == ExecutionChange::Discarded);
+        assert_eq!(
+            discards,
+            about.is_some_and(|birth| self.ends.contains_key(&birth)),
+            "only a discard follows the end of its execution: {fact:?}"
         );
         if let Some(change) = change {
-            assert_eq!(
-                change.change == ExecutionChange::Discarded,
-                self.ends.contains_key(&change.birth),
-                "only a discard follows the end of its execution: {fact:?}"
-            );
             let after = self.shadow.living(change.birth);
             check_move(&change.change, before.as_ref(), after.as_ref());
             if let ExecutionChange::Leased { holding, .. } = &change.change {
