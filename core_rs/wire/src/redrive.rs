@@ -132,6 +132,7 @@ impl Change {
             return old.config;
         };
         config.policy.max_worker_losses = old.config.policy.max_worker_losses;
+        config.policy.cancellation = old.config.policy.cancellation;
         config
     }
 

@@ -1,10 +1,13 @@
 //! Families: a cascade over many descendants, and executions that wait for theirs.
 
-use backlane_engine::command::{Dependency, Held, NewExecution, Report};
+use backlane_engine::command::{Dependency, Held, NewAction, NewExecution, Report, StepReport};
 use backlane_engine::error::Refusal;
+use backlane_engine::row::ActionContents;
 use backlane_engine::rules::id::Birth;
 use backlane_engine::rules::limits::{Limits, MAX_ANCESTORS, SETTLED_AT_ONCE};
+use backlane_engine::rules::run::Action;
 use backlane_engine::rules::status::{Cancellation, EndReason, Phase, Status};
+use backlane_engine::rules::step::{StepId, StepState};
 
 use crate::audit::{assert_same, refold};
 use crate::world::{World, completed, failed, held, new_execution, offer};
@@ -197,4 +200,26 @@ fn what_waits_for_a_parent_and_its_last_child_is_skipped_when_the_parent_failed(
     let (_, child) = lease(&mut world, "child");
     world.report(&child, &completed()).expect("its own lease");
     assert_eq!(EndReason::DependencyFailed, world.audit.ends[&both].reason);
+}
+
+#[test]
+fn the_steps_of_one_that_waits_for_its_children_have_ended_with_its_attempt() {
+    let mut world = World::new(Limits::default());
+    let (parent, _) = family(&mut world, Cancellation::WaitForChildren, 1);
+    let step = StepId([7; 20]);
+    let report = StepReport {
+        actions: vec![NewAction {
+            action: Action::StepStarted(step),
+            contents: ActionContents::default(),
+            field: "step_id".into(),
+        }],
+        sequence: 0,
+    };
+    world.report_steps(&parent, report).expect("its own lease");
+    assert_eq!(Status::Running, fail(&mut world, &parent));
+    let run = world.engine.state().run_of(parent.id.birth);
+    assert_eq!(
+        Some(StepState::Failed),
+        run.course.step(step).map(|it| it.state)
+    );
 }

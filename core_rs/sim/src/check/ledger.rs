@@ -127,6 +127,9 @@ impl Ledger {
             start_deadline: None,
             deadline: None,
             request_id: String::new(),
+            // What the old execution waited for is over.
+            depends_on: Vec::new(),
+            depends_on_items: Vec::new(),
             ..old
         };
         self.enqueued(&made_with, id, false, log)

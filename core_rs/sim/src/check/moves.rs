@@ -26,8 +26,11 @@ pub(super) fn check_move(
             TaskState::of_end(ended.status, ended.reason),
         ),
         (ExecutionChange::Promoted { .. }, Some(before), Some(after)) => {
-            let ready = matches!(after.progress.phase, Phase::Ready | Phase::Pending);
-            before.progress.phase == Phase::Blocked && ready && is_change(before, after)
+            let free = match after.progress.phase {
+                Phase::Ready | Phase::Pending => true,
+                phase => phase == Phase::Held && after.progress.is_paused,
+            };
+            before.progress.phase == Phase::Blocked && free && is_change(before, after)
         }
         (ExecutionChange::Discarded, None, None) => true,
         (ExecutionChange::Concluded(_), Some(before), Some(after)) => {

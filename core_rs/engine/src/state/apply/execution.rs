@@ -276,6 +276,9 @@ impl State {
         self.edges.unblock(birth);
         self.move_to(birth, Phase::Ending, at_ms, |_| ());
         let holding = self.holdings.remove(&birth);
+        if holding.is_some() {
+            self.run_requeued(birth);
+        }
         let extras = self.extras.entry(birth).or_default();
         extras.backoff = None;
         if let Some(holding) = holding {
