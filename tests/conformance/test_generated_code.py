@@ -73,7 +73,11 @@ def test_the_typescript_code_has_no_type_error(generated: Path) -> None:
 
 
 def test_there_are_classes_for_java_and_csharp(generated: Path) -> None:
-    java = {"Execution.java", "ExecutionServiceOuterClass.java", "WorkerServiceOuterClass.java"}
+    java = {
+        "ExecutionOuterClass.java",
+        "ExecutionServiceOuterClass.java",
+        "WorkerServiceOuterClass.java",
+    }
 
     assert {f"backlane/v1/{name}" for name in java} < files(generated / "java")
     sharp = {"Execution.cs", "ExecutionService.cs", "WorkerService.cs", "Status.cs"}

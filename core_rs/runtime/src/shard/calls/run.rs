@@ -4,10 +4,11 @@
 //! how they make it: the wire crate folds them.
 
 use backlane_engine::command::{Known, Needs};
+use backlane_engine::error::Refusal;
 use backlane_engine::fact::{Living, Progress};
 use backlane_engine::row::AttemptRow;
 use backlane_engine::rules::id::Birth;
-use backlane_store::{ATTEMPT, ENDING, Key, Part};
+use backlane_store::{ATTEMPT, ENDING, Key, Lookup, Part};
 use backlane_wire::ApiError;
 use backlane_wire::control::decode_get_run;
 use backlane_wire::query::Named;
@@ -57,12 +58,17 @@ impl Job for Looking {
         };
         // The store has what was just decided only once that is durable.
         let query = query(&look);
-        let then = move |room: &mut Room, found: Found| match look.answer(&named, found) {
-            Ok(reply) => room.desk.reply(ticket, reply),
-            Err(what) => {
-                let id = named.id.to_string();
-                room.desk.notice(format!("execution {id}: {what}"));
-                room.desk.refuse(ticket, &damaged(&id, &what));
+        let then = move |room: &mut Room, found: Found| {
+            if look.is_removed(&found) {
+                return room.desk.refuse(ticket, &not_found(&named));
+            }
+            match look.answer(&named, found) {
+                Ok(reply) => room.desk.reply(ticket, reply),
+                Err(what) => {
+                    let id = named.id.to_string();
+                    room.desk.notice(format!("execution {id}: {what}"));
+                    room.desk.refuse(ticket, &damaged(&id, &what));
+                }
             }
         };
         room.read(query, true, Box::new(then));
@@ -101,7 +107,20 @@ fn query(look: &Look) -> Query {
     }
 }
 
+fn not_found(named: &Named) -> ApiError {
+    ApiError::from(Refusal::ExecutionNotFound {
+        execution_id: named.id.to_string(),
+        tenant: named.tenant.to_string(),
+    })
+}
+
 impl Look {
+    /// Whether retention removed the execution since the call was decided.
+    fn is_removed(&self, found: &Found) -> bool {
+        let ending = found.row(&ENDING, &Key::Number(self.birth));
+        self.living.is_none() && ending.is_none_or(|ending| *ending == Lookup::Absent)
+    }
+
     fn answer(&self, named: &Named, found: Found) -> Result<Vec<u8>, Box<str>> {
         let ending = ending_of(self.birth, found.row(&ENDING, &Key::Number(self.birth)))?;
         let mut ranges = found.ranges.into_iter();
