@@ -165,8 +165,12 @@ fn a_full_disk_is_told_with_its_path_and_free_bytes_and_so_is_its_end() {
         line.contains("the disk of DATA has room again: 10995"),
         "{line}"
     );
-    enqueue(&runtime);
-    assert_eq!("reply", next(&runtime, &mut seen));
+    // The writer tells of the room before the shard has heard of it.
+    let mut answers = (0..1_000).map(|_| {
+        enqueue(&runtime);
+        next(&runtime, &mut seen)
+    });
+    assert!(answers.any(|answer| answer == "reply"));
     assert!(!runtime.disk().is_full);
 }
 
