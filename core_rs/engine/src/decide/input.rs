@@ -19,8 +19,8 @@ impl Engine {
     /// # Errors
     /// [`Refusal::TransitionNotAllowed`] where the execution has finished,
     /// [`Refusal::InputExists`],
-    /// [`Refusal::RunTooLarge`], [`Refusal::RequestIdReused`], [`Refusal::ExecutionNotFound`]; then
-    /// nothing has changed.
+    /// [`Refusal::RunTooLarge`], [`Refusal::RequestIdReused`], [`Refusal::ExecutionNotFound`],
+    /// [`Refusal::DiskFull`] for an input that no wait takes yet; then nothing has changed.
     pub fn provide_input(
         &mut self,
         input: NewInput,
@@ -62,6 +62,10 @@ impl Engine {
             };
             let change = woken(vec![step], WakeCause::Input, bytes);
             return Ok(run_changes(input.actor, birth, change, vec![contents]));
+        }
+        if self.store_is_full {
+            // Kept for later, it would only take room. An input that ends a wait is taken.
+            return Err(Refusal::DiskFull);
         }
         if run.input(&input.key).is_some() {
             return Err(Refusal::InputExists {

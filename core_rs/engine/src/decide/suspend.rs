@@ -42,7 +42,10 @@ impl Engine {
         self.acknowledge(held, now);
         if let Some(cancelled) = self.cancelled_by_flag(birth, Some(kind)) {
             self.commit(cancelled, now)?;
-            return Ok(Settled::at(Status::Cancelled));
+            // It goes on as running if it waits for its children first.
+            let slot = self.state.slot(birth);
+            let status = slot.map_or(Status::Cancelled, |slot| slot.phase.status());
+            return Ok(Settled::at(status));
         }
         let (change, contents) = change;
         self.commit(run_changes(Actor::holder(), birth, change, contents), now)?;

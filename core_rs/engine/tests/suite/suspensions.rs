@@ -237,3 +237,13 @@ fn a_deadline_ends_a_suspended_execution() {
     world.advance(HOUR_MS);
     assert_eq!(Status::Timeout, world.audit.ends[&birth].status);
 }
+
+#[test]
+fn a_full_disk_refuses_an_input_that_would_be_kept_and_takes_one_that_ends_a_wait() {
+    let mut life = life();
+    life.world.engine.set_store_is_full(true);
+    assert_eq!(Err(Refusal::DiskFull), life.input("approve"));
+    life.suspend(vec![for_input(A)]).unwrap();
+    assert_eq!(Ok(false), life.input("approve"));
+    assert_eq!(Some(Phase::Ready), life.phase());
+}
