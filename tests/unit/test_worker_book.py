@@ -100,6 +100,24 @@ def test_a_result_without_an_answer_is_said_again_on_the_next_stream() -> None:
     assert list(first) == []
 
 
+def test_after_two_broken_streams_all_is_said_again_in_the_first_order() -> None:
+    book = Book(4, silence_s=NEVER_SILENT_S)
+    first = book.begin_stream(api.WorkHello())
+    book.arrive([lease("a"), lease("b")], acknowledge=False)
+    assert kinds(first, 1) == ["hello"]
+    for name in "ab":
+        book.settle([completion(name)])
+        assert completed(next(first)) == [name]
+
+    second = book.begin_stream(api.WorkHello())
+    _, again = itertools.islice(second, 2)
+    assert completed(again) == ["a"]
+
+    third = book.begin_stream(api.WorkHello())
+    next(third)
+    assert [completed(message) for message in itertools.islice(third, 2)] == [["a"], ["b"]]
+
+
 def test_an_answered_result_is_not_said_again() -> None:
     book = Book(4, silence_s=NEVER_SILENT_S)
     first = book.begin_stream(api.WorkHello())

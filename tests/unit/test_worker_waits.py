@@ -16,7 +16,7 @@ from backlane.v1 import worker_service_pb2 as api
 from tests.unit.fake_host import Host, refusal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 
 @pytest.fixture
@@ -352,9 +352,69 @@ def test_a_lease_that_comes_with_a_pause_runs_nothing(host: Host) -> None:
 def test_a_yield_that_comes_after_the_resumption_gives_the_lease_back(host: Host) -> None:
     host.pause_requested = True
     host.refuse_result = lambda result: (
-        refusal(9, "TRANSITION_NOT_ALLOWED") if isinstance(result, api.Suspension) else None
+        refusal(3, "INVALID_ARGUMENT") if isinstance(result, api.Suspension) else None
     )
     assert isinstance(host.run(lambda: "done"), api.LeaseRef)
+
+
+@pytest.mark.parametrize(("code", "reason"), [(9, "TRANSITION_NOT_ALLOWED"), (3, "")])
+def test_a_refused_suspension_with_waits_fails_the_attempt(
+    host: Host, code: int, reason: str
+) -> None:
+    async def work(ctx: Context) -> None:
+        await ctx.sleep(60)
+
+    host.refuse_result = lambda result: (
+        refusal(code, reason) if isinstance(result, api.Suspension) else None
+    )
+    assert host.run(work).error.code == "RESULT_REFUSED"
+
+
+async def sleeping(ctx: Context) -> str:
+    await asyncio.gather(ctx.sleep(60), ctx.wait_for_input(key="go"))
+    return "done"
+
+
+def sleeping_without_await(ctx: Context) -> str:
+    ctx.sleep(60)
+    ctx.wait_for_input(key="go")
+    return "done"
+
+
+@pytest.mark.parametrize("work", [sleeping, sleeping_without_await])
+def test_an_open_sleep_whose_time_has_passed_ends_in_the_worker(
+    host: Host, work: Callable[[Context], Any]
+) -> None:
+    host.run(work)
+    [sleep] = [step for step in host.steps.values() if step.name == "sleep"]
+    sleep.wait_until = 1
+    if "go" not in [step.name for step in host.steps.values()]:
+        # The host refuses the beginning of a step that it knows.
+        assert waits(host.run(work)) == ["go"]
+    host.end_wait("go", "1")
+
+    assert output(host.run(work)) == "done"
+    assert host.completed == ["sleep", "go"]
+
+
+def test_a_task_that_is_left_cannot_wait_after_the_end_of_its_callable(host: Host) -> None:
+    ended, left = threading.Event(), []
+
+    async def work(ctx: Context) -> str:
+        async def later() -> None:
+            while not ended.is_set():  # noqa: ASYNC110  # nothing tells
+                await asyncio.sleep(0.001)
+            await ctx.wait_for_input()
+
+        left.append(asyncio.create_task(later()))
+        left[0].add_done_callback(lambda _: is_over.set())
+        return "done"
+
+    is_over = threading.Event()
+    assert output(host.run(work)) == "done"
+    ended.set()
+    assert is_over.wait(10)
+    assert left[0].cancelled()
 
 
 def test_the_last_failure_of_a_step_is_told_before_the_suspension(host: Host) -> None:

@@ -86,7 +86,8 @@ class Book:
         """
         with self._said:
             self._stream += 1
-            self._repeat.extend(self._unanswered)
+            # What is left to repeat of an older stream was said after these.
+            self._repeat.extendleft(reversed(self._unanswered))
             self._unanswered.clear()
             self._control.clear()
             self._begun.clear()
@@ -296,7 +297,7 @@ class Book:
         Reports of steps among them count as refused with the error.
         """
         with self._said:
-            doubtful = [*self._repeat, *self._unanswered]
+            doubtful = [*self._unanswered, *self._repeat]
             self._repeat.clear()
             self._unanswered.clear()
             for request in doubtful:

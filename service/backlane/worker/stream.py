@@ -45,6 +45,8 @@ _UNFIT: Final = (
     errors.MessageTooLargeError,
 )
 """Refusals that would come again if the same result were sent again."""
+_NO_SUSPENSION: Final = (*_UNFIT, errors.TransitionNotAllowedError)
+"""The same for a suspension, after which the lease is still held."""
 
 log = logging.getLogger("backlane.worker")
 
@@ -228,10 +230,12 @@ def _refusal_of(outcome: api.LeaseOutcome) -> errors.BacklaneError | None:
 
 def _in_place_of(result: Result, error: errors.BacklaneError) -> Result | None:
     """Return what to report in place of a refused result, or None for a lost lease."""
-    if isinstance(result, api.Suspension) and isinstance(error, errors.TransitionNotAllowedError):
+    is_yield = isinstance(result, api.Suspension) and not result.waits
+    if is_yield and isinstance(error, _NO_SUSPENSION):
         # It was resumed before it could yield to its pause. Its code has been unwound already.
         return api.LeaseRef(execution_id=result.execution_id, lease_token=result.lease_token)
-    if not isinstance(error, _UNFIT):
+    is_suspension = isinstance(result, api.Suspension)
+    if not isinstance(error, _NO_SUSPENSION if is_suspension else _UNFIT):
         log.info("%s: its result was not accepted: %s", result.execution_id, error)
         return None
     # The result would be refused each time, and the lease would never end.

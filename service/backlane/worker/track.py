@@ -72,6 +72,11 @@ class Place(NamedTuple):
         return self.recorded is not None and self.recorded.state == records.STEP_STATE_COMPLETED
 
     @property
+    def is_open(self) -> bool:
+        """Whether the step is a wait that an earlier lease began, and that is not over."""
+        return self.recorded is not None and self.recorded.state == records.STEP_STATE_RUNNING
+
+    @property
     def name(self) -> str:
         """The step in words, for messages."""
         name, key = self.identity
@@ -144,13 +149,19 @@ class Track:
             self._running.discard(place.step_id)
 
     def start(self, place: Place, step: api.NewStep) -> None:
-        """Report that a step runs, with what comes soon. Its id and its place are filled in."""
+        """Report that a step runs, with what comes soon. Its id and its place are filled in.
+
+        Of a wait that an earlier lease began, nothing is reported.
+        """
+        self._running.add(place.step_id)
+        if place.is_open:
+            # An earlier suspension has recorded its beginning: only its end is left to report.
+            return
         step.step_id = place.step_id
         step.name, step.key = place.identity
         if place.recorded is not None and step.step_type != records.STEP_TYPE_WAIT:
             step.source.source_type = records.STEP_SOURCE_TYPE_RETRY
             step.source.triggered_by = place.recorded.id
-        self._running.add(place.step_id)
         self._report(Entry(place.step_id, api.StepAction(started=step)), is_urgent=False)
 
     async def complete(self, place: Place, output: str | None) -> None:
@@ -204,7 +215,8 @@ class Track:
 
     def _refused(self, place: Place, refusal: BacklaneError) -> StepRefusedError:
         """Return the error for a step whose completion the server did not record."""
-        error = refused(f"{place.name} could not be recorded", refusal)
+        # Where the beginning was refused, the end names no step: the first refusal tells why.
+        error = refused(f"{place.name} could not be recorded", self.trail.fault or refusal)
         if place.step_id in self.trail.recorded:
             # The server counts it as running, and would suspend nothing meanwhile.
             self.fail(place, step_error(error))

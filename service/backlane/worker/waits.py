@@ -82,7 +82,7 @@ class OpenWait:
         self._reason = reason
         self._key = key
         recorded = place.recorded
-        if recorded is not None and recorded.state == records.STEP_STATE_RUNNING:
+        if recorded is not None and place.is_open:
             # It goes on, with the end that it has.
             until_ms = recorded.wait_until if recorded.HasField("wait_until") else None
             seconds = None
@@ -145,7 +145,12 @@ class Waits:
         self._attempt.check_cancelled()
         task, loop = asyncio.current_task(), asyncio.get_running_loop()
         root = self._attempt.task
+        if root is not None and root.done():
+            raise asyncio.CancelledError("the callable has ended")
         if task is None or root is None or root.get_loop() is not loop:
+            while self._track.is_stepping:
+                self._attempt.check_cancelled()
+                await asyncio.sleep(PLAIN_LOOK_S)
             self._suspend([wait])
             self._attempt.check_cancelled()
             return
@@ -216,7 +221,8 @@ class Waits:
         waits = list(waits)
         # A branch that yields to a pause goes on with the resumption, whatever the others wait for.
         points = [] if None in waits else [wait.point() for wait in waits if wait is not None]
-        if not self._attempt.suspend():
-            return False
-        self._points = points
-        return True
+        before, self._points = self._points, points
+        if self._attempt.suspend():
+            return True
+        self._points = before
+        return False
