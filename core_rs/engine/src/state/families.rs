@@ -37,6 +37,16 @@ impl Families {
         own.map(|(_, descendant)| *descendant)
     }
 
+    /// The unfinished descendants of an execution that are older than `before`, the youngest first.
+    pub fn descendants_before(
+        &self,
+        ancestor: Birth,
+        before: Birth,
+    ) -> impl Iterator<Item = Birth> + '_ {
+        let pairs = self.descendants.range((ancestor, 0)..(ancestor, before));
+        pairs.rev().map(|(_, descendant)| *descendant)
+    }
+
     /// Whether an execution has unfinished descendants.
     #[must_use]
     pub fn has_descendants(&self, ancestor: Birth) -> bool {

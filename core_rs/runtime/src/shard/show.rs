@@ -361,7 +361,7 @@ fn fetch_boxed(room: &mut Room, more: Fetch, answer: Answer) {
 
 /// Adds a page of finished executions. An execution that ended meanwhile may be on the page too; it
 /// is shown once, as it was before.
-fn add_listed(shown: &mut Vec<Shown>, listed: &[Birth]) {
+pub(super) fn add_listed(shown: &mut Vec<Shown>, listed: &[Birth]) {
     let known: BTreeSet<Birth> = shown.iter().map(|one| one.birth).collect();
     let new = listed.iter().filter(|birth| !known.contains(birth));
     shown.extend(new.map(|birth| Shown::listed(*birth)));

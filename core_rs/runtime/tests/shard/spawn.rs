@@ -132,3 +132,40 @@ fn a_child_of_a_finished_or_unknown_parent_is_refused() {
     desk.settle();
     assert_eq!("EXECUTION_NOT_FOUND", desk.refusal(ticket));
 }
+
+#[test]
+fn children_are_found_behind_a_page_that_large_executions_have_cut() {
+    let mut desk = Desk::new();
+    let parent = desk.make(&request("parent"));
+    let lease = desk.lease("w", 1).remove(0);
+    let cancel = |desk: &mut Desk, execution_id: &str| {
+        let cancel = v1::CancelRequest {
+            tenant_id: "acme".into(),
+            execution_id: execution_id.into(),
+        };
+        let _: v1::CancelResponse = desk.ask(Method::Cancel, &cancel);
+    };
+    let own = spawned(&mut desk, &lease);
+    cancel(&mut desk, &own);
+    for _ in 0..40 {
+        let large = desk.make(&request(&"x".repeat(200 << 10)));
+        cancel(&mut desk, &large);
+    }
+    let mut request = v1::ListRequest {
+        tenant_id: "acme".into(),
+        view: v1::View::Full as i32,
+        page_size: 100,
+        parent_execution_id: parent,
+        ..Default::default()
+    };
+    let mut found = Vec::new();
+    loop {
+        let page: v1::ListResponse = desk.ask(Method::List, &request);
+        found.extend(page.executions.into_iter().map(|one| one.execution_id));
+        if page.next_page_token.is_empty() {
+            break;
+        }
+        request.page_token = page.next_page_token;
+    }
+    assert_eq!(vec![own], found);
+}

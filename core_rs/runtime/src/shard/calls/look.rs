@@ -23,7 +23,7 @@ use super::children;
 
 /// Most unfinished executions that one page looks at. A page that stops there may be shorter and
 /// still have a next page.
-const PAGE_LOOKS: usize = 100_000;
+pub(super) const PAGE_LOOKS: usize = 100_000;
 
 /// Prepares a `Get` call.
 pub(crate) fn get(
