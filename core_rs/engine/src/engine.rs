@@ -178,7 +178,7 @@ impl Engine {
     /// again after every restart.
     pub(crate) fn commit(&mut self, decision: Decision, now: Now) -> Result<(), Refusal> {
         self.commit_alone(decision, now)?;
-        self.settle(SETTLED_AT_ONCE, now);
+        self.settle(&mut { SETTLED_AT_ONCE }, now);
         Ok(())
     }
 

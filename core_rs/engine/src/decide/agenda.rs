@@ -62,17 +62,16 @@ impl Engine {
         }
     }
 
-    /// Does the work that ends have led to, looking at no more than `most` executions. The rest
-    /// goes on the agenda.
-    pub(crate) fn settle(&mut self, most: usize, now: Now) {
-        let mut left = most;
+    /// Does the work that ends have led to, looking at no more than `left` executions, which it
+    /// counts down. The rest goes on the agenda.
+    pub(crate) fn settle(&mut self, left: &mut usize, now: Now) {
         self.conclude(now);
         while let Some(work) = self.unsettled.pop_front() {
             let item = Item { work, after: 0 };
             let Progress {
                 stopped_after,
                 troubled,
-            } = self.work_on(item, &mut left, now);
+            } = self.work_on(item, left, now);
             if let Some(after) = stopped_after {
                 let number = self.open_item(Item { work, after }, now);
                 if troubled {
@@ -147,7 +146,7 @@ impl Engine {
             };
             // A refusal sets the item aside, and the next one is taken.
             let _ = noted;
-            self.settle(left, now);
+            self.settle(&mut left, now);
         }
         self.has_agenda()
     }

@@ -340,7 +340,7 @@ impl Engine {
         let decision = replaced(birth).because_of(Entity::Execution(next));
         self.commit_alone(decision, now)?;
         if !follow {
-            self.settle(SETTLED_AT_ONCE, now);
+            self.settle(&mut { SETTLED_AT_ONCE }, now);
             return Ok(Vec::new());
         }
         sofar.successors.insert(birth, next);

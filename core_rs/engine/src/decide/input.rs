@@ -9,6 +9,7 @@ use crate::fact::{RunChange, Wait, WakeCause};
 use crate::reply::Made;
 use crate::row::ActionContents;
 use crate::rules::limits::MAX_KEPT_INPUTS;
+use crate::rules::status::Phase;
 use crate::time::Now;
 
 use super::run::{may_record, room_for, run_changes, woken};
@@ -17,7 +18,8 @@ impl Engine {
     /// Provides an input. It ends the wait for its key, or is kept for that wait.
     ///
     /// # Errors
-    /// [`Refusal::TransitionNotAllowed`] where the execution has finished,
+    /// [`Refusal::TransitionNotAllowed`] where the execution has finished, or waits for its children
+    /// to do so,
     /// [`Refusal::InputExists`],
     /// [`Refusal::RunTooLarge`], [`Refusal::RequestIdReused`], [`Refusal::ExecutionNotFound`],
     /// [`Refusal::DiskFull`] for an input that no wait takes yet; then nothing has changed.
@@ -37,7 +39,14 @@ impl Engine {
             id: input.id,
             actor: input.actor.clone(),
         };
-        self.unfinished(&control, "given an input", known, now)?;
+        let slot = self.unfinished(&control, "given an input", known, now)?;
+        if slot.phase == Phase::Ending {
+            return Err(Refusal::TransitionNotAllowed {
+                execution_id: control.id.to_string(),
+                status: slot.phase.status(),
+                event: "given an input: its end is decided, and it waits for its children",
+            });
+        }
         let decision = self.input_decision(input.clone())?;
         self.commit(decision, now)?;
         if let Some(request) = &input.request {

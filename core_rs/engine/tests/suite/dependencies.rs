@@ -366,3 +366,27 @@ fn only_a_visible_execution_of_the_same_tenant_can_be_cancelled_while_blocked() 
     assert!(world.engine.state().edges().is_empty());
     assert_eq!(a, end_next(&mut world, &completed()));
 }
+
+#[test]
+fn a_share_of_the_agenda_counts_what_its_own_skips_lead_to() {
+    let mut world = World::new(Limits::default());
+    let first = world.make(&new_execution("acme", "mail"));
+    for _ in 0..100 {
+        let next = world.make(&after(&world, &[first]));
+        for _ in 0..3 {
+            world.make(&after(&world, &[next]));
+        }
+    }
+    end_next(
+        &mut world,
+        &Report::Failed(Box::new(crate::world::failed())),
+    );
+    while world.engine.has_agenda() {
+        let before = world.audit.ends.len();
+        world.engine.step_agenda(100, world.now);
+        world.settle();
+        let ended = world.audit.ends.len() - before;
+        assert!(ended <= 100, "{ended} at once");
+    }
+    assert_eq!(401, world.audit.ends.len());
+}

@@ -10,6 +10,7 @@ use backlane_engine::rules::status::{Cancellation, EndReason, Phase, Status};
 use backlane_engine::rules::step::{StepId, StepState};
 
 use crate::audit::{assert_same, refold};
+use crate::life::{for_input, suspension};
 use crate::world::{World, completed, failed, held, new_execution, offer};
 
 fn with(cancellation: Cancellation, callable: &str) -> NewExecution {
@@ -222,4 +223,23 @@ fn the_steps_of_one_that_waits_for_its_children_have_ended_with_its_attempt() {
         Some(StepState::Failed),
         run.course.step(step).map(|it| it.state)
     );
+}
+
+#[test]
+fn one_that_waits_for_its_children_takes_no_input_for_a_wait_of_before() {
+    let mut world = World::new(Limits::default());
+    let (parent, children) = family(&mut world, Cancellation::WaitForChildren, 1);
+    let waits = vec![for_input(StepId([7; 20]))];
+    world.suspend(&parent, &suspension(waits)).expect("it may");
+    world.cancel("acme", parent.id).expect("it waits");
+    let slot = world.engine.state().slot(parent.id.birth);
+    assert_eq!(Some(Phase::Ending), slot.map(|slot| slot.phase));
+    let refused = world.provide_input("acme", parent.id, "approve", "1", None);
+    assert!(
+        matches!(refused, Err(Refusal::TransitionNotAllowed { .. })),
+        "{refused:?}"
+    );
+    world.cancel("acme", world.id(children[0])).expect("queued");
+    let end = &world.audit.ends[&parent.id.birth];
+    assert_eq!(Status::Cancelled, end.status);
 }

@@ -247,3 +247,40 @@ fn a_full_disk_refuses_an_input_that_would_be_kept_and_takes_one_that_ends_a_wai
     assert_eq!(Ok(false), life.input("approve"));
     assert_eq!(Some(Phase::Ready), life.phase());
 }
+
+#[test]
+fn a_worker_may_end_an_open_wait_and_the_wait_is_forgotten() {
+    let mut life = life();
+    let waits = vec![for_input(A), wait(B, None, NewWaitEnd::After(HOUR_MS))];
+    life.suspend(waits).unwrap();
+    life.input("approve").unwrap();
+    life.lease_again();
+    let again = life.report(&[Action::StepStarted(B)]);
+    assert!(matches!(again, Err(Refusal::Invalid(_))), "{again:?}");
+    life.report(&[Action::StepCompleted(B)]).unwrap();
+    assert_eq!(Some(StepState::Completed), life.step(B));
+    let run = life.world.engine.state().run_of(life.birth);
+    assert!(run.waits.is_empty(), "{:?}", run.waits);
+    life.world.restart(0);
+    let run = life.world.engine.state().run_of(life.birth);
+    assert!(run.waits.is_empty(), "{:?}", run.waits);
+}
+
+#[test]
+fn a_lease_that_no_worker_got_leaves_a_suspended_attempt_its_rest() {
+    let mut life = life();
+    life.world.advance(20_000);
+    life.suspend(vec![for_input(A)]).unwrap();
+    life.input("approve").unwrap();
+    let first = life
+        .world
+        .lease_unacknowledged("w2", offer(&["*"]), HOUR_MS)
+        .unwrap();
+    let lease = held(&life.world, &first);
+    life.world.engine.undeliver(&lease, life.world.now);
+    life.world.settle();
+    let second = life.lease_again();
+    assert_eq!((1, 280_000), (first.attempt, first.timeout_ms));
+    assert_eq!((1, 280_000), (second.attempt, second.timeout_ms));
+    assert_ne!(first.holding.token, second.holding.token);
+}

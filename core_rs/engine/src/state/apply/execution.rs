@@ -250,7 +250,7 @@ impl State {
             Some(_) => Phase::Retrying,
             None => self.ready_or_held(birth),
         };
-        self.run_requeued(birth);
+        self.run_requeued(birth, cause == RequeueCause::Undelivered);
         self.move_to(birth, phase, at_ms, |slot| count(slot, cause));
         let ordinal = self.lease_ordinal(birth);
         let extras = self.extras.entry(birth).or_default();
@@ -277,7 +277,7 @@ impl State {
         self.move_to(birth, Phase::Ending, at_ms, |_| ());
         let holding = self.holdings.remove(&birth);
         if holding.is_some() {
-            self.run_requeued(birth);
+            self.run_requeued(birth, false);
         }
         let extras = self.extras.entry(birth).or_default();
         extras.backoff = None;

@@ -9,7 +9,7 @@ use crate::rules::id::Birth;
 use crate::rules::limits::MAX_KEPT_INPUTS;
 use crate::rules::run::Action;
 use crate::rules::status::Phase;
-use crate::rules::step::StepId;
+use crate::rules::step::{StepId, StepState};
 use crate::state::{Impossible, State};
 
 /// The actions that a fact records, in order.
@@ -83,6 +83,14 @@ impl State {
             } => {
                 run.bytes = run.bytes.saturating_add(*bytes);
                 run.sequence = run.sequence.max(*sequence);
+                // A worker may end a wait itself: its time came while other work went on.
+                let course = &run.course;
+                let goes_on = |id| {
+                    course
+                        .step(id)
+                        .is_some_and(|mark| mark.state == StepState::Running)
+                };
+                run.waits.retain(|wait| goes_on(wait.step));
             }
             RunChange::Suspended {
                 begun,
@@ -216,11 +224,14 @@ impl State {
         }
     }
 
-    /// Follows the end of a lease that was not a suspension.
-    pub(super) fn run_requeued(&mut self, birth: Birth) {
+    /// Follows the end of a lease that was not a suspension. After a lease that no worker got, a
+    /// suspended attempt goes on with its time.
+    pub(super) fn run_requeued(&mut self, birth: Birth, is_undelivered: bool) {
         if let Some(run) = self.runs.get_mut(&birth) {
             let _ = run.course.take(Action::AttemptEnded);
-            run.left_ms = None;
+            if !is_undelivered {
+                run.left_ms = None;
+            }
         }
     }
 }
