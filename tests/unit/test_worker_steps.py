@@ -309,6 +309,50 @@ def test_a_step_inside_of_a_step_names_the_outer_one(host: Host) -> None:
     assert by_name["inner"].parent_step_id == by_name["outer"].id
 
 
+async def fetch_noted(what: str, ran: list[str]) -> str:
+    ran.append(what)
+    return what
+
+
+def test_a_step_inside_of_a_failed_one_is_found_again_inside_of_it_only(host: Host) -> None:
+    ran: list[str] = []
+    failed: list[str] = []
+
+    async def work(ctx: Context) -> list[str]:
+        async def outer() -> str:
+            inner = await ctx.step("fetch", lambda: fetch_noted("inner", ran))
+            if ran == ["inner"] and not failed:
+                failed.append("once")
+                raise ConnectionError
+            return str(inner)
+
+        around = await ctx.step("outer", outer)
+        return [around, await ctx.step("fetch", lambda: fetch_noted("outside", ran))]
+
+    assert code(host.run(work)) == "ConnectionError"
+    assert output(host.run(work)) == ["inner", "outside"]
+    assert ran == ["inner", "outside"]
+
+
+def test_a_step_inside_of_a_completed_one_gives_no_other_step_its_output(host: Host) -> None:
+    ran: list[str] = []
+
+    async def work(ctx: Context) -> list[str]:
+        async def outer() -> str:
+            return str(await ctx.step("fetch", lambda: fetch_noted("inner", ran)))
+
+        around = await ctx.step("outer", outer)
+        outside = await ctx.step("fetch", lambda: fetch_noted("outside", ran))
+        if "failed" not in ran:
+            ran.append("failed")
+            raise ConnectionError
+        return [around, outside]
+
+    assert code(host.run(work)) == "ConnectionError"
+    assert output(host.run(work)) == ["inner", "outside"]
+    assert ran == ["inner", "outside", "failed"]
+
+
 def test_threads_of_a_plain_callable_may_take_steps(host: Host) -> None:
     counter = Counter()
 

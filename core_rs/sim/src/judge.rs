@@ -22,7 +22,7 @@ const ANSWERED: &str = "a reply answers its request";
 const EXISTS: &str = "what was acknowledged is never denied";
 const TENANTS: &str = "no call reads or writes across tenants";
 const DAMAGED: &str = "nothing is called damaged that can be read";
-const FULL: &str = "a full disk refuses new executions, and nothing else";
+const FULL: &str = "a full disk refuses new executions and inputs for later, and nothing else";
 /// The size that gRPC clients accept by default, rounded down.
 const MOST_BYTES: usize = 4_000_000;
 
@@ -87,15 +87,16 @@ impl Judge<'_> {
         if reason != "DISK_FULL" {
             return Ok(());
         }
-        let enqueues = matches!(
+        let keeps = matches!(
             asked,
             Asked::Enqueue(_)
                 | Asked::Batch(_)
                 | Asked::Run(_)
                 | Asked::Redrive(_)
                 | Asked::Spawn(_)
+                | Asked::Input(_)
         );
-        must(fills && enqueues, FULL, said)?;
+        must(fills && keeps, FULL, said)?;
         self.ledger.refused_as_full();
         Ok(())
     }

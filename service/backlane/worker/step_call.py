@@ -39,8 +39,8 @@ INPUT_BYTES_MAX: Final = 16 << 10
 _ADAPTERS: Final[WeakKeyDictionary[Callable[..., Any], TypeAdapter[Any] | None]] = (
     WeakKeyDictionary()
 )
-INSIDE: Final[ContextVar[str]] = ContextVar("backlane_step", default="")
-"""The id of the step whose function runs here; empty outside of steps."""
+INSIDE: Final[ContextVar[Place | None]] = ContextVar("backlane_step", default=None)
+"""The step whose function runs here; None outside of steps."""
 
 
 class StepCall:
@@ -88,7 +88,7 @@ class StepCall:
             if is_pausing() and not INSIDE.get():
                 await self._waits.block(None)
             self._track.start(place, step)
-            inside = INSIDE.set(place.step_id)
+            inside = INSIDE.set(place)
             try:
                 output = self._function(*self._args, **self._kwargs)
                 if inspect.isawaitable(output):
@@ -113,7 +113,7 @@ class StepCall:
             if is_pausing() and not INSIDE.get():
                 self._waits.block_thread(None)
             self._track.start(place, step)
-            inside = INSIDE.set(place.step_id)
+            inside = INSIDE.set(place)
             try:
                 text, value = self._dumped(self._function(*self._args, **self._kwargs))
             except BaseException as error:
@@ -138,12 +138,13 @@ class StepCall:
             ) from problem
         number = records.StepType.Value(f"STEP_TYPE_{self._kind.upper()}")
         digest = digest_of(whole)
-        place = self._track.enter(self._name, self._key, number, digest)
+        outer = INSIDE.get()
+        place = self._track.enter(self._name, self._key, number, digest, outer)
         step = api.NewStep(step_type=number, arguments_hash=digest)
         if (self._args or self._kwargs) and len(whole) <= INPUT_BYTES_MAX:
             step.input = _input(self._args, self._kwargs)
-        if outer := INSIDE.get():
-            step.parent_step_id = outer
+        if outer is not None:
+            step.parent_step_id = outer.step_id
         return place, step
 
     def _restored(self, place: Place) -> object:

@@ -1,8 +1,9 @@
 """Owns the track of an attempt: what is recorded of its steps, and what it reports of them.
 
-A step is known by its name, its key, and how many steps with both came before it in the attempt. A
-step that an earlier attempt completed is found again by that, and its arguments are compared. A
-step that did not complete is done again, as a new step that names the old one.
+A step is known by its name, its key, the step inside of which it is taken, and how many steps with
+all of these came before it in the attempt. A step that an earlier attempt completed is found again
+by that, and its arguments are compared. A step that did not complete is done again, as a new step
+that names the old one.
 """
 
 from __future__ import annotations
@@ -39,8 +40,31 @@ _ID_DIGITS: Final = 27
 _EPOCH_S: Final = 1_400_000_000
 """Where the seconds of an id begin, in seconds since the epoch."""
 
-Identity = tuple[str, str]
-"""The name and the key of a step."""
+
+class Identity(NamedTuple):
+    """What steps have in common that only their number tells apart.
+
+    Attributes:
+        name: the name of the steps.
+        key: their key; may be empty.
+        outer: the step inside of which they are taken; None outside of steps.
+    """
+
+    name: str
+    key: str
+    outer: Spot | None
+
+
+class Spot(NamedTuple):
+    """Where a step stands in every attempt.
+
+    Attributes:
+        identity: what it has in common with others.
+        number: how many of these came before it.
+    """
+
+    identity: Identity
+    number: int
 
 
 class Channel(Protocol):
@@ -57,14 +81,19 @@ class Place(NamedTuple):
     """A step that is to be taken.
 
     Attributes:
-        identity: its name and its key.
+        spot: where it stands.
         step_id: its id.
         recorded: the step as an earlier attempt recorded it; None if it is new.
     """
 
-    identity: Identity
+    spot: Spot
     step_id: str
     recorded: records.Step | None
+
+    @property
+    def identity(self) -> Identity:
+        """Its name, its key, and the step around it."""
+        return self.spot.identity
 
     @property
     def is_completed(self) -> bool:
@@ -79,7 +108,7 @@ class Place(NamedTuple):
     @property
     def name(self) -> str:
         """The step in words, for messages."""
-        name, key = self.identity
+        name, key, _ = self.identity
         return f"step {name!r}, key {key!r}" if key else f"step {name!r}"
 
 
@@ -109,7 +138,9 @@ class Track:
         """Whether a step runs, or its end is not recorded yet."""
         return bool(self._running)
 
-    def enter(self, name: str, key: str, step_type: int, digest: bytes) -> Place:
+    def enter(
+        self, name: str, key: str, step_type: int, digest: bytes, outer: Place | None = None
+    ) -> Place:
         """Begin to take the next step of a name and a key; `leave` ends it.
 
         Args:
@@ -117,6 +148,7 @@ class Track:
             key: its key; may be empty.
             step_type: its type, which a recorded step must have too.
             digest: the hash of its arguments; empty if it has none.
+            outer: the step inside of which it is taken; None outside of steps.
 
         Raises:
             StepsAtOnceError: another one of that name and key is taken at the same time.
@@ -125,7 +157,8 @@ class Track:
         """
         if self.trail.fault is not None:
             raise refused("a step could not be recorded", self.trail.fault) from self.trail.fault
-        identity = (_checked("name", name), _checked("key", key) if key else "")
+        name, key = _checked("name", name), _checked("key", key) if key else ""
+        identity = Identity(name, key, None if outer is None else outer.spot)
         with self._lock:
             if identity in self._active:
                 raise StepsAtOnceError(
@@ -140,7 +173,7 @@ class Track:
             self._active.add(identity)
             is_open = recorded is not None and recorded.state == records.STEP_STATE_RUNNING
             step_id = recorded.id if recorded is not None and is_open else next(self._ids)
-        return Place(identity, step_id, recorded)
+        return Place(Spot(identity, count), step_id, recorded)
 
     def leave(self, place: Place) -> None:
         """End what `enter` began."""
@@ -158,7 +191,7 @@ class Track:
             # An earlier suspension has recorded its beginning: only its end is left to report.
             return
         step.step_id = place.step_id
-        step.name, step.key = place.identity
+        step.name, step.key, _ = place.identity
         if place.recorded is not None and step.step_type != records.STEP_TYPE_WAIT:
             step.source.source_type = records.STEP_SOURCE_TYPE_RETRY
             step.source.triggered_by = place.recorded.id
@@ -242,29 +275,36 @@ def refused(what: str, refusal: BacklaneError) -> StepRefusedError:
 def _in_places(steps: Iterable[records.Step]) -> dict[Identity, list[records.Step]]:
     """Return the recorded steps by name and key, each in its place: the newest of its runs."""
     places: dict[Identity, list[records.Step]] = {}
-    at: dict[str, int] = {}
+    spots: dict[str, Spot] = {}
     for step in steps:
-        known = places.setdefault((step.name, step.key), [])
-        place = _place_before(step, known, at)
-        if place is None:
-            at[step.id] = len(known)
+        # A step that is taken again is in the place of its first run, so that the steps inside of
+        # the one are found inside of the other.
+        identity = Identity(step.name, step.key, spots.get(step.parent_step_id))
+        known = places.setdefault(identity, [])
+        number = _number_of_earlier_run(step, identity, known, spots)
+        if number is None:
+            number = len(known)
             known.append(step)
         else:
-            at[step.id] = place
-            known[place] = step
+            known[number] = step
+        spots[step.id] = Spot(identity, number)
     return places
 
 
-def _place_before(
-    step: records.Step, known: list[records.Step], at: Mapping[str, int]
+def _number_of_earlier_run(
+    step: records.Step,
+    identity: Identity,
+    known: list[records.Step],
+    spots: Mapping[str, Spot],
 ) -> int | None:
-    """Return the place of the step that a step is another run of; None if it is the first."""
+    """Return the number of the step that a step is another run of; None if it is the first."""
     if step.step_type == records.STEP_TYPE_WAIT:
         # A wait fails only with its attempt, and names none: it is always done again.
         failed = (index for index, one in enumerate(known) if _has_failed(one))
         return next(failed, None)
     if step.source.source_type == records.STEP_SOURCE_TYPE_RETRY:
-        return at.get(step.source.triggered_by)
+        earlier = spots.get(step.source.triggered_by)
+        return earlier.number if earlier is not None and earlier.identity == identity else None
     return None
 
 

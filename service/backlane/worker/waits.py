@@ -98,7 +98,7 @@ class OpenWait:
 
     def point(self) -> api.WaitPoint:
         """Return the message of the wait as it is now."""
-        name, key = self._place.identity
+        name, key, _ = self._place.identity
         point = api.WaitPoint(
             step_id=self._place.step_id,
             name=name,

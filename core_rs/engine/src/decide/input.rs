@@ -18,10 +18,9 @@ impl Engine {
     /// Provides an input. It ends the wait for its key, or is kept for that wait.
     ///
     /// # Errors
-    /// [`Refusal::TransitionNotAllowed`] where the execution has finished, or waits for its children
-    /// to do so,
-    /// [`Refusal::InputExists`],
-    /// [`Refusal::RunTooLarge`], [`Refusal::RequestIdReused`], [`Refusal::ExecutionNotFound`],
+    /// [`Refusal::TransitionNotAllowed`] where the execution has finished, or where its end is
+    /// decided and waits for children, [`Refusal::InputExists`], [`Refusal::RunTooLarge`],
+    /// [`Refusal::RequestIdReused`], [`Refusal::ExecutionNotFound`],
     /// [`Refusal::DiskFull`] for an input that no wait takes yet; then nothing has changed.
     pub fn provide_input(
         &mut self,

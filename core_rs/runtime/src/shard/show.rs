@@ -24,6 +24,9 @@ use super::room::Room;
 
 /// Largest reply, in bytes. gRPC clients accept 4 MiB by default.
 pub(super) const MAX_REPLY_BYTES: usize = 3_900_000;
+/// Most unfinished executions that one page looks at. A page that stops there may be shorter and
+/// still have a next page.
+pub(super) const PAGE_LOOKS: usize = 100_000;
 /// Bytes of an id and a status in a reply, with their framing.
 const BRIEF_BYTES: usize = 64;
 

@@ -14,9 +14,7 @@ use backlane_wire::{page_token, reply};
 use crate::message::{Found, ListQuery, Query, Ticket};
 use crate::shard::desk::Desk;
 use crate::shard::room::Room;
-use crate::shard::show::{self, Fetch, MAX_REPLY_BYTES, Shown, damaged};
-
-use super::look::PAGE_LOOKS;
+use crate::shard::show::{self, Fetch, MAX_REPLY_BYTES, PAGE_LOOKS, Shown, damaged};
 
 /// Answers a list of the children of `parent`.
 pub(super) fn list(room: &mut Room, ticket: Ticket, list: List, parent: ExecutionId) {

@@ -17,13 +17,9 @@ use backlane_wire::{ApiError, View, page_token, reply};
 use crate::message::{ListQuery, Ticket};
 use crate::shard::desk::Desk;
 use crate::shard::room::{Caller, Job, Room};
-use crate::shard::show::{self, Fetch, MAX_REPLY_BYTES, Shown};
+use crate::shard::show::{self, Fetch, MAX_REPLY_BYTES, PAGE_LOOKS, Shown};
 
 use super::children;
-
-/// Most unfinished executions that one page looks at. A page that stops there may be shorter and
-/// still have a next page.
-pub(super) const PAGE_LOOKS: usize = 100_000;
 
 /// Prepares a `Get` call.
 pub(crate) fn get(

@@ -17,7 +17,7 @@ STRANGE_FIELD: Final = b"\xa2\x06\x04\x08\x01\x12\x00"
 """Field 100, four bytes of a message that nobody knows."""
 
 
-@rule("§7.10, §11", Settings(concurrency=1))
+@rule("§7.13, §11", Settings(concurrency=1))
 def what_is_not_known_is_ignored(stage: Stage) -> None:
     """The worker ignores unknown kinds of messages, and unknown fields."""
     session = stage.connect()

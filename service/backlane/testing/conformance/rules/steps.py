@@ -36,7 +36,7 @@ GRACE_S: Final = 5.0
 RETRY_AFTER_S: Final = 0.5
 
 
-@rule("§7.11", Settings(concurrency=1), STEPS)
+@rule("§7.14", Settings(concurrency=1), STEPS)
 def a_completed_step_is_not_run_again(stage: Stage) -> None:
     """A completed step of the lease gives its stored output, by its name and its occurrence."""
     session = stage.connect()
@@ -58,7 +58,7 @@ def a_completed_step_is_not_run_again(stage: Stage) -> None:
     demand(names == ["a"], f"two of a, b, a had completed, and the worker began {names}")
 
 
-@rule("§7.12", Settings(concurrency=1), STEPS)
+@rule("§7.15", Settings(concurrency=1), STEPS)
 def a_step_is_recorded_before_what_follows(stage: Stage) -> None:
     """The next step, or the result, follows only when the end of a step was reported and taken."""
     session = stage.connect()
@@ -78,7 +78,7 @@ def a_step_is_recorded_before_what_follows(stage: Stage) -> None:
     demand(outputs == told, "the outputs of the steps are not those that were reported")
 
 
-@rule("§2, §7.13", Settings(concurrency=1), STEPS)
+@rule("§2, §7.16", Settings(concurrency=1), STEPS)
 def step_ids_are_new(stage: Stage) -> None:
     """Each step has a new id, `step_` and 27 base62 digits, in all executions and attempts."""
     session = stage.connect()
@@ -100,7 +100,7 @@ def step_ids_are_new(stage: Stage) -> None:
             demand_new(step.step_id, known)
 
 
-@rule("§7.14", Settings(concurrency=1), STEPS)
+@rule("§7.17", Settings(concurrency=1), STEPS)
 def step_reports_are_numbered(stage: Stage) -> None:
     """The reports of a lease's steps have growing numbers, from 1; each lease counts anew."""
     session = stage.connect()
@@ -114,7 +114,7 @@ def step_reports_are_numbered(stage: Stage) -> None:
         demand(is_growing, f"the reports of a lease have the numbers {numbers}, which do not grow")
 
 
-@rule("§7.6, §7.14", Settings(concurrency=1), STEPS)
+@rule("§7.6, §7.17", Settings(concurrency=1), STEPS)
 def a_step_report_is_kept_until_its_outcome(stage: Stage) -> None:
     """A report of steps without an answer comes again on the next stream, with its number."""
     first = stage.connect()
@@ -142,7 +142,7 @@ def a_step_report_is_kept_until_its_outcome(stage: Stage) -> None:
     )
 
 
-@rule("§5, §7.14", Settings(concurrency=1), STEPS)
+@rule("§5, §7.17", Settings(concurrency=1), STEPS)
 def a_refused_step_report_is_said_again(stage: Stage) -> None:
     """A report of steps refused with RATE_LIMITED is sent again after the time in RetryInfo."""
     session = stage.connect()
@@ -165,7 +165,7 @@ def a_refused_step_report_is_said_again(stage: Stage) -> None:
     )
 
 
-@rule("§7.7, §7.14", Settings(concurrency=1), STEPS)
+@rule("§7.7, §7.17", Settings(concurrency=1), STEPS)
 def a_refused_step_is_not_ignored(stage: Stage) -> None:
     """If the end of a step is refused for good, the execution does not complete nevertheless."""
     session = stage.connect()
@@ -181,7 +181,7 @@ def a_refused_step_is_not_ignored(stage: Stage) -> None:
     )
 
 
-@rule("§7.11, §7.13", Settings(concurrency=1), STEPS)
+@rule("§7.14, §7.16", Settings(concurrency=1), STEPS)
 def a_failed_step_is_run_again(stage: Stage) -> None:
     """A step that failed with its attempt is run again, as a new step with a new id."""
     session = stage.connect()

@@ -32,7 +32,7 @@ GRACE_S: Final = 5.0
 INPUT: Final = {"approved": True, "by": "ü"}
 
 
-@rule("§7.15", Settings(concurrency=1), STEPS)
+@rule("§7.18", Settings(concurrency=1), STEPS)
 def a_wait_suspends(stage: Stage) -> None:
     """A wait ends the lease with a suspension that names it, after which the slot is free."""
     session = stage.connect()
@@ -47,7 +47,7 @@ def a_wait_suspends(stage: Stage) -> None:
     _demand_last(session, lease)
 
 
-@rule("§7.6, §7.17", Settings(concurrency=1), STEPS)
+@rule("§7.6, §7.20", Settings(concurrency=1), STEPS)
 def a_suspended_lease_is_forgotten(stage: Stage) -> None:
     """A suspension is repeated until its outcome. Then the worker says nothing of the lease."""
     first = stage.connect()
@@ -67,7 +67,7 @@ def a_suspended_lease_is_forgotten(stage: Stage) -> None:
     demand(not _said(third.ledger, lease), "a suspended lease was reported again")
 
 
-@rule("§7.7, §7.15", Settings(concurrency=1), STEPS)
+@rule("§7.7, §7.18", Settings(concurrency=1), STEPS)
 def a_refused_suspension_is_not_ignored(stage: Stage) -> None:
     """After a refused suspension the worker reports a failure of the same lease, or releases it."""
     session = stage.connect()
@@ -82,7 +82,7 @@ def a_refused_suspension_is_not_ignored(stage: Stage) -> None:
     stage.echo(session)
 
 
-@rule("§7.16", Settings(concurrency=1), STEPS)
+@rule("§7.19", Settings(concurrency=1), STEPS)
 def an_open_wait_goes_on(stage: Stage) -> None:
     """A wait that is still open when the execution is leased again is waited for under its id."""
     session = stage.connect()
@@ -98,7 +98,7 @@ def an_open_wait_goes_on(stage: Stage) -> None:
     )
 
 
-@rule("§7.16", Settings(concurrency=1), STEPS)
+@rule("§7.19", Settings(concurrency=1), STEPS)
 def a_wait_that_is_over_gives_its_input(stage: Stage) -> None:
     """A completed wait of the lease gives its input to the callable, without a suspension."""
     session = stage.connect()
@@ -111,7 +111,7 @@ def a_wait_that_is_over_gives_its_input(stage: Stage) -> None:
     demand(given == INPUT, f"the input was {INPUT}, and the callable got {given}")
 
 
-@rule("§6 pauses, §7.18", Settings(concurrency=1), STEPS)
+@rule("§6 pauses, §7.21", Settings(concurrency=1), STEPS)
 def a_pause_is_yielded_to(stage: Stage) -> None:
     """After `pauses` the worker begins no further step: it suspends without waits, or releases."""
     session = stage.connect()
@@ -126,7 +126,7 @@ def a_pause_is_yielded_to(stage: Stage) -> None:
     stage.echo(session)
 
 
-@rule("§7.18", Settings(concurrency=1), STEPS)
+@rule("§7.21", Settings(concurrency=1), STEPS)
 def a_lease_that_comes_paused_is_yielded(stage: Stage) -> None:
     """A lease that arrives with pause_requested is treated like one that is paused later."""
     session = stage.connect()
