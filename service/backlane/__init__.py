@@ -15,9 +15,11 @@ if TYPE_CHECKING:
     from backlane.client import AsyncClient, AsyncHandle, Client, Handle
     from backlane.schema.options import RawInput, Retry
     from backlane.schema.records import BackgroundExecution, Status
+    from backlane.schema.spawn import ChildMode, InlineMode, from_spawn_mode, should_run_background
     from backlane.schema.task import TaskRecord
     from backlane.worker import (
         BackgroundCallable,
+        Child,
         Context,
         DeclaredCallable,
         Failure,
@@ -32,11 +34,14 @@ __all__ = [
     "AsyncHandle",
     "BackgroundCallable",
     "BackgroundExecution",
+    "Child",
+    "ChildMode",
     "Client",
     "Context",
     "DeclaredCallable",
     "Failure",
     "Handle",
+    "InlineMode",
     "RawInput",
     "Retry",
     "Status",
@@ -46,6 +51,8 @@ __all__ = [
     "__version__",
     "declare",
     "errors",
+    "from_spawn_mode",
+    "should_run_background",
 ]
 
 __version__: str
@@ -55,10 +62,11 @@ _HOMES: Final = {
     "client": ("AsyncClient", "AsyncHandle", "Client", "Handle"),
     "schema.options": ("RawInput", "Retry"),
     "schema.records": ("BackgroundExecution", "Status"),
+    "schema.spawn": ("ChildMode", "InlineMode", "from_spawn_mode", "should_run_background"),
     "schema.task": ("TaskRecord",),
     "worker": (
-        *("BackgroundCallable", "Context", "DeclaredCallable", "Failure", "Throttled", "Worker"),
-        "declare",
+        *("BackgroundCallable", "Child", "Context", "DeclaredCallable", "Failure", "Throttled"),
+        *("Worker", "declare"),
     ),
 }
 _HOME_OF: Final = {name: home for home, names in _HOMES.items() for name in names}

@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+from backlane.cli.demo.agent import EFFECTS
 from backlane.cli.exits import Exit
 
 
@@ -24,5 +25,5 @@ def test_the_agent_of_the_demo_does_each_step_exactly_once() -> None:
     assert run.returncode == Exit.OK, run.stdout + run.stderr
     assert "killed (SIGKILL) after 3 steps" in run.stdout
     assert "ATTEMPT_ENDED" in run.stdout
-    for effect in ("plan", "search news", "search papers", "draft", "publish", "report"):
+    for effect in EFFECTS:
         assert re.search(rf"{effect} +│ completed +│ [\w. ]+ +│ +1 │", run.stdout), run.stdout

@@ -5,16 +5,21 @@ from __future__ import annotations
 import copy
 import threading
 from collections import deque
+from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, cast
 
+import grpc
 from google.protobuf import any_pb2
 from google.rpc import error_details_pb2, status_pb2
 
+from backlane.schema.values import to_value
 from backlane.v1 import execution_pb2 as records
+from backlane.v1 import execution_service_pb2 as producing
 from backlane.v1 import worker_service_pb2 as api
 from backlane.worker.book import Book
 from backlane.worker.callable import BackgroundCallable
 from backlane.worker.crew import Crew
+from backlane.worker.kin import Kin
 from backlane.worker.results import results_of
 from backlane.worker.stream import WorkStream
 from backlane.worker.threads import DaemonPool
@@ -23,6 +28,7 @@ from backlane.worker.watchdog import LoopThread
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from backlane.v1.execution_service_pb2_grpc import ExecutionServiceStub
     from backlane.v1.worker_service_pb2_grpc import WorkerServiceStub
 
 PATIENCE_S = 10
@@ -41,6 +47,57 @@ class Call:
         """End nothing: the stream ends when the worker's messages do."""
 
 
+class _Broken(grpc.RpcError):
+    """A call that never reached the server, or whose answer was lost."""
+
+    def __init__(self, code: grpc.StatusCode) -> None:
+        super().__init__()
+        self._code = code
+
+    def code(self) -> grpc.StatusCode:
+        return self._code
+
+    def details(self) -> str:
+        return "away"
+
+    def trailing_metadata(self) -> tuple[()]:
+        return ()
+
+
+class _Method:
+    """A unary call, which blocks or has a future."""
+
+    def __init__(self, host: Host, answer: Callable[[Any], Any]) -> None:
+        self._host = host
+        self._answer = answer
+
+    def __call__(self, request: Any, **_: Any) -> Any:  # noqa: ANN401  # of any call
+        # The answer of a call that breaks may be lost after it took effect.
+        answer = self._answer(request)
+        if self._host.away:
+            raise _Broken(self._host.away.pop())
+        return answer
+
+    def future(self, request: Any, **_: Any) -> Future[Any]:  # noqa: ANN401  # of any call
+        made: Future[Any] = Future()
+        try:
+            made.set_result(self(request))
+        except grpc.RpcError as error:
+            made.set_exception(error)
+        return made
+
+
+class _Producer:
+    """The calls about children."""
+
+    def __init__(self, host: Host) -> None:
+        self.Spawn = _Method(host, host.spawn)
+        self.Get = _Method(
+            host,
+            lambda request: producing.GetResponse(execution=host.children[request.execution_id]),
+        )
+
+
 class Host:
     """Leases one execution again and again, with what was recorded of it.
 
@@ -48,6 +105,8 @@ class Host:
         steps: the recorded steps, in order.
         messages: the messages of the worker, without heartbeats, credit and hello.
         refuse: asked for the refusal of each report; None records it.
+        children: the children, by id.
+        away: how the next calls about children fail before they reach the server.
     """
 
     def __init__(self) -> None:
@@ -63,11 +122,16 @@ class Host:
         self._leases = 0
         self._sequence = 0
         self._lost: set[str] = set()
+        self._spawned: dict[str, str] = {}
+        self.children: dict[str, records.BackgroundExecution] = {}
+        self.away: list[grpc.StatusCode] = []
         self._thread = LoopThread()
         self.book = Book(4, silence_s=0.01)
         self.callables: dict[str, BackgroundCallable[..., Any]] = {}
         pool = DaemonPool(4, "test")
-        self.crew = Crew(self.book, self.callables, "w", 30.0, self._thread.loop, pool)
+        kin = Kin(cast("ExecutionServiceStub", _Producer(self)))
+        loop = self._thread.loop
+        self.crew = Crew(self.book, self.callables, "w", 30.0, loop, pool, kin=kin)
         stub = cast("WorkerServiceStub", self)
         self._stream = WorkStream(stub, api.WorkHello(), self.book, self.crew)
         self._reader = threading.Thread(target=self._stream.run, daemon=True)
@@ -135,6 +199,36 @@ class Host:
         step.state = records.STEP_STATE_COMPLETED
         if output is not None:
             step.output = output
+
+    def end_child(self, child_id: str, output: object = None, *, fails: bool = False) -> None:
+        """End a child, and the wait for it."""
+        child = self.children[child_id]
+        status = "FAILED" if fails else "COMPLETED"
+        child.status = records.BackgroundExecutionStatus.Value(
+            f"BACKGROUND_EXECUTION_STATUS_{status}"
+        )
+        if not fails:
+            child.output.CopyFrom(to_value(output))
+        for step in self.steps.values():
+            if _waits(step) and _is_open(step) and step.child_execution_id == child_id:
+                step.state, step.output = records.STEP_STATE_COMPLETED, "ended"
+
+    def spawn(self, request: producing.SpawnRequest) -> producing.SpawnResponse:
+        """Take a spawn with its step, or find the one of an earlier call."""
+        known = self._spawned.get(request.enqueue.request_id)
+        if known is None:
+            known = f"exec_{len(self.children):027}"
+            self._spawned[request.enqueue.request_id] = known
+            self.children[known] = records.BackgroundExecution(
+                execution_id=known,
+                callable_name=request.enqueue.callable_name,
+                input=request.enqueue.input,
+                status=records.BACKGROUND_EXECUTION_STATUS_QUEUED,
+            )
+            self._apply(api.StepAction(started=request.step))
+            step = self._running(request.step.step_id)
+            step.state, step.child_execution_id = records.STEP_STATE_COMPLETED, known
+        return producing.SpawnResponse(execution=self.children[known])
 
     def names(self, state: records.StepState.ValueType) -> list[str]:
         """The names of the steps in a state."""
@@ -238,6 +332,8 @@ class Host:
             state=records.STEP_STATE_RUNNING,
             wait_reason=point.reason,
         )
+        if point.HasField("child_execution_id"):
+            step.child_execution_id = point.child_execution_id
         if point.HasField("wait_until"):
             step.wait_until = point.wait_until.ToMilliseconds()
         elif point.HasField("wait_ms"):

@@ -13,10 +13,11 @@ from google.rpc import code_pb2, error_details_pb2, status_pb2
 
 from backlane import errors
 from backlane.channel import Endpoint
-from backlane.client.blocking import finish
 from backlane.client.connection import ThreadConnection
-from backlane.client.patience import BACKOFF_FIRST_S, BACKOFF_LAST_S, Backoff, explained
+from backlane.client.patience import explained
 from backlane.client.times import WAIT_GRACE_S, WAIT_SLICE_S, Slices
+from backlane.sdk.backoff import BACKOFF_FIRST_S, BACKOFF_LAST_S, Backoff
+from backlane.sdk.blocking import finish
 from backlane.v1 import execution_service_pb2 as api
 
 Code = grpc.StatusCode

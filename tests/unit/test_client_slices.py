@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from backlane import errors
-from backlane.client.enqueue_request import ITEM_BYTES_MAX, fill, request_ids
+from backlane.client.enqueue_request import request_ids
 from backlane.client.many import BATCH_ITEMS_MIN, Slice, make_batch, make_slice, put_together
 from backlane.client.outbox import MESSAGE_BYTES, MESSAGE_ITEMS_MAX
 from backlane.schema.options import ABSENT, RawInput
+from backlane.sdk.request import ITEM_BYTES_MAX, fill
 from backlane.v1 import execution_service_pb2 as api
 
 if TYPE_CHECKING:

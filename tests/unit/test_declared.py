@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import pytest
 
 from backlane import DeclaredCallable, Retry, declare
-from backlane.client.target import Target, load, resolve
 from backlane.schema.options import ABSENT
+from backlane.sdk.target import Target, load, resolve
 from backlane.worker import CallableError, Context
 
 

@@ -8,9 +8,9 @@ from typing import Any
 import pydantic
 import pytest
 
-from backlane.client.enqueue_request import fill, merged
 from backlane.errors import InvalidInputError
 from backlane.schema.options import ABSENT, RawInput
+from backlane.sdk.request import fill, merged
 from backlane.v1 import execution_service_pb2 as api
 
 

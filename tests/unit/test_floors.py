@@ -41,9 +41,10 @@ MODULES_BELOW = {
     "schema": {"v1"},
     "errors": {"schema", "v1"},
     "channel": {"errors"},
-    "client": CONTRACT,
-    "worker": CONTRACT | {"forks"},
-    "testing": CONTRACT | {"children", "client", "worker"},
+    "sdk": {"errors", "schema", "v1"},
+    "client": CONTRACT | {"sdk"},
+    "worker": CONTRACT | {"forks", "sdk"},
+    "testing": CONTRACT | {"children", "client", "sdk", "worker"},
 }
 
 

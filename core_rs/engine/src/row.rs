@@ -194,6 +194,8 @@ pub struct ActionContents {
     pub body: Option<Bytes>,
     /// The number of the action that has the body instead: an input that was kept.
     pub body_of: Option<u32>,
+    /// The child that the step spawned.
+    pub child: Option<ExecutionId>,
 }
 
 impl ActionContents {

@@ -37,7 +37,7 @@ pub enum Asked {
     /// Enqueues an execution that is over once more.
     Redrive(v1::RedriveRequest),
     /// Spawns a child.
-    Spawn(v1::SpawnRequest),
+    Spawn(Box<v1::SpawnRequest>),
     /// Leases executions.
     Lease(v1::LeaseRequest),
     /// Renews leases.

@@ -11,7 +11,7 @@ use crate::asked::Asked;
 use crate::requests::enqueue;
 use crate::world::{Call, World, only};
 
-const REMEMBERED: usize = 300;
+pub(crate) const REMEMBERED: usize = 300;
 
 impl World {
     /// Does one action of a producer.
@@ -350,6 +350,7 @@ impl World {
             Asked::Spawn(_) => {
                 let reply = v1::SpawnResponse::decode(bytes).unwrap_or_default();
                 if let Some(v1::spawn_response::Spawned::Execution(record)) = reply.spawned {
+                    self.bear(&record);
                     self.remember(record);
                 }
             }

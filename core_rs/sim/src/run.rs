@@ -65,6 +65,8 @@ pub struct Course {
     pub completed_when_full: u64,
     /// Number of executions that were redriven.
     pub redriven: u64,
+    /// Number of suspensions that the end of a child ended.
+    pub awaited: u64,
     /// Number of executions that were taken out of the dead letters.
     pub discarded: u64,
 }
@@ -118,6 +120,7 @@ pub fn run(run: Run) -> Result<Course, Box<Failure>> {
                 refused_as_full,
                 completed_when_full,
                 redriven: world.log.redriven,
+                awaited: world.log.awaited,
                 discarded: world.log.discards(),
             })
         }

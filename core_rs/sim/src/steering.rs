@@ -9,6 +9,7 @@ use backlane_runtime::Principal;
 use crate::api::v1::{self, step_action::Action};
 use crate::asked::Asked;
 use crate::dice::Dice;
+use crate::producers::REMEMBERED;
 use crate::world::{World, only};
 
 /// Keys of inputs, so few that inputs meet their waits.
@@ -77,8 +78,9 @@ impl World {
         if many == 0 || !self.plan.steers || !self.dice.chance(250) {
             return false;
         }
-        let which = self.dice.index(many);
-        let asked = if self.dice.chance(300) {
+        let parent = self.parent_among(at);
+        let which = parent.unwrap_or_else(|| self.dice.index(many));
+        let asked = if self.dice.chance(if parent.is_some() { 800 } else { 300 }) {
             let lease = self.workers[at].held.swap_remove(which);
             self.suspension(&lease)
         } else {
@@ -103,18 +105,52 @@ impl World {
         Asked::Steps(v1::ReportStepsRequest { reports })
     }
 
+    /// The step that a spawn is, in some spawns.
+    pub(crate) fn spawning_step(&mut self) -> Option<v1::NewStep> {
+        let is_step = self.plan.steers && self.dice.chance(500);
+        is_step.then(|| v1::NewStep {
+            step_id: step_id(&mut self.dice),
+            name: "spawn".into(),
+            ..Default::default()
+        })
+    }
+
+    /// Remembers a child, so that its parent may wait for it.
+    pub(crate) fn bear(&mut self, child: &v1::BackgroundExecution) {
+        let parent = child.parent.as_ref().map(|link| link.parent_id.clone());
+        let Some(parent) = parent else { return };
+        if self.children.len() == REMEMBERED {
+            let at = self.dice.index(REMEMBERED);
+            self.children.swap_remove(at);
+        }
+        self.children.push((parent, child.execution_id.clone()));
+    }
+
+    /// A lease of a parent among those that a worker holds.
+    fn parent_among(&self, at: usize) -> Option<usize> {
+        let is_parent = |lease: &v1::LeaseRef| {
+            let mut children = self.children.iter();
+            children.any(|(parent, _)| *parent == lease.execution_id)
+        };
+        self.workers[at].held.iter().position(is_parent)
+    }
+
     fn suspension(&mut self, lease: &v1::LeaseRef) -> Asked {
+        let mut children = self.children.iter().rev();
+        let child = children.find(|(parent, _)| *parent == lease.execution_id);
+        let child = child.map(|(_, child)| child.clone());
         let dice = &mut self.dice;
         let waits = (0..dice.below(3)).map(|_| v1::WaitPoint {
             step_id: step_id(dice),
             name: "wait".into(),
             reason: i32::try_from(dice.below(9)).unwrap_or(0),
-            key: if dice.chance(700) {
+            key: if child.is_none() && dice.chance(700) {
                 key(dice)
             } else {
                 String::new()
             },
             wait_ms: dice.chance(500).then(|| dice.below(90_000)),
+            child_execution_id: child.clone(),
             ..Default::default()
         });
         let suspension = v1::Suspension {

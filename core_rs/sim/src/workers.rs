@@ -127,9 +127,10 @@ impl World {
             }),
             parent_execution_id: held.execution_id,
             lease_token: held.lease_token,
+            step: self.spawning_step(),
             ..Default::default()
         };
-        self.call(Asked::Spawn(request), Principal::default(), None);
+        self.call(Asked::Spawn(Box::new(request)), Principal::default(), None);
     }
 
     fn die(&mut self, at: usize) {

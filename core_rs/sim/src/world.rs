@@ -71,6 +71,8 @@ pub(crate) struct World {
     pub(crate) workers: Vec<Worker>,
     /// Executions that clients know, each with its tenant.
     pub(crate) known: Vec<(String, String)>,
+    /// Ids of parents, each with the id of a child.
+    pub(crate) children: Vec<(String, String)>,
     /// All leases that were ever given.
     pub(crate) tokens: Vec<v1::LeaseRef>,
     /// The leases whose first step report had a number.
@@ -112,6 +114,7 @@ impl World {
             streams: BTreeMap::new(),
             workers,
             known: Vec::new(),
+            children: Vec::new(),
             tokens: Vec::new(),
             numbered: BTreeSet::new(),
             limited: BTreeSet::new(),

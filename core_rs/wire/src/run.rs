@@ -200,6 +200,8 @@ impl Story {
             }
             _ => {
                 step.output = text;
+                let child = row.contents.child.map(|child| child.to_string());
+                step.child_execution_id = child.or(step.child_execution_id.take());
                 step.error = details.step.error.map(|error| v1::ExecutionError {
                     attempt: row.attempt,
                     occurred_at_ms: row.at_ms,

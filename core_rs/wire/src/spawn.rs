@@ -3,7 +3,7 @@
 //! Owns the field rules of these requests. Refuses to know whether the parent may spawn: the engine
 //! decides that.
 
-use backlane_engine::command::{Held, NewExecution};
+use backlane_engine::command::{Held, NewExecution, SpawnStep};
 use backlane_engine::rules::id::{ExecutionId, LeaseToken};
 
 use crate::context::Context;
@@ -12,6 +12,7 @@ use crate::error::ApiError;
 use crate::family;
 use crate::fields::{self, Checked, broken, must};
 use crate::generated::backlane::v1;
+use crate::steps::{Versioned, spawn_step};
 
 /// A request to spawn a child.
 #[derive(Debug, Clone, PartialEq)]
@@ -29,6 +30,8 @@ pub struct Child {
     pub new: NewExecution,
     /// The lease of the parent.
     pub parent: Held,
+    /// The step of the parent, where the spawn is one.
+    pub step: Option<Versioned<SpawnStep>>,
 }
 
 /// Reads and checks a `SpawnRequest`.
@@ -65,7 +68,10 @@ fn spawn(message: v1::SpawnRequest, context: &mut Context<'_>) -> Checked<Spawn>
         id: parent,
         token: LeaseToken::parse(&message.lease_token),
     };
-    Ok(Spawn::Background(Box::new(Child { new, parent })))
+    let step = message.step;
+    let step = step.map(|step| spawn_step(step, &message.schema_version));
+    let step = step.transpose()?;
+    Ok(Spawn::Background(Box::new(Child { new, parent, step })))
 }
 
 #[cfg(test)]

@@ -3,8 +3,11 @@
 //! Owns the field rules of these requests, and what of a step is kept for readers. Refuses to know
 //! which action a run allows: the engine does.
 
-use backlane_engine::command::{Held, NewAction, NewWait, NewWaitEnd, StepReport, Suspension};
+use backlane_engine::command::{
+    Held, NewAction, NewWait, NewWaitEnd, SpawnStep, StepReport, Suspension,
+};
 use backlane_engine::row::{ActionContents, Bytes};
+use backlane_engine::rules::id::ExecutionId;
 use backlane_engine::rules::limits::{Limits, MAX_RUN_BYTES};
 use backlane_engine::rules::run::{Action, MAX_STEPS};
 use backlane_engine::rules::step::{StepId, WaitReason};
@@ -66,6 +69,15 @@ impl Versioned<Suspension> {
     pub fn recorded(mut self, is_first: bool) -> Suspension {
         let first = self.command.waits.first_mut();
         record(first.map(|it| &mut it.contents), &self.version, is_first);
+        self.command
+    }
+}
+
+impl Versioned<SpawnStep> {
+    /// The command. With `is_first`, the version is recorded: the run has no step yet.
+    #[must_use]
+    pub fn recorded(mut self, is_first: bool) -> SpawnStep {
+        record(Some(&mut self.command.contents), &self.version, is_first);
         self.command
     }
 }
@@ -285,6 +297,14 @@ fn new_step(new: v1::NewStep) -> Checked<(StepId, ActionContents)> {
     Ok((id, contents))
 }
 
+/// The step of a parent in which it spawns a child, checked.
+pub(crate) fn spawn_step(new: v1::NewStep, version: &str) -> Checked<Versioned<SpawnStep>> {
+    let version = self::version(version)?;
+    let (step, contents) = new_step(new).map_err(|fault| fault.within("step"))?;
+    let command = SpawnStep { step, contents };
+    Ok(Versioned { command, version })
+}
+
 fn step_type(number: u32) -> Option<v1::StepType> {
     v1::StepType::try_from(i32::try_from(number).ok()?).ok()
 }
@@ -340,12 +360,9 @@ fn wait(point: v1::WaitPoint, wall_ms: u64) -> Checked<NewWait> {
     let reason = choice("reason", point.reason, WaitReason::from_number)?;
     text_of("key", &point.key, 0..=MAX_NAME_BYTES)?;
     check_key(&point.step_key, "step_key", &point.arguments_hash)?;
-    let is_free = point.child_execution_id.is_none();
-    must(
-        is_free,
-        "child_execution_id",
-        "must be absent: it is reserved",
-    )?;
+    let child = point.child_execution_id.as_deref();
+    let child = child.map(|child| ExecutionId::parse("child_execution_id", child));
+    let child = child.transpose()?;
     let end = wait_end(&point)?;
     let key = Some(point.key).filter(|key| !key.is_empty());
     let shown = v1::Step {
@@ -359,6 +376,7 @@ fn wait(point: v1::WaitPoint, wall_ms: u64) -> Checked<NewWait> {
             NewWaitEnd::At(at_ms) => Some(at_ms),
             NewWaitEnd::After(ms) => Some(wall_ms.saturating_add(ms)),
         },
+        child_execution_id: point.child_execution_id,
         input_key: key.clone(),
         ..v1::Step::default()
     };
@@ -367,6 +385,7 @@ fn wait(point: v1::WaitPoint, wall_ms: u64) -> Checked<NewWait> {
         reason: reason.unwrap_or_default(),
         key: key.map(String::into_boxed_str),
         end,
+        child,
         contents: of_step(&shown),
     })
 }

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, Unpack, overload
 
-from backlane.client.calls import AwaitableCalls
+from backlane.client.call_kinds import AwaitableCalls
 from backlane.client.connection import LoopConnection
 from backlane.client.handle import AsyncHandle
 from backlane.client.settings import ClientBase
-from backlane.client.target import resolve
 from backlane.schema.options import ABSENT
+from backlane.sdk.target import resolve
 
 if TYPE_CHECKING:
     import builtins
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from datetime import timedelta
     from types import TracebackType
 
-    from backlane.client.target import Takes, TakesNothing
     from backlane.schema.named import Named
     from backlane.schema.options import EnqueueOptions, RedriveOptions
+    from backlane.sdk.target import Takes, TakesNothing
 
 I = TypeVar("I")  # noqa: E741  # the input's type
 O = TypeVar("O")  # noqa: E741  # the output's type

@@ -1,18 +1,16 @@
 """Owns the calls about executions that are there: read, list, wait, cancel, pause, count.
 
-`Calls` has each of them once, as a coroutine. `BlockingCalls` and `AwaitableCalls` make them the
-methods of `Client` and of `AsyncClient`, with the same parameters and docstrings. A new call is a
-coroutine of `Calls` and a line in each of the two.
+`Calls` has each of them once, as a coroutine. `call_kinds` makes them the methods of `Client` and
+of `AsyncClient`.
 """
 
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, Any, Concatenate, Final, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Final, ParamSpec, TypeVar
 
 from backlane import errors
-from backlane.client.blocking import finish
-from backlane.client.enqueue_request import input_text, redrive_request, request_ids
+from backlane.client.enqueue_request import redrive_request, request_ids
 from backlane.client.pages import PAGE_SIZE, Pages, dead_letters_request, list_request
 from backlane.client.patience import explained
 from backlane.client.times import Slices, call_timeout_s
@@ -30,15 +28,12 @@ from backlane.schema.records import Attempt, BackgroundExecution
 from backlane.schema.runs import ExecutionRun
 from backlane.schema.stats import QueueStats
 from backlane.schema.task import TaskRecord
+from backlane.sdk.request import input_text
 from backlane.v1 import execution_service_pb2 as api
 
 if TYPE_CHECKING:
     from collections.abc import (
-        AsyncIterator,
-        Callable,
-        Coroutine,
         Iterable,
-        Iterator,
         Mapping,
         Sequence,
     )
@@ -268,9 +263,16 @@ class Calls:
         request = api.GetQueueStatsRequest(tenant_id=self.tenant)
         return QueueStats(await self.call(self.stub.GetQueueStats, request))
 
-    def pages(self, status: Status | str | None, limit: int | None, *, full: bool) -> Pages:
+    def pages(
+        self,
+        status: Status | str | None,
+        limit: int | None,
+        *,
+        full: bool,
+        parent: Named | str | None = None,
+    ) -> Pages:
         """Begin to list executions; see `Client.list`."""
-        request = list_request(self.tenant, status, limit, full=full)
+        request = list_request(self.tenant, status, limit, full=full, parent=parent)
         return Pages(functools.partial(self.call, self.stub.List), request, limit)
 
     def dead_pages(self, callable_name: str | None, limit: int | None, *, full: bool) -> Pages:
@@ -326,119 +328,3 @@ class Calls:
         """Return an error as a person needs it, in an instance of its own that can be raised."""
         shown = explained(error, self.connection.endpoint.target)
         return type(shown)(shown.parts)
-
-
-def _blocking(
-    call: Callable[Concatenate[Calls, P], Coroutine[Any, Any, T]],
-) -> Callable[Concatenate[BlockingCalls, P], T]:
-    """Make a method of a client for threads from one of the calls."""
-
-    @functools.wraps(call)
-    def block(client: BlockingCalls, /, *args: P.args, **options: P.kwargs) -> T:
-        return finish(call(client._calls, *args, **options))  # noqa: SLF001  # a method's own
-
-    return block
-
-
-def _awaitable(
-    call: Callable[Concatenate[Calls, P], Coroutine[Any, Any, T]],
-) -> Callable[Concatenate[AwaitableCalls, P], Coroutine[Any, Any, T]]:
-    """Make a method of a client for an event loop from one of the calls."""
-
-    @functools.wraps(call)
-    async def run(client: AwaitableCalls, /, *args: P.args, **options: P.kwargs) -> T:
-        return await call(client._calls, *args, **options)  # noqa: SLF001  # a method's own
-
-    return run
-
-
-class BlockingCalls:
-    """The calls as methods that block."""
-
-    _calls: Calls
-
-    get = _blocking(Calls.get)
-    attempts = _blocking(Calls.attempts)
-    wait = _blocking(Calls.wait)
-    cancel = _blocking(Calls.cancel)
-    task_record = _blocking(Calls.task_record)
-    discard_dead_letters = _blocking(Calls.discard_dead_letters)
-    execution_run = _blocking(Calls.execution_run)
-    provide_input = _blocking(Calls.provide_input)
-    pause = _blocking(Calls.pause)
-    resume = _blocking(Calls.resume)
-    peek = _blocking(Calls.peek)
-    stats = _blocking(Calls.stats)
-
-    def list(
-        self, *, status: Status | str | None = None, limit: int | None = None, full: bool = False
-    ) -> Iterator[BackgroundExecution]:
-        """Yield executions, newest first, a page at a time as they are drawn.
-
-        Args:
-            status: the status to list; None for every one.
-            limit: how many at most; None for all.
-            full: with input, output, context and metadata.
-        """
-        pages = self._calls.pages(status, limit, full=full)
-        while not pages.is_over:
-            yield from finish(pages.next())
-
-    def dead_letters(
-        self,
-        *,
-        callable_name: str | None = None,
-        limit: int | None = None,
-        full: bool = False,
-    ) -> Iterator[BackgroundExecution]:
-        """Yield what has failed or timed out and was not discarded, newest first.
-
-        Args:
-            callable_name: the callable to list; None for every one.
-            limit: how many at most; None for all.
-            full: with input, context and metadata.
-        """
-        pages = self._calls.dead_pages(callable_name, limit, full=full)
-        while not pages.is_over:
-            yield from finish(pages.next())
-
-
-class AwaitableCalls:
-    """The calls as coroutine methods."""
-
-    _calls: Calls
-
-    get = _awaitable(Calls.get)
-    attempts = _awaitable(Calls.attempts)
-    wait = _awaitable(Calls.wait)
-    cancel = _awaitable(Calls.cancel)
-    task_record = _awaitable(Calls.task_record)
-    discard_dead_letters = _awaitable(Calls.discard_dead_letters)
-    execution_run = _awaitable(Calls.execution_run)
-    provide_input = _awaitable(Calls.provide_input)
-    pause = _awaitable(Calls.pause)
-    resume = _awaitable(Calls.resume)
-    peek = _awaitable(Calls.peek)
-    stats = _awaitable(Calls.stats)
-
-    async def list(
-        self, *, status: Status | str | None = None, limit: int | None = None, full: bool = False
-    ) -> AsyncIterator[BackgroundExecution]:
-        """Yield executions, newest first, a page at a time; see `Client.list`."""
-        pages = self._calls.pages(status, limit, full=full)
-        while not pages.is_over:
-            for execution in await pages.next():
-                yield execution
-
-    async def dead_letters(
-        self,
-        *,
-        callable_name: str | None = None,
-        limit: int | None = None,
-        full: bool = False,
-    ) -> AsyncIterator[BackgroundExecution]:
-        """Yield what has failed or timed out, newest first; see `Client.dead_letters`."""
-        pages = self._calls.dead_pages(callable_name, limit, full=full)
-        while not pages.is_over:
-            for execution in await pages.next():
-                yield execution

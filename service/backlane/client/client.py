@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, Unpack, overload
 
-from backlane.client.blocking import finish
-from backlane.client.calls import BlockingCalls
+from backlane.client.call_kinds import BlockingCalls
 from backlane.client.connection import ThreadConnection
 from backlane.client.handle import Handle
 from backlane.client.settings import ClientBase
-from backlane.client.target import resolve
 from backlane.schema.options import ABSENT
+from backlane.sdk.blocking import finish
+from backlane.sdk.target import resolve
 
 if TYPE_CHECKING:
     import builtins
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from datetime import timedelta
     from types import TracebackType
 
-    from backlane.client.target import Takes, TakesNothing
     from backlane.schema.named import Named
     from backlane.schema.options import EnqueueOptions, RedriveOptions
+    from backlane.sdk.target import Takes, TakesNothing
 
 I = TypeVar("I")  # noqa: E741  # the input's type
 O = TypeVar("O")  # noqa: E741  # the output's type

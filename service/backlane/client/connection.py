@@ -21,11 +21,11 @@ from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, cast
 import grpc
 
 from backlane import errors
-from backlane.client.blocking import finish
 from backlane.client.loop_pipe import LoopPipe
 from backlane.client.patience import Patience, closed, explained, nobody_at, silent
 from backlane.client.thread_pipe import ThreadPipe
 from backlane.client.times import duration
+from backlane.sdk.blocking import finish
 from backlane.v1 import execution_service_pb2 as api
 from backlane.v1.execution_service_pb2_grpc import ExecutionServiceStub
 

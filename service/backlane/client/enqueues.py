@@ -10,20 +10,15 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, TypeVar
 
 from backlane import errors
-from backlane.client.enqueue_request import (
-    ITEM_BYTES_MAX,
-    check_size,
-    fill,
-    merged,
-    request_ids,
-)
-from backlane.client.handle import completed
+from backlane.client.enqueue_request import request_ids
 from backlane.client.many import make_batch, make_slice, put_together
-from backlane.client.patience import is_passing
-from backlane.client.target import load, resolve
 from backlane.client.times import Slices, call_timeout_s
 from backlane.schema.options import ABSENT
 from backlane.schema.records import BackgroundExecution
+from backlane.sdk.backoff import is_passing
+from backlane.sdk.ending import completed
+from backlane.sdk.request import ITEM_BYTES_MAX, check_size, fill, merged
+from backlane.sdk.target import load, resolve
 from backlane.v1 import execution_service_pb2 as api
 
 if TYPE_CHECKING:
@@ -34,7 +29,7 @@ if TYPE_CHECKING:
     from backlane.client.many import Slice
     from backlane.client.outbox import Outcome
     from backlane.client.pipe import HandedIn
-    from backlane.client.target import Target
+    from backlane.sdk.target import Target
 
 SLICES_IN_FLIGHT: Final = 16
 """Slices of `enqueue_many` that wait for their answers at once."""

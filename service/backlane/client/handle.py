@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Generic, TypeVar, cast
 
-from backlane import errors
-from backlane.client.blocking import finish
-from backlane.client.target import load
 from backlane.client.times import Slices
-from backlane.schema.records import Status
+from backlane.sdk.blocking import finish
+from backlane.sdk.ending import completed
+from backlane.sdk.target import load
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
     from datetime import timedelta
 
     from backlane.client.calls import Calls
-    from backlane.client.target import Target
     from backlane.schema.records import BackgroundExecution
     from backlane.schema.runs import ExecutionRun
+    from backlane.sdk.target import Target
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -99,6 +99,16 @@ class Handle(_Handle[T_co]):
         """Read what happened inside it: its run, with all steps."""
         return finish(self._calls.execution_run(self.execution_id))
 
+    def children(self, *, full: bool = False) -> Iterator[BackgroundExecution]:
+        """Yield the executions that it has spawned, newest first, a page at a time.
+
+        Args:
+            full: with input, output, context and metadata.
+        """
+        pages = self._calls.pages(None, None, full=full, parent=self.execution_id)
+        while not pages.is_over:
+            yield from finish(pages.next())
+
     def provide_input(
         self, key: str, value: object, *, request_id: str | None = None
     ) -> BackgroundExecution:
@@ -145,6 +155,13 @@ class AsyncHandle(_Handle[T_co]):
         """Read what happened inside it: its run, with all steps."""
         return await self._calls.execution_run(self.execution_id)
 
+    async def children(self, *, full: bool = False) -> AsyncIterator[BackgroundExecution]:
+        """Yield the executions that it has spawned, newest first; see `Handle.children`."""
+        pages = self._calls.pages(None, None, full=full, parent=self.execution_id)
+        while not pages.is_over:
+            for execution in await pages.next():
+                yield execution
+
     async def provide_input(
         self, key: str, value: object, *, request_id: str | None = None
     ) -> BackgroundExecution:
@@ -158,22 +175,3 @@ class AsyncHandle(_Handle[T_co]):
     async def resume(self) -> BackgroundExecution:
         """Resume it after a pause, or end all that it waits for."""
         return await self._calls.resume(self.execution_id)
-
-
-def completed(execution: BackgroundExecution) -> BackgroundExecution:
-    """Return a finished execution that has a result.
-
-    Raises:
-        ExecutionEndedError: it ended otherwise.
-    """
-    match execution.status:
-        case Status.COMPLETED:
-            return execution
-        case Status.FAILED:
-            raise errors.ExecutionFailedError(execution)
-        case Status.CANCELLED:
-            raise errors.ExecutionCancelledError(execution)
-        case Status.TIMEOUT:
-            raise errors.ExecutionTimedOutError(execution)
-        case _:
-            raise errors.ExecutionEndedError(execution)

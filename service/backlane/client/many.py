@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from backlane import errors
-from backlane.client.enqueue_request import ITEM_BYTES_MAX, check_size, set_input
 from backlane.client.outbox import MESSAGE_BYTES, MESSAGE_ITEMS_MAX
+from backlane.sdk.request import ITEM_BYTES_MAX, check_size, set_input
 from backlane.v1 import execution_service_pb2 as api
 
 if TYPE_CHECKING:

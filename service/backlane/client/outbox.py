@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from backlane import errors
-from backlane.client.patience import is_passing, is_untold
+from backlane.sdk.backoff import is_passing, is_untold
 from backlane.v1 import execution_service_pb2 as api
 
 if TYPE_CHECKING:

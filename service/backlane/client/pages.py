@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
+from backlane.schema.named import id_of
 from backlane.schema.records import BackgroundExecution, Status
 from backlane.v1 import execution_pb2 as records
 from backlane.v1 import execution_service_pb2 as api
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
+
+    from backlane.schema.named import Named
 
 PAGE_SIZE: Final = 1000
 
@@ -65,9 +68,14 @@ class Pages:
 
 
 def list_request(
-    tenant_id: str, status: Status | str | None, limit: int | None, *, full: bool
+    tenant_id: str,
+    status: Status | str | None,
+    limit: int | None,
+    *,
+    full: bool,
+    parent: Named | str | None = None,
 ) -> api.ListRequest:
-    """Make the request of a list's first page.
+    """Make the request of a list's first page; with a parent it lists the parent's children.
 
     Raises:
         ValueError: the limit or the status cannot be asked for.
@@ -78,6 +86,7 @@ def list_request(
     return api.ListRequest(
         tenant_id=tenant_id,
         status=everything if status is None else Status(status).number,
+        parent_execution_id="" if parent is None else id_of(parent),
         page_size=_page_size(limit),
         view=_view(full=full),
     )

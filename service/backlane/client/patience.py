@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import time
 from typing import Final
 
@@ -10,9 +9,8 @@ import grpc
 
 from backlane import errors
 from backlane.channel import through_proxy
+from backlane.sdk.backoff import Backoff, is_passing
 
-BACKOFF_FIRST_S: Final = 0.05
-BACKOFF_LAST_S: Final = 1.0
 _NEVER_REACHED: Final = "failed to connect to all addresses"
 _CLUES: Final = {
     "WRONG_VERSION_NUMBER": "the server at {target} does not speak TLS: connect without it",
@@ -24,22 +22,6 @@ _CLUES: Final = {
     "server",
 }
 """What is wrong with a server that is there, by a part of gRPC's text."""
-
-
-class Backoff:
-    """Pauses that grow, with jitter: a server's restart is not met by all clients at once."""
-
-    def __init__(self) -> None:
-        """Begin with a short pause."""
-        self._next_s = BACKOFF_FIRST_S
-
-    def pause_s(self, error: errors.BacklaneError) -> float:
-        """Return the pause after an error, in seconds; at least what the server asks for."""
-        if not (is_passing(error) or is_untold(error)):
-            return 0.0
-        jittered_s = self._next_s * random.uniform(0.5, 1.0)  # noqa: S311  # no secret
-        self._next_s = min(self._next_s * 2, BACKOFF_LAST_S)
-        return max(jittered_s, error.retry_after_s or 0.0)
 
 
 class Patience:
@@ -71,19 +53,6 @@ class Patience:
             return None
         pause_s = self._backoff.pause_s(error)
         return pause_s if time.monotonic() + pause_s < self._deadline else None
-
-
-def is_passing(error: errors.BacklaneError) -> bool:
-    """Tell whether the server was away or about to stop, so that the same call may pass later."""
-    return isinstance(error, errors.UnavailableError | errors.CallCancelledError)
-
-
-def is_untold(error: errors.BacklaneError) -> bool:
-    """Tell whether the reason of a stream's end is unknown.
-
-    A write that meets the end makes grpc.aio put an INTERNAL of its own in place of the status.
-    """
-    return isinstance(error, errors.InternalError) and not error.reason
 
 
 def explained(error: errors.BacklaneError, target: str) -> errors.BacklaneError:

@@ -17,7 +17,7 @@ import grpc
 
 from backlane import errors
 from backlane.client.outbox import Outbox
-from backlane.client.patience import Backoff
+from backlane.sdk.backoff import Backoff
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence

@@ -25,6 +25,9 @@ Category = Literal[
 ]
 """The kind of an error."""
 
+CancellationPolicy = Literal["cascade_cancel", "wait_for_children", "detach"]
+"""What happens to the unfinished children of an execution that ends otherwise than completed."""
+
 Strategy = Literal["fixed", "linear", "exponential"]
 """How the delay of a rule for retries grows."""
 
@@ -172,6 +175,9 @@ class EnqueueOptions(TypedDict, total=False):
         dedup_policy: what to do if there is one already.
         after: the executions that must complete first, each a handle or an id; at most 256. If one
             of them ends otherwise, this one is cancelled with the reason `dependency_failed`.
+        cancellation_policy: what happens to its unfinished children when it fails, is cancelled or
+            times out: `cascade_cancel` cancels them (the default), `wait_for_children` has it end
+            after them, and `detach` lets them go on.
         traceparent: a W3C trace context, kept on the record.
         call_timeout: how long the call may take, in seconds; the client's setting by default.
     """
@@ -191,5 +197,45 @@ class EnqueueOptions(TypedDict, total=False):
     dedup_key: str | None
     dedup_policy: Literal["return_existing", "reject", "replace_queued"] | None
     after: Sequence[Named | str] | None
+    cancellation_policy: CancellationPolicy | None
     traceparent: str | None
     call_timeout: float | timedelta | None
+
+
+class SpawnOptions(TypedDict, total=False):
+    """The options of a spawn: those of an enqueue, without what makes an enqueue unique.
+
+    Attributes:
+        mode: as in `EnqueueOptions`, as all others.
+        priority: from 0 to 255.
+        timeout: the longest that one attempt may run, in seconds.
+        retry: the rule for retries.
+        delay: how long the child must wait before it can be leased, in seconds.
+        not_before: the instant before which the child is not leased.
+        start_deadline: the child ends with status `timeout` unless it was leased by then.
+        deadline: the child ends with status `timeout` unless it has finished by then.
+        context: texts for the worker.
+        metadata: JSON values for the worker.
+        max_worker_losses: how many times its lease may be lost before the child fails.
+        after: the executions that must complete first.
+        cancellation_policy: what happens to the children of the child.
+        traceparent: a W3C trace context, kept on the record.
+    """
+
+    mode: Literal["fire_and_forget", "silent", "deferred"] | None
+    priority: int | None
+    timeout: float | timedelta | None
+    retry: Retry | None
+    delay: float | timedelta | None
+    not_before: datetime | None
+    start_deadline: datetime | None
+    deadline: datetime | None
+    context: Mapping[str, str] | None
+    metadata: Mapping[str, object] | None
+    max_worker_losses: int | None
+    after: Sequence[Named | str] | None
+    cancellation_policy: CancellationPolicy | None
+    traceparent: str | None
+
+
+SPAWN_OPTIONS: Final = tuple(SpawnOptions.__annotations__)

@@ -87,6 +87,12 @@ class StepRecord:
         return self.proto.input_key if self.proto.HasField("input_key") else None
 
     @property
+    def child_execution_id(self) -> str | None:
+        """The child that the step spawned, or that a wait waits for; None without one."""
+        proto = self.proto
+        return proto.child_execution_id if proto.HasField("child_execution_id") else None
+
+    @property
     def wait_until(self) -> datetime | None:
         """When a wait ends by itself; None if it does not."""
         return _instant(self.proto.wait_until) if self.proto.HasField("wait_until") else None

@@ -5,21 +5,28 @@ from __future__ import annotations
 import asyncio
 import logging
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
+
+from pydantic_core import from_json
 
 from backlane.errors import NoInputError
 from backlane.schema.dump import dump_text
 from backlane.schema.values import to_value
+from backlane.sdk.target import load
 from backlane.v1 import execution_pb2 as records
 from backlane.v1 import worker_service_pb2 as api
 from backlane.worker.context import Context
 from backlane.worker.reports import wake
+from backlane.worker.spawning import Child, Parent
 from backlane.worker.stepping import is_in_loop, load_input
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Iterable, Mapping
 
+    from backlane.sdk.target import Target
+    from backlane.v1 import execution_service_pb2 as spawning
     from backlane.worker.context import StopReason
+    from backlane.worker.kin import Kin
     from backlane.worker.reports import Entry, Trail
 
 EXECUTION_ID = "exec_000000000000000000000000000"
@@ -29,10 +36,11 @@ EXECUTION_ID = "exec_000000000000000000000000000"
 class FakeContext(Context):
     """A `backlane.Context` that a test makes itself, without a server.
 
-    Its steps run their functions and remember nothing. Its sleeps end at once, and its waits for
-    input get what the test has given.
+    Its steps run their functions and remember nothing. Its sleeps end at once, its waits for input
+    get what the test has given, and so do those for children.
 
     Attributes:
+        spawned: the children that it spawned, each as the name of a callable and its input as sent.
         records: the log records of `ctx.log`, of every level. The program's loggers get them too.
         progressed: what `ctx.progress` reported, each as a fraction and a message.
         slept: what the callable slept: seconds, or the instant until which it did.
@@ -45,7 +53,7 @@ class FakeContext(Context):
         assert remind(FakeContext(attempt=2), "Ada") == "test reminds Ada, attempt 2"
     """
 
-    __slots__ = ("_inputs", "_logger", "progressed", "records", "slept")
+    __slots__ = ("_children", "_inputs", "_logger", "progressed", "records", "slept", "spawned")
 
     def __init__(  # noqa: PLR0913  # one for each field of a context
         self,
@@ -62,6 +70,7 @@ class FakeContext(Context):
         remaining: float = 3600.0,
         deadline: datetime | None = None,
         inputs: Mapping[str, object] | None = None,
+        children: Mapping[str, object] | None = None,
     ) -> None:
         """Make the context of an attempt.
 
@@ -79,6 +88,9 @@ class FakeContext(Context):
             deadline: the end of the attempt as an aware instant; replaces `remaining`.
             inputs: the inputs that the callable waits for, by key. A wait with a timeout and
                 without an input raises `NoInputError`.
+            children: the outputs of its children, by the names of their callables. An exception
+                is raised where the callable awaits the child, and a function is called with the
+                input as it was sent.
 
         Raises:
             NotJsonError: a metadata value is not JSON.
@@ -99,6 +111,8 @@ class FakeContext(Context):
         super().__init__(lease, worker_id, remaining, _Recorded(self.progressed))
         self.records: list[logging.LogRecord] = []
         self.slept: list[float | datetime] = []
+        self.spawned: list[tuple[str, str | None]] = []
+        self._children = dict(children or {})
         self._inputs = {key: dump_text(value) for key, value in (inputs or {}).items()}
         self._logger = _logger_into(self.records, super().log.logger)
 
@@ -138,6 +152,39 @@ class FakeContext(Context):
         if timeout_s is None:
             raise LookupError(f"no input {key!r} is there: make the FakeContext with inputs=")
         raise NoInputError(key, "its time has passed")
+
+    def _as_parent(self) -> Parent:
+        return Parent(self.tenant_id, self.execution_id, "", "", cast("Kin", self))
+
+    async def _spawn(
+        self,
+        request: spawning.SpawnRequest,
+        name: str,
+        key: str,
+        target: Target | None,
+        *,
+        in_loop: bool,
+    ) -> Child[Any]:
+        del name, key, in_loop
+        wanted = request.enqueue
+        text = wanted.input if wanted.HasField("input") else None
+        self.spawned.append((wanted.callable_name, text))
+        number = f"{len(self.spawned):027}"
+        return Child(self, f"exec_{number}", wanted.callable_name, target)
+
+    async def _await_child(
+        self, execution_id: str, target: Target | None, timeout_s: float | None, *, in_loop: bool
+    ) -> Any:  # noqa: ANN401  # the callable's own
+        del timeout_s, in_loop
+        callable_name, text = self.spawned[int(execution_id.removeprefix("exec_")) - 1]
+        if callable_name not in self._children:
+            raise LookupError(f"{callable_name} has no output: make the FakeContext with children=")
+        output = self._children[callable_name]
+        if isinstance(output, BaseException):
+            raise output
+        if callable(output):
+            output = output(text)
+        return load(target, from_json(dump_text(output)))
 
     def cancel(self, reason: StopReason = "requested") -> None:
         """Ask the callable to stop, as a client's cancel does.

@@ -1524,8 +1524,9 @@ class Step(_message.Message):
     input: _builtins.str
     """Opaque text, often JSON; the server does not read it."""
     output: _builtins.str
-    """Opaque text, often JSON. The output of a wait is the input that ended it. The output of a
-    skipped step is the reason for which it was skipped.
+    """Opaque text, often JSON. The output of a wait is the input that ended it, or `ended` if the end
+    of its child did: the child's own output is in the record of the child. The output of a skipped
+    step is the reason for which it was skipped.
     """
     duration_ms: _builtins.int
     started_at: _builtins.int
@@ -1543,7 +1544,7 @@ class Step(_message.Message):
     wait_until: _builtins.int
     """Only for waits with a time: when the wait ends by itself."""
     child_execution_id: _builtins.str
-    """Only for waits for a child: the child."""
+    """The child that the step spawned, or that the wait waits for."""
     input_key: _builtins.str
     """Only for waits that an input ends: the key of that input."""
     @_builtins.property

@@ -4,6 +4,7 @@ isort:skip_file
 The calls of producers: enqueue, read, wait for and cancel executions."""
 
 from backlane.v1 import execution_pb2 as _execution_pb2
+from backlane.v1 import worker_service_pb2 as _worker_service_pb2
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import duration_pb2 as _duration_pb2
@@ -860,6 +861,8 @@ class SpawnRequest(_message.Message):
     PARENT_EXECUTION_ID_FIELD_NUMBER: _builtins.int
     LEASE_TOKEN_FIELD_NUMBER: _builtins.int
     CANCELLATION_POLICY_FIELD_NUMBER: _builtins.int
+    STEP_FIELD_NUMBER: _builtins.int
+    SCHEMA_VERSION_FIELD_NUMBER: _builtins.int
     parent_execution_id: _builtins.str
     """The execution that spawns the child."""
     lease_token: _builtins.str
@@ -868,12 +871,22 @@ class SpawnRequest(_message.Message):
     """
     cancellation_policy: _execution_pb2.CancellationPolicy.ValueType
     """The policy of the child for its own children; enqueue.cancellation_policy by default."""
+    schema_version: _builtins.str
+    """As in StepReport; only with a step."""
     @_builtins.property
     def enqueue(self) -> Global___EnqueueRequest:
         """The child, in the tenant of the parent. Without a `parent` and `depends_on_items`."""
 
     @_builtins.property
     def mode(self) -> Global___SpawnMode: ...
+    @_builtins.property
+    def step(self) -> _worker_service_pb2.NewStep:
+        """The step of the parent that the spawn is. The step begins and completes with the child, in one
+        commit, and has the child's id as its child_execution_id: the parent finds the child there
+        after a crash. Nothing is recorded where the mode makes no background execution, or where the
+        request_id of `enqueue` led to an execution that existed before.
+        """
+
     def __init__(
         self,
         *,
@@ -882,10 +895,12 @@ class SpawnRequest(_message.Message):
         parent_execution_id: _builtins.str = ...,
         lease_token: _builtins.str = ...,
         cancellation_policy: _execution_pb2.CancellationPolicy.ValueType = ...,
+        step: _worker_service_pb2.NewStep | None = ...,
+        schema_version: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["enqueue", b"enqueue", "mode", b"mode"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["enqueue", b"enqueue", "mode", b"mode", "step", b"step"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cancellation_policy", b"cancellation_policy", "enqueue", b"enqueue", "lease_token", b"lease_token", "mode", b"mode", "parent_execution_id", b"parent_execution_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cancellation_policy", b"cancellation_policy", "enqueue", b"enqueue", "lease_token", b"lease_token", "mode", b"mode", "parent_execution_id", b"parent_execution_id", "schema_version", b"schema_version", "step", b"step"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -859,7 +859,9 @@ class WaitPoint(_message.Message):
     given.
     """
     child_execution_id: _builtins.str
-    """Reserved: the wait ends with this child."""
+    """The wait ends when this child has ended, however it did. It must be a child of the execution,
+    and must not depend on the execution.
+    """
     step_key: _builtins.str
     """As NewStep.key."""
     arguments_hash: _builtins.bytes

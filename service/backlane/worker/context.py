@@ -1,7 +1,7 @@
 """Owns the context of a callable: facts about its execution, and the request to stop.
 
-Its steps and waits are `Stepping`'s. They are made when they are first used, so that an execution
-without steps pays nothing.
+Its steps and waits are `Stepping`'s, and its children `Spawning`'s. They are made when they are
+first used, so that an execution without steps pays nothing.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from backlane.schema.values import from_value
 from backlane.v1 import worker_service_pb2 as api
-from backlane.worker.stepping import Stepping
+from backlane.worker.spawning import Parent, Spawning
 from backlane.worker.track import Track
 from backlane.worker.waits import Waits
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from backlane.schema.runs import StepRecord
     from backlane.schema.values import Json
+    from backlane.worker.kin import Kin
     from backlane.worker.track import Channel
 
 StopReason = Literal["requested", "lost", "timeout", "drain", "suspended"]
@@ -41,7 +42,7 @@ One lock serves all contexts, since few events are ever made."""
 _LOG = logging.getLogger("backlane.callable")
 
 
-class Context(Stepping):
+class Context(Spawning):
     """One attempt of an execution, for its callable: the first parameter, named `ctx`.
 
     An async callable that should stop gets `CancelledError` where it awaits. A plain one has to
@@ -49,7 +50,7 @@ class Context(Stepping):
     """
 
     __slots__ = (
-        *("_channel", "_deadline", "_event", "_has_ended", "_lease", "_pause_requested"),
+        *("_channel", "_deadline", "_event", "_has_ended", "_kin", "_lease", "_pause_requested"),
         *("_stop_reason", "_track", "_version", "_waits", "task", "worker_id"),
     )
 
@@ -60,6 +61,7 @@ class Context(Stepping):
         remaining_s: float,
         channel: Channel,
         version: str = "",
+        kin: Kin | None = None,
     ) -> None:
         """Describe an attempt.
 
@@ -69,10 +71,12 @@ class Context(Stepping):
             remaining_s: how long the attempt may still run, in seconds.
             channel: takes the reports of its steps and of its progress.
             version: the version of its callable; may be empty.
+            kin: makes the calls about its children.
         """
         self._lease = lease
         self._channel = channel
         self._version = version
+        self._kin = kin
         self._track: Track | None = None
         self._waits: Waits | None = None
         self._pause_requested = lease.pause_requested
@@ -278,6 +282,12 @@ class Context(Stepping):
                 self._track = Track(self._lease, self._version, self._channel)
                 self._waits = Waits(self, self._track)
         return self._track, self._waits
+
+    def _as_parent(self) -> Parent:
+        if self._kin is None:
+            raise RuntimeError("this context has no connection over which it could spawn")
+        token = self._lease.lease_token
+        return Parent(self.tenant_id, self.execution_id, token, self._version, self._kin)
 
     def _check_going_on(self) -> None:
         if self._stop_reason is not None and self._stop_reason != "requested":

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from backlane.worker.book import Book
     from backlane.worker.callable import BackgroundCallable
     from backlane.worker.context import StopReason
+    from backlane.worker.kin import Kin
     from backlane.worker.lane import Begun
     from backlane.worker.results import Result
     from backlane.worker.threads import DaemonPool
@@ -52,7 +53,7 @@ log = logging.getLogger("backlane.worker")
 class Crew:
     """Runs the leases of one lane."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # what one lane shares with the worker
         self,
         book: Book,
         callables: Mapping[str, BackgroundCallable[..., Any]],
@@ -62,6 +63,7 @@ class Crew:
         pool: DaemonPool,
         *,
         lane: int = 0,
+        kin: Kin | None = None,
     ) -> None:
         """Make a crew without leases.
 
@@ -73,6 +75,7 @@ class Crew:
             loop: runs async callables, on another thread.
             pool: runs plain callables.
             lane: the number of the lane in the book.
+            kin: makes the calls of executions about their children.
         """
         self._book = book
         self._callables = callables
@@ -80,6 +83,7 @@ class Crew:
         self._lane = book.lanes[lane]
         self.slots = self._lane.slots
         self.callable_names = sorted(callables)
+        self._kin = kin
         self._clock = book.clock
         self._lease_s = lease_s
         self._loop = loop
@@ -167,7 +171,8 @@ class Crew:
         remaining_s = _remaining_s(lease, self._lease_s)
         if not lease.prefetched:
             remaining_s -= waited_s
-        context = Context(lease, self.worker_id, remaining_s, self._book, called.version)
+        given = (lease, self.worker_id, remaining_s, self._book, called.version, self._kin)
+        context = Context(*given)
         run = Run(lease, called, context, self._clock() + remaining_s)
         if lease.execution.cancel_requested:
             context.stop("requested")

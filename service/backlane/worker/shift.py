@@ -18,9 +18,11 @@ import grpc
 from backlane import errors
 from backlane.channel import through_proxy
 from backlane.v1 import worker_service_pb2 as api
+from backlane.v1.execution_service_pb2_grpc import ExecutionServiceStub
 from backlane.v1.worker_service_pb2_grpc import WorkerServiceStub
 from backlane.worker.book import Book
 from backlane.worker.crew import Crew
+from backlane.worker.kin import Kin
 from backlane.worker.stream import WorkStream
 from backlane.worker.threads import DaemonPool
 from backlane.worker.watchdog import LoopThread, Watchdog
@@ -113,11 +115,13 @@ class Shift:
         lanes = _lanes(settings, callables)
         # Three heartbeats per lease period: one may be late and one may be lost.
         self._book = Book(*(slots for _, slots in lanes), silence_s=settings.lease / 3)
+        kin = Kin(ExecutionServiceStub(self._channel), settings.endpoint.metadata)
         self._pools = [DaemonPool(slots, "backlane-callable") for _, slots in lanes]
         self._crews = [
             Crew(
                 *(self._book, group, settings.worker_id, settings.lease, self.thread.loop, pool),
                 lane=number,
+                kin=kin,
             )
             for number, ((group, _), pool) in enumerate(zip(lanes, self._pools, strict=True))
         ]

@@ -181,6 +181,10 @@ class Track:
             self._active.discard(place.identity)
             self._running.discard(place.step_id)
 
+    def occupy(self, place: Place) -> None:
+        """Note that a step runs which a call of its own records. `leave` ends it."""
+        self._running.add(place.step_id)
+
     def start(self, place: Place, step: api.NewStep) -> None:
         """Report that a step runs, with what comes soon. Its id and its place are filled in.
 

@@ -58,7 +58,7 @@ class OpenWait:
         ends_at: when it ends by itself, on the monotonic clock; None if it does not.
     """
 
-    __slots__ = ("_key", "_place", "_reason", "_until_ms", "ends_at")
+    __slots__ = ("_child", "_key", "_place", "_reason", "_until_ms", "ends_at")
 
     def __init__(
         self,
@@ -68,6 +68,7 @@ class OpenWait:
         key: str = "",
         seconds: float | None = None,
         until_ms: int | None = None,
+        child: str | None = None,
     ) -> None:
         """Describe it.
 
@@ -77,10 +78,12 @@ class OpenWait:
             key: the key of the input that ends it; empty for none.
             seconds: after how many seconds it ends by itself.
             until_ms: when it ends by itself, in milliseconds since the epoch.
+            child: the id of the child whose end ends it.
         """
         self._place = place
         self._reason = reason
         self._key = key
+        self._child = child
         recorded = place.recorded
         if recorded is not None and place.is_open:
             # It goes on, with the end that it has.
@@ -105,6 +108,7 @@ class OpenWait:
             step_key=key,
             reason=records.WaitReason.Name(self._reason),  # type: ignore[arg-type]
             key=self._key,
+            child_execution_id=self._child,
         )
         if self._until_ms is not None:
             point.wait_until.FromMilliseconds(self._until_ms)

@@ -20,7 +20,7 @@ _INSTANTS = {"not_before", "start_deadline", "deadline"}
 # A well-formed id that no execution has.
 _UNKNOWN_ID = "exec_2Rb6sVIu9XkD3s0mN0mN0mN0mN0"
 # These name other executions.
-_NAMES = {"after", "parent", "token"}
+_NAMES = {"after", "parent", "step", "token"}
 _TEXTS = {"tenant": "tenant_id", "callable": "callable_name"}
 
 

@@ -10,7 +10,7 @@ from tests.conformance.scenario.script import Line, milliseconds, text
 from tests.conformance.scenario.view import NONE, name_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
 _BASE62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _ID_BYTES = 20
@@ -55,6 +55,12 @@ def _action(key: str, value: str) -> work.StepAction | None:
     return None
 
 
+def spawning_step(line: Line) -> work.NewStep | None:
+    """The step that a spawn is, if it is one."""
+    name = line.get("step", "")
+    return work.NewStep(step_id=step_id(name), name=name) if name else None
+
+
 def report(line: Line, held: work.LeaseRef) -> work.StepReport:
     """What a worker reports of its steps."""
     actions = [_action(word.key, word.value) for word in line.words if word.key is not None]
@@ -66,22 +72,31 @@ def report(line: Line, held: work.LeaseRef) -> work.StepReport:
     )
 
 
-def suspension(line: Line, held: work.LeaseRef, now_ms: int) -> work.Suspension:
-    """What a worker waits for."""
+def suspension(
+    line: Line, held: work.LeaseRef, now_ms: int, ids: Mapping[str, str]
+) -> work.Suspension:
+    """What a worker waits for. `ids` has the id of every execution by its name."""
     reason = line.get("reason", "unspecified").upper()
     number = records.WaitReason.Value(f"WAIT_REASON_{reason}")
     waits = [word.value for word in line.words if word.key == "wait"]
     return work.Suspension(
         execution_id=held.execution_id,
         lease_token=held.lease_token,
-        waits=[_wait(given, number, now_ms) for given in waits],
+        waits=[_wait(given, number, now_ms, ids) for given in waits],
     )
 
 
-def _wait(given: str, reason: records.WaitReason.ValueType, now_ms: int) -> work.WaitPoint:
+def _wait(
+    given: str,
+    reason: records.WaitReason.ValueType,
+    now_ms: int,
+    ids: Mapping[str, str],
+) -> work.WaitPoint:
     name, key, end = [*given.split(":"), "", ""][:3]
     point = work.WaitPoint(step_id=step_id(name), name=name, reason=reason, key=key)
-    if end.startswith(("+", "-")):
+    if end.startswith("@"):
+        point.child_execution_id = ids[end[1:]]
+    elif end.startswith(("+", "-")):
         point.wait_until.FromMilliseconds(now_ms + milliseconds(end))
     elif end:
         point.wait_ms = milliseconds(end)

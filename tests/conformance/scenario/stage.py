@@ -81,6 +81,7 @@ class Stage:
             mode=api.SpawnMode(child=api.SpawnChild(background=True)),
             parent_execution_id=parent.execution_id,
             lease_token=parent.lease_token,
+            step=runs.spawning_step(line),
         )
         response = await self._producer.Spawn(request, timeout=TIMEOUT_S)
         made = api.EnqueueResponse(execution=response.execution, existing=response.existing)
@@ -178,7 +179,7 @@ class Stage:
         return self._settled(response.outcomes)
 
     async def _suspend(self, line: Line) -> Answer:
-        suspension = runs.suspension(line, self._held(line), self._stand.now_ms)
+        suspension = runs.suspension(line, self._held(line), self._stand.now_ms, self._ids)
         request = work.SuspendRequest(suspensions=[suspension])
         response = await self._worker.Suspend(request, timeout=TIMEOUT_S)
         return self._settled(response.outcomes)

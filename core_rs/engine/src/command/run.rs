@@ -30,6 +30,15 @@ pub struct NewAction {
     pub field: Box<str>,
 }
 
+/// The step of the parent in which it spawns a child. The spawn records the whole step.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SpawnStep {
+    /// The id of the step.
+    pub step: StepId,
+    /// The contents of the action that begins the step.
+    pub contents: ActionContents,
+}
+
 /// A worker's request to wait without a worker.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Suspension {
@@ -61,6 +70,8 @@ pub struct NewWait {
     pub key: Option<Box<str>>,
     /// The time that ends the wait. It counts only where the wait begins.
     pub end: NewWaitEnd,
+    /// The child whose end ends the wait.
+    pub child: Option<ExecutionId>,
     /// The contents of the action that begins the wait.
     pub contents: ActionContents,
 }

@@ -215,7 +215,7 @@ impl Engine {
         self.catch_up_dependencies(new, now);
     }
 
-    fn dedup_holder(&self, new: &NewExecution) -> Option<Birth> {
+    pub(super) fn dedup_holder(&self, new: &NewExecution) -> Option<Birth> {
         let tenant = self.state.tenants().by_name(&new.tenant)?;
         self.state.dedup(tenant, new.dedup_key.as_deref()?)
     }

@@ -3,42 +3,91 @@
 //! Owns who may spawn, the cascade over descendants, and the wait of an execution for them. Refuses
 //! to decide how an execution ends.
 
-use crate::command::{Held, NewExecution};
+use crate::command::{DedupPolicy, Held, NewExecution, SpawnStep};
 use crate::engine::{Decision, Engine};
 use crate::error::{Invalid, Refusal};
-use crate::fact::{Actor, Ended, Entity, ExecutionChange, FactKind, Verdict};
+use crate::fact::{Actor, Ended, Entity, ExecutionChange, FactKind, RunChange, Verdict};
 use crate::reply::Made;
-use crate::rules::id::Birth;
+use crate::row::ActionContents;
+use crate::rules::id::{Birth, ExecutionId};
 use crate::rules::limits::MAX_ANCESTORS;
+use crate::rules::run::Action;
 use crate::rules::status::{Cancellation, EndReason, Phase, Status};
+use crate::rules::step::StepId;
 use crate::time::Now;
 
 use super::agenda::{Progress, end_in};
 use super::report::Speaker;
+use super::run::{illegal, may_record, room_for, run_changes};
 use super::tick::ends;
+
+/// Path of a spawn's step in its request.
+const STEP_FIELD: &str = "step.step_id";
 
 impl Engine {
     /// Enqueues a child of an execution, or finds the one that its request id or dedup key stands
-    /// for. `parent` shows the live lease of the parent.
+    /// for. `parent` shows the live lease of the parent. A `step` of the parent is recorded with
+    /// the child, in one commit: the parent finds the child in it, whatever happens to its worker.
     ///
     /// # Errors
     /// [`Refusal::LeaseLost`] or [`Refusal::ExecutionNotFound`] for the parent;
     /// [`Refusal::TransitionNotAllowed`] once its cancellation was requested, or that of an
-    /// ancestor began; all refusals of [`Self::enqueue`]. Then nothing has changed.
+    /// ancestor began; all refusals of [`Self::enqueue`], and those of [`Self::report_steps`] for
+    /// the step. Then nothing has changed.
     pub fn spawn(
         &mut self,
         new: NewExecution,
         parent: &Held,
+        step: Option<SpawnStep>,
         speaker: Speaker<'_>,
         now: Now,
     ) -> Result<Made, Refusal> {
         if let Some(made) = self.repeated_one(&new, speaker.known)? {
             return Ok(made);
         }
-        let birth = parent.id.birth;
         self.may_spawn(&new, parent, speaker, now)?;
+        if let Some(step) = &step {
+            self.may_take_step(&parent.id, step)?;
+        }
+        let birth = parent.id.birth;
         let parent = Some(birth);
-        self.enqueue(NewExecution { parent, ..new }, speaker.known, now)
+        let made = self.enqueue(NewExecution { parent, ..new }, speaker.known, now)?;
+        if let Some(step) = step {
+            self.record_spawn(birth, step, made.birth, now)?;
+        }
+        Ok(made)
+    }
+
+    fn may_take_step(&self, parent: &ExecutionId, step: &SpawnStep) -> Result<(), Refusal> {
+        let mut run = self.state.run_of(parent.birth);
+        may_record(&run, 2, STEP_FIELD)?;
+        for action in spawns(step.step) {
+            let taken = run.course.take(action);
+            taken.map_err(|why| illegal(parent, STEP_FIELD, why))?;
+        }
+        room_for(&run, step.contents.bytes(), STEP_FIELD)
+    }
+
+    fn record_spawn(
+        &mut self,
+        parent: Birth,
+        step: SpawnStep,
+        child: Birth,
+        now: Now,
+    ) -> Result<(), Refusal> {
+        // A child whose dependency has failed has ended already.
+        let ended = self.just_ended(child).map(|ending| ending.id);
+        let change = RunChange::Reported {
+            actions: spawns(step.step).into(),
+            bytes: step.contents.bytes(),
+            sequence: 0,
+        };
+        let completed = ActionContents {
+            child: self.state.id(child).or(ended),
+            ..ActionContents::default()
+        };
+        let contents = vec![step.contents, completed];
+        self.commit(run_changes(Actor::holder(), parent, change, contents), now)
     }
 
     fn may_spawn(
@@ -66,9 +115,17 @@ impl Engine {
                 event: "spawned from: its cancellation was requested",
             });
         }
-        if self.ancestors_of_child(Some(birth)).len() > MAX_ANCESTORS {
+        let ancestors = self.ancestors_of_child(Some(birth));
+        if ancestors.len() > MAX_ANCESTORS {
             let rule = format!("must have less than {MAX_ANCESTORS} unfinished ancestors");
             return Err(Invalid::new("parent_execution_id", rule).into());
+        }
+        let holder = self.dedup_holder(new);
+        let replaces = new.dedup_policy == DedupPolicy::ReplaceQueued;
+        if replaces && holder.is_some_and(|holder| ancestors.contains(&holder)) {
+            // The child would be cancelled with the ancestor that it replaces, or outlive it.
+            let rule = "must not be that of an ancestor, which the child would replace";
+            return Err(Invalid::new("enqueue.dedup_key", rule).into());
         }
         Ok(())
     }
@@ -144,23 +201,34 @@ impl Engine {
         })
     }
 
-    /// The ancestors that wait for their descendants, if the fact ends one of these.
+    /// The ancestors that wait for descendants, if the fact ends one of these.
     pub(crate) fn concluding_after(&self, kind: &FactKind) -> Vec<Birth> {
         let Some((birth, _)) = end_in(kind) else {
             return Vec::new();
         };
         let ancestors = self.state.families().ancestors(birth).iter().copied();
-        let waits = |birth: &Birth| {
-            let slot = self.state.slot(*birth);
-            slot.is_some_and(|slot| slot.phase == Phase::Ending)
+        let waits = |ancestor: &Birth| {
+            let slot = self.state.slot(*ancestor);
+            slot.is_some_and(|slot| match slot.phase {
+                Phase::Ending => true,
+                Phase::Suspended => self.awaits(*ancestor, birth),
+                _ => false,
+            })
         };
         ancestors.filter(waits).collect()
     }
 
-    /// Ends the executions that waited for descendants of which the last has ended.
+    fn awaits(&self, parent: Birth, child: Birth) -> bool {
+        let run = self.state.run(parent);
+        run.is_some_and(|run| run.active().any(|wait| wait.child == Some(child)))
+    }
+
+    /// Ends the executions that waited for descendants of which the last has ended, and the
+    /// suspensions that waited for a child that has.
     pub(super) fn conclude(&mut self, now: Now) {
         while let Some(birth) = self.concluding.pop() {
-            if let Some(decision) = self.verdict(birth) {
+            let suspended = || self.wait_over(birth, now);
+            if let Some(decision) = self.verdict(birth).or_else(suspended) {
                 // One that is set aside is looked at again after the next start.
                 let _ = self.commit_alone(decision, now);
             }
@@ -214,4 +282,9 @@ impl Engine {
         };
         Some(ends(Actor::engine(), birth, ended))
     }
+}
+
+/// The actions of a step that spawns: it ends at once.
+const fn spawns(step: StepId) -> [Action; 2] {
+    [Action::StepStarted(step), Action::StepCompleted(step)]
 }

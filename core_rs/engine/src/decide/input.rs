@@ -91,7 +91,7 @@ impl Engine {
         let contents = ActionContents {
             details: input.details,
             body: Some(input.value),
-            body_of: None,
+            ..ActionContents::default()
         };
         let change = RunChange::InputKept {
             key: input.key,

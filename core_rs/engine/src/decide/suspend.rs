@@ -3,7 +3,9 @@
 //! Owns how a suspension begins, and how a time or a kept input ends it. Refuses to know why a
 //! worker waits.
 
-use crate::command::{Held, NewWait, NewWaitEnd, Suspension};
+use std::collections::BTreeSet;
+
+use crate::command::{Held, Known, NewWait, NewWaitEnd, Suspension};
 use crate::engine::{Decision, Engine};
 use crate::error::{Invalid, Refusal};
 use crate::fact::{Actor, Backoff, OutcomeKind, Run, RunChange, Wait, WaitEnd, WakeCause};
@@ -17,6 +19,9 @@ use crate::time::Now;
 
 use super::report::{Lease, Speaker};
 use super::run::{illegal, may_record, not_allowed, room_for, run_changes, woken};
+
+/// The output of a wait that the end of a child has ended.
+const CHILD_ENDED: &str = "ended";
 
 impl Engine {
     /// Suspends an execution: its lease ends, and it waits without a worker. If one of the waits
@@ -38,7 +43,7 @@ impl Engine {
             return Ok(Settled::at(status));
         }
         let birth = held.id.birth;
-        let change = self.suspended(&held.id, suspension, now)?;
+        let change = self.suspended(&held.id, suspension, speaker.known, now)?;
         self.acknowledge(held, now);
         if let Some(cancelled) = self.cancelled_by_flag(birth, Some(kind)) {
             self.commit(cancelled, now)?;
@@ -61,6 +66,7 @@ impl Engine {
         &self,
         id: &ExecutionId,
         suspension: &Suspension,
+        known: &Known,
         now: Now,
     ) -> Result<(RunChange, Vec<ActionContents>), Refusal> {
         let run = self.state.run_of(id.birth);
@@ -85,6 +91,12 @@ impl Engine {
             return Err(Invalid::new(field, rule).into());
         }
         may_record(&run, suspension.waits.len() + 1, &suspension.field)?;
+        for (at, wait) in suspension.waits.iter().enumerate() {
+            if let Some(child) = &wait.child {
+                let field = format!("{}.waits[{at}].child_execution_id", suspension.field);
+                self.may_await(id.birth, child, field, known)?;
+            }
+        }
         let (begun, contents) = begun(id, &run, suspension, now)?;
         let bytes = contents.iter().map(ActionContents::bytes);
         let change = RunChange::Suspended {
@@ -95,6 +107,38 @@ impl Engine {
             left_ms,
         };
         Ok((change, contents))
+    }
+
+    /// Refuses to wait for what is no child of the execution, or waits for the execution itself. A
+    /// child that has finished is known by its tenant alone.
+    fn may_await(
+        &self,
+        parent: Birth,
+        child: &ExecutionId,
+        field: String,
+        known: &Known,
+    ) -> Result<(), Refusal> {
+        let slot = self.state.slot(parent);
+        let tenant = slot.map(|slot| self.state.tenant_name(slot));
+        let living = self.state.slot(child.birth);
+        if living.is_none() || self.state.id(child.birth) != Some(*child) {
+            let done = self.finished(child, known)?;
+            let is_own = done.is_some_and(|done| Some(&done.tenant) == tenant);
+            return must(is_own, field, "must be the id of a child of the execution");
+        }
+        let is_child = self.state.families().ancestors(child.birth).first() == Some(&parent);
+        must(
+            is_child,
+            field.clone(),
+            "must be the id of a child of the execution",
+        )?;
+        let is_blocked = living.is_some_and(|slot| slot.phase == Phase::Blocked);
+        let is_circle = is_blocked && self.waits_for(&BTreeSet::from([child.birth]), parent);
+        must(
+            !is_circle,
+            field,
+            "must not depend on the execution that waits for it",
+        )
     }
 
     /// The rest of the attempt's time, in milliseconds. At least one: an attempt without time left
@@ -132,9 +176,29 @@ impl Engine {
         Ok(())
     }
 
-    /// The end of the waits of a suspended execution whose time has come.
+    /// The end of the waits of a suspended execution whose child or whose time has ended.
     pub(super) fn wait_over(&self, birth: Birth, now: Now) -> Option<Decision> {
+        if self.state.slot(birth)?.phase != Phase::Suspended {
+            return None;
+        }
         let run = self.state.run(birth)?;
+        let with_child = |wait: &&Wait| self.has_ended(wait.child);
+        let over: Vec<_> = run
+            .active()
+            .filter(with_child)
+            .map(|wait| wait.step)
+            .collect();
+        if !over.is_empty() {
+            // A worker tells by this output that the child has ended, and not the time of the wait.
+            let contents = ActionContents {
+                body: Some(CHILD_ENDED.as_bytes().into()),
+                ..ActionContents::default()
+            };
+            let contents = vec![contents; over.len()];
+            let bytes = contents.iter().map(ActionContents::bytes).sum();
+            let woken = woken(over, WakeCause::Child, bytes);
+            return Some(run_changes(Actor::engine(), birth, woken, contents));
+        }
         let over = |wait: &&Wait| match wait.end {
             WaitEnd::Never => false,
             WaitEnd::At(at_ms) => at_ms <= now.wall_ms,
@@ -146,6 +210,10 @@ impl Engine {
         }
         let woken = woken(over, WakeCause::Time, 0);
         Some(run_changes(Actor::clock(), birth, woken, Vec::new()))
+    }
+
+    fn has_ended(&self, child: Option<Birth>) -> bool {
+        child.is_some_and(|child| self.state.slot(child).is_none())
     }
 
     // The soft state keeps the first end of an execution's waits for a duration. A wait that ends
@@ -196,6 +264,13 @@ fn begun(
     Ok((waits, contents))
 }
 
+fn must(holds: bool, field: String, rule: &'static str) -> Result<(), Refusal> {
+    if holds {
+        return Ok(());
+    }
+    Err(Invalid::new(field, rule).into())
+}
+
 fn begins(wait: &NewWait, now: Now) -> Wait {
     Wait {
         step: wait.step,
@@ -205,6 +280,7 @@ fn begins(wait: &NewWait, now: Now) -> Wait {
             NewWaitEnd::At(at_ms) => WaitEnd::At(at_ms),
             NewWaitEnd::After(ms) => WaitEnd::After(Backoff::from_now(ms, now)),
         },
+        child: wait.child.map(|child| child.birth),
         is_active: true,
     }
 }

@@ -79,6 +79,8 @@ pub enum WakeCause {
     Input,
     /// The time of a wait.
     Time,
+    /// The end of a child.
+    Child,
     /// A client resumed the execution.
     Resume,
 }
@@ -118,6 +120,8 @@ pub struct Wait {
     pub key: Option<Box<str>>,
     /// The time that ends the wait.
     pub end: WaitEnd,
+    /// The child whose end ends the wait.
+    pub child: Option<Birth>,
     /// Whether the suspension rests on this wait. False while a worker holds the execution.
     pub is_active: bool,
 }

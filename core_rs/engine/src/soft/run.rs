@@ -56,6 +56,11 @@ impl Soft {
             self.backoffs.insert(birth, first);
         }
         self.rearm(Entity::Execution(birth));
+        let is_over = |child: Birth| state.slot(child).is_none();
+        if run.active().any(|wait| wait.child.is_some_and(is_over)) {
+            // The child ended, and its parent could not be changed then.
+            self.wakes.set(Entity::Execution(birth), Some(0));
+        }
     }
 
     fn tell_of_pause(&mut self, birth: Birth, about: Option<About>) {

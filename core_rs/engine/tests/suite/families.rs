@@ -1,6 +1,9 @@
 //! Families: a cascade over many descendants, and executions that wait for theirs.
 
-use backlane_engine::command::{Dependency, Held, NewAction, NewExecution, Report, StepReport};
+use backlane_engine::Engine;
+use backlane_engine::command::{
+    DedupPolicy, Dependency, Held, NewAction, NewExecution, Report, StepReport,
+};
 use backlane_engine::error::Refusal;
 use backlane_engine::row::ActionContents;
 use backlane_engine::rules::id::Birth;
@@ -10,7 +13,7 @@ use backlane_engine::rules::status::{Cancellation, EndReason, Phase, Status};
 use backlane_engine::rules::step::{StepId, StepState};
 
 use crate::audit::{assert_same, refold};
-use crate::life::{for_input, suspension};
+use crate::life::{A, B, for_child, for_input, suspension};
 use crate::world::{World, completed, failed, held, new_execution, offer};
 
 fn with(cancellation: Cancellation, callable: &str) -> NewExecution {
@@ -90,7 +93,7 @@ fn a_cascade_cannot_be_outrun() {
         principal: &principal,
         known: &known,
     };
-    let refused = world.engine.spawn(child, &late, speaker, world.now);
+    let refused = world.engine.spawn(child, &late, None, speaker, world.now);
     assert!(
         matches!(refused, Err(Refusal::TransitionNotAllowed { .. })),
         "{refused:?}"
@@ -242,4 +245,81 @@ fn one_that_waits_for_its_children_takes_no_input_for_a_wait_of_before() {
     world.cancel("acme", world.id(children[0])).expect("queued");
     let end = &world.audit.ends[&parent.id.birth];
     assert_eq!(Status::Cancelled, end.status);
+}
+
+#[test]
+fn the_child_of_a_step_is_recorded_with_the_child() {
+    let mut world = World::new(Limits::default());
+    let (parent, _) = family(&mut world, Cancellation::Cascade, 0);
+    let child = with(Cancellation::Cascade, "child");
+    let made = world.spawn_in(Some(A), &child, &parent).expect("it may");
+    let rows: Vec<_> = world.audit.actions.values().collect();
+    let actions: Vec<_> = rows.iter().map(|row| row.action).collect();
+    assert_eq!(
+        vec![Action::StepStarted(A), Action::StepCompleted(A)],
+        actions
+    );
+    assert_eq!(Some(world.id(made.birth)), rows[1].contents.child);
+    // The id of a step is used once, and nothing is spawned without it.
+    let facts = world.audit.log.len();
+    let again = world.spawn_in(Some(A), &child, &parent);
+    assert!(matches!(again, Err(Refusal::Invalid(_))), "{again:?}");
+    assert_eq!(facts, world.audit.log.len());
+}
+
+#[test]
+fn a_child_that_ended_before_it_began_is_recorded_as_well() {
+    let mut world = World::new(Limits::default());
+    let (parent, _) = family(&mut world, Cancellation::Cascade, 0);
+    let failing = world.make(&with(Cancellation::Cascade, "failing"));
+    let (_, held) = lease(&mut world, "failing");
+    fail(&mut world, &held);
+    let mut child = with(Cancellation::Cascade, "child");
+    child.depends_on = vec![Dependency::Execution(world.id(failing))];
+    let made = world.spawn_in(Some(A), &child, &parent).expect("it may");
+    assert!(world.audit.ends.contains_key(&made.birth));
+    let last = world.audit.actions.values().last().expect("it is recorded");
+    assert_eq!(Some(world.id(made.birth)), last.contents.child);
+}
+
+#[test]
+fn a_parent_that_could_not_be_woken_goes_on_after_the_next_start() {
+    let mut world = World::new(Limits::default());
+    let (parent, children) = family(&mut world, Cancellation::Cascade, 1);
+    let child = world.id(children[0]);
+    let waits = suspension(vec![for_child(B, child)]);
+    world.suspend(&parent, &waits).expect("it may");
+    let birth = parent.id.birth;
+    let (_, held) = lease(&mut world, "child");
+    world.report(&held, &completed()).expect("its own lease");
+    // As if the parent had been set aside then: the log has no fact about the end of its wait.
+    let log = &world.audit.log;
+    let state = refold(&log[..log.len() - 1]);
+    let phase = |engine: &Engine| engine.state().slot(birth).map(|slot| slot.phase);
+    let mut engine = Engine::start(state, 2, Limits::default(), world.now);
+    assert_eq!(Some(Phase::Suspended), phase(&engine));
+    engine.tick(10, world.now);
+    assert_eq!(Some(Phase::Ready), phase(&engine));
+}
+
+#[test]
+fn a_child_does_not_replace_its_ancestor() {
+    let mut world = World::new(Limits::default());
+    let mut top = with(Cancellation::Detach, "top");
+    top.dedup_key = Some("key".into());
+    world.make(&top);
+    let (_, held_top) = lease(&mut world, "top");
+    let middle = with(Cancellation::Cascade, "middle");
+    world.spawn(&middle, &held_top).expect("it may");
+    let (_, held_middle) = lease(&mut world, "middle");
+    world
+        .report(&held_top, &Report::Released)
+        .expect("its own lease");
+    let mut child = with(Cancellation::Cascade, "child");
+    child.dedup_key = Some("key".into());
+    child.dedup_policy = DedupPolicy::ReplaceQueued;
+    let facts = world.audit.log.len();
+    let refused = world.spawn(&child, &held_middle);
+    assert!(matches!(refused, Err(Refusal::Invalid(_))), "{refused:?}");
+    assert_eq!(facts, world.audit.log.len());
 }

@@ -106,7 +106,16 @@ pub(crate) fn wait(step: StepId, key: Option<&str>, end: NewWaitEnd) -> NewWait 
         reason: WaitReason::Approval,
         key: key.map(Into::into),
         end,
+        child: None,
         contents: ActionContents::default(),
+    }
+}
+
+pub(crate) fn for_child(step: StepId, child: ExecutionId) -> NewWait {
+    let child = Some(child);
+    NewWait {
+        child,
+        ..wait(step, None, NewWaitEnd::Never)
     }
 }
 

@@ -83,6 +83,7 @@ impl Model {
             reason: WaitReason::External,
             key: ms.is_none().then(|| key.into()),
             end: ms.map_or(NewWaitEnd::Never, NewWaitEnd::After),
+            child: None,
             contents: ActionContents::default(),
         };
         let suspension = Suspension {

@@ -21,7 +21,7 @@ use crate::world::{World, new_execution, offer, visible};
 
 pub(crate) struct Stage {
     pub(crate) world: World,
-    names: BTreeMap<String, Birth>,
+    pub(crate) names: BTreeMap<String, Birth>,
     tokens: BTreeMap<(Birth, u32), LeaseToken>,
     attempts: BTreeMap<Birth, u32>,
     // What each execution was enqueued with.
@@ -102,7 +102,8 @@ impl Stage {
         let new = self.new_execution(&line.words, &[]);
         let parent = self.names[line.get("parent").expect("a parent")];
         let parent = self.held_by(parent, line.get("token"));
-        match self.world.spawn(&new, &parent) {
+        let step = line.get("step").map(crate::stage_runs::step);
+        match self.world.spawn_in(step, &new, &parent) {
             Ok(made) => Answer::word(self.met(line.plain(0), made)),
             Err(refusal) => refused(&refusal),
         }
@@ -182,7 +183,7 @@ impl Stage {
             "dedup_key" => new.dedup_key = Some(value.into()),
             "dedup_policy" => new.dedup_policy = dedup_policy(value),
             "policy" => new.policy.cancellation = cancellation(value),
-            "input" | "request_id" | "after" | "parent" | "token" => {}
+            "input" | "request_id" | "after" | "parent" | "step" | "token" => {}
             _ => set_retry(new.policy.retry.get_or_insert_default(), key, value),
         }
     }

@@ -6,7 +6,7 @@ use backlane_engine::command::{NewAction, NewWait, NewWaitEnd, StepReport, Suspe
 use backlane_engine::error::Refusal;
 use backlane_engine::fact::RequeueCause;
 use backlane_engine::row::{ActionContents, ActionRow};
-use backlane_engine::rules::id::Birth;
+use backlane_engine::rules::id::{Birth, ExecutionId};
 use backlane_engine::rules::run::{Action, Course, RunState};
 use backlane_engine::rules::status::Status;
 use backlane_engine::rules::step::{StepId, WaitReason};
@@ -18,7 +18,7 @@ use crate::words::{Answer, refused, request};
 use crate::world::World;
 
 /// The id of the step with this name: the name itself, filled up with zeros.
-fn step(name: &str) -> StepId {
+pub(crate) fn step(name: &str) -> StepId {
     let mut id = [0; 20];
     id[..name.len()].copy_from_slice(name.as_bytes());
     StepId(id)
@@ -84,8 +84,9 @@ impl Stage {
         let reason = line.get("reason").map(reason).unwrap_or_default();
         let given = line.keyed().filter(|(key, _)| *key == "wait");
         let now_ms = self.world.now.wall_ms;
+        let child = |name: &str| self.world.id(self.names[name]);
         let waits = given
-            .map(|(_, value)| wait(value, reason, now_ms))
+            .map(|(_, value)| wait(value, reason, now_ms, child))
             .collect();
         let field = "suspensions[0]".into();
         let settled = self.world.suspend(&held, &Suspension { waits, field });
@@ -155,11 +156,19 @@ impl Stage {
     }
 }
 
-fn wait(given: &str, reason: WaitReason, now_ms: u64) -> NewWait {
+fn wait(
+    given: &str,
+    reason: WaitReason,
+    now_ms: u64,
+    id_of: impl Fn(&str) -> ExecutionId,
+) -> NewWait {
     let mut parts = given.split(':');
     let name = parts.next().expect("a name");
     let key = parts.next().filter(|key| !key.is_empty());
-    let end = match parts.next() {
+    let last = parts.next();
+    let child = last.and_then(|last| last.strip_prefix('@')).map(id_of);
+    let end = match last {
+        _ if child.is_some() => NewWaitEnd::Never,
         None => NewWaitEnd::Never,
         Some(at) if at.starts_with(['+', '-']) => NewWaitEnd::At(instant(at, now_ms)),
         Some(after) => NewWaitEnd::After(duration(after)),
@@ -169,6 +178,7 @@ fn wait(given: &str, reason: WaitReason, now_ms: u64) -> NewWait {
         reason,
         key: key.map(Into::into),
         end,
+        child,
         contents: ActionContents::default(),
     }
 }

@@ -9,16 +9,18 @@ use std::sync::Arc;
 use backlane_engine::Engine;
 use backlane_engine::command::{
     Cancel, Control, Discard, Held, Known, NewExecution, NewInput, OfferSpec, ProgressReport, Read,
-    Redrive, Report, Request, StepReport, Suspension, Taker,
+    Redrive, Report, Request, SpawnStep, StepReport, Suspension, Taker,
 };
 use backlane_engine::decide::Speaker;
 use backlane_engine::error::Refusal;
 use backlane_engine::fact::{Actor, ExecutionChange, FactKind};
 use backlane_engine::reply::{Granted, Made, Settled};
+use backlane_engine::row::ActionContents;
 use backlane_engine::rules::access::Principal;
 use backlane_engine::rules::id::{Birth, ExecutionId, LeaseToken};
 use backlane_engine::rules::limits::{Limits, RELEASE_PAUSE_MS};
 use backlane_engine::rules::status::ActorKind;
+use backlane_engine::rules::step::StepId;
 use backlane_engine::time::Now;
 
 use crate::audit::{Audit, finished as finished_of};
@@ -130,13 +132,26 @@ impl World {
     }
 
     pub(crate) fn spawn(&mut self, new: &NewExecution, parent: &Held) -> Result<Made, Refusal> {
+        self.spawn_in(None, new, parent)
+    }
+
+    /// Spawns a child as a step of its parent.
+    pub(crate) fn spawn_in(
+        &mut self,
+        step: Option<StepId>,
+        new: &NewExecution,
+        parent: &Held,
+    ) -> Result<Made, Refusal> {
         self.tick();
         let (known, principal) = (self.known(), Principal::default());
         let speaker = Speaker {
             principal: &principal,
             known: &known,
         };
-        let made = self.engine.spawn(new.clone(), parent, speaker, self.now);
+        let contents = ActionContents::default();
+        let step = step.map(|step| SpawnStep { step, contents });
+        let engine = &mut self.engine;
+        let made = engine.spawn(new.clone(), parent, step, speaker, self.now);
         self.settle();
         made
     }

@@ -5,6 +5,7 @@
 //! sizes), and plays the scenarios as well. Refuses to look inside the shard.
 
 mod attempts;
+mod awaited;
 mod dependencies;
 mod desk;
 mod drain;

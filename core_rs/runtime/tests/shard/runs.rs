@@ -9,7 +9,7 @@ use v1::step_action::Action;
 
 use crate::desk::{Desk, lease_ref, request};
 
-fn step_id(number: u8) -> String {
+pub(crate) fn step_id(number: u8) -> String {
     use backlane_engine::rules::step::StepId;
     StepId([number; 20]).to_string()
 }
@@ -49,7 +49,7 @@ fn report(lease: &v1::Lease, actions: Vec<Action>) -> v1::ReportStepsRequest {
     }
 }
 
-fn suspension(lease: &v1::Lease, waits: Vec<v1::WaitPoint>) -> v1::SuspendRequest {
+pub(crate) fn suspension(lease: &v1::Lease, waits: Vec<v1::WaitPoint>) -> v1::SuspendRequest {
     let v1::LeaseRef {
         execution_id,
         lease_token,
@@ -64,7 +64,7 @@ fn suspension(lease: &v1::Lease, waits: Vec<v1::WaitPoint>) -> v1::SuspendReques
     }
 }
 
-fn wait_for(number: u8, key: &str) -> v1::WaitPoint {
+pub(crate) fn wait_for(number: u8, key: &str) -> v1::WaitPoint {
     v1::WaitPoint {
         step_id: step_id(number),
         name: "approval".into(),
@@ -86,12 +86,12 @@ fn tell(desk: &mut Desk, request: &v1::ReportStepsRequest) {
     assert_eq!(2, status_of(&reply.outcomes[0]));
 }
 
-fn suspend(desk: &mut Desk, request: &v1::SuspendRequest) -> i32 {
+pub(crate) fn suspend(desk: &mut Desk, request: &v1::SuspendRequest) -> i32 {
     let reply: v1::SuspendResponse = desk.ask(Method::Suspend, request);
     status_of(&reply.outcomes[0])
 }
 
-fn run_of(desk: &mut Desk, id: &str) -> v1::Execution {
+pub(crate) fn run_of(desk: &mut Desk, id: &str) -> v1::Execution {
     let asked = v1::GetExecutionRunRequest {
         tenant_id: "acme".into(),
         execution_id: id.into(),

@@ -12,7 +12,7 @@ fn spawn(lease: &v1::Lease, mode: v1::spawn_mode::Mode) -> v1::SpawnRequest {
         mode: Some(v1::SpawnMode { mode: Some(mode) }),
         parent_execution_id: parent.execution_id,
         lease_token: parent.lease_token,
-        cancellation_policy: 0,
+        ..Default::default()
     }
 }
 

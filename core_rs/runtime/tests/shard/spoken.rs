@@ -29,7 +29,7 @@ fn set(request: &mut v1::EnqueueRequest, key: &str, value: &str, now_ms: u64) {
         "delay" => request.delay_ms = Some(duration(value)),
         "start_deadline" => request.start_deadline = at(),
         "deadline" => request.deadline = at(),
-        "after" | "parent" | "token" => {}
+        "after" | "parent" | "step" | "token" => {}
         "policy" => {
             let name = format!("CANCELLATION_POLICY_{}", value.to_uppercase());
             request.cancellation_policy = number(v1::CancellationPolicy::from_str_name(&name));

@@ -60,7 +60,7 @@ fn refused(error: &rpc::Status) -> Answer {
 
 pub(crate) struct Stage {
     desk: Desk,
-    ids: BTreeMap<String, (String, String)>,
+    pub(crate) ids: BTreeMap<String, (String, String)>,
     tokens: BTreeMap<(String, u32), String>,
     newest: BTreeMap<String, u32>,
 }

@@ -23,7 +23,7 @@ fn halves(word: &str) -> (&str, Option<String>) {
         .map_or((word, None), |(name, rest)| (name, Some(text(rest).into())))
 }
 
-fn new(name: &str, input: Option<String>) -> v1::NewStep {
+pub(crate) fn new(name: &str, input: Option<String>) -> v1::NewStep {
     v1::NewStep {
         step_id: step_id(name),
         name: name.into(),
@@ -64,7 +64,7 @@ fn action(key: &str, value: &str) -> Option<v1::StepAction> {
     Some(v1::StepAction { action })
 }
 
-fn wait(given: &str, reason: i32, now_ms: u64) -> v1::WaitPoint {
+fn wait(given: &str, reason: i32, now_ms: u64, id_of: impl Fn(&str) -> String) -> v1::WaitPoint {
     let mut parts = given.split(':');
     let name = parts.next().expect("a name");
     let mut point = v1::WaitPoint {
@@ -76,6 +76,9 @@ fn wait(given: &str, reason: i32, now_ms: u64) -> v1::WaitPoint {
     };
     match parts.next() {
         None => {}
+        Some(child) if child.starts_with('@') => {
+            point.child_execution_id = Some(id_of(&child[1..]));
+        }
         Some(at) if at.starts_with(['+', '-']) => {
             point.wait_until = Some(timestamp(instant(at, now_ms)));
         }
@@ -119,11 +122,12 @@ impl Stage {
         });
         let now_ms = self.now_ms();
         let waits = line.keyed().filter(|(key, _)| *key == "wait");
+        let id_of = |name: &str| self.ids[name].1.clone();
         let suspension = v1::Suspension {
             execution_id,
             lease_token,
             waits: waits
-                .map(|(_, value)| wait(value, reason, now_ms))
+                .map(|(_, value)| wait(value, reason, now_ms, id_of))
                 .collect(),
             ..Default::default()
         };

@@ -8,13 +8,13 @@ mod kin;
 mod leases;
 mod replay;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use backlane_engine::command::OfferSpec;
 use backlane_engine::fact::{
     Ended, Entity, ExecutionChange, ExecutionFact, Fact, FactKind, Living, OutcomeKind,
-    RequeueCause, RunChange,
+    RequeueCause, RunChange, WakeCause,
 };
 use backlane_engine::rules::id::{Birth, LeaseToken};
 use backlane_engine::rules::status::{EndReason, Phase, Status};
@@ -64,6 +64,7 @@ pub struct LogCheck {
     next_durable: u64,
     tokens: BTreeMap<LeaseToken, Birth>,
     reported: BTreeMap<LeaseToken, (At, OutcomeKind)>,
+    undelivered: BTreeSet<LeaseToken>,
     ended: BTreeMap<Birth, (At, Status)>,
     discarded: BTreeMap<Birth, At>,
     released: BTreeMap<(Birth, Arc<str>), u64>,
@@ -79,6 +80,8 @@ pub struct LogCheck {
     pub most_living: usize,
     /// The number of executions that redrive another one.
     pub redriven: u64,
+    /// The number of suspensions that the end of a child ended.
+    pub awaited: u64,
     /// Whether reads may fail, so that an execution may end because its payload was not read.
     pub misreads: bool,
 }
@@ -114,6 +117,7 @@ impl LogCheck {
             next_durable: 1,
             tokens: BTreeMap::new(),
             reported: BTreeMap::new(),
+            undelivered: BTreeSet::new(),
             ended: BTreeMap::new(),
             discarded: BTreeMap::new(),
             released: BTreeMap::new(),
@@ -125,6 +129,7 @@ impl LogCheck {
             max_queue,
             most_living: 0,
             redriven: 0,
+            awaited: 0,
             misreads: false,
         }
     }
@@ -178,6 +183,12 @@ impl LogCheck {
             .get(&token)
             .filter(|_| own)
             .map(|(_, kind)| *kind)
+    }
+
+    /// Whether the lease with this token ended because it never arrived at a worker.
+    #[must_use]
+    pub fn was_undelivered(&self, token: LeaseToken) -> bool {
+        self.undelivered.contains(&token)
     }
 
     /// Notes a jump of the wall clock, around which logged times say nothing about pauses.
@@ -297,6 +308,10 @@ impl LogCheck {
         if let FactKind::Run(change) = &fact.kind {
             let after = self.emitted.living(change.birth);
             check_run(&change.change, before.as_ref(), after.as_ref())?;
+            let with_child = WakeCause::Child;
+            let is_awaited =
+                matches!(&change.change, RunChange::Woken { by, .. } if *by == with_child);
+            self.awaited += u64::from(is_awaited);
             let ends = matches!(change.change, RunChange::Suspended { .. });
             let holding = before.and_then(|before| before.progress.holding);
             if let Some(holding) = holding.filter(|_| ends) {
@@ -395,9 +410,15 @@ impl LogCheck {
                 ended.outcome
             }
             ExecutionChange::Requeued { cause, .. } => {
-                if let (RequeueCause::Released, Some(holding)) = (cause, holding) {
-                    let released = (fact.birth, holding.worker.clone());
-                    self.released.insert(released, at.at_ms);
+                match (cause, holding) {
+                    (RequeueCause::Released, Some(holding)) => {
+                        let released = (fact.birth, holding.worker.clone());
+                        self.released.insert(released, at.at_ms);
+                    }
+                    (RequeueCause::Undelivered, Some(holding)) => {
+                        self.undelivered.insert(holding.token);
+                    }
+                    _ => {}
                 }
                 cause.outcome()
             }

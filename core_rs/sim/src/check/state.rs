@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use backlane_engine::Engine;
+use backlane_engine::fact::Run;
 use backlane_engine::rules::status::Phase;
 use backlane_engine::state::{Rank, State};
 
@@ -10,6 +11,7 @@ use super::{Checked, must};
 
 const FOLD: &str = "applying the log leads to the state in memory";
 const LONGER: &str = "a backoff lasts its length at most";
+const AWAITED: &str = "no execution waits for a child that has ended";
 const PERMITS: &str = "counts of running executions equal live leases";
 
 /// Checks that two states hold the same data, whatever numbers tenants and queues have inside.
@@ -97,6 +99,13 @@ pub fn sound(engine: &Engine) -> Checked {
         if slot.phase == Phase::Ready {
             entry.1.push(Rank::of(slot.priority, birth));
         }
+        let run = state.run(birth).filter(|_| slot.phase == Phase::Suspended);
+        let mut waits = run.into_iter().flat_map(Run::active);
+        let is_gone = |child| state.slot(child).is_none();
+        let in_vain = waits.find(|wait| wait.child.is_some_and(is_gone));
+        must(in_vain.is_none(), AWAITED, || {
+            format!("{birth}: {in_vain:?}")
+        })?;
         let held = state.holding(birth).is_some();
         must(held == (slot.phase == Phase::Running), PERMITS, || {
             format!("{slot:?}")

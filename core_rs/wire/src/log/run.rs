@@ -187,6 +187,7 @@ fn put_wait(out: &mut Vec<u8>, tag: u32, wait: &Wait) {
         put::some_uint(out, 3, until_ms);
         put::some_uint(out, 4, delay_ms);
         put::uint(out, 5, wait.is_active);
+        put::some_uint(out, 6, wait.child);
     });
 }
 
@@ -195,6 +196,7 @@ const fn number_of_cause(by: WakeCause) -> u32 {
         WakeCause::Input => 1,
         WakeCause::Time => 2,
         WakeCause::Resume => 3,
+        WakeCause::Child => 4,
     }
 }
 
@@ -203,6 +205,7 @@ const fn cause(number: u32) -> Option<WakeCause> {
         1 => Some(WakeCause::Input),
         2 => Some(WakeCause::Time),
         3 => Some(WakeCause::Resume),
+        4 => Some(WakeCause::Child),
         _ => None,
     }
 }
@@ -311,6 +314,7 @@ fn wait(from: v1::Wait) -> Result<Wait, DecodeError> {
         step: step("Wait.step", &from.step)?,
         key: from.key.map(String::into_boxed_str),
         end,
+        child: from.child,
         is_active: from.active,
     })
 }

@@ -4,7 +4,7 @@
 //! action. Refuses to know what a run shows: [`crate::run`] does.
 
 use backlane_engine::row::{ActionContents, ActionRow, Bytes};
-use backlane_engine::rules::id::Birth;
+use backlane_engine::rules::id::{Birth, ExecutionId};
 
 use crate::generated::backlane::{log, v1};
 use crate::log::{parts, run};
@@ -25,6 +25,9 @@ pub fn head(row: &ActionRow) -> Vec<u8> {
     }
     put::filled(&mut out, 6, &row.contents.details);
     put::uint(&mut out, 7, row.contents.body_of.unwrap_or(0));
+    if let Some(child) = &row.contents.child {
+        put::bytes(&mut out, 8, &child.to_bytes());
+    }
     out
 }
 
@@ -50,9 +53,15 @@ pub fn read(
         contents: ActionContents {
             body,
             body_of: Some(from.body_of).filter(|action| *action != 0),
+            child: from.child.as_deref().map(child).transpose()?,
             details: from.details.into(),
         },
     })
+}
+
+fn child(bytes: &[u8]) -> Result<ExecutionId, DecodeError> {
+    let wrong = |_| DecodeError::malformed("ActionHead.child", &"it must have 20 bytes");
+    bytes.try_into().map(ExecutionId::from_bytes).map_err(wrong)
 }
 
 /// The details of an action, decoded.

@@ -37,7 +37,7 @@ fn row(ordinal: u32, attempt: u32, action: Action, name: &str, text: &str) -> Ac
         contents: ActionContents {
             details: named(name),
             body,
-            body_of: None,
+            ..ActionContents::default()
         },
     }
 }
@@ -113,6 +113,27 @@ fn a_step_has_the_contents_of_its_actions() {
     assert_eq!(("v1", Some(900)), (run.schema_version(), run.started_at));
     let known: Vec<_> = story.known_steps().collect();
     assert_eq!(vec![expected.encode_to_vec()], known);
+}
+
+#[test]
+fn a_step_that_spawned_shows_its_child() {
+    let mut actions = [
+        row(1, 1, Action::StepStarted(step(1)), "spawn", "input"),
+        row(2, 1, Action::StepCompleted(step(1)), "", ""),
+    ];
+    actions[1].contents.child = Some(ID);
+    let story = fold(&actions, &[], 1).unwrap();
+    let run = read(&story, &shown("exec_1", None));
+    let step = &run.steps[&step(1).to_string()];
+    let child = ID.to_string();
+    assert_eq!(
+        (v1::StepState::Completed, child, None),
+        (
+            step.state(),
+            step.child_execution_id().to_owned(),
+            step.output.clone()
+        )
+    );
 }
 
 #[test]

@@ -5,7 +5,9 @@ use prost::Message as _;
 use super::*;
 use crate::RawValue;
 use crate::fixtures::{ID, call, named};
+use crate::row::action::details;
 use backlane_engine::rules::status::Cancellation;
+use backlane_engine::rules::step::StepId;
 
 fn background() -> v1::SpawnChild {
     v1::SpawnChild {
@@ -27,6 +29,8 @@ fn asking(mode: Option<v1::spawn_mode::Mode>) -> v1::SpawnRequest {
         parent_execution_id: ID.to_string(),
         lease_token: "lt_0_1_2_3".into(),
         cancellation_policy: 0,
+        step: None,
+        schema_version: String::new(),
     }
 }
 
@@ -111,6 +115,37 @@ fn every_broken_field_of_a_spawn_is_named() {
     }
     assert!(call(decode_spawn, &spawning()).is_ok());
     assert!(!spawning().encode_to_vec().is_empty());
+}
+
+#[test]
+fn the_step_of_a_spawn_keeps_the_rules_of_a_step() {
+    let step = v1::NewStep {
+        step_id: StepId([7; 20]).to_string(),
+        name: "summarise".into(),
+        key: "first".into(),
+        ..Default::default()
+    };
+    let with = |step: v1::NewStep, version: &str| v1::SpawnRequest {
+        step: Some(step),
+        schema_version: version.into(),
+        ..spawning()
+    };
+    let child = child_of(&with(step.clone(), "v1"));
+    let recorded = child.step.unwrap().recorded(true);
+    let shown = details(&recorded.contents.details).unwrap();
+    assert_eq!(StepId([7; 20]), recorded.step);
+    assert_eq!(
+        ("summarise", "first", "v1"),
+        (&*shown.step.name, &*shown.step.key, &*shown.schema_version)
+    );
+    let no_name = v1::NewStep {
+        name: String::new(),
+        ..step.clone()
+    };
+    let refused = named(call(decode_spawn, &with(no_name, "v1")));
+    assert_eq!("INVALID_ARGUMENT step.name", refused);
+    let refused = named(call(decode_spawn, &with(step, &"x".repeat(129))));
+    assert_eq!("INVALID_ARGUMENT schema_version", refused);
 }
 
 #[test]

@@ -360,7 +360,7 @@ fn every_broken_rule_of_a_wait_names_its_field() {
             it.arguments_hash = vec![0; 33];
         }),
         ("INVALID_ARGUMENT child_execution_id", |it| {
-            it.child_execution_id = Some(ID.to_string());
+            it.child_execution_id = Some("exec_1".into());
         }),
         ("INVALID_ARGUMENT wait_ms", |it| {
             it.wait_ms = Some(36_500 * 86_400_000 + 1);

@@ -1,7 +1,8 @@
 """The demo's agent and its worker: `python -m backlane.cli.demo.agent TARGET TENANT NAME FILE`.
 
-The agent takes six steps, two of them at once, waits for an approval, and sleeps. Each step leaves
-its name in a file, so that a step that was done twice would be seen.
+The agent takes six steps, two of them at once, waits for an approval, sleeps, and spawns two
+children. Each step and each child leaves its name in a file, so that what was done twice would be
+seen.
 """
 
 from __future__ import annotations
@@ -14,13 +15,19 @@ from typing import Final
 from backlane.worker import Context, Worker
 
 CALLABLE: Final = "demo.research"
+CHILD: Final = "demo.translate"
 APPROVAL: Final = "editor"
 """The key of the input for which the agent waits."""
 SEARCHES: Final = ("news", "papers")
-EFFECTS: Final = ("plan", "search news", "search papers", "draft", "publish", "report")
+LANGUAGES: Final = ("German", "French")
+STEPS: Final = ("plan", "search news", "search papers", "draft", "publish", "report")
 """The line that each step leaves."""
+EFFECTS: Final = (*STEPS, *(f"translate {language}" for language in LANGUAGES))
+"""The lines of all steps and children."""
 DRAFT_S: Final = 2.0
 """How long the fourth step takes, in seconds: enough to kill its worker."""
+CHILD_S: Final = 0.5
+"""How long a child takes, in seconds: enough for its parent to wait without a worker."""
 SLEEP_S: Final = 2.0
 """How long the agent sleeps, in seconds, without a worker."""
 LEASE_S: Final = 2.0
@@ -44,8 +51,18 @@ class Agent:
         if not await ctx.wait_for_input("approval", key=APPROVAL, type=bool):
             return "not approved"
         await ctx.sleep(SLEEP_S)
-        place = await ctx.step("publish", self._publish, draft)
+        children = [
+            await ctx.spawn(CHILD, [draft, language], key=language, name="translate")
+            for language in LANGUAGES
+        ]
+        place = await ctx.step("publish", self._publish, await asyncio.gather(*children))
         return await ctx.step("report", self._report, place)
+
+    async def translate(self, given: tuple[str, str]) -> str:
+        """Translate a draft: the callable of the children."""
+        draft, language = given
+        await asyncio.sleep(CHILD_S)
+        return self._done(f"translate {language}", f"{language}: {draft}")
 
     async def _plan(self, question: str) -> str:
         return self._done("plan", f"look for {question}")
@@ -57,8 +74,8 @@ class Agent:
         await asyncio.sleep(DRAFT_S)
         return self._done("draft", "; ".join(found))
 
-    async def _publish(self, draft: str) -> str:
-        return self._done("publish", f"page of {len(draft)} characters")
+    async def _publish(self, texts: list[str]) -> str:
+        return self._done("publish", f"{len(texts)} pages of {sum(map(len, texts))} characters")
 
     async def _report(self, place: str) -> str:
         return self._done("report", f"published: {place}")
@@ -77,7 +94,9 @@ def notes_of(journal: Path) -> Path:
 def main(target: str, tenant: str, name: str, journal: Path) -> None:
     """Work until SIGTERM."""
     worker = Worker(worker_id=name, target=target, tenants=tenant, lease=LEASE_S)
-    worker.callable(name=CALLABLE, version="1")(Agent(notes_of(journal)).research)
+    agent = Agent(notes_of(journal))
+    worker.callable(name=CALLABLE, version="1")(agent.research)
+    worker.callable(name=CHILD)(agent.translate)
     worker.run()
 
 

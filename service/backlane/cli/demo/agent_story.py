@@ -37,7 +37,7 @@ class AgentVerdict:
 
     Attributes:
         run: what the server recorded.
-        effects: how often each step's function ran to its end.
+        effects: how often each step's function and each child ran to its end.
         output: the output of the execution.
     """
 
@@ -47,7 +47,7 @@ class AgentVerdict:
 
     @property
     def is_good(self) -> bool:
-        """Whether the run completed, and each step was done exactly once."""
+        """Whether the run completed, and each step and each child was done exactly once."""
         is_done = self.run.state == "Completed" and str(self.output).startswith("published")
         return is_done and self.effects == dict.fromkeys(EFFECTS, 1)
 
@@ -99,7 +99,10 @@ class AgentStory:
         self.server.restart()
         self.narrator.say("server killed (SIGKILL) and started again during the wait")
         handle.provide_input(APPROVAL, value=True)
-        self.narrator.say(f"approved; the agent sleeps for {SLEEP_S:.0f} s, without a worker")
+        self.narrator.say(
+            f"approved; the agent sleeps for {SLEEP_S:.0f} s and then waits for its two children, "
+            "both without a worker"
+        )
         output = handle.result(timeout=STALL_S)
         self.narrator.say(f"completed: {output}")
         if not self.crew.dismiss_all():

@@ -54,9 +54,9 @@ def command(
     count of each file. Then every result is compared with the file. Exit status: 0 all results
     are right, and none was lost or accepted twice; 1 otherwise; 2 DIR cannot be used.
 
-    With --agent one execution takes six steps, two of them at once. Its worker is killed after the
-    third, and the server while the agent waits for an approval. Exit status: 0 each step was done
-    exactly once; 1 otherwise.
+    With --agent one execution takes six steps, two of them at once, and spawns two children. Its
+    worker is killed after the third step, and the server while the agent waits for an approval.
+    Exit status: 0 each step and each child was done exactly once; 1 otherwise.
     """
     if agent:
         if folder is not None:

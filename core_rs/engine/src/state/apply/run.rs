@@ -29,7 +29,7 @@ pub(crate) fn actions_of(change: &RunChange) -> Vec<Action> {
         RunChange::Woken { over, by, .. } => {
             let ends = over.iter().map(|step| Action::StepCompleted(*step));
             let wakes = match by {
-                WakeCause::Input | WakeCause::Time => Action::InputReceived,
+                WakeCause::Input | WakeCause::Time | WakeCause::Child => Action::InputReceived,
                 WakeCause::Resume => Action::Resume,
             };
             ends.chain([wakes]).collect()

@@ -15,6 +15,8 @@ use crate::shard::desk::Desk;
 use crate::shard::room::{Caller, Job, Room};
 use crate::shard::show;
 
+use super::steps::is_first;
+
 /// Prepares a `Spawn` call.
 pub(crate) fn spawn(
     desk: &mut Desk,
@@ -46,7 +48,7 @@ struct Spawning {
 
 impl Job for Spawning {
     fn needs(&self, desk: &Desk, known: &Known) -> Needs {
-        let Child { new, parent } = &*self.child;
+        let Child { new, parent, .. } = &*self.child;
         let mut needs = desk.engine.needs_for_new([new], None, known);
         let parent = desk.engine.needs_for([&parent.id], known);
         needs.finished.extend(parent.finished);
@@ -70,8 +72,9 @@ fn make(desk: &mut Desk, caller: &Caller, child: Child, known: &Known) -> Result
     }
     let principal = &*caller.principal;
     let speaker = Speaker { principal, known };
-    let Child { new, parent } = child;
-    let made = desk.engine.spawn(new, &parent, speaker, desk.now);
+    let Child { new, parent, step } = child;
+    let step = step.map(|step| step.recorded(is_first(desk, parent.id.birth)));
+    let made = desk.engine.spawn(new, &parent, step, speaker, desk.now);
     desk.absorb();
     made
 }

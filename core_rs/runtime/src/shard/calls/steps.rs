@@ -119,8 +119,12 @@ struct Suspending {
 impl Job for Suspending {
     fn needs(&self, desk: &Desk, known: &Known) -> Needs {
         let items = self.suspensions.iter().flatten();
-        desk.engine
-            .needs_for(items.map(|(held, _)| &held.id), known)
+        let ids = items.flat_map(|(held, suspension)| {
+            let waits = suspension.command.waits.iter();
+            let children = waits.filter_map(|wait| wait.child.as_ref());
+            std::iter::once(&held.id).chain(children)
+        });
+        desk.engine.needs_for(ids, known)
     }
 
     fn decide(self: Box<Self>, room: &mut Room, known: &Known) {
@@ -142,7 +146,7 @@ impl Job for Suspending {
 }
 
 /// Whether the run of an execution has no step yet.
-fn is_first(desk: &Desk, birth: Birth) -> bool {
+pub(super) fn is_first(desk: &Desk, birth: Birth) -> bool {
     let run = desk.engine.state().run(birth);
     run.is_none_or(|run| run.course.steps.is_empty())
 }

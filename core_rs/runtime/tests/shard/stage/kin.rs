@@ -8,6 +8,7 @@ use backlane_sim::api::v1;
 use super::{Answer, Stage};
 use crate::script::{Line, Word, find};
 use crate::spoken::enqueue;
+use crate::stage_runs::new as new_step;
 
 impl Stage {
     pub(super) fn spawn(&mut self, line: &Line) -> Answer {
@@ -26,6 +27,7 @@ impl Stage {
             }),
             parent_execution_id: parent.execution_id,
             lease_token: parent.lease_token,
+            step: line.get("step").map(|name| new_step(name, None)),
             ..Default::default()
         };
         match self.ask::<v1::SpawnResponse>(Method::Spawn, &request) {
