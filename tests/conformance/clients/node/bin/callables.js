@@ -35,6 +35,9 @@ export const callables = {
   'conformance.sum': json(({ numbers }) => ({ sum: numbers.reduce((a, b) => a + b, 0) })),
 };
 
+/** @type {Record<string, string>} */
+export const versions = { 'conformance.steps': '1' };
+
 /** @param {string} input */
 function messageOf(input) {
   try {

@@ -19,6 +19,8 @@ var callables = map[string]worker.Callable{
 	"conformance.sum":   worker.JSON(sum),
 }
 
+var versions = map[string]string{"conformance.steps": "1"}
+
 // echo answers its input.
 func echo(_ context.Context, input json.RawMessage) (json.RawMessage, error) {
 	return input, nil
