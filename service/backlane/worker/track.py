@@ -157,7 +157,8 @@ class Track:
         """
         if self.trail.fault is not None:
             raise refused("a step could not be recorded", self.trail.fault) from self.trail.fault
-        name, key = _checked("name", name), _checked("key", key) if key else ""
+        name = checked("the name of a step", name)
+        key = checked("the key of a step", key) if key else ""
         identity = Identity(name, key, None if outer is None else outer.spot)
         with self._lock:
             if identity in self._active:
@@ -331,11 +332,12 @@ def _compare(recorded: records.Step, step_type: int, digest: bytes) -> None:
         )
 
 
-def _checked(what: str, text: str) -> str:
+def checked(what: str, text: str) -> str:
+    """Return a name or a key, if it is text of a length that the server takes."""
     if not isinstance(text, str):
-        raise TypeError(f"the {what} of a step must be text, not {text!r}")
+        raise TypeError(f"{what} must be text, not {text!r}")
     if not 1 <= len(text.encode("utf-8", "replace")) <= NAME_BYTES_MAX:
-        raise ValueError(f"the {what} of a step must have 1 to {NAME_BYTES_MAX} bytes: {text!r}")
+        raise ValueError(f"{what} must have 1 to {NAME_BYTES_MAX} bytes: {text!r}")
     return text
 
 
