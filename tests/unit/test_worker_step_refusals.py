@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 
 from backlane import Context, errors
+from backlane.schema.dump import dump_text
 from backlane.schema.values import from_value
 from backlane.v1 import execution_pb2 as records
 from backlane.worker import step_call
 from backlane.worker.callable import BackgroundCallable
 from backlane.worker.run import Run
+from backlane.worker.track import digest_of
 from tests.unit.fake_host import Host, refusal
 
 if TYPE_CHECKING:
@@ -293,3 +295,11 @@ def test_a_lease_of_the_same_version_is_admitted_without_a_look_at_its_steps() -
     run = Run(cast("Any", Unread()), called, cast("Any", None), 0.0)
 
     run.check_version()
+
+
+def test_the_hash_of_arguments_is_that_of_other_languages() -> None:
+    # The workers in Go and Node have the same test.
+    some = ["<é>", 7, True, None, {"b": 1, "a": [2]}]
+
+    assert digest_of(dump_text([[], {}])).hex() == "5eed25f9aa1c68139fe47d7ea93769c1"
+    assert digest_of(dump_text([some, {}])).hex() == "a066c4e445ad90b8674d676cc17efa17"

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 NAME_BYTES_MAX: Final = 128
 """The most bytes of a step's name, and of its key."""
+DIGEST_BYTES: Final = 16
 _DIGITS: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _ID_DIGITS: Final = 27
 _EPOCH_S: Final = 1_400_000_000
@@ -261,8 +262,11 @@ class Track:
 
 
 def digest_of(text: str) -> bytes:
-    """Return the hash of a step's arguments, given as canonical JSON."""
-    return hashlib.blake2b(text.encode(), digest_size=16).digest()
+    """Return the hash of a step's arguments, given as canonical JSON.
+
+    Workers in other languages make the same one, so that they can go on with each other's steps.
+    """
+    return hashlib.sha256(text.encode()).digest()[:DIGEST_BYTES]
 
 
 def refused(what: str, refusal: BacklaneError) -> StepRefusedError:

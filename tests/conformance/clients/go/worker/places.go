@@ -14,7 +14,7 @@ type identity struct{ name, key string }
 type call struct {
 	identity
 	isWait bool
-	// digest is the hash of its arguments, nil if it names none.
+	// digest is the hash of its arguments; a wait has none.
 	digest []byte
 }
 

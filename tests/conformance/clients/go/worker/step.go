@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/json"
@@ -21,6 +22,9 @@ var (
 	// be taken inside of a step.
 	ErrOutside = errors.New("not in a callable, or inside of a step")
 )
+
+// digestBytes is how much of a hash is recorded.
+const digestBytes = 16
 
 // stepBytesMax is the most that the server keeps of all steps of an execution.
 const stepBytesMax = 1 << 20
@@ -45,15 +49,26 @@ func Key(key string) StepOption {
 // Arguments are what the step is called with, as JSON. Their hash is recorded, and a later attempt
 // that comes to the step with others is refused, with the code STEP_MISMATCH.
 func Arguments(arguments ...any) StepOption {
-	return func(one *call) error {
-		text, err := json.Marshal(arguments)
-		if err != nil {
-			return fmt.Errorf("arguments of step %s: %w", one.name, err)
-		}
-		hash := sha256.Sum256(text)
-		one.digest = hash[:]
-		return nil
+	if arguments == nil {
+		arguments = []any{}
 	}
+	return func(one *call) (err error) {
+		one.digest, err = digestOf(arguments)
+		return err
+	}
+}
+
+// digestOf is the hash of arguments, which is that of other languages' workers: of the JSON
+// of their list and of an empty object, in which the Python worker has arguments by name.
+func digestOf(arguments []any) ([]byte, error) {
+	text := bytes.Buffer{}
+	encoder := json.NewEncoder(&text)
+	encoder.SetEscapeHTML(false)
+	if err := encoder.Encode([]any{arguments, struct{}{}}); err != nil {
+		return nil, fmt.Errorf("arguments of a step: %w", err)
+	}
+	hash := sha256.Sum256(bytes.TrimSpace(text.Bytes()))
+	return hash[:digestBytes], nil
 }
 
 // Step does fn once for the execution, and keeps its output, as JSON, for all later attempts. Where
@@ -72,7 +87,7 @@ func Step[Out any](
 		return output, err
 	}
 	one := call{identity: identity{name: name}}
-	for _, option := range options {
+	for _, option := range append([]StepOption{Arguments()}, options...) {
 		if err := option(&one); err != nil {
 			return output, err
 		}

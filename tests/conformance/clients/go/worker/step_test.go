@@ -2,6 +2,7 @@ package worker
 
 import (
 	"context"
+	"encoding/hex"
 	"errors"
 	"slices"
 	"strings"
@@ -374,6 +375,20 @@ func TestAnotherStepsOutputIsNotUsed(t *testing.T) {
 	expectRefused(t, "STEP_MISMATCH", Sleep(ctx, "x", 1))
 }
 
+func TestTheHashOfArgumentsIsThatOfOtherLanguages(t *testing.T) {
+	for want, arguments := range map[string][]any{
+		"5eed25f9aa1c68139fe47d7ea93769c1": nil, "a066c4e445ad90b8674d676cc17efa17": {"<é>", 7, true, nil, map[string]any{"b": 1, "a": []int{2}}},
+	} {
+		one := call{}
+		if err := Arguments(arguments...)(&one); err != nil {
+			t.Fatal(err)
+		}
+		if got := hex.EncodeToString(one.digest); got != want {
+			t.Fatalf("%v: %s", arguments, got)
+		}
+	}
+}
+
 func TestStepsOfAnotherVersionAreNotUsed(t *testing.T) {
 	_, l := begun(recorded("x", "1"))
 	l.SchemaVersion, l.version = "1", "1"
@@ -394,7 +409,8 @@ func TestStepsAndSuspensionsNameTheVersion(t *testing.T) {
 	b.record(l, started("x"))
 	report := nextMessage(t, b).GetSteps().GetReports()[0]
 	suspension := suspended(l, nil).body.(*backlane.Suspension)
-	expect(t, "versions", []string{report.GetSchemaVersion(), suspension.GetSchemaVersion()}, "7", "7")
+	told := []string{report.GetSchemaVersion(), suspension.GetSchemaVersion()}
+	expect(t, "versions", told, "7", "7")
 }
 
 func TestAPauseLetsNoStepBegin(t *testing.T) {

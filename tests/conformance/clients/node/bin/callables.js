@@ -25,7 +25,8 @@ export const callables = {
   'conformance.steps': json(async ({ steps, wait }, _, __, context) => {
     const outputs = [];
     for (const name of steps) {
-      outputs.push(await context.step(name, () => ({ name, nonce: randomUUID() })));
+      const take = () => ({ name, nonce: randomUUID() });
+      outputs.push(await context.step(name, take, { arguments: [name] }));
     }
     const input = wait ? await context.waitForInput(wait.name, wait.key) : null;
     return { outputs, input };

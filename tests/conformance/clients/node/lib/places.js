@@ -5,7 +5,7 @@
  * @property {string} name
  * @property {string} [key] tells steps of one name apart
  * @property {boolean} [isWait]
- * @property {Uint8Array} [digest] the hash of its arguments, if it names any
+ * @property {Uint8Array} [digest] the hash of its arguments; a wait has none
  */
 import { Failure } from './callable.js';
 

@@ -7,6 +7,8 @@ import { Places } from './places.js';
 
 /** The most that the server keeps of all steps of an execution. */
 const STEP_BYTES_MAX = 1 << 20;
+/** How much of a hash is recorded. */
+const DIGEST_BYTES = 16;
 const BASE62 = '0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz';
 const ID_DIGITS = 27;
 const ID_EPOCH_S = 1_400_000_000;
@@ -114,9 +116,8 @@ export class Context {
 
   /** Nobody waits for the outcome: that of the step's end will do. */
   #begin({ name, key, digest }, before) {
-    const started = { stepId: newStepId(), name };
+    const started = { stepId: newStepId(), name, argumentsHash: digest };
     if (key !== undefined) started.key = key;
-    if (digest !== undefined) started.argumentsHash = digest;
     if (before !== undefined) {
       started.source = { sourceType: 'STEP_SOURCE_TYPE_RETRY', triggeredBy: before.id };
     }
@@ -145,10 +146,22 @@ export class Context {
 
 const hasCompleted = (step) => step?.state === 'STEP_STATE_COMPLETED';
 
-/** @param {unknown[] | undefined} given */
-function digestOf(given) {
-  if (given === undefined) return undefined;
-  return createHash('sha256').update(JSON.stringify(given)).digest();
+/**
+ * The hash of arguments, which is that of other languages' workers: of the JSON of their list and
+ * of an empty object, in which the Python worker has arguments by name.
+ * @param {unknown[]} given
+ */
+export function digestOf(given = []) {
+  const text = JSON.stringify([sorted(given), {}]);
+  return createHash('sha256').update(text).digest().subarray(0, DIGEST_BYTES);
+}
+
+/** The same JSON with the keys of all objects in order. */
+function sorted(value) {
+  if (Array.isArray(value)) return value.map(sorted);
+  if (value === null || typeof value !== 'object' || 'toJSON' in value) return value;
+  const keys = Object.keys(value).sort();
+  return Object.fromEntries(keys.map((key) => [key, sorted(value[key])]));
 }
 
 /** @param {string} output */

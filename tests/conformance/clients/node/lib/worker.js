@@ -9,8 +9,8 @@
  * @typedef {object} WorkerOptions
  * @property {string} id names the worker, [A-Za-z0-9._:@/-]{1,128}; no other at work may have it
  * @property {string[]} [tenants] those that are served; none means all
- * @property {Record<string, string>} [versions] of callables with steps, by name; none is ''. Change
- *   one when the steps of running executions no longer fit its code: those are then refused.
+ * @property {Record<string, string>} [versions] of callables with steps, by name; none is ''.
+ *   Change one when the steps of running executions no longer fit its code: those are then refused.
  * @property {number} [concurrency] how many executions run at once, 4 by default
  * @property {number} [leaseMs] the silence that loses the leases, 1 s to 1 h, 30 s by default
  * @property {number} [drainMs] how long a drain lets callables run on, 30 s by default

@@ -8,7 +8,7 @@ import { Book } from '../lib/connection/book.js';
 import { LOST } from '../lib/connection/journal.js';
 import { checkVersion } from '../lib/places.js';
 import { Refusal } from '../lib/refusal.js';
-import { Context, newStepId } from '../lib/steps.js';
+import { Context, digestOf, newStepId } from '../lib/steps.js';
 
 const INVALID = new Refusal({ code: codes.INVALID_ARGUMENT, message: 'broken' });
 const DONE = { result: {} };
@@ -242,6 +242,12 @@ test("another step's output is not used", async () => {
   }
   await assert.rejects(callable(over('x')).context.step('x', never), isMismatch);
   await assert.rejects(callable(recorded('x', '1')).context.sleep('x', 1), isMismatch);
+});
+
+test('the hash of arguments is that of other languages', () => {
+  assert.equal(digestOf().toString('hex'), '5eed25f9aa1c68139fe47d7ea93769c1');
+  const some = ['<é>', 7, true, null, { b: 1, a: [2] }];
+  assert.equal(digestOf(some).toString('hex'), 'a066c4e445ad90b8674d676cc17efa17');
 });
 
 test('steps of another version are not used', () => {

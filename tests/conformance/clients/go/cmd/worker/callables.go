@@ -102,7 +102,7 @@ func steps(ctx context.Context, input stepsInput) (output stepsOutput, err error
 	for _, name := range input.Steps {
 		one, err := worker.Step(ctx, name, func(context.Context) (stepOutput, error) {
 			return stepOutput{Name: name, Nonce: rand.Text()}, nil
-		})
+		}, worker.Arguments(name))
 		if err != nil {
 			return output, err
 		}
