@@ -26,7 +26,7 @@ from backlane.errors import (
 from backlane.v1 import execution_pb2 as records
 from backlane.v1 import worker_service_pb2 as api
 from backlane.worker.report import step_error
-from backlane.worker.reports import Entry, LoopWaiter, ThreadWaiter, Trail
+from backlane.worker.reports import Entry, LoopWaiter, ThreadWaiter, Trail, wake
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -131,6 +131,9 @@ class Track:
         self._active: set[Identity] = set()
         self._running: set[str] = set()
         self._blocked: set[ThreadWaiter] = set()
+        # Who waits until no step runs, and whether the attempt has to stop.
+        self._quiet: list[Waiter] = []
+        self._stops = False
         self._lock = threading.Lock()
         self._ids = _ids()
 
@@ -182,6 +185,29 @@ class Track:
         with self._lock:
             self._active.discard(place.identity)
             self._running.discard(place.step_id)
+            told = self._take_quiet()
+        wake((waiter, None) for waiter in told)
+
+    def tell_when_quiet(self, waiter: Waiter) -> None:
+        """End a wait once no step runs, or the attempt has to stop."""
+        with self._lock:
+            self._quiet.append(waiter)
+            told = self._take_quiet()
+        wake((waiter, None) for waiter in told)
+
+    def note_stop(self) -> None:
+        """Note that the attempt has to stop."""
+        with self._lock:
+            self._stops = True
+            told = self._take_quiet()
+        wake((waiter, None) for waiter in told)
+
+    def _take_quiet(self) -> list[Waiter]:
+        """Return those whose wait until no step runs is over."""
+        if self._running and not self._stops:
+            return []
+        told, self._quiet = self._quiet, []
+        return told
 
     def start(self, place: Place, step: api.NewStep) -> None:
         """Report that a step runs, with what comes soon. Its id and its place are filled in.

@@ -312,7 +312,8 @@ func TestAFailedStepCountsAmongThoseOfItsName(t *testing.T) {
 	if output, err := Step(ctx, "x", never); output != 1 || err != nil {
 		t.Fatalf("second: %v, %v", output, err)
 	}
-	if before, err := track.enter(call{identity: identity{name: "x"}}); before != nil || err != nil {
+	before, err = track.enter(call{identity: identity{name: "x"}})
+	if before != nil || err != nil {
 		t.Fatalf("third: %v, %v", before, err)
 	}
 	b.lost([]*backlane.LeaseRef{l.ref})
