@@ -23,8 +23,8 @@ BUSY_S: Final = 10.0
 """After how many seconds there is a warning, once for each attempt."""
 _TEXT: Final = (
     "waits for %s and keeps its slot: another branch has been busy for %g s, outside of steps. If "
-    "that branch waits for the one that waits, by a shield, a queue or a lock, this never ends: let "
-    "it await the other directly. It is %s"
+    "that branch waits for the one that waits, by a shield, a queue or a lock, this never ends: "
+    "let it await the other directly. It is %s"
 )
 
 

@@ -1,4 +1,4 @@
-"""The demo's agent and its worker: `python -m backlane.cli.demo.agent TARGET TENANT NAME FILE`.
+"""The demo's agent and its worker: `python -m backlane.cli.demo.agent TARGET TENANT NAME FOLDER`.
 
 The agent takes six steps, two of them at once, waits for an approval, and sleeps. Each step leaves
 its name in a file, so that a step that was done twice would be seen.
@@ -69,15 +69,15 @@ class Agent:
         return output
 
 
-def notes_of(journal: Path) -> Path:
+def notes_in(folder: Path) -> Path:
     """Return the file in which the steps of all workers leave their names."""
-    return journal.parent / "notes"
+    return folder / "notes"
 
 
-def main(target: str, tenant: str, name: str, journal: Path) -> None:
+def main(target: str, tenant: str, name: str, folder: Path) -> None:
     """Work until SIGTERM."""
     worker = Worker(worker_id=name, target=target, tenants=tenant, lease=LEASE_S)
-    worker.callable(name=CALLABLE, version="1")(Agent(notes_of(journal)).research)
+    worker.callable(name=CALLABLE, version="1")(Agent(notes_in(folder)).research)
     worker.run()
 
 

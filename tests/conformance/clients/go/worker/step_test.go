@@ -378,7 +378,10 @@ func TestAnotherStepsOutputIsNotUsed(t *testing.T) {
 
 func TestTheHashOfArgumentsIsThatOfOtherLanguages(t *testing.T) {
 	for want, arguments := range map[string][]any{
-		"5eed25f9aa1c68139fe47d7ea93769c1": nil, "a066c4e445ad90b8674d676cc17efa17": {"<é>", 7, true, nil, map[string]any{"b": 1, "a": []int{2}}},
+		"5eed25f9aa1c68139fe47d7ea93769c1": nil,
+		"a066c4e445ad90b8674d676cc17efa17": {
+			"<é>", 7, true, nil, map[string]any{"b": 1, "a": []int{2}},
+		},
 	} {
 		one := call{}
 		if err := Arguments(arguments...)(&one); err != nil {
