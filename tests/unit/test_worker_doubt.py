@@ -69,6 +69,12 @@ def test_an_error_about_another_kind_of_message_puts_no_result_in_doubt() -> Non
     assert completed(again) == ["a"]
 
 
+def test_an_error_that_names_no_kind_of_message_is_about_the_oldest() -> None:
+    book, _ = said_of("a", "b")
+
+    assert book.doubt(refused("results[0].output")) == [completion("a")]
+
+
 def test_a_message_that_is_too_large_for_the_transport_is_the_largest_one() -> None:
     book, _ = said_of("a", "much-longer", "b")
     error = MessageTooLargeError(ErrorParts(StatusCode.RESOURCE_EXHAUSTED, "larger than max"))

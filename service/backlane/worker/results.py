@@ -17,6 +17,9 @@ MESSAGE_ITEMS_MAX: Final = 1000
 MESSAGE_BYTES: Final = 4 << 20
 """No item is added to a message of this size; the transport's limit is five times as high."""
 
+_KINDS: Final = frozenset(api.WorkRequest.DESCRIPTOR.fields_by_name)
+"""The kinds of messages, with which the path to a bad field begins."""
+
 Result = api.CompleteResult | api.Failure | api.LeaseRef | api.Suspension
 """The result of a lease; a bare `LeaseRef` gives the lease back."""
 
@@ -74,9 +77,9 @@ def culprit_of(
         # gRPC refuses it before the server sees it: earlier ones may have no answer either.
         return max(unanswered, key=lambda request: request.ByteSize())
     # The server answers in order, and all that came before.
-    kinds = {each.field.partition(".")[0] for each in error.parts.violations}
     oldest = unanswered[0]
-    return oldest if not kinds or oldest.WhichOneof("message") in kinds else None
+    named = {each.field.partition(".")[0] for each in error.parts.violations} & _KINDS
+    return oldest if not named or oldest.WhichOneof("message") in named else None
 
 
 def refs_of(held: Iterable[tuple[str, str]]) -> list[api.LeaseRef]:
