@@ -104,9 +104,17 @@ def test_a_step_beside_a_wait_is_no_reason_for_a_warning(
     host: Host, heard: Heard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(busy, "BUSY_S", 0.0)
+    has_looked = threading.Event()
+    over = busy.Busy.over
+
+    def is_over(watch: busy.Busy) -> None:
+        over(watch)
+        has_looked.set()
+
+    monkeypatch.setattr(busy.Busy, "over", is_over)
 
     async def slow() -> None:
-        await asyncio.sleep(0.1)
+        assert await asyncio.to_thread(has_looked.wait, 10)
 
     async def work(ctx: Context) -> None:
         await asyncio.gather(ctx.step("slow", slow), ctx.wait_for_input(key="a"))

@@ -63,9 +63,11 @@ class Busy:
             self._since = now
         if self._has_warned or now < self._since + BUSY_S:
             return
-        self._has_warned = True
-        busy = next(task for task in branches if not all_wait([task], waiting))
-        log.warning(_TEXT, ", ".join(names), now - self._since, _where(busy))
+        for task in branches:
+            if not all_wait([task], waiting):
+                self._has_warned = True
+                log.warning(_TEXT, ", ".join(names), now - self._since, _where(task))
+                return
 
 
 def _where(task: asyncio.Task[Any]) -> str:

@@ -186,7 +186,8 @@ class Track:
             self._active.discard(place.identity)
             self._running.discard(place.step_id)
             told = self._take_quiet()
-        wake((waiter, None) for waiter in told)
+        if told:
+            wake((waiter, None) for waiter in told)
 
     def tell_when_quiet(self, waiter: Waiter) -> None:
         """End a wait once no step runs, or the attempt has to stop."""

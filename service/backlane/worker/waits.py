@@ -236,7 +236,8 @@ class Waits:
         if is_stepping:
             self._busy.over()
         else:
-            names = ["a pause" if wait is None else wait.name for wait in self._waiting.values()]
+            waits = self._waiting.values()
+            names = ("a pause" if wait is None else wait.name for wait in waits)
             now = time.monotonic()
             self._busy.look(now, self._attempt.log, branches, self._waiting, names)
         self._look_with(branches[0].get_loop().call_later(self._look_s, self._look))
