@@ -10,9 +10,10 @@ from backlane.channel import MESSAGE_BYTES_MAX
 from backlane.schema.values import from_value
 from backlane.v1 import execution_pb2 as records
 from backlane.v1 import worker_service_pb2 as api
-from backlane.worker.book import MESSAGE_ITEMS_MAX, Book
+from backlane.worker.book import Book
 from backlane.worker.failure import Failure, Throttled
 from backlane.worker.report import TRACEBACK_CHARACTERS_MAX, report
+from backlane.worker.results import MESSAGE_ITEMS_MAX
 
 LEASE = api.Lease(
     execution=records.BackgroundExecution(execution_id="exec_a"),

@@ -5,13 +5,11 @@ import threading
 import time
 from collections.abc import Iterator
 
-from grpc import StatusCode
-
-from backlane.errors import BacklaneError, ErrorParts
 from backlane.v1 import worker_service_pb2 as api
 from backlane.v1.execution_pb2 import BackgroundExecution
-from backlane.worker.book import ADVANCE_EACH_S, MESSAGE_ITEMS_MAX, Book
+from backlane.worker.book import ADVANCE_EACH_S, Book
 from backlane.worker.reports import Entry, Trail
+from backlane.worker.results import MESSAGE_ITEMS_MAX
 
 NEVER_SILENT_S = 60.0
 
@@ -220,20 +218,6 @@ def test_a_free_slot_is_offered_at_once_where_the_server_has_no_credit_left() ->
 
     _, credit = itertools.islice(messages, 2)
     assert api.WorkRequest(credit=api.WorkCredit(executions=1)) == credit
-
-
-def test_results_in_doubt_are_taken_back_and_held_no_more() -> None:
-    book = Book(4, silence_s=NEVER_SILENT_S)
-    messages = book.begin_stream(api.WorkHello())
-    kinds(messages, 2)
-    book.arrive([lease("a")], acknowledge=False)
-    book.settle([completion("a")])
-    kinds(messages, 1)
-
-    assert [completion("a")] == book.doubt(
-        BacklaneError(ErrorParts(StatusCode.OUT_OF_RANGE, "too large"))
-    )
-    assert book.is_empty
 
 
 def test_what_follows_a_refusal_is_held_while_it_waits() -> None:

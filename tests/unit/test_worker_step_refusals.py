@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
 from backlane import Context, errors
+from backlane.schema.dump import dump_text
 from backlane.schema.values import from_value
 from backlane.v1 import execution_pb2 as records
+from backlane.worker import step_call
+from backlane.worker.callable import BackgroundCallable
+from backlane.worker.run import Run
+from backlane.worker.track import digest_of
 from tests.unit.fake_host import Host, refusal
 
 if TYPE_CHECKING:
@@ -208,3 +213,93 @@ def test_arguments_and_outputs_that_are_not_json_are_refused(host: Host) -> None
     assert code(host.run(odd)) == "STEP_INPUT"
     assert code(host.run(bad)) == "STEP_OUTPUT"
     assert code(host.run(misfit)) == "STEP_OUTPUT"
+
+
+@pytest.mark.parametrize("is_plain", [False, True])
+def test_an_output_beyond_the_limit_is_an_error_that_names_step_and_limit(
+    host: Host,
+    is_plain: bool,  # noqa: FBT001  # a parameter of the test's table
+) -> None:
+    seen: list[str] = []
+
+    def large() -> str:
+        return "é" * (1 << 19)
+
+    async def large_async() -> str:
+        return large()
+
+    def plain(ctx: Context) -> str:
+        try:
+            ctx.step("large", large)
+        except errors.StepOutputError as error:
+            seen.append(str(error))
+        return ctx.step("small", Counter().load, "a")
+
+    async def work(ctx: Context) -> str:
+        try:
+            await ctx.step("large", large_async)
+        except errors.StepOutputError as error:
+            seen.append(str(error))
+        return await ctx.step("small", Counter().fetch, "a")
+
+    assert output(host.run(plain if is_plain else work)) == "page a"
+    assert "step 'large': the output has 1048578 bytes, and the limit is 1048576" in seen[0]
+    assert host.completed == ["small"]
+    [failed] = [step for step in host.steps.values() if step.name == "large"]
+    assert failed.error.code == "STEP_OUTPUT"
+
+
+def test_a_plain_callable_is_told_that_it_cannot_await_what_a_step_returns(host: Host) -> None:
+    counter = Counter()
+    failed = host.run(lambda ctx: ctx.step("fetch", lambda: counter.fetch("a")))
+
+    assert code(failed) == "STEP_OUTPUT"
+    assert failed.error.message == (
+        "step 'fetch': the function returned a coroutine, which a plain callable cannot await: "
+        "make the callable an `async def`, and await the step"
+    )
+    assert counter.ran == []
+
+
+def test_a_kind_of_step_that_does_not_exist_is_told_with_those_that_do(host: Host) -> None:
+    failed = host.run(lambda ctx: ctx.step(name="x", kind="magic"))
+
+    assert failed.error.message == (
+        "ValueError: kind 'magic' is not one of function, llm, tool, graph, custom"
+    )
+
+
+def test_a_bound_method_is_looked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked: list[object] = []
+    monkeypatch.setattr(step_call, "_new_adapter", looked.append)
+
+    class Fresh:
+        def load(self) -> str:
+            return ""
+
+    for _ in range(3):
+        step_call._adapter_of(Fresh().load)  # what is kept shows in no other way
+
+    assert looked == [Fresh.load]
+
+
+def test_a_lease_of_the_same_version_is_admitted_without_a_look_at_its_steps() -> None:
+    class Unread:
+        schema_version = "1"
+
+        @property
+        def steps(self) -> None:
+            raise AssertionError
+
+    called = BackgroundCallable(Counter().load, version="1")
+    run = Run(cast("Any", Unread()), called, cast("Any", None), 0.0)
+
+    run.check_version()
+
+
+def test_the_hash_of_arguments_is_that_of_other_languages() -> None:
+    # The workers in Go and Node have the same test.
+    some = ["<é>", 7, True, None, {"b": 1, "a": [2]}]
+
+    assert digest_of(dump_text([[], {}])).hex() == "5eed25f9aa1c68139fe47d7ea93769c1"
+    assert digest_of(dump_text([some, {}])).hex() == "a066c4e445ad90b8674d676cc17efa17"

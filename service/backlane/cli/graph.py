@@ -13,7 +13,7 @@ from backlane.cli.options import AsJson, ExecutionId, Place, option, spread
 from backlane.cli.trouble import say
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from backlane import Client
     from backlane.schema.records import BackgroundExecution
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 EXITS = (Exit.OK, Exit.USAGE, Exit.NOT_FOUND, Exit.UNAVAILABLE)
 SHOWN_MAX: Final = 1000
 """The most executions of a graph that are read."""
+AT_ONCE: Final = 16
+"""How many of them are read in full at the same time."""
 
 
 class Form(StrEnum):
@@ -87,7 +89,7 @@ def command(
     from backlane.cli.connection import connect
 
     with connect(place) as client:
-        graph = read(client, execution_id)
+        graph = read(client, execution_id, in_full=as_json)
     write = {Form.TREE: tree, Form.DOT: dot, Form.MERMAID: mermaid}[form]
     for line in documents(graph) if as_json else write(graph):
         typer.echo(line)
@@ -96,26 +98,63 @@ def command(
     return Exit.OK
 
 
-def read(client: Client, execution_id: str) -> Graph:
-    """Read an execution and all that it depends on, the nearest first."""
-    from backlane.errors import ExecutionNotFoundError
+def read(client: Client, execution_id: str, *, in_full: bool = False) -> Graph:
+    """Read an execution and all that it depends on, the nearest first and those of a level at once.
 
+    Args:
+        client: reads the records.
+        execution_id: the execution.
+        in_full: whether the inputs and outputs are read too, with one call for each execution.
+    """
     graph = Graph({execution_id: client.get(execution_id)})
-    found = [execution_id]
-    for known in found:
-        for dependency in graph.records[known].depends_on:
-            if dependency in graph.records or dependency in graph.gone:
-                continue
-            if len(graph.records) >= SHOWN_MAX:
-                graph.is_cut = True
-                return graph
-            try:
-                graph.records[dependency] = client.get(dependency)
-            except ExecutionNotFoundError:
-                graph.gone.add(dependency)
+    level = [execution_id]
+    while found := _below(graph, level):
+        level = found[: SHOWN_MAX - len(graph.records)]
+        graph.is_cut = len(level) < len(found)
+        if not level:
+            break
+        for name, outcome in zip(level, _looked_at(client, level, in_full=in_full), strict=True):
+            if outcome is None:
+                graph.gone.add(name)
             else:
-                found.append(dependency)
+                graph.records[name] = outcome
     return graph
+
+
+def _below(graph: Graph, level: Iterable[str]) -> list[str]:
+    """Return what some executions wait for and was not looked at yet, in order."""
+    records = [graph.records[name] for name in level if name in graph.records]
+    named = dict.fromkeys(name for record in records for name in record.depends_on)
+    return [name for name in named if name not in graph.records and name not in graph.gone]
+
+
+def _looked_at(
+    client: Client, level: Sequence[str], *, in_full: bool
+) -> list[BackgroundExecution | None]:
+    """Return the record of each execution; None for those that retention has removed."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    from backlane.errors import BacklaneError, ExecutionNotFoundError
+
+    def read_one(execution_id: str) -> BackgroundExecution | None:
+        try:
+            return client.get(execution_id)
+        except ExecutionNotFoundError:
+            return None
+
+    if in_full:
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            return list(pool.map(read_one, level))
+    records: list[BackgroundExecution | None] = []
+    # A wait of no time looks at up to 1 000 executions at once, without inputs and outputs.
+    for outcome in client.wait(level, timeout=0).outcomes:
+        if not isinstance(outcome, BacklaneError):
+            records.append(outcome)
+        elif isinstance(outcome, ExecutionNotFoundError):
+            records.append(None)
+        else:
+            raise outcome
+    return records
 
 
 def documents(graph: Graph) -> Iterator[str]:

@@ -50,7 +50,7 @@ class StepInputError(StepError):
 
 
 class StepOutputError(StepError):
-    """The output of a step is not JSON, or does not fit the function's annotation."""
+    """The output of a step is not JSON, is too large, or does not fit the annotation."""
 
     code = "STEP_OUTPUT"
 

@@ -18,6 +18,7 @@ from pydantic import (
     PydanticUndefinedAnnotation,
     PydanticUserError,
     TypeAdapter,
+    ValidationError,
 )
 
 if TYPE_CHECKING:
@@ -113,6 +114,33 @@ def runs_first(function: object) -> object:
     if inspect.isroutine(function) or inspect.isclass(function):
         return function
     return type(function).__call__
+
+
+def is_async(function: object) -> bool:
+    """Return whether a function is an `async def`, for objects and partials too."""
+    return inspect.iscoroutinefunction(runs_first(function))
+
+
+def name_of(function: object, advice: str = "give it one with name=") -> str:
+    """Return the name of a function.
+
+    Raises:
+        CallableError: it has none; the advice says what to do.
+    """
+    name = getattr(function, "__name__", "")
+    if not name or name == "<lambda>":
+        raise CallableError(f"{function!r} has no name: {advice}")
+    return str(name)
+
+
+def problems(error: ValidationError, what: str, most: int = 1) -> str:
+    """Describe the first few problems of a value in one line, each with the path to its part."""
+    shown = error.errors(include_url=False, include_input=False, include_context=False)[:most]
+    lines = [
+        ".".join([what, *map(str, problem["loc"])]) + f": {problem['msg']}" for problem in shown
+    ]
+    more = error.error_count() - len(shown) if most > 1 else 0
+    return "; ".join(lines) + (f"; and {more} more" if more > 0 else "")
 
 
 def admits_text(hint: object) -> bool:

@@ -12,12 +12,22 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from backlane.v1 import worker_service_pb2 as api
 from backlane.worker.lane import Lane
+from backlane.worker.later import Later
 from backlane.worker.reports import Reports, wake
-from backlane.worker.results import message_of, refs_of, results_of
+from backlane.worker.results import (
+    MESSAGE_BYTES,
+    MESSAGE_ITEMS_MAX,
+    culprit_of,
+    message_of,
+    one_by_one,
+    refs_of,
+    results_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -27,9 +37,6 @@ if TYPE_CHECKING:
     from backlane.worker.reports import Entry, Trail
     from backlane.worker.results import Result
 
-MESSAGE_ITEMS_MAX: Final = 1000
-MESSAGE_BYTES: Final = 4 << 20
-"""No result is added to a message of this size; the transport's limit is five times as high."""
 HELD_MAX: Final = 10_000
 """The most leases that the hello of a stream may name."""
 ADVANCE_EACH_S: Final = 0.1
@@ -63,6 +70,7 @@ class Book:
         self._lane_of: dict[str, Lane] = {}
         self._unsaid: deque[Result] = deque()
         self._reports = Reports(time.monotonic)
+        self._later = Later(time.monotonic)
         self._repeat: deque[api.WorkRequest] = deque()
         self._unanswered: deque[api.WorkRequest] = deque()
         self._control: deque[api.WorkRequest] = deque()
@@ -197,18 +205,11 @@ class Book:
         """
         with self._said:
             done = self._reports.answer(reports, refusals)
+            for trail, pause_s in done.again:
+                self._later.add(pause_s, partial(self._reports.again, trail))
             self._said.notify_all()
         wake(done.ends)
-        for trail, pause_s in done.again:
-            later = threading.Timer(pause_s, self._report_again, [trail])
-            later.daemon = True
-            later.start()
         return done.lost
-
-    def _report_again(self, trail: Trail) -> None:
-        with self._said:
-            self._reports.again(trail)
-            self._said.notify_all()
 
     def give_back(self, tokens: Iterable[str]) -> None:
         """Give back those of the leases that wait for a slot."""
@@ -274,16 +275,10 @@ class Book:
         results = list(results)
         with self._said:
             self._held.update({result.lease_token: result.execution_id for result in results})
-        if pause_s:
-            later = threading.Timer(pause_s, self._say, [results])
-            later.daemon = True
-            later.start()
-        else:
-            self._say(results)
-
-    def _say(self, results: Iterable[Result]) -> None:
-        with self._said:
-            self._unsaid.extend(results)
+            if pause_s:
+                self._later.add(pause_s, partial(self._unsaid.extend, results))
+            else:
+                self._unsaid.extend(results)
             self._said.notify_all()
 
     def lose(self, refs: Iterable[api.LeaseRef]) -> set[str]:
@@ -292,17 +287,26 @@ class Book:
             return self._forget({ref.lease_token for ref in refs} & self._open)
 
     def doubt(self, error: BacklaneError) -> list[Result]:
-        """Take back all results without an answer, for they must not be sent again unchanged.
+        """Find what the server refused as a whole when it ended a stream with an error.
 
-        Reports of steps among them count as refused with the error.
+        Of a message with several results or reports each is sent alone on the next stream, so that
+        only the bad one is refused. If it was alone, a report of steps counts as refused with the
+        error, and a result is returned: it must not be sent again unchanged.
         """
         with self._said:
-            doubtful = [*self._unanswered, *self._repeat]
-            self._repeat.clear()
-            self._unanswered.clear()
-            for request in doubtful:
-                self.answer_reports(reports := request.steps.reports, [error] * len(reports))
-            results = [result for request in doubtful for result in results_of(request)]
+            culprit = culprit_of(error, self._unanswered)
+            if culprit is None:
+                return []
+            at = self._unanswered.index(culprit)
+            del self._unanswered[at]
+            alone = one_by_one(culprit)
+            if len(alone) > 1:
+                for request in reversed(alone):
+                    self._unanswered.insert(at, request)
+                return []
+            reports = culprit.steps.reports
+            self.answer_reports(reports, [error] * len(reports))
+            results = list(results_of(culprit))
             for result in results:
                 self._held.pop(result.lease_token, None)
             return results
@@ -342,6 +346,7 @@ class Book:
         due = time.monotonic() + self._silence_s
         with self._said:
             while self._stream == stream:
+                self._later.say_due()
                 request = self._take()
                 if request is not None:
                     return request
@@ -356,8 +361,9 @@ class Book:
                     left_s = min(left_s, max(0.0, self._advances_at - time.monotonic()))
                 if self._begun:
                     left_s = min(left_s, ACKNOWLEDGE_WITHIN_S)
-                due_in_s = self._reports.due_in_s
-                self._said.wait(left_s if due_in_s is None else min(left_s, due_in_s))
+                for due_in_s in (self._reports.due_in_s, self._later.due_in_s):
+                    left_s = left_s if due_in_s is None else min(left_s, due_in_s)
+                self._said.wait(left_s)
             return None
 
     def _take(self) -> api.WorkRequest | None:

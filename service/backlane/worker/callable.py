@@ -25,6 +25,9 @@ from backlane.worker.annotations import (
     CallableError,
     Wrapping,
     admits_text,
+    is_async,
+    name_of,
+    problems,
     runs_first,
 )
 from backlane.worker.context import Context
@@ -43,6 +46,8 @@ O = TypeVar("O")  # noqa: E741  # the output's type
 
 CONTEXT_PARAMETER: Final = "ctx"
 VERSION_BYTES_MAX: Final = 128
+PROBLEMS_SHOWN: Final = 3
+"""How many problems of an input its error names."""
 _OF_METHODS: Final = {"self", "cls"}
 _KINDS: Final = (
     inspect.Parameter.POSITIONAL_ONLY,
@@ -97,12 +102,12 @@ class BackgroundCallable(Wrapping, Generic[P, R_co]):
         functools.update_wrapper(self, function)
         self.__dict__.setdefault("__qualname__", repr(function))
         self.function = function
-        self.name = name if name is not None else _name_of(function)
+        self.name = name if name is not None else name_of(function)
         self.defaults: EnqueueOptions = defaults if defaults is not None else {}
         _check_options({**self.defaults, "concurrency": concurrency})
         self.concurrency = concurrency
         self.version = _checked_version(version)
-        self.is_async = inspect.iscoroutinefunction(runs_first(function))
+        self.is_async = is_async(function)
         self._annotations = Annotations(function, f"callable {self.name}")
         parameters = _parameters(function, self.name)
         for parameter in parameters:
@@ -181,7 +186,7 @@ class BackgroundCallable(Wrapping, Generic[P, R_co]):
         try:
             return (self._validate(text),)
         except ValidationError as error:
-            raise InputError(_problems(error)) from error
+            raise InputError(problems(error, "input", PROBLEMS_SHOWN)) from error
 
     def dump_output(self, output: object) -> Value:
         """Turn the function's return value into a JSON value.
@@ -290,13 +295,6 @@ def _checked_version(version: object) -> str:
     return version
 
 
-def _name_of(function: object) -> str:
-    name = getattr(function, "__name__", "")
-    if not name or name == "<lambda>":
-        raise CallableError(f"{function!r} has no name: give it one with name=")
-    return str(name)
-
-
 def _parameters(function: Callable[..., object], name: str) -> list[inspect.Parameter]:
     first = runs_first(function)
     if inspect.isgeneratorfunction(first) or inspect.isasyncgenfunction(first):
@@ -334,13 +332,3 @@ def _is_context(hint: object) -> bool:
     if typing.get_origin(hint) in _UNIONS:
         return any(_is_context(part) for part in parts)
     return inspect.isclass(hint) and issubclass(hint, Context)
-
-
-def _problems(error: ValidationError) -> str:
-    """Describe the first few problems of an input in one line."""
-    shown = error.errors(include_url=False, include_input=False, include_context=False)[:3]
-    lines = [
-        ".".join(["input", *map(str, problem["loc"])]) + f": {problem['msg']}" for problem in shown
-    ]
-    more = error.error_count() - len(shown)
-    return "; ".join(lines) + (f"; and {more} more" if more > 0 else "")

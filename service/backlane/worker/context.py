@@ -231,8 +231,10 @@ class Context(Spawning):
                 self._stop_reason = reason
             if self._event is not None:
                 self._event.set()
-        if self._track is not None and reason not in _POLITE:
-            self._track.interrupt(asyncio.CancelledError(reason))
+        if self._track is not None:
+            self._track.note_stop()
+            if reason not in _POLITE:
+                self._track.interrupt(asyncio.CancelledError(reason))
 
     @property
     def pause_requested(self) -> bool:

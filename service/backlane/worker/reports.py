@@ -17,21 +17,17 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from backlane import errors
 from backlane.v1 import worker_service_pb2 as api
+from backlane.worker.later import pause_after
+from backlane.worker.results import MESSAGE_BYTES, MESSAGE_ITEMS_MAX
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-REPORTS_MAX: Final = 1000
-"""The most reports in a message."""
 ACTIONS_MAX: Final = 1000
 """The most actions in a report."""
-MESSAGE_BYTES: Final = 4 << 20
-"""No report is added to a message of this size."""
 LAZY_S: Final = 0.005
 """How long a report may wait that nobody waits for, in seconds. The start of a short step so goes
 together with its end."""
-REFUSAL_PAUSE_S: Final = 0.2
-"""How long a report waits after a temporary refusal, if the server does not say how long."""
 
 
 class Waiter(Protocol):
@@ -216,7 +212,7 @@ class Reports:
             return None
         reports: list[api.StepReport] = []
         size = 0
-        while self._ready and len(reports) < REPORTS_MAX and size < MESSAGE_BYTES:
+        while self._ready and len(reports) < MESSAGE_ITEMS_MAX and size < MESSAGE_BYTES:
             trail = next(iter(self._ready))
             del self._ready[trail]
             reports.append(trail.next_report())
@@ -287,7 +283,7 @@ class Reports:
         elif error.is_retryable and not isinstance(error, errors.QuotaExceededError):
             trail.take_back(entries)
             trail.is_paused = True
-            done.again.append((trail, error.retry_after_s or REFUSAL_PAUSE_S))
+            done.again.append((trail, pause_after(error)))
         elif len({entry.step_id for entry in entries}) > 1:
             trail.one_by_one = True
             trail.take_back(entries)

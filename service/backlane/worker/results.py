@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Final, cast
 
+from backlane.errors import MessageTooLargeError
 from backlane.v1 import worker_service_pb2 as api
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
+
+    from backlane.errors import BacklaneError
+
+MESSAGE_ITEMS_MAX: Final = 1000
+"""The most items in a message of results, of reports or of acknowledgements."""
+MESSAGE_BYTES: Final = 4 << 20
+"""No item is added to a message of this size; the transport's limit is five times as high."""
+
+_KINDS: Final = frozenset(api.WorkRequest.DESCRIPTOR.fields_by_name)
+"""The kinds of messages, with which the path to a bad field begins."""
 
 Result = api.CompleteResult | api.Failure | api.LeaseRef | api.Suspension
 """The result of a lease; a bare `LeaseRef` gives the lease back."""
@@ -43,6 +54,32 @@ def message_of(batch: list[Result]) -> api.WorkRequest:
         case api.Suspension():
             suspensions = cast("list[api.Suspension]", batch)
             return api.WorkRequest(suspend=api.SuspendRequest(suspensions=suspensions))
+
+
+def one_by_one(request: api.WorkRequest) -> list[api.WorkRequest]:
+    """Return the items of a message of results or reports, each in a message of its own."""
+    if request.HasField("steps"):
+        reports = request.steps.reports
+        return [api.WorkRequest(steps=api.ReportStepsRequest(reports=[each])) for each in reports]
+    return [message_of([each]) for each in results_of(request)]
+
+
+def culprit_of(
+    error: BacklaneError, unanswered: Sequence[api.WorkRequest]
+) -> api.WorkRequest | None:
+    """Return which message without an answer an error is about that has ended the stream.
+
+    It is none of them if the error names a message of another kind, such as one about progress.
+    """
+    if not unanswered:
+        return None
+    if isinstance(error, MessageTooLargeError):
+        # gRPC refuses it before the server sees it: earlier ones may have no answer either.
+        return max(unanswered, key=lambda request: request.ByteSize())
+    # The server answers in order, and all that came before.
+    oldest = unanswered[0]
+    named = {each.field.partition(".")[0] for each in error.parts.violations} & _KINDS
+    return oldest if not named or oldest.WhichOneof("message") in named else None
 
 
 def refs_of(held: Iterable[tuple[str, str]]) -> list[api.LeaseRef]:

@@ -72,7 +72,8 @@ class Run:
             StepVersionError: the lease has such steps.
         """
         theirs, ours = self.lease.schema_version, self.callable.version
-        if self.lease.steps and theirs != ours:
+        # The texts are compared first: the list of steps is made anew each time that it is read.
+        if theirs != ours and self.lease.steps:
             raise StepVersionError(
                 f"its steps were recorded by {_version(theirs)} of {self.callable.name}, and this "
                 f"worker has {_version(ours)}: redrive the execution, and its steps are taken anew "

@@ -201,7 +201,9 @@ class Spawning(Stepping):
         spawned = self._spawn(request, name or callable_name, key or "", target, in_loop=in_loop)
         return spawned if in_loop else finish(spawned)
 
-    def await_child(self, execution_id: str, target: Target | None, timeout_s: float | None) -> Any:  # noqa: ANN401  # the output, or what is awaited for it
+    def await_child(
+        self, execution_id: str, target: Target | None, timeout_s: float | None
+    ) -> object:
         """Wait for the end of a child; see `Child.result`."""
         in_loop = is_in_loop()
         awaited = self._await_child(execution_id, target, timeout_s, in_loop=in_loop)

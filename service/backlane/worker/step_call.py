@@ -21,9 +21,10 @@ from backlane.schema.dump import dump_text
 from backlane.schema.values import NotJsonError
 from backlane.v1 import execution_pb2 as records
 from backlane.v1 import worker_service_pb2 as api
-from backlane.worker.annotations import Annotations, runs_first
+from backlane.worker.annotations import Annotations, problems
 from backlane.worker.report import step_error
 from backlane.worker.track import digest_of
+from backlane.worker.words import name_of_word
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -36,6 +37,8 @@ StepKind = Literal["function", "llm", "tool", "graph", "custom"]
 
 INPUT_BYTES_MAX: Final = 16 << 10
 """The arguments of a step are recorded for readers up to this size. Their hash always is."""
+OUTPUT_BYTES_MAX: Final = 1 << 20
+"""The server keeps no more of all steps of an execution together."""
 _ADAPTERS: Final[WeakKeyDictionary[Callable[..., Any], TypeAdapter[Any] | None]] = (
     WeakKeyDictionary()
 )
@@ -115,7 +118,9 @@ class StepCall:
             self._track.start(place, step)
             inside = INSIDE.set(place)
             try:
-                text, value = self._dumped(self._function(*self._args, **self._kwargs))
+                output = self._function(*self._args, **self._kwargs)
+                self._check_is_no_awaitable(output)
+                text, value = self._dumped(output)
             except BaseException as error:
                 self._fail(place, error)
                 raise
@@ -136,7 +141,7 @@ class StepCall:
                 "has them, such as `lambda: fetch(session, url)`, and only what identifies the "
                 "step as arguments"
             ) from problem
-        number = records.StepType.Value(f"STEP_TYPE_{self._kind.upper()}")
+        number = records.StepType.Value(name_of_word("kind", self._kind, StepKind, "STEP_TYPE_"))
         digest = digest_of(whole)
         outer = INSIDE.get()
         place = self._track.enter(self._name, self._key, number, digest, outer)
@@ -146,6 +151,16 @@ class StepCall:
         if outer is not None:
             step.parent_step_id = outer.step_id
         return place, step
+
+    def _check_is_no_awaitable(self, output: object) -> None:
+        if not inspect.isawaitable(output):
+            return
+        if inspect.iscoroutine(output):
+            output.close()  # or Python would warn that it was never awaited
+        raise StepOutputError(
+            f"step {self._name!r}: the function returned a {type(output).__name__}, which a plain "
+            "callable cannot await: make the callable an `async def`, and await the step"
+        )
 
     def _restored(self, place: Place) -> object:
         """Return the output that an earlier attempt stored."""
@@ -162,6 +177,12 @@ class StepCall:
             text = dump_text(output)
         except NotJsonError as problem:
             raise StepOutputError(f"step {self._name!r}: the output {problem}") from problem
+        if (size := len(text.encode())) > OUTPUT_BYTES_MAX:
+            raise StepOutputError(
+                f"step {self._name!r}: the output has {size} bytes, and the limit is "
+                f"{OUTPUT_BYTES_MAX}, with all other steps of the execution: store it elsewhere, "
+                "and return where"
+            )
         return text, self._loaded(text, "output")
 
     def _loaded(self, text: str, what: str) -> object:
@@ -171,32 +192,13 @@ class StepCall:
             # Validated as JSON: a strict type accepts a string for a date from JSON only.
             return self._adapter.validate_json(text)
         except ValidationError as error:
-            problem = error.errors(include_url=False, include_input=False, include_context=False)[0]
-            where = ".".join(["output", *map(str, problem["loc"])])
             raise StepOutputError(
                 f"step {self._name!r}: the {what} does not fit the annotation of the function: "
-                f"{where}: {problem['msg']}"
+                f"{problems(error, 'output')}"
             ) from error
 
     def _fail(self, place: Place, error: BaseException) -> None:
         self._track.fail(place, step_error(error))
-
-
-def is_async(function: object) -> bool:
-    """Return whether a function is an `async def`, for objects and partials too."""
-    return inspect.iscoroutinefunction(runs_first(function))
-
-
-def name_of(function: object) -> str:
-    """Return the name of a function, for its step.
-
-    Raises:
-        TypeError: it has none.
-    """
-    name = getattr(function, "__name__", "")
-    if not name or name == "<lambda>":
-        raise TypeError(f"{function!r} has no name: give the step one with name=")
-    return str(name)
 
 
 def _input(args: tuple[object, ...], kwargs: Mapping[str, object]) -> str:
@@ -214,6 +216,8 @@ def _adapter_of(function: Callable[..., Any]) -> TypeAdapter[Any] | None:
     """
     while isinstance(function, functools.partial):
         function = function.func
+    # A bound method is made anew each time that it is looked up, and its function is not.
+    function = getattr(function, "__func__", function)
     try:
         return _ADAPTERS[function]
     except (KeyError, TypeError):  # it is new, or cannot be referred to weakly

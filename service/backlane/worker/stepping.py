@@ -17,15 +17,16 @@ from backlane.errors import NoInputError, StepError, StepOutputError
 from backlane.schema.ranges import RANGES, seconds
 from backlane.v1 import execution_pb2 as records
 from backlane.v1 import worker_service_pb2 as api
-from backlane.worker.annotations import admits_text
-from backlane.worker.step_call import INSIDE, StepCall, is_async, name_of
+from backlane.worker.annotations import admits_text, is_async, name_of, problems
+from backlane.worker.step_call import INSIDE, StepCall, StepKind
+from backlane.worker.track import checked
 from backlane.worker.waits import OpenWait
+from backlane.worker.words import name_of_word
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Sequence
 
     from backlane.schema.runs import StepRecord
-    from backlane.worker.step_call import StepKind
     from backlane.worker.track import Place, Track
     from backlane.worker.waits import Waits
 
@@ -46,6 +47,7 @@ WaitReason = Literal[
 SHORT_S: Final = 1.0
 """A shorter sleep keeps the worker's slot: giving it back would take longer."""
 _SLEEP: Final = "sleep"
+_NAMELESS: Final = "give the step one with name="
 
 
 class Stepping:
@@ -142,11 +144,12 @@ class Stepping:
                 raise TypeError(f"step {name!r} needs a function, not {function!r}")
             return self._take(name, function, args, kwargs, key)
         if name is not None:
-            return self._decorated(name, name_of(name), None, "function")
+            return self._decorated(name, name_of(name, _NAMELESS), None, "function")
         named, kind = kwargs.pop("name", None), kwargs.pop("kind", "function")
         if kwargs or args or function is not None:
             raise TypeError("as a decorator, step takes name=, key= and kind= only")
-        return lambda inner: self._decorated(inner, named or name_of(inner), key, kind)
+        name_of_word("kind", kind, StepKind, "STEP_TYPE_")
+        return lambda inner: self._decorated(inner, named or name_of(inner, _NAMELESS), key, kind)
 
     def sleep(self, duration: float | timedelta, *, key: str | None = None) -> Awaitable[None]:
         """Sleep durably: from a second on, the execution waits without a worker.
@@ -202,8 +205,11 @@ class Stepping:
         """
         if timeout is not None:
             RANGES["sleep"].check("timeout", timeout)
-        number = records.WaitReason.Value(f"WAIT_REASON_{reason.upper()}")
-        given = (key or reason, number, None if timeout is None else seconds(timeout), type)
+        number = records.WaitReason.Value(
+            name_of_word("reason", reason, WaitReason, "WAIT_REASON_")
+        )
+        key = checked("the key of an input", key or reason)
+        given = (key, number, None if timeout is None else seconds(timeout), type)
         return self._wait_in_loop(*given) if is_in_loop() else self._wait_in_thread(*given)
 
     # Steps.
@@ -350,10 +356,18 @@ def _input_of(place: Place, key: str, kind: Any) -> object:  # noqa: ANN401  # a
     """
     step = place.recorded
     if step is None or not step.HasField("output"):
-        is_late = step is not None and step.HasField("wait_until")
-        why = "its time has passed" if is_late else "the execution was resumed without it"
-        raise NoInputError(key, why)
+        raise NoInputError(key, _why_none(step))
     return load_input(step.output, key, kind)
+
+
+def _why_none(step: records.Step | None) -> str:
+    """Return why a wait has ended without an input."""
+    resumed = "the execution was resumed without it"
+    if step is None or not step.HasField("wait_until"):
+        return resumed
+    # The server ends a wait when its time has passed, and not before.
+    was_early = step.HasField("ended_at") and step.ended_at < step.wait_until
+    return resumed if was_early else "its time has passed"
 
 
 def load_input(text: str, key: str, kind: Any) -> object:  # noqa: ANN401  # an annotation
@@ -367,6 +381,5 @@ def load_input(text: str, key: str, kind: Any) -> object:  # noqa: ANN401  # an 
     except ValidationError as error:
         if (kind is Any or admits_text(kind)) and error.errors()[0]["type"] == "json_invalid":
             return text
-        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-        where = ".".join(["input", *map(str, first["loc"])])
-        raise StepOutputError(f"the input {key!r} does not fit: {where}: {first['msg']}") from error
+        text = problems(error, "input")
+        raise StepOutputError(f"the input {key!r} does not fit: {text}") from error

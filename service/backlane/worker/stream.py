@@ -16,6 +16,7 @@ import grpc
 
 from backlane import errors
 from backlane.v1 import worker_service_pb2 as api
+from backlane.worker.later import pause_after
 from backlane.worker.report import refused
 from backlane.worker.results import results_of
 
@@ -31,8 +32,6 @@ if TYPE_CHECKING:
 
 BACKOFF_FIRST_S: Final = 0.05
 BACKOFF_LAST_S: Final = 1.0
-REFUSAL_PAUSE_S: Final = 0.2
-"""How long a result waits after a temporary refusal, if the server does not say how long."""
 _HOPELESS: Final = (
     errors.InvalidArgumentError,
     errors.UnauthenticatedError,
@@ -215,7 +214,7 @@ class WorkStream:
     def _again(self, refusals: Iterable[tuple[Result, errors.BacklaneError]]) -> None:
         for result, error in refusals:
             if error.is_retryable:
-                self._book.settle_again([result], error.retry_after_s or REFUSAL_PAUSE_S)
+                self._book.settle_again([result], pause_after(error))
             elif (failure := _in_place_of(result, error)) is not None:
                 self._book.settle_again([failure])
 

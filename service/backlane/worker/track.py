@@ -26,7 +26,7 @@ from backlane.errors import (
 from backlane.v1 import execution_pb2 as records
 from backlane.v1 import worker_service_pb2 as api
 from backlane.worker.report import step_error
-from backlane.worker.reports import Entry, LoopWaiter, ThreadWaiter, Trail
+from backlane.worker.reports import Entry, LoopWaiter, ThreadWaiter, Trail, wake
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 NAME_BYTES_MAX: Final = 128
 """The most bytes of a step's name, and of its key."""
+DIGEST_BYTES: Final = 16
 _DIGITS: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _ID_DIGITS: Final = 27
 _EPOCH_S: Final = 1_400_000_000
@@ -130,6 +131,9 @@ class Track:
         self._active: set[Identity] = set()
         self._running: set[str] = set()
         self._blocked: set[ThreadWaiter] = set()
+        # Who waits until no step runs, and whether the attempt has to stop.
+        self._quiet: list[Waiter] = []
+        self._stops = False
         self._lock = threading.Lock()
         self._ids = _ids()
 
@@ -157,7 +161,8 @@ class Track:
         """
         if self.trail.fault is not None:
             raise refused("a step could not be recorded", self.trail.fault) from self.trail.fault
-        name, key = _checked("name", name), _checked("key", key) if key else ""
+        name = checked("the name of a step", name)
+        key = checked("the key of a step", key) if key else ""
         identity = Identity(name, key, None if outer is None else outer.spot)
         with self._lock:
             if identity in self._active:
@@ -180,6 +185,30 @@ class Track:
         with self._lock:
             self._active.discard(place.identity)
             self._running.discard(place.step_id)
+            told = self._take_quiet()
+        if told:
+            wake((waiter, None) for waiter in told)
+
+    def tell_when_quiet(self, waiter: Waiter) -> None:
+        """End a wait once no step runs, or the attempt has to stop."""
+        with self._lock:
+            self._quiet.append(waiter)
+            told = self._take_quiet()
+        wake((waiter, None) for waiter in told)
+
+    def note_stop(self) -> None:
+        """Note that the attempt has to stop."""
+        with self._lock:
+            self._stops = True
+            told = self._take_quiet()
+        wake((waiter, None) for waiter in told)
+
+    def _take_quiet(self) -> list[Waiter]:
+        """Return those whose wait until no step runs is over."""
+        if self._running and not self._stops:
+            return []
+        told, self._quiet = self._quiet, []
+        return told
 
     def occupy(self, place: Place) -> None:
         """Note that a step runs which a call of its own records. `leave` ends it."""
@@ -264,8 +293,11 @@ class Track:
 
 
 def digest_of(text: str) -> bytes:
-    """Return the hash of a step's arguments, given as canonical JSON."""
-    return hashlib.blake2b(text.encode(), digest_size=16).digest()
+    """Return the hash of a step's arguments, given as canonical JSON.
+
+    Workers in other languages make the same one, so that they can go on with each other's steps.
+    """
+    return hashlib.sha256(text.encode()).digest()[:DIGEST_BYTES]
 
 
 def refused(what: str, refusal: BacklaneError) -> StepRefusedError:
@@ -335,11 +367,12 @@ def _compare(recorded: records.Step, step_type: int, digest: bytes) -> None:
         )
 
 
-def _checked(what: str, text: str) -> str:
+def checked(what: str, text: str) -> str:
+    """Return a name or a key, if it is text of a length that the server takes."""
     if not isinstance(text, str):
-        raise TypeError(f"the {what} of a step must be text, not {text!r}")
+        raise TypeError(f"{what} must be text, not {text!r}")
     if not 1 <= len(text.encode("utf-8", "replace")) <= NAME_BYTES_MAX:
-        raise ValueError(f"the {what} of a step must have 1 to {NAME_BYTES_MAX} bytes: {text!r}")
+        raise ValueError(f"{what} must have 1 to {NAME_BYTES_MAX} bytes: {text!r}")
     return text
 
 

@@ -15,8 +15,11 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from backlane.v1 import execution_pb2 as records
 from backlane.v1 import worker_service_pb2 as api
 from backlane.worker.branches import all_wait
+from backlane.worker.busy import Busy
+from backlane.worker.reports import LoopWaiter, ThreadWaiter
 
 if TYPE_CHECKING:
+    import logging
     from collections.abc import Iterable
 
     from backlane.worker.track import Place, Track
@@ -25,8 +28,6 @@ LOOK_FIRST_S: Final = 0.01
 LOOK_LAST_S: Final = 0.25
 """While some branches wait and others are busy, they are looked at again and again, at growing
 intervals: nothing tells when a busy task begins to wait for one that waits."""
-PLAIN_LOOK_S: Final = 0.01
-"""How often a plain callable that waits looks whether steps in other threads have ended."""
 
 _Task = asyncio.Task[Any]
 
@@ -35,6 +36,10 @@ class Attempt(Protocol):
     """The attempt that is suspended."""
 
     task: _Task | None
+
+    @property
+    def log(self) -> logging.LoggerAdapter[logging.Logger]:
+        """The log of the attempt."""
 
     @property
     def is_suspended(self) -> bool:
@@ -99,6 +104,13 @@ class OpenWait:
         """How many seconds are left; None if it does not end by itself."""
         return None if self.ends_at is None else max(0.0, self.ends_at - time.monotonic())
 
+    @property
+    def name(self) -> str:
+        """What it waits for, in words."""
+        if self._child:
+            return f"the child {self._child}"
+        return f"the input {self._key!r}" if self._key else f"the {self._place.name}"
+
     def point(self) -> api.WaitPoint:
         """Return the message of the wait as it is now."""
         name, key, _ = self._place.identity
@@ -130,6 +142,7 @@ class Waits:
         self._look_s = LOOK_FIRST_S
         self._next: asyncio.Handle | None = None
         self._points: list[api.WaitPoint] = []
+        self._busy = Busy()
 
     def note_branch(self) -> None:
         """Note that the running task is a branch of the callable."""
@@ -154,7 +167,9 @@ class Waits:
         if task is None or root is None or root.get_loop() is not loop:
             while self._track.is_stepping:
                 self._attempt.check_cancelled()
-                await asyncio.sleep(PLAIN_LOOK_S)
+                waiter = LoopWaiter(loop)
+                self._track.tell_when_quiet(waiter)
+                await waiter.future
             self._suspend([wait])
             self._attempt.check_cancelled()
             return
@@ -174,7 +189,9 @@ class Waits:
         """
         while self._track.is_stepping:
             self._attempt.check_cancelled()
-            time.sleep(PLAIN_LOOK_S)
+            waiter = ThreadWaiter()
+            self._track.tell_when_quiet(waiter)
+            waiter.wait()
         self._attempt.check_cancelled()
         self._suspend([wait])
         self._attempt.check_cancelled()
@@ -205,14 +222,31 @@ class Waits:
         root = self._attempt.task
         if not self._waiting or root is None or root.done():
             self._look_s = LOOK_FIRST_S
+            self._busy.over()
             return
-        if not self._track.is_stepping and all_wait([root, *self._branches], self._waiting):
+        try:
+            self._look_at([root, *self._branches])
+        except Exception as error:  # nothing would ever look again
+            self._attempt.log.exception("cannot be suspended: the look at its branches failed")
+            for task in dict.fromkeys([root, *self._waiting]):
+                task.cancel(f"its waits cannot be looked at: {type(error).__name__}: {error}")
+
+    def _look_at(self, branches: list[_Task]) -> None:
+        is_stepping = self._track.is_stepping
+        if not is_stepping and all_wait(branches, self._waiting):
             if self._suspend(self._waiting.values()):
                 # Not all code passes the cancellation of a task on to those that it awaits.
-                for task in dict.fromkeys([root, *self._waiting]):
+                for task in dict.fromkeys([branches[0], *self._waiting]):
                     task.cancel()
             return
-        self._look_with(root.get_loop().call_later(self._look_s, self._look))
+        if is_stepping:
+            self._busy.over()
+        else:
+            waits = self._waiting.values()
+            names = ("a pause" if wait is None else wait.name for wait in waits)
+            now = time.monotonic()
+            self._busy.look(now, self._attempt.log, branches, self._waiting, names)
+        self._look_with(branches[0].get_loop().call_later(self._look_s, self._look))
         self._look_s = min(self._look_s * 2, LOOK_LAST_S)
 
     def _look_with(self, handle: asyncio.Handle | None) -> None:

@@ -77,9 +77,15 @@ FAULTS: dict[str, tuple[str, ...]] = {
     "rerun-steps": (
         "a-completed-step-is-not-run-again",
         "a-failed-step-is-run-again",
+        "a-failed-step-keeps-its-place",
+        "a-step-that-was-run-again-stands-in-its-place",
         "an-open-wait-goes-on",
     ),
-    "by-name-only": ("a-completed-step-is-not-run-again",),
+    "by-name-only": (
+        "a-completed-step-is-not-run-again",
+        "a-failed-step-keeps-its-place",
+        "a-step-that-was-run-again-stands-in-its-place",
+    ),
     "hasty": (
         "a-step-is-recorded-before-what-follows",
         "a-step-report-is-kept-until-its-outcome",
@@ -96,7 +102,15 @@ FAULTS: dict[str, tuple[str, ...]] = {
     "no-sequence": ("step-reports-are-numbered", "a-step-report-is-kept-until-its-outcome"),
     "renumber": ("a-step-report-is-kept-until-its-outcome",),
     "drop-steps": ("a-step-report-is-kept-until-its-outcome",),
-    "skip-failed": ("a-failed-step-is-run-again",),
+    "skip-failed": ("a-failed-step-is-run-again", "a-failed-step-keeps-its-place"),
+    "failed-apart": (
+        "a-failed-step-keeps-its-place",
+        "a-step-that-was-run-again-stands-in-its-place",
+    ),
+    "retry-beside": ("a-step-that-was-run-again-stands-in-its-place",),
+    "name-no-other": ("a-failed-step-keeps-its-place",),
+    "any-version": ("steps-of-another-version-are-not-used",),
+    "any-arguments": ("a-step-with-other-arguments-is-not-used",),
     "hold-waits": (
         "a-wait-suspends",
         "a-refused-suspension-is-not-ignored",

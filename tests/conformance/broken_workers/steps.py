@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 BASE62 = string.digits + string.ascii_uppercase + string.ascii_lowercase
 ID_DIGITS = 27
 COMPLETED, FAILED = records.STEP_STATE_COMPLETED, records.STEP_STATE_FAILED
-RUNNING = records.STEP_STATE_RUNNING
 
 
 class SuspendedError(Exception):
@@ -55,20 +54,47 @@ class Steps:
         self.is_paused = lease.pause_requested and fault != "ignore-pause-flag"
         self._say = say
         self._sequence = 0
-        self._stored: defaultdict[str, list[records.Step]] = defaultdict(list)
+        self._taken: defaultdict[str, int] = defaultdict(int)
+        self._places: defaultdict[str, list[records.Step]] = defaultdict(list)
         for step in lease.steps:
-            if self._is_usable(step):
-                self._stored[step.name].append(step)
+            if not self._is_ignored(step):
+                self._place(step)
 
-    def _is_usable(self, step: records.Step) -> bool:
+    def _is_ignored(self, step: records.Step) -> bool:
         if step.step_type == records.STEP_TYPE_WAIT:
-            return step.state == COMPLETED or self.fault != "new-wait"
-        if step.state == FAILED:
-            return self.fault == "skip-failed"
-        return self.fault != "rerun-steps"
+            return self.fault == ("wait-again" if step.state == COMPLETED else "new-wait")
+        is_apart = self.fault == "failed-apart" and step.state == FAILED
+        return is_apart or self.fault == "rerun-steps"
+
+    def _place(self, step: records.Step) -> None:
+        """Put a recorded step into its place: that of the failed step that it is run for."""
+        known = self._places[step.name]
+        is_again = step.source.source_type == records.STEP_SOURCE_TYPE_RETRY
+        for index, earlier in enumerate(known):
+            if is_again and earlier.id == step.source.triggered_by and self.fault != "retry-beside":
+                known[index] = step
+                return
+        known.append(step)
+
+    def _come_to(self, name: str) -> records.Step | None:
+        """What is recorded in the place of the next step of a name.
+
+        Raises:
+            ValueError: another step is recorded there.
+        """
+        number = 0 if self.fault == "by-name-only" else self._taken[name]
+        self._taken[name] += 1
+        known = self._places[name]
+        if number >= len(known):
+            return None
+        if known[number].arguments_hash and self.fault != "any-arguments":
+            raise ValueError("the step had other arguments")
+        return known[number]
 
     def run(self, given: dict[str, object]) -> dict[str, object]:
         """Do what the kit's callable does."""
+        if self.lease.steps and self.lease.schema_version and self.fault != "any-version":
+            raise ValueError("the steps are of another version")
         names, wait = given["steps"], given.get("wait")
         assert isinstance(names, list)
         outputs = [self.step(name) for name in names]
@@ -82,13 +108,17 @@ class Steps:
         """
         if self.is_paused:
             raise SuspendedError
-        if stored := self._stored[name]:
-            kept = stored[0] if self.fault == "by-name-only" else stored.pop(0)
-            return json.loads(kept.output or "null")
+        before = self._come_to(name)
+        if before and (before.state == COMPLETED or self.fault == "skip-failed"):
+            return json.loads(before.output or "null")
         output = {"name": name, "nonce": secrets.token_hex(8)}
         step_id = self._new_id(name)
+        new = api.NewStep(step_id=step_id, name=name)
+        if before and self.fault != "name-no-other":
+            new.source.source_type = records.STEP_SOURCE_TYPE_RETRY
+            new.source.triggered_by = before.id
         self._report(
-            api.StepAction(started=api.NewStep(step_id=step_id, name=name)),
+            api.StepAction(started=new),
             api.StepAction(completed=api.StepCompleted(step_id=step_id, output=json.dumps(output))),
         )
         return output
@@ -122,13 +152,12 @@ class Steps:
         Raises:
             SuspendedError: it is not there yet.
         """
-        for step in self._stored[wait["name"]]:
-            if step.state == COMPLETED and self.fault != "wait-again":
-                return json.loads(step.output)
+        before = self._come_to(wait["name"])
+        if before and before.state == COMPLETED:
+            return json.loads(before.output)
         if self.fault == "hold-waits":
             threading.Event().wait()
-        found = [step.id for step in self._stored[wait["name"]] if step.state == RUNNING]
-        step_id = found[0] if found else self._new_id(wait["name"])
+        step_id = before.id if before else self._new_id(wait["name"])
         raise SuspendedError(api.WaitPoint(step_id=step_id, name=wait["name"], key=wait["key"]))
 
     def _new_id(self, name: str) -> str:

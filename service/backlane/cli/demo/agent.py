@@ -1,4 +1,4 @@
-"""The demo's agent and its worker: `python -m backlane.cli.demo.agent TARGET TENANT NAME FILE`.
+"""The demo's agent and its worker: `python -m backlane.cli.demo.agent TARGET TENANT NAME FOLDER`.
 
 The agent takes six steps, two of them at once, waits for an approval, sleeps, and spawns two
 children. Each step and each child leaves its name in a file, so that what was done twice would be
@@ -86,15 +86,15 @@ class Agent:
         return output
 
 
-def notes_of(journal: Path) -> Path:
+def notes_in(folder: Path) -> Path:
     """Return the file in which the steps of all workers leave their names."""
-    return journal.parent / "notes"
+    return folder / "notes"
 
 
-def main(target: str, tenant: str, name: str, journal: Path) -> None:
+def main(target: str, tenant: str, name: str, folder: Path) -> None:
     """Work until SIGTERM."""
     worker = Worker(worker_id=name, target=target, tenants=tenant, lease=LEASE_S)
-    agent = Agent(notes_of(journal))
+    agent = Agent(notes_in(folder))
     worker.callable(name=CALLABLE, version="1")(agent.research)
     worker.callable(name=CHILD)(agent.translate)
     worker.run()

@@ -27,7 +27,8 @@ PROGRAM: Final = "backlane.cli.demo.agent"
 QUESTION: Final = "durable steps"
 BEFORE_KILL: Final = 3
 """How many steps are done when the worker is killed."""
-POLL_S: Final = 0.01
+POLL_S: Final = 0.05
+"""How often the run is looked at, in seconds: no call waits for a step, or for a wait to begin."""
 STALL_S: Final = 60.0
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from backlane.cli.demo.agent import notes_of
+from backlane.cli.demo.agent import notes_in
 from backlane.cli.demo.agent_story import PROGRAM, AgentStory
 from backlane.cli.demo.crew import Crew
 from backlane.cli.demo.files import choose_files
@@ -104,7 +104,7 @@ def _play_agent(narrator: Narrator, folder: Path) -> AgentVerdict:
         Crew(server.target, TENANT, folder, PROGRAM) as crew,
     ):
         narrator.say(f"server on {server.target}, data in {server.data}")
-        return AgentStory(server, client, crew, narrator).play(notes_of(crew.journal("any")))
+        return AgentStory(server, client, crew, narrator).play(notes_in(folder))
 
 
 def _choose(place: Path, without: str = "") -> Choice:

@@ -44,7 +44,7 @@ class Crew:
     def __init__(
         self, target: str, tenant_id: str, folder: Path, program: str = "backlane.cli.demo.worker"
     ) -> None:
-        """Begin without workers; journals and logs go to the folder, a program is a module."""
+        """Begin without workers; a program is a module, which leaves its files in the folder."""
         self._program = program
         self._target = target
         self._tenant_id = tenant_id
@@ -104,9 +104,5 @@ class Crew:
             if item.kind == "complete"
         ]
 
-    def journal(self, worker_id: str) -> Path:
-        """Return the journal of a worker."""
-        return self._folder / f"{worker_id}.journal"
-
     def _arguments(self, worker_id: str) -> list[str]:
-        return [self._target, self._tenant_id, worker_id, str(self.journal(worker_id))]
+        return [self._target, self._tenant_id, worker_id, str(self._folder)]

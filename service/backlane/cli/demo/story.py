@@ -31,6 +31,8 @@ KILL_SERVER_AT: Final = 0.4
 FEW: Final = 50
 """With fewer files the kills do not wait for a share, only for work to be leased."""
 POLL_S: Final = 0.005
+"""How often the counts are looked at, in seconds: no call waits for a share of the executions to be
+done. With few files the kills have to come within their work."""
 STALL_S: Final = 120.0
 """The demo gives up after this many seconds without progress."""
 

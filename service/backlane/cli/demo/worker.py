@@ -1,4 +1,4 @@
-"""A worker process of the demo: `python -m backlane.cli.demo.worker TARGET TENANT NAME JOURNAL`."""
+"""A worker process of the demo: `python -m backlane.cli.demo.worker TARGET TENANT NAME FOLDER`."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ LEASE_S: Final = 5.0
 """Short, since after a restart of the server the leases of a killed worker last this long."""
 
 
-def main(target: str, tenant: str, name: str, journal: Path) -> None:
-    """Work until SIGTERM, and record the accepted results in the journal."""
-    with Journal(journal) as record:
+def main(target: str, tenant: str, name: str, folder: Path) -> None:
+    """Work until SIGTERM, and record the accepted results in a journal in the folder."""
+    with Journal(folder / f"{name}.journal") as record:
         worker = Worker(
             worker_id=name,
             target=target,

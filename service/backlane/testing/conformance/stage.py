@@ -24,6 +24,7 @@ from backlane.testing.conformance.leases import (
 )
 from backlane.testing.conformance.program import Program
 from backlane.testing.conformance.server import HOST, PlayedServer
+from backlane.testing.conformance.steps import version
 from backlane.testing.conformance.transcript import Transcript
 
 if TYPE_CHECKING:
@@ -252,6 +253,8 @@ class Stage:
     ) -> api.Lease:
         """Lease an execution with steps; the parameters are those of `make_steps`."""
         lease = self.make_steps(document, earlier, recorded)
+        if earlier is not None and recorded:
+            lease.schema_version = version(session.ledger, earlier.lease_token)
         session.lease(lease)
         return lease
 

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Final
 
 from backlane.schema.values import from_value
 from backlane.testing.conformance.breach import demand
+from backlane.testing.conformance.leases import new_execution_id
 from backlane.v1 import execution_pb2 as records
 from backlane.v1 import worker_service_pb2 as api
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from backlane.testing.conformance.ledger import Ledger, Report
 
@@ -76,6 +77,13 @@ def recorded(ledger: Ledger, token: str) -> list[records.Step]:
     return list(steps.values())
 
 
+def version(ledger: Ledger, token: str) -> str:
+    """Return the version of the callable that recorded the steps of a lease; empty for none."""
+    items = [report.item for report in (*ledger.steps_of(token), *ledger.reports_of(token))]
+    said = [item for item in items if isinstance(item, api.StepReport | api.Suspension)]
+    return said[-1].schema_version if said else ""
+
+
 def end_attempt(step: records.Step) -> None:
     """Let a step have failed with its attempt."""
     step.state = records.STEP_STATE_FAILED
@@ -87,6 +95,23 @@ def end_attempt(step: records.Step) -> None:
             message="the attempt ended before the step",
         )
     )
+
+
+def run_anew(step: records.Step, failed: records.Step) -> records.Step:
+    """Return a completed step as another run of one that has failed, with an output of its own."""
+    again = store(step)
+    again.source.source_type = records.STEP_SOURCE_TYPE_RETRY
+    again.source.triggered_by = failed.id
+    return again
+
+
+def store(step: records.Step) -> records.Step:
+    """Return a completed step with another id, and with an output that no worker has seen."""
+    other = records.Step()
+    other.CopyFrom(step)
+    other.id = new_execution_id().replace("exec_", "step_0")[:-1]
+    other.output = json.dumps({"name": step.name, "nonce": f"stored {other.id}"})
+    return other
 
 
 def end_wait(step: records.Step, value: object) -> None:
@@ -102,6 +127,8 @@ def _begun(new: api.NewStep) -> records.Step:
         name=new.name,
         key=new.key,
         arguments_hash=new.arguments_hash,
+        source=new.source if new.HasField("source") else None,
+        parent_step_id=new.parent_step_id if new.HasField("parent_step_id") else None,
         attempt=1,
     )
 
@@ -135,6 +162,17 @@ def outputs_of(report: Report) -> list[object]:
     outputs = result_of(report)["outputs"]
     assert isinstance(outputs, list)  # noqa: S101  # as demanded
     return outputs
+
+
+def stored_outputs(steps: Iterable[records.Step]) -> list[object]:
+    """Return the outputs of recorded steps."""
+    return [json.loads(step.output) for step in steps]
+
+
+def demand_completed(steps: Iterable[records.Step], *names: str) -> None:
+    """Demand that of some recorded steps these have completed."""
+    done = [step.name for step in steps if step.state == records.STEP_STATE_COMPLETED]
+    demand(done == list(names), f"the steps {', '.join(names)} were reported as {done}")
 
 
 def waits_of(report: Report) -> list[api.WaitPoint]:

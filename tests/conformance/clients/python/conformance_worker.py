@@ -68,7 +68,7 @@ async def hold(ctx: Context, how: Hold | None = None) -> None:
     await asyncio.sleep(3600 if how is None or how.ms is None else how.ms / 1000)
 
 
-@worker.callable(name="conformance.steps")
+@worker.callable(name="conformance.steps", version="1")
 async def steps(ctx: Context, given: Steps) -> dict[str, Any]:
     """Take a durable step for each name, and then wait for an input if told to."""
     outputs = [await ctx.step(name, _take, name) for name in given.steps]

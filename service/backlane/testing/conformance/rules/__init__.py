@@ -14,6 +14,7 @@ from backlane.testing.conformance.rules import (
     leases,
     liveness,
     outcomes,
+    places,
     reconnect,
     slow_drain,
     steps,
@@ -36,6 +37,7 @@ RULES = (
     *slow_drain.RULES,
     *future.RULES,
     *steps.RULES,
+    *places.RULES,
     *waits.RULES,
 )
 """All rules, whose names are unique."""

@@ -15,13 +15,13 @@ from backlane.testing.conformance.stage import Settings
 from backlane.testing.conformance.steps import (
     begun,
     completes,
+    demand_completed,
     demand_new,
     document,
     end_attempt,
     outputs_of,
     recorded,
 )
-from backlane.v1 import execution_pb2 as records
 from backlane.v1 import worker_service_pb2 as api
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def a_completed_step_is_not_run_again(stage: Stage) -> None:
     first = stage.steps(session, document("a", "b", "a"))
     session.report(first)
     steps = recorded(session.ledger, first.lease_token)
-    _demand_completed(steps, "a", "b", "a")
+    demand_completed(steps, "a", "b", "a")
     # Not what the worker may remember, and without the last one.
     stored = [{"name": step.name, "nonce": f"stored {step.id}"} for step in steps[:2]]
     for step, output in zip(steps, stored, strict=False):
@@ -188,7 +188,7 @@ def a_failed_step_is_run_again(stage: Stage) -> None:
     first = stage.steps(session, document("a", "b"))
     session.report(first)
     steps = recorded(session.ledger, first.lease_token)
-    _demand_completed(steps, "a", "b")
+    demand_completed(steps, "a", "b")
     end_attempt(steps[1])
     known = {step.id for step in steps}
     second = stage.steps(session, document("a", "b"), first, steps)
@@ -198,11 +198,6 @@ def a_failed_step_is_run_again(stage: Stage) -> None:
     demand(names == ["b"], f"a had completed and b had failed, and the worker began {names}")
     demand_new(new[0].step_id, known)
     demand(outputs[0] == json.loads(steps[0].output), "the stored output of a was not used")
-
-
-def _demand_completed(steps: list[records.Step], *names: str) -> None:
-    done = [step.name for step in steps if step.state == records.STEP_STATE_COMPLETED]
-    demand(done == list(names), f"the steps {', '.join(names)} were reported as {done}")
 
 
 def _follows(token: str, ends: int, ledger: Ledger) -> bool:

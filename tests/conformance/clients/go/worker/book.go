@@ -35,6 +35,8 @@ type lease struct {
 	ref    *backlane.LeaseRef
 	ctx    context.Context
 	cancel context.CancelCauseFunc
+	// version is that of its callable; steps that another one recorded are not used.
+	version string
 	// isBegun: its callable was called.
 	isBegun bool
 	// isSettled: there is a report of its end.
@@ -156,7 +158,7 @@ func (b *book) acknowledged(leases []*lease) {
 			case b.isDraining || l.ctx.Err() != nil:
 				b.giveBack(l, released(l.ref))
 			case l.isPaused:
-				b.giveBack(l, suspended(l.ref, nil))
+				b.giveBack(l, suspended(l, nil))
 			default:
 				l.isBegun = true
 				go b.begin(l)

@@ -50,7 +50,7 @@ func (b *book) say(l *lease) {
 	case j.said != nil:
 	case len(j.unsaid) > 0:
 		j.sequence++
-		j.said = stepReport(l.ref, j.sequence, j.unsaid)
+		j.said = stepReport(l, j.sequence, j.unsaid)
 		j.unsaid = nil
 		b.reports.add(j.said)
 	case j.end != nil:
@@ -59,16 +59,17 @@ func (b *book) say(l *lease) {
 	}
 }
 
-func stepReport(ref *backlane.LeaseRef, sequence uint32, entries []entry) *report {
+func stepReport(l *lease, sequence uint32, entries []entry) *report {
 	actions := make([]*backlane.StepAction, len(entries))
 	for i, one := range entries {
 		actions[i] = one.action
 	}
-	return &report{ref: ref, entries: entries, body: &backlane.StepReport{
-		ExecutionId: ref.GetExecutionId(),
-		LeaseToken:  ref.GetLeaseToken(),
-		Actions:     actions,
-		Sequence:    sequence,
+	return &report{ref: l.ref, entries: entries, body: &backlane.StepReport{
+		ExecutionId:   l.ref.GetExecutionId(),
+		LeaseToken:    l.ref.GetLeaseToken(),
+		Actions:       actions,
+		Sequence:      sequence,
+		SchemaVersion: l.version,
 	}}
 }
 

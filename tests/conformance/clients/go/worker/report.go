@@ -58,11 +58,12 @@ func released(ref *backlane.LeaseRef) *report {
 }
 
 // suspended gives a lease back until one of the waits is over; without waits, to a pause.
-func suspended(ref *backlane.LeaseRef, waits []*backlane.WaitPoint) *report {
-	return &report{ref: ref, body: &backlane.Suspension{
-		ExecutionId: ref.GetExecutionId(),
-		LeaseToken:  ref.GetLeaseToken(),
-		Waits:       waits,
+func suspended(l *lease, waits []*backlane.WaitPoint) *report {
+	return &report{ref: l.ref, body: &backlane.Suspension{
+		ExecutionId:   l.ref.GetExecutionId(),
+		LeaseToken:    l.ref.GetLeaseToken(),
+		Waits:         waits,
+		SchemaVersion: l.version,
 	}}
 }
 

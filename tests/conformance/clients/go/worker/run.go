@@ -24,7 +24,8 @@ func (w *Worker) take(sent *backlane.Lease) *lease {
 		ExecutionId: sent.GetExecution().GetExecutionId(),
 		LeaseToken:  sent.GetLeaseToken(),
 	}
-	return &lease{Lease: sent, ref: ref, ctx: ctx, cancel: cancel}
+	version := w.options.Versions[sent.GetExecution().GetCallableName()]
+	return &lease{Lease: sent, ref: ref, ctx: ctx, cancel: cancel, version: version}
 }
 
 // milliseconds is a length of time, at most the longest that a Duration holds.
@@ -40,7 +41,7 @@ func (w *Worker) run(l *lease) {
 	var wait *suspension
 	switch {
 	case errors.As(err, &wait):
-		w.book.finish(l, suspended(l.ref, wait.waits))
+		w.book.finish(l, suspended(l, wait.waits))
 	case err == nil:
 		w.book.finish(l, completion(l.ref, output))
 	case stopped && (cause == ErrCancelRequested || cause == ErrDraining):
@@ -70,6 +71,9 @@ func (w *Worker) call(l *lease) (output any, err error) {
 	callable := w.options.Callables[l.GetExecution().GetCallableName()]
 	if callable == nil {
 		return nil, errNotOffered
+	}
+	if err := checkVersion(l); err != nil {
+		return nil, err
 	}
 	ctx := context.WithValue(l.ctx, trackKey{}, newTrack(w.book, l))
 	return callable(ctx, l.Lease)

@@ -1,7 +1,9 @@
 package worker
 
 import (
+	"bytes"
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -21,6 +23,9 @@ var (
 	ErrOutside = errors.New("not in a callable, or inside of a step")
 )
 
+// digestBytes is how much of a hash is recorded.
+const digestBytes = 16
+
 // stepBytesMax is the most that the server keeps of all steps of an execution.
 const stepBytesMax = 1 << 20
 
@@ -30,24 +35,71 @@ type suspension struct{ waits []*backlane.WaitPoint }
 func (s *suspension) Error() string        { return ErrSuspended.Error() }
 func (s *suspension) Is(target error) bool { return target == ErrSuspended }
 
+// StepOption says more of a step.
+type StepOption func(*call) error
+
+// Key tells steps of one name apart. It is needed where they are taken at the same time.
+func Key(key string) StepOption {
+	return func(one *call) error {
+		one.key = key
+		return nil
+	}
+}
+
+// Arguments are what the step is called with, as JSON. Their hash is recorded, and a later attempt
+// that comes to the step with others is refused, with the code STEP_MISMATCH.
+func Arguments(arguments ...any) StepOption {
+	if arguments == nil {
+		arguments = []any{}
+	}
+	return func(one *call) (err error) {
+		one.digest, err = digestOf(arguments)
+		return err
+	}
+}
+
+// digestOf is the hash of arguments, which is that of other languages' workers: of the JSON
+// of their list and of an empty object, in which the Python worker has arguments by name.
+func digestOf(arguments []any) ([]byte, error) {
+	text := bytes.Buffer{}
+	encoder := json.NewEncoder(&text)
+	encoder.SetEscapeHTML(false)
+	if err := encoder.Encode([]any{arguments, struct{}{}}); err != nil {
+		return nil, fmt.Errorf("arguments of a step: %w", err)
+	}
+	hash := sha256.Sum256(bytes.TrimSpace(text.Bytes()))
+	return hash[:digestBytes], nil
+}
+
 // Step does fn once for the execution, and keeps its output, as JSON, for all later attempts. Where
 // an earlier attempt has completed the step, the kept output is returned, and fn is not called. A
-// step is known by its name, and by how many steps of that name came before it in the attempt.
+// step is known by its name, its key, and how many steps with both came before it in the attempt;
+// a step that has failed and is done again counts once.
 //
 // The output is durable when Step returns. An error of fn is recorded and returned; the step is
 // done again when it is taken again. Where a client asked for a pause, Step returns ErrSuspended.
-// Steps of one name must not be taken at the same time.
+// Steps of one name and key must not be taken at the same time.
 func Step[Out any](
-	ctx context.Context, name string, fn func(context.Context) (Out, error),
+	ctx context.Context, name string, fn func(context.Context) (Out, error), options ...StepOption,
 ) (output Out, err error) {
 	t, err := trackOf(ctx)
 	if err != nil {
 		return output, err
 	}
-	if stored := t.completed(name); stored != nil {
-		return output, decode(stored, &output)
+	one := call{identity: identity{name: name}}
+	for _, option := range append([]StepOption{Arguments()}, options...) {
+		if err := option(&one); err != nil {
+			return output, err
+		}
 	}
-	id, err := t.begin(ctx, name)
+	before, err := t.enter(one)
+	if err != nil {
+		return output, err
+	}
+	if before != nil && hasCompleted(before) {
+		return output, decode(before, &output)
+	}
+	id, err := t.begin(ctx, one, before)
 	if err != nil {
 		return output, err
 	}
@@ -93,13 +145,20 @@ func wait(ctx context.Context, point *backlane.WaitPoint) (*backlane.Step, error
 	if err != nil {
 		return nil, err
 	}
-	if over := t.completed(point.GetName()); over != nil {
-		return over, nil
+	before, err := t.enter(call{identity: identity{name: point.GetName()}, isWait: true})
+	if err != nil {
+		return nil, err
+	}
+	if before != nil && hasCompleted(before) {
+		return before, nil
 	}
 	if ctx.Err() != nil {
 		return nil, ctx.Err()
 	}
-	point.StepId = t.openWait(point.GetName())
+	point.StepId = newStepID()
+	if before != nil && before.GetState() == backlane.StepState_STEP_STATE_RUNNING {
+		point.StepId = before.GetId()
+	}
 	return nil, &suspension{waits: []*backlane.WaitPoint{point}}
 }
 

@@ -2,6 +2,7 @@ package worker
 
 import (
 	"context"
+	"encoding/hex"
 	"errors"
 	"slices"
 	"strings"
@@ -9,6 +10,7 @@ import (
 
 	spb "google.golang.org/genproto/googleapis/rpc/status"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/protobuf/proto"
 
 	backlane "example.com/backlane/gen/backlane/v1"
 )
@@ -169,7 +171,7 @@ func TestALostLeaseAnswersItsStepsAndSaysNothing(t *testing.T) {
 
 func TestARefusedSuspensionFails(t *testing.T) {
 	b, l := begun()
-	b.finish(l, suspended(l.ref, []*backlane.WaitPoint{{Name: "w"}}))
+	b.finish(l, suspended(l, []*backlane.WaitPoint{{Name: "w"}}))
 	if nextMessage(t, b).GetSuspend() == nil {
 		t.Fatal("not suspended")
 	}
@@ -181,7 +183,7 @@ func TestARefusedSuspensionFails(t *testing.T) {
 
 func TestAPauseThatIsOverReleases(t *testing.T) {
 	b, l := begun()
-	b.finish(l, suspended(l.ref, nil))
+	b.finish(l, suspended(l, nil))
 	nextMessage(t, b)
 	answer(t, b, refusedWith(codes.InvalidArgument))
 	if nextMessage(t, b).GetRelease() == nil {
@@ -229,6 +231,14 @@ func TestACompletedStepIsFoundByItsNameAndItsOccurrence(t *testing.T) {
 	expectSilence(t, b)
 }
 
+func over(name string) *backlane.Step {
+	return &backlane.Step{
+		Name:     name,
+		State:    backlane.StepState_STEP_STATE_COMPLETED,
+		StepType: backlane.StepType_STEP_TYPE_WAIT,
+	}
+}
+
 func TestAFailedStepIsDoneAgainAsANewOne(t *testing.T) {
 	before := &backlane.Step{
 		Id: "step_before", Name: "x", State: backlane.StepState_STEP_STATE_FAILED,
@@ -242,6 +252,169 @@ func TestAFailedStepIsDoneAgainAsANewOne(t *testing.T) {
 		t.Fatalf("begun as %v", step)
 	}
 	b.lost([]*backlane.LeaseRef{l.ref})
+}
+
+func named(id string, step *backlane.Step) *backlane.Step {
+	step.Id = id
+	return step
+}
+
+func failedStep(name string) *backlane.Step {
+	return &backlane.Step{Name: name, State: backlane.StepState_STEP_STATE_FAILED}
+}
+
+// again is a step that was done again because that one had failed.
+func again(before string, step *backlane.Step) *backlane.Step {
+	step.Source = &backlane.StepSource{
+		SourceType:  backlane.StepSourceType_STEP_SOURCE_TYPE_RETRY,
+		TriggeredBy: &before,
+	}
+	return step
+}
+
+// inPlace is what is recorded in the places of the steps of a name: their ids, in order.
+func inPlace(found places, name string) (ids []string) {
+	for _, step := range found[identity{name: name}] {
+		ids = append(ids, step.GetId())
+	}
+	return ids
+}
+
+func TestAFailedStepAndItsRetryHaveOnePlace(t *testing.T) {
+	found := inPlaces([]*backlane.Step{
+		named("x0", failedStep("x")),
+		named("x1", recorded("x", "1")),
+		named("y0", again("x0", recorded("y", "2"))),
+		named("x0 again", again("x0", failedStep("x"))),
+		named("x0 at last", again("x0 again", recorded("x", "3"))),
+	})
+	expect(t, "x", inPlace(found, "x"), "x0 at last", "x1")
+	expect(t, "y", inPlace(found, "y"), "y0")
+}
+
+func TestAWaitTakesThePlaceOfTheFirstThatFailed(t *testing.T) {
+	ended := named("w1", over("w"))
+	ended.State = backlane.StepState_STEP_STATE_FAILED
+	found := inPlaces([]*backlane.Step{
+		named("w0", over("w")), ended, named("w2", over("w")), named("w3", over("w")),
+	})
+	expect(t, "w", inPlace(found, "w"), "w0", "w2", "w3")
+}
+
+func TestAFailedStepCountsAmongThoseOfItsName(t *testing.T) {
+	ctx, b, l := callable(named("x0", failedStep("x")), named("x1", recorded("x", "1")))
+	track, _ := trackOf(ctx)
+	before, err := track.enter(call{identity: identity{name: "x"}})
+	if err != nil || before.GetId() != "x0" {
+		t.Fatalf("first: %v, %v", before, err)
+	}
+	never := func(context.Context) (int, error) { return 0, errors.New("called") }
+	if output, err := Step(ctx, "x", never); output != 1 || err != nil {
+		t.Fatalf("second: %v, %v", output, err)
+	}
+	before, err = track.enter(call{identity: identity{name: "x"}})
+	if before != nil || err != nil {
+		t.Fatalf("third: %v, %v", before, err)
+	}
+	b.lost([]*backlane.LeaseRef{l.ref})
+}
+
+func TestStepsInsideOfStepsAreNotCounted(t *testing.T) {
+	inner := named("inner", recorded("x", "1"))
+	inner.ParentStepId = proto.String("outer")
+	found := inPlaces([]*backlane.Step{inner, named("x0", recorded("x", "2"))})
+	expect(t, "x", inPlace(found, "x"), "x0")
+}
+
+func TestAKeyTellsStepsApart(t *testing.T) {
+	second := recorded("x", "2")
+	second.Key = "b"
+	ctx, _, _ := callable(recorded("x", "1"), second)
+	never := func(context.Context) (int, error) { return 0, errors.New("called") }
+	if output, err := Step(ctx, "x", never, Key("b")); output != 2 || err != nil {
+		t.Fatalf("got %v, %v", output, err)
+	}
+}
+
+func expectRefused(t *testing.T, code string, err error) {
+	t.Helper()
+	var failure *Failure
+	if !errors.As(err, &failure) || failure.Code != code {
+		t.Fatalf("told %v", err)
+	}
+	if failure.Category != backlane.ErrorCategory_ERROR_CATEGORY_VALIDATION_ERROR {
+		t.Fatalf("of category %v", failure.Category)
+	}
+}
+
+func TestAnotherStepsOutputIsNotUsed(t *testing.T) {
+	hash := call{}
+	if err := Arguments(1, "a")(&hash); err != nil {
+		t.Fatal(err)
+	}
+	stored := func() *backlane.Step {
+		step := recorded("x", "1")
+		step.ArgumentsHash = hash.digest
+		return step
+	}
+	do := func(context.Context) (int, error) { return 2, nil }
+
+	ctx, _, _ := callable(stored())
+	if output, err := Step(ctx, "x", do, Arguments(1, "a")); output != 1 || err != nil {
+		t.Fatalf("the same arguments: %v, %v", output, err)
+	}
+	ctx, _, _ = callable(stored())
+	_, err := Step(ctx, "x", do, Arguments(1, "b"))
+	expectRefused(t, "STEP_MISMATCH", err)
+	ctx, _, _ = callable(stored())
+	_, err = Step(ctx, "x", do)
+	expectRefused(t, "STEP_MISMATCH", err)
+	ctx, _, _ = callable(over("x"))
+	_, err = Step(ctx, "x", do)
+	expectRefused(t, "STEP_MISMATCH", err)
+	ctx, _, _ = callable(recorded("x", "1"))
+	expectRefused(t, "STEP_MISMATCH", Sleep(ctx, "x", 1))
+}
+
+func TestTheHashOfArgumentsIsThatOfOtherLanguages(t *testing.T) {
+	for want, arguments := range map[string][]any{
+		"5eed25f9aa1c68139fe47d7ea93769c1": nil,
+		"a066c4e445ad90b8674d676cc17efa17": {
+			"<é>", 7, true, nil, map[string]any{"b": 1, "a": []int{2}},
+		},
+	} {
+		one := call{}
+		if err := Arguments(arguments...)(&one); err != nil {
+			t.Fatal(err)
+		}
+		if got := hex.EncodeToString(one.digest); got != want {
+			t.Fatalf("%v: %s", arguments, got)
+		}
+	}
+}
+
+func TestStepsOfAnotherVersionAreNotUsed(t *testing.T) {
+	_, l := begun(recorded("x", "1"))
+	l.SchemaVersion, l.version = "1", "1"
+	if err := checkVersion(l); err != nil {
+		t.Fatal(err)
+	}
+	l.version = "2"
+	expectRefused(t, "STEP_VERSION", checkVersion(l))
+	l.Steps = nil
+	if err := checkVersion(l); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestStepsAndSuspensionsNameTheVersion(t *testing.T) {
+	b, l := begun()
+	l.version = "7"
+	b.record(l, started("x"))
+	report := nextMessage(t, b).GetSteps().GetReports()[0]
+	suspension := suspended(l, nil).body.(*backlane.Suspension)
+	told := []string{report.GetSchemaVersion(), suspension.GetSchemaVersion()}
+	expect(t, "versions", told, "7", "7")
 }
 
 func TestAPauseLetsNoStepBegin(t *testing.T) {
@@ -278,7 +451,9 @@ func TestAWaitSuspendsUntilItIsOver(t *testing.T) {
 	if point := wait.waits[0]; point.GetKey() != "key" || point.GetName() != "w" {
 		t.Fatalf("waits for %v", point)
 	}
-	ctx, _, _ = callable(recorded("w", `{"yes": true}`))
+	given := over("w")
+	given.Output = proto.String(`{"yes": true}`)
+	ctx, _, _ = callable(given)
 	input, err := WaitForInput(ctx, "w", "key")
 	if string(input) != `{"yes": true}` || err != nil {
 		t.Fatalf("got %s, %v", input, err)
@@ -286,8 +461,7 @@ func TestAWaitSuspendsUntilItIsOver(t *testing.T) {
 }
 
 func TestAWaitWithoutInputSaysSoAndASleepDoesNot(t *testing.T) {
-	over := &backlane.Step{Name: "w", State: backlane.StepState_STEP_STATE_COMPLETED}
-	ctx, _, _ := callable(over, over)
+	ctx, _, _ := callable(over("w"), over("w"))
 	if _, err := WaitForInput(ctx, "w", "key"); err != ErrNoInput {
 		t.Fatalf("told %v", err)
 	}
@@ -297,9 +471,8 @@ func TestAWaitWithoutInputSaysSoAndASleepDoesNot(t *testing.T) {
 }
 
 func TestAnOpenWaitGoesOnUnderItsID(t *testing.T) {
-	open := &backlane.Step{
-		Id: "step_open", Name: "w", State: backlane.StepState_STEP_STATE_RUNNING,
-	}
+	open := over("w")
+	open.Id, open.State = "step_open", backlane.StepState_STEP_STATE_RUNNING
 	ctx, _, _ := callable(open)
 	var wait *suspension
 	if err := Sleep(ctx, "w", 1); !errors.As(err, &wait) {

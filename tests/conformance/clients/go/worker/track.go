@@ -22,33 +22,19 @@ type track struct {
 	book  *book
 	lease *lease
 
-	mu sync.Mutex
-	// What earlier attempts recorded and this one has not come to, by name and in order.
-	done   map[string][]*backlane.Step
-	failed map[string][]*backlane.Step
-	open   map[string][]*backlane.Step
+	mu     sync.Mutex
+	places places
+	// taken is how many steps of an identity this attempt has come to.
+	taken map[identity]int
 }
 
 func newTrack(b *book, l *lease) *track {
-	t := &track{
+	return &track{
 		book:   b,
 		lease:  l,
-		done:   map[string][]*backlane.Step{},
-		failed: map[string][]*backlane.Step{},
-		open:   map[string][]*backlane.Step{},
+		places: inPlaces(l.GetSteps()),
+		taken:  map[identity]int{},
 	}
-	for _, step := range l.GetSteps() {
-		name := step.GetName()
-		switch step.GetState() {
-		case backlane.StepState_STEP_STATE_COMPLETED:
-			t.done[name] = append(t.done[name], step)
-		case backlane.StepState_STEP_STATE_FAILED:
-			t.failed[name] = append(t.failed[name], step)
-		case backlane.StepState_STEP_STATE_RUNNING:
-			t.open[name] = append(t.open[name], step)
-		}
-	}
-	return t
 }
 
 func trackOf(ctx context.Context) (*track, error) {
@@ -59,39 +45,35 @@ func trackOf(ctx context.Context) (*track, error) {
 	return t, nil
 }
 
-// next takes the next of the recorded steps of a name; nil if there is none.
-func (t *track) next(recorded map[string][]*backlane.Step, name string) *backlane.Step {
+// enter comes to the next step of that name and key. It answers what an earlier attempt recorded in
+// its place, nil if that is nothing, and an error if another step is recorded there.
+func (t *track) enter(one call) (recorded *backlane.Step, err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	steps := recorded[name]
-	if len(steps) == 0 {
-		return nil
+	number := t.taken[one.identity]
+	if steps := t.places[one.identity]; number < len(steps) {
+		recorded = steps[number]
 	}
-	recorded[name] = steps[1:]
-	return steps[0]
+	if err := compare(recorded, one); err != nil {
+		return nil, err
+	}
+	t.taken[one.identity] = number + 1
+	return recorded, nil
 }
 
-// completed is the step of that name which an earlier attempt completed in this place.
-func (t *track) completed(name string) *backlane.Step { return t.next(t.done, name) }
-
-// openWait is the id of the wait of that name: the one that is recorded, or a new one.
-func (t *track) openWait(name string) string {
-	if step := t.next(t.open, name); step != nil {
-		return step.GetId()
-	}
-	return newStepID()
-}
-
-// begin reports that a step begins. Nobody waits for the outcome: that of its end will do.
-func (t *track) begin(ctx context.Context, name string) (string, error) {
+// begin reports that a step begins, in whose place before was recorded, or nil. Nobody waits for
+// the outcome: that of its end will do.
+func (t *track) begin(ctx context.Context, one call, before *backlane.Step) (string, error) {
 	if ctx.Err() != nil {
 		return "", ctx.Err()
 	}
 	if !t.book.mayBegin(t.lease) {
 		return "", &suspension{}
 	}
-	step := &backlane.NewStep{StepId: newStepID(), Name: name}
-	if before := t.next(t.failed, name); before != nil {
+	step := &backlane.NewStep{
+		StepId: newStepID(), Name: one.name, Key: one.key, ArgumentsHash: one.digest,
+	}
+	if before != nil {
 		id := before.GetId()
 		step.Source = &backlane.StepSource{
 			SourceType: backlane.StepSourceType_STEP_SOURCE_TYPE_RETRY, TriggeredBy: &id,

@@ -44,6 +44,9 @@ type Options struct {
 	ID string
 	// Callables are what is offered, by name.
 	Callables map[string]Callable
+	// Versions are the versions of callables with steps, by name; none is the empty version. Change
+	// one when the steps of running executions no longer fit its code: those are then refused.
+	Versions map[string]string
 	// Tenants are those that are served; none means all.
 	Tenants []string
 	// Concurrency is how many executions run at once, 4 by default.

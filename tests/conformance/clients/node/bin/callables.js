@@ -25,7 +25,8 @@ export const callables = {
   'conformance.steps': json(async ({ steps, wait }, _, __, context) => {
     const outputs = [];
     for (const name of steps) {
-      outputs.push(await context.step(name, () => ({ name, nonce: randomUUID() })));
+      const take = () => ({ name, nonce: randomUUID() });
+      outputs.push(await context.step(name, take, { arguments: [name] }));
     }
     const input = wait ? await context.waitForInput(wait.name, wait.key) : null;
     return { outputs, input };
@@ -34,6 +35,9 @@ export const callables = {
   /** Adds numbers. */
   'conformance.sum': json(({ numbers }) => ({ sum: numbers.reduce((a, b) => a + b, 0) })),
 };
+
+/** @type {Record<string, string>} */
+export const versions = { 'conformance.steps': '1' };
 
 /** @param {string} input */
 function messageOf(input) {

@@ -7,7 +7,7 @@
  * SIGTERM and SIGINT drain it. Each option has an environment variable beside it.
  */
 import { Worker } from '../lib/worker.js';
-import { callables } from './callables.js';
+import { callables, versions } from './callables.js';
 import { option, readOptions } from './options.js';
 
 const { env } = process;
@@ -22,6 +22,7 @@ const values = readOptions({
 
 const options = {
   id: values.name,
+  versions,
   tenants: values.tenant === '' ? [] : [values.tenant],
   concurrency: number('concurrency'),
   leaseMs: number('lease-ms'),

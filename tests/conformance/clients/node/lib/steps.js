@@ -1,24 +1,32 @@
 /** The durable steps and waits of a callable. */
-import { randomBytes } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
 
 import { Failure, Suspended, failureOf } from './callable.js';
 import { toError } from './connection/errors.js';
+import { Places } from './places.js';
 
 /** The most that the server keeps of all steps of an execution. */
 const STEP_BYTES_MAX = 1 << 20;
+/** How much of a hash is recorded. */
+const DIGEST_BYTES = 16;
 const BASE62 = '0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz';
 const ID_DIGITS = 27;
 const ID_EPOCH_S = 1_400_000_000;
 
 /**
- * Where a callable is in the steps of its execution. A step is known by its name, and by how many
- * steps of that name came before it in the attempt.
+ * Where a callable is in the steps of its execution. A step is known by its name, its key, and how
+ * many steps with both came before it in the attempt; one that has failed and is done again counts
+ * once.
+ *
+ * @typedef {object} StepOptions
+ * @property {string} [key] tells steps of one name apart
+ * @property {unknown[]} [arguments] what the step is called with, as JSON. Their hash is recorded,
+ *   and a later attempt that comes to the step with others fails, with the code STEP_MISMATCH.
  */
 export class Context {
   #signal;
   #record;
-  /** What earlier attempts recorded and this one has not come to, by state. */
-  #recorded;
+  #places;
   #isPaused = false;
   #isInStep = false;
 
@@ -29,7 +37,7 @@ export class Context {
    *   once it is recorded
    */
   constructor(lease, signal, record) {
-    this.#recorded = Map.groupBy(lease.steps ?? [], ({ state }) => state);
+    this.#places = new Places(lease.steps ?? []);
     this.#signal = signal;
     this.#record = record;
   }
@@ -47,15 +55,16 @@ export class Context {
    * @template T
    * @param {string} name
    * @param {() => T | Promise<T>} run
+   * @param {StepOptions} [options]
    * @returns {Promise<T>}
    */
-  async step(name, run) {
-    this.#enter();
-    const kept = this.#take('COMPLETED', name);
-    if (kept !== undefined) return JSON.parse(kept.output ?? 'null');
+  async step(name, run, options = {}) {
+    const call = { name, key: options.key, digest: digestOf(options.arguments) };
+    const before = this.#enter(call);
+    if (hasCompleted(before)) return JSON.parse(before.output ?? 'null');
     this.#signal.throwIfAborted();
     if (this.#isPaused) throw new Suspended([]);
-    const stepId = this.#begin(name);
+    const stepId = this.#begin(call, before);
     this.#isInStep = true;
     try {
       const output = JSON.stringify((await run()) ?? null);
@@ -92,29 +101,23 @@ export class Context {
 
   /** Answers a wait that is over, and throws a Suspended for any other. */
   #wait(point) {
-    this.#enter();
-    const over = this.#take('COMPLETED', point.name);
-    if (over !== undefined) return over;
+    const before = this.#enter({ name: point.name, isWait: true });
+    if (hasCompleted(before)) return before;
     this.#signal.throwIfAborted();
-    const stepId = this.#take('RUNNING', point.name)?.id ?? newStepId();
+    const stepId = before?.state === 'STEP_STATE_RUNNING' ? before.id : newStepId();
     throw new Suspended([{ ...point, stepId }]);
   }
 
-  #enter() {
+  /** Comes to a step. @returns {object | undefined} what is recorded in its place */
+  #enter(call) {
     if (this.#isInStep) throw new Failure('steps are taken one after the other');
-  }
-
-  /** Takes the next of the recorded steps of a name. */
-  #take(state, name) {
-    const steps = this.#recorded.get(`STEP_STATE_${state}`) ?? [];
-    const index = steps.findIndex((step) => step.name === name);
-    return index === -1 ? undefined : steps.splice(index, 1)[0];
+    return this.#places.enter(call);
   }
 
   /** Nobody waits for the outcome: that of the step's end will do. */
-  #begin(name) {
-    const started = { stepId: newStepId(), name };
-    const before = this.#take('FAILED', name);
+  #begin({ name, key, digest }, before) {
+    const started = { stepId: newStepId(), name, argumentsHash: digest };
+    if (key !== undefined) started.key = key;
     if (before !== undefined) {
       started.source = { sourceType: 'STEP_SOURCE_TYPE_RETRY', triggeredBy: before.id };
     }
@@ -139,6 +142,26 @@ export class Context {
       this.#signal.removeEventListener('abort', stop);
     }
   }
+}
+
+const hasCompleted = (step) => step?.state === 'STEP_STATE_COMPLETED';
+
+/**
+ * The hash of arguments, which is that of other languages' workers: of the JSON of their list and
+ * of an empty object, in which the Python worker has arguments by name.
+ * @param {unknown[]} given
+ */
+export function digestOf(given = []) {
+  const text = JSON.stringify([sorted(given), {}]);
+  return createHash('sha256').update(text).digest().subarray(0, DIGEST_BYTES);
+}
+
+/** The same JSON with the keys of all objects in order. */
+function sorted(value) {
+  if (Array.isArray(value)) return value.map(sorted);
+  if (value === null || typeof value !== 'object' || 'toJSON' in value) return value;
+  const keys = Object.keys(value).sort();
+  return Object.fromEntries(keys.map((key) => [key, sorted(value[key])]));
 }
 
 /** @param {string} output */

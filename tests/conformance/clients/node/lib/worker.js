@@ -9,6 +9,8 @@
  * @typedef {object} WorkerOptions
  * @property {string} id names the worker, [A-Za-z0-9._:@/-]{1,128}; no other at work may have it
  * @property {string[]} [tenants] those that are served; none means all
+ * @property {Record<string, string>} [versions] of callables with steps, by name; none is ''.
+ *   Change one when the steps of running executions no longer fit its code: those are then refused.
  * @property {number} [concurrency] how many executions run at once, 4 by default
  * @property {number} [leaseMs] the silence that loses the leases, 1 s to 1 h, 30 s by default
  * @property {number} [drainMs] how long a drain lets callables run on, 30 s by default
@@ -17,9 +19,10 @@ import { once } from 'node:events';
 import { Worker as Thread } from 'node:worker_threads';
 
 import { Failure, Stopped, Suspended, failureOf } from './callable.js';
+import { checkVersion } from './places.js';
 import { Context } from './steps.js';
 
-const DEFAULTS = { tenants: [], concurrency: 4, leaseMs: 30_000, drainMs: 30_000 };
+const DEFAULTS = { tenants: [], versions: {}, concurrency: 4, leaseMs: 30_000, drainMs: 30_000 };
 const THREAD = new URL('connection/thread.js', import.meta.url);
 
 /** Leases executions of its callables and settles them. */
@@ -113,8 +116,10 @@ export class Worker {
   }
 
   async #call(lease, signal, context) {
-    const callable = this.#callables[lease.execution.callableName];
+    const name = lease.execution.callableName;
+    const callable = this.#callables[name];
     if (callable === undefined) throw new Failure('this worker has no such callable');
+    checkVersion(lease, this.#options.versions[name] ?? '');
     return callable(lease, signal, context);
   }
 

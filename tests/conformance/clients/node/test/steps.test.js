@@ -6,8 +6,9 @@ import { status as codes } from '@grpc/grpc-js';
 import { Stopped, Suspended } from '../lib/callable.js';
 import { Book } from '../lib/connection/book.js';
 import { LOST } from '../lib/connection/journal.js';
+import { checkVersion } from '../lib/places.js';
 import { Refusal } from '../lib/refusal.js';
-import { Context, newStepId } from '../lib/steps.js';
+import { Context, digestOf, newStepId } from '../lib/steps.js';
 
 const INVALID = new Refusal({ code: codes.INVALID_ARGUMENT, message: 'broken' });
 const DONE = { result: {} };
@@ -119,7 +120,7 @@ test('a refused suspension fails, and a pause that is over releases', () => {
   for (const [waits, next] of [[[{ name: 'w' }], 'fail'], [[], 'release']]) {
     const { book } = begun();
     book.suspend('a', waits);
-    assert.deepEqual(said(book).suspend.suspensions, [{ ...REF, waits }]);
+    assert.deepEqual(said(book).suspend.suspensions, [{ ...REF, waits, schemaVersion: '' }]);
     book.outcomes([refusedWith(codes.INVALID_ARGUMENT)]);
     assert.deepEqual(Object.keys(said(book)), [next]);
   }
@@ -130,7 +131,7 @@ test('a lease that comes paused is yielded at once, and one that runs is told', 
   const book = new Book(2, () => {}, () => {}, (token) => paused.push(token));
   book.arrive([lease({ pauseRequested: true })]);
   book.next().sent();
-  assert.deepEqual(said(book).suspend.suspensions, [{ ...REF, waits: [] }]);
+  assert.deepEqual(said(book).suspend.suspensions, [{ ...REF, waits: [], schemaVersion: '' }]);
   book.arrive([{ ...lease(), leaseToken: 'b' }]);
   book.next().sent();
   book.pauses([{ leaseToken: 'b' }, { leaseToken: 'unknown' }]);
@@ -139,7 +140,20 @@ test('a lease that comes paused is yielded at once, and one that runs is told', 
 
 // The steps of a callable.
 
-const recorded = (name, output) => ({ name, state: 'STEP_STATE_COMPLETED', output });
+const recorded = (name, output, more = {}) => ({
+  name,
+  state: 'STEP_STATE_COMPLETED',
+  output,
+  ...more,
+});
+const failed = (name, more = {}) => ({ name, state: 'STEP_STATE_FAILED', ...more });
+const over = (name, output, more = {}) => ({
+  ...recorded(name, output, more),
+  stepType: 'STEP_TYPE_WAIT',
+});
+/** A step that was done again because that one had failed. */
+const again = (id) => ({ source: { sourceType: 'STEP_SOURCE_TYPE_RETRY', triggeredBy: id } });
+const never = () => assert.fail('called');
 
 /** The context of a callable whose lease carries these steps, and what it reports. */
 function callable(...steps) {
@@ -168,6 +182,95 @@ test('a step is reported, and a failed one is done again as a new one', async ()
   assert.equal(started.source.triggeredBy, 'step_before');
   assert.notEqual(started.stepId, 'step_before');
   assert.deepEqual(completed, { stepId: started.stepId, output: '{"n":1}' });
+});
+
+test('a failed step counts among those of its name', async () => {
+  const { context, actions } = callable(failed('x', { id: 'x0' }), recorded('x', '1'));
+  assert.equal(await context.step('x', () => 0), 0);
+  assert.equal(await context.step('x', never), 1);
+  assert.equal(await context.step('x', () => 2), 2);
+  const begun = actions.flatMap(({ started }) => started ?? []);
+  assert.deepEqual(begun.map(({ source }) => source?.triggeredBy), ['x0', undefined]);
+});
+
+test('a failed step and its retry have one place', async () => {
+  const { context } = callable(
+    failed('x', { id: 'x0' }),
+    recorded('x', '1', { id: 'x1' }),
+    failed('x', { id: 'x0 again', ...again('x0') }),
+    recorded('x', '0', { id: 'x0 at last', ...again('x0 again') }),
+    recorded('y', '2', { id: 'y0', ...again('x0') }),
+  );
+  assert.equal(await context.step('x', never), 0);
+  assert.equal(await context.step('x', never), 1);
+  assert.equal(await context.step('x', () => 3), 3);
+  assert.equal(await context.step('y', never), 2);
+});
+
+test('a wait takes the place of the first that failed', async () => {
+  const ended = { ...failed('w'), stepType: 'STEP_TYPE_WAIT' };
+  const { context } = callable(over('w', '0'), ended, over('w', '1'), over('w', '2'));
+  const inputs = [];
+  for (let count = 0; count < 3; count += 1) inputs.push(await context.waitForInput('w', 'key'));
+  assert.deepEqual(inputs, [0, 1, 2]);
+});
+
+test('steps inside of steps are not counted', async () => {
+  const { context } = callable(
+    recorded('x', '1', { parentStepId: 'outer' }),
+    recorded('x', '2'),
+  );
+  assert.equal(await context.step('x', never), 2);
+});
+
+test('a key tells steps apart', async () => {
+  const { context } = callable(recorded('x', '1'), recorded('x', '2', { key: 'b' }));
+  assert.equal(await context.step('x', never, { key: 'b' }), 2);
+});
+
+test("another step's output is not used", async () => {
+  const told = { code: 'STEP_MISMATCH', category: 'validation_error' };
+  const isMismatch = ({ options }) => assert.deepEqual(options, told) ?? true;
+  const { context: first, actions } = callable();
+  await first.step('x', () => 1, { arguments: [1, 'a'] });
+  const { argumentsHash } = actions[0].started;
+  const same = callable(recorded('x', '1', { argumentsHash })).context;
+  assert.equal(await same.step('x', never, { arguments: [1, 'a'] }), 1);
+  for (const options of [{ arguments: [1, 'b'] }, {}]) {
+    const { context } = callable(recorded('x', '1', { argumentsHash }));
+    await assert.rejects(context.step('x', never, options), isMismatch);
+  }
+  await assert.rejects(callable(over('x')).context.step('x', never), isMismatch);
+  await assert.rejects(callable(recorded('x', '1')).context.sleep('x', 1), isMismatch);
+});
+
+test('the hash of arguments is that of other languages', () => {
+  assert.equal(digestOf().toString('hex'), '5eed25f9aa1c68139fe47d7ea93769c1');
+  const some = ['<é>', 7, true, null, { b: 1, a: [2] }];
+  assert.equal(digestOf(some).toString('hex'), 'a066c4e445ad90b8674d676cc17efa17');
+});
+
+test('steps of another version are not used', () => {
+  const steps = [recorded('x', '1')];
+  checkVersion({ steps, schemaVersion: '1' }, '1');
+  checkVersion({ steps: [], schemaVersion: '1' }, '2');
+  checkVersion({ steps }, '');
+  const isRefused = ({ options }) => options.code === 'STEP_VERSION';
+  assert.throws(() => checkVersion({ steps, schemaVersion: '1' }, '2'), isRefused);
+  assert.throws(() => checkVersion({ steps, schemaVersion: '1' }, ''), isRefused);
+});
+
+test('reports of steps and suspensions name the version', () => {
+  const none = () => {};
+  const book = new Book(1, none, none, none, none, { steps: '7' });
+  book.next();
+  book.arrive([{ leaseToken: 'a', execution: { executionId: 'exec_a', callableName: 'steps' } }]);
+  book.next().sent();
+  book.record('a', 1, started('x'));
+  assert.equal(said(book).steps.reports[0].schemaVersion, '7');
+  book.outcomes([DONE]);
+  book.suspend('a', []);
+  assert.equal(said(book).suspend.suspensions[0].schemaVersion, '7');
 });
 
 test('an error of a step is reported and thrown', async () => {
@@ -206,18 +309,18 @@ test('a wait suspends until it is over', async () => {
   assert.ok(waiting instanceof Suspended);
   const [{ name, key }] = waiting.waits;
   assert.deepEqual({ name, key }, { name: 'w', key: 'key' });
-  const over = callable(recorded('w', '{"yes": true}')).context;
-  assert.deepEqual(await over.waitForInput('w', 'key'), { yes: true });
+  const later = callable(over('w', '{"yes": true}')).context;
+  assert.deepEqual(await later.waitForInput('w', 'key'), { yes: true });
 });
 
 test('a wait without input says so, and a sleep does not', async () => {
-  const { context } = callable(recorded('w'), recorded('w'));
+  const { context } = callable(over('w'), over('w'));
   await assert.rejects(context.waitForInput('w', 'key'), /without input/);
   await context.sleep('w', 1);
 });
 
 test('an open wait goes on under its id', async () => {
-  const { context } = callable({ id: 'step_open', name: 'w', state: 'STEP_STATE_RUNNING' });
+  const { context } = callable({ ...over('w'), id: 'step_open', state: 'STEP_STATE_RUNNING' });
   const waiting = await context.sleep('w', 1000).catch((error) => error);
   assert.deepEqual(waiting.waits, [{ name: 'w', waitMs: 1000, stepId: 'step_open' }]);
 });

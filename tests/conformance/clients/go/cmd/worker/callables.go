@@ -19,6 +19,8 @@ var callables = map[string]worker.Callable{
 	"conformance.sum":   worker.JSON(sum),
 }
 
+var versions = map[string]string{"conformance.steps": "1"}
+
 // echo answers its input.
 func echo(_ context.Context, input json.RawMessage) (json.RawMessage, error) {
 	return input, nil
@@ -100,7 +102,7 @@ func steps(ctx context.Context, input stepsInput) (output stepsOutput, err error
 	for _, name := range input.Steps {
 		one, err := worker.Step(ctx, name, func(context.Context) (stepOutput, error) {
 			return stepOutput{Name: name, Nonce: rand.Text()}, nil
-		})
+		}, worker.Arguments(name))
 		if err != nil {
 			return output, err
 		}

@@ -52,6 +52,7 @@ func parse() (target string, options worker.Options, err error) {
 	drain := number("drain-ms", "BACKLANE_DRAIN_MS", 30_000, "how long a drain may take", &err)
 	flag.Parse()
 	options.Callables = callables
+	options.Versions = versions
 	options.Concurrency = *concurrency
 	options.Lease = time.Duration(*lease) * time.Millisecond
 	options.DrainTimeout = time.Duration(*drain) * time.Millisecond

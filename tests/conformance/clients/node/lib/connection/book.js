@@ -6,6 +6,7 @@
  * @typedef {object} Held one attempt in this worker's hands
  * @property {LeaseRef} ref
  * @property {object} lease as the server sent it
+ * @property {string} version that of its callable
  * @property {boolean} isBegun its callable was called
  * @property {boolean} isSettled there is a report of it
  * @property {StopReason | null} stopped why its callable was asked to stop
@@ -41,6 +42,7 @@ export class Book {
   #stop;
   #pause;
   #tell;
+  #versions;
   /**
    * By token: an execution may be leased again while an old attempt runs.
    * @type {Map<string, Held>}
@@ -66,13 +68,15 @@ export class Book {
    * @param {(token: string) => void} [pause] asks it to yield at its next step
    * @param {(token: string, number: number, error: string | null) => void} [tell] answers what it
    *   recorded
+   * @param {Record<string, string>} [versions] of callables, by name
    */
-  constructor(concurrency, begin, stop, pause = () => {}, tell = () => {}) {
+  constructor(concurrency, begin, stop, pause = () => {}, tell = () => {}, versions = {}) {
     this.#concurrency = concurrency;
     this.#begin = begin;
     this.#stop = stop;
     this.#pause = pause;
     this.#tell = tell;
+    this.#versions = versions;
   }
 
   /** Whether the worker drains and nothing is left to do. */
@@ -125,14 +129,16 @@ export class Book {
   arrive(leases) {
     for (const lease of leases) {
       const ref = { executionId: lease.execution.executionId, leaseToken: lease.leaseToken };
+      const version = this.#versions[lease.execution.callableName] ?? '';
       const held = {
         ref,
         lease,
+        version,
         isBegun: false,
         isSettled: false,
         stopped: null,
         isPaused: lease.pauseRequested ?? false,
-        journal: new Journal(ref, (item) => this.#reports.add(item), this.#tell),
+        journal: new Journal(ref, (item) => this.#reports.add(item), this.#tell, version),
       };
       this.#credit -= 1;
       this.#busy += 1;
@@ -156,7 +162,7 @@ export class Book {
 
   /** Takes in that an execution waits. @param {string} token @param {object[]} waits */
   suspend(token, waits) {
-    this.#finish(token, (held) => this.#settle(held, suspended(held.ref, waits)));
+    this.#finish(token, (held) => this.#settle(held, suspended(held.ref, waits, held.version)));
   }
 
   /**
@@ -268,7 +274,7 @@ export class Book {
       if (this.#isDraining || held.stopped !== null) {
         this.#giveBack(held, released(held.ref));
       } else if (held.isPaused) {
-        this.#giveBack(held, suspended(held.ref, []));
+        this.#giveBack(held, suspended(held.ref, [], held.version));
       } else {
         held.isBegun = true;
         this.#begin(held.lease);

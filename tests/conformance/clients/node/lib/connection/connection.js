@@ -43,7 +43,7 @@ export class Connection {
     this.#options = options;
     this.#log = log;
     this.#service = workerService(options.target);
-    this.book = new Book(options.concurrency, begin, stop, pause, tell);
+    this.book = new Book(options.concurrency, begin, stop, pause, tell, options.versions);
   }
 
   /**

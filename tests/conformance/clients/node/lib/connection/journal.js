@@ -17,6 +17,7 @@ export class Journal {
   #ref;
   #report;
   #tell;
+  #version;
   /** The report of steps that has no answer yet. @type {Report | null} */
   #said = null;
   /** @type {Entry[]} */
@@ -30,11 +31,13 @@ export class Journal {
    * @param {(item: Report) => void} report hands over what is to be sent
    * @param {(token: string, number: number, error: string | null) => void} tell gets the outcome
    *   of an entry: null if it is recorded
+   * @param {string} version that of the callable
    */
-  constructor(ref, report, tell) {
+  constructor(ref, report, tell, version) {
     this.#ref = ref;
     this.#report = report;
     this.#tell = tell;
+    this.#version = version;
   }
 
   /** @param {Entry} entry */
@@ -76,7 +79,7 @@ export class Journal {
     if (this.#said !== null) return;
     if (this.#unsaid.length > 0) {
       this.#sequence += 1;
-      this.#said = stepsReported(this.#ref, this.#sequence, this.#unsaid);
+      this.#said = stepsReported(this.#ref, this.#sequence, this.#unsaid, this.#version);
       this.#unsaid = [];
       this.#report(this.#said);
     } else if (this.#end !== null) {

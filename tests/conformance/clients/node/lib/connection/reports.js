@@ -69,9 +69,10 @@ export function released(ref) {
  * Gives a lease back until one of the waits is over; without waits, to a pause.
  * @param {LeaseRef} ref
  * @param {object[]} waits of backlane.v1.WaitPoint
+ * @param {string} schemaVersion that of the callable
  */
-export function suspended(ref, waits) {
-  return report(ref, 'suspend', { ...ref, waits }, 256);
+export function suspended(ref, waits, schemaVersion) {
+  return report(ref, 'suspend', { ...ref, waits, schemaVersion }, 256);
 }
 
 /**
@@ -79,11 +80,12 @@ export function suspended(ref, waits) {
  * @param {LeaseRef} ref
  * @param {number} sequence
  * @param {import('./journal.js').Entry[]} entries
+ * @param {string} schemaVersion that of the callable
  */
-export function stepsReported(ref, sequence, entries) {
+export function stepsReported(ref, sequence, entries, schemaVersion) {
   const actions = entries.map(({ action }) => action);
   const size = actions.reduce((sum, { completed }) => sum + (completed?.output.length ?? 256), 0);
-  return report(ref, 'steps', { ...ref, actions, sequence }, size, entries);
+  return report(ref, 'steps', { ...ref, actions, sequence, schemaVersion }, size, entries);
 }
 
 /**
