@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from backlane import errors
     from backlane.channel import TLS
-    from backlane.client import AsyncClient, AsyncHandle, Client, Handle
+    from backlane.client import AsyncClient, AsyncHandle, Client, Graph, Handle, Node
     from backlane.schema.options import RawInput, Retry
     from backlane.schema.records import BackgroundExecution, Status
     from backlane.schema.spawn import ChildMode, InlineMode, from_spawn_mode, should_run_background
@@ -40,8 +40,10 @@ __all__ = [
     "Context",
     "DeclaredCallable",
     "Failure",
+    "Graph",
     "Handle",
     "InlineMode",
+    "Node",
     "RawInput",
     "Retry",
     "Status",
@@ -59,7 +61,7 @@ __version__: str
 
 _HOMES: Final = {
     "channel": ("TLS",),
-    "client": ("AsyncClient", "AsyncHandle", "Client", "Handle"),
+    "client": ("AsyncClient", "AsyncHandle", "Client", "Graph", "Handle", "Node"),
     "schema.options": ("RawInput", "Retry"),
     "schema.records": ("BackgroundExecution", "Status"),
     "schema.spawn": ("ChildMode", "InlineMode", "from_spawn_mode", "should_run_background"),

@@ -2,7 +2,8 @@
 
 from backlane.client.async_client import AsyncClient
 from backlane.client.client import Client
+from backlane.client.graph import Graph, Node
 from backlane.client.handle import AsyncHandle, Handle
 from backlane.client.waits import WaitResult
 
-__all__ = ["AsyncClient", "AsyncHandle", "Client", "Handle", "WaitResult"]
+__all__ = ["AsyncClient", "AsyncHandle", "Client", "Graph", "Handle", "Node", "WaitResult"]

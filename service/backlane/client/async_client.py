@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, Unpack, overload
 
 from backlane.client.call_kinds import AwaitableCalls
 from backlane.client.connection import LoopConnection
+from backlane.client.graph import AsyncGraphHandles
 from backlane.client.handle import AsyncHandle
 from backlane.client.settings import ClientBase
 from backlane.schema.options import ABSENT
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from datetime import timedelta
     from types import TracebackType
 
+    from backlane.client.graph import Graph
     from backlane.schema.named import Named
     from backlane.schema.options import EnqueueOptions, RedriveOptions
     from backlane.sdk.target import Takes, TakesNothing
@@ -156,6 +158,21 @@ class AsyncClient(ClientBase, AwaitableCalls):
         return await self._enqueues.enqueue_many(
             called, inputs, options, AsyncHandle, return_exceptions=return_exceptions
         )
+
+    async def enqueue_graph(
+        self,
+        graph: Graph,
+        /,
+        *,
+        request_id: str | None = None,
+        call_timeout: float | timedelta | None = None,
+    ) -> AsyncGraphHandles:
+        """Enqueue all executions of a graph in one call; see `Client.enqueue_graph`."""
+        enqueues = self._enqueues
+        handles, existing = await enqueues.enqueue_graph(
+            graph, AsyncHandle[Any], request_id=request_id, call_timeout=call_timeout
+        )
+        return AsyncGraphHandles(graph, handles, existing=existing)
 
     @overload
     async def run(

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from datetime import timedelta
 
     from backlane.client.calls import Calls
+    from backlane.client.graph import Graph
     from backlane.client.many import Slice
     from backlane.client.outbox import Outcome
     from backlane.client.pipe import HandedIn
@@ -172,6 +173,32 @@ class Enqueues:
             for _, handed_in in waiting:
                 handed_in.abandon()
         return made
+
+    async def enqueue_graph(
+        self,
+        graph: Graph,
+        kind: HandleKind[H],
+        *,
+        request_id: str | None,
+        call_timeout: float | timedelta | None,
+    ) -> tuple[list[H], bool]:
+        """Enqueue all executions of a graph or none; see `Client.enqueue_graph`.
+
+        Returns:
+            A handle for each node, and whether they were enqueued before.
+        """
+        calls = self._calls
+        calls.connection.opened()
+        if not graph.nodes:
+            return [], False
+        batch = graph.request(calls.tenant, request_id or next(self._ids))
+        timeout_s = calls.call_timeout_s if call_timeout is None else call_timeout_s(call_timeout)
+        answer = await calls.call(calls.stub.EnqueueBatch, batch, timeout_s)
+        handles = [
+            kind(calls, made.execution.execution_id, node.target, existing=made.existing)
+            for made, node in zip(answer.results, graph.nodes, strict=True)
+        ]
+        return handles, answer.existing
 
     async def run(
         self,

@@ -239,3 +239,41 @@ class SpawnOptions(TypedDict, total=False):
 
 
 SPAWN_OPTIONS: Final = tuple(SpawnOptions.__annotations__)
+
+
+class NodeOptions(TypedDict, total=False):
+    """The options of a node of a graph: those of an enqueue, but for what the graph has as a whole.
+
+    Attributes:
+        mode: as in `EnqueueOptions`, as all others.
+        priority: from 0 to 255.
+        timeout: the longest that one attempt may run, in seconds.
+        retry: the rule for retries.
+        delay: how long the execution must wait before it can be leased, in seconds.
+        not_before: the instant before which the execution is not leased.
+        start_deadline: the execution ends with status `timeout` unless it was leased by then.
+        deadline: the execution ends with status `timeout` unless it has finished by then.
+        context: texts for the worker.
+        metadata: JSON values for the worker.
+        max_worker_losses: how many times its lease may be lost before the execution fails.
+        dedup_key: the tenant has at most one unfinished execution with this key.
+        dedup_policy: what to do if there is one already.
+        cancellation_policy: what happens to its unfinished children.
+        traceparent: a W3C trace context, kept on the record.
+    """
+
+    mode: Literal["fire_and_forget", "silent", "deferred"] | None
+    priority: int | None
+    timeout: float | timedelta | None
+    retry: Retry | None
+    delay: float | timedelta | None
+    not_before: datetime | None
+    start_deadline: datetime | None
+    deadline: datetime | None
+    context: Mapping[str, str] | None
+    metadata: Mapping[str, object] | None
+    max_worker_losses: int | None
+    dedup_key: str | None
+    dedup_policy: Literal["return_existing", "reject", "replace_queued"] | None
+    cancellation_policy: CancellationPolicy | None
+    traceparent: str | None
