@@ -6,7 +6,7 @@ from typing import Final
 
 from rich.console import Console
 
-from tests.benchmarks import batch, deep, lifecycles, pickup, sdk, stop, unary, used_names
+from tests.benchmarks import batch, deep, lifecycles, pickup, runs, sdk, stop, unary, used_names
 from tests.benchmarks.bench import Bench
 from tests.benchmarks.figures import Figure, Report
 from tests.benchmarks.machine import RELEASE, build_profile, describe_machine
@@ -23,6 +23,7 @@ WORKLOADS: Final[Mapping[str, Callable[[Bench], Iterator[Figure]]]] = {
     "pickup": pickup.run,
     "deep": deep.run,
     "sdk": sdk.run,
+    "runs": runs.run,
     "names": used_names.run,
     "stop": stop.run,
 }
