@@ -27,7 +27,7 @@ from tests.benchmarks.steps_worker import run_worker
 from tests.plain_client import PlainClient
 
 STEPS_TARGET: Final = 20_000
-SLOTS: Final = 32
+SLOTS: Final = 128
 ENQUEUES_TARGET: Final = 2.0
 """The most enqueues that one step takes as long as."""
 LAYERS: Final = 40

@@ -9,7 +9,10 @@ that names the old one.
 from __future__ import annotations
 
 import asyncio
+import functools
 import hashlib
+import itertools
+import os
 import secrets
 import threading
 import time
@@ -29,7 +32,7 @@ from backlane.worker.report import step_error
 from backlane.worker.reports import Entry, LoopWaiter, ThreadWaiter, Trail, wake
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Mapping
 
     from backlane.worker.reports import Waiter
 
@@ -40,6 +43,10 @@ _DIGITS: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz
 _ID_DIGITS: Final = 27
 _EPOCH_S: Final = 1_400_000_000
 """Where the seconds of an id begin, in seconds since the epoch."""
+_END_DIGITS: Final = 2
+_ENDS: Final = tuple(map("".join, itertools.product(_DIGITS, repeat=_END_DIGITS)))
+"""How the ids of a block end."""
+_COUNT: Final = itertools.count()
 
 
 class Identity(NamedTuple):
@@ -135,7 +142,6 @@ class Track:
         self._quiet: list[Waiter] = []
         self._stops = False
         self._lock = threading.Lock()
-        self._ids = _ids()
 
     @property
     def is_stepping(self) -> bool:
@@ -177,7 +183,7 @@ class Track:
             self._counts[identity] = count + 1
             self._active.add(identity)
             is_open = recorded is not None and recorded.state == records.STEP_STATE_RUNNING
-            step_id = recorded.id if recorded is not None and is_open else next(self._ids)
+            step_id = recorded.id if recorded is not None and is_open else _new_id()
         return Place(Spot(identity, count), step_id, recorded)
 
     def leave(self, place: Place) -> None:
@@ -376,15 +382,22 @@ def checked(what: str, text: str) -> str:
     return text
 
 
-def _ids() -> Iterator[str]:
-    """Yield new ids of steps, which differ in their last digits."""
-    while True:
-        number = (int(time.time()) - _EPOCH_S) << 128 | secrets.randbits(128)
-        front = ""
-        for _ in range(_ID_DIGITS):
-            number, digit = divmod(number, len(_DIGITS))
-            front = _DIGITS[digit] + front
-        front = "step_" + front[:-2]
-        for first in _DIGITS:
-            for second in _DIGITS:
-                yield front + first + second
+def _new_id() -> str:
+    """Return an id that no other step has: that of its block, and its place there."""
+    block, place = divmod(next(_COUNT), len(_ENDS))
+    return _front(block) + _ENDS[place]
+
+
+@functools.lru_cache(maxsize=4)
+def _front(_block: int) -> str:
+    """Return what the ids of a block begin with, made once for many steps."""
+    number = (int(time.time()) - _EPOCH_S) << 128 | secrets.randbits(128)
+    digits = []
+    for _ in range(_ID_DIGITS):
+        number, digit = divmod(number, len(_DIGITS))
+        digits.append(_DIGITS[digit])
+    return "step_" + "".join(reversed(digits))[:-_END_DIGITS]
+
+
+# A child process would go on with the ids of its parent.
+os.register_at_fork(after_in_child=_front.cache_clear)
