@@ -139,7 +139,6 @@ fn must_stand_alone(message: &v1::EnqueueRequest) -> Checked<()> {
 pub(crate) fn child(
     message: &v1::EnqueueRequest,
     parent_id: &str,
-    mode: &v1::SpawnMode,
     context: &mut Context<'_>,
 ) -> Checked<NewExecution> {
     must(
@@ -151,9 +150,6 @@ pub(crate) fn child(
     let mut new = independent(message, Mode::default(), names, context)?;
     let head = &mut new.payload.head;
     family::put_parent(head, parent_id, v1::ParentType::Execution as i32);
-    if let Some(v1::spawn_mode::Mode::Child(child)) = &mode.mode {
-        family::put_child(head, child, context.limits)?;
-    }
     Ok(new)
 }
 

@@ -59,8 +59,11 @@ fn spawn(message: v1::SpawnRequest, context: &mut Context<'_>) -> Checked<Spawn>
     if !family::should_run_background(&mode) {
         return Ok(Spawn::Inline);
     }
-    let new = child(&enqueue, &message.parent_execution_id, &mode, context);
+    let new = child(&enqueue, &message.parent_execution_id, context);
     let mut new = new.map_err(|fault| fault.within("enqueue"))?;
+    if let Some(v1::spawn_mode::Mode::Child(child)) = &mode.mode {
+        family::put_child(&mut new.payload.head, child, context.limits)?;
+    }
     if message.cancellation_policy != 0 {
         new.policy.cancellation = own;
     }

@@ -98,7 +98,7 @@ fn every_broken_field_of_a_spawn_is_named() {
         ("enqueue.depends_on_items", |it| {
             it.enqueue.as_mut().unwrap().depends_on_items = vec![0];
         }),
-        ("enqueue.mode.child.policies", |it| {
+        ("mode.child.policies", |it| {
             let child = v1::SpawnChild {
                 policies: [("x".into(), RawValue::default())].into(),
                 ..background()
