@@ -10,7 +10,9 @@ use std::sync::Arc;
 
 use strum::VariantArray;
 
-pub use run::{Control, NewAction, NewInput, NewWait, NewWaitEnd, StepReport, Suspension};
+pub use run::{
+    Control, NewAction, NewInput, NewWait, NewWaitEnd, StepReport, Suspension, TakenStep,
+};
 
 use crate::fact::{Actor, Births, Outcome, OutcomeKind, Policy, RequestKey};
 use crate::row::{Bytes, Payload};

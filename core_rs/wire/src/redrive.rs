@@ -33,6 +33,8 @@ pub struct Redrive {
     pub named: Named,
     /// The request id, where the client gave one.
     pub request: Option<Request>,
+    /// Whether the new execution begins anew, whatever the old one completed.
+    restart: bool,
     change: Change,
 }
 
@@ -59,6 +61,7 @@ pub fn decode_redrive(bytes: &[u8], context: &mut Context<'_>) -> Result<Redrive
     Ok(Redrive {
         named,
         request,
+        restart: message.restart,
         change: Change {
             input: message.input,
             config: config.transpose()?,
@@ -67,6 +70,13 @@ pub fn decode_redrive(bytes: &[u8], context: &mut Context<'_>) -> Result<Redrive
 }
 
 impl Redrive {
+    /// Whether the new execution takes over the steps that the old one completed. With another
+    /// input they might be others.
+    #[must_use]
+    pub const fn carries_steps(&self) -> bool {
+        !self.restart && self.change.input.is_none()
+    }
+
     /// The new execution, made from the payload of the old one.
     ///
     /// # Errors

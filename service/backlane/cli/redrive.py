@@ -54,6 +54,15 @@ class RedriveFlags:
             min=1,
         ),
     ] = None
+    restart: Annotated[
+        bool,
+        option(
+            "--restart",
+            "Take all steps anew, also those that the old execution completed. Another input does "
+            "that as well.",
+            default="no",
+        ),
+    ] = False
     request_id: Annotated[
         str | None,
         option(
@@ -78,6 +87,7 @@ class RedriveFlags:
             "priority": self.priority,
             "timeout": None if timeout is None else read_duration("--timeout", timeout),
             "retry": None if most is None else _retry(most),
+            "restart": self.restart or None,
             "request_id": self.request_id,
         }
         chosen = {name: value for name, value in given.items() if value is not None}
@@ -104,8 +114,9 @@ def command(
     """Run an execution that failed, timed out or was cancelled once more, and print the new id.
 
     The new execution has the old one's input and config unless told otherwise, and no times of the
-    old one. The old execution stays as it is. While it has an unfinished redrive, the id of that
-    one is printed. With --json the new record is printed instead.
+    old one. The steps that the old one completed are not taken again. The old execution stays as it
+    is. While it has an unfinished redrive, the id of that one is printed. With --json the new
+    record is printed instead.
     """
     options = flags.to_options()
     sent = read_input(given)

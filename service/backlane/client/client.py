@@ -119,15 +119,16 @@ class Client(ClientBase, BlockingCalls):
 
         Args:
             execution: a handle or an id.
-            given: another input; without it the new execution has the old one. The callable,
-                context, metadata and `dedup_key` are always the old ones, and there are no times.
+            given: another input; without it the new execution has the old one, and the steps that
+                the old one completed. The callable, context, metadata and `dedup_key` are always
+                the old ones, and there are no times.
             options: see `RedriveOptions`.
 
         Raises:
             TransitionNotAllowedError: it is unfinished, or has completed.
             ExecutionNotFoundError: this tenant has none of that id.
             AlreadyExistsError: another unfinished execution has its `dedup_key`.
-            DataDamagedError: its input is damaged on the server's disk.
+            DataDamagedError: its input or a step is damaged on the server's disk.
         """
         reply = finish(self._calls.redriven(execution, given, options))
         execution_id, existing = reply.execution.execution_id, reply.existing

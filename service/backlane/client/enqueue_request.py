@@ -77,6 +77,10 @@ def fill(
     set_input(request, given)
 
 
+_FLAGS: Final = ("restart",)
+"""The options of a redrive that are no options of an enqueue."""
+
+
 def redrive_request(
     tenant_id: str, execution_id: str, given: object, options: RedriveOptions
 ) -> api.RedriveRequest:
@@ -90,15 +94,24 @@ def redrive_request(
         raise InvalidInputError(
             f"{unknown} is no option of a redrive; there are {', '.join(known)}"
         )
+    plain = {name: value for name, value in options.items() if name not in _FLAGS}
     made = api.EnqueueRequest()
-    fill(made, tenant_id, "", given, merged({}, options))
+    fill(made, tenant_id, "", given, merged({}, cast("RedriveOptions", plain)))
     return api.RedriveRequest(
         tenant_id=tenant_id,
         execution_id=execution_id,
         input=made.input if made.HasField("input") else None,
         config=made.config if made.HasField("config") else None,
         request_id=made.request_id or next(request_ids()),
+        restart=_flag(options, "restart"),
     )
+
+
+def _flag(options: RedriveOptions, name: str) -> bool:
+    value = options.get(name)
+    if value is not None and not isinstance(value, bool):
+        raise InvalidInputError(f"{name} must be True or False, not {value!r}")
+    return bool(value)
 
 
 def set_input(request: api.EnqueueRequest, given: object) -> int:

@@ -1539,16 +1539,22 @@ class RedriveRequest(_message.Message):
     INPUT_FIELD_NUMBER: _builtins.int
     CONFIG_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    RESTART_FIELD_NUMBER: _builtins.int
     tenant_id: _builtins.str
     execution_id: _builtins.str
     """An execution that ended as FAILED, TIMEOUT or CANCELLED."""
     input: _builtins.str
-    """The input of the new execution, as in EnqueueRequest; absent means the old one. Callable,
-    context, metadata, dedup_key, traceparent and max_worker_losses are always the old ones. The
-    new execution has no not_before and no deadlines.
+    """The input of the new execution, as in EnqueueRequest; absent means the old one. With an input,
+    all steps are taken anew. Callable, context, metadata, dedup_key, traceparent and
+    max_worker_losses are always the old ones. The new execution has no not_before and no deadlines.
     """
     request_id: _builtins.str
-    """As in EnqueueRequest. The body is the tenant, the execution_id and the input."""
+    """As in EnqueueRequest. The body is the tenant, the execution_id, the input and restart."""
+    restart: _builtins.bool
+    """Whether the new execution takes all steps anew. Otherwise it takes over those that the old one
+    completed, with their outputs: its first lease carries them, and a worker does not take them
+    again.
+    """
     @_builtins.property
     def config(self) -> _execution_pb2.BackgroundExecutionConfig:
         """The whole config of the new execution, as in EnqueueRequest; absent means the old one."""
@@ -1561,10 +1567,11 @@ class RedriveRequest(_message.Message):
         input: _builtins.str | None = ...,
         config: _execution_pb2.BackgroundExecutionConfig | None = ...,
         request_id: _builtins.str = ...,
+        restart: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_input", b"_input", "config", b"config", "input", b"input"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_input", b"_input", "config", b"config", "execution_id", b"execution_id", "input", b"input", "request_id", b"request_id", "tenant_id", b"tenant_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_input", b"_input", "config", b"config", "execution_id", b"execution_id", "input", b"input", "request_id", b"request_id", "restart", b"restart", "tenant_id", b"tenant_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__input: _TypeAlias = _typing.Literal["input"]  # noqa: Y015
     _WhichOneofArgType__input: _TypeAlias = _typing.Literal["_input", b"_input"]  # noqa: Y015

@@ -147,6 +147,7 @@ def redrive(line: Line, execution_id: str) -> api.RedriveRequest:
         tenant_id=given.get("tenant", "acme"),
         execution_id=execution_id,
         request_id=given.get("request_id", ""),
+        restart="restart" in given,
     )
     if "input" in given:
         request.input = text(given["input"])

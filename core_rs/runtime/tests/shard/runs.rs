@@ -9,12 +9,12 @@ use v1::step_action::Action;
 
 use crate::desk::{Desk, lease_ref, request};
 
-fn step_id(number: u8) -> String {
+pub(crate) fn step_id(number: u8) -> String {
     use backlane_engine::rules::step::StepId;
     StepId([number; 20]).to_string()
 }
 
-fn started(number: u8, name: &str) -> Action {
+pub(crate) fn started(number: u8, name: &str) -> Action {
     Action::Started(v1::NewStep {
         step_id: step_id(number),
         name: name.into(),
@@ -23,14 +23,14 @@ fn started(number: u8, name: &str) -> Action {
     })
 }
 
-fn completed(number: u8, output: &str) -> Action {
+pub(crate) fn completed(number: u8, output: &str) -> Action {
     Action::Completed(v1::StepCompleted {
         step_id: step_id(number),
         output: Some(output.into()),
     })
 }
 
-fn report(lease: &v1::Lease, actions: Vec<Action>) -> v1::ReportStepsRequest {
+pub(crate) fn report(lease: &v1::Lease, actions: Vec<Action>) -> v1::ReportStepsRequest {
     let v1::LeaseRef {
         execution_id,
         lease_token,
@@ -49,7 +49,7 @@ fn report(lease: &v1::Lease, actions: Vec<Action>) -> v1::ReportStepsRequest {
     }
 }
 
-fn suspension(lease: &v1::Lease, waits: Vec<v1::WaitPoint>) -> v1::SuspendRequest {
+pub(crate) fn suspension(lease: &v1::Lease, waits: Vec<v1::WaitPoint>) -> v1::SuspendRequest {
     let v1::LeaseRef {
         execution_id,
         lease_token,
@@ -64,7 +64,7 @@ fn suspension(lease: &v1::Lease, waits: Vec<v1::WaitPoint>) -> v1::SuspendReques
     }
 }
 
-fn wait_for(number: u8, key: &str) -> v1::WaitPoint {
+pub(crate) fn wait_for(number: u8, key: &str) -> v1::WaitPoint {
     v1::WaitPoint {
         step_id: step_id(number),
         name: "approval".into(),
@@ -81,17 +81,17 @@ fn status_of(outcome: &v1::LeaseOutcome) -> i32 {
     }
 }
 
-fn tell(desk: &mut Desk, request: &v1::ReportStepsRequest) {
+pub(crate) fn tell(desk: &mut Desk, request: &v1::ReportStepsRequest) {
     let reply: v1::ReportStepsResponse = desk.ask(Method::ReportSteps, request);
     assert_eq!(2, status_of(&reply.outcomes[0]));
 }
 
-fn suspend(desk: &mut Desk, request: &v1::SuspendRequest) -> i32 {
+pub(crate) fn suspend(desk: &mut Desk, request: &v1::SuspendRequest) -> i32 {
     let reply: v1::SuspendResponse = desk.ask(Method::Suspend, request);
     status_of(&reply.outcomes[0])
 }
 
-fn run_of(desk: &mut Desk, id: &str) -> v1::Execution {
+pub(crate) fn run_of(desk: &mut Desk, id: &str) -> v1::Execution {
     let asked = v1::GetExecutionRunRequest {
         tenant_id: "acme".into(),
         execution_id: id.into(),
@@ -100,7 +100,7 @@ fn run_of(desk: &mut Desk, id: &str) -> v1::Execution {
     reply.execution.expect("its run")
 }
 
-fn provide(id: &str, key: &str, value: &str, request_id: &str) -> v1::ProvideInputRequest {
+pub(crate) fn provide(id: &str, key: &str, value: &str, request_id: &str) -> v1::ProvideInputRequest {
     v1::ProvideInputRequest {
         tenant_id: "acme".into(),
         execution_id: id.into(),

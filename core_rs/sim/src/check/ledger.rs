@@ -116,6 +116,9 @@ impl Ledger {
     /// # Errors
     /// The invariant that the reply violates.
     pub fn redriven(&mut self, asked: &v1::RedriveRequest, id: &str, log: &LogCheck) -> Checked {
+        if asked.input.is_none() && !asked.restart {
+            self.steps.taken_over(&asked.execution_id, id);
+        }
         let old = self.seen.get(&asked.execution_id);
         let Some(old) = old.and_then(|seen| seen.made_with.clone()) else {
             return Ok(());

@@ -46,7 +46,13 @@ impl Stage {
         }
         let id = line.get("request_id");
         new.request = id.map(|id| request(&format!("redrive {tenant}"), id, &line.words));
-        match self.world.redrive(self.world.id(of), &new) {
+        let is_anew = line.get("restart").is_some() || line.get("input").is_some();
+        let steps = if is_anew {
+            Vec::new()
+        } else {
+            self.world.audit.completed_steps(of)
+        };
+        match self.world.redrive_with(self.world.id(of), &new, steps) {
             Ok(made) => {
                 self.made.entry(made.birth).or_insert(new);
                 Answer::word(self.met(line.plain(0), made))
