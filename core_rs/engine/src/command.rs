@@ -259,6 +259,18 @@ pub struct Redrive {
     pub actor: Actor,
 }
 
+/// An execution that was skipped, and what it is made anew from.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Dependent {
+    /// Id of the execution that was skipped.
+    pub id: ExecutionId,
+    /// The new execution. Among its dependencies, item 0 is the execution that is redriven, and the
+    /// other items are the dependents in their order.
+    pub new: NewExecution,
+    /// Whether the old one waited before it was skipped.
+    pub has_waited: bool,
+}
+
 /// How far an execution has come, as its worker says.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct ProgressReport {

@@ -117,7 +117,7 @@ pub fn run(run: Run) -> Result<Course, Box<Failure>> {
                 lives: world.lives,
                 refused_as_full,
                 completed_when_full,
-                redriven: world.log.redriven,
+                redriven: world.log.redriven.len() as u64,
                 discarded: world.log.discards(),
             })
         }

@@ -60,7 +60,7 @@ pub(crate) fn of_input(message: &v1::ProvideInputRequest) -> Checked<Option<Requ
 }
 
 /// The request id of a redrive, where the client gave one. Its body is the execution, the new
-/// input, and whether the new execution begins anew.
+/// input, whether the new execution begins anew, and whether dependents follow it.
 pub(crate) fn of_redrive(message: &v1::RedriveRequest) -> Checked<Option<Request>> {
     of(
         Kind::Redrive,
@@ -72,6 +72,9 @@ pub(crate) fn of_redrive(message: &v1::RedriveRequest) -> Checked<Option<Request
             // What older clients do not send adds nothing, so that kept hashes stay as they are.
             if message.restart {
                 body.field(b"restart");
+            }
+            if message.with_dependents {
+                body.field(b"with_dependents");
             }
         },
     )
@@ -185,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn the_body_of_a_redrive_is_its_execution_its_input_and_whether_it_begins_anew() {
+    fn the_body_of_a_redrive_is_its_execution_its_input_and_its_flags() {
         let plain = v1::RedriveRequest {
             tenant_id: "acme".into(),
             execution_id: "exec_1".into(),
@@ -210,6 +213,10 @@ mod tests {
             },
             v1::RedriveRequest {
                 restart: true,
+                ..plain.clone()
+            },
+            v1::RedriveRequest {
+                with_dependents: true,
                 ..plain.clone()
             },
         ];

@@ -148,6 +148,7 @@ def redrive(line: Line, execution_id: str) -> api.RedriveRequest:
         execution_id=execution_id,
         request_id=given.get("request_id", ""),
         restart="restart" in given,
+        with_dependents="with_dependents" in given,
     )
     if "input" in given:
         request.input = text(given["input"])

@@ -5,6 +5,8 @@
 //! execution, and to know what the new one takes over from it: the caller makes the new one from
 //! the old payload and the old run.
 
+mod dependents;
+
 use crate::command::{Known, NewExecution, Redrive, TakenStep};
 use crate::engine::Engine;
 use crate::error::Refusal;
@@ -38,16 +40,8 @@ impl Engine {
             let birth = births.to_vec().first().copied().unwrap_or(0);
             return Ok(Some(existing(birth)));
         }
-        let Redrive { tenant, id, .. } = redrive;
-        let ended = self.over(tenant, id, "redriven", known, now)?;
-        if !ended.may_be_redriven() {
-            return Err(Refusal::TransitionNotAllowed {
-                execution_id: id.to_string(),
-                status: ended,
-                event: "redriven",
-            });
-        }
-        let Some(birth) = self.living_redrive(id.birth, now) else {
+        self.may_be_redriven(redrive, known, now)?;
+        let Some(birth) = self.living_redrive(redrive.id.birth, now) else {
             return Ok(None);
         };
         if let Some(request) = &redrive.request {
@@ -85,6 +79,24 @@ impl Engine {
             self.commit(run_changes(actor, made.birth, change, contents), now)?;
         }
         Ok(made)
+    }
+
+    fn may_be_redriven(
+        &mut self,
+        redrive: &Redrive,
+        known: &Known,
+        now: Now,
+    ) -> Result<(), Refusal> {
+        let Redrive { tenant, id, .. } = redrive;
+        let ended = self.over(tenant, id, "redriven", known, now)?;
+        if ended.may_be_redriven() {
+            return Ok(());
+        }
+        Err(Refusal::TransitionNotAllowed {
+            execution_id: id.to_string(),
+            status: ended,
+            event: "redriven",
+        })
     }
 
     /// The unfinished redrive of an execution, after all that is due for it.

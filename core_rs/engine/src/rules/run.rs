@@ -134,8 +134,8 @@ pub struct Mark {
     pub id: StepId,
     /// The state of the step.
     pub state: StepState,
-    /// Whether the step is a wait. It then stays open when its attempt ends. Not kept of a wait that
-    /// was over when it was recorded: a redrive took it over.
+    /// Whether the step is a wait. It then stays open when its attempt ends. Not kept of a wait
+    /// that was over when it was recorded: a redrive took it over.
     pub is_wait: bool,
 }
 

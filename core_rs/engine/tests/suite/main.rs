@@ -19,6 +19,7 @@ mod offers;
 mod over;
 mod pauses;
 mod prefetch;
+mod redriven_graphs;
 mod redrives;
 mod refusals;
 mod requests;

@@ -249,13 +249,14 @@ impl Told {
         }
         let of = row.contents.body_of.map_or(row.ordinal, |other| other);
         let body = world.audit.actions[&(row.birth, of)].contents.body.clone();
-        let ended = match row.action {
-            Action::StepCompleted(id) | Action::StepSkipped(id) | Action::StepCarried(id) => id,
-            _ => return,
+        let (Action::StepCompleted(id) | Action::StepSkipped(id) | Action::StepCarried(id)) =
+            row.action
+        else {
+            return;
         };
         if let Some(body) = body {
             let text = String::from_utf8_lossy(&body).into_owned();
-            self.outputs.insert(ended, text);
+            self.outputs.insert(id, text);
         }
     }
 }

@@ -127,7 +127,10 @@ fn the_run_of_a_redrive_is_replayed_without_a_finding_and_saved_with_its_steps()
     assert_eq!(vec!["1", "2"], outputs.collect::<Vec<_>>());
     report(&server, &lease, step(3));
     server.stop();
-    assert_eq!(Vec::<String>::new(), check(&new).expect("it can be checked").damage);
+    assert_eq!(
+        Vec::<String>::new(),
+        check(&new).expect("it can be checked").damage
+    );
 }
 
 #[test]

@@ -15,6 +15,7 @@ mod lanes;
 mod leases;
 mod lists;
 mod over;
+mod redriven_graphs;
 mod redrives;
 mod requests;
 mod retention;

@@ -100,7 +100,12 @@ pub(crate) fn run_of(desk: &mut Desk, id: &str) -> v1::Execution {
     reply.execution.expect("its run")
 }
 
-pub(crate) fn provide(id: &str, key: &str, value: &str, request_id: &str) -> v1::ProvideInputRequest {
+pub(crate) fn provide(
+    id: &str,
+    key: &str,
+    value: &str,
+    request_id: &str,
+) -> v1::ProvideInputRequest {
     v1::ProvideInputRequest {
         tenant_id: "acme".into(),
         execution_id: id.into(),

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use backlane_engine::fact::OutcomeKind;
 use backlane_engine::rules::id::LeaseToken;
+use backlane_engine::rules::status::Status;
 
 use crate::api::{millis, reason_of, v1};
 
@@ -138,6 +139,28 @@ impl Ledger {
         self.enqueued(&made_with, id, false, log)
     }
 
+    /// Checks an execution that was enqueued for a dependent of one that was redriven.
+    ///
+    /// # Errors
+    /// The invariant that the reply violates.
+    pub fn followed(&self, id: &str, log: &LogCheck) -> Checked {
+        let only = "only skipped dependents follow a redrive";
+        let from = log.redriven.get(&parsed(id)?.birth).copied();
+        let skipped = from.and_then(|from| log.end_of(from));
+        let is_skipped = skipped.is_some_and(|(_, status)| status == Status::Cancelled);
+        must(is_skipped, only, || {
+            format!("{id} redrives {from:?}, which is {skipped:?}")
+        })?;
+        let old = self.seen.iter().find(|(id, _)| {
+            let birth = parsed(id).map(|id| id.birth).ok();
+            birth == from
+        });
+        let made_with = old.and_then(|(_, seen)| seen.made_with.as_ref());
+        let depends =
+            made_with.is_none_or(|it| !it.depends_on.is_empty() || !it.depends_on_items.is_empty());
+        must(depends, only, || format!("{id} redrives {made_with:?}"))
+    }
+
     /// Whether a reply has shown that a tenant has this execution.
     #[must_use]
     pub fn belongs_to(&self, tenant: &str, id: &str) -> bool {
@@ -251,11 +274,13 @@ impl Ledger {
         each_once(&self.steps.of(&held.0), &held.0, lease.steps.iter())?;
         let birth = parsed(&held.0)?.birth;
         let before = self.attempts.insert(held, token);
-        // A suspended attempt goes on under another token.
+        // A suspended attempt goes on under another token, and again after a lease that was taken
+        // back before its worker said a word.
         let before = before.filter(|before| {
             let token = LeaseToken::parse(before);
             let ended = token.and_then(|token| log.report_of(birth, token));
-            ended != Some(OutcomeKind::Suspended)
+            let is_undelivered = token.is_some_and(|token| log.is_undelivered(token));
+            ended != Some(OutcomeKind::Suspended) && !is_undelivered
         });
         must(before.is_none(), TOKENS, || {
             format!("attempt came twice: {before:?}, {lease:?}")

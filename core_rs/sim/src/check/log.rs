@@ -8,7 +8,7 @@ mod kin;
 mod leases;
 mod replay;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use backlane_engine::command::OfferSpec;
@@ -64,6 +64,7 @@ pub struct LogCheck {
     next_durable: u64,
     tokens: BTreeMap<LeaseToken, Birth>,
     reported: BTreeMap<LeaseToken, (At, OutcomeKind)>,
+    undelivered: BTreeSet<LeaseToken>,
     ended: BTreeMap<Birth, (At, Status)>,
     discarded: BTreeMap<Birth, At>,
     released: BTreeMap<(Birth, Arc<str>), u64>,
@@ -77,8 +78,8 @@ pub struct LogCheck {
     pub max_queue: u64,
     /// The largest number of unfinished executions at any time.
     pub most_living: usize,
-    /// The number of executions that redrive another one.
-    pub redriven: u64,
+    /// The executions that redrive another one, each with that one.
+    pub redriven: BTreeMap<Birth, Birth>,
     /// Whether reads may fail, so that an execution may end because its payload was not read.
     pub misreads: bool,
 }
@@ -114,6 +115,7 @@ impl LogCheck {
             next_durable: 1,
             tokens: BTreeMap::new(),
             reported: BTreeMap::new(),
+            undelivered: BTreeSet::new(),
             ended: BTreeMap::new(),
             discarded: BTreeMap::new(),
             released: BTreeMap::new(),
@@ -124,7 +126,7 @@ impl LogCheck {
             offers: Offers::new(),
             max_queue,
             most_living: 0,
-            redriven: 0,
+            redriven: BTreeMap::new(),
             misreads: false,
         }
     }
@@ -178,6 +180,12 @@ impl LogCheck {
             .get(&token)
             .filter(|_| own)
             .map(|(_, kind)| *kind)
+    }
+
+    /// Whether a lease was taken back because no worker had acknowledged it.
+    #[must_use]
+    pub fn is_undelivered(&self, token: LeaseToken) -> bool {
+        self.undelivered.contains(&token)
     }
 
     /// Notes a jump of the wall clock, around which logged times say nothing about pauses.
@@ -329,7 +337,8 @@ impl LogCheck {
             ExecutionChange::Enqueued(living) => {
                 self.edges.born(living);
                 families::may_be_spawned(&self.emitted, living)?;
-                self.redriven += u64::from(living.retried_from.is_some());
+                let from = living.retried_from;
+                self.redriven.extend(from.map(|from| (fact.birth, from)));
                 self.may_be_born(living)
             }
             ExecutionChange::Leased { holding, .. } => {
@@ -395,6 +404,9 @@ impl LogCheck {
                 ended.outcome
             }
             ExecutionChange::Requeued { cause, .. } => {
+                if let (RequeueCause::Undelivered, Some(holding)) = (cause, holding) {
+                    self.undelivered.insert(holding.token);
+                }
                 if let (RequeueCause::Released, Some(holding)) = (cause, holding) {
                     let released = (fact.birth, holding.worker.clone());
                     self.released.insert(released, at.at_ms);

@@ -3,26 +3,30 @@
 //! Owns the order of its steps: the engine says whether a new execution is to be made, the old
 //! payload and the old run are read, and the engine decides about the new one. Between the steps
 //! other calls are decided, so the last step checks everything again. Refuses to know what may be
-//! redriven, and which steps of a run are taken over.
+//! redriven, which steps of a run are taken over, and how skipped dependents are found.
 
 use std::sync::Arc;
 
-use backlane_engine::command::{Known, Needs, Redrive as Command, TakenStep};
+use backlane_engine::command::{
+    Dependent, Known, Needs, NewExecution, Redrive as Command, TakenStep,
+};
 use backlane_engine::error::Refusal;
 use backlane_engine::fact::Actor;
-use backlane_engine::reply::Made;
+use backlane_engine::reply::{Made, Redriven};
 use backlane_engine::rules::access::Principal;
 use backlane_engine::rules::status::ActorKind;
 use backlane_store::{Key, Lookup, PAYLOAD, Part, Stored};
 use backlane_wire::carry::taken_over;
 use backlane_wire::redrive::{Redrive, decode_redrive};
-use backlane_wire::{ApiError, View, reply};
+use backlane_wire::{ApiError, DecodeError, View, reply};
 
 use crate::message::{Found, Query, Ticket, Wanted};
 use crate::shard::actions::{all_of, past};
 use crate::shard::desk::Desk;
 use crate::shard::room::{Caller, Job, Room};
 use crate::shard::show;
+
+use super::skipped::{self, Skipped};
 
 /// Prepares a `Redrive` call.
 pub(crate) fn redrive(
@@ -62,6 +66,12 @@ enum Old {
         payload: Stored,
         steps: Vec<TakenStep>,
     },
+    /// With what is to be made for dependents.
+    Whole {
+        new: Box<NewExecution>,
+        steps: Vec<TakenStep>,
+        dependents: Vec<Dependent>,
+    },
     /// The store had no payload. Either retention has removed the execution since, or the row is
     /// lost.
     Missing,
@@ -73,6 +83,11 @@ impl Job for Redriving {
         let request = self.command.request.as_ref();
         let mut needs = desk.engine.needs_for_requests(request, known);
         needs.finished.extend(old.finished);
+        if let Old::Whole { dependents, .. } = &self.old {
+            let new = dependents.iter().map(|dependent| &dependent.new);
+            let more = desk.engine.needs_for_new(new, None, known);
+            needs.finished.extend(more.finished);
+        }
         needs
     }
 
@@ -82,17 +97,30 @@ impl Job for Redriving {
             return room.desk.refuse(ticket, &Refusal::Draining.into());
         }
         let decided = match std::mem::replace(&mut self.old, Old::Unread) {
+            Old::Read { payload, steps } if self.redrive.with_dependents => {
+                return self.look(room, payload, steps, known.clone());
+            }
             Old::Read { payload, steps } => {
                 let made = self.make(&mut room.desk, &payload, steps, known);
-                made.map(Some)
+                made.map(|made| Some(made.into()))
+            }
+            Old::Whole {
+                new,
+                steps,
+                dependents,
+            } => {
+                let (engine, now) = (&mut room.desk.engine, room.desk.now);
+                let made = engine.redrive_whole(&self.command, *new, steps, dependents, known, now);
+                made.map(Some).map_err(ApiError::from)
             }
             old @ (Old::Unread | Old::Missing) => self.find(&mut room.desk, &old, known),
         };
         room.desk.absorb();
         match decided {
-            Ok(Some(Made { birth, existing })) => {
+            Ok(Some(Redriven { made, dependents })) => {
+                let Made { birth, existing } = made;
                 show::one(room, ticket, birth, View::Full, move |record| {
-                    reply::redrive_response(record, existing)
+                    reply::redrive_response(record, existing, &dependents)
                 });
             }
             Ok(None) => self.read(room, known.clone()),
@@ -103,8 +131,19 @@ impl Job for Redriving {
 
 impl Redriving {
     /// The execution that an earlier redrive made; `None` if a new one is to be made.
-    fn find(&self, desk: &mut Desk, old: &Old, known: &Known) -> Result<Option<Made>, ApiError> {
-        let found = desk.engine.find_redrive(&self.command, known, desk.now)?;
+    fn find(
+        &self,
+        desk: &mut Desk,
+        old: &Old,
+        known: &Known,
+    ) -> Result<Option<Redriven>, ApiError> {
+        let (engine, now) = (&mut desk.engine, desk.now);
+        let found = if self.redrive.with_dependents {
+            engine.find_whole_redrive(&self.command, known, now)?
+        } else {
+            let found = engine.find_redrive(&self.command, known, now)?;
+            found.map(Redriven::from)
+        };
         match (old, found) {
             (Old::Missing, None) => Err(self.damaged(desk, "payload: it is missing")),
             (_, found) => Ok(found),
@@ -118,13 +157,76 @@ impl Redriving {
         steps: Vec<TakenStep>,
         known: &Known,
     ) -> Result<Made, ApiError> {
+        let new = self.remake(desk, payload)?;
+        let (engine, now) = (&mut desk.engine, desk.now);
+        Ok(engine.redrive(&self.command, new, steps, known, now)?)
+    }
+
+    fn remake(&self, desk: &mut Desk, payload: &Stored) -> Result<NewExecution, ApiError> {
         let body = payload.body.as_deref();
         let new = desk.with_context(&self.principal, |context| {
             self.redrive.remake(&payload.head, body, context)
         });
-        let new = new.map_err(|error| self.damaged(desk, &format!("payload: {error}")))?;
-        let (engine, now) = (&mut desk.engine, desk.now);
-        Ok(engine.redrive(&self.command, new, steps, known, now)?)
+        new.map_err(|error| self.damaged(desk, &format!("payload: {error}")))
+    }
+
+    /// Looks for the dependents that were skipped, and decides again.
+    fn look(
+        mut self: Box<Self>,
+        room: &mut Room,
+        payload: Stored,
+        steps: Vec<TakenStep>,
+        known: Known,
+    ) {
+        let (tenant, of) = (self.command.tenant.clone(), self.command.id);
+        let then = move |room: &mut Room, found: Result<Vec<Skipped>, ApiError>| {
+            let whole = found.and_then(|found| self.whole(&mut room.desk, &payload, steps, found));
+            match whole {
+                Ok(whole) => {
+                    self.old = whole;
+                    room.run(self, known);
+                }
+                Err(error) => room.desk.refuse(self.ticket, &error),
+            }
+        };
+        skipped::find(room, tenant, of, Box::new(then));
+    }
+
+    fn whole(
+        &self,
+        desk: &mut Desk,
+        payload: &Stored,
+        steps: Vec<TakenStep>,
+        found: Vec<Skipped>,
+    ) -> Result<Old, ApiError> {
+        let new = Box::new(self.remake(desk, payload)?);
+        let mut dependents = Vec::with_capacity(found.len());
+        for one in found {
+            let id = one.id;
+            let dependent = self.dependent(desk, one);
+            dependents.push(dependent.map_err(|error| {
+                desk.notice(format!("execution number {}: payload: {error}", id.birth));
+                show::damaged(&id.to_string(), &format!("payload: {error}"))
+            })?);
+        }
+        Ok(Old::Whole {
+            new,
+            steps,
+            dependents,
+        })
+    }
+
+    fn dependent(&self, desk: &mut Desk, one: Skipped) -> Result<Dependent, DecodeError> {
+        let payload = (&*one.payload.head, one.payload.body.as_deref());
+        let new = desk.with_context(&self.principal, |context| {
+            let redrive = &self.redrive;
+            redrive.remake_dependent(&one.id, payload, one.depends_on, context)
+        });
+        Ok(Dependent {
+            id: one.id,
+            new: new?,
+            has_waited: one.has_waited,
+        })
     }
 
     /// The error of a payload or a run that cannot be used. The damage is logged.
