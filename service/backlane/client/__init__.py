@@ -3,6 +3,16 @@
 from backlane.client.async_client import AsyncClient
 from backlane.client.client import Client
 from backlane.client.handle import AsyncHandle, Handle
+from backlane.client.redrive_many import AsyncRedriveMany, RedriveMany, RedriveOutcome
 from backlane.client.waits import WaitResult
 
-__all__ = ["AsyncClient", "AsyncHandle", "Client", "Handle", "WaitResult"]
+__all__ = [
+    "AsyncClient",
+    "AsyncHandle",
+    "AsyncRedriveMany",
+    "Client",
+    "Handle",
+    "RedriveMany",
+    "RedriveOutcome",
+    "WaitResult",
+]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, Unpack, overload
 from backlane.client.calls import AwaitableCalls
 from backlane.client.connection import LoopConnection
 from backlane.client.handle import AsyncHandle
+from backlane.client.redrive_many import AsyncRedriveMany
 from backlane.client.settings import ClientBase
 from backlane.client.target import resolve
 from backlane.schema.options import ABSENT
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
     from backlane.client.target import Takes, TakesNothing
     from backlane.schema.named import Named
-    from backlane.schema.options import EnqueueOptions, RedriveOptions
+    from backlane.schema.options import EnqueueOptions, RedriveManyOptions, RedriveOptions
 
 I = TypeVar("I")  # noqa: E741  # the input's type
 O = TypeVar("O")  # noqa: E741  # the output's type
@@ -97,8 +98,17 @@ class AsyncClient(ClientBase, AwaitableCalls):
     ) -> AsyncHandle[Any]:
         """Run an execution that is over once more, as a new one; see `Client.redrive`."""
         reply = await self._calls.redriven(execution, given, options)
-        execution_id, existing = reply.execution.execution_id, reply.existing
-        return AsyncHandle(self._calls, execution_id, None, existing=existing)
+        return AsyncHandle(
+            self._calls,
+            reply.execution.execution_id,
+            None,
+            existing=reply.existing,
+            dependent_ids=tuple(reply.dependent_ids),
+        )
+
+    def redrive_many(self, **options: Unpack[RedriveManyOptions]) -> AsyncRedriveMany:
+        """Run many dead letters once more, the newest first; see `Client.redrive_many`."""
+        return AsyncRedriveMany(self._calls, options)
 
     @overload
     async def enqueue_many(

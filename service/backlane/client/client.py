@@ -8,6 +8,7 @@ from backlane.client.blocking import finish
 from backlane.client.calls import BlockingCalls
 from backlane.client.connection import ThreadConnection
 from backlane.client.handle import Handle
+from backlane.client.redrive_many import RedriveMany
 from backlane.client.settings import ClientBase
 from backlane.client.target import resolve
 from backlane.schema.options import ABSENT
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
     from backlane.client.target import Takes, TakesNothing
     from backlane.schema.named import Named
-    from backlane.schema.options import EnqueueOptions, RedriveOptions
+    from backlane.schema.options import EnqueueOptions, RedriveManyOptions, RedriveOptions
 
 I = TypeVar("I")  # noqa: E741  # the input's type
 O = TypeVar("O")  # noqa: E741  # the output's type
@@ -131,8 +132,31 @@ class Client(ClientBase, BlockingCalls):
             DataDamagedError: its input or a step is damaged on the server's disk.
         """
         reply = finish(self._calls.redriven(execution, given, options))
-        execution_id, existing = reply.execution.execution_id, reply.existing
-        return Handle(self._calls, execution_id, None, existing=existing)
+        return Handle(
+            self._calls,
+            reply.execution.execution_id,
+            None,
+            existing=reply.existing,
+            dependent_ids=tuple(reply.dependent_ids),
+        )
+
+    def redrive_many(self, **options: Unpack[RedriveManyOptions]) -> RedriveMany:
+        """Run many dead letters once more, the newest first, each as `redrive` does.
+
+        Nothing happens until the outcomes are drawn. One that is refused is an outcome as well. A
+        run that broke off can be repeated with its name within 24 hours, and makes nothing twice.
+
+        Args:
+            options: which of them, and how; see `RedriveManyOptions`.
+
+        Raises:
+            InvalidInputError: an option cannot be used.
+
+        Example:
+            for outcome in client.redrive_many(callable_name="charge", rate=20):
+                print(outcome.execution.execution_id, outcome.redriven_as or outcome.error)
+        """
+        return RedriveMany(self._calls, options)
 
     @overload
     def enqueue_many(

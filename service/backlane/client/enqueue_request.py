@@ -77,7 +77,7 @@ def fill(
     set_input(request, given)
 
 
-_FLAGS: Final = ("restart",)
+_FLAGS: Final = ("restart", "with_dependents")
 """The options of a redrive that are no options of an enqueue."""
 
 
@@ -104,6 +104,7 @@ def redrive_request(
         config=made.config if made.HasField("config") else None,
         request_id=made.request_id or next(request_ids()),
         restart=_flag(options, "restart"),
+        with_dependents=_flag(options, "with_dependents"),
     )
 
 
