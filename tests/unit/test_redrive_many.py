@@ -168,7 +168,9 @@ def chosen(**given: Any) -> Choice:  # noqa: ANN401  # of any kind
         ({"until": NOON.astimezone(timezone(timedelta(hours=5)))}, False),
     ],
 )
-def test_a_dead_letter_is_chosen_by_its_status_and_its_end(given: Any, *, fits: bool) -> None:  # noqa: ANN401
+def test_a_dead_letter_is_chosen_by_its_status_and_its_end(
+    given: dict[str, object], *, fits: bool
+) -> None:
     assert chosen(**given).fits(BackgroundExecution(dead("a"))) is fits
 
 
@@ -192,10 +194,10 @@ def test_one_whose_end_is_not_known_is_in_no_span_of_time() -> None:
         ({"request_id": "r"}, "request_id is no option of a redrive of many"),
     ],
 )
-def test_what_cannot_be_chosen_is_refused_at_once(options: Any, why: str) -> None:  # noqa: ANN401
+def test_what_cannot_be_chosen_is_refused_at_once(options: dict[str, object], why: str) -> None:
     calls: Any = FakeCalls()
     with pytest.raises(errors.InvalidInputError, match=why):
-        RedriveMany(calls, options)
+        RedriveMany(calls, options)  # type: ignore[arg-type]  # what is tested
 
 
 def test_the_longest_name_makes_a_request_id_that_the_server_takes() -> None:
