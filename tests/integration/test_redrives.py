@@ -151,6 +151,26 @@ def test_a_server_that_is_killed_after_a_redrive_has_the_steps(
     assert capsys.readouterr().err == ""
 
 
+def test_a_server_that_is_killed_after_a_redrive_has_the_dependents(
+    start_server: StartServer, tmp_path: Path
+) -> None:
+    server = start_server(tmp_path / "data")
+    with Client(server.target, tenant="t", call_timeout=PATIENCE_S) as client:
+        first = client.enqueue("work")
+        second = client.enqueue("work", after=[first])
+        first.cancel()
+        assert second.wait(timeout=PATIENCE_S).reason == "dependency_failed"
+        handle = client.redrive(first, with_dependents=True, request_id="r1")
+        server.kill()
+        server.restart()
+        again = client.redrive(first, with_dependents=True, request_id="r1")
+        assert (again.execution_id, again.existing) == (handle.execution_id, True)
+        assert list(again.dependent_ids) == list(handle.dependent_ids)
+        [follower] = handle.dependent_ids
+        assert client.get(follower).depends_on == [handle.execution_id]
+        assert client.stats().pending == 1
+
+
 def test_the_command_takes_all_steps_anew_on_demand(
     ask: Ask, client: Client, server: ServerProcess, tenant: str
 ) -> None:

@@ -98,6 +98,7 @@ fn an_execution_that_ended_and_was_not_written_yet_hands_over_its_steps() {
     let steps = desk.call(Method::ReportSteps, &report(&lease, actions));
     desk.advance(1_000);
     let redriven = desk.call(Method::Redrive, &redrive(&id));
+    assert!(desk.reads.is_empty(), "the store has no step yet");
     desk.settle();
     let _: v1::ReportStepsResponse = desk.reply(steps);
     let _: v1::RedriveResponse = desk.reply(redriven);
