@@ -129,6 +129,7 @@ class Client(ClientBase, BlockingCalls):
             TransitionNotAllowedError: it is unfinished, or has completed.
             ExecutionNotFoundError: this tenant has none of that id.
             AlreadyExistsError: another unfinished execution has its `dedup_key`.
+            InvalidArgumentError: too many were skipped for `with_dependents`.
             DataDamagedError: its input or a step is damaged on the server's disk.
         """
         reply = finish(self._calls.redriven(execution, given, options))
