@@ -16,9 +16,10 @@ use crate::run::Story;
 /// The code of the error of a step of which only the place was carried over, if it had no error.
 const NOT_CARRIED: &str = "NOT_CARRIED";
 
-/// Whether a redrive carries this step over as it is, so that it is not taken again.
+/// Whether a redrive carries this step over as it is, so that it is not taken again. A step with a
+/// child is not: the child belongs to the execution that is over, and may have ended with it.
 fn is_carried(step: &v1::Step) -> bool {
-    step.state() == v1::StepState::Completed
+    step.state() == v1::StepState::Completed && step.child_execution_id.is_none()
 }
 
 /// The steps that the redrive of an execution with this run begins with, in the order in which
@@ -78,7 +79,7 @@ fn take(id: StepId, step: &v1::Step, is_completed: bool) -> TakenStep {
         ..step.clone()
     };
     if !is_completed {
-        (shown.input, shown.output) = (None, None);
+        (shown.input, shown.output, shown.child_execution_id) = (None, None, None);
         shown.error.get_or_insert_with(not_carried);
     }
     TakenStep {

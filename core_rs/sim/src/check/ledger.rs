@@ -274,14 +274,13 @@ impl Ledger {
         each_once(&self.steps.of(&held.0), &held.0, lease.steps.iter())?;
         let birth = parsed(&held.0)?.birth;
         let before = self.attempts.insert(held, token);
-        // A suspended attempt goes on under another token, and again after a lease that was taken
-        // back before its worker said a word.
-        let before = before.filter(|before| {
-            let token = LeaseToken::parse(before);
-            let ended = token.and_then(|token| log.report_of(birth, token));
-            let is_undelivered = token.is_some_and(|token| log.is_undelivered(token));
-            ended != Some(OutcomeKind::Suspended) && !is_undelivered
-        });
+        // A suspended attempt goes on under another token, and so does one of which no worker
+        // acknowledged the lease.
+        let goes_on = |token: LeaseToken| {
+            log.report_of(birth, token) == Some(OutcomeKind::Suspended)
+                || log.was_undelivered(token)
+        };
+        let before = before.filter(|before| !LeaseToken::parse(before).is_some_and(goes_on));
         must(before.is_none(), TOKENS, || {
             format!("attempt came twice: {before:?}, {lease:?}")
         })

@@ -182,9 +182,9 @@ impl LogCheck {
             .map(|(_, kind)| *kind)
     }
 
-    /// Whether a lease was taken back because no worker had acknowledged it.
+    /// Whether the lease with this token ended because it never arrived at a worker.
     #[must_use]
-    pub fn is_undelivered(&self, token: LeaseToken) -> bool {
+    pub fn was_undelivered(&self, token: LeaseToken) -> bool {
         self.undelivered.contains(&token)
     }
 
@@ -404,12 +404,15 @@ impl LogCheck {
                 ended.outcome
             }
             ExecutionChange::Requeued { cause, .. } => {
-                if let (RequeueCause::Undelivered, Some(holding)) = (cause, holding) {
-                    self.undelivered.insert(holding.token);
-                }
-                if let (RequeueCause::Released, Some(holding)) = (cause, holding) {
-                    let released = (fact.birth, holding.worker.clone());
-                    self.released.insert(released, at.at_ms);
+                match (cause, holding) {
+                    (RequeueCause::Released, Some(holding)) => {
+                        let released = (fact.birth, holding.worker.clone());
+                        self.released.insert(released, at.at_ms);
+                    }
+                    (RequeueCause::Undelivered, Some(holding)) => {
+                        self.undelivered.insert(holding.token);
+                    }
+                    _ => {}
                 }
                 cause.outcome()
             }

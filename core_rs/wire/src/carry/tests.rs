@@ -31,7 +31,7 @@ impl Recorded {
             contents: ActionContents {
                 details: step_details(step),
                 body: text.map(|text| text.as_bytes().into()),
-                body_of: None,
+                ..ActionContents::default()
             },
         });
         self
@@ -167,6 +167,21 @@ fn a_step_keeps_its_place_behind_one_of_its_name_that_failed() {
     assert_eq!((None, None), (place.input.as_ref(), place.output.as_ref()));
     let error = place.error.as_ref().expect("an error");
     assert_eq!(Some("NOT_CARRIED"), error.code.as_deref());
+}
+
+#[test]
+fn a_step_with_a_child_is_not_carried_over_and_leaves_its_place() {
+    let with_child = v1::Step {
+        child_execution_id: Some("exec_1".into()),
+        ..named("a")
+    };
+    let mut old = Recorded::default();
+    old.started(1, &with_child).completed(1);
+    assert!(taken_over(&old.story()).is_empty());
+    old.started(2, &named("a")).completed(2);
+    let story = old.redriven();
+    assert_eq!(vec![(1, S::Failed), (2, S::Completed)], shown(&story));
+    assert_eq!(None, story.steps()[0].child_execution_id);
 }
 
 #[test]

@@ -94,7 +94,7 @@ pub(crate) fn carried_contents(mut step: v1::Step) -> ActionContents {
     ActionContents {
         details: step_details(&step),
         body: (!body.is_empty()).then(|| body.into()),
-        body_of: None,
+        ..ActionContents::default()
     }
 }
 
