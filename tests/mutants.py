@@ -193,6 +193,16 @@ MUTANTS: Final = (
             ),
         ),
     ),
+    Mutant(
+        "a-redrive-takes-a-step-again-that-is-done",
+        (
+            Change(
+                "core_rs/wire/src/carry.rs",
+                "step.state() == v1::StepState::Completed && step",
+                "step.state() == v1::StepState::Completed && step.input.is_some() && step",
+            ),
+        ),
+    ),
 )
 
 

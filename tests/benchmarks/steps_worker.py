@@ -75,7 +75,7 @@ def one(target: str, count: int, slots: int) -> list[float]:
     return times_ms
 
 
-def run_worker(kind: str, target: str, count: int, slots: int) -> Any:  # noqa: ANN401  # of the kind
+def run_worker(kind: str, target: str, count: int, slots: int) -> Any:  # noqa: ANN401  # any kind
     """Run the process, and return what it printed."""
     command = [sys.executable, "-m", __name__, kind, target, str(count), str(slots)]
     with Popen(command, cwd=CHECKOUT, stdout=PIPE, text=True) as process:

@@ -50,7 +50,11 @@ RULES = [
 ]
 
 
-def spawning(door: Door, parent: work.LeaseRef, **fields: Any) -> api.SpawnRequest:  # noqa: ANN401  # those of the message
+def spawning(
+    door: Door,
+    parent: work.LeaseRef,
+    **fields: Any,  # noqa: ANN401  # those of the message
+) -> api.SpawnRequest:
     step = work.NewStep(step_id=STEP, name="spawn")
     given: dict[str, Any] = {"enqueue": door.new(), "step": step} | fields
     return api.SpawnRequest(

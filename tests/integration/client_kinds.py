@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from backlane import AsyncClient, AsyncHandle, Client
+from backlane.client import AsyncRedriveMany
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -46,6 +47,9 @@ class _Waiting:
 
 
 async def _finish(answer: Any) -> Any:  # noqa: ANN401  # whatever a method answers
+    if isinstance(answer, AsyncRedriveMany):
+        # Drawn again, it makes nothing twice.
+        return [part async for part in answer]
     if inspect.isasyncgen(answer):
         return [part async for part in answer]
     return await answer if inspect.isawaitable(answer) else answer

@@ -24,6 +24,27 @@ REFUSED: Final = {
     "redrive a --max-attempts 5000000000": (
         "invalid value for --max-attempts: --max-attempts must be from 1 to 65535, not 5000000000"
     ),
+    "redrive": (
+        "invalid value for ID: name one execution, or choose dead letters with --callable, "
+        "--status, --since or --until, or take --all"
+    ),
+    "redrive a --callable b": (
+        "invalid value for --callable: it is for many executions, without an ID"
+    ),
+    "redrive a --dry-run": "invalid value for --dry-run: it is for many executions, without an ID",
+    "redrive --all --input 1": "invalid value for --input: it needs the ID of one execution",
+    "redrive --all --request-id r": (
+        "invalid value for --request-id: it needs the ID of one execution"
+    ),
+    "redrive --all --rate 0": "invalid value for --rate: '0' is no rate, such as 20/s or 0.5/s",
+    "redrive --all --rate 5/m": "invalid value for --rate: '5/m' is no rate, such as 20/s or 0.5/s",
+    "redrive --since 2026-01-31": (
+        "invalid value for --since: '2026-01-31' needs a time zone, such as Z"
+    ),
+    "redrive --until soon": (
+        "invalid value for --until: 'soon' is neither an instant, such as 2026-01-31T08:00:00Z, "
+        "nor a duration before now, such as 10m"
+    ),
     "redrive a --timeout 3": f"invalid value for --timeout: '3' {DURATIONS}",
     "dead-letters --limit -1": (
         "invalid value for '--limit': Input should be greater than or equal to 0"

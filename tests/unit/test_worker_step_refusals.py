@@ -182,7 +182,9 @@ def test_steps_of_another_version_are_refused_with_what_to_do(
 
     assert code(failed) == "STEP_VERSION"
     assert failed.error.category == records.ERROR_CATEGORY_VALIDATION_ERROR
-    assert "redrive the execution, and its steps are taken anew" in failed.error.message
+    assert (
+        "redrive the execution with restart, and its steps are taken anew" in failed.error.message
+    )
 
 
 def test_a_version_goes_with_the_reports(host: Host) -> None:

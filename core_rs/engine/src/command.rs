@@ -11,7 +11,7 @@ use std::sync::Arc;
 use strum::VariantArray;
 
 pub use run::{
-    Control, NewAction, NewInput, NewWait, NewWaitEnd, SpawnStep, StepReport, Suspension,
+    Control, NewAction, NewInput, NewWait, NewWaitEnd, SpawnStep, StepReport, Suspension, TakenStep,
 };
 
 use crate::fact::{Actor, Births, Outcome, OutcomeKind, Policy, RequestKey};
@@ -257,6 +257,18 @@ pub struct Redrive {
     pub request: Option<Request>,
     /// The caller who asks for it.
     pub actor: Actor,
+}
+
+/// An execution that was skipped, and what it is made anew from.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Dependent {
+    /// Id of the execution that was skipped.
+    pub id: ExecutionId,
+    /// The new execution. Among its dependencies, item 0 is the execution that is redriven, and the
+    /// other items are the dependents in their order.
+    pub new: NewExecution,
+    /// Whether the old one waited before it was skipped.
+    pub has_waited: bool,
 }
 
 /// How far an execution has come, as its worker says.

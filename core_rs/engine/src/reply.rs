@@ -3,7 +3,7 @@
 //! Owns the shape of results. Refuses to know the messages that carry them.
 
 use crate::fact::Holding;
-use crate::rules::id::Birth;
+use crate::rules::id::{Birth, ExecutionId};
 use crate::rules::status::Status;
 
 /// The result of an enqueue.
@@ -13,6 +13,24 @@ pub struct Made {
     pub birth: Birth,
     /// Whether the execution existed before.
     pub existing: bool,
+}
+
+/// The result of a redrive together with dependents.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Redriven {
+    /// The redrive.
+    pub made: Made,
+    /// The executions that were enqueued for dependents, in the order of their enqueue.
+    pub dependents: Vec<ExecutionId>,
+}
+
+impl From<Made> for Redriven {
+    fn from(made: Made) -> Self {
+        Self {
+            made,
+            dependents: Vec::new(),
+        }
+    }
 }
 
 /// The ends of a renewed lease, on the monotonic clock.

@@ -291,6 +291,8 @@ impl World {
             execution_id,
             input: input.then(|| format!("again {:x}", self.dice.roll())),
             request_id: self.request_id(),
+            restart: self.dice.chance(100),
+            with_dependents: self.dice.chance(300),
             ..Default::default()
         };
         self.call(Asked::Redrive(request), Principal::default(), None);

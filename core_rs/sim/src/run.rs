@@ -119,7 +119,7 @@ pub fn run(run: Run) -> Result<Course, Box<Failure>> {
                 lives: world.lives,
                 refused_as_full,
                 completed_when_full,
-                redriven: world.log.redriven,
+                redriven: world.log.redriven.len() as u64,
                 awaited: world.log.awaited,
                 discarded: world.log.discards(),
             })

@@ -3,6 +3,7 @@
 //! Owns the field rules of every request, the form of every reply and error, and the form of facts
 //! and rows on disk. Refuses to decide anything about an execution.
 
+pub mod carry;
 mod config;
 mod context;
 pub mod control;

@@ -3,7 +3,7 @@
 //! Owns the field rules of the request, and which parts of the old payload the new execution takes
 //! over. Refuses to know which executions may be redriven: the engine does.
 
-use backlane_engine::command::{DedupPolicy, NewExecution, Request};
+use backlane_engine::command::{DedupPolicy, Dependency, NewExecution, Request};
 use backlane_engine::fact::Actor;
 use backlane_engine::row::Payload;
 use backlane_engine::rules::id::ExecutionId;
@@ -33,6 +33,10 @@ pub struct Redrive {
     pub named: Named,
     /// The request id, where the client gave one.
     pub request: Option<Request>,
+    /// Whether the new execution begins anew, whatever the old one completed.
+    restart: bool,
+    /// Whether the dependents that were skipped are enqueued once more as well.
+    pub with_dependents: bool,
     change: Change,
 }
 
@@ -59,6 +63,8 @@ pub fn decode_redrive(bytes: &[u8], context: &mut Context<'_>) -> Result<Redrive
     Ok(Redrive {
         named,
         request,
+        restart: message.restart,
+        with_dependents: message.with_dependents,
         change: Change {
             input: message.input,
             config: config.transpose()?,
@@ -67,6 +73,13 @@ pub fn decode_redrive(bytes: &[u8], context: &mut Context<'_>) -> Result<Redrive
 }
 
 impl Redrive {
+    /// Whether the new execution takes over the steps that the old one completed. With another
+    /// input they might be others.
+    #[must_use]
+    pub const fn carries_steps(&self) -> bool {
+        !self.restart && self.change.input.is_none()
+    }
+
     /// The new execution, made from the payload of the old one.
     ///
     /// # Errors
@@ -79,11 +92,45 @@ impl Redrive {
     ) -> Result<NewExecution, DecodeError> {
         let old = Old::read(&self.named.id, head)?;
         let config = self.change.config(&old);
-        let payload = Payload {
-            head: self.head(&old.head, &config),
-            body: self.change.body(body)?,
-        };
+        let body = self.change.body(body)?;
+        // What the old execution waited for is over.
+        let new = self.made(old, config, body, Vec::new(), context);
         Ok(NewExecution {
+            request: self.request.clone(),
+            ..new
+        })
+    }
+
+    /// The new execution for a dependent that was skipped, made from its payload. It is as it was
+    /// but for its times and for what it depends on.
+    ///
+    /// # Errors
+    /// [`DecodeError`] where the payload is malformed, or is that of another execution.
+    pub fn remake_dependent(
+        &self,
+        id: &ExecutionId,
+        (head, body): (&[u8], Option<&[u8]>),
+        depends_on: Vec<Dependency>,
+        context: &mut Context<'_>,
+    ) -> Result<NewExecution, DecodeError> {
+        let old = Old::read(id, head)?;
+        let (config, body) = (old.config, body.map(<[u8]>::to_vec));
+        Ok(self.made(old, config, body, depends_on, context))
+    }
+
+    fn made(
+        &self,
+        old: Old,
+        config: Config,
+        body: Option<Vec<u8>>,
+        depends_on: Vec<Dependency>,
+        context: &mut Context<'_>,
+    ) -> NewExecution {
+        let payload = Payload {
+            head: self.head(&old, &config),
+            body,
+        };
+        NewExecution {
             tenant: self.named.tenant.clone(),
             callable: old.head.callable.into(),
             priority: config.priority,
@@ -91,22 +138,22 @@ impl Redrive {
             not_before_ms: None,
             start_deadline_ms: None,
             deadline_ms: None,
-            request: self.request.clone(),
+            request: None,
             dedup_key: old.head.dedup_key.map(Into::into),
             // Another execution that holds the key is not this one's redrive.
             dedup_policy: DedupPolicy::Reject,
             payload,
-            retried_from: Some(self.named.id.birth),
-            // What the old execution waited for is over.
-            depends_on: Vec::new(),
+            retried_from: Some(old.id.birth),
+            depends_on,
             parent: None,
             actor: Actor::named(ActorKind::Client, &context.principal.name),
             random: id_random(context),
-        })
+        }
     }
 
     // The fields of `log.v1.PayloadHead` that the engine does not decide.
-    fn head(&self, old: &log::PayloadHead, config: &Config) -> Vec<u8> {
+    fn head(&self, old: &Old, config: &Config) -> Vec<u8> {
+        let (id, old) = (old.id, &old.head);
         let mut out = Vec::with_capacity(160 + old.metadata.len());
         put::text(&mut out, 5, &self.named.tenant);
         put::text(&mut out, 6, &old.callable);
@@ -121,7 +168,7 @@ impl Redrive {
             put::text(&mut out, 17, &old.parent_id);
             put::uint(&mut out, 18, old.parent_type);
         }
-        put::bytes(&mut out, RETRIED_FROM, &self.named.id.to_bytes());
+        put::bytes(&mut out, RETRIED_FROM, &id.to_bytes());
         out
     }
 }
@@ -153,8 +200,9 @@ impl Change {
     }
 }
 
-/// An old payload's head, with its config as the engine knows it.
+/// An old payload's head, with its id and with its config as the engine knows it.
 struct Old {
+    id: ExecutionId,
     head: log::PayloadHead,
     config: Config,
 }
@@ -173,7 +221,11 @@ impl Old {
             priority: parts::narrow("PayloadHead.priority", head.priority)?,
             policy: parts::policy(policy)?,
         };
-        Ok(Self { head, config })
+        Ok(Self {
+            id: own,
+            head,
+            config,
+        })
     }
 }
 

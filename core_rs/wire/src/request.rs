@@ -59,8 +59,8 @@ pub(crate) fn of_input(message: &v1::ProvideInputRequest) -> Checked<Option<Requ
     )
 }
 
-/// The request id of a redrive, where the client gave one. Its body is the execution and the new
-/// input.
+/// The request id of a redrive, where the client gave one. Its body is the execution, the new
+/// input, whether the new execution begins anew, and whether dependents follow it.
 pub(crate) fn of_redrive(message: &v1::RedriveRequest) -> Checked<Option<Request>> {
     of(
         Kind::Redrive,
@@ -69,6 +69,13 @@ pub(crate) fn of_redrive(message: &v1::RedriveRequest) -> Checked<Option<Request
         |body| {
             body.field(message.execution_id.as_bytes());
             body.optional(message.input.as_deref().map(str::as_bytes));
+            // What older clients do not send adds nothing, so that kept hashes stay as they are.
+            if message.restart {
+                body.field(b"restart");
+            }
+            if message.with_dependents {
+                body.field(b"with_dependents");
+            }
         },
     )
 }
@@ -181,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn the_body_of_a_redrive_is_its_execution_and_its_input() {
+    fn the_body_of_a_redrive_is_its_execution_its_input_and_its_flags() {
         let plain = v1::RedriveRequest {
             tenant_id: "acme".into(),
             execution_id: "exec_1".into(),
@@ -202,6 +209,14 @@ mod tests {
             },
             v1::RedriveRequest {
                 input: Some(String::new()),
+                ..plain.clone()
+            },
+            v1::RedriveRequest {
+                restart: true,
+                ..plain.clone()
+            },
+            v1::RedriveRequest {
+                with_dependents: true,
                 ..plain.clone()
             },
         ];

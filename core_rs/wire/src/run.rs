@@ -103,6 +103,11 @@ impl Story {
         &self.schema_version
     }
 
+    /// The steps with their contents, in the order in which they were recorded.
+    pub(crate) fn steps(&self) -> &[v1::Step] {
+        &self.steps
+    }
+
     /// The encoded steps that a lease carries: those that have ended, and the waits that are not
     /// over.
     pub fn known_steps(&self) -> impl Iterator<Item = Vec<u8>> + '_ {
@@ -176,7 +181,6 @@ impl Story {
         let Some(id) = row.action.step() else {
             return Ok(());
         };
-        let text = text(body_of(row, all))?;
         let details = action::details(&row.contents.details)?;
         if self.schema_version.is_empty() {
             self.schema_version = details.schema_version;
@@ -190,6 +194,16 @@ impl Story {
             self.steps.push(v1::Step::default());
         }
         let step = &mut self.steps[at];
+        if let Action::StepCarried(_) | Action::PlaceCarried(_) = row.action {
+            let carried = action::carried(details.step, row.contents.body.as_deref())?;
+            *step = v1::Step {
+                id: id.to_string(),
+                state: state as i32,
+                ..carried
+            };
+            return Ok(());
+        }
+        let text = text(body_of(row, all))?;
         match row.action {
             Action::StepAdded(_) => *step = new(id, details.step, text),
             Action::StepStarted(_) | Action::WaitStarted(_) => {

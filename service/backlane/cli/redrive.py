@@ -1,4 +1,4 @@
-"""Owns `backlane redrive`: runs an execution that is over once more."""
+"""Owns `backlane redrive`: runs an execution that is over once more, or many dead letters."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import typer
 from backlane.cli.durations import read_duration
 from backlane.cli.exits import Exit
 from backlane.cli.inputs import read_input
-from backlane.cli.options import AsJson, ExecutionId, Place, option, spread
+from backlane.cli.options import AsJson, Place, option, spread
+from backlane.cli.redrive_many import ManyFlags, redrive_many
 from backlane.cli.trouble import say, written
 
 if TYPE_CHECKING:
@@ -54,6 +55,24 @@ class RedriveFlags:
             min=1,
         ),
     ] = None
+    restart: Annotated[
+        bool,
+        option(
+            "--restart",
+            "Take all steps anew, also those that the old execution completed. Another input does "
+            "that as well.",
+            default="no",
+        ),
+    ] = False
+    with_dependents: Annotated[
+        bool,
+        option(
+            "--with-dependents",
+            "Run the executions once more as well that were skipped because of this one; they wait "
+            "for the new one.",
+            default="no",
+        ),
+    ] = False
     request_id: Annotated[
         str | None,
         option(
@@ -78,6 +97,8 @@ class RedriveFlags:
             "priority": self.priority,
             "timeout": None if timeout is None else read_duration("--timeout", timeout),
             "retry": None if most is None else _retry(most),
+            "restart": self.restart or None,
+            "with_dependents": self.with_dependents or None,
             "request_id": self.request_id,
         }
         chosen = {name: value for name, value in given.items() if value is not None}
@@ -86,7 +107,14 @@ class RedriveFlags:
 
 @spread
 def command(
-    execution_id: ExecutionId,
+    execution_id: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[ID]",
+            show_default=False,
+            help="The execution's id. Without it, many dead letters are redriven.",
+        ),
+    ] = None,
     *,
     given: Annotated[
         str | None,
@@ -98,16 +126,41 @@ def command(
         ),
     ] = None,
     flags: RedriveFlags,
+    many: ManyFlags,
     place: Place,
     as_json: AsJson = False,
 ) -> int:
     """Run an execution that failed, timed out or was cancelled once more, and print the new id.
 
     The new execution has the old one's input and config unless told otherwise, and no times of the
-    old one. The old execution stays as it is. While it has an unfinished redrive, the id of that
-    one is printed. With --json the new record is printed instead.
+    old one. The steps that the old one completed are not taken again. The old execution stays as it
+    is. While it has an unfinished redrive, the id of that one is printed. With --json the new
+    record is printed instead.
+
+    Without an ID, the dead letters that --callable, --status, --since and --until choose are run
+    once more, or --all of them, the newest first. Each is printed with its new id, or reported with
+    the reason why it was refused. A run that broke off can be repeated with its --name.
     """
     options = flags.to_options()
+    if execution_id is None:
+        if given is not None or flags.request_id is not None:
+            wrong = "--request-id" if given is None else "--input"
+            raise typer.BadParameter("it needs the ID of one execution", param_hint=wrong)
+        return redrive_many(many, options, place, as_json=as_json)
+    if chosen := many.first_given():
+        raise typer.BadParameter("it is for many executions, without an ID", param_hint=chosen)
+    return _redrive_one(execution_id, given, flags, options, place, as_json=as_json)
+
+
+def _redrive_one(
+    execution_id: str,
+    given: str | None,
+    flags: RedriveFlags,
+    options: RedriveOptions,
+    place: Place,
+    *,
+    as_json: bool,
+) -> int:
     sent = read_input(given)
     from backlane.cli.connection import connect
 
@@ -115,6 +168,8 @@ def command(
         handle = client.redrive(execution_id, sent, **options)
         with written(f"{handle.execution_id} was enqueued"):
             typer.echo(handle.get().to_json() if as_json else handle.execution_id)
+    if flags.with_dependents:
+        say(f"{len(handle.dependent_ids)} dependents were enqueued as well")
     if handle.existing:
         say(f"{handle.execution_id} existed already, as a redrive of {execution_id}")
     return Exit.OK

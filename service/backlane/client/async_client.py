@@ -8,6 +8,7 @@ from backlane.client.call_kinds import AwaitableCalls
 from backlane.client.connection import LoopConnection
 from backlane.client.graph import AsyncGraphHandles
 from backlane.client.handle import AsyncHandle
+from backlane.client.redrive_many import AsyncRedriveMany
 from backlane.client.settings import ClientBase
 from backlane.schema.options import ABSENT
 from backlane.sdk.target import resolve
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
     from backlane.client.graph import Graph
     from backlane.schema.named import Named
-    from backlane.schema.options import EnqueueOptions, RedriveOptions
+    from backlane.schema.options import EnqueueOptions, RedriveManyOptions, RedriveOptions
     from backlane.sdk.target import Takes, TakesNothing
 
 I = TypeVar("I")  # noqa: E741  # the input's type
@@ -99,8 +100,17 @@ class AsyncClient(ClientBase, AwaitableCalls):
     ) -> AsyncHandle[Any]:
         """Run an execution that is over once more, as a new one; see `Client.redrive`."""
         reply = await self._calls.redriven(execution, given, options)
-        execution_id, existing = reply.execution.execution_id, reply.existing
-        return AsyncHandle(self._calls, execution_id, None, existing=existing)
+        return AsyncHandle(
+            self._calls,
+            reply.execution.execution_id,
+            None,
+            existing=reply.existing,
+            dependent_ids=tuple(reply.dependent_ids),
+        )
+
+    def redrive_many(self, **options: Unpack[RedriveManyOptions]) -> AsyncRedriveMany:
+        """Run many dead letters once more, the newest first; see `Client.redrive_many`."""
+        return AsyncRedriveMany(self._calls, options)
 
     @overload
     async def enqueue_many(

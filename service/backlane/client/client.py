@@ -8,6 +8,7 @@ from backlane.client.call_kinds import BlockingCalls
 from backlane.client.connection import ThreadConnection
 from backlane.client.graph import GraphHandles
 from backlane.client.handle import Handle
+from backlane.client.redrive_many import RedriveMany
 from backlane.client.settings import ClientBase
 from backlane.schema.options import ABSENT
 from backlane.sdk.blocking import finish
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
     from backlane.client.graph import Graph
     from backlane.schema.named import Named
-    from backlane.schema.options import EnqueueOptions, RedriveOptions
+    from backlane.schema.options import EnqueueOptions, RedriveManyOptions, RedriveOptions
     from backlane.sdk.target import Takes, TakesNothing
 
 I = TypeVar("I")  # noqa: E741  # the input's type
@@ -121,19 +122,44 @@ class Client(ClientBase, BlockingCalls):
 
         Args:
             execution: a handle or an id.
-            given: another input; without it the new execution has the old one. The callable,
-                context, metadata and `dedup_key` are always the old ones, and there are no times.
+            given: another input; without it the new execution has the old one, and the steps that
+                the old one completed. The callable, context, metadata and `dedup_key` are always
+                the old ones, and there are no times.
             options: see `RedriveOptions`.
 
         Raises:
             TransitionNotAllowedError: it is unfinished, or has completed.
             ExecutionNotFoundError: this tenant has none of that id.
             AlreadyExistsError: another unfinished execution has its `dedup_key`.
-            DataDamagedError: its input is damaged on the server's disk.
+            InvalidArgumentError: too many were skipped for `with_dependents`.
+            DataDamagedError: its input or a step is damaged on the server's disk.
         """
         reply = finish(self._calls.redriven(execution, given, options))
-        execution_id, existing = reply.execution.execution_id, reply.existing
-        return Handle(self._calls, execution_id, None, existing=existing)
+        return Handle(
+            self._calls,
+            reply.execution.execution_id,
+            None,
+            existing=reply.existing,
+            dependent_ids=tuple(reply.dependent_ids),
+        )
+
+    def redrive_many(self, **options: Unpack[RedriveManyOptions]) -> RedriveMany:
+        """Run many dead letters once more, the newest first, each as `redrive` does.
+
+        Nothing happens until the outcomes are drawn. One that is refused is an outcome as well. A
+        run that broke off can be repeated with its name within 24 hours, and makes nothing twice.
+
+        Args:
+            options: which of them, and how; see `RedriveManyOptions`.
+
+        Raises:
+            InvalidInputError: an option cannot be used.
+
+        Example:
+            for outcome in client.redrive_many(callable_name="charge", rate=20):
+                print(outcome.execution.execution_id, outcome.redriven_as or outcome.error)
+        """
+        return RedriveMany(self._calls, options)
 
     @overload
     def enqueue_many(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import secrets
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, cast
 
 from backlane.errors import InvalidInputError
 from backlane.schema.options import RedriveOptions
@@ -13,6 +13,9 @@ from backlane.v1 import execution_service_pb2 as api
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+_FLAGS: Final = ("restart", "with_dependents")
+"""The options of a redrive that are no options of an enqueue."""
 
 
 def request_ids(prefix: str | None = None) -> Iterator[str]:
@@ -36,12 +39,22 @@ def redrive_request(
         raise InvalidInputError(
             f"{unknown} is no option of a redrive; there are {', '.join(known)}"
         )
+    plain = {name: value for name, value in options.items() if name not in _FLAGS}
     made = api.EnqueueRequest()
-    fill(made, tenant_id, "", given, merged({}, options))
+    fill(made, tenant_id, "", given, merged({}, cast("RedriveOptions", plain)))
     return api.RedriveRequest(
         tenant_id=tenant_id,
         execution_id=execution_id,
         input=made.input if made.HasField("input") else None,
         config=made.config if made.HasField("config") else None,
         request_id=made.request_id or next(request_ids()),
+        restart=_flag(options, "restart"),
+        with_dependents=_flag(options, "with_dependents"),
     )
+
+
+def _flag(options: RedriveOptions, name: str) -> bool:
+    value = options.get(name)
+    if value is not None and not isinstance(value, bool):
+        raise InvalidInputError(f"{name} must be True or False, not {value!r}")
+    return bool(value)

@@ -10,7 +10,7 @@ from backlane.sdk.ending import completed
 from backlane.sdk.target import load
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Iterator, Sequence
     from datetime import timedelta
 
     from backlane.client.calls import Calls
@@ -27,18 +27,26 @@ class _Handle(Generic[T_co]):
     Attributes:
         execution_id: the execution's id.
         existing: whether a request_id or dedup_key led to an execution that was there before.
+        dependent_ids: the ids of what a redrive enqueued for dependents.
     """
 
-    __slots__ = ("_calls", "_target", "execution_id", "existing")
+    __slots__ = ("_calls", "_target", "dependent_ids", "execution_id", "existing")
 
     def __init__(
-        self, calls: Calls, execution_id: str, target: Target | None, *, existing: bool = False
+        self,
+        calls: Calls,
+        execution_id: str,
+        target: Target | None,
+        *,
+        existing: bool = False,
+        dependent_ids: Sequence[str] = (),
     ) -> None:
         """Point at an execution; made by a client."""
         self._calls = calls
         self._target = target
         self.execution_id = execution_id
         self.existing = existing
+        self.dependent_ids: Sequence[str] = dependent_ids
 
     def __repr__(self) -> str:
         """Name the execution."""
@@ -58,6 +66,7 @@ class Handle(_Handle[T_co]):
     Attributes:
         execution_id: the execution's id.
         existing: whether a request_id or dedup_key led to an execution that was there before.
+        dependent_ids: the ids of what a redrive enqueued for dependents.
     """
 
     __slots__ = ()
@@ -131,6 +140,7 @@ class AsyncHandle(_Handle[T_co]):
     Attributes:
         execution_id: the execution's id.
         existing: whether a request_id or dedup_key led to an execution that was there before.
+        dependent_ids: the ids of what a redrive enqueued for dependents.
     """
 
     __slots__ = ()

@@ -73,7 +73,7 @@ class StepRecord:
 
     @property
     def attempt(self) -> int:
-        """The number of the attempt that began it."""
+        """The number of the attempt that began it; 0 if a redrive took the step over."""
         return self.proto.attempt
 
     @property

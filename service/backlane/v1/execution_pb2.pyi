@@ -1538,7 +1538,9 @@ class Step(_message.Message):
     arguments_hash: _builtins.bytes
     """A hash of the arguments, by which a worker notices that a step was called differently."""
     attempt: _builtins.int
-    """Ordinal of the attempt that started the step."""
+    """Ordinal of the attempt that started the step; 0 if the step was taken over from the execution
+    that this one redrives.
+    """
     wait_reason: Global___WaitReason.ValueType
     """Only for waits: what the step waits for."""
     wait_until: _builtins.int
@@ -1549,7 +1551,9 @@ class Step(_message.Message):
     """Only for waits that an input ends: the key of that input."""
     @_builtins.property
     def error(self) -> Global___ExecutionError:
-        """Present only if the step failed. The code is ATTEMPT_ENDED if the lease ended before the step."""
+        """Present only if the step failed. The code is ATTEMPT_ENDED if the lease ended before the step,
+        and NOT_CARRIED if the step did not end in the execution that this one redrives.
+        """
 
     @_builtins.property
     def source(self) -> Global___StepSource: ...

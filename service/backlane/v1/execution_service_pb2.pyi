@@ -1553,17 +1553,34 @@ class RedriveRequest(_message.Message):
     EXECUTION_ID_FIELD_NUMBER: _builtins.int
     INPUT_FIELD_NUMBER: _builtins.int
     CONFIG_FIELD_NUMBER: _builtins.int
+    WITH_DEPENDENTS_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    RESTART_FIELD_NUMBER: _builtins.int
     tenant_id: _builtins.str
     execution_id: _builtins.str
     """An execution that ended as FAILED, TIMEOUT or CANCELLED."""
     input: _builtins.str
-    """The input of the new execution, as in EnqueueRequest; absent means the old one. Callable,
-    context, metadata, dedup_key, traceparent and max_worker_losses are always the old ones. The
-    new execution has no not_before and no deadlines.
+    """The input of the new execution, as in EnqueueRequest; absent means the old one. With an input,
+    all steps are taken anew. Callable, context, metadata, dedup_key, traceparent and
+    max_worker_losses are always the old ones. The new execution has no not_before and no
+    deadlines.
+    """
+    with_dependents: _builtins.bool
+    """Whether the dependents that were skipped because of the execution are enqueued once more as
+    well, in the same commit: those that depend on it, and those that depend on one of these. A
+    dependency on an execution that is enqueued once more becomes one on the new execution; the
+    others stay. An unfinished redrive of one of them is used as it is. At most 10 000 executions
+    and 16 MiB, as in EnqueueBatch.
     """
     request_id: _builtins.str
-    """As in EnqueueRequest. The body is the tenant, the execution_id and the input."""
+    """As in EnqueueRequest. The body is the tenant, the execution_id, the input, restart and
+    with_dependents.
+    """
+    restart: _builtins.bool
+    """Whether the new execution takes all steps anew. Otherwise it takes over those that the old one
+    completed, with their outputs: its first lease carries them, and a worker does not take them
+    again.
+    """
     @_builtins.property
     def config(self) -> _execution_pb2.BackgroundExecutionConfig:
         """The whole config of the new execution, as in EnqueueRequest; absent means the old one."""
@@ -1575,11 +1592,13 @@ class RedriveRequest(_message.Message):
         execution_id: _builtins.str = ...,
         input: _builtins.str | None = ...,
         config: _execution_pb2.BackgroundExecutionConfig | None = ...,
+        with_dependents: _builtins.bool = ...,
         request_id: _builtins.str = ...,
+        restart: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_input", b"_input", "config", b"config", "input", b"input"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_input", b"_input", "config", b"config", "execution_id", b"execution_id", "input", b"input", "request_id", b"request_id", "tenant_id", b"tenant_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_input", b"_input", "config", b"config", "execution_id", b"execution_id", "input", b"input", "request_id", b"request_id", "restart", b"restart", "tenant_id", b"tenant_id", "with_dependents", b"with_dependents"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__input: _TypeAlias = _typing.Literal["input"]  # noqa: Y015
     _WhichOneofArgType__input: _TypeAlias = _typing.Literal["_input", b"_input"]  # noqa: Y015
@@ -1593,6 +1612,7 @@ class RedriveResponse(_message.Message):
 
     EXECUTION_FIELD_NUMBER: _builtins.int
     EXISTING_FIELD_NUMBER: _builtins.int
+    DEPENDENT_IDS_FIELD_NUMBER: _builtins.int
     existing: _builtins.bool
     """True if the request_id led to an earlier redrive, or if an unfinished execution redrives this
     one already: an execution has one unfinished redrive at most.
@@ -1601,15 +1621,22 @@ class RedriveResponse(_message.Message):
     def execution(self) -> _execution_pb2.BackgroundExecution:
         """The new execution in the FULL view."""
 
+    @_builtins.property
+    def dependent_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Only for with_dependents: the ids of the executions that were enqueued for dependents, each
+        after those that it depends on.
+        """
+
     def __init__(
         self,
         *,
         execution: _execution_pb2.BackgroundExecution | None = ...,
         existing: _builtins.bool = ...,
+        dependent_ids: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["execution", b"execution"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["execution", b"execution", "existing", b"existing"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dependent_ids", b"dependent_ids", "execution", b"execution", "existing", b"existing"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -76,8 +76,9 @@ class Run:
         if theirs != ours and self.lease.steps:
             raise StepVersionError(
                 f"its steps were recorded by {_version(theirs)} of {self.callable.name}, and this "
-                f"worker has {_version(ours)}: redrive the execution, and its steps are taken anew "
-                f"(run workers with {_version(theirs)} until the others like it have ended)"
+                f"worker has {_version(ours)}: redrive the execution with restart, and its steps "
+                f"are taken anew (run workers with {_version(theirs)} until the others like it "
+                "have ended)"
             )
 
     def suspension(self) -> api.Suspension:

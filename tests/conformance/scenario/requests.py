@@ -147,6 +147,8 @@ def redrive(line: Line, execution_id: str) -> api.RedriveRequest:
         tenant_id=given.get("tenant", "acme"),
         execution_id=execution_id,
         request_id=given.get("request_id", ""),
+        restart="restart" in given,
+        with_dependents="with_dependents" in given,
     )
     if "input" in given:
         request.input = text(given["input"])

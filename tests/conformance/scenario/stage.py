@@ -246,6 +246,10 @@ class Stage:
     async def _redrive(self, line: Line) -> Answer:
         request = requests.redrive(line, self._ids[line.get("of")])
         response = await self._producer.Redrive(request, timeout=TIMEOUT_S)
+        names = [name for name in line.get("with_dependents", "none").split(",") if name != "none"]
+        for name, execution_id in zip(names, response.dependent_ids, strict=True):
+            self._ids[name] = execution_id
+            self._tenants[execution_id] = response.execution.tenant_id
         made = api.EnqueueResponse(execution=response.execution, existing=response.existing)
         return Answer([self._met(line.plain(), made)])
 

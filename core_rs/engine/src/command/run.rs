@@ -116,3 +116,26 @@ pub struct Control {
     /// The caller.
     pub actor: Actor,
 }
+
+/// A step that a redrive takes over from the execution that is over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TakenStep {
+    /// The id of the step.
+    pub step: StepId,
+    /// Whether the step is completed. Otherwise only its place is taken over.
+    pub is_completed: bool,
+    /// The contents of the action that records the step.
+    pub contents: ActionContents,
+}
+
+impl TakenStep {
+    /// The action that records the step.
+    #[must_use]
+    pub const fn action(&self) -> Action {
+        if self.is_completed {
+            Action::StepCarried(self.step)
+        } else {
+            Action::PlaceCarried(self.step)
+        }
+    }
+}

@@ -208,7 +208,7 @@ impl Engine {
         Ok((made, false))
     }
 
-    fn catch_up_for(&mut self, new: &NewExecution, now: Now) {
+    pub(super) fn catch_up_for(&mut self, new: &NewExecution, now: Now) {
         if let Some(birth) = self.dedup_holder(new) {
             self.catch_up(birth, now);
         }
@@ -222,7 +222,11 @@ impl Engine {
 
     /// Checks that [`Self::make`] will succeed for every item in turn. A refusal comes with the
     /// position of its item.
-    fn may_take(&self, items: &[NewExecution], known: &Known) -> Result<(), (usize, Refusal)> {
+    pub(super) fn may_take(
+        &self,
+        items: &[NewExecution],
+        known: &Known,
+    ) -> Result<(), (usize, Refusal)> {
         if self.store_is_full {
             return Err((0, Refusal::DiskFull));
         }
@@ -279,7 +283,7 @@ impl Engine {
         }
     }
 
-    fn make(
+    pub(super) fn make(
         &mut self,
         new: NewExecution,
         sofar: &mut Sofar,

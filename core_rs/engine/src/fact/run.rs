@@ -22,6 +22,13 @@ pub struct RunFact {
 pub enum RunChange {
     /// A round wrote the run to the log again; nothing changed.
     Carried(Box<Run>),
+    /// The execution was born as the redrive of another one, and took over its steps.
+    TakenOver {
+        /// The actions, in order: one for each step.
+        actions: Box<[Action]>,
+        /// Bytes of the contents of the actions.
+        bytes: u32,
+    },
     /// The worker reported actions.
     Reported {
         /// The actions, in order.

@@ -46,6 +46,11 @@ pub enum Action {
     Fail,
     /// The execution was cancelled.
     Cancel,
+    /// A redrive took over a step that the execution before it had completed.
+    StepCarried(StepId),
+    /// A redrive took over the place of a step that the execution before it had not completed, so
+    /// that the steps after it are found in their places. The step will be taken anew.
+    PlaceCarried(StepId),
 }
 
 impl Action {
@@ -58,7 +63,9 @@ impl Action {
             | Self::WaitStarted(id)
             | Self::StepCompleted(id)
             | Self::StepFailed(id)
-            | Self::StepSkipped(id) => Some(id),
+            | Self::StepSkipped(id)
+            | Self::StepCarried(id)
+            | Self::PlaceCarried(id) => Some(id),
             Self::Start
             | Self::Plan
             | Self::AttemptEnded
@@ -90,6 +97,7 @@ impl Action {
             Self::Complete => "completed",
             Self::Fail => "failed",
             Self::Cancel => "cancelled",
+            Self::StepCarried(_) | Self::PlaceCarried(_) => "given the steps of another",
         }
     }
 }
@@ -126,7 +134,8 @@ pub struct Mark {
     pub id: StepId,
     /// The state of the step.
     pub state: StepState,
-    /// Whether the step is a wait. It then stays open when its attempt ends.
+    /// Whether the step is a wait. It then stays open when its attempt ends. Not kept of a wait
+    /// that was over when it was recorded: a redrive took it over.
     pub is_wait: bool,
 }
 
@@ -189,9 +198,11 @@ impl Course {
                 event: action.event(),
             }),
             Action::StepStarted(_) if known == Some(StepState::Pending) => Ok(()),
-            Action::StepStarted(_) | Action::StepAdded(_) | Action::WaitStarted(_) => {
-                self.check_new(known)
-            }
+            Action::StepStarted(_)
+            | Action::StepAdded(_)
+            | Action::WaitStarted(_)
+            | Action::StepCarried(_)
+            | Action::PlaceCarried(_) => self.check_new(known),
             Action::StepCompleted(_) | Action::StepFailed(_) => in_state(known, StepState::Running),
             Action::StepSkipped(_) => in_state(known, StepState::Pending),
             Action::Start
@@ -251,6 +262,8 @@ impl Course {
             Action::Complete => self.end(RunState::Completed),
             Action::Fail => self.end(RunState::Failed),
             Action::Cancel => self.end(RunState::Cancelled),
+            Action::StepCarried(id) => self.add(id, StepState::Completed, false),
+            Action::PlaceCarried(id) => self.add(id, StepState::Failed, false),
         }
     }
 
@@ -323,6 +336,8 @@ const fn allows(state: RunState, action: Action) -> bool {
         Action::InputKept | Action::Complete | Action::Fail | Action::Cancel => {
             !state.is_terminal()
         }
+        // At the birth of the execution, before anything else.
+        Action::StepCarried(_) | Action::PlaceCarried(_) => matches!(state, S::Created),
     }
 }
 

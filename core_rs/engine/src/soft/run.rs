@@ -31,6 +31,7 @@ impl Soft {
             }
             RunChange::Paused { .. } => self.tell_of_pause(birth, about),
             RunChange::Carried(_)
+            | RunChange::TakenOver { .. }
             | RunChange::Reported { .. }
             | RunChange::InputKept { .. }
             | RunChange::Unpaused { .. } => {}

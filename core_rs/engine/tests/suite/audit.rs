@@ -276,7 +276,10 @@ fn check_rows(decided: &Decided, before: Option<&Living>, last: Option<&Living>)
                     let cause = check_lease_end(&rows[actions..], before);
                     assert_eq!(RequeueCause::Suspended, cause);
                 }
-                RunChange::Reported {
+                RunChange::TakenOver {
+                    actions: reported, ..
+                }
+                | RunChange::Reported {
                     actions: reported, ..
                 } => assert_eq!((reported.len(), rows.len()), (actions, actions)),
                 RunChange::Woken { over, .. } => assert_eq!(over.len() + 1, rows.len()),

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use backlane_engine::command::{DedupPolicy, Dependency, NewExecution, Report};
+use backlane_engine::command::{DedupPolicy, Dependency, Dependent, NewExecution, Report};
 use backlane_engine::rules::id::Birth;
 use backlane_engine::rules::limits::Limits;
 use backlane_engine::rules::status::{EndReason, Phase, Status};
@@ -28,6 +28,8 @@ enum Step {
         completes: bool,
     },
     Cancel(usize),
+    /// Redrives an execution that did not complete, with what was skipped because of it.
+    Redrive(usize),
     Advance(u64),
     Restart,
     Carry(usize),
@@ -43,6 +45,7 @@ fn a_step() -> impl Strategy<Value = Step> {
         2 => prop::collection::vec(item, 1..6).prop_map(Step::Batch),
         6 => prop::bool::weighted(0.8).prop_map(|completes| Step::End { completes }),
         1 => (0..12_usize).prop_map(Step::Cancel),
+        2 => (0..12_usize).prop_map(Step::Redrive),
         1 => prop::sample::select(vec![0_u64, 1_000, 5_000]).prop_map(Step::Advance),
         1 => Just(Step::Restart),
         2 => (1..6_usize).prop_map(Step::Carry),
@@ -88,6 +91,7 @@ impl Pair {
             Step::Batch(items) => self.batch(items),
             Step::End { completes } => self.end(*completes),
             Step::Cancel(back) => self.cancel(*back),
+            Step::Redrive(back) => self.redrive(*back),
             Step::Advance(ms) => self.world.advance(*ms),
             Step::Restart => {
                 self.world.restart(10);
@@ -195,6 +199,77 @@ impl Pair {
             // An execution that has finished refuses.
             let _ = self.world.cancel("acme", self.world.id(birth));
         }
+    }
+
+    /// The executions that were skipped because of one, each with its dependencies, oldest first.
+    fn skipped_because_of(&self, of: Birth) -> Vec<(Birth, BTreeSet<Birth>)> {
+        let mut found = Vec::new();
+        let mut places = BTreeSet::from([of]);
+        for (birth, on) in self.model.dependencies.range(of + 1..) {
+            let end = self.world.audit.ends.get(birth);
+            let is_skipped = end.is_some_and(|end| end.reason == EndReason::DependencyFailed);
+            if is_skipped && !on.is_disjoint(&places) {
+                places.insert(*birth);
+                found.push((*birth, on.clone()));
+            }
+        }
+        found
+    }
+
+    fn redrive(&mut self, back: usize) {
+        self.world.tick();
+        while self.world.engine.has_agenda() {
+            self.world.engine.step_agenda(100, self.world.now);
+            self.world.settle();
+        }
+        let Some(of) = self.births().into_iter().nth_back(back) else {
+            return;
+        };
+        let end = self.world.audit.ends.get(&of);
+        if end.is_none_or(|end| end.status.is_success()) {
+            return;
+        }
+        let found = self.skipped_because_of(of);
+        let olds: Vec<_> = [of]
+            .into_iter()
+            .chain(found.iter().map(|it| it.0))
+            .collect();
+        let place = |birth: Birth| olds.iter().position(|old| *old == birth);
+        let dependents = found.iter().map(|(birth, on)| {
+            let on = on.iter().map(|on| match place(*on) {
+                Some(at) => Dependency::Item(u32::try_from(at).expect("few")),
+                None => Dependency::Execution(self.world.id(*on)),
+            });
+            Dependent {
+                id: self.world.id(*birth),
+                new: NewExecution {
+                    depends_on: on.collect(),
+                    ..new_execution("acme", "mail")
+                },
+                has_waited: true,
+            }
+        });
+        let dependents = dependents.collect();
+        let state = self.world.engine.state();
+        let living: Vec<_> = olds.iter().map(|old| state.redrive_of(*old)).collect();
+        let (id, new) = (self.world.id(of), new_execution("acme", "mail"));
+        let redriven = self.world.redrive_whole(id, &new, Vec::new(), dependents);
+        let redriven = redriven.expect("it did not complete");
+        let mut made = redriven.dependents.iter().map(|id| id.birth);
+        let mut news = vec![redriven.made.birth];
+        assert_eq!(living[0].is_some(), redriven.made.existing);
+        if living[0].is_none() {
+            self.model.dependencies.insert(news[0], BTreeSet::new());
+        }
+        for ((_, on), living) in found.iter().zip(&living[1..]) {
+            let new = living.unwrap_or_else(|| made.next().expect("one for each"));
+            if living.is_none() {
+                let on = on.iter().map(|on| place(*on).map_or(*on, |at| news[at]));
+                self.model.dependencies.insert(new, on.collect());
+            }
+            news.push(new);
+        }
+        assert_eq!(None, made.next(), "nothing else is made");
     }
 
     fn carry(&mut self, most: usize) {

@@ -19,6 +19,8 @@ mod offers;
 mod over;
 mod pauses;
 mod prefetch;
+mod redriven_graphs;
+mod redrives;
 mod refusals;
 mod requests;
 mod rounds;

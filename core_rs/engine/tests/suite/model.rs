@@ -13,6 +13,7 @@ use backlane_engine::rules::access::TenantScope;
 use backlane_engine::rules::id::{Birth, LeaseToken};
 use backlane_engine::rules::limits::Limits;
 use backlane_engine::rules::status::{Phase, Status};
+use backlane_engine::rules::step::StepState;
 use backlane_engine::state::Rank;
 use proptest::prelude::*;
 
@@ -274,12 +275,24 @@ impl Model {
                 assert_eq!(earlier.is_some(), made.existing);
                 let same = earlier.map(|one| one.id.birth) == Some(made.birth);
                 assert_eq!(earlier.is_some(), same);
+                if !same {
+                    self.check_taken_over(birth, made.birth);
+                }
             }
             _ => assert!(
                 matches!(answer, Err(Refusal::TransitionNotAllowed { .. })),
                 "{answer:?}"
             ),
         }
+    }
+
+    /// What the old execution completed is completed in the new one, which runs nothing of it.
+    fn check_taken_over(&self, old: Birth, new: Birth) {
+        let run = self.world.engine.state().run_of(new);
+        let steps = run.course.steps.iter().map(|mark| (mark.id, mark.state));
+        let done = self.world.audit.completed_steps(old).into_iter();
+        let done = done.map(|taken| (taken.step, StepState::Completed));
+        assert_eq!(done.collect::<Vec<_>>(), steps.collect::<Vec<_>>());
     }
 
     fn discard(&mut self, back: usize) {

@@ -41,7 +41,9 @@ fn redrive(world: &mut World, id: ExecutionId, known: &Known) -> Result<Made, Re
         request: None,
         actor: Actor::of(ActorKind::Client),
     };
-    world.engine.redrive(&command, new(), known, world.now)
+    world
+        .engine
+        .redrive(&command, new(), Vec::new(), known, world.now)
 }
 
 fn discard(world: &mut World, tenant: &str, id: ExecutionId) -> Result<(), Refusal> {

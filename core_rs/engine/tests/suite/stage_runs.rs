@@ -259,9 +259,12 @@ impl Told {
         }
         let of = row.contents.body_of.map_or(row.ordinal, |other| other);
         let body = world.audit.actions[&(row.birth, of)].contents.body.clone();
-        if let (Action::StepCompleted(id) | Action::StepSkipped(id), Some(body)) =
-            (row.action, body)
-        {
+        let (Action::StepCompleted(id) | Action::StepSkipped(id) | Action::StepCarried(id)) =
+            row.action
+        else {
+            return;
+        };
+        if let Some(body) = body {
             let text = String::from_utf8_lossy(&body).into_owned();
             self.outputs.insert(id, text);
         }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use backlane_engine::Engine;
 use backlane_engine::command::{
     Cancel, Control, Discard, Held, Known, NewExecution, NewInput, OfferSpec, ProgressReport, Read,
-    Redrive, Report, Request, SpawnStep, StepReport, Suspension, Taker,
+    Redrive, Report, Request, SpawnStep, StepReport, Suspension, TakenStep, Taker,
 };
 use backlane_engine::decide::Speaker;
 use backlane_engine::error::Refusal;
@@ -344,8 +344,19 @@ impl World {
         answer
     }
 
-    /// Redrives an execution with what `new` says.
+    /// Redrives an execution with what `new` says. It takes over all steps that are completed.
     pub(crate) fn redrive(&mut self, of: ExecutionId, new: &NewExecution) -> Result<Made, Refusal> {
+        let steps = self.audit.completed_steps(of.birth);
+        self.redrive_with(of, new, steps)
+    }
+
+    /// Redrives an execution with what `new` says, and with these steps.
+    pub(crate) fn redrive_with(
+        &mut self,
+        of: ExecutionId,
+        new: &NewExecution,
+        steps: Vec<TakenStep>,
+    ) -> Result<Made, Refusal> {
         self.tick();
         let redrive = Redrive {
             tenant: new.tenant.clone(),
@@ -354,7 +365,9 @@ impl World {
             actor: new.actor.clone(),
         };
         let (known, now) = (self.known(), self.now);
-        let made = self.engine.redrive(&redrive, new.clone(), &known, now);
+        let made = self
+            .engine
+            .redrive(&redrive, new.clone(), steps, &known, now);
         self.settle();
         made
     }

@@ -79,6 +79,16 @@ pub(super) const fn all_of(birth: Birth) -> RangeQuery {
 
 type Actions = Result<Vec<ActionRow>, Box<str>>;
 
+/// The run of an execution that is over, from the rows that were read.
+pub(super) fn past(
+    birth: Birth,
+    rows: Result<Vec<(u32, Lookup)>, Damage>,
+) -> Result<Story, Box<str>> {
+    let known = rows.as_ref().map_or(0, Vec::len);
+    let recorded = u32::try_from(known).unwrap_or(u32::MAX);
+    told(read_actions(birth, rows, recorded), 0)
+}
+
 fn told(actions: Actions, attempt: u32) -> Result<Story, Box<str>> {
     let story = fold(&actions?, &[], attempt);
     story.map_err(|broken| broken.to_string().into())

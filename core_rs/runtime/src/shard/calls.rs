@@ -15,6 +15,7 @@ pub(super) mod progress;
 pub(super) mod redrive;
 pub(super) mod report;
 pub(super) mod run;
+mod skipped;
 pub(super) mod spawn;
 pub(super) mod steps;
 pub(super) mod task;

@@ -96,6 +96,55 @@ fn a_whole_run_is_replayed_without_a_finding_and_saved_with_its_steps() {
     server.stop();
 }
 
+/// Redrives an execution that was released, after a cancel.
+fn redrive(server: &Server, id: &str) -> Result<v1::RedriveResponse, crate::server::Refusal> {
+    let cancel = v1::CancelRequest {
+        tenant_id: "acme".into(),
+        execution_id: id.into(),
+    };
+    let _: v1::CancelResponse = server.ask(Method::Cancel, &cancel).expect("it is queued");
+    let asked = v1::RedriveRequest {
+        tenant_id: "acme".into(),
+        execution_id: id.into(),
+        ..Default::default()
+    };
+    server.ask(Method::Redrive, &asked)
+}
+
+#[test]
+fn the_run_of_a_redrive_is_replayed_without_a_finding_and_saved_with_its_steps() {
+    let (directory, id) = with_run();
+    let server = Server::open(directory.path());
+    redrive(&server, &id).expect("it is over");
+    server.stop();
+    assert_eq!(Vec::<String>::new(), damage(&directory));
+    let new = directory.beside("new");
+    let saved = salvage(directory.path(), &new).expect("it is saved");
+    assert_eq!((1, 0), (saved.living, saved.failed.len()));
+    let server = Server::open(&new);
+    let lease = server.lease("mail", 1).remove(0);
+    let outputs = lease.steps.iter().map(|step| step.output().to_owned());
+    assert_eq!(vec!["1", "2"], outputs.collect::<Vec<_>>());
+    report(&server, &lease, step(3));
+    server.stop();
+    assert_eq!(
+        Vec::<String>::new(),
+        check(&new).expect("it can be checked").damage
+    );
+}
+
+#[test]
+fn a_redrive_names_the_damaged_action_and_enqueues_nothing() {
+    let (directory, id) = with_run();
+    directory.tamper(&format!("UPDATE action SET {HEAD} WHERE ordinal = 3"));
+    let server = Server::open(directory.path());
+    let told = redrive(&server, &id).expect_err("the damage is told");
+    let place = format!("action {}/3", birth(&id));
+    assert!(told.damage().contains(&place), "{}", told.damage());
+    assert!(server.lease("mail", 1).is_empty());
+    server.stop();
+}
+
 #[test]
 fn an_action_that_is_missing_is_named_and_its_execution_ends_when_it_is_leased() {
     let (directory, id) = with_run();

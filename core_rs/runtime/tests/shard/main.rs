@@ -16,6 +16,8 @@ mod lanes;
 mod leases;
 mod lists;
 mod over;
+mod redriven_graphs;
+mod redrives;
 mod requests;
 mod retention;
 mod runs;

@@ -20,7 +20,14 @@ fn of(callable: &str, input: &str) -> v1::EnqueueRequest {
 /// Enqueues an execution and lets it fail for good. Returns its id.
 fn fail(desk: &mut Desk, made: &v1::EnqueueRequest) -> String {
     let id = desk.make(made);
-    let lease = lease_ref(&desk.lease("failer", 1)[0]);
+    let lease = desk.lease("failer", 1).remove(0);
+    fail_lease(desk, &lease);
+    id
+}
+
+/// Reports that a leased execution has failed for good.
+pub(crate) fn fail_lease(desk: &mut Desk, lease: &v1::Lease) {
+    let lease = lease_ref(lease);
     let failure = v1::Failure {
         execution_id: lease.execution_id,
         lease_token: lease.lease_token,
@@ -33,7 +40,6 @@ fn fail(desk: &mut Desk, made: &v1::EnqueueRequest) -> String {
     };
     let failures = vec![failure];
     let _: v1::FailResponse = desk.ask(Method::Fail, &v1::FailRequest { failures });
-    id
 }
 
 fn list(callable: &str, page_size: u32) -> v1::ListDeadLettersRequest {
@@ -65,7 +71,7 @@ fn walk(desk: &mut Desk, first: &v1::ListDeadLettersRequest) -> (Vec<String>, us
     }
 }
 
-fn redrive(id: &str) -> v1::RedriveRequest {
+pub(crate) fn redrive(id: &str) -> v1::RedriveRequest {
     v1::RedriveRequest {
         tenant_id: "acme".into(),
         execution_id: id.into(),

@@ -14,7 +14,7 @@ pub(crate) fn step_id(number: u8) -> String {
     StepId([number; 20]).to_string()
 }
 
-fn started(number: u8, name: &str) -> Action {
+pub(crate) fn started(number: u8, name: &str) -> Action {
     Action::Started(v1::NewStep {
         step_id: step_id(number),
         name: name.into(),
@@ -23,14 +23,14 @@ fn started(number: u8, name: &str) -> Action {
     })
 }
 
-fn completed(number: u8, output: &str) -> Action {
+pub(crate) fn completed(number: u8, output: &str) -> Action {
     Action::Completed(v1::StepCompleted {
         step_id: step_id(number),
         output: Some(output.into()),
     })
 }
 
-fn report(lease: &v1::Lease, actions: Vec<Action>) -> v1::ReportStepsRequest {
+pub(crate) fn report(lease: &v1::Lease, actions: Vec<Action>) -> v1::ReportStepsRequest {
     let v1::LeaseRef {
         execution_id,
         lease_token,
@@ -81,7 +81,7 @@ fn status_of(outcome: &v1::LeaseOutcome) -> i32 {
     }
 }
 
-fn tell(desk: &mut Desk, request: &v1::ReportStepsRequest) {
+pub(crate) fn tell(desk: &mut Desk, request: &v1::ReportStepsRequest) {
     let reply: v1::ReportStepsResponse = desk.ask(Method::ReportSteps, request);
     assert_eq!(2, status_of(&reply.outcomes[0]));
 }
@@ -100,7 +100,12 @@ pub(crate) fn run_of(desk: &mut Desk, id: &str) -> v1::Execution {
     reply.execution.expect("its run")
 }
 
-fn provide(id: &str, key: &str, value: &str, request_id: &str) -> v1::ProvideInputRequest {
+pub(crate) fn provide(
+    id: &str,
+    key: &str,
+    value: &str,
+    request_id: &str,
+) -> v1::ProvideInputRequest {
     v1::ProvideInputRequest {
         tenant_id: "acme".into(),
         execution_id: id.into(),

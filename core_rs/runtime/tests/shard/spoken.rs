@@ -143,6 +143,8 @@ pub(crate) fn redrive(line: &Line, execution_id: String) -> v1::RedriveRequest {
         tenant_id: line.get("tenant").unwrap_or("acme").into(),
         execution_id,
         input: line.get("input").map(|value| text(value).into()),
+        restart: line.get("restart").is_some(),
+        with_dependents: line.get("with_dependents").is_some(),
         config: given.then(|| v1::BackgroundExecutionConfig {
             timeout_ms,
             priority,

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use backlane_engine::fact::OutcomeKind;
 use backlane_engine::rules::id::LeaseToken;
+use backlane_engine::rules::status::Status;
 
 use crate::api::{millis, reason_of, v1};
 
@@ -116,6 +117,9 @@ impl Ledger {
     /// # Errors
     /// The invariant that the reply violates.
     pub fn redriven(&mut self, asked: &v1::RedriveRequest, id: &str, log: &LogCheck) -> Checked {
+        if asked.input.is_none() && !asked.restart {
+            self.steps.taken_over(&asked.execution_id, id);
+        }
         let old = self.seen.get(&asked.execution_id);
         let Some(old) = old.and_then(|seen| seen.made_with.clone()) else {
             return Ok(());
@@ -133,6 +137,28 @@ impl Ledger {
             ..old
         };
         self.enqueued(&made_with, id, false, log)
+    }
+
+    /// Checks an execution that was enqueued for a dependent of one that was redriven.
+    ///
+    /// # Errors
+    /// The invariant that the reply violates.
+    pub fn followed(&self, id: &str, log: &LogCheck) -> Checked {
+        let only = "only skipped dependents follow a redrive";
+        let from = log.redriven.get(&parsed(id)?.birth).copied();
+        let skipped = from.and_then(|from| log.end_of(from));
+        let is_skipped = skipped.is_some_and(|(_, status)| status == Status::Cancelled);
+        must(is_skipped, only, || {
+            format!("{id} redrives {from:?}, which is {skipped:?}")
+        })?;
+        let old = self.seen.iter().find(|(id, _)| {
+            let birth = parsed(id).map(|id| id.birth).ok();
+            birth == from
+        });
+        let made_with = old.and_then(|(_, seen)| seen.made_with.as_ref());
+        let depends =
+            made_with.is_none_or(|it| !it.depends_on.is_empty() || !it.depends_on_items.is_empty());
+        must(depends, only, || format!("{id} redrives {made_with:?}"))
     }
 
     /// Whether a reply has shown that a tenant has this execution.

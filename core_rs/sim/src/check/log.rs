@@ -78,8 +78,8 @@ pub struct LogCheck {
     pub max_queue: u64,
     /// The largest number of unfinished executions at any time.
     pub most_living: usize,
-    /// The number of executions that redrive another one.
-    pub redriven: u64,
+    /// The executions that redrive another one, each with that one.
+    pub redriven: BTreeMap<Birth, Birth>,
     /// The number of suspensions that the end of a child ended.
     pub awaited: u64,
     /// Whether reads may fail, so that an execution may end because its payload was not read.
@@ -128,7 +128,7 @@ impl LogCheck {
             offers: Offers::new(),
             max_queue,
             most_living: 0,
-            redriven: 0,
+            redriven: BTreeMap::new(),
             awaited: 0,
             misreads: false,
         }
@@ -344,7 +344,8 @@ impl LogCheck {
             ExecutionChange::Enqueued(living) => {
                 self.edges.born(living);
                 families::may_be_spawned(&self.emitted, living)?;
-                self.redriven += u64::from(living.retried_from.is_some());
+                let from = living.retried_from;
+                self.redriven.extend(from.map(|from| (fact.birth, from)));
                 self.may_be_born(living)
             }
             ExecutionChange::Leased { holding, .. } => {

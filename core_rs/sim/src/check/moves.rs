@@ -62,9 +62,14 @@ pub(super) fn check_run(
     let (Some(before), Some(after)) = (before, after) else {
         return must(false, LEGAL, wrong);
     };
+    if let RunChange::TakenOver { .. } = change {
+        // Steps that are taken over belong to the birth.
+        let is_born = before.progress.attempt == 0 && before.progress.version == 1;
+        return must(is_born && before == after, LEGAL, wrong);
+    }
     let phases = (before.progress.phase, after.progress.phase);
     let moved = match change {
-        RunChange::Carried(_) => return Ok(()),
+        RunChange::Carried(_) | RunChange::TakenOver { .. } => return Ok(()),
         RunChange::Reported { .. } => phases == (Phase::Running, Phase::Running),
         RunChange::Suspended { .. } => phases == (Phase::Running, Phase::Suspended),
         RunChange::Woken { .. } => {

@@ -54,7 +54,7 @@ fn called_for(facts: &[Fact]) -> Vec<(u16, Option<u64>)> {
 /// Number of actions that a fact records.
 fn recorded(change: &RunChange) -> usize {
     match change {
-        RunChange::Reported { actions, .. } => actions.len(),
+        RunChange::TakenOver { actions, .. } | RunChange::Reported { actions, .. } => actions.len(),
         // The beginning of each wait, and the suspension.
         RunChange::Suspended { begun, active, .. } => begun.len() + usize::from(!active.is_empty()),
         // The end of each wait, and its cause.

@@ -30,6 +30,12 @@ impl Steps {
         }
     }
 
+    /// Notes a redrive that takes over the steps of another execution.
+    pub fn taken_over(&mut self, from: &str, id: &str) {
+        let done = self.of(from);
+        self.done.entry(id.to_owned()).or_default().extend(done);
+    }
+
     /// The steps of an execution that are done.
     #[must_use]
     pub fn of(&self, id: &str) -> Done {

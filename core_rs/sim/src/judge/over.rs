@@ -74,10 +74,16 @@ impl Judge<'_> {
             let id = &record.execution_id;
             self.ledger.redriven(asked, id, self.log)?;
         }
+        let has_asked = asked.with_dependents || reply.dependent_ids.is_empty();
+        must(has_asked, ANSWERED, || format!("{:?}", reply.dependent_ids))?;
+        for id in &reply.dependent_ids {
+            self.ledger.followed(id, self.log)?;
+        }
         self.show(&asked.tenant_id, &record, true)?;
         let at_ms = crate::check::queued_ms(&record);
         let scope = format!("Redrive {}", asked.tenant_id);
-        let ids = vec![record.execution_id];
+        let mut ids = vec![record.execution_id];
+        ids.extend(reply.dependent_ids);
         self.ledger
             .same_request(&scope, &asked.request_id, ids, at_ms)
     }

@@ -36,6 +36,8 @@ pub(crate) const fn number_of(action: Action) -> u32 {
         Action::Complete => 15,
         Action::Fail => 16,
         Action::Cancel => 17,
+        Action::StepCarried(_) => 18,
+        Action::PlaceCarried(_) => 19,
     }
 }
 
@@ -65,6 +67,8 @@ pub(crate) fn action(
         15 => Action::Complete,
         16 => Action::Fail,
         17 => Action::Cancel,
+        18 => Action::StepCarried(step()?),
+        19 => Action::PlaceCarried(step()?),
         number => {
             let number = number.into();
             return Err(DecodeError::UnknownNumber { what, number });
@@ -101,7 +105,13 @@ pub(super) fn put_fact(out: &mut Vec<u8>, fact: &RunFact) {
             actions,
             bytes,
             sequence,
-        } => put::message(out, 3, |out| put_reported(out, actions, *bytes, *sequence)),
+        } => put::message(out, 3, |out| {
+            put_actions(out, actions, *bytes);
+            put::uint(out, 4, *sequence);
+        }),
+        RunChange::TakenOver { actions, bytes } => {
+            put::message(out, 9, |out| put_actions(out, actions, *bytes));
+        }
         RunChange::Suspended {
             begun,
             active,
@@ -135,7 +145,8 @@ pub(super) fn put_fact(out: &mut Vec<u8>, fact: &RunFact) {
     }
 }
 
-fn put_reported(out: &mut Vec<u8>, actions: &[Action], bytes: u32, sequence: u32) {
+// The fields that `Reported` and `TakenOver` have in common.
+fn put_actions(out: &mut Vec<u8>, actions: &[Action], bytes: u32) {
     let mut kinds = Vec::with_capacity(actions.len());
     for action in actions {
         put::varint(&mut kinds, number_of(*action).into());
@@ -143,7 +154,6 @@ fn put_reported(out: &mut Vec<u8>, actions: &[Action], bytes: u32, sequence: u32
     put::filled(out, 1, &kinds);
     put_steps(out, 2, actions.iter().filter_map(|action| action.step()));
     put::uint(out, 3, bytes);
-    put::uint(out, 4, sequence);
 }
 
 fn put_run(out: &mut Vec<u8>, run: &Run) {
@@ -217,9 +227,13 @@ pub(super) fn fact(from: v1::RunFact) -> Result<RunFact, DecodeError> {
     let change = match parts::change("RunFact", from.change)? {
         Change::Carried(from) => RunChange::Carried(Box::new(run(from)?)),
         Change::Reported(from) => RunChange::Reported {
-            actions: reported(&from)?.into(),
+            actions: actions("Reported", &from.kinds, &from.steps)?.into(),
             bytes: from.bytes,
             sequence: from.sequence,
+        },
+        Change::TakenOver(from) => RunChange::TakenOver {
+            actions: actions("TakenOver", &from.kinds, &from.steps)?.into(),
+            bytes: from.bytes,
         },
         Change::Suspended(from) => RunChange::Suspended {
             begun: from.begun.into_iter().map(wait).collect::<Result<_, _>>()?,
@@ -247,15 +261,12 @@ pub(super) fn fact(from: v1::RunFact) -> Result<RunFact, DecodeError> {
     Ok(RunFact { birth, change })
 }
 
-fn reported(from: &v1::Reported) -> Result<Vec<Action>, DecodeError> {
-    let steps = steps("Reported.steps", &from.steps)?;
-    let mut steps = steps.into_iter();
-    let missing = DecodeError::Missing {
-        what: "Reported.steps",
-    };
-    let read = from.kinds.iter().map(|kind| {
-        let next = || steps.next().ok_or_else(|| missing.clone());
-        action("Reported.kinds", *kind, next, WaitReason::default())
+/// The actions of a fact. `what` names it in errors.
+fn actions(what: &'static str, kinds: &[u32], ids: &[u8]) -> Result<Vec<Action>, DecodeError> {
+    let mut steps = steps(what, ids)?.into_iter();
+    let read = kinds.iter().map(|kind| {
+        let next = || steps.next().ok_or(DecodeError::Missing { what });
+        action(what, *kind, next, WaitReason::default())
     });
     read.collect()
 }

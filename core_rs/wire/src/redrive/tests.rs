@@ -84,6 +84,24 @@ fn another_config_replaces_the_whole_config_but_not_the_worker_losses() {
 }
 
 #[test]
+fn steps_are_taken_over_unless_the_request_says_restart_or_has_an_input() {
+    let carries = |request: &v1::RedriveRequest| {
+        let decoded = call(decode_redrive, request).unwrap();
+        decoded.carries_steps()
+    };
+    assert!(carries(&request()));
+    let restart = v1::RedriveRequest {
+        restart: true,
+        ..request()
+    };
+    let input = v1::RedriveRequest {
+        input: Some(String::new()),
+        ..request()
+    };
+    assert!(!carries(&restart) && !carries(&input));
+}
+
+#[test]
 fn a_payload_of_another_execution_is_refused() {
     let old = made(&rich());
     let redrive = call(decode_redrive, &request()).unwrap();

@@ -51,8 +51,12 @@ pub fn control_response(record: &[u8]) -> Vec<u8> {
 
 /// Encodes a `RedriveResponse` from a FULL record.
 #[must_use]
-pub fn redrive_response(record: &[u8], existing: bool) -> Vec<u8> {
-    record_and_existing(record, existing)
+pub fn redrive_response(record: &[u8], existing: bool, dependents: &[ExecutionId]) -> Vec<u8> {
+    let mut out = record_and_existing(record, existing);
+    for id in dependents {
+        put::text(&mut out, 3, &id.to_string());
+    }
+    out
 }
 
 /// Encodes a `GetTaskRecordResponse` from a task record.

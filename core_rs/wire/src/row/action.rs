@@ -1,7 +1,8 @@
 //! Actions: what was recorded of a run.
 //!
 //! Owns the encoding of `log.v1.ActionHead` and of an action's details. The body is the text of the
-//! action. Refuses to know what a run shows: [`crate::run`] does.
+//! action; that of a step which a redrive carried over has two texts. Refuses to know what a run
+//! shows: [`crate::run`] does.
 
 use backlane_engine::row::{ActionContents, ActionRow, Bytes};
 use backlane_engine::rules::id::{Birth, ExecutionId};
@@ -88,6 +89,33 @@ pub(crate) fn step_details(step: &v1::Step) -> Box<[u8]> {
     let mut out = Vec::with_capacity(step.len() + 3);
     put::filled(&mut out, 1, &step);
     out.into()
+}
+
+/// The contents of an action that carries a step over. Its two texts are in the body, so that a
+/// head stays small.
+pub(crate) fn carried_contents(mut step: v1::Step) -> ActionContents {
+    let texts = v1::Step {
+        input: step.input.take(),
+        output: step.output.take(),
+        ..v1::Step::default()
+    };
+    let body = prost::Message::encode_to_vec(&texts);
+    ActionContents {
+        details: step_details(&step),
+        body: (!body.is_empty()).then(|| body.into()),
+        ..ActionContents::default()
+    }
+}
+
+/// The step that such an action carries over, from its details and its body.
+pub(crate) fn carried(step: v1::Step, body: Option<&[u8]>) -> Result<v1::Step, DecodeError> {
+    let texts: v1::Step = parts::read("the body", body.unwrap_or_default())?;
+    let (input, output) = (texts.input, texts.output);
+    Ok(v1::Step {
+        input,
+        output,
+        ..step
+    })
 }
 
 /// The same details, with the version of the callable.

@@ -117,6 +117,26 @@ pub(crate) fn depends_on(head: &[u8]) -> impl Iterator<Item = ExecutionId> + '_ 
     ids.filter_map(|(_, wire)| Some(ExecutionId::from_bytes(wire.bytes().try_into().ok()?)))
 }
 
+/// What an execution waited for, as its payload says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Waited {
+    /// Time of the enqueue, in milliseconds since the epoch.
+    pub queued_at_ms: u64,
+    /// The executions that must complete first.
+    pub depends_on: Vec<ExecutionId>,
+}
+
+/// What an execution waited for, from the head of its payload.
+///
+/// # Errors
+/// [`DecodeError`] where the head is malformed.
+pub fn waited(head: &[u8]) -> Result<Waited, DecodeError> {
+    Ok(Waited {
+        queued_at_ms: HeadView::of(head)?.queued_at_ms,
+        depends_on: depends_on(head).collect(),
+    })
+}
+
 /// The id of an execution, from the head of its payload.
 ///
 /// # Errors

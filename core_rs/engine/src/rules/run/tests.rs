@@ -45,6 +45,26 @@ fn states_that_allow(action: Action, steps: &[(StepId, StepState)]) -> String {
 }
 
 #[test]
+fn what_a_redrive_took_over_has_ended_and_outlives_the_attempts() {
+    let mut run = Course::default();
+    run.take(Action::StepCarried(A)).unwrap();
+    run.take(Action::PlaceCarried(B)).unwrap();
+    assert_eq!(
+        Err(Illegal::StepState(StepState::Completed)),
+        run.take(Action::StepCarried(A))
+    );
+    for action in [Action::Start, Action::AttemptEnded] {
+        run.take(action).unwrap();
+        let states = run.steps.iter().map(|mark| mark.state);
+        let expected = vec![StepState::Completed, StepState::Failed];
+        assert_eq!(expected, states.collect::<Vec<_>>());
+    }
+    let again = run.take(Action::StepStarted(A));
+    assert_eq!(Err(Illegal::StepState(StepState::Completed)), again);
+    assert!(run.take(Action::Plan).is_err(), "a step is done already");
+}
+
+#[test]
 fn each_action_is_legal_in_the_states_of_the_table_and_in_no_other() {
     let unfinished = "Created Planning Running Paused Waiting";
     let expected = [
@@ -71,6 +91,8 @@ fn each_action_is_legal_in_the_states_of_the_table_and_in_no_other() {
         ("Running Paused Waiting", Action::StepCompleted(A), &running),
         ("Running Paused Waiting", Action::StepFailed(A), &running),
         ("Planning Running", Action::StepSkipped(A), &pending),
+        ("Created", Action::StepCarried(B), &running),
+        ("Created", Action::PlaceCarried(B), &running),
     ];
     for (expected, action, steps) in table {
         assert_eq!(expected, states_that_allow(action, steps), "{action:?}");

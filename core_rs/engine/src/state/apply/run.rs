@@ -15,7 +15,9 @@ use crate::state::{Impossible, State};
 /// The actions that a fact records, in order.
 pub(crate) fn actions_of(change: &RunChange) -> Vec<Action> {
     match change {
-        RunChange::Reported { actions, .. } => actions.to_vec(),
+        RunChange::TakenOver { actions, .. } | RunChange::Reported { actions, .. } => {
+            actions.to_vec()
+        }
         RunChange::Suspended {
             begun,
             active,
@@ -57,6 +59,7 @@ impl State {
                 Some(own) if own != run => return Err(Impossible::CarriedDiffers { birth }),
                 Some(_) | None => true,
             },
+            RunChange::TakenOver { .. } => self.run(birth).is_none(),
             RunChange::Reported { .. } | RunChange::Suspended { .. } => held,
             RunChange::Woken { .. } => known == Phase::Suspended,
             RunChange::InputKept { .. } => true,
@@ -78,6 +81,7 @@ impl State {
         }
         match &fact.change {
             RunChange::Carried(carried) => run = (**carried).clone(),
+            RunChange::TakenOver { bytes, .. } => run.bytes = *bytes,
             RunChange::Reported {
                 bytes, sequence, ..
             } => {
@@ -134,7 +138,8 @@ impl State {
         let before = self.next_instant(birth);
         self.put_run(birth, run);
         match &fact.change {
-            RunChange::Carried(_) => {}
+            // Steps that are taken over belong to the birth, which was counted.
+            RunChange::Carried(_) | RunChange::TakenOver { .. } => {}
             RunChange::Reported { .. } | RunChange::InputKept { .. } => self.change(birth, at_ms),
             RunChange::Suspended { .. } => self.suspended(birth, at_ms),
             RunChange::Woken { .. } => self.queue_again(birth, at_ms),

@@ -24,6 +24,13 @@ impl Stage {
         let (_, id) = self.ids[of].clone();
         match self.ask::<v1::RedriveResponse>(Method::Redrive, &redrive(line, id)) {
             Ok(reply) => {
+                let names = line.get("with_dependents").unwrap_or("none");
+                let names: Vec<_> = names.split(',').filter(|name| *name != "none").collect();
+                assert_eq!(names.len(), reply.dependent_ids.len(), "{reply:?}");
+                let tenant = line.get("tenant").unwrap_or("acme");
+                for (name, id) in names.into_iter().zip(reply.dependent_ids) {
+                    self.ids.insert(name.to_owned(), (tenant.to_owned(), id));
+                }
                 let made = v1::EnqueueResponse {
                     execution: reply.execution,
                     existing: reply.existing,
