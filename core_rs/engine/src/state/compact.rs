@@ -1,0 +1,361 @@
+//! The compact form of a suspended execution: its extras and its run in one string of bytes.
+//!
+//! Owns the form, which is in memory only: no version of the program reads the bytes of another.
+//! Refuses to know where the bytes are kept. An id of a step is in them once, where the plain form
+//! has it twice for a wait.
+
+use std::sync::Arc;
+
+use crate::fact::{Backoff, KeptInput, Outcome, OutcomeKind, Run, Wait, WaitEnd};
+use crate::rules::id::LeaseToken;
+use crate::rules::run::{Course, Mark, RunState};
+use crate::rules::step::{StepId, StepState};
+use crate::state::Extras;
+
+const WAIT_BIT: u8 = 8;
+
+const ACTIVE_BIT: u8 = 1;
+const KEY_BIT: u8 = 2;
+const AT_BIT: u8 = 4;
+const AFTER_BIT: u8 = 8;
+
+/// Whether the compact form can hold these extras. It leaves out what no suspended execution has.
+pub(super) fn fits(extras: &Extras) -> bool {
+    extras.cancel.is_none() && extras.verdict.is_none()
+}
+
+/// The compact form. `worker` stands for the name in `extras.last_worker`.
+pub(super) fn pack(extras: &Extras, run: Option<&Run>, worker: Option<u32>) -> Vec<u8> {
+    let mut out = Writer::default();
+    out.some(worker.map(u64::from));
+    put_extras(&mut out, extras);
+    out.flag(run.is_some());
+    if let Some(run) = run {
+        put_run(&mut out, run);
+    }
+    out.end()
+}
+
+/// The extras and the run that [`pack`] was given. `name` gives the name of a worker.
+pub(super) fn unpack(bytes: &[u8], name: impl Fn(u32) -> Arc<str>) -> (Extras, Option<Box<Run>>) {
+    let mut from = Reader::new(bytes);
+    let last_worker = from.some().map(narrow).map(name);
+    let extras = Extras {
+        last_worker,
+        ..extras(&mut from)
+    };
+    let run = from.flag().then(|| Box::new(run(&mut from)));
+    (extras, run)
+}
+
+/// The number that [`pack`] was given for the worker.
+pub(super) fn worker(bytes: &[u8]) -> Option<u32> {
+    Reader::new(bytes).some().map(narrow)
+}
+
+/// Numbers come back in the width in which they were written.
+fn narrow(number: u64) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
+}
+
+fn put_extras(out: &mut Writer, extras: &Extras) {
+    let Extras {
+        not_before_ms,
+        start_deadline_ms,
+        deadline_ms,
+        dedup_key,
+        backoff,
+        last_worker: _,
+        last_failed,
+        cancel: _,
+        outcome,
+        retried_from,
+        verdict: _,
+    } = extras;
+    out.some(*not_before_ms);
+    out.some(*start_deadline_ms);
+    out.some(*deadline_ms);
+    out.some(last_failed.map(u64::from));
+    out.some(*retried_from);
+    out.flag(dedup_key.is_some());
+    if let Some(key) = dedup_key {
+        out.text(key);
+    }
+    out.flag(backoff.is_some());
+    if let Some(Backoff { delay_ms, until_ms }) = backoff {
+        out.uint(*delay_ms);
+        out.uint(*until_ms);
+    }
+    out.flag(outcome.is_some());
+    if let Some(Outcome { token, kind }) = outcome {
+        out.byte(*kind as u8);
+        out.uint(token.shard.into());
+        out.uint(token.epoch);
+        out.uint(token.counter);
+        out.bytes(&token.random.to_le_bytes());
+    }
+}
+
+fn extras(from: &mut Reader<'_>) -> Extras {
+    Extras {
+        not_before_ms: from.some(),
+        start_deadline_ms: from.some(),
+        deadline_ms: from.some(),
+        last_failed: from.some().map(narrow),
+        retried_from: from.some(),
+        dedup_key: from.flag().then(|| from.text()),
+        backoff: from.flag().then(|| Backoff {
+            delay_ms: from.uint(),
+            until_ms: from.uint(),
+        }),
+        outcome: from.flag().then(|| outcome(from)),
+        last_worker: None,
+        cancel: None,
+        verdict: None,
+    }
+}
+
+fn outcome(from: &mut Reader<'_>) -> Outcome {
+    Outcome {
+        kind: OutcomeKind::from_number(from.byte().into()).expect("the kind of a report"),
+        token: LeaseToken {
+            shard: u16::try_from(from.uint()).unwrap_or(u16::MAX),
+            epoch: from.uint(),
+            counter: from.uint(),
+            random: u64::from_le_bytes(from.array()),
+        },
+    }
+}
+
+fn put_run(out: &mut Writer, run: &Run) {
+    let Run {
+        course: Course { state, steps },
+        actions,
+        bytes,
+        waits,
+        inputs,
+        resumes,
+        left_ms,
+        leased_at_ms,
+        sequence,
+        is_paused,
+    } = run;
+    out.flag(*is_paused);
+    out.some(*left_ms);
+    out.some(*leased_at_ms);
+    out.byte(*state as u8);
+    for number in [*actions, *bytes, *resumes, *sequence] {
+        out.uint(number.into());
+    }
+    out.uint(steps.len() as u64);
+    for Mark { id, state, is_wait } in steps {
+        out.bytes(&id.0);
+        out.byte(*state as u8 | if *is_wait { WAIT_BIT } else { 0 });
+    }
+    out.uint(waits.len() as u64);
+    for wait in waits {
+        put_wait(out, steps, wait);
+    }
+    out.uint(inputs.len() as u64);
+    for KeptInput { key, action } in inputs {
+        out.text(key);
+        out.uint((*action).into());
+    }
+}
+
+fn run(from: &mut Reader<'_>) -> Run {
+    let is_paused = from.flag();
+    let (left_ms, leased_at_ms) = (from.some(), from.some());
+    let state = RunState::from_number(from.byte().into()).expect("the state of a run");
+    let [actions, bytes, resumes, sequence] = [(); 4].map(|()| narrow(from.uint()));
+    let steps: Vec<_> = (0..from.uint()).map(|_| mark(from)).collect();
+    let waits = (0..from.uint()).map(|_| wait(from, &steps)).collect();
+    let inputs = (0..from.uint()).map(|_| KeptInput {
+        key: from.text(),
+        action: narrow(from.uint()),
+    });
+    Run {
+        inputs: inputs.collect(),
+        course: Course { state, steps },
+        actions,
+        bytes,
+        waits,
+        resumes,
+        left_ms,
+        leased_at_ms,
+        sequence,
+        is_paused,
+    }
+}
+
+fn mark(from: &mut Reader<'_>) -> Mark {
+    let (id, byte) = (StepId(from.array()), from.byte());
+    Mark {
+        id,
+        state: StepState::from_number((byte & !WAIT_BIT).into()).expect("the state of a step"),
+        is_wait: byte & WAIT_BIT != 0,
+    }
+}
+
+/// Writes a wait. The place of its step among the steps stands for the id.
+fn put_wait(out: &mut Writer, steps: &[Mark], wait: &Wait) {
+    let Wait {
+        step,
+        key,
+        end,
+        is_active,
+    } = wait;
+    let bit = |is_set: bool, bit: u8| if is_set { bit } else { 0 };
+    let end_bit = match end {
+        WaitEnd::Never => 0,
+        WaitEnd::At(_) => AT_BIT,
+        WaitEnd::After(_) => AFTER_BIT,
+    };
+    out.byte(bit(*is_active, ACTIVE_BIT) | bit(key.is_some(), KEY_BIT) | end_bit);
+    let place = steps.iter().position(|mark| mark.id == *step);
+    out.uint(place.unwrap_or(steps.len()) as u64);
+    if place.is_none() {
+        out.bytes(&step.0);
+    }
+    if let Some(key) = key {
+        out.text(key);
+    }
+    match end {
+        WaitEnd::Never => {}
+        WaitEnd::At(at_ms) => out.uint(*at_ms),
+        WaitEnd::After(Backoff { delay_ms, until_ms }) => {
+            out.uint(*delay_ms);
+            out.uint(*until_ms);
+        }
+    }
+}
+
+fn wait(from: &mut Reader<'_>, steps: &[Mark]) -> Wait {
+    let bits = from.byte();
+    let place = usize::try_from(from.uint()).unwrap_or(usize::MAX);
+    let step = match steps.get(place) {
+        Some(mark) => mark.id,
+        None => StepId(from.array()),
+    };
+    Wait {
+        step,
+        key: (bits & KEY_BIT != 0).then(|| from.text()),
+        end: match bits & (AT_BIT | AFTER_BIT) {
+            AT_BIT => WaitEnd::At(from.uint()),
+            AFTER_BIT => WaitEnd::After(Backoff {
+                delay_ms: from.uint(),
+                until_ms: from.uint(),
+            }),
+            _ => WaitEnd::Never,
+        },
+        is_active: bits & ACTIVE_BIT != 0,
+    }
+}
+
+/// Writes bytes. Its flags become the first two bytes, so that an absent value takes one bit.
+#[derive(Default)]
+struct Writer {
+    flags: u16,
+    next_flag: u16,
+    bytes: Vec<u8>,
+}
+
+impl Writer {
+    fn flag(&mut self, is_set: bool) {
+        self.flags |= u16::from(is_set) << self.next_flag;
+        self.next_flag += 1;
+    }
+
+    fn some(&mut self, number: Option<u64>) {
+        self.flag(number.is_some());
+        if let Some(number) = number {
+            self.uint(number);
+        }
+    }
+
+    fn byte(&mut self, byte: u8) {
+        self.bytes.push(byte);
+    }
+
+    fn bytes(&mut self, bytes: &[u8]) {
+        self.bytes.extend_from_slice(bytes);
+    }
+
+    /// Writes a number: seven bits in each byte, the lowest first.
+    fn uint(&mut self, mut number: u64) {
+        while number > 0x7f {
+            self.byte((number & 0x7f) as u8 | 0x80);
+            number >>= 7;
+        }
+        self.byte((number & 0x7f) as u8);
+    }
+
+    fn text(&mut self, text: &str) {
+        self.uint(text.len() as u64);
+        self.bytes(text.as_bytes());
+    }
+
+    fn end(mut self) -> Vec<u8> {
+        self.bytes.splice(..0, self.flags.to_le_bytes());
+        self.bytes
+    }
+}
+
+/// Reads what a [`Writer`] wrote, in the same order.
+struct Reader<'a> {
+    flags: u16,
+    bytes: &'a [u8],
+}
+
+impl<'a> Reader<'a> {
+    fn new(bytes: &'a [u8]) -> Self {
+        let mut reader = Self { flags: 0, bytes };
+        reader.flags = u16::from_le_bytes(reader.array());
+        reader
+    }
+
+    fn flag(&mut self) -> bool {
+        let is_set = self.flags & 1 != 0;
+        self.flags >>= 1;
+        is_set
+    }
+
+    fn some(&mut self) -> Option<u64> {
+        self.flag().then(|| self.uint())
+    }
+
+    fn take(&mut self, length: usize) -> &'a [u8] {
+        let (taken, rest) = self.bytes.split_at(length);
+        self.bytes = rest;
+        taken
+    }
+
+    fn array<const N: usize>(&mut self) -> [u8; N] {
+        self.take(N).try_into().expect("as long as asked for")
+    }
+
+    fn byte(&mut self) -> u8 {
+        self.array::<1>()[0]
+    }
+
+    fn uint(&mut self) -> u64 {
+        let (mut number, mut shift) = (0, 0);
+        loop {
+            let byte = self.byte();
+            number |= u64::from(byte & 0x7f) << shift;
+            shift += 7;
+            if byte & 0x80 == 0 {
+                return number;
+            }
+        }
+    }
+
+    fn text(&mut self) -> Box<str> {
+        let length = usize::try_from(self.uint()).unwrap_or(usize::MAX);
+        let text = std::str::from_utf8(self.take(length));
+        text.expect("it was a text").into()
+    }
+}
+
+#[cfg(test)]
+mod tests;
