@@ -244,8 +244,8 @@ impl Soft {
             let slot = state.slot(birth);
             slot.is_some_and(|slot| matches!(slot.phase, Phase::Retrying | Phase::Suspended))
         };
-        let mut backs = self.backoffs.entities();
-        let backs = backs.all(|entity| entity.execution().is_some_and(waits));
+        let mut backs = self.backoffs.in_order();
+        let backs = backs.all(|(_, entity)| entity.execution().is_some_and(waits));
         let mut advances = self.advances.births();
         let advances = advances.all(|birth| self.holds.get(birth).is_some());
         held && extra && backs && advances

@@ -5,6 +5,7 @@
 
 mod agenda;
 mod apply;
+mod bytes;
 mod compact;
 mod edges;
 mod extras;

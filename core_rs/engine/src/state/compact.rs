@@ -11,6 +11,7 @@ use crate::rules::id::LeaseToken;
 use crate::rules::run::{Course, Mark, RunState};
 use crate::rules::step::{StepId, StepState};
 use crate::state::Extras;
+use crate::state::bytes::{Reader, Writer};
 
 const WAIT_BIT: u8 = 8;
 
@@ -144,9 +145,10 @@ fn put_run(out: &mut Writer, run: &Run) {
     out.some(*left_ms);
     out.some(*leased_at_ms);
     out.byte(*state as u8);
-    for number in [*actions, *bytes, *resumes, *sequence] {
-        out.uint(number.into());
-    }
+    out.uint((*actions).into());
+    out.uint((*bytes).into());
+    out.some_but_zero((*resumes).into());
+    out.some_but_zero((*sequence).into());
     out.uint(steps.len() as u64);
     for Mark { id, state, is_wait } in steps {
         out.bytes(&id.0);
@@ -156,7 +158,7 @@ fn put_run(out: &mut Writer, run: &Run) {
     for wait in waits {
         put_wait(out, steps, wait);
     }
-    out.uint(inputs.len() as u64);
+    out.some_but_zero(inputs.len() as u64);
     for KeptInput { key, action } in inputs {
         out.text(key);
         out.uint((*action).into());
@@ -167,10 +169,12 @@ fn run(from: &mut Reader<'_>) -> Run {
     let is_paused = from.flag();
     let (left_ms, leased_at_ms) = (from.some(), from.some());
     let state = RunState::from_number(from.byte().into()).expect("the state of a run");
-    let [actions, bytes, resumes, sequence] = [(); 4].map(|()| narrow(from.uint()));
+    let (actions, bytes) = (narrow(from.uint()), narrow(from.uint()));
+    let resumes = narrow(from.some().unwrap_or(0));
+    let sequence = narrow(from.some().unwrap_or(0));
     let steps: Vec<_> = (0..from.uint()).map(|_| mark(from)).collect();
     let waits = (0..from.uint()).map(|_| wait(from, &steps)).collect();
-    let inputs = (0..from.uint()).map(|_| KeptInput {
+    let inputs = (0..from.some().unwrap_or(0)).map(|_| KeptInput {
         key: from.text(),
         action: narrow(from.uint()),
     });
@@ -249,111 +253,6 @@ fn wait(from: &mut Reader<'_>, steps: &[Mark]) -> Wait {
             _ => WaitEnd::Never,
         },
         is_active: bits & ACTIVE_BIT != 0,
-    }
-}
-
-/// Writes bytes. Its flags become the first two bytes, so that an absent value takes one bit.
-#[derive(Default)]
-struct Writer {
-    flags: u16,
-    next_flag: u16,
-    bytes: Vec<u8>,
-}
-
-impl Writer {
-    fn flag(&mut self, is_set: bool) {
-        self.flags |= u16::from(is_set) << self.next_flag;
-        self.next_flag += 1;
-    }
-
-    fn some(&mut self, number: Option<u64>) {
-        self.flag(number.is_some());
-        if let Some(number) = number {
-            self.uint(number);
-        }
-    }
-
-    fn byte(&mut self, byte: u8) {
-        self.bytes.push(byte);
-    }
-
-    fn bytes(&mut self, bytes: &[u8]) {
-        self.bytes.extend_from_slice(bytes);
-    }
-
-    /// Writes a number: seven bits in each byte, the lowest first.
-    fn uint(&mut self, mut number: u64) {
-        while number > 0x7f {
-            self.byte((number & 0x7f) as u8 | 0x80);
-            number >>= 7;
-        }
-        self.byte((number & 0x7f) as u8);
-    }
-
-    fn text(&mut self, text: &str) {
-        self.uint(text.len() as u64);
-        self.bytes(text.as_bytes());
-    }
-
-    fn end(mut self) -> Vec<u8> {
-        self.bytes.splice(..0, self.flags.to_le_bytes());
-        self.bytes
-    }
-}
-
-/// Reads what a [`Writer`] wrote, in the same order.
-struct Reader<'a> {
-    flags: u16,
-    bytes: &'a [u8],
-}
-
-impl<'a> Reader<'a> {
-    fn new(bytes: &'a [u8]) -> Self {
-        let mut reader = Self { flags: 0, bytes };
-        reader.flags = u16::from_le_bytes(reader.array());
-        reader
-    }
-
-    fn flag(&mut self) -> bool {
-        let is_set = self.flags & 1 != 0;
-        self.flags >>= 1;
-        is_set
-    }
-
-    fn some(&mut self) -> Option<u64> {
-        self.flag().then(|| self.uint())
-    }
-
-    fn take(&mut self, length: usize) -> &'a [u8] {
-        let (taken, rest) = self.bytes.split_at(length);
-        self.bytes = rest;
-        taken
-    }
-
-    fn array<const N: usize>(&mut self) -> [u8; N] {
-        self.take(N).try_into().expect("as long as asked for")
-    }
-
-    fn byte(&mut self) -> u8 {
-        self.array::<1>()[0]
-    }
-
-    fn uint(&mut self) -> u64 {
-        let (mut number, mut shift) = (0, 0);
-        loop {
-            let byte = self.byte();
-            number |= u64::from(byte & 0x7f) << shift;
-            shift += 7;
-            if byte & 0x80 == 0 {
-                return number;
-            }
-        }
-    }
-
-    fn text(&mut self) -> Box<str> {
-        let length = usize::try_from(self.uint()).unwrap_or(usize::MAX);
-        let text = std::str::from_utf8(self.take(length));
-        text.expect("it was a text").into()
     }
 }
 

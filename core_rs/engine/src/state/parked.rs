@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 
 use crate::fact::Run;
 use crate::rules::id::Birth;
+use crate::state::bytes::{put_uint, take_uint};
 use crate::state::compact::{fits, pack, unpack, worker};
 use crate::state::{Extras, names::Names};
 
@@ -19,7 +20,8 @@ const PAGE: u64 = 16;
 /// The parked executions.
 #[derive(Debug, Default)]
 pub(super) struct Parked {
-    // For each execution its place in the page, the number of its bytes, and the bytes.
+    // For each execution a number, and its bytes. The number is their length and, in its lowest
+    // bits, the place in the page.
     pages: BTreeMap<u64, Box<[u8]>>,
     workers: Names,
 }
@@ -73,35 +75,33 @@ impl Parked {
         let page = self.pages.entry(birth / PAGE).or_default();
         let others = entries(page).filter(|(place, _)| *place != place_of(birth));
         let after: Vec<_> = others.chain(own).collect();
-        let bytes = after.iter().map(|(_, bytes)| HEAD + bytes.len());
-        let mut written = Vec::with_capacity(bytes.sum());
+        let mut written = Vec::new();
         for (place, bytes) in after {
-            // The lowest byte of the head is the place, the others are the length.
-            let head = (bytes.len() as u64) << 8 | u64::from(place);
-            written.extend_from_slice(&head.to_le_bytes()[..HEAD]);
+            put_uint(&mut written, bytes.len() as u64 * PAGE + place);
             written.extend_from_slice(bytes);
         }
-        *page = written.into();
+        // A copy: the allocator may leave a block that shrinks as large as it is.
+        *page = written.as_slice().into();
         if page.is_empty() {
             self.pages.remove(&(birth / PAGE));
         }
     }
 }
 
-const HEAD: usize = 4;
-
-fn place_of(birth: Birth) -> u8 {
-    u8::try_from(birth % PAGE).unwrap_or(0)
+const fn place_of(birth: Birth) -> u64 {
+    birth % PAGE
 }
 
 /// The executions of a page: the place of each, and its bytes.
-fn entries(mut page: &[u8]) -> impl Iterator<Item = (u8, &[u8])> {
+fn entries(mut page: &[u8]) -> impl Iterator<Item = (u64, &[u8])> {
     std::iter::from_fn(move || {
-        let (head, rest) = page.split_first_chunk::<HEAD>()?;
-        let head = u32::from_le_bytes(*head);
-        let (bytes, rest) = rest.split_at((head >> 8) as usize);
-        page = rest;
-        Some((u8::try_from(head & 0xff).unwrap_or(0), bytes))
+        if page.is_empty() {
+            return None;
+        }
+        let head = take_uint(&mut page);
+        let length = usize::try_from(head / PAGE).unwrap_or(usize::MAX);
+        let bytes = page.split_off(..length).expect("a whole execution");
+        Some((head % PAGE, bytes))
     })
 }
 
@@ -112,6 +112,11 @@ mod tests {
     fn extras(deadline_ms: u64, worker: &str) -> Extras {
         Extras {
             deadline_ms: Some(deadline_ms),
+            // Of many lengths: the number in front takes one to three bytes.
+            dedup_key: Some(
+                "k".repeat(usize::try_from(deadline_ms % 40).unwrap_or(0) * 100)
+                    .into(),
+            ),
             last_worker: Some(worker.into()),
             ..Extras::default()
         }

@@ -14,6 +14,14 @@ const AGENDA_BIT: u64 = 1 << 63;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct EntityKey(u64);
 
+impl EntityKey {
+    /// The number.
+    #[must_use]
+    pub const fn number(self) -> u64 {
+        self.0
+    }
+}
+
 impl From<Entity> for EntityKey {
     fn from(entity: Entity) -> Self {
         match entity {
