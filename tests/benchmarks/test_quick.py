@@ -9,6 +9,8 @@ from tests.benchmarks.main import EXIT_CANNOT_RUN, EXIT_OK, WORKLOADS, main
 
 DIFFERENCES = {
     "memory, batches", "memory, stream with request ids", "of that, recovery",
+    "memory, wait for an input", "memory, wait for an input, after a restart",
+    "memory, wait for a day", "memory, wait for a day, after a restart",
     "idle server and worker",
 }  # fmt: skip
 """Figures that may be zero or negative on a busy machine or after a moment."""

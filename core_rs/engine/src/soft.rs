@@ -55,8 +55,6 @@ pub struct Soft {
     pub offers: Offers,
     /// The expected worker time of each queue's executions.
     pub estimates: Estimates,
-    /// Times on the monotonic clock at which entities must be looked at again.
-    pub wakes: Wakes,
     /// The clock of retention.
     pub retention: RetentionClock,
     /// The progress that workers have reported.
@@ -65,7 +63,11 @@ pub struct Soft {
     pub told: Vec<Told>,
     /// Items of the agenda for which an execution could not be changed.
     pub(crate) troubled: BTreeSet<ItemNumber>,
-    backoffs: BTreeMap<Birth, u64>,
+    // Times on the monotonic clock at which leases and pauses must be looked at again.
+    wakes: Wakes,
+    // The ends of backoffs and of waits for a duration. They are apart from the wakes, so that such
+    // a time is in memory once for each execution and once in order.
+    backoffs: Wakes,
     pauses: Pauses,
     // Entities whose state contradicts itself, each with the contradiction.
     aside: BTreeMap<Entity, Box<str>>,
@@ -101,8 +103,9 @@ impl Soft {
                 let mut hold = Hold::new(holding.duration_ms, attempt_ms, None, now);
                 hold.is_sent = true;
                 hold.acknowledged = true;
-                hold.grace_ms = state
-                    .extras(*birth)
+                let extras = state.extras(*birth);
+                hold.grace_ms = extras
+                    .as_ref()
                     .and_then(|extras| extras.cancel.as_ref())
                     .map(|cancel| now.mono_end(cancel.at_ms + CANCEL_GRACE_MS, CANCEL_GRACE_MS));
                 soft.holds.insert(*birth, hold);
@@ -112,9 +115,8 @@ impl Soft {
         for birth in state.slots().births_from(0) {
             let extras = state.extras(birth);
             if let Some(Backoff { delay_ms, until_ms }) = extras.and_then(|extras| extras.backoff) {
-                soft.backoffs
-                    .insert(birth, now.mono_end(until_ms, delay_ms));
-                soft.rearm(Entity::Execution(birth));
+                let end = now.mono_end(until_ms, delay_ms);
+                soft.backoffs.set(Entity::Execution(birth), Some(end));
             }
             soft.time_waits(state, birth, now);
         }
@@ -136,7 +138,7 @@ impl Soft {
     /// End of the execution's backoff or of its first wait for a duration, on the monotonic clock.
     #[must_use]
     pub fn backoff(&self, birth: Birth) -> Option<u64> {
-        self.backoffs.get(&birth).copied()
+        self.backoffs.get(Entity::Execution(birth))
     }
 
     /// The pauses after releases.
@@ -149,6 +151,7 @@ impl Soft {
     pub fn set_aside(&mut self, entity: Entity, why: &str) {
         self.aside.insert(entity, why.into());
         self.wakes.set(entity, None);
+        self.backoffs.set(entity, None);
     }
 
     /// The contradiction for which an entity was set aside; `None` if it was not.
@@ -162,7 +165,19 @@ impl Soft {
         self.aside.iter().map(|(entity, why)| (*entity, &**why))
     }
 
-    /// Sets the wake of an entity to the earliest time at which it must be looked at.
+    /// The times on the monotonic clock at which entities must be looked at, in order.
+    pub fn looks(&self) -> impl Iterator<Item = (u64, Entity)> + '_ {
+        let (wakes, backoffs) = (self.wakes.in_order(), self.backoffs.in_order());
+        let (mut wakes, mut backoffs) = (wakes.peekable(), backoffs.peekable());
+        std::iter::from_fn(move || match (wakes.peek(), backoffs.peek()) {
+            (Some(wake), Some(backoff)) if backoff < wake => backoffs.next(),
+            (Some(_), _) => wakes.next(),
+            (None, _) => backoffs.next(),
+        })
+    }
+
+    /// Sets the wake of an entity to the earliest time at which its lease and its pauses must be
+    /// looked at.
     pub fn rearm(&mut self, entity: Entity) {
         let wake = match entity {
             Entity::Execution(birth) => self.next_wake(birth),
@@ -177,9 +192,8 @@ impl Soft {
             .holds
             .get(birth)
             .and_then(|hold| self.holds.next_look(hold));
-        let backoff = self.backoffs.get(&birth).copied();
         let pause = self.pauses.next_end(birth);
-        [hold, backoff, pause].into_iter().flatten().min()
+        [hold, pause].into_iter().flatten().min()
     }
 
     /// Follows a fact that was just applied. `about` is the execution that the fact changed.
@@ -226,11 +240,12 @@ impl Soft {
             .keys()
             .all(|birth| self.holds.get(*birth).is_some());
         let extra = self.holds.len() == state.holdings().len();
-        let backs = self.backoffs.keys().all(|birth| {
-            state
-                .slot(*birth)
-                .is_some_and(|slot| matches!(slot.phase, Phase::Retrying | Phase::Suspended))
-        });
+        let waits = |birth| {
+            let slot = state.slot(birth);
+            slot.is_some_and(|slot| matches!(slot.phase, Phase::Retrying | Phase::Suspended))
+        };
+        let mut backs = self.backoffs.in_order();
+        let backs = backs.all(|(_, entity)| entity.execution().is_some_and(waits));
         let mut advances = self.advances.births();
         let advances = advances.all(|birth| self.holds.get(birth).is_some());
         held && extra && backs && advances

@@ -5,14 +5,20 @@
 
 mod agenda;
 mod apply;
+mod bytes;
+mod compact;
 mod edges;
 mod extras;
 mod families;
+mod names;
+mod parked;
 mod policies;
 mod requests;
 mod slots;
 mod tenants;
+mod times;
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -22,10 +28,12 @@ pub(crate) use apply::actions_of;
 pub use edges::Edges;
 pub use extras::Extras;
 pub use families::Families;
+use parked::Parked;
 use policies::Policies;
 pub use requests::{Lookup, RequestIndex, hour_of, oldest_hour};
 pub use slots::{Slot, Slots};
 pub use tenants::{Gone, Queue, QueueKey, Rank, Tenant, TenantKey, Tenants};
+pub use times::{EntityKey, Times};
 
 use crate::fact::{Entity, Holding, Living, Policy, Progress, Run, TenantFact};
 use crate::reply::Counts;
@@ -51,10 +59,12 @@ pub struct State {
     holdings: BTreeMap<Birth, Holding>,
     // The runs of executions that recorded something or are paused.
     runs: BTreeMap<Birth, Box<Run>>,
+    // What suspended executions have instead of extras and a run.
+    parked: Parked,
     policies: Policies,
     tenants: Tenants,
     // Times of the wall clock at which changes are due: at most one for each entity.
-    timers: BTreeSet<(u64, Entity)>,
+    timers: Times,
     dedup: BTreeMap<(TenantKey, Box<str>), Birth>,
     // The unfinished redrive of each execution that is being redriven.
     redrives: BTreeMap<Birth, Birth>,
@@ -111,8 +121,12 @@ impl State {
 
     /// The fields that only some executions have.
     #[must_use]
-    pub fn extras(&self, birth: Birth) -> Option<&Extras> {
-        self.extras.get(&birth).map(AsRef::as_ref)
+    pub fn extras(&self, birth: Birth) -> Option<Cow<'_, Extras>> {
+        if let Some(extras) = self.extras.get(&birth) {
+            return Some(Cow::Borrowed(&**extras));
+        }
+        let (extras, _) = self.parked.get(birth)?;
+        (!extras.is_empty()).then_some(Cow::Owned(extras))
     }
 
     /// The live lease of an execution.
@@ -129,21 +143,25 @@ impl State {
 
     /// The run of an unfinished execution, if it recorded something or is paused.
     #[must_use]
-    pub fn run(&self, birth: Birth) -> Option<&Run> {
-        self.runs.get(&birth).map(AsRef::as_ref)
+    pub fn run(&self, birth: Birth) -> Option<Cow<'_, Run>> {
+        if let Some(run) = self.runs.get(&birth) {
+            return Some(Cow::Borrowed(&**run));
+        }
+        let (_, run) = self.parked.get(birth)?;
+        run.map(|run| Cow::Owned(*run))
     }
 
     /// Whether any unfinished execution recorded something or is paused.
     #[must_use]
     pub fn has_runs(&self) -> bool {
-        !self.runs.is_empty()
+        !self.runs.is_empty() || !self.parked.is_empty()
     }
 
     /// The run of an unfinished execution, also if nothing was recorded.
     #[must_use]
     pub fn run_of(&self, birth: Birth) -> Run {
         let was_leased = self.slots.get(birth).is_some_and(|slot| slot.attempt > 0);
-        let run = self.runs.get(&birth).map(|run| (**run).clone());
+        let run = self.run(birth).map(Cow::into_owned);
         run.unwrap_or_else(|| Run::unrecorded(was_leased))
     }
 
@@ -200,7 +218,7 @@ impl State {
 
     /// The times at which changes are due, earliest first, each with its entity.
     pub fn timers(&self) -> impl Iterator<Item = (u64, Entity)> + '_ {
-        self.timers.iter().copied()
+        self.timers.in_order()
     }
 
     /// The unfinished execution that has a dedup key.
@@ -285,6 +303,7 @@ impl State {
         let slot = self.slots.get(birth)?;
         let queue = self.tenants.queue(slot.queue);
         let extras = self.extras(birth);
+        let extras = extras.as_deref();
         Some(Living {
             id: self.id(birth)?,
             tenant: self.tenants.tenant(queue.tenant).name.clone(),
@@ -308,6 +327,8 @@ impl State {
     }
 
     fn progress(&self, birth: Birth, slot: &Slot, extras: Option<&Extras>) -> Progress {
+        let run = self.run(birth);
+        let run = run.as_deref();
         Progress {
             phase: slot.phase,
             attempt: slot.attempt,
@@ -323,9 +344,9 @@ impl State {
             last_failed: extras.and_then(|extras| extras.last_failed),
             cancel: extras.and_then(|extras| extras.cancel.clone()),
             outcome: extras.and_then(|extras| extras.outcome),
-            resumes: self.run(birth).map_or(0, |run| run.resumes),
-            is_paused: self.is_paused(birth),
-            leased_at_ms: self.run(birth).and_then(|run| run.leased_at_ms),
+            resumes: run.map_or(0, |run| run.resumes),
+            is_paused: run.is_some_and(|run| run.is_paused),
+            leased_at_ms: run.and_then(|run| run.leased_at_ms),
         }
     }
 

@@ -247,7 +247,7 @@ fn round(survey: &Survey, living: Vec<Living>) -> Vec<Fact> {
 /// The run of a living execution, as the new log carries it.
 fn run_of(state: &State, living: &Living) -> Option<FactKind> {
     let (birth, progress) = (living.id.birth, &living.progress);
-    let mut run = state.run(birth)?.clone();
+    let mut run = state.run(birth)?.into_owned();
     if progress.holding.is_none() && progress.phase != Phase::Suspended {
         // The facts about the end of the lease may be lost.
         let _ = run.course.take(Action::AttemptEnded);

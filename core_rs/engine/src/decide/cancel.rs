@@ -49,7 +49,7 @@ impl Engine {
     /// The outcome of an execution that waits for its descendants is decided already.
     fn cancel_concluded(&self, cancel: &Cancel) -> Result<(), Refusal> {
         let extras = self.state.extras(cancel.id.birth);
-        let verdict = extras.and_then(|extras| extras.verdict.as_ref());
+        let verdict = extras.as_ref().and_then(|it| it.verdict.as_ref());
         if verdict.is_some_and(|verdict| verdict.ended.status == Status::Cancelled) {
             return Ok(());
         }

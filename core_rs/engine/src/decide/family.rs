@@ -188,7 +188,8 @@ impl Engine {
         if self.state.families().has_descendants(birth) {
             return None;
         }
-        let verdict = self.state.extras(birth)?.verdict.as_deref()?;
+        let extras = self.state.extras(birth)?;
+        let verdict = extras.verdict.as_deref()?;
         // The worker that reported is named by the record alone: the lease is over.
         let ended = Ended {
             outcome: None,

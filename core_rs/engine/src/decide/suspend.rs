@@ -202,7 +202,7 @@ impl Engine {
         let over = |wait: &&Wait| match wait.end {
             WaitEnd::Never => false,
             WaitEnd::At(at_ms) => at_ms <= now.wall_ms,
-            WaitEnd::After(pause) => self.is_first_end(birth, pause, run, now),
+            WaitEnd::After(pause) => self.is_first_end(birth, pause, &run, now),
         };
         let over: Vec<_> = run.active().filter(over).map(|wait| wait.step).collect();
         if over.is_empty() {

@@ -40,7 +40,7 @@ impl Engine {
     pub fn next_tick(&self) -> (Option<u64>, Option<u64>) {
         (
             self.first_open(self.state.timers()),
-            self.first_open(self.soft.wakes.in_order()),
+            self.first_open(self.soft.looks()),
         )
     }
 
@@ -59,7 +59,7 @@ impl Engine {
         // clock was set back.
         let timers = self.state.timers();
         let timers = timers.take_while(|(due_ms, _)| *due_ms <= now.wall_ms);
-        let wakes = self.soft.wakes.in_order();
+        let wakes = self.soft.looks();
         let wakes = wakes.take_while(|(due_ms, _)| *due_ms <= now.mono_ms);
         let mut due = timers.chain(wakes).map(|(_, entity)| entity);
         due.find(|entity| self.is_open(*entity))
@@ -94,6 +94,7 @@ impl Engine {
             return None;
         }
         let extras = self.state.extras(birth);
+        let extras = extras.as_deref();
         let passed = |instant: Option<u64>| instant.is_some_and(|instant| instant <= now.wall_ms);
         if passed(extras.and_then(|extras| extras.deadline_ms)) {
             return Some(self.timed_out(birth, EndReason::Deadline, now));

@@ -118,7 +118,7 @@ impl Engine {
             }
             // In the same step as the execution: no other fact may come between the two.
             if let Some(run) = self.state.run(*birth) {
-                let change = RunChange::Carried(Box::new(run.clone()));
+                let change = RunChange::Carried(Box::new(run.into_owned()));
                 self.carry_fact(FactKind::run(*birth, change), now);
             }
         }

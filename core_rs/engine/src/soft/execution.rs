@@ -28,18 +28,17 @@ impl Soft {
                 self.requeued(state, birth, *cause, *backoff, about, now);
             }
             ExecutionChange::Due => {
-                self.backoffs.remove(&birth);
-                self.rearm(Entity::Execution(birth));
+                self.backoffs.set(Entity::Execution(birth), None);
             }
             ExecutionChange::Concluded(verdict) => {
                 self.drop_hold(state, birth, about, verdict.ended.outcome.is_none(), now);
-                self.backoffs.remove(&birth);
+                self.backoffs.set(Entity::Execution(birth), None);
                 self.pauses.remove(birth);
                 self.wakes.set(Entity::Execution(birth), None);
             }
             ExecutionChange::Ended(ended) => {
                 self.drop_hold(state, birth, about, ended.outcome.is_none(), now);
-                self.backoffs.remove(&birth);
+                self.backoffs.set(Entity::Execution(birth), None);
                 self.pauses.remove(birth);
                 self.wakes.set(Entity::Execution(birth), None);
             }
@@ -87,7 +86,7 @@ impl Soft {
         self.drop_hold(state, birth, about, cause.outcome().is_none(), now);
         if let Some(Backoff { delay_ms, .. }) = backoff {
             let until = now.mono_ms.saturating_add(delay_ms);
-            self.backoffs.insert(birth, until);
+            self.backoffs.set(Entity::Execution(birth), Some(until));
         }
         let worker = state
             .extras(birth)

@@ -26,8 +26,7 @@ impl Soft {
                 self.time_waits(state, birth, now);
             }
             RunChange::Woken { .. } => {
-                self.backoffs.remove(&birth);
-                self.rearm(Entity::Execution(birth));
+                self.backoffs.set(Entity::Execution(birth), None);
             }
             RunChange::Paused { .. } => self.tell_of_pause(birth, about),
             RunChange::Carried(_)
@@ -54,7 +53,7 @@ impl Soft {
             WaitEnd::Never | WaitEnd::At(_) => None,
         });
         if let Some(first) = ends.min() {
-            self.backoffs.insert(birth, first);
+            self.backoffs.set(Entity::Execution(birth), Some(first));
         }
         self.rearm(Entity::Execution(birth));
         let is_over = |child: Birth| state.slot(child).is_none();

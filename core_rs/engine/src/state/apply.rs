@@ -13,10 +13,10 @@ pub(crate) use run::actions_of;
 
 use thiserror::Error;
 
-use crate::fact::{Fact, FactKind, ItemNumber, Living, LogFact, RequestFact};
+use crate::fact::{Entity, Fact, FactKind, ItemNumber, Living, LogFact, RequestFact};
 use crate::rules::id::Birth;
 use crate::rules::status::Phase;
-use crate::state::State;
+use crate::state::{Extras, State};
 
 /// A fact that contradicts the facts before it.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -68,8 +68,20 @@ impl State {
             FactKind::Tenant(_) | FactKind::Request(_) | FactKind::Log(_) => {}
         }
         self.pass_time(fact.at_ms);
+        let about = fact.kind.entity().and_then(Entity::execution);
+        if let Some(birth) = about {
+            self.unpark(birth);
+        }
+        let ended = self.apply_checked(fact);
+        if let Some(birth) = about {
+            self.park(birth);
+        }
+        Ok(ended)
+    }
+
+    fn apply_checked(&mut self, fact: &Fact) -> Option<Box<Living>> {
         match &fact.kind {
-            FactKind::Execution(change) => return Ok(self.apply_execution(change, fact)),
+            FactKind::Execution(change) => return self.apply_execution(change, fact),
             FactKind::Tenant(change) => self.apply_tenant(change),
             FactKind::Request(RequestFact { request, births }) => {
                 self.requests.insert(*request, births.clone(), fact.at_ms);
@@ -84,7 +96,35 @@ impl State {
             FactKind::Agenda(change) => self.apply_agenda(*change),
             FactKind::Run(change) => self.apply_run(change, fact.at_ms),
         }
-        Ok(None)
+        None
+    }
+
+    /// Gives an execution its extras and its run back: a fact is about to change it.
+    fn unpark(&mut self, birth: Birth) {
+        let Some((extras, run)) = self.parked.take(birth) else {
+            return;
+        };
+        if !extras.is_empty() {
+            self.extras.insert(birth, Box::new(extras));
+        }
+        if let Some(run) = run {
+            self.runs.insert(birth, run);
+        }
+    }
+
+    /// Takes the extras and the run of a suspended execution into the compact form.
+    fn park(&mut self, birth: Birth) {
+        let slot = self.slots.get(birth);
+        if slot.is_none_or(|slot| slot.phase != Phase::Suspended) {
+            return;
+        }
+        let none = Extras::default();
+        let extras = self.extras.get(&birth).map_or(&none, AsRef::as_ref);
+        let run = self.runs.get(&birth).map(AsRef::as_ref);
+        if self.parked.put(birth, extras, run) {
+            self.extras.remove(&birth);
+            self.runs.remove(&birth);
+        }
     }
 
     /// Whether a fact is to be skipped. A trimmed log begins somewhere before a complete round.

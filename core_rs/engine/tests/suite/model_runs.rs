@@ -2,6 +2,8 @@
 //!
 //! Owns the expected result of each random step about a run. Refuses to know any other step.
 
+use std::borrow::Cow;
+
 use backlane_engine::command::{Held, NewAction, NewWait, NewWaitEnd, StepReport, Suspension};
 use backlane_engine::fact::{Living, OutcomeKind};
 use backlane_engine::row::ActionContents;
@@ -110,7 +112,7 @@ impl Model {
         let Some((id, tenant, before)) = self.picked_birth(back) else {
             return;
         };
-        let run = self.world.engine.state().run(id.birth).cloned();
+        let run = self.world.engine.state().run(id.birth).map(Cow::into_owned);
         let waits = run
             .as_ref()
             .is_some_and(|run| run.active().any(|wait| wait.key.as_deref() == Some(key)));

@@ -100,7 +100,7 @@ pub fn sound(engine: &Engine) -> Checked {
             entry.1.push(Rank::of(slot.priority, birth));
         }
         let run = state.run(birth).filter(|_| slot.phase == Phase::Suspended);
-        let mut waits = run.into_iter().flat_map(Run::active);
+        let mut waits = run.as_deref().into_iter().flat_map(Run::active);
         let is_gone = |child| state.slot(child).is_none();
         let in_vain = waits.find(|wait| wait.child.is_some_and(is_gone));
         must(in_vain.is_none(), AWAITED, || {

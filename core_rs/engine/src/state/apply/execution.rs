@@ -142,7 +142,7 @@ impl State {
         let rank = Rank::of(living.priority, birth);
         self.tenants.enter(queue, living.progress.phase, rank);
         if let Some(instant) = self.next_instant(birth) {
-            self.timers.insert((instant, Entity::Execution(birth)));
+            self.timers.insert(instant, Entity::Execution(birth));
         }
     }
 
@@ -169,10 +169,10 @@ impl State {
         let after = self.next_instant(birth);
         if before != after {
             if let Some(instant) = before {
-                self.timers.remove(&(instant, Entity::Execution(birth)));
+                self.timers.remove(instant, Entity::Execution(birth));
             }
             if let Some(instant) = after {
-                self.timers.insert((instant, Entity::Execution(birth)));
+                self.timers.insert(instant, Entity::Execution(birth));
             }
         }
     }
@@ -308,7 +308,7 @@ impl State {
 
     fn forget(&mut self, birth: Birth, last: &Living) {
         if let Some(instant) = self.next_instant(birth) {
-            self.timers.remove(&(instant, Entity::Execution(birth)));
+            self.timers.remove(instant, Entity::Execution(birth));
         }
         self.extras.remove(&birth);
         self.holdings.remove(&birth);

@@ -55,8 +55,8 @@ impl State {
         };
         let held = self.holdings.contains_key(&birth);
         let fits = match &fact.change {
-            RunChange::Carried(run) => match self.runs.get(&birth) {
-                Some(own) if own != run => return Err(Impossible::CarriedDiffers { birth }),
+            RunChange::Carried(run) => match self.run(birth) {
+                Some(own) if *own != **run => return Err(Impossible::CarriedDiffers { birth }),
                 Some(_) | None => true,
             },
             RunChange::TakenOver { .. } => self.run(birth).is_none(),
@@ -196,7 +196,8 @@ impl State {
         if phase != Phase::Suspended {
             return None;
         }
-        let ends = self.run(birth)?.active().filter_map(|wait| match wait.end {
+        let run = self.run(birth)?;
+        let ends = run.active().filter_map(|wait| match wait.end {
             WaitEnd::At(at_ms) => Some(at_ms),
             WaitEnd::Never | WaitEnd::After(_) => None,
         });
