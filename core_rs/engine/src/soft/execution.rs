@@ -29,6 +29,7 @@ impl Soft {
             }
             ExecutionChange::Due => {
                 self.backoffs.set(Entity::Execution(birth), None);
+                self.rearm(Entity::Execution(birth));
             }
             ExecutionChange::Concluded(verdict) => {
                 self.drop_hold(state, birth, about, verdict.ended.outcome.is_none(), now);

@@ -27,6 +27,7 @@ impl Soft {
             }
             RunChange::Woken { .. } => {
                 self.backoffs.set(Entity::Execution(birth), None);
+                self.rearm(Entity::Execution(birth));
             }
             RunChange::Paused { .. } => self.tell_of_pause(birth, about),
             RunChange::Carried(_)
