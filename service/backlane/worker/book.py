@@ -191,8 +191,11 @@ class Book:
             is_urgent: whether to send it now; otherwise it goes with what comes soon.
         """
         with self._said:
+            was_calm = self._reports.is_calm
             wake(self._reports.add(trail, entries, is_urgent=is_urgent))
-            self._said.notify_all()
+            # What can wait goes with what waits already: the sender need not wake up for it.
+            if was_calm or trail.is_urgent:
+                self._said.notify_all()
 
     def answer_reports(
         self, reports: Sequence[api.StepReport], refusals: Sequence[BacklaneError | None]

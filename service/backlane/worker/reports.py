@@ -178,6 +178,11 @@ class Reports:
         return not self._trails
 
     @property
+    def is_calm(self) -> bool:
+        """Whether nothing is to be sent, now or soon."""
+        return not self._ready and not self._lazy
+
+    @property
     def due_in_s(self) -> float | None:
         """In how many seconds a report has to go, if no other comes first; None for none."""
         first = next(iter(self._lazy.values()), None)
