@@ -76,6 +76,7 @@ def test_an_enqueue_takes_every_option(ask: Ask, tenant: str) -> None:
         *("--retry-delay", "500ms", "--retry-strategy", "linear", "--max-retry-delay", "2m"),
         *("--max-worker-losses", "1", "--request-id", "r", "--dedup-key", "k"),
         *("--dedup-policy", "reject", "--context", "a=b", "--metadata", 'c={"d": [1]}'),
+        *("--cancellation-policy", "detach"),
     ).record
 
     told = json.loads(record.to_json())
@@ -96,6 +97,7 @@ def test_an_enqueue_takes_every_option(ask: Ask, tenant: str) -> None:
     assert (record.context, record.metadata) == ({"a": "b"}, {"c": {"d": [1]}})
     assert [told["maxWorkerLosses"], told["dedupKey"], told["tenantId"]] == [1, "k", tenant]
     assert told["notBefore"] < told["startDeadline"] < told["deadline"]
+    assert told["cancellationPolicy"] == "detach"
 
 
 def test_a_repeated_request_prints_the_same_id_and_says_so(ask: Ask) -> None:

@@ -167,6 +167,17 @@ class EnqueueFlags:
             rich_help_panel=_KEYS,
         ),
     ] = None
+    cancellation_policy: Annotated[
+        Literal["cascade_cancel", "wait_for_children", "detach"] | None,
+        option(
+            "--cancellation-policy",
+            "What happens to its unfinished children when it fails, is cancelled or times out: "
+            "cascade_cancel cancels them, wait_for_children has it end after them, and detach lets "
+            "them go on.",
+            default="cascade_cancel",
+            metavar="POLICY",
+        ),
+    ] = None
     context: Annotated[
         list[str] | None,
         option(
@@ -214,6 +225,7 @@ class EnqueueFlags:
             "request_id": self.request_id,
             "dedup_key": self.dedup_key,
             "dedup_policy": self.dedup_policy,
+            "cancellation_policy": self.cancellation_policy,
             "context": dict(_pairs("--context", self.context)) or None,
             "metadata": _metadata(self.metadata) or None,
         }
