@@ -8,7 +8,8 @@ use std::env;
 use std::error::Error;
 use std::path::Path;
 
-const FILES: [&str; 3] = [
+const FILES: [&str; 4] = [
+    "backlane/v1/admin_service.proto",
     "backlane/v1/execution_service.proto",
     "backlane/v1/worker_service.proto",
     "google/rpc/error_details.proto",

@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 
 use prost_types::FileDescriptorSet;
 
-const FILES: [&str; 6] = [
+const FILES: [&str; 7] = [
+    "backlane/v1/admin_service.proto",
     "backlane/v1/execution_service.proto",
     "backlane/v1/worker_service.proto",
     "backlane/log/v1/log.proto",

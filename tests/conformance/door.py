@@ -11,6 +11,7 @@ from google.protobuf.struct_pb2 import Value
 from backlane.v1 import execution_pb2 as records
 from backlane.v1 import execution_service_pb2 as api
 from backlane.v1 import worker_service_pb2 as work
+from backlane.v1.admin_service_pb2_grpc import AdminServiceStub
 from backlane.v1.execution_service_pb2_grpc import ExecutionServiceStub
 from backlane.v1.worker_service_pb2_grpc import WorkerServiceStub
 
@@ -43,6 +44,7 @@ class Door:
         tenant: whose executions they are about.
         producer: the calls of producers, by name.
         worker: the calls of workers, by name.
+        operator: the calls of operators, by name.
     """
 
     def __init__(self, channel: grpc.Channel, tenant: str) -> None:
@@ -51,10 +53,12 @@ class Door:
         self.tenant = tenant
         self.producer = ExecutionServiceStub(channel)
         self.worker = WorkerServiceStub(channel)
+        self.operator = AdminServiceStub(channel)
 
     def call(self, name: str, request: Message) -> Any:  # noqa: ANN401  # each has its own
         """Make the unary call with a name."""
-        stub = self.producer if hasattr(self.producer, name) else self.worker
+        stubs = (self.producer, self.worker, self.operator)
+        stub = next(stub for stub in stubs if hasattr(stub, name))
         return getattr(stub, name)(request, timeout=TIMEOUT_S)
 
     def new(self, **fields: Any) -> api.EnqueueRequest:  # noqa: ANN401  # those of the message

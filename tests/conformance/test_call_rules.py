@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import pytest
 from google.protobuf.duration_pb2 import Duration
 
+from backlane.v1 import admin_service_pb2 as admin
 from backlane.v1 import execution_service_pb2 as api
 from backlane.v1 import worker_service_pb2 as work
 from tests.conformance.door import UNKNOWN_ID, Door, put
@@ -92,6 +93,8 @@ VALID: Mapping[str, Callable[[Door], Message]] = {
     ),
     "Pause": lambda door: api.PauseRequest(tenant_id=door.tenant, execution_id=UNKNOWN_ID),
     "Resume": lambda door: api.ResumeRequest(tenant_id=door.tenant, execution_id=UNKNOWN_ID),
+    "SetLimits": lambda door: admin.SetLimitsRequest(tenant_id=door.tenant, max_running=1),
+    "ListLimits": lambda door: admin.ListLimitsRequest(tenant_id=door.tenant),
 }
 """A request of each call that breaks no rule as a whole."""
 
@@ -104,6 +107,7 @@ RULES = [
         for call in (
             *(*OF_ONE, "List", "Wait", "Peek", "GetQueueStats", "EnqueueBatch"),
             *("GetTaskRecord", "ListDeadLetters", "DiscardDeadLetters", "Redrive"),
+            *("SetLimits", "ListLimits"),
         )
         for name in BAD_NAMES
     ),
@@ -130,7 +134,11 @@ RULES = [
         for call in ("List", "ListDeadLetters")
         for token in ("x", "0" * 32, "\x00", "x" * 4096)
     ),
-    *(Rule("ListDeadLetters", "callable_name", name) for name in ("a b", "ä", "a*", "x" * 257)),
+    *(
+        Rule(call, "callable_name", name)
+        for call in ("ListDeadLetters", "SetLimits")
+        for name in ("a b", "ä", "a*", "x" * 257)
+    ),
     *(Rule("Redrive", "request_id", key) for key in ("x" * 129, "a\n", "ä")),
     *(Rule("Redrive", "config.priority", number) for number in (256, 2**32 - 1)),
     Rule("Redrive", "config.timeout_ms", 0),

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 FILES = sorted((Path(__file__).parent / "scenarios").glob("*.scenario"))
-CAN = {"restart", "settings"}
-"""The abilities of this runner. Limits and a full store cannot be set through a channel."""
+CAN = {"limits", "restart", "settings"}
+"""The abilities of this runner. A store cannot be filled through a channel."""
 PASSED_OVER = ("needs", "settings")
 STATES = ("expect", "run", "stats", "task")
 """Verbs whose own keys say what must be."""

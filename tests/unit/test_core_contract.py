@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from backlane import _core
 from backlane.errors import REASONS
-from backlane.v1 import execution_service_pb2, worker_service_pb2
+from backlane.v1 import admin_service_pb2, execution_service_pb2, worker_service_pb2
 from tests.unit.core_calls import answer, call, running
 
 if TYPE_CHECKING:
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 SERVICES = [
     *execution_service_pb2.DESCRIPTOR.services_by_name.values(),
     *worker_service_pb2.DESCRIPTOR.services_by_name.values(),
+    *admin_service_pb2.DESCRIPTOR.services_by_name.values(),
 ]
 
 

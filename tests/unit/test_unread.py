@@ -15,7 +15,7 @@ from backlane.errors import InvalidArgumentError, RateLimitedError, from_rpc_err
 from backlane.server.bounds import COUNTED_BYTES
 from backlane.server.calls import CONFIRMED, READS
 from backlane.server.connections import close_connection
-from backlane.v1 import execution_service_pb2, worker_service_pb2
+from backlane.v1 import admin_service_pb2, execution_service_pb2, worker_service_pb2
 from tests.hostile.attacker import Attacker
 from tests.unit.fake_core import ASK, LEASE, LIST
 from tests.unit.serving import Served, serving
@@ -165,7 +165,7 @@ async def test_a_call_that_ends_without_a_request_is_refused() -> None:
 def test_each_unary_call_is_known_to_change_something_or_not() -> None:
     unary = {
         f"/{service.full_name}/{method.name}"
-        for module in (execution_service_pb2, worker_service_pb2)
+        for module in (execution_service_pb2, worker_service_pb2, admin_service_pb2)
         for service in module.DESCRIPTOR.services_by_name.values()
         for method in service.methods
         if not method.client_streaming
@@ -174,7 +174,7 @@ def test_each_unary_call_is_known_to_change_something_or_not() -> None:
     assert {path.rpartition("/")[2] for path in changes} == {
         "Enqueue", "EnqueueBatch", "Run", "Cancel", "RenewLeases", "Complete", "Fail", "Release",
         "Redrive", "DiscardDeadLetters", "ReportProgress", "Spawn",
-        "ProvideInput", "Pause", "Resume", "ReportSteps", "Suspend",
+        "ProvideInput", "Pause", "Resume", "ReportSteps", "Suspend", "SetLimits",
     }  # fmt: skip
     assert unary >= READS | CONFIRMED
 

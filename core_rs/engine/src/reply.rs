@@ -2,6 +2,8 @@
 //!
 //! Owns the shape of results. Refuses to know the messages that carry them.
 
+use std::sync::Arc;
+
 use crate::fact::Holding;
 use crate::rules::id::{Birth, ExecutionId};
 use crate::rules::status::Status;
@@ -102,6 +104,32 @@ pub enum Notice {
     Lost,
     /// The worker should yield to a pause.
     Pause,
+}
+
+/// A limit on running executions, and how far it is used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LimitsNow {
+    /// The callable that is limited; `None` for the tenant as a whole.
+    pub callable: Option<Arc<str>>,
+    /// Largest number of leased executions at once; `None` for no limit.
+    pub max_running: Option<u32>,
+    /// Executions that are leased.
+    pub running: u64,
+    /// Executions that are due and wait for a worker.
+    pub ready: u64,
+}
+
+impl LimitsNow {
+    /// No limit on a name without executions.
+    #[must_use]
+    pub const fn unused(callable: Option<Arc<str>>) -> Self {
+        Self {
+            callable,
+            max_running: None,
+            running: 0,
+            ready: 0,
+        }
+    }
 }
 
 /// Numbers of unfinished executions by phase.

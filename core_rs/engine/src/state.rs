@@ -10,6 +10,7 @@ mod compact;
 mod edges;
 mod extras;
 mod families;
+mod limits;
 mod names;
 mod parked;
 mod policies;
@@ -35,7 +36,7 @@ pub use slots::{Slot, Slots};
 pub use tenants::{Gone, Queue, QueueKey, Rank, Tenant, TenantKey, Tenants};
 pub use times::{EntityKey, Times};
 
-use crate::fact::{Entity, Holding, Living, Policy, Progress, Run, TenantFact};
+use crate::fact::{Entity, Holding, Living, Policy, Progress, Run};
 use crate::reply::Counts;
 use crate::rules::access::VisibleTenant;
 use crate::rules::id::{Birth, ExecutionId};
@@ -382,27 +383,6 @@ impl State {
             let slot = self.slots.get(*birth)?;
             (slot.phase.status() == Status::Queued).then_some(slot.queued_at_ms)
         })
-    }
-
-    /// The facts that would set the current limits again, starting after one of the limits.
-    pub fn limits_after(
-        &self,
-        after: Option<LimitKey>,
-    ) -> impl Iterator<Item = (LimitKey, TenantFact)> + '_ {
-        use std::ops::Bound::{Excluded, Unbounded};
-        let from = after.map_or(Unbounded, Excluded);
-        let limits = self.limits.range((from, Unbounded)).copied();
-        limits.map(|key| (key, self.limit(key)))
-    }
-
-    fn limit(&self, (tenant, queue): LimitKey) -> TenantFact {
-        let owner = self.tenants.tenant(tenant);
-        let queue = queue.map(|queue| self.tenants.queue(queue));
-        TenantFact::LimitSet {
-            tenant: owner.name.clone(),
-            callable: queue.map(|queue| queue.callable.clone()),
-            max_running: queue.map_or(owner.max_running, |queue| queue.max_running),
-        }
     }
 
     /// The difference between the counts of running executions and the live leases, summed over

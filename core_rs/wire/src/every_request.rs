@@ -11,6 +11,7 @@ use crate::control::{decode_get_run, decode_input, decode_pause, decode_resume};
 use crate::dead_letter::{decode_discard, decode_list_dead_letters};
 use crate::enqueue::{decode_batch, decode_enqueue, decode_enqueue_stream, decode_run};
 use crate::fixtures::{Decode, call_as, named, with_context};
+use crate::limit::{decode_list_limits, decode_set_limits};
 use crate::query::{
     decode_cancel, decode_get, decode_list, decode_list_attempts, decode_peek, decode_queue_stats,
     decode_wait,
@@ -24,7 +25,7 @@ use crate::worker::{
     decode_complete, decode_fail, decode_lease, decode_progress, decode_release, decode_renew,
 };
 
-const EVERY: [Decode<()>; 29] = [
+const EVERY: [Decode<()>; 31] = [
     |it, context| decode_enqueue(it, context).map(drop),
     |it, context| decode_batch(it, context).map(drop),
     |it, context| decode_enqueue_stream(it, context).map(drop),
@@ -54,6 +55,8 @@ const EVERY: [Decode<()>; 29] = [
     |it, context| decode_discard(it, context).map(drop),
     |it, context| decode_redrive(it, context).map(drop),
     |it, context| decode_progress(it, context).map(drop),
+    |it, context| decode_set_limits(it, context).map(drop),
+    |it, context| decode_list_limits(it, context).map(drop),
 ];
 
 #[test]

@@ -21,6 +21,7 @@ mod fixtures;
 mod generated;
 mod hash;
 mod json;
+pub mod limit;
 mod log;
 mod method;
 #[cfg(test)]

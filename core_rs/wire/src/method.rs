@@ -66,6 +66,10 @@ pub enum Method {
     ReportProgress,
     /// Does the work of all worker calls over one stream.
     Work,
+    /// Sets or lifts a limit on running executions.
+    SetLimits,
+    /// Lists the limits of a tenant.
+    ListLimits,
 }
 
 /// How the server decides which tenants a call touches.
@@ -115,6 +119,14 @@ const fn worker(method: Method, path: &'static str, scope: Scope) -> Entry {
     }
 }
 
+/// A unary call of operators, about one tenant.
+const fn admin(method: Method, path: &'static str) -> Entry {
+    Entry {
+        role: Role::Admin,
+        ..producer(method, path)
+    }
+}
+
 /// The same call as a stream.
 const fn stream(entry: Entry) -> Entry {
     Entry {
@@ -125,7 +137,7 @@ const fn stream(entry: Entry) -> Entry {
 
 /// Every call, in the order of [`Method::index`].
 #[rustfmt::skip]
-pub static METHODS: [Entry; 29] = [
+pub static METHODS: [Entry; 31] = [
     producer(Method::Enqueue, "/backlane.v1.ExecutionService/Enqueue"),
     producer(Method::EnqueueBatch, "/backlane.v1.ExecutionService/EnqueueBatch"),
     stream(producer(Method::EnqueueStream, "/backlane.v1.ExecutionService/EnqueueStream")),
@@ -155,6 +167,8 @@ pub static METHODS: [Entry; 29] = [
     worker(Method::Suspend, "/backlane.v1.WorkerService/Suspend", Scope::Token),
     worker(Method::ReportProgress, "/backlane.v1.WorkerService/ReportProgress", Scope::Token),
     stream(worker(Method::Work, "/backlane.v1.WorkerService/Work", Scope::Offer)),
+    admin(Method::SetLimits, "/backlane.v1.AdminService/SetLimits"),
+    admin(Method::ListLimits, "/backlane.v1.AdminService/ListLimits"),
 ];
 
 impl Method {
@@ -182,6 +196,7 @@ mod tests {
     fn defined() -> BTreeSet<(String, bool)> {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../proto");
         let files = [
+            "backlane/v1/admin_service.proto",
             "backlane/v1/execution_service.proto",
             "backlane/v1/worker_service.proto",
         ];
@@ -209,14 +224,14 @@ mod tests {
     }
 
     #[test]
-    fn producers_call_one_service_and_workers_the_other_and_spawn() {
+    fn each_service_has_its_role_and_workers_spawn() {
         for entry in &METHODS {
             let is_workers = entry.path.starts_with("/backlane.v1.WorkerService/")
                 || entry.method == Method::Spawn;
-            let expected = if is_workers {
-                Role::Worker
-            } else {
-                Role::Producer
+            let expected = match entry.path {
+                _ if is_workers => Role::Worker,
+                path if path.starts_with("/backlane.v1.AdminService/") => Role::Admin,
+                _ => Role::Producer,
             };
             assert_eq!(expected, entry.role, "{}", entry.path);
         }

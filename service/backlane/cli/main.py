@@ -39,6 +39,8 @@ COMMANDS: Final[Mapping[str, str]] = {
     "resume": "Let a paused or waiting execution go on.",
     "peek": "Show the executions that workers get next.",
     "stats": "Count unfinished executions.",
+    "limits": "List the limits on running executions.",
+    "limit": "Set or lift a limit on running executions.",
     "check": "Check a data directory for damage, or save what is undamaged in it.",
     "backup": "Copy the data directory of a server, which may be running.",
     "restore": "Make a data directory from a backup.",

@@ -63,6 +63,8 @@ class BlockingCalls:
     resume = _blocking(Calls.resume)
     peek = _blocking(Calls.peek)
     stats = _blocking(Calls.stats)
+    set_limits = _blocking(Calls.set_limits)
+    limits = _blocking(Calls.limits)
 
     def list(
         self,
@@ -120,6 +122,8 @@ class AwaitableCalls:
     resume = _awaitable(Calls.resume)
     peek = _awaitable(Calls.peek)
     stats = _awaitable(Calls.stats)
+    set_limits = _awaitable(Calls.set_limits)
+    limits = _awaitable(Calls.limits)
 
     async def list(
         self,

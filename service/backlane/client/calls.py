@@ -23,12 +23,14 @@ from backlane.client.waits import (
     put_in_order,
     wait_request,
 )
+from backlane.schema.limits import Limits
 from backlane.schema.named import id_of
 from backlane.schema.records import Attempt, BackgroundExecution
 from backlane.schema.runs import ExecutionRun
 from backlane.schema.stats import QueueStats
 from backlane.schema.task import TaskRecord
 from backlane.sdk.request import input_text
+from backlane.v1 import admin_service_pb2 as admin
 from backlane.v1 import execution_service_pb2 as api
 
 if TYPE_CHECKING:
@@ -262,6 +264,39 @@ class Calls:
         """Count the tenant's unfinished executions."""
         request = api.GetQueueStatsRequest(tenant_id=self.tenant)
         return QueueStats(await self.call(self.stub.GetQueueStats, request))
+
+    async def set_limits(
+        self, callable_name: str | None = None, *, max_running: int | None
+    ) -> Limits:
+        """Set or lift the limit on how many executions run at once.
+
+        What runs already goes on. What a limit holds back keeps its place, and holds up nobody
+        else.
+
+        Args:
+            callable_name: the callable to limit; None limits the tenant as a whole.
+            max_running: how many at most; 0 lets none begin, and None lifts the limit.
+
+        Returns:
+            The limits as they are now.
+
+        Raises:
+            ValueError: the number is out of range.
+            InvalidArgumentError: the name breaks its rule, or the tenant has 1 000 limits already.
+        """
+        if max_running is not None and not 0 <= max_running < 1 << 32:
+            raise ValueError(f"max_running must be from 0 to {(1 << 32) - 1}, not {max_running}")
+        request = admin.SetLimitsRequest(
+            tenant_id=self.tenant, callable_name=callable_name or "", max_running=max_running
+        )
+        answer = await self.call(self.connection.opened().admin.SetLimits, request)
+        return Limits(answer.limits)
+
+    async def limits(self) -> Sequence[Limits]:
+        """Return the tenant's limits: that of the tenant as a whole first, then by callable."""
+        request = admin.ListLimitsRequest(tenant_id=self.tenant)
+        answer = await self.call(self.connection.opened().admin.ListLimits, request)
+        return [Limits(proto) for proto in answer.limits]
 
     def pages(
         self,

@@ -27,6 +27,7 @@ from backlane.client.thread_pipe import ThreadPipe
 from backlane.client.times import duration
 from backlane.sdk.blocking import finish
 from backlane.v1 import execution_service_pb2 as api
+from backlane.v1.admin_service_pb2_grpc import AdminServiceStub
 from backlane.v1.execution_service_pb2_grpc import ExecutionServiceStub
 
 if TYPE_CHECKING:
@@ -47,10 +48,12 @@ class Connection(ABC):
     Attributes:
         endpoint: the server.
         stub: the service's methods, to be called through `call`; there once it is opened.
+        admin: the methods of operators, to be called the same way.
         pipe: takes enqueues; there once it is opened.
     """
 
     stub: ExecutionServiceStub
+    admin: AdminServiceStub
     pipe: Pipe
 
     def __init__(self, endpoint: Endpoint, owner: str, *, waits: bool) -> None:
@@ -242,6 +245,7 @@ class ThreadConnection(Connection):
     def _open(self) -> None:
         self._channel = self.endpoint.open()
         self.stub = ExecutionServiceStub(self._channel)
+        self.admin = AdminServiceStub(self._channel)
         self.pipe = ThreadPipe(partial(stream(self._channel), **self._options), waits=self._waits)
         self._process = os.getpid()
         _OPEN.add(self)
@@ -299,6 +303,7 @@ class LoopConnection(Connection):
         self._channel = self.endpoint.open_aio()
         # Typed as a stub for threads, so that each call is written once; `_attempt` awaits it.
         self.stub = cast("ExecutionServiceStub", ExecutionServiceStub(self._channel))
+        self.admin = cast("AdminServiceStub", AdminServiceStub(self._channel))
         self.pipe = LoopPipe(partial(stream(self._channel), **self._options), waits=self._waits)
         self._process = os.getpid()
         self._loop = loop

@@ -39,11 +39,18 @@ CONFIRMED: Final = frozenset({"/backlane.v1.WorkerService/Lease"})
 releases the leases in it, which would otherwise be lost until they expire."""
 
 READS: Final = frozenset(
-    f"/backlane.v1.ExecutionService/{name}"
-    for name in (
-        *("Get", "List", "ListAttempts", "Wait", "Peek", "GetQueueStats", "GetTaskRecord"),
-        *("ListDeadLetters", "GetExecutionRun"),
+    f"/backlane.v1.{service}/{name}"
+    for service, names in (
+        (
+            "ExecutionService",
+            (
+                *("Get", "List", "ListAttempts", "Wait", "Peek", "GetQueueStats", "GetTaskRecord"),
+                *("ListDeadLetters", "GetExecutionRun"),
+            ),
+        ),
+        ("AdminService", ("ListLimits",)),
     )
+    for name in names
 )
 """Unary methods that change nothing, so that a reply may be replaced by a refusal. Confirmed ones
 may be refused as well, since what they gave is taken back."""

@@ -13,7 +13,7 @@ from google.rpc import error_details_pb2
 from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2
 
-from backlane.v1 import execution_service_pb2, worker_service_pb2
+from backlane.v1 import admin_service_pb2, execution_service_pb2, worker_service_pb2
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -26,7 +26,7 @@ REFLECTION_V1: Final = "grpc.reflection.v1.ServerReflection"
 REFLECTION_V1ALPHA: Final = "grpc.reflection.v1alpha.ServerReflection"
 BACKLANE_SERVICES: Final = tuple(
     f"{module.DESCRIPTOR.package}.{name}"
-    for module in (execution_service_pb2, worker_service_pb2)
+    for module in (execution_service_pb2, worker_service_pb2, admin_service_pb2)
     for name in module.DESCRIPTOR.services_by_name
 )
 
@@ -37,8 +37,8 @@ def served_pool() -> descriptor_pool.DescriptorPool:
     It also has the details of errors, which no service names: tools that show errors need them.
     """
     pool = descriptor_pool.DescriptorPool()
-    served = (execution_service_pb2, worker_service_pb2, reflection_pb2, error_details_pb2)
-    for module in served:
+    own = (execution_service_pb2, worker_service_pb2, admin_service_pb2)
+    for module in (*own, reflection_pb2, error_details_pb2):
         _copy(pool, module.DESCRIPTOR)
     pool.Add(_health_with_list())
     pool.Add(_reflection_v1())

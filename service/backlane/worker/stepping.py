@@ -44,6 +44,8 @@ WaitReason = Literal[
 ]
 """What an execution waits for, for those who look at it. The server treats all alike."""
 
+CLOCKS_MS: Final = 1000
+"""How far the clocks of the server may be apart for a wait, in milliseconds."""
 SHORT_S: Final = 1.0
 """A shorter sleep keeps the worker's slot: giving it back would take longer."""
 _SLEEP: Final = "sleep"
@@ -365,8 +367,8 @@ def _why_none(step: records.Step | None) -> str:
     resumed = "the execution was resumed without it"
     if step is None or not step.HasField("wait_until"):
         return resumed
-    # The server ends a wait when its time has passed, and not before.
-    was_early = step.HasField("ended_at") and step.ended_at < step.wait_until
+    # The server counts the time of a wait on another clock than the one that stamps its end.
+    was_early = step.HasField("ended_at") and step.ended_at + CLOCKS_MS < step.wait_until
     return resumed if was_early else "its time has passed"
 
 

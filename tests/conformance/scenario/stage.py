@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING
 import grpc
 
 from backlane.errors import BacklaneError, from_rpc_error, from_status
+from backlane.v1 import admin_service_pb2 as admin
 from backlane.v1 import execution_service_pb2 as api
 from backlane.v1 import worker_service_pb2 as work
+from backlane.v1.admin_service_pb2_grpc import AdminServiceStub
 from backlane.v1.execution_service_pb2_grpc import ExecutionServiceStub
 from backlane.v1.worker_service_pb2_grpc import WorkerServiceStub
 from tests.conformance.scenario import requests, runs
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from backlane.v1 import execution_pb2 as records
+    from backlane.v1.admin_service_pb2_grpc import AdminServiceAsyncStub
     from backlane.v1.execution_service_pb2_grpc import ExecutionServiceAsyncStub
     from backlane.v1.worker_service_pb2_grpc import WorkerServiceAsyncStub
     from tests.conformance.scenario.stand import Stand
@@ -65,6 +68,10 @@ class Stage:
     @property
     def _worker(self) -> WorkerServiceAsyncStub:
         return WorkerServiceStub(self._stand.channel)
+
+    @property
+    def _operator(self) -> AdminServiceAsyncStub:
+        return AdminServiceStub(self._stand.channel)
 
     async def _enqueue(self, line: Line) -> Answer:
         request = requests.enqueue(line.words, self._stand.now_ms)
@@ -307,6 +314,16 @@ class Stage:
         )
         response = await self._producer.Peek(request, timeout=TIMEOUT_S)
         return Answer([self._name(record) for record in response.executions] or [NOTHING])
+
+    async def _limit(self, line: Line) -> Answer:
+        most = line.get("max")
+        request = admin.SetLimitsRequest(
+            tenant_id=line.get("tenant", "acme"),
+            callable_name=line.get("callable", ""),
+            max_running=None if most == NONE else int(most),
+        )
+        await self._operator.SetLimits(request, timeout=TIMEOUT_S)
+        return Answer()
 
     async def _stats(self, line: Line) -> Answer:
         request = api.GetQueueStatsRequest(tenant_id=line.get("tenant", "acme"))

@@ -103,6 +103,8 @@ pub const MAX_KEPT_INPUTS: usize = 64;
 pub const MAX_DEPENDENCIES: usize = 256;
 /// Most unfinished ancestors of an execution.
 pub const MAX_ANCESTORS: usize = 64;
+/// Most limits of a tenant on running executions: its own, and those of its callables.
+pub const MAX_LIMITS: usize = 1_000;
 /// Most consequences of an end that belong to the commit of that end. The agenda has the others.
 pub const SETTLED_AT_ONCE: usize = 64;
 /// Most executions that one step of the agenda looks at.

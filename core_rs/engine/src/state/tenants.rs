@@ -200,6 +200,12 @@ impl Tenants {
         self.by_name.get(name).copied()
     }
 
+    /// The queue of a tenant's callable, if it is in memory.
+    #[must_use]
+    pub fn queue_named(&self, tenant: TenantKey, callable: &str) -> Option<QueueKey> {
+        self.tenant(tenant).queues.get(callable).copied()
+    }
+
     /// The queues of a tenant, sorted by callable.
     pub fn queues_of(&self, tenant: TenantKey) -> impl Iterator<Item = QueueKey> + '_ {
         self.tenant(tenant).queues.values().copied()

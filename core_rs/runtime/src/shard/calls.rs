@@ -10,6 +10,7 @@ pub(super) mod control;
 pub(super) mod dead_letter;
 pub(super) mod enqueue;
 pub(super) mod lease;
+pub(super) mod limit;
 pub(super) mod look;
 pub(super) mod progress;
 pub(super) mod redrive;
@@ -61,6 +62,8 @@ pub(super) fn job(
         Method::ReportSteps => steps::report(desk, caller, bytes),
         Method::Suspend => steps::suspend(desk, caller, bytes),
         Method::ReportProgress => progress::report(desk, caller, bytes),
+        Method::SetLimits => limit::set(desk, &caller, bytes),
+        Method::ListLimits => limit::list(desk, &caller, bytes),
         Method::EnqueueStream | Method::Work => {
             let rule = "must be sent over a stream";
             Err(backlane_engine::error::Invalid::new("request", rule).into())
