@@ -10,6 +10,7 @@ use crate::fact::{Ended, ExecutionChange, FactKind};
 use crate::rules::status::{EndReason, Phase, Status};
 use crate::time::Now;
 
+use super::run::end_decided;
 use super::tick::ends;
 
 impl Engine {
@@ -17,6 +18,7 @@ impl Engine {
     ///
     /// # Errors
     /// [`Refusal::TransitionNotAllowed`] where the execution has finished;
+    /// [`Refusal::EndDecided`] where another end than a cancellation is decided;
     /// [`Refusal::ExecutionNotFound`].
     pub fn cancel(&mut self, cancel: &Cancel, known: &Known, now: Now) -> Result<(), Refusal> {
         let birth = cancel.id.birth;
@@ -53,11 +55,7 @@ impl Engine {
         if verdict.is_some_and(|verdict| verdict.ended.status == Status::Cancelled) {
             return Ok(());
         }
-        Err(Refusal::TransitionNotAllowed {
-            execution_id: cancel.id.to_string(),
-            status: Status::Running,
-            event: "cancelled",
-        })
+        Err(end_decided(&cancel.id, "cancelled"))
     }
 
     fn cannot_cancel(&self, cancel: &Cancel, known: &Known) -> Refusal {

@@ -12,23 +12,23 @@ use crate::rules::status::Phase;
 use crate::state::Slot;
 use crate::time::Now;
 
-use super::run::{may_record, not_allowed, run_changes, woken};
+use super::run::{end_decided, may_record, not_allowed, run_changes, woken};
 
 impl Engine {
     /// Pauses an execution: no worker gets it, and a worker that holds it is asked to yield.
     /// Pausing it again changes nothing.
     ///
     /// # Errors
-    /// [`Refusal::TransitionNotAllowed`] where the execution has finished,
+    /// [`Refusal::TransitionNotAllowed`] where the execution has finished, [`Refusal::EndDecided`],
     /// [`Refusal::RunTransitionNotAllowed`] where it waits, [`Refusal::ExecutionNotFound`].
     pub fn pause(&mut self, control: &Control, known: &Known, now: Now) -> Result<(), Refusal> {
-        let phase = self.unfinished(control, "paused", known, now)?.phase;
+        let phase = self.undecided(control, "paused", known, now)?.phase;
         let birth = control.id.birth;
         let run = self.state.run_of(birth);
         if run.is_paused {
             return Ok(());
         }
-        if matches!(phase, Phase::Suspended | Phase::Ending) {
+        if phase == Phase::Suspended {
             return Err(not_allowed(&control.id, run.course.state, "paused"));
         }
         may_record(&run, 1, "execution_id")?;
@@ -42,11 +42,11 @@ impl Engine {
     /// old position.
     ///
     /// # Errors
-    /// [`Refusal::TransitionNotAllowed`] where the execution has finished,
+    /// [`Refusal::TransitionNotAllowed`] where the execution has finished, [`Refusal::EndDecided`],
     /// [`Refusal::RunTransitionNotAllowed`] where it is neither paused nor suspended,
     /// [`Refusal::ExecutionNotFound`].
     pub fn resume(&mut self, control: &Control, known: &Known, now: Now) -> Result<(), Refusal> {
-        let phase = self.unfinished(control, "resumed", known, now)?.phase;
+        let phase = self.undecided(control, "resumed", known, now)?.phase;
         let birth = control.id.birth;
         let run = self.state.run_of(birth);
         let change = if phase == Phase::Suspended {
@@ -62,8 +62,8 @@ impl Engine {
         self.commit(decision, now)
     }
 
-    /// The slot of an unfinished execution, after what is due for it.
-    pub(super) fn unfinished(
+    /// The slot of an execution whose end is not decided, after what is due for it.
+    pub(super) fn undecided(
         &mut self,
         control: &Control,
         event: &'static str,
@@ -74,7 +74,11 @@ impl Engine {
             self.catch_up(control.id.birth, now);
         }
         if let Some(slot) = self.state.find(&control.tenant, &control.id) {
-            return Ok(*slot);
+            return if slot.phase == Phase::Ending {
+                Err(end_decided(&control.id, event))
+            } else {
+                Ok(*slot)
+            };
         }
         let execution_id = control.id.to_string();
         let finished = self.finished(&control.id, known)?;

@@ -124,6 +124,14 @@ pub struct Living {
     pub progress: Progress,
 }
 
+impl Living {
+    /// The error with which the execution ends once its last descendant has ended.
+    #[must_use]
+    pub fn verdict_error(&self) -> Option<&ErrorRecord> {
+        self.verdict.as_ref()?.error.as_ref()
+    }
+}
+
 /// The part of a config that decisions use.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Policy {
@@ -304,6 +312,9 @@ pub enum RequeueCause {
     /// The worker suspended the execution. Only rows of attempts have this cause: the fact is
     /// [`RunChange::Suspended`](crate::fact::RunChange::Suspended).
     Suspended = 7,
+    /// The execution was cancelled, and waits for its descendants. Only rows of attempts have this
+    /// cause: the fact is [`ExecutionChange::Concluded`].
+    Cancelled = 8,
 }
 
 impl RequeueCause {
@@ -323,8 +334,14 @@ impl RequeueCause {
             Self::Failed | Self::Throttled => Some(OutcomeKind::Failed),
             Self::Released => Some(OutcomeKind::Released),
             Self::Suspended => Some(OutcomeKind::Suspended),
-            Self::AttemptTimeout | Self::LeaseLost | Self::Undelivered => None,
+            Self::AttemptTimeout | Self::LeaseLost | Self::Undelivered | Self::Cancelled => None,
         }
+    }
+
+    /// Whether only rows of attempts have this cause: no fact queues an execution again for it.
+    #[must_use]
+    pub const fn is_of_rows(self) -> bool {
+        matches!(self, Self::Suspended | Self::Cancelled)
     }
 
     /// Whether the attempt ended with an error, which the row of the attempt keeps.
@@ -332,7 +349,11 @@ impl RequeueCause {
     pub const fn has_error(self) -> bool {
         match self {
             Self::Failed | Self::Throttled | Self::AttemptTimeout => true,
-            Self::LeaseLost | Self::Released | Self::Undelivered | Self::Suspended => false,
+            Self::LeaseLost
+            | Self::Released
+            | Self::Undelivered
+            | Self::Suspended
+            | Self::Cancelled => false,
         }
     }
 }

@@ -7,9 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use backlane_engine::command::Finished;
 use backlane_engine::fact::{
-    Entity, ExecutionChange, Fact, FactKind, Living, RequeueCause, RunChange,
+    Ended, Entity, ExecutionChange, Fact, FactKind, Living, RequeueCause, RunChange, Verdict,
 };
-use backlane_engine::row::{ActionRow, AttemptRow, EndingRow, KEPT_ATTEMPTS, Row};
+use backlane_engine::row::{ActionRow, AttemptOutcome, AttemptRow, EndingRow, KEPT_ATTEMPTS, Row};
 use backlane_engine::rules::id::{Birth, LeaseToken};
 use backlane_engine::rules::status::{Phase, Status, TaskState};
 use backlane_engine::state::{Rank, State};
@@ -257,7 +257,12 @@ fn check_rows(decided: &Decided, before: Option<&Living>, last: Option<&Living>)
                 );
             }
             ExecutionChange::Requeued { cause, .. } => {
-                assert_eq!(*cause, check_lease_end(rows, before));
+                let row = check_lease_end(rows, before);
+                assert_eq!(*cause, row.cause);
+                assert_eq!(row.cause.has_error(), row.error.is_some());
+            }
+            ExecutionChange::Concluded(verdict) if verdict.ended_lease => {
+                check_verdict(check_lease_end(rows, before), verdict, decided.fact.at_ms);
             }
             ExecutionChange::Carried(_)
             | ExecutionChange::Due
@@ -267,40 +272,52 @@ fn check_rows(decided: &Decided, before: Option<&Living>, last: Option<&Living>)
             | ExecutionChange::CancelRequested { .. } => assert!(rows.is_empty(), "{rows:?}"),
         },
         FactKind::Request(_) => assert!(matches!(rows[..], [Row::Request(_)]), "{rows:?}"),
-        FactKind::Run(fact) => {
-            let is_action = |row: &&Row| matches!(row, Row::Action(_));
-            let actions = rows.iter().take_while(is_action).count();
-            match &fact.change {
-                RunChange::Suspended { begun, active, .. } => {
-                    assert_eq!(begun.len() + usize::from(!active.is_empty()), actions);
-                    let cause = check_lease_end(&rows[actions..], before);
-                    assert_eq!(RequeueCause::Suspended, cause);
-                }
-                RunChange::Reported {
-                    actions: reported, ..
-                } => assert_eq!((reported.len(), rows.len()), (actions, actions)),
-                RunChange::Woken { over, .. } => assert_eq!(over.len() + 1, rows.len()),
-                RunChange::InputKept { .. } => assert_eq!(1, rows.len()),
-                RunChange::Paused { is_recorded } | RunChange::Unpaused { is_recorded } => {
-                    assert_eq!(usize::from(*is_recorded), rows.len());
-                }
-                RunChange::Carried(_) => assert!(rows.is_empty()),
-            }
-        }
+        FactKind::Run(fact) => check_rows_of_run(&fact.change, rows, before),
         FactKind::Tenant(_) | FactKind::Log(_) | FactKind::Agenda(_) => {
             assert!(rows.is_empty(), "{rows:?}");
         }
     }
 }
 
-/// Checks the rows of a lease that ended without its execution, and returns why it ended.
-fn check_lease_end(rows: &[Row], before: Option<&Living>) -> RequeueCause {
+fn check_rows_of_run(change: &RunChange, rows: &[Row], before: Option<&Living>) {
+    let is_action = |row: &&Row| matches!(row, Row::Action(_));
+    let actions = rows.iter().take_while(is_action).count();
+    match change {
+        RunChange::Suspended { begun, active, .. } => {
+            assert_eq!(begun.len() + usize::from(!active.is_empty()), actions);
+            let row = check_lease_end(&rows[actions..], before);
+            assert_eq!(RequeueCause::Suspended, row.cause);
+            assert_eq!(None, row.error);
+        }
+        RunChange::Reported {
+            actions: reported, ..
+        } => assert_eq!((reported.len(), rows.len()), (actions, actions)),
+        RunChange::Woken { over, .. } => assert_eq!(over.len() + 1, rows.len()),
+        RunChange::InputKept { .. } => assert_eq!(1, rows.len()),
+        RunChange::Paused { is_recorded } | RunChange::Unpaused { is_recorded } => {
+            assert_eq!(usize::from(*is_recorded), rows.len());
+        }
+        RunChange::Carried(_) => assert!(rows.is_empty()),
+    }
+}
+
+/// Checks the row of an attempt that ended with the decision about the end of its execution.
+fn check_verdict(row: &AttemptRow, verdict: &Verdict, decided_at_ms: u64) {
+    let Ended { status, reason, .. } = verdict.ended;
+    let outcome = AttemptOutcome::of_end(status, reason);
+    assert_eq!(outcome, AttemptOutcome::of_requeue(row.cause));
+    assert_eq!(verdict.error.as_ref(), row.error.as_deref());
+    assert_eq!(decided_at_ms, row.ended_at_ms);
+}
+
+/// Checks the rows of a lease that ended without its execution, and returns that of the attempt.
+fn check_lease_end<'a>(rows: &'a [Row], before: Option<&Living>) -> &'a AttemptRow {
     let Some(Row::Attempt(row)) = rows.first() else {
         panic!("an ended lease has a row: {rows:?}")
     };
     check_attempt(row, before.expect("it was held"));
     assert_eq!(1 + usize::from(row.ordinal > KEPT_ATTEMPTS), rows.len());
-    row.cause
+    row
 }
 
 fn check_attempt(row: &AttemptRow, before: &Living) {
@@ -313,7 +330,6 @@ fn check_attempt(row: &AttemptRow, before: &Living) {
             .started_at_ms
             .is_some_and(|at_ms| at_ms <= row.started_at_ms)
     );
-    assert_eq!(row.cause.has_error(), row.error.is_some());
 }
 
 /// Whether an execution in `from` may end in `end`. A failure passes through `Failed` to the dead
@@ -402,9 +418,10 @@ fn check_permits(state: &State) {
             counts.running,
             counts.suspended,
             counts.held,
+            counts.ending,
         ];
         assert_eq!(
-            by_queue.remove(&key).unwrap_or_default()[..6],
+            by_queue.remove(&key).unwrap_or_default(),
             counted,
             "{}",
             queue.callable

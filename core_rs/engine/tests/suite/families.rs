@@ -16,7 +16,7 @@ use crate::audit::{assert_same, refold};
 use crate::life::{A, B, for_child, for_input, suspension};
 use crate::world::{World, completed, failed, held, new_execution, offer};
 
-fn with(cancellation: Cancellation, callable: &str) -> NewExecution {
+pub(crate) fn with(cancellation: Cancellation, callable: &str) -> NewExecution {
     let mut new = new_execution("acme", callable);
     new.policy.cancellation = cancellation;
     new
@@ -27,13 +27,17 @@ fn lease(world: &mut World, callable: &str) -> (Birth, Held) {
     (granted.birth, held(world, &granted))
 }
 
-fn fail(world: &mut World, held: &Held) -> Status {
+pub(crate) fn fail(world: &mut World, held: &Held) -> Status {
     let report = Report::Failed(Box::new(failed()));
     world.report(held, &report).expect("its own lease").status
 }
 
 /// An execution with this policy that runs, and children of it that wait for a worker.
-fn family(world: &mut World, policy: Cancellation, children: usize) -> (Held, Vec<Birth>) {
+pub(crate) fn family(
+    world: &mut World,
+    policy: Cancellation,
+    children: usize,
+) -> (Held, Vec<Birth>) {
     world.make(&with(policy, "parent"));
     let (_, parent) = lease(world, "parent");
     let child = with(Cancellation::Cascade, "child");
@@ -93,13 +97,23 @@ fn a_cascade_cannot_be_outrun() {
         principal: &principal,
         known: &known,
     };
-    let refused = world.engine.spawn(child, &late, None, speaker, world.now);
-    assert!(
-        matches!(refused, Err(Refusal::TransitionNotAllowed { .. })),
-        "{refused:?}"
-    );
+    let refused = world
+        .engine
+        .spawn(child.clone(), &late, None, speaker, world.now);
+    assert_eq!(Some(IN_CASCADE), refused.as_ref().err().and_then(event));
     world.tick();
     assert!(world.engine.state().is_cancel_requested(last));
+    let refused = world.spawn(&child, &late);
+    assert_eq!(Some(IN_CASCADE), refused.as_ref().err().and_then(event));
+}
+
+const IN_CASCADE: &str = "spawned from: an ancestor ended, and its end cancels its descendants";
+
+pub(crate) fn event(refusal: &Refusal) -> Option<&str> {
+    match refusal {
+        Refusal::TransitionNotAllowed { event, .. } => Some(event),
+        _ => None,
+    }
 }
 
 #[test]
@@ -238,10 +252,13 @@ fn one_that_waits_for_its_children_takes_no_input_for_a_wait_of_before() {
     let slot = world.engine.state().slot(parent.id.birth);
     assert_eq!(Some(Phase::Ending), slot.map(|slot| slot.phase));
     let refused = world.provide_input("acme", parent.id, "approve", "1", None);
-    assert!(
-        matches!(refused, Err(Refusal::TransitionNotAllowed { .. })),
-        "{refused:?}"
-    );
+    let event = "given an input";
+    let execution_id = parent.id.to_string();
+    let expected = Refusal::EndDecided {
+        execution_id,
+        event,
+    };
+    assert_eq!(Some(expected), refused.err());
     world.cancel("acme", world.id(children[0])).expect("queued");
     let end = &world.audit.ends[&parent.id.birth];
     assert_eq!(Status::Cancelled, end.status);

@@ -8,6 +8,7 @@ mod audit;
 mod clocks;
 mod dependencies;
 mod dependencies_model;
+mod endings;
 mod fairness;
 mod families;
 mod given;

@@ -14,7 +14,7 @@ pub(crate) fn step_id(number: u8) -> String {
     StepId([number; 20]).to_string()
 }
 
-fn started(number: u8, name: &str) -> Action {
+pub(crate) fn started(number: u8, name: &str) -> Action {
     Action::Started(v1::NewStep {
         step_id: step_id(number),
         name: name.into(),
@@ -30,7 +30,7 @@ fn completed(number: u8, output: &str) -> Action {
     })
 }
 
-fn report(lease: &v1::Lease, actions: Vec<Action>) -> v1::ReportStepsRequest {
+pub(crate) fn report(lease: &v1::Lease, actions: Vec<Action>) -> v1::ReportStepsRequest {
     let v1::LeaseRef {
         execution_id,
         lease_token,

@@ -29,13 +29,7 @@ impl State {
                 matches!(phase, Phase::Pending | Phase::Retrying)
             }
             (ExecutionChange::Leased { .. }, Some(phase)) => phase == Phase::Ready && !held,
-            (
-                ExecutionChange::Requeued {
-                    cause: RequeueCause::Suspended,
-                    ..
-                },
-                Some(_),
-            ) => false,
+            (ExecutionChange::Requeued { cause, .. }, Some(_)) if cause.is_of_rows() => false,
             (
                 ExecutionChange::Requeued { .. } | ExecutionChange::CancelRequested { .. },
                 Some(phase),
@@ -391,7 +385,10 @@ const fn count(slot: &mut Slot, cause: RequeueCause) {
         }
         RequeueCause::LeaseLost => slot.losses = slot.losses.saturating_add(1),
         RequeueCause::Undelivered => slot.undelivered = slot.undelivered.saturating_add(1),
-        RequeueCause::Throttled | RequeueCause::Released | RequeueCause::Suspended => {}
+        RequeueCause::Throttled
+        | RequeueCause::Released
+        | RequeueCause::Suspended
+        | RequeueCause::Cancelled => {}
     }
 }
 

@@ -1,8 +1,8 @@
 //! Attempts: the leases of one execution and their outcomes.
 //!
 //! Owns how the attempts of an execution are collected: a row for each lease after which the
-//! execution was queued again, and the newest lease from the execution itself. Refuses to know
-//! which rows are kept: the engine does.
+//! execution was unfinished, and the newest lease from the execution itself if it has no row.
+//! Refuses to know which rows are kept: the engine does.
 
 use backlane_engine::command::{Known, Needs};
 use backlane_engine::fact::Living;
@@ -185,8 +185,11 @@ impl Page {
         }
     }
 
+    /// Adds the newest attempt, unless it had a row: its lease may have ended since the call was
+    /// decided, or with the decision about an end that waited for descendants.
     fn extend(&mut self, after: u32, shown: Option<AttemptShown<'_>>) {
-        if let Some(shown) = shown.filter(|shown| shown.ordinal > after) {
+        let listed = after.max(self.last);
+        if let Some(shown) = shown.filter(|shown| shown.ordinal > listed) {
             self.add(&shown);
         }
     }

@@ -8,6 +8,7 @@ use backlane_engine::error::Refusal;
 use backlane_engine::fact::{Living, Progress};
 use backlane_engine::row::AttemptRow;
 use backlane_engine::rules::id::Birth;
+use backlane_engine::rules::status::Phase;
 use backlane_store::{ATTEMPT, ENDING, Key, Lookup, Part};
 use backlane_wire::ApiError;
 use backlane_wire::control::decode_get_run;
@@ -142,6 +143,12 @@ impl Look {
         attempts.retain(|attempt| attempt.ordinal + live <= progress.lease_ordinal());
         let story = fold(&actions, &attempts, progress.attempt);
         let mut story = story.map_err(|broken| Box::from(broken.to_string()))?;
+        let ends_at_ms = living.filter(|progress| progress.phase == Phase::Ending);
+        let ends_at_ms = ends_at_ms.map(|progress| progress.updated_at_ms);
+        if let Some(at_ms) = ends_at_ms {
+            // Earlier program versions wrote no row of an attempt that ended with the decision.
+            story.lease_ended(at_ms);
+        }
         if let Some(ending) = &ending {
             story.ended(ending);
         }
@@ -149,6 +156,7 @@ impl Look {
             id: &named.id.to_string(),
             tenant: &named.tenant,
             is_paused: living.is_some_and(|progress| progress.is_paused),
+            awaits_children: ends_at_ms.is_some(),
             started_at_ms: started_at_ms(&attempts, progress),
             ending: ending.as_ref(),
             most_bytes: MAX_REPLY_BYTES,
