@@ -117,14 +117,14 @@ fn saved(directory: &Directory) -> (Server, Salvage) {
 fn what_depends_on_an_execution_whose_record_is_lost_is_skipped() {
     let directory = Directory::new();
     let server = Server::open(directory.path());
-    let lost = server.make(&request("mail", 1)).execution_id;
-    let next = server.make(&after("mail", 2, &[&lost])).execution_id;
+    let gone = server.make(&request("mail", 1)).execution_id;
+    let next = server.make(&after("mail", 2, &[&gone])).execution_id;
     let last = server.make(&after("mail", 3, &[&next])).execution_id;
     server.stop();
     lose_frame(&directory, "1");
 
     let (server, report) = saved(&directory);
-    assert_eq!((vec![lost], 2), (report.failed, report.living));
+    assert_eq!((vec![gone], 2), (report.failed, report.living));
     for id in [next, last] {
         let record = server.get("acme", &id).expect("it is shown");
         assert_eq!(v1::EndReason::DependencyFailed, record.reason());
