@@ -340,3 +340,36 @@ fn a_child_does_not_replace_its_ancestor() {
     assert!(matches!(refused, Err(Refusal::Invalid(_))), "{refused:?}");
     assert_eq!(facts, world.audit.log.len());
 }
+
+#[test]
+fn a_tick_ends_soon_after_it_has_decided_as_much_as_it_may() {
+    const MOST: usize = 10;
+    const PARENTS: usize = 8;
+    let mut world = World::new(Limits::default());
+    let deadline_ms = world.now.wall_ms + 60_000;
+    for _ in 0..PARENTS {
+        let (parent, _) = family(&mut world, Cancellation::Cascade, 0);
+        let mut child = with(Cancellation::Cascade, "child");
+        child.deadline_ms = Some(deadline_ms);
+        let child = world.spawn(&child, &parent).expect("it may");
+        let (_, held) = lease(&mut world, "child");
+        assert_eq!(held.id.birth, child.birth);
+        for _ in 0..SETTLED_AT_ONCE {
+            let grandchild = with(Cancellation::Cascade, "grandchild");
+            world.spawn(&grandchild, &held).expect("it may");
+        }
+    }
+    world.now.wall_ms = deadline_ms;
+    let (mut decided, mut ticks) = (0, 0);
+    loop {
+        let more = world.engine.tick(MOST, world.now);
+        let facts = world.engine.take_decided().len();
+        assert!(facts <= MOST + SETTLED_AT_ONCE + 1, "{facts} facts at once");
+        (decided, ticks) = (decided + facts, ticks + 1);
+        if !more {
+            break;
+        }
+    }
+    assert_eq!(PARENTS * (SETTLED_AT_ONCE + 1), decided);
+    assert_eq!(PARENTS, ticks);
+}
