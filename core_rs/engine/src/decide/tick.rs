@@ -299,6 +299,10 @@ pub(super) fn requeued(
     cause: RequeueCause,
     backoff: Option<Backoff>,
 ) -> Decision {
-    let change = ExecutionChange::Requeued { cause, backoff };
+    let change = ExecutionChange::Requeued {
+        cause,
+        backoff,
+        is_unbegun: false,
+    };
     Decision::of(actor, FactKind::execution(birth, change))
 }

@@ -45,6 +45,9 @@ pub enum ExecutionChange {
         cause: RequeueCause,
         /// The backoff before the next attempt, if there is one.
         backoff: Option<Backoff>,
+        /// Whether the worker gave the lease back before it began the attempt: one that was
+        /// suspended then goes on with its rest.
+        is_unbegun: bool,
     },
     /// The worker that holds the execution is asked to stop. The fact says who asks, and when.
     CancelRequested {

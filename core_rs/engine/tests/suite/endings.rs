@@ -65,8 +65,11 @@ fn no_fact_queues_an_execution_again_for_a_cause_of_rows() {
     let (parent, _) = family(&mut world, Cancellation::Cascade, 0);
     for cause in RequeueCause::ALL.iter().copied() {
         let mut state = refold(&world.audit.log);
-        let backoff = None;
-        let change = ExecutionChange::Requeued { cause, backoff };
+        let change = ExecutionChange::Requeued {
+            cause,
+            backoff: None,
+            is_unbegun: false,
+        };
         let fact = Fact {
             at_ms: world.now.wall_ms,
             actor: Actor::engine(),

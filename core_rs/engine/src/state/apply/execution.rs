@@ -68,7 +68,13 @@ impl State {
             ExecutionChange::Leased { holding, attempt } => {
                 self.leased(birth, holding, *attempt, at_ms);
             }
-            ExecutionChange::Requeued { cause, backoff } => {
+            ExecutionChange::Requeued {
+                cause,
+                backoff,
+                is_unbegun,
+            } => {
+                let keeps_rest = *is_unbegun || *cause == RequeueCause::Undelivered;
+                self.run_requeued(birth, keeps_rest);
                 self.requeued(birth, *cause, *backoff, at_ms);
             }
             ExecutionChange::CancelRequested { reason } => {
@@ -244,7 +250,6 @@ impl State {
             Some(_) => Phase::Retrying,
             None => self.ready_or_held(birth),
         };
-        self.run_requeued(birth, cause == RequeueCause::Undelivered);
         self.move_to(birth, phase, at_ms, |slot| count(slot, cause));
         let ordinal = self.lease_ordinal(birth);
         let extras = self.extras.entry(birth).or_default();
