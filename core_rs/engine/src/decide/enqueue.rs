@@ -336,7 +336,7 @@ impl Engine {
         let waits_for = self.upstreams(new, sofar, known).waits_for;
         // Dependents that the new execution itself waits for cannot wait for it: they are skipped,
         // and so is the new one.
-        let follow = !self.waits_for(&waits_for, birth);
+        let follow = !self.waits_for(&waits_for, birth, &mut sofar.looks);
         let decision = replaced(birth).because_of(Entity::Execution(next));
         self.commit_alone(decision, now)?;
         if !follow {

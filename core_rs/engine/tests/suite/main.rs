@@ -14,6 +14,7 @@ mod families;
 mod given;
 mod life;
 mod liveness;
+mod looks;
 mod model;
 mod model_runs;
 mod offers;
