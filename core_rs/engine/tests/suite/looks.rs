@@ -54,7 +54,7 @@ fn a_call_looks_at_a_bounded_number_of_executions_however_many_items_it_has() {
     let after = after.collect();
     let after = batch(&mut engine, after);
     let successors = (0..REPLACED).map(|number| NewExecution {
-        depends_on: [last.clone()].into(),
+        depends_on: [last].into(),
         ..keyed(number)
     });
     let successors = successors.collect();

@@ -9,7 +9,7 @@ use backlane_store::ATTEMPT;
 
 use crate::attempts::{attempts, failure, told};
 use crate::desk::{Desk, request};
-use crate::runs::{report, started};
+use crate::runs::{report, run_of, started};
 use crate::spawn::spawned;
 
 const SECOND_MS: u64 = 1_000;
@@ -19,15 +19,6 @@ fn waits_for_children() -> v1::EnqueueRequest {
         cancellation_policy: v1::CancellationPolicy::WaitForChildren as i32,
         ..request("parent")
     }
-}
-
-fn run_of(desk: &mut Desk, id: &str) -> v1::Execution {
-    let request = v1::GetExecutionRunRequest {
-        tenant_id: "acme".into(),
-        execution_id: id.into(),
-    };
-    let reply: v1::GetExecutionRunResponse = desk.ask(Method::GetExecutionRun, &request);
-    reply.execution.expect("a run")
 }
 
 fn cancel(desk: &mut Desk, id: &str) {

@@ -23,7 +23,7 @@ pub(crate) fn started(number: u8, name: &str) -> Action {
     })
 }
 
-fn completed(number: u8, output: &str) -> Action {
+pub(crate) fn completed(number: u8, output: &str) -> Action {
     Action::Completed(v1::StepCompleted {
         step_id: step_id(number),
         output: Some(output.into()),

@@ -15,7 +15,6 @@ use backlane_wire::{ApiError, page_token, row};
 
 use crate::message::{Found, Query, RangeQuery, Ticket, Wanted};
 use crate::shard::desk::Desk;
-use crate::shard::piece::ending_of;
 use crate::shard::room::{Caller, Job, Room};
 use crate::shard::show::{MAX_REPLY_BYTES, damaged};
 
@@ -66,23 +65,28 @@ impl Job for Listing {
             part: Part::Head,
         }));
         // The store has the rows of attempts that just ended only once they are durable.
-        let then = move |room: &mut Room, found: Found| match answer(
-            birth,
-            &list,
-            living.as_ref(),
-            &found,
-        ) {
-            Ok(bytes) => room.desk.reply(ticket, bytes),
-            Err(error) => room.desk.refuse(ticket, &error),
+        let then = move |room: &mut Room, found: Found| {
+            let living = living.as_ref();
+            let ending = look::end_unless(living, &mut room.desk, &list.named, &found);
+            let page = ending.and_then(|ending| {
+                let newest = living.and_then(running);
+                let newest = newest.or(ending.as_ref().and_then(last));
+                answer(birth, &list, newest, &found)
+            });
+            match page {
+                Ok(bytes) => room.desk.reply(ticket, bytes),
+                Err(error) => room.desk.refuse(ticket, &error),
+            }
         };
         room.read(query, true, Box::new(then));
     }
 }
 
+/// A page of the attempts that have rows, and after them the newest one.
 fn answer(
     birth: Birth,
     list: &ListAttempts,
-    living: Option<&Living>,
+    newest: Option<AttemptShown<'_>>,
     found: &Found,
 ) -> Result<Vec<u8>, ApiError> {
     let id = list.named.id.to_string();
@@ -112,13 +116,7 @@ fn answer(
         });
     }
     if !page.is_full && rows.len() < list.page_size {
-        if let Some(living) = living {
-            page.extend(list.after, running(living));
-        } else {
-            let ending = ending_of(birth, found.row(&ENDING, &Key::Number(birth)));
-            let ending = ending.map_err(|what| broken(&what))?;
-            page.extend(list.after, ending.as_ref().and_then(last));
-        }
+        page.extend(list.after, newest);
     } else {
         page.is_full = true;
     }
