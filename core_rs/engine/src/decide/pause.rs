@@ -7,6 +7,8 @@ use crate::command::{Control, Finished, Known};
 use crate::engine::Engine;
 use crate::error::Refusal;
 use crate::fact::{RunChange, WakeCause};
+use crate::rules::access::VisibleTenant;
+use crate::rules::id::ExecutionId;
 use crate::rules::run::Action;
 use crate::rules::status::Phase;
 use crate::state::Slot;
@@ -70,30 +72,41 @@ impl Engine {
         known: &Known,
         now: Now,
     ) -> Result<Slot, Refusal> {
-        if self.state.find(&control.tenant, &control.id).is_some() {
-            self.catch_up(control.id.birth, now);
+        let slot = self.unfinished(&control.tenant, &control.id, event, known, now)?;
+        if slot.phase == Phase::Ending {
+            return Err(end_decided(&control.id, event));
         }
-        if let Some(slot) = self.state.find(&control.tenant, &control.id) {
-            return if slot.phase == Phase::Ending {
-                Err(end_decided(&control.id, event))
-            } else {
-                Ok(*slot)
-            };
+        Ok(slot)
+    }
+
+    /// The slot of an unfinished execution, after what is due for it. The refusal of a finished one
+    /// names the event that it does not allow.
+    pub(super) fn unfinished(
+        &mut self,
+        tenant: &VisibleTenant,
+        id: &ExecutionId,
+        event: &'static str,
+        known: &Known,
+        now: Now,
+    ) -> Result<Slot, Refusal> {
+        if self.state.find(tenant, id).is_some() {
+            self.catch_up(id.birth, now);
         }
-        let execution_id = control.id.to_string();
-        let finished = self.finished(&control.id, known)?;
-        Err(
-            match finished.filter(|done| *done.tenant == *control.tenant) {
-                Some(Finished { status, .. }) => Refusal::TransitionNotAllowed {
-                    execution_id,
-                    status,
-                    event,
-                },
-                None => Refusal::ExecutionNotFound {
-                    execution_id,
-                    tenant: control.tenant.to_string(),
-                },
+        if let Some(slot) = self.state.find(tenant, id) {
+            return Ok(*slot);
+        }
+        let execution_id = id.to_string();
+        let finished = self.finished(id, known)?;
+        Err(match finished.filter(|done| *done.tenant == **tenant) {
+            Some(Finished { status, .. }) => Refusal::TransitionNotAllowed {
+                execution_id,
+                status,
+                event,
             },
-        )
+            None => Refusal::ExecutionNotFound {
+                execution_id,
+                tenant: tenant.to_string(),
+            },
+        })
     }
 }

@@ -15,8 +15,9 @@ use backlane_wire::{ApiError, page_token, row};
 
 use crate::message::{Found, Query, RangeQuery, Ticket, Wanted};
 use crate::shard::desk::Desk;
+use crate::shard::page::Records;
 use crate::shard::room::{Caller, Job, Room};
-use crate::shard::show::{MAX_REPLY_BYTES, damaged};
+use crate::shard::show::damaged;
 
 use super::look;
 
@@ -124,7 +125,7 @@ fn answer(
         .is_full
         .then(|| page_token(&id, None, page.last.into()));
     Ok(reply::list_attempts_response(
-        &page.attempts,
+        &page.records.all,
         next.as_deref(),
     ))
 }
@@ -164,22 +165,18 @@ fn last(ending: &EndingRow) -> Option<AttemptShown<'_>> {
 /// A page of attempts that is being filled.
 #[derive(Default)]
 struct Page {
-    attempts: Vec<Vec<u8>>,
-    bytes: usize,
+    records: Records,
     /// Ordinal of the newest attempt on the page.
     last: u32,
     is_full: bool,
 }
 
 impl Page {
-    /// Adds an attempt, unless the reply would become too large. The first attempt is always added.
     fn add(&mut self, shown: &AttemptShown<'_>) {
-        let encoded = reply::attempt(shown);
-        self.is_full |= self.bytes + encoded.len() > MAX_REPLY_BYTES && !self.attempts.is_empty();
-        if !self.is_full {
-            self.bytes += encoded.len() + 8;
+        if self.is_full || !self.records.add(reply::attempt(shown)) {
+            self.is_full = true;
+        } else {
             self.last = shown.ordinal;
-            self.attempts.push(encoded);
         }
     }
 

@@ -18,9 +18,10 @@ use backlane_wire::{ApiError, View, page_token, reply};
 
 use crate::message::{Found, ListQuery, Ticket};
 use crate::shard::desk::Desk;
+use crate::shard::page::Records;
 use crate::shard::piece::ending_of;
 use crate::shard::room::{Caller, Job, Room};
-use crate::shard::show::{self, Fetch, MAX_REPLY_BYTES, PAGE_LOOKS, Shown};
+use crate::shard::show::{self, Fetch, PAGE_LOOKS, Shown};
 
 use super::children;
 
@@ -191,7 +192,7 @@ fn send_page(
     looked_to: Option<Birth>,
 ) {
     shown.sort_unstable_by_key(|shown| std::cmp::Reverse(shown.birth));
-    let (mut total, mut records, mut end) = (0, Vec::new(), None);
+    let (mut records, mut end) = (Records::default(), None);
     // Finished executions older than the stop are left out: unfinished executions may be missing
     // between them.
     let seen = |shown: &&Shown| looked_to.is_none_or(|to| shown.birth > to);
@@ -199,19 +200,17 @@ fn send_page(
         let Some(record) = show::listed(&mut room.desk, one, list.view) else {
             continue;
         };
-        total += record.len() + 8;
-        if total > MAX_REPLY_BYTES && !records.is_empty() {
+        if !records.add(record) {
             break;
         }
         end = Some(one.birth);
-        records.push(record);
     }
     let shown_last = shown.last().map(|shown| shown.birth);
     // A full page, or one that stopped early, may have a next page. An empty next page is harmless.
     let more = shown.len() >= list.page_size || end != shown_last;
     let after = end.filter(|_| more).or(looked_to.map(|to| to + 1));
     let next = after.map(|after| page_token(&list.tenant, list.status, after));
-    let bytes = reply::list_response(&records, next.as_deref());
+    let bytes = reply::list_response(&records.all, next.as_deref());
     room.desk.reply(ticket, bytes);
 }
 

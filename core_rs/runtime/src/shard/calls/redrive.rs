@@ -64,9 +64,7 @@ impl Job for Redriving {
     fn needs(&self, desk: &Desk, known: &Known) -> Needs {
         let old = desk.engine.needs_for([&self.command.id], known);
         let request = self.command.request.as_ref();
-        let mut needs = desk.engine.needs_for_requests(request, known);
-        needs.finished.extend(old.finished);
-        needs
+        desk.engine.needs_for_requests(request, known).and(old)
     }
 
     fn decide(self: Box<Self>, room: &mut Room, known: &Known) {
