@@ -2405,8 +2405,9 @@ type Step struct {
 	State        StepState `protobuf:"varint,5,opt,name=state,proto3,enum=backlane.v1.StepState" json:"state,omitempty"`
 	// Opaque text, often JSON; the server does not read it.
 	Input *string `protobuf:"bytes,6,opt,name=input,proto3,oneof" json:"input,omitempty"`
-	// Opaque text, often JSON. The output of a wait is the input that ended it. The output of a
-	// skipped step is the reason for which it was skipped.
+	// Opaque text, often JSON. The output of a wait is the input that ended it, or `ended` if the end
+	// of its child did: the child's own output is in the record of the child. The output of a skipped
+	// step is the reason for which it was skipped.
 	Output *string `protobuf:"bytes,7,opt,name=output,proto3,oneof" json:"output,omitempty"`
 	// Present only if the step failed. The code is ATTEMPT_ENDED if the lease ended before the step.
 	Error        *ExecutionError `protobuf:"bytes,8,opt,name=error,proto3,oneof" json:"error,omitempty"`
@@ -2426,7 +2427,7 @@ type Step struct {
 	WaitReason WaitReason `protobuf:"varint,19,opt,name=wait_reason,json=waitReason,proto3,enum=backlane.v1.WaitReason" json:"wait_reason,omitempty"`
 	// Only for waits with a time: when the wait ends by itself.
 	WaitUntil *uint64 `protobuf:"varint,20,opt,name=wait_until,json=waitUntil,proto3,oneof" json:"wait_until,omitempty"`
-	// Only for waits for a child: the child.
+	// The child that the step spawned, or that the wait waits for.
 	ChildExecutionId *string `protobuf:"bytes,21,opt,name=child_execution_id,json=childExecutionId,proto3,oneof" json:"child_execution_id,omitempty"`
 	// Only for waits that an input ends: the key of that input.
 	InputKey      *string `protobuf:"bytes,22,opt,name=input_key,json=inputKey,proto3,oneof" json:"input_key,omitempty"`

@@ -1665,8 +1665,15 @@ type SpawnRequest struct {
 	LeaseToken string `protobuf:"bytes,4,opt,name=lease_token,json=leaseToken,proto3" json:"lease_token,omitempty"`
 	// The policy of the child for its own children; enqueue.cancellation_policy by default.
 	CancellationPolicy CancellationPolicy `protobuf:"varint,5,opt,name=cancellation_policy,json=cancellationPolicy,proto3,enum=backlane.v1.CancellationPolicy" json:"cancellation_policy,omitempty"`
-	unknownFields      protoimpl.UnknownFields
-	sizeCache          protoimpl.SizeCache
+	// The step of the parent that the spawn is. The step begins and completes with the child, in one
+	// commit, and has the child's id as its child_execution_id: the parent finds the child there
+	// after a crash. Nothing is recorded where the mode makes no background execution, or where the
+	// request_id of `enqueue` led to an execution that existed before.
+	Step *NewStep `protobuf:"bytes,6,opt,name=step,proto3" json:"step,omitempty"`
+	// As in StepReport; only with a step.
+	SchemaVersion string `protobuf:"bytes,7,opt,name=schema_version,json=schemaVersion,proto3" json:"schema_version,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *SpawnRequest) Reset() {
@@ -1732,6 +1739,20 @@ func (x *SpawnRequest) GetCancellationPolicy() CancellationPolicy {
 		return x.CancellationPolicy
 	}
 	return CancellationPolicy_CANCELLATION_POLICY_UNSPECIFIED
+}
+
+func (x *SpawnRequest) GetStep() *NewStep {
+	if x != nil {
+		return x.Step
+	}
+	return nil
+}
+
+func (x *SpawnRequest) GetSchemaVersion() string {
+	if x != nil {
+		return x.SchemaVersion
+	}
+	return ""
 }
 
 // How a child runs.
@@ -2072,7 +2093,10 @@ type GetQueueStatsResponse struct {
 	// Executions that wait without a worker.
 	Suspended uint64 `protobuf:"varint,7,opt,name=suspended,proto3" json:"suspended,omitempty"`
 	// Executions that are due and paused.
-	Held          uint64 `protobuf:"varint,8,opt,name=held,proto3" json:"held,omitempty"`
+	Held uint64 `protobuf:"varint,8,opt,name=held,proto3" json:"held,omitempty"`
+	// Executions whose end is decided, and that wait for their children without a worker: their
+	// cancellation_policy is WAIT_FOR_CHILDREN.
+	Ending        uint64 `protobuf:"varint,9,opt,name=ending,proto3" json:"ending,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2163,6 +2187,13 @@ func (x *GetQueueStatsResponse) GetHeld() uint64 {
 	return 0
 }
 
+func (x *GetQueueStatsResponse) GetEnding() uint64 {
+	if x != nil {
+		return x.Ending
+	}
+	return 0
+}
+
 type CallableStats struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	CallableName  string                 `protobuf:"bytes,1,opt,name=callable_name,json=callableName,proto3" json:"callable_name,omitempty"`
@@ -2172,6 +2203,7 @@ type CallableStats struct {
 	Running       uint64                 `protobuf:"varint,5,opt,name=running,proto3" json:"running,omitempty"`
 	Suspended     uint64                 `protobuf:"varint,6,opt,name=suspended,proto3" json:"suspended,omitempty"`
 	Held          uint64                 `protobuf:"varint,7,opt,name=held,proto3" json:"held,omitempty"`
+	Ending        uint64                 `protobuf:"varint,8,opt,name=ending,proto3" json:"ending,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2251,6 +2283,13 @@ func (x *CallableStats) GetSuspended() uint64 {
 func (x *CallableStats) GetHeld() uint64 {
 	if x != nil {
 		return x.Held
+	}
+	return 0
+}
+
+func (x *CallableStats) GetEnding() uint64 {
+	if x != nil {
+		return x.Ending
 	}
 	return 0
 }
@@ -3279,7 +3318,7 @@ var File_backlane_v1_execution_service_proto protoreflect.FileDescriptor
 
 const file_backlane_v1_execution_service_proto_rawDesc = "" +
 	"\n" +
-	"#backlane/v1/execution_service.proto\x12\vbacklane.v1\x1a\x1bbacklane/v1/execution.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\"\xf4\b\n" +
+	"#backlane/v1/execution_service.proto\x12\vbacklane.v1\x1a\x1bbacklane/v1/execution.proto\x1a backlane/v1/worker_service.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\"\xf4\b\n" +
 	"\x0eEnqueueRequest\x12\x1b\n" +
 	"\ttenant_id\x18\x01 \x01(\tR\btenantId\x12#\n" +
 	"\rcallable_name\x18\x02 \x01(\tR\fcallableName\x12\x19\n" +
@@ -3397,14 +3436,16 @@ const file_backlane_v1_execution_service_proto_rawDesc = "" +
 	"page_token\x18\x04 \x01(\tR\tpageToken\"p\n" +
 	"\x14ListAttemptsResponse\x120\n" +
 	"\battempts\x18\x01 \x03(\v2\x14.backlane.v1.AttemptR\battempts\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xa0\x02\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xe5\x02\n" +
 	"\fSpawnRequest\x125\n" +
 	"\aenqueue\x18\x01 \x01(\v2\x1b.backlane.v1.EnqueueRequestR\aenqueue\x12*\n" +
 	"\x04mode\x18\x02 \x01(\v2\x16.backlane.v1.SpawnModeR\x04mode\x12.\n" +
 	"\x13parent_execution_id\x18\x03 \x01(\tR\x11parentExecutionId\x12\x1f\n" +
 	"\vlease_token\x18\x04 \x01(\tR\n" +
 	"leaseToken\x12P\n" +
-	"\x13cancellation_policy\x18\x05 \x01(\x0e2\x1f.backlane.v1.CancellationPolicyR\x12cancellationPolicyJ\x04\b\x06\x10\aR\x04step\"x\n" +
+	"\x13cancellation_policy\x18\x05 \x01(\x0e2\x1f.backlane.v1.CancellationPolicyR\x12cancellationPolicy\x12(\n" +
+	"\x04step\x18\x06 \x01(\v2\x14.backlane.v1.NewStepR\x04step\x12%\n" +
+	"\x0eschema_version\x18\a \x01(\tR\rschemaVersion\"x\n" +
 	"\tSpawnMode\x122\n" +
 	"\x06inline\x18\x01 \x01(\v2\x18.backlane.v1.SpawnInlineH\x00R\x06inline\x12/\n" +
 	"\x05child\x18\x02 \x01(\v2\x17.backlane.v1.SpawnChildH\x00R\x05childB\x06\n" +
@@ -3426,7 +3467,7 @@ const file_backlane_v1_execution_service_proto_rawDesc = "" +
 	"\bexisting\x18\x03 \x01(\bR\bexistingB\t\n" +
 	"\aspawned\"3\n" +
 	"\x14GetQueueStatsRequest\x12\x1b\n" +
-	"\ttenant_id\x18\x01 \x01(\tR\btenantId\"\xc9\x02\n" +
+	"\ttenant_id\x18\x01 \x01(\tR\btenantId\"\xe1\x02\n" +
 	"\x15GetQueueStatsResponse\x12\x14\n" +
 	"\x05ready\x18\x01 \x01(\x04R\x05ready\x12\x18\n" +
 	"\apending\x18\x02 \x01(\x04R\apending\x12\x1a\n" +
@@ -3435,8 +3476,9 @@ const file_backlane_v1_execution_service_proto_rawDesc = "" +
 	"\x10oldest_queued_at\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampH\x00R\x0eoldestQueuedAt\x88\x01\x01\x128\n" +
 	"\tcallables\x18\x06 \x03(\v2\x1a.backlane.v1.CallableStatsR\tcallables\x12\x1c\n" +
 	"\tsuspended\x18\a \x01(\x04R\tsuspended\x12\x12\n" +
-	"\x04held\x18\b \x01(\x04R\x04heldB\x13\n" +
-	"\x11_oldest_queued_at\"\xcc\x01\n" +
+	"\x04held\x18\b \x01(\x04R\x04held\x12\x16\n" +
+	"\x06ending\x18\t \x01(\x04R\x06endingB\x13\n" +
+	"\x11_oldest_queued_at\"\xe4\x01\n" +
 	"\rCallableStats\x12#\n" +
 	"\rcallable_name\x18\x01 \x01(\tR\fcallableName\x12\x14\n" +
 	"\x05ready\x18\x02 \x01(\x04R\x05ready\x12\x18\n" +
@@ -3444,7 +3486,8 @@ const file_backlane_v1_execution_service_proto_rawDesc = "" +
 	"\bretrying\x18\x04 \x01(\x04R\bretrying\x12\x18\n" +
 	"\arunning\x18\x05 \x01(\x04R\arunning\x12\x1c\n" +
 	"\tsuspended\x18\x06 \x01(\x04R\tsuspended\x12\x12\n" +
-	"\x04held\x18\a \x01(\x04R\x04held\"X\n" +
+	"\x04held\x18\a \x01(\x04R\x04held\x12\x16\n" +
+	"\x06ending\x18\b \x01(\x04R\x06ending\"X\n" +
 	"\x16GetExecutionRunRequest\x12\x1b\n" +
 	"\ttenant_id\x18\x01 \x01(\tR\btenantId\x12!\n" +
 	"\fexecution_id\x18\x02 \x01(\tR\vexecutionId\"O\n" +
@@ -3620,9 +3663,10 @@ var file_backlane_v1_execution_service_proto_goTypes = []any{
 	(View)(0),                          // 61: backlane.v1.View
 	(BackgroundExecutionStatus)(0),     // 62: backlane.v1.BackgroundExecutionStatus
 	(*Attempt)(nil),                    // 63: backlane.v1.Attempt
-	(*Execution)(nil),                  // 64: backlane.v1.Execution
-	(*TaskRecord)(nil),                 // 65: backlane.v1.TaskRecord
-	(*structpb.Value)(nil),             // 66: google.protobuf.Value
+	(*NewStep)(nil),                    // 64: backlane.v1.NewStep
+	(*Execution)(nil),                  // 65: backlane.v1.Execution
+	(*TaskRecord)(nil),                 // 66: backlane.v1.TaskRecord
+	(*structpb.Value)(nil),             // 67: google.protobuf.Value
 }
 var file_backlane_v1_execution_service_proto_depIdxs = []int32{
 	51, // 0: backlane.v1.EnqueueRequest.context:type_name -> backlane.v1.EnqueueRequest.ContextEntry
@@ -3660,72 +3704,73 @@ var file_backlane_v1_execution_service_proto_depIdxs = []int32{
 	2,  // 32: backlane.v1.SpawnRequest.enqueue:type_name -> backlane.v1.EnqueueRequest
 	26, // 33: backlane.v1.SpawnRequest.mode:type_name -> backlane.v1.SpawnMode
 	56, // 34: backlane.v1.SpawnRequest.cancellation_policy:type_name -> backlane.v1.CancellationPolicy
-	27, // 35: backlane.v1.SpawnMode.inline:type_name -> backlane.v1.SpawnInline
-	28, // 36: backlane.v1.SpawnMode.child:type_name -> backlane.v1.SpawnChild
-	53, // 37: backlane.v1.SpawnChild.policies:type_name -> backlane.v1.SpawnChild.PoliciesEntry
-	58, // 38: backlane.v1.SpawnResponse.execution:type_name -> backlane.v1.BackgroundExecution
-	27, // 39: backlane.v1.SpawnResponse.inline:type_name -> backlane.v1.SpawnInline
-	55, // 40: backlane.v1.GetQueueStatsResponse.oldest_queued_at:type_name -> google.protobuf.Timestamp
-	32, // 41: backlane.v1.GetQueueStatsResponse.callables:type_name -> backlane.v1.CallableStats
-	64, // 42: backlane.v1.GetExecutionRunResponse.execution:type_name -> backlane.v1.Execution
-	58, // 43: backlane.v1.ProvideInputResponse.execution:type_name -> backlane.v1.BackgroundExecution
-	58, // 44: backlane.v1.PauseResponse.execution:type_name -> backlane.v1.BackgroundExecution
-	58, // 45: backlane.v1.ResumeResponse.execution:type_name -> backlane.v1.BackgroundExecution
-	65, // 46: backlane.v1.GetTaskRecordResponse.record:type_name -> backlane.v1.TaskRecord
-	61, // 47: backlane.v1.ListDeadLettersRequest.view:type_name -> backlane.v1.View
-	58, // 48: backlane.v1.ListDeadLettersResponse.executions:type_name -> backlane.v1.BackgroundExecution
-	47, // 49: backlane.v1.DiscardDeadLettersResponse.outcomes:type_name -> backlane.v1.DiscardOutcome
-	48, // 50: backlane.v1.DiscardOutcome.result:type_name -> backlane.v1.DiscardResult
-	59, // 51: backlane.v1.DiscardOutcome.status:type_name -> google.rpc.Status
-	54, // 52: backlane.v1.RedriveRequest.config:type_name -> backlane.v1.BackgroundExecutionConfig
-	58, // 53: backlane.v1.RedriveResponse.execution:type_name -> backlane.v1.BackgroundExecution
-	66, // 54: backlane.v1.EnqueueRequest.MetadataEntry.value:type_name -> google.protobuf.Value
-	66, // 55: backlane.v1.SpawnChild.PoliciesEntry.value:type_name -> google.protobuf.Value
-	2,  // 56: backlane.v1.ExecutionService.Enqueue:input_type -> backlane.v1.EnqueueRequest
-	4,  // 57: backlane.v1.ExecutionService.EnqueueBatch:input_type -> backlane.v1.EnqueueBatchRequest
-	6,  // 58: backlane.v1.ExecutionService.EnqueueStream:input_type -> backlane.v1.EnqueueStreamRequest
-	10, // 59: backlane.v1.ExecutionService.Run:input_type -> backlane.v1.RunRequest
-	12, // 60: backlane.v1.ExecutionService.Get:input_type -> backlane.v1.GetRequest
-	14, // 61: backlane.v1.ExecutionService.List:input_type -> backlane.v1.ListRequest
-	23, // 62: backlane.v1.ExecutionService.ListAttempts:input_type -> backlane.v1.ListAttemptsRequest
-	16, // 63: backlane.v1.ExecutionService.Wait:input_type -> backlane.v1.WaitRequest
-	19, // 64: backlane.v1.ExecutionService.Cancel:input_type -> backlane.v1.CancelRequest
-	21, // 65: backlane.v1.ExecutionService.Peek:input_type -> backlane.v1.PeekRequest
-	33, // 66: backlane.v1.ExecutionService.GetExecutionRun:input_type -> backlane.v1.GetExecutionRunRequest
-	35, // 67: backlane.v1.ExecutionService.ProvideInput:input_type -> backlane.v1.ProvideInputRequest
-	37, // 68: backlane.v1.ExecutionService.Pause:input_type -> backlane.v1.PauseRequest
-	39, // 69: backlane.v1.ExecutionService.Resume:input_type -> backlane.v1.ResumeRequest
-	25, // 70: backlane.v1.ExecutionService.Spawn:input_type -> backlane.v1.SpawnRequest
-	30, // 71: backlane.v1.ExecutionService.GetQueueStats:input_type -> backlane.v1.GetQueueStatsRequest
-	41, // 72: backlane.v1.ExecutionService.GetTaskRecord:input_type -> backlane.v1.GetTaskRecordRequest
-	43, // 73: backlane.v1.ExecutionService.ListDeadLetters:input_type -> backlane.v1.ListDeadLettersRequest
-	45, // 74: backlane.v1.ExecutionService.DiscardDeadLetters:input_type -> backlane.v1.DiscardDeadLettersRequest
-	49, // 75: backlane.v1.ExecutionService.Redrive:input_type -> backlane.v1.RedriveRequest
-	3,  // 76: backlane.v1.ExecutionService.Enqueue:output_type -> backlane.v1.EnqueueResponse
-	5,  // 77: backlane.v1.ExecutionService.EnqueueBatch:output_type -> backlane.v1.EnqueueBatchResponse
-	7,  // 78: backlane.v1.ExecutionService.EnqueueStream:output_type -> backlane.v1.EnqueueStreamResponse
-	11, // 79: backlane.v1.ExecutionService.Run:output_type -> backlane.v1.RunResponse
-	13, // 80: backlane.v1.ExecutionService.Get:output_type -> backlane.v1.GetResponse
-	15, // 81: backlane.v1.ExecutionService.List:output_type -> backlane.v1.ListResponse
-	24, // 82: backlane.v1.ExecutionService.ListAttempts:output_type -> backlane.v1.ListAttemptsResponse
-	17, // 83: backlane.v1.ExecutionService.Wait:output_type -> backlane.v1.WaitResponse
-	20, // 84: backlane.v1.ExecutionService.Cancel:output_type -> backlane.v1.CancelResponse
-	22, // 85: backlane.v1.ExecutionService.Peek:output_type -> backlane.v1.PeekResponse
-	34, // 86: backlane.v1.ExecutionService.GetExecutionRun:output_type -> backlane.v1.GetExecutionRunResponse
-	36, // 87: backlane.v1.ExecutionService.ProvideInput:output_type -> backlane.v1.ProvideInputResponse
-	38, // 88: backlane.v1.ExecutionService.Pause:output_type -> backlane.v1.PauseResponse
-	40, // 89: backlane.v1.ExecutionService.Resume:output_type -> backlane.v1.ResumeResponse
-	29, // 90: backlane.v1.ExecutionService.Spawn:output_type -> backlane.v1.SpawnResponse
-	31, // 91: backlane.v1.ExecutionService.GetQueueStats:output_type -> backlane.v1.GetQueueStatsResponse
-	42, // 92: backlane.v1.ExecutionService.GetTaskRecord:output_type -> backlane.v1.GetTaskRecordResponse
-	44, // 93: backlane.v1.ExecutionService.ListDeadLetters:output_type -> backlane.v1.ListDeadLettersResponse
-	46, // 94: backlane.v1.ExecutionService.DiscardDeadLetters:output_type -> backlane.v1.DiscardDeadLettersResponse
-	50, // 95: backlane.v1.ExecutionService.Redrive:output_type -> backlane.v1.RedriveResponse
-	76, // [76:96] is the sub-list for method output_type
-	56, // [56:76] is the sub-list for method input_type
-	56, // [56:56] is the sub-list for extension type_name
-	56, // [56:56] is the sub-list for extension extendee
-	0,  // [0:56] is the sub-list for field type_name
+	64, // 35: backlane.v1.SpawnRequest.step:type_name -> backlane.v1.NewStep
+	27, // 36: backlane.v1.SpawnMode.inline:type_name -> backlane.v1.SpawnInline
+	28, // 37: backlane.v1.SpawnMode.child:type_name -> backlane.v1.SpawnChild
+	53, // 38: backlane.v1.SpawnChild.policies:type_name -> backlane.v1.SpawnChild.PoliciesEntry
+	58, // 39: backlane.v1.SpawnResponse.execution:type_name -> backlane.v1.BackgroundExecution
+	27, // 40: backlane.v1.SpawnResponse.inline:type_name -> backlane.v1.SpawnInline
+	55, // 41: backlane.v1.GetQueueStatsResponse.oldest_queued_at:type_name -> google.protobuf.Timestamp
+	32, // 42: backlane.v1.GetQueueStatsResponse.callables:type_name -> backlane.v1.CallableStats
+	65, // 43: backlane.v1.GetExecutionRunResponse.execution:type_name -> backlane.v1.Execution
+	58, // 44: backlane.v1.ProvideInputResponse.execution:type_name -> backlane.v1.BackgroundExecution
+	58, // 45: backlane.v1.PauseResponse.execution:type_name -> backlane.v1.BackgroundExecution
+	58, // 46: backlane.v1.ResumeResponse.execution:type_name -> backlane.v1.BackgroundExecution
+	66, // 47: backlane.v1.GetTaskRecordResponse.record:type_name -> backlane.v1.TaskRecord
+	61, // 48: backlane.v1.ListDeadLettersRequest.view:type_name -> backlane.v1.View
+	58, // 49: backlane.v1.ListDeadLettersResponse.executions:type_name -> backlane.v1.BackgroundExecution
+	47, // 50: backlane.v1.DiscardDeadLettersResponse.outcomes:type_name -> backlane.v1.DiscardOutcome
+	48, // 51: backlane.v1.DiscardOutcome.result:type_name -> backlane.v1.DiscardResult
+	59, // 52: backlane.v1.DiscardOutcome.status:type_name -> google.rpc.Status
+	54, // 53: backlane.v1.RedriveRequest.config:type_name -> backlane.v1.BackgroundExecutionConfig
+	58, // 54: backlane.v1.RedriveResponse.execution:type_name -> backlane.v1.BackgroundExecution
+	67, // 55: backlane.v1.EnqueueRequest.MetadataEntry.value:type_name -> google.protobuf.Value
+	67, // 56: backlane.v1.SpawnChild.PoliciesEntry.value:type_name -> google.protobuf.Value
+	2,  // 57: backlane.v1.ExecutionService.Enqueue:input_type -> backlane.v1.EnqueueRequest
+	4,  // 58: backlane.v1.ExecutionService.EnqueueBatch:input_type -> backlane.v1.EnqueueBatchRequest
+	6,  // 59: backlane.v1.ExecutionService.EnqueueStream:input_type -> backlane.v1.EnqueueStreamRequest
+	10, // 60: backlane.v1.ExecutionService.Run:input_type -> backlane.v1.RunRequest
+	12, // 61: backlane.v1.ExecutionService.Get:input_type -> backlane.v1.GetRequest
+	14, // 62: backlane.v1.ExecutionService.List:input_type -> backlane.v1.ListRequest
+	23, // 63: backlane.v1.ExecutionService.ListAttempts:input_type -> backlane.v1.ListAttemptsRequest
+	16, // 64: backlane.v1.ExecutionService.Wait:input_type -> backlane.v1.WaitRequest
+	19, // 65: backlane.v1.ExecutionService.Cancel:input_type -> backlane.v1.CancelRequest
+	21, // 66: backlane.v1.ExecutionService.Peek:input_type -> backlane.v1.PeekRequest
+	33, // 67: backlane.v1.ExecutionService.GetExecutionRun:input_type -> backlane.v1.GetExecutionRunRequest
+	35, // 68: backlane.v1.ExecutionService.ProvideInput:input_type -> backlane.v1.ProvideInputRequest
+	37, // 69: backlane.v1.ExecutionService.Pause:input_type -> backlane.v1.PauseRequest
+	39, // 70: backlane.v1.ExecutionService.Resume:input_type -> backlane.v1.ResumeRequest
+	25, // 71: backlane.v1.ExecutionService.Spawn:input_type -> backlane.v1.SpawnRequest
+	30, // 72: backlane.v1.ExecutionService.GetQueueStats:input_type -> backlane.v1.GetQueueStatsRequest
+	41, // 73: backlane.v1.ExecutionService.GetTaskRecord:input_type -> backlane.v1.GetTaskRecordRequest
+	43, // 74: backlane.v1.ExecutionService.ListDeadLetters:input_type -> backlane.v1.ListDeadLettersRequest
+	45, // 75: backlane.v1.ExecutionService.DiscardDeadLetters:input_type -> backlane.v1.DiscardDeadLettersRequest
+	49, // 76: backlane.v1.ExecutionService.Redrive:input_type -> backlane.v1.RedriveRequest
+	3,  // 77: backlane.v1.ExecutionService.Enqueue:output_type -> backlane.v1.EnqueueResponse
+	5,  // 78: backlane.v1.ExecutionService.EnqueueBatch:output_type -> backlane.v1.EnqueueBatchResponse
+	7,  // 79: backlane.v1.ExecutionService.EnqueueStream:output_type -> backlane.v1.EnqueueStreamResponse
+	11, // 80: backlane.v1.ExecutionService.Run:output_type -> backlane.v1.RunResponse
+	13, // 81: backlane.v1.ExecutionService.Get:output_type -> backlane.v1.GetResponse
+	15, // 82: backlane.v1.ExecutionService.List:output_type -> backlane.v1.ListResponse
+	24, // 83: backlane.v1.ExecutionService.ListAttempts:output_type -> backlane.v1.ListAttemptsResponse
+	17, // 84: backlane.v1.ExecutionService.Wait:output_type -> backlane.v1.WaitResponse
+	20, // 85: backlane.v1.ExecutionService.Cancel:output_type -> backlane.v1.CancelResponse
+	22, // 86: backlane.v1.ExecutionService.Peek:output_type -> backlane.v1.PeekResponse
+	34, // 87: backlane.v1.ExecutionService.GetExecutionRun:output_type -> backlane.v1.GetExecutionRunResponse
+	36, // 88: backlane.v1.ExecutionService.ProvideInput:output_type -> backlane.v1.ProvideInputResponse
+	38, // 89: backlane.v1.ExecutionService.Pause:output_type -> backlane.v1.PauseResponse
+	40, // 90: backlane.v1.ExecutionService.Resume:output_type -> backlane.v1.ResumeResponse
+	29, // 91: backlane.v1.ExecutionService.Spawn:output_type -> backlane.v1.SpawnResponse
+	31, // 92: backlane.v1.ExecutionService.GetQueueStats:output_type -> backlane.v1.GetQueueStatsResponse
+	42, // 93: backlane.v1.ExecutionService.GetTaskRecord:output_type -> backlane.v1.GetTaskRecordResponse
+	44, // 94: backlane.v1.ExecutionService.ListDeadLetters:output_type -> backlane.v1.ListDeadLettersResponse
+	46, // 95: backlane.v1.ExecutionService.DiscardDeadLetters:output_type -> backlane.v1.DiscardDeadLettersResponse
+	50, // 96: backlane.v1.ExecutionService.Redrive:output_type -> backlane.v1.RedriveResponse
+	77, // [77:97] is the sub-list for method output_type
+	57, // [57:77] is the sub-list for method input_type
+	57, // [57:57] is the sub-list for extension type_name
+	57, // [57:57] is the sub-list for extension extendee
+	0,  // [0:57] is the sub-list for field type_name
 }
 
 func init() { file_backlane_v1_execution_service_proto_init() }
@@ -3734,6 +3779,7 @@ func file_backlane_v1_execution_service_proto_init() {
 		return
 	}
 	file_backlane_v1_execution_proto_init()
+	file_backlane_v1_worker_service_proto_init()
 	file_backlane_v1_execution_service_proto_msgTypes[0].OneofWrappers = []any{}
 	file_backlane_v1_execution_service_proto_msgTypes[6].OneofWrappers = []any{
 		(*EnqueueOutcome_Result)(nil),
