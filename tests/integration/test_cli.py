@@ -377,9 +377,9 @@ def test_stats_count_by_callable(ask: Ask) -> None:
     told = ask("stats", "--json").out.strip()
 
     assert rows == [
-        ["CALLABLE", "READY", "PENDING", "RETRYING", "RUNNING", "SUSPENDED", "HELD"],
-        ["add", "1", "0", "0", "0", "0", "0"],
-        ["greet", "1", "1", "0", "0", "0", "0"],
-        ["(all)", "2", "1", "0", "0", "0", "0"],
+        ["CALLABLE", "READY", "PENDING", "RETRYING", "RUNNING", "SUSPENDED", "HELD", "ENDING"],
+        ["add", "1", "0", "0", "0", "0", "0", "0"],
+        ["greet", "1", "1", "0", "0", "0", "0", "0"],
+        ["(all)", "2", "1", "0", "0", "0", "0", "0"],
     ]
     assert schema_json.dumps(schema_json.loads(GetQueueStatsResponse, told)) == told

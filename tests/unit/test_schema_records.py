@@ -195,14 +195,15 @@ def test_counts_are_told_by_callable_too() -> None:
             pending=1,
             suspended=4,
             held=3,
+            ending=5,
             oldest_queued_at=at(5),
             callables=[service.CallableStats(callable_name="x", ready=2)],
         )
     )
 
-    counts = "ready 2, pending 1, retrying 0, running 0, suspended 4, held 3"
+    counts = "ready 2, pending 1, retrying 0, running 0, suspended 4, held 3, ending 5"
     assert repr(shown) == f"<QueueStats {counts}>"
-    assert (shown.suspended, shown.held) == (4, 3)
+    assert (shown.suspended, shown.held, shown.ending) == (4, 3, 5)
     assert shown.oldest_queued_at == BORN
     assert shown.callables["x"].ready == 2
     assert QueueStats(service.GetQueueStatsResponse()).oldest_queued_at is None

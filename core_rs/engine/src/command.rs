@@ -332,6 +332,18 @@ pub struct Needs {
 }
 
 impl Needs {
+    /// These and others, each once.
+    #[must_use]
+    pub fn and(mut self, others: Self) -> Self {
+        self.finished.extend(others.finished);
+        self.finished.sort_unstable();
+        self.finished.dedup();
+        self.requests.extend(others.requests);
+        self.requests.sort_unstable();
+        self.requests.dedup();
+        self
+    }
+
     /// Whether the command can be decided without reading.
     #[must_use]
     pub fn is_empty(&self) -> bool {

@@ -103,6 +103,11 @@ impl Engine {
         std::mem::take(&mut self.decided)
     }
 
+    /// Number of decisions since they were last taken.
+    pub(crate) const fn waiting_decisions(&self) -> usize {
+        self.decided.len()
+    }
+
     /// Takes the notices for streams. They may be sent once the decisions are durable.
     pub fn take_told(&mut self) -> Vec<Told> {
         std::mem::take(&mut self.soft.told)

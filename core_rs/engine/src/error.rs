@@ -81,6 +81,18 @@ pub enum Refusal {
         /// The change that was asked for, such as `cancelled`.
         event: &'static str,
     },
+    /// How the execution ends is decided, and it waits for its children. Nothing else about it
+    /// can change.
+    #[error(
+        "execution {execution_id} cannot be {event}: its end is decided, and it waits for its \
+         children"
+    )]
+    EndDecided {
+        /// Id of the execution.
+        execution_id: String,
+        /// The change that was asked for, such as `cancelled`.
+        event: &'static str,
+    },
     /// The state of the run does not allow this change.
     #[error("the run of execution {execution_id} is {} and cannot be {event}", state.name())]
     RunTransitionNotAllowed {

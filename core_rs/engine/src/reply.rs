@@ -147,4 +147,6 @@ pub struct Counts {
     pub suspended: u64,
     /// Executions that are due and paused.
     pub held: u64,
+    /// Executions whose end is decided, and that wait for their descendants.
+    pub ending: u64,
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use strum::VariantArray;
 
-use crate::fact::{Actor, Births, ErrorRecord, Progress, RequestKey, RequeueCause};
+use crate::fact::{Actor, Births, Ended, ErrorRecord, Progress, RequestKey, RequeueCause};
 use crate::rules::id::{Birth, ExecutionId};
 use crate::rules::run::Action;
 use crate::rules::status::{EndReason, Status};
@@ -123,7 +123,9 @@ pub struct EndingRow {
     pub actor: Actor,
     /// Time of the end, in milliseconds since the epoch.
     pub ended_at_ms: u64,
-    /// Whether a lease ended with the execution; if so, the last attempt is part of this row.
+    /// Whether a lease ended with the execution, or with the decision about its end. If so, the
+    /// last attempt is part of this row. After such a decision it has a row of its own as well,
+    /// which counts: it has the time of the decision. Earlier program versions wrote none.
     pub ended_lease: bool,
     /// The encoded output; present only where the execution completed.
     pub output: Option<Bytes>,
@@ -248,6 +250,7 @@ impl AttemptOutcome {
             RequeueCause::Released => Self::Released,
             RequeueCause::Undelivered => Self::Undelivered,
             RequeueCause::Suspended => Self::Suspended,
+            RequeueCause::Cancelled => Self::Cancelled,
         }
     }
 
@@ -261,6 +264,23 @@ impl AttemptOutcome {
             (Status::Cancelled, _) => Self::Cancelled,
             (Status::Timeout, _) => Self::TimedOut,
             (Status::Failed | Status::Queued | Status::Running, _) => Self::Failed,
+        }
+    }
+}
+
+impl RequeueCause {
+    /// The cause in the row of an attempt whose end decided the end of the execution, where that
+    /// waits for descendants. Readers see the same outcome as that of an attempt which ended
+    /// together with its execution.
+    pub(crate) const fn of_end(ended: Ended) -> Self {
+        match (ended.status, ended.reason) {
+            (_, EndReason::WorkerLost) => Self::LeaseLost,
+            (_, EndReason::DataDamaged) => Self::Undelivered,
+            (Status::Cancelled, _) => Self::Cancelled,
+            (Status::Timeout, _) => Self::AttemptTimeout,
+            (Status::Failed | Status::Completed | Status::Queued | Status::Running, _) => {
+                Self::Failed
+            }
         }
     }
 }

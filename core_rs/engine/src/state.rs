@@ -371,6 +371,7 @@ impl State {
                 running: sum.running + counts.running,
                 suspended: sum.suspended + counts.suspended,
                 held: sum.held + counts.held,
+                ending: sum.ending + counts.ending,
             }
         })
     }

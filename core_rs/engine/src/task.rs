@@ -33,13 +33,14 @@ pub struct TaskRecord {
 
 impl TaskRecord {
     /// The task of an unfinished execution. `last_error` is the message of the newest attempt that
-    /// went wrong with an error.
+    /// went wrong with an error. An end that is decided and waits for descendants has its own.
     #[must_use]
     pub fn of_living(living: &Living, last_error: Option<&str>) -> Self {
         let state = living.progress.phase.task_state();
         let record = Self::new(living.id, living.queued_at_ms, state, &living.progress);
+        let decided = living.verdict_error().map(|error| &*error.message);
         Self {
-            error: last_error.map(Into::into),
+            error: decided.or(last_error).map(Into::into),
             ..record
         }
     }

@@ -4,14 +4,15 @@
 //! a check of the new directory. Owns also what becomes of executions about which something is
 //! lost. Refuses to change the damaged directory.
 
+mod consequences;
 mod heir;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use backlane_engine::fact::{
-    AgendaChange, AgendaFact, ExecutionChange, Fact, FactKind, Living, LogFact, Progress,
-    RunChange, TenantFact,
+    AgendaChange, AgendaFact, ExecutionChange, Fact, FactKind, Item, Living, LogFact, RunChange,
+    TenantFact,
 };
 use backlane_engine::rules::id::Birth;
 use backlane_engine::rules::run::Action;
@@ -130,7 +131,9 @@ fn settle(mut heir: Heir, mut survey: Survey, report: Report) -> Result<Salvage,
     }
     let living = living(&survey, &mut saved);
     saved.living = living.len() as u64;
-    heir.finish(&round(&survey, living), survey.history.epoch())?;
+    let is_whole = saved.findings.damage.is_empty();
+    let items = consequences::items(&survey, is_whole, &living, &mut heir)?;
+    heir.finish(&round(&survey, living, items), survey.history.epoch())?;
     Ok(saved)
 }
 
@@ -185,7 +188,7 @@ fn living(survey: &Survey, saved: &mut Salvage) -> Vec<Living> {
     let mut all = Vec::new();
     for mut living in unended.filter_map(|birth| state.living(birth)) {
         let birth = living.id.birth;
-        let lags = catch_up(&mut living.progress, census.last_attempt(birth));
+        let lags = catch_up(&mut living, census.last_attempt(birth));
         if lags || history.is_doubtful(birth) {
             saved.uncertain.push(living.id.to_string());
         }
@@ -200,20 +203,30 @@ fn living(survey: &Survey, saved: &mut Salvage) -> Vec<Living> {
 /// The row of an attempt is written when the attempt is over. An execution that has not begun that
 /// attempt, or is still in it, lost the facts about it: it is queued after that attempt, so that
 /// no attempt gets the same row a second time. Returns whether that was so.
-const fn catch_up(progress: &mut Progress, last_attempt: u32) -> bool {
+fn catch_up(living: &mut Living, last_attempt: u32) -> bool {
+    let progress = &mut living.progress;
     let newest = progress.lease_ordinal();
     let is_over = newest == last_attempt && progress.holding.is_none();
     if last_attempt < newest || is_over {
         return false;
     }
     progress.attempt = last_attempt - progress.resumes;
-    progress.phase = Phase::Ready;
+    progress.phase = if progress.is_paused {
+        Phase::Held
+    } else {
+        Phase::Ready
+    };
     progress.backoff = None;
+    if let Some(holding) = progress.holding.take() {
+        progress.last_worker = Some(holding.worker);
+    }
+    // It was leased, so nothing is left that it waits for.
+    living.waits_for = Box::default();
     true
 }
 
-/// The facts of the new log: one round.
-fn round(survey: &Survey, living: Vec<Living>) -> Vec<Fact> {
+/// The facts of the new log: one round. `items` are new on the agenda.
+fn round(survey: &Survey, living: Vec<Living>, items: Vec<Item>) -> Vec<Fact> {
     let Survey {
         history, census, ..
     } = survey;
@@ -221,11 +234,13 @@ fn round(survey: &Survey, living: Vec<Living>) -> Vec<Fact> {
     let next_birth = state.next_birth().max(census.highest() + 1);
     let began = FactKind::Log(LogFact::RoundBegan {
         next_birth,
-        next_item: state.agenda().next(),
+        next_item: state.agenda().next() + items.len() as u64,
     });
     let limits = state.limits_after(None);
     let limits = limits.map(|(_, limit): (_, TenantFact)| FactKind::Tenant(limit));
-    let agenda = state.agenda().items_after(0).map(|(number, item)| {
+    let old = state.agenda().items_after(0);
+    let new = (state.agenda().next()..).zip(items);
+    let agenda = old.chain(new).map(|(number, item)| {
         let change = AgendaChange::Carried(item);
         FactKind::Agenda(AgendaFact { number, change })
     });

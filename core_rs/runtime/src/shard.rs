@@ -11,6 +11,7 @@ mod desk;
 mod dispatch;
 mod journal;
 mod notices;
+mod page;
 mod piece;
 mod pump;
 mod room;

@@ -74,6 +74,7 @@ fn lost(birth: u64) -> FactKind {
     let change = ExecutionChange::Requeued {
         cause: RequeueCause::LeaseLost,
         backoff: None,
+        is_unbegun: false,
     };
     FactKind::execution(birth, change)
 }

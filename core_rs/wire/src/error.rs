@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use backlane_engine::error::{Invalid, Refusal};
+use backlane_engine::rules::status::Status;
 use strum::VariantArray;
 
 /// How long a client should wait after a refusal for lack of room, in milliseconds.
@@ -273,9 +274,9 @@ const fn reason_of(refusal: &Refusal) -> Reason {
         Refusal::ExecutionDeleted { .. } => Reason::ExecutionDeleted,
         Refusal::RequestIdReused { .. } => Reason::RequestIdReused,
         Refusal::AlreadyExists { .. } | Refusal::InputExists { .. } => Reason::AlreadyExists,
-        Refusal::TransitionNotAllowed { .. } | Refusal::RunTransitionNotAllowed { .. } => {
-            Reason::TransitionNotAllowed
-        }
+        Refusal::TransitionNotAllowed { .. }
+        | Refusal::EndDecided { .. }
+        | Refusal::RunTransitionNotAllowed { .. } => Reason::TransitionNotAllowed,
         Refusal::RunTooLarge { .. } => Reason::TooLarge,
         Refusal::LeaseLost { .. } => Reason::LeaseLost,
         Refusal::QueueFull { .. } => Reason::QueueFull,
@@ -324,6 +325,10 @@ fn variables_of(refusal: Refusal) -> Vec<(&'static str, String)> {
             status,
             event,
         } => of_change(id, ("status", status.name()), event),
+        Refusal::EndDecided {
+            execution_id: id,
+            event,
+        } => of_change(id, ("status", Status::Running.name()), event),
         Refusal::RunTransitionNotAllowed {
             execution_id: id,
             state,

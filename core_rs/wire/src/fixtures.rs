@@ -316,12 +316,17 @@ pub(crate) fn births() -> impl Strategy<Value = Births> {
 }
 
 fn change() -> impl Strategy<Value = ExecutionChange> {
-    let requeued = (select(RequeueCause::ALL), of(backoff()));
+    let requeued = (select(RequeueCause::ALL), of(backoff()), any::<bool>());
+    let requeued = requeued.prop_map(|(cause, backoff, is_unbegun)| ExecutionChange::Requeued {
+        cause,
+        backoff,
+        is_unbegun,
+    });
     prop_oneof![
         Just(ExecutionChange::Due),
         (holding(), any::<u32>())
             .prop_map(|(holding, attempt)| ExecutionChange::Leased { holding, attempt }),
-        requeued.prop_map(|(cause, backoff)| ExecutionChange::Requeued { cause, backoff }),
+        requeued,
         select(EndReason::ALL).prop_map(|reason| ExecutionChange::CancelRequested { reason }),
         ended().prop_map(ExecutionChange::Ended),
         any::<bool>().prop_map(|is_due| ExecutionChange::Promoted { is_due }),

@@ -32,6 +32,14 @@ pub enum Standing<'a> {
 }
 
 impl<'a> Standing<'a> {
+    /// The error with which the execution ended, or will end once its descendants have.
+    fn error(self) -> Option<&'a ErrorRecord> {
+        match self {
+            Self::Living(living) => living.verdict_error(),
+            Self::Ended(ending) => ending.error.as_deref(),
+        }
+    }
+
     const fn status(self) -> Status {
         match self {
             Self::Living(living) => living.progress.phase.status(),
@@ -113,8 +121,7 @@ pub fn record(parts: &Parts<'_>, view: View) -> Result<Vec<u8>, DecodeError> {
         Standing::Living(living) => put::uint(&mut out, 39, living.progress.is_paused),
         Standing::Ended(ending) => put_ending(&mut out, ending),
     }
-    let ended_with = standing.ending().and_then(|ending| ending.error.as_deref());
-    if let Some(error) = ended_with.or(parts.last_error) {
+    if let Some(error) = standing.error().or(parts.last_error) {
         put_error(&mut out, 36, error);
     }
     Ok(out)

@@ -236,16 +236,23 @@ impl Story {
         out
     }
 
-    fn put(&self, out: &mut Vec<u8>, shown: &RunShown<'_>) {
+    /// The state of the run as it is shown, with the reason for which it waits.
+    const fn state(&self, shown: &RunShown<'_>) -> (RunState, WaitReason) {
         let state = match self.course.state {
+            _ if shown.awaits_children => return (RunState::Waiting, WaitReason::SubAgent),
             state if state.is_terminal() || !shown.is_paused => state,
             _ => RunState::Paused,
         };
+        (state, self.reason)
+    }
+
+    fn put(&self, out: &mut Vec<u8>, shown: &RunShown<'_>) {
+        let (state, reason) = self.state(shown);
         put::text(out, 1, shown.id);
         put::text(out, 2, shown.tenant);
         put::uint(out, 3, state as u32);
         if state == RunState::Waiting {
-            put::uint(out, 4, self.reason as u32);
+            put::uint(out, 4, reason as u32);
         }
         for step in &self.steps {
             put::message(out, 6, |out| {
@@ -280,6 +287,8 @@ pub struct RunShown<'a> {
     pub tenant: &'a str,
     /// Whether a client paused the execution.
     pub is_paused: bool,
+    /// Whether the end of the execution is decided, so that it waits for its children alone.
+    pub awaits_children: bool,
     /// Begin of the first lease, in milliseconds since the epoch.
     pub started_at_ms: Option<u64>,
     /// How the execution ended.

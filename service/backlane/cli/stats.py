@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 EXITS = (Exit.OK, Exit.USAGE, Exit.UNAVAILABLE)
 
-STATES = ("ready", "pending", "retrying", "running", "suspended", "held")
+STATES = ("ready", "pending", "retrying", "running", "suspended", "held", "ending")
 HEADINGS = ("callable", *STATES)
 
 
@@ -26,7 +26,8 @@ def command(*, place: Place, as_json: AsJson = False) -> int:
 
     Ready: waits for a worker. Pending: waits for the time before which it must not run. Retrying:
     waits for the delay after a failed attempt. Running: a worker has it. Suspended: waits for an
-    input or a time, without a worker. Held: would be ready, but is paused.
+    input or a time, without a worker. Held: would be ready, but is paused. Ending: how it ends is
+    decided, and it waits for its children.
     """
     from backlane.cli.connection import connect
 

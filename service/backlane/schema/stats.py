@@ -31,7 +31,8 @@ class QueueStats:
         """Return the counts."""
         return (
             f"<QueueStats ready {self.ready}, pending {self.pending}, retrying {self.retrying}, "
-            f"running {self.running}, suspended {self.suspended}, held {self.held}>"
+            f"running {self.running}, suspended {self.suspended}, held {self.held}, "
+            f"ending {self.ending}>"
         )
 
     @property
@@ -63,6 +64,11 @@ class QueueStats:
     def held(self) -> int:
         """How many would be ready, but are paused."""
         return self.proto.held
+
+    @property
+    def ending(self) -> int:
+        """How many have an end that is decided, and wait for their children without a worker."""
+        return self.proto.ending
 
     @property
     def oldest_queued_at(self) -> datetime | None:

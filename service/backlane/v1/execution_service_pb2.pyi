@@ -1069,6 +1069,7 @@ class GetQueueStatsResponse(_message.Message):
     CALLABLES_FIELD_NUMBER: _builtins.int
     SUSPENDED_FIELD_NUMBER: _builtins.int
     HELD_FIELD_NUMBER: _builtins.int
+    ENDING_FIELD_NUMBER: _builtins.int
     ready: _builtins.int
     """Executions that are ready and wait for a worker."""
     pending: _builtins.int
@@ -1081,6 +1082,10 @@ class GetQueueStatsResponse(_message.Message):
     """Executions that wait without a worker."""
     held: _builtins.int
     """Executions that are due and paused."""
+    ending: _builtins.int
+    """Executions whose end is decided, and that wait for their children without a worker: their
+    cancellation_policy is WAIT_FOR_CHILDREN.
+    """
     @_builtins.property
     def oldest_queued_at(self) -> _timestamp_pb2.Timestamp:
         """Enqueue time of the oldest queued execution; absent if nothing is queued."""
@@ -1100,10 +1105,11 @@ class GetQueueStatsResponse(_message.Message):
         callables: _abc.Iterable[Global___CallableStats] | None = ...,
         suspended: _builtins.int = ...,
         held: _builtins.int = ...,
+        ending: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_oldest_queued_at", b"_oldest_queued_at", "oldest_queued_at", b"oldest_queued_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_oldest_queued_at", b"_oldest_queued_at", "callables", b"callables", "held", b"held", "oldest_queued_at", b"oldest_queued_at", "pending", b"pending", "ready", b"ready", "retrying", b"retrying", "running", b"running", "suspended", b"suspended"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_oldest_queued_at", b"_oldest_queued_at", "callables", b"callables", "ending", b"ending", "held", b"held", "oldest_queued_at", b"oldest_queued_at", "pending", b"pending", "ready", b"ready", "retrying", b"retrying", "running", b"running", "suspended", b"suspended"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__oldest_queued_at: _TypeAlias = _typing.Literal["oldest_queued_at"]  # noqa: Y015
     _WhichOneofArgType__oldest_queued_at: _TypeAlias = _typing.Literal["_oldest_queued_at", b"_oldest_queued_at"]  # noqa: Y015
@@ -1122,6 +1128,7 @@ class CallableStats(_message.Message):
     RUNNING_FIELD_NUMBER: _builtins.int
     SUSPENDED_FIELD_NUMBER: _builtins.int
     HELD_FIELD_NUMBER: _builtins.int
+    ENDING_FIELD_NUMBER: _builtins.int
     callable_name: _builtins.str
     ready: _builtins.int
     pending: _builtins.int
@@ -1129,6 +1136,7 @@ class CallableStats(_message.Message):
     running: _builtins.int
     suspended: _builtins.int
     held: _builtins.int
+    ending: _builtins.int
     def __init__(
         self,
         *,
@@ -1139,10 +1147,11 @@ class CallableStats(_message.Message):
         running: _builtins.int = ...,
         suspended: _builtins.int = ...,
         held: _builtins.int = ...,
+        ending: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["callable_name", b"callable_name", "held", b"held", "pending", b"pending", "ready", b"ready", "retrying", b"retrying", "running", b"running", "suspended", b"suspended"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["callable_name", b"callable_name", "ending", b"ending", "held", b"held", "pending", b"pending", "ready", b"ready", "retrying", b"retrying", "running", b"running", "suspended", b"suspended"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -328,7 +328,7 @@ class Stage:
     async def _stats(self, line: Line) -> Answer:
         request = api.GetQueueStatsRequest(tenant_id=line.get("tenant", "acme"))
         stats = await self._producer.GetQueueStats(request, timeout=TIMEOUT_S)
-        names = ("ready", "pending", "retrying", "running", "suspended", "held")
+        names = ("ready", "pending", "retrying", "running", "suspended", "held", "ending")
         answer = Answer([], {name: str(getattr(stats, name)) for name in names})
         oldest = stats.oldest_queued_at if stats.HasField("oldest_queued_at") else None
         answer.fields["oldest"] = instant(oldest, self._stand.now_ms) if oldest else NONE

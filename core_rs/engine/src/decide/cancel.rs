@@ -3,13 +3,14 @@
 //! Owns the two outcomes of a cancel. Refuses to wait for the worker: a timer ends the execution
 //! after a grace period.
 
-use crate::command::{Cancel, Finished, Known};
+use crate::command::{Cancel, Known};
 use crate::engine::{Decision, Engine};
 use crate::error::Refusal;
 use crate::fact::{Ended, ExecutionChange, FactKind};
 use crate::rules::status::{EndReason, Phase, Status};
 use crate::time::Now;
 
+use super::run::end_decided;
 use super::tick::ends;
 
 impl Engine {
@@ -17,15 +18,11 @@ impl Engine {
     ///
     /// # Errors
     /// [`Refusal::TransitionNotAllowed`] where the execution has finished;
+    /// [`Refusal::EndDecided`] where another end than a cancellation is decided;
     /// [`Refusal::ExecutionNotFound`].
     pub fn cancel(&mut self, cancel: &Cancel, known: &Known, now: Now) -> Result<(), Refusal> {
         let birth = cancel.id.birth;
-        if self.state.find(&cancel.tenant, &cancel.id).is_some() {
-            self.catch_up(birth, now);
-        }
-        let Some(slot) = self.state.find(&cancel.tenant, &cancel.id) else {
-            return Err(self.cannot_cancel(cancel, known));
-        };
+        let slot = self.unfinished(&cancel.tenant, &cancel.id, "cancelled", known, now)?;
         if slot.phase == Phase::Ending {
             return self.cancel_concluded(cancel);
         }
@@ -53,29 +50,6 @@ impl Engine {
         if verdict.is_some_and(|verdict| verdict.ended.status == Status::Cancelled) {
             return Ok(());
         }
-        Err(Refusal::TransitionNotAllowed {
-            execution_id: cancel.id.to_string(),
-            status: Status::Running,
-            event: "cancelled",
-        })
-    }
-
-    fn cannot_cancel(&self, cancel: &Cancel, known: &Known) -> Refusal {
-        let execution_id = cancel.id.to_string();
-        let finished = match self.finished(&cancel.id, known) {
-            Ok(finished) => finished,
-            Err(damaged) => return damaged,
-        };
-        match finished.filter(|done| *done.tenant == *cancel.tenant) {
-            Some(Finished { status, .. }) => Refusal::TransitionNotAllowed {
-                execution_id,
-                status,
-                event: "cancelled",
-            },
-            None => Refusal::ExecutionNotFound {
-                execution_id,
-                tenant: cancel.tenant.to_string(),
-            },
-        }
+        Err(end_decided(&cancel.id, "cancelled"))
     }
 }

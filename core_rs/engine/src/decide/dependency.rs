@@ -14,8 +14,19 @@ use crate::rules::limits::MAX_DEPENDENCIES;
 use crate::rules::status::Status;
 use crate::time::Now;
 
-/// Most executions that are looked at to find out whether one waits for another.
+/// Most executions that one call looks at to find out whether executions wait for others, besides
+/// those that the call names.
 const MOST_LOOKS: usize = 100_000;
+
+/// How many executions a call may still look at.
+#[derive(Debug)]
+pub(super) struct Looks(usize);
+
+impl Default for Looks {
+    fn default() -> Self {
+        Self(MOST_LOOKS)
+    }
+}
 
 /// What one call has made so far.
 #[derive(Debug, Default)]
@@ -24,6 +35,7 @@ pub(super) struct Sofar {
     pub(super) ids: Vec<ExecutionId>,
     /// The executions that were replaced, each with the one that took its place.
     pub(super) successors: BTreeMap<Birth, Birth>,
+    pub(super) looks: Looks,
 }
 
 impl Sofar {
@@ -144,16 +156,30 @@ impl Engine {
 
     /// Whether any of these executions waits for the execution `target`, directly or by way of
     /// others. Where too many would have to be looked at, the answer is yes.
-    pub(super) fn waits_for(&self, waiting: &BTreeSet<Birth>, target: Birth) -> bool {
+    pub(super) fn waits_for(
+        &self,
+        waiting: &BTreeSet<Birth>,
+        target: Birth,
+        looks: &mut Looks,
+    ) -> bool {
         let edges = self.state.edges();
+        if edges.awaited_gates(target).next().is_none() {
+            return waiting.contains(&target);
+        }
         let mut seen = waiting.clone();
         let mut line: Vec<Birth> = waiting.iter().copied().collect();
         while let Some(birth) = line.pop() {
-            if birth == target || seen.len() > MOST_LOOKS {
+            if birth == target {
                 return true;
             }
             let upstream = edges.waits_for(birth).iter().map(|gate| edges.owner(*gate));
-            line.extend(upstream.filter(|upstream| seen.insert(*upstream)));
+            for upstream in upstream.filter(|upstream| seen.insert(*upstream)) {
+                let Some(left) = looks.0.checked_sub(1) else {
+                    return true;
+                };
+                looks.0 = left;
+                line.push(upstream);
+            }
         }
         false
     }

@@ -36,12 +36,8 @@ impl Engine {
     ) -> Needs {
         let items = new.clone().into_iter();
         let requests = items.filter_map(|new| new.request.as_ref()).chain(whole);
-        let mut needs = self.needs_for_requests(requests, known);
-        let more = self.needs_for_dependencies(new, known);
-        needs.finished.extend(more.finished);
-        needs.finished.sort_unstable();
-        needs.finished.dedup();
-        needs
+        let dependencies = self.needs_for_dependencies(new, known);
+        self.needs_for_requests(requests, known).and(dependencies)
     }
 
     /// What the runtime must read before these requests can be decided. Call it again with the rows
@@ -340,7 +336,7 @@ impl Engine {
         let waits_for = self.upstreams(new, sofar, known).waits_for;
         // Dependents that the new execution itself waits for cannot wait for it: they are skipped,
         // and so is the new one.
-        let follow = !self.waits_for(&waits_for, birth);
+        let follow = !self.waits_for(&waits_for, birth, &mut sofar.looks);
         let decision = replaced(birth).because_of(Entity::Execution(next));
         self.commit_alone(decision, now)?;
         if !follow {

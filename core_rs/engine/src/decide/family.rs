@@ -23,6 +23,8 @@ use super::tick::ends;
 
 /// Path of a spawn's step in its request.
 const STEP_FIELD: &str = "step.step_id";
+/// Why a descendant of an execution whose end cascades cannot spawn.
+const IN_CASCADE: &str = "spawned from: an ancestor ended, and its end cancels its descendants";
 
 impl Engine {
     /// Enqueues a child of an execution, or finds the one that its request id or dedup key stands
@@ -106,13 +108,11 @@ impl Engine {
                 tenant: new.tenant.to_string(),
             });
         }
-        let agenda = self.state.agenda();
-        let mut family = self.state.families().ancestors(birth).iter();
-        if self.state.is_cancel_requested(birth) || family.any(|one| agenda.is_cancelling(*one)) {
+        if let Some(event) = self.stops_spawns(birth) {
             return Err(Refusal::TransitionNotAllowed {
                 execution_id: parent.id.to_string(),
                 status: Status::Running,
-                event: "spawned from: its cancellation was requested",
+                event,
             });
         }
         let ancestors = self.ancestors_of_child(Some(birth));
@@ -128,6 +128,21 @@ impl Engine {
             return Err(Invalid::new("enqueue.dedup_key", rule).into());
         }
         Ok(())
+    }
+
+    /// Why an execution that is being stopped cannot spawn, in the words of an error message.
+    fn stops_spawns(&self, birth: Birth) -> Option<&'static str> {
+        let agenda = self.state.agenda();
+        let mut family = self.state.families().ancestors(birth).iter();
+        let extras = self.state.extras(birth);
+        let asked = extras.as_deref().and_then(|extras| extras.cancel.as_ref());
+        match asked.map(|asked| asked.reason) {
+            Some(EndReason::Cascade) => Some(IN_CASCADE),
+            Some(_) => Some("spawned from: its cancellation was requested"),
+            None => family
+                .any(|one| agenda.is_cancelling(*one))
+                .then_some(IN_CASCADE),
+        }
     }
 
     /// The unfinished ancestors of a child, the nearest first.

@@ -9,7 +9,6 @@ use crate::fact::{RunChange, Wait, WakeCause};
 use crate::reply::Made;
 use crate::row::ActionContents;
 use crate::rules::limits::MAX_KEPT_INPUTS;
-use crate::rules::status::Phase;
 use crate::time::Now;
 
 use super::run::{may_record, room_for, run_changes, woken};
@@ -18,8 +17,8 @@ impl Engine {
     /// Provides an input. It ends the wait for its key, or is kept for that wait.
     ///
     /// # Errors
-    /// [`Refusal::TransitionNotAllowed`] where the execution has finished, or where its end is
-    /// decided and waits for children, [`Refusal::InputExists`], [`Refusal::RunTooLarge`],
+    /// [`Refusal::TransitionNotAllowed`] where the execution has finished,
+    /// [`Refusal::EndDecided`], [`Refusal::InputExists`], [`Refusal::RunTooLarge`],
     /// [`Refusal::RequestIdReused`], [`Refusal::ExecutionNotFound`],
     /// [`Refusal::DiskFull`] for an input that no wait takes yet; then nothing has changed.
     pub fn provide_input(
@@ -38,14 +37,7 @@ impl Engine {
             id: input.id,
             actor: input.actor.clone(),
         };
-        let slot = self.unfinished(&control, "given an input", known, now)?;
-        if slot.phase == Phase::Ending {
-            return Err(Refusal::TransitionNotAllowed {
-                execution_id: control.id.to_string(),
-                status: slot.phase.status(),
-                event: "given an input: its end is decided, and it waits for its children",
-            });
-        }
+        self.undecided(&control, "given an input", known, now)?;
         let decision = self.input_decision(input.clone())?;
         self.commit(decision, now)?;
         if let Some(request) = &input.request {

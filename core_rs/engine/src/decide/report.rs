@@ -4,15 +4,15 @@ use crate::command::{Failure, Held, Known, Needs, Report, StreamKey};
 use crate::engine::{Contents, Decision, Engine};
 use crate::error::Refusal;
 use crate::fact::{
-    Actor, Backoff, Ended, Entity, ErrorRecord, ExecutionChange, Living, Outcome, OutcomeKind,
-    RequeueCause,
+    Actor, Backoff, Ended, Entity, ErrorRecord, ExecutionChange, FactKind, Living, Outcome,
+    OutcomeKind, RequeueCause,
 };
 use crate::reply::Settled;
 use crate::rules::access::Principal;
 use crate::rules::id::{Birth, ExecutionId, LeaseToken};
 use crate::rules::retry::{Trouble, Verdict, jitter_seed, verdict};
 use crate::rules::status::{EndReason, Status};
-use crate::soft::Renewal;
+use crate::soft::{Hold, Renewal};
 use crate::time::Now;
 
 use super::tick::{ends, requeued};
@@ -240,10 +240,17 @@ impl Engine {
         }
         match report {
             Report::Failed(failure) => self.after_failure(birth, failure, now),
-            Report::Completed(_) | Report::Released => {
-                requeued(Actor::holder(), birth, RequeueCause::Released, None)
-            }
+            Report::Completed(_) | Report::Released => self.released(birth),
         }
+    }
+
+    fn released(&self, birth: Birth) -> Decision {
+        let change = ExecutionChange::Requeued {
+            cause: RequeueCause::Released,
+            backoff: None,
+            is_unbegun: self.soft.holds.get(birth).is_some_and(Hold::waits),
+        };
+        Decision::of(Actor::holder(), FactKind::execution(birth, change))
     }
 
     /// The end of an execution whose cancellation was requested: every end of its lease, except

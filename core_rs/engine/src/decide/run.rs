@@ -64,6 +64,13 @@ pub(super) fn illegal(id: &ExecutionId, field: &str, why: Illegal) -> Refusal {
     }
 }
 
+pub(super) fn end_decided(id: &ExecutionId, event: &'static str) -> Refusal {
+    Refusal::EndDecided {
+        execution_id: id.to_string(),
+        event,
+    }
+}
+
 pub(super) fn not_allowed(id: &ExecutionId, state: RunState, event: &'static str) -> Refusal {
     Refusal::RunTransitionNotAllowed {
         execution_id: id.to_string(),

@@ -17,6 +17,7 @@ use crate::rules::status::{Phase, Status};
 use crate::soft::Hold;
 use crate::time::Now;
 
+use super::dependency::Looks;
 use super::report::{Lease, Speaker};
 use super::run::{illegal, may_record, not_allowed, room_for, run_changes, woken};
 
@@ -91,10 +92,11 @@ impl Engine {
             return Err(Invalid::new(field, rule).into());
         }
         may_record(&run, suspension.waits.len() + 1, &suspension.field)?;
+        let mut looks = Looks::default();
         for (at, wait) in suspension.waits.iter().enumerate() {
             if let Some(child) = &wait.child {
                 let field = format!("{}.waits[{at}].child_execution_id", suspension.field);
-                self.may_await(id.birth, child, field, known)?;
+                self.may_await(id.birth, child, field, known, &mut looks)?;
             }
         }
         let (begun, contents) = begun(id, &run, suspension, now)?;
@@ -117,6 +119,7 @@ impl Engine {
         child: &ExecutionId,
         field: String,
         known: &Known,
+        looks: &mut Looks,
     ) -> Result<(), Refusal> {
         let slot = self.state.slot(parent);
         let tenant = slot.map(|slot| self.state.tenant_name(slot));
@@ -133,7 +136,8 @@ impl Engine {
             "must be the id of a child of the execution",
         )?;
         let is_blocked = living.is_some_and(|slot| slot.phase == Phase::Blocked);
-        let is_circle = is_blocked && self.waits_for(&BTreeSet::from([child.birth]), parent);
+        let waiting = BTreeSet::from([child.birth]);
+        let is_circle = is_blocked && self.waits_for(&waiting, parent, looks);
         must(
             !is_circle,
             field,

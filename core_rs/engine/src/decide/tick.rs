@@ -18,11 +18,15 @@ use crate::rules::status::{EndReason, Phase, Status};
 use crate::time::Now;
 
 impl Engine {
-    /// Applies due changes, looking at no more than `most` entities. Returns whether more changes
-    /// are due.
+    /// Applies due changes, until it has looked at `most` entities or decided as many facts. One
+    /// look may decide many: an end leads to others. Returns whether more changes are due.
     pub fn tick(&mut self, most: usize, now: Now) -> bool {
         self.soft.retention.follow(now);
+        let enough = self.waiting_decisions().saturating_add(most);
         for _ in 0..most {
+            if self.waiting_decisions() >= enough {
+                break;
+            }
             let Some(entity) = self.next_look(now) else {
                 return false;
             };
@@ -296,6 +300,10 @@ pub(super) fn requeued(
     cause: RequeueCause,
     backoff: Option<Backoff>,
 ) -> Decision {
-    let change = ExecutionChange::Requeued { cause, backoff };
+    let change = ExecutionChange::Requeued {
+        cause,
+        backoff,
+        is_unbegun: false,
+    };
     Decision::of(actor, FactKind::execution(birth, change))
 }

@@ -116,6 +116,11 @@ fn of_execution(
             })
         }
         ExecutionChange::Discarded => vec![Row::DeadLetterDropped { birth: fact.birth }],
+        ExecutionChange::Concluded(verdict) if verdict.ended_lease => {
+            let cause = RequeueCause::of_end(verdict.ended);
+            let error = verdict.error.clone().map(Box::new);
+            of_attempt(state, fact.birth, cause, error, envelope.at_ms)
+        }
         ExecutionChange::Carried(_)
         | ExecutionChange::Due
         | ExecutionChange::Leased { .. }

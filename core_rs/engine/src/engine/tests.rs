@@ -70,6 +70,7 @@ fn impossible(birth: Birth) -> Decision {
     let change = ExecutionChange::Requeued {
         cause: RequeueCause::LeaseLost,
         backoff: None,
+        is_unbegun: false,
     };
     Decision::of(Actor::clock(), FactKind::execution(birth, change))
 }

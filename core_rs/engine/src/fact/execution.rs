@@ -45,6 +45,9 @@ pub enum ExecutionChange {
         cause: RequeueCause,
         /// The backoff before the next attempt, if there is one.
         backoff: Option<Backoff>,
+        /// Whether the worker gave the lease back before it began the attempt: one that was
+        /// suspended then goes on with its rest.
+        is_unbegun: bool,
     },
     /// The worker that holds the execution is asked to stop. The fact says who asks, and when.
     CancelRequested {
@@ -122,6 +125,14 @@ pub struct Living {
     pub retried_from: Option<Birth>,
     /// All data that changes after the birth.
     pub progress: Progress,
+}
+
+impl Living {
+    /// The error with which the execution ends once its last descendant has ended.
+    #[must_use]
+    pub fn verdict_error(&self) -> Option<&ErrorRecord> {
+        self.verdict.as_ref()?.error.as_ref()
+    }
 }
 
 /// The part of a config that decisions use.
@@ -304,6 +315,9 @@ pub enum RequeueCause {
     /// The worker suspended the execution. Only rows of attempts have this cause: the fact is
     /// [`RunChange::Suspended`](crate::fact::RunChange::Suspended).
     Suspended = 7,
+    /// The execution was cancelled, and waits for its descendants. Only rows of attempts have this
+    /// cause: the fact is [`ExecutionChange::Concluded`].
+    Cancelled = 8,
 }
 
 impl RequeueCause {
@@ -323,8 +337,14 @@ impl RequeueCause {
             Self::Failed | Self::Throttled => Some(OutcomeKind::Failed),
             Self::Released => Some(OutcomeKind::Released),
             Self::Suspended => Some(OutcomeKind::Suspended),
-            Self::AttemptTimeout | Self::LeaseLost | Self::Undelivered => None,
+            Self::AttemptTimeout | Self::LeaseLost | Self::Undelivered | Self::Cancelled => None,
         }
+    }
+
+    /// Whether only rows of attempts have this cause: no fact queues an execution again for it.
+    #[must_use]
+    pub const fn is_of_rows(self) -> bool {
+        matches!(self, Self::Suspended | Self::Cancelled)
     }
 
     /// Whether the attempt ended with an error, which the row of the attempt keeps.
@@ -332,7 +352,11 @@ impl RequeueCause {
     pub const fn has_error(self) -> bool {
         match self {
             Self::Failed | Self::Throttled | Self::AttemptTimeout => true,
-            Self::LeaseLost | Self::Released | Self::Undelivered | Self::Suspended => false,
+            Self::LeaseLost
+            | Self::Released
+            | Self::Undelivered
+            | Self::Suspended
+            | Self::Cancelled => false,
         }
     }
 }

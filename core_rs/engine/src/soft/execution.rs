@@ -24,7 +24,7 @@ impl Soft {
         let birth = fact.birth;
         match &fact.change {
             ExecutionChange::CancelRequested { .. } => self.cancel_requested(state, birth, now),
-            ExecutionChange::Requeued { cause, backoff } => {
+            ExecutionChange::Requeued { cause, backoff, .. } => {
                 self.requeued(state, birth, *cause, *backoff, about, now);
             }
             ExecutionChange::Due => {

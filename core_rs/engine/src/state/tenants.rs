@@ -138,6 +138,7 @@ impl Queue {
             running: self.running,
             suspended: self.suspended,
             held: self.held,
+            ending: self.ending,
         }
     }
 }

@@ -3,15 +3,15 @@
 //! Owns a second state built from the same log, the ends that were decided, and the comparison of
 //! both with the engine. Refuses to drive the engine.
 
+mod rows;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use backlane_engine::command::Finished;
-use backlane_engine::fact::{
-    Entity, ExecutionChange, Fact, FactKind, Living, RequeueCause, RunChange,
-};
-use backlane_engine::row::{ActionRow, AttemptRow, EndingRow, KEPT_ATTEMPTS, Row};
+use backlane_engine::fact::{Entity, ExecutionChange, Fact, Living};
+use backlane_engine::row::{ActionRow, AttemptRow, EndingRow, Row};
 use backlane_engine::rules::id::{Birth, LeaseToken};
-use backlane_engine::rules::status::{Phase, Status, TaskState};
+use backlane_engine::rules::status::{Phase, TaskState};
 use backlane_engine::state::{Rank, State};
 use backlane_engine::{Decided, Engine, fold};
 
@@ -75,7 +75,7 @@ impl Audit {
                 );
             }
         }
-        check_rows(&decided, before.as_ref(), last.as_deref());
+        rows::check(&decided, before.as_ref(), last.as_deref());
         self.lasts.extend(last.map(|last| (last.id.birth, *last)));
         for row in decided.rows {
             self.keep(row);
@@ -224,101 +224,6 @@ fn check_move(change: &ExecutionChange, before: Option<&Living>, after: Option<&
     }
 }
 
-/// Checks that a decision has exactly the rows that its fact needs.
-fn check_rows(decided: &Decided, before: Option<&Living>, last: Option<&Living>) {
-    let rows = &decided.rows;
-    match &decided.fact.kind {
-        FactKind::Execution(fact) => match &fact.change {
-            ExecutionChange::Enqueued(living) => {
-                assert!(matches!(rows[0], Row::Payload(_)), "{rows:?}");
-                assert_eq!(1 + usize::from(living.request.is_some()), rows.len());
-            }
-            ExecutionChange::Ended(_) => {
-                let Some(Row::Ending(row)) = rows.first() else {
-                    panic!("an end has a row: {rows:?}")
-                };
-                check_end(row, before, last.expect("an end has a last state"));
-                let failed = matches!(row.status, Status::Failed | Status::Timeout);
-                let dead = failed.then(|| Row::DeadLetter {
-                    birth: row.id.birth,
-                    tenant: row.tenant.clone(),
-                    status: row.status,
-                });
-                assert_eq!(
-                    dead.as_slice(),
-                    &rows[1..],
-                    "exactly failures are dead letters"
-                );
-            }
-            ExecutionChange::Discarded => {
-                assert!(
-                    matches!(rows[..], [Row::DeadLetterDropped { .. }]),
-                    "{rows:?}"
-                );
-            }
-            ExecutionChange::Requeued { cause, .. } => {
-                assert_eq!(*cause, check_lease_end(rows, before));
-            }
-            ExecutionChange::Carried(_)
-            | ExecutionChange::Due
-            | ExecutionChange::Leased { .. }
-            | ExecutionChange::Promoted { .. }
-            | ExecutionChange::Concluded(_)
-            | ExecutionChange::CancelRequested { .. } => assert!(rows.is_empty(), "{rows:?}"),
-        },
-        FactKind::Request(_) => assert!(matches!(rows[..], [Row::Request(_)]), "{rows:?}"),
-        FactKind::Run(fact) => {
-            let is_action = |row: &&Row| matches!(row, Row::Action(_));
-            let actions = rows.iter().take_while(is_action).count();
-            match &fact.change {
-                RunChange::Suspended { begun, active, .. } => {
-                    assert_eq!(begun.len() + usize::from(!active.is_empty()), actions);
-                    let cause = check_lease_end(&rows[actions..], before);
-                    assert_eq!(RequeueCause::Suspended, cause);
-                }
-                RunChange::TakenOver {
-                    actions: reported, ..
-                }
-                | RunChange::Reported {
-                    actions: reported, ..
-                } => assert_eq!((reported.len(), rows.len()), (actions, actions)),
-                RunChange::Woken { over, .. } => assert_eq!(over.len() + 1, rows.len()),
-                RunChange::InputKept { .. } => assert_eq!(1, rows.len()),
-                RunChange::Paused { is_recorded } | RunChange::Unpaused { is_recorded } => {
-                    assert_eq!(usize::from(*is_recorded), rows.len());
-                }
-                RunChange::Carried(_) => assert!(rows.is_empty()),
-            }
-        }
-        FactKind::Tenant(_) | FactKind::Log(_) | FactKind::Agenda(_) => {
-            assert!(rows.is_empty(), "{rows:?}");
-        }
-    }
-}
-
-/// Checks the rows of a lease that ended without its execution, and returns why it ended.
-fn check_lease_end(rows: &[Row], before: Option<&Living>) -> RequeueCause {
-    let Some(Row::Attempt(row)) = rows.first() else {
-        panic!("an ended lease has a row: {rows:?}")
-    };
-    check_attempt(row, before.expect("it was held"));
-    assert_eq!(1 + usize::from(row.ordinal > KEPT_ATTEMPTS), rows.len());
-    row.cause
-}
-
-fn check_attempt(row: &AttemptRow, before: &Living) {
-    let progress = &before.progress;
-    let holding = progress.holding.as_ref().expect("it was held");
-    assert_eq!(holding.worker, row.worker);
-    assert_eq!(progress.lease_ordinal(), row.ordinal);
-    assert!(
-        progress
-            .started_at_ms
-            .is_some_and(|at_ms| at_ms <= row.started_at_ms)
-    );
-    assert_eq!(row.cause.has_error(), row.error.is_some());
-}
-
 /// Whether an execution in `from` may end in `end`. A failure passes through `Failed` to the dead
 /// letters.
 fn may_end(from: TaskState, end: TaskState) -> bool {
@@ -343,26 +248,6 @@ fn check_change(before: &Living, after: &Living) {
         "held while it runs"
     );
     assert_eq!(after.phase == Phase::Retrying, after.backoff.is_some());
-}
-
-fn check_end(row: &EndingRow, before: Option<&Living>, last: &Living) {
-    let failed = matches!(row.status, Status::Failed | Status::Timeout);
-    assert!(row.status.is_finished());
-    assert_eq!(
-        row.status == Status::Completed,
-        row.output.is_some(),
-        "{row:?}"
-    );
-    assert_eq!(failed, row.error.is_some(), "{row:?}");
-    let held = before.is_some_and(|before| match &before.verdict {
-        Some(verdict) => verdict.ended_lease,
-        None => before.progress.holding.is_some(),
-    });
-    assert_eq!(held, row.ended_lease);
-    assert_eq!(last.progress, row.progress);
-    let started = row.progress.started_at_ms;
-    assert!(started.is_none_or(|started| started <= row.ended_at_ms));
-    assert!(row.progress.holding.is_none(), "an end ends the lease");
 }
 
 /// Checks that each execution has one unfinished redrive at most, and that it is found.
@@ -405,9 +290,10 @@ fn check_permits(state: &State) {
             counts.running,
             counts.suspended,
             counts.held,
+            counts.ending,
         ];
         assert_eq!(
-            by_queue.remove(&key).unwrap_or_default()[..6],
+            by_queue.remove(&key).unwrap_or_default(),
             counted,
             "{}",
             queue.callable

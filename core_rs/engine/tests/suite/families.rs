@@ -16,7 +16,7 @@ use crate::audit::{assert_same, refold};
 use crate::life::{A, B, for_child, for_input, suspension};
 use crate::world::{World, completed, failed, held, new_execution, offer};
 
-fn with(cancellation: Cancellation, callable: &str) -> NewExecution {
+pub(crate) fn with(cancellation: Cancellation, callable: &str) -> NewExecution {
     let mut new = new_execution("acme", callable);
     new.policy.cancellation = cancellation;
     new
@@ -27,13 +27,17 @@ fn lease(world: &mut World, callable: &str) -> (Birth, Held) {
     (granted.birth, held(world, &granted))
 }
 
-fn fail(world: &mut World, held: &Held) -> Status {
+pub(crate) fn fail(world: &mut World, held: &Held) -> Status {
     let report = Report::Failed(Box::new(failed()));
     world.report(held, &report).expect("its own lease").status
 }
 
 /// An execution with this policy that runs, and children of it that wait for a worker.
-fn family(world: &mut World, policy: Cancellation, children: usize) -> (Held, Vec<Birth>) {
+pub(crate) fn family(
+    world: &mut World,
+    policy: Cancellation,
+    children: usize,
+) -> (Held, Vec<Birth>) {
     world.make(&with(policy, "parent"));
     let (_, parent) = lease(world, "parent");
     let child = with(Cancellation::Cascade, "child");
@@ -93,13 +97,23 @@ fn a_cascade_cannot_be_outrun() {
         principal: &principal,
         known: &known,
     };
-    let refused = world.engine.spawn(child, &late, None, speaker, world.now);
-    assert!(
-        matches!(refused, Err(Refusal::TransitionNotAllowed { .. })),
-        "{refused:?}"
-    );
+    let refused = world
+        .engine
+        .spawn(child.clone(), &late, None, speaker, world.now);
+    assert_eq!(Some(IN_CASCADE), refused.as_ref().err().and_then(event));
     world.tick();
     assert!(world.engine.state().is_cancel_requested(last));
+    let refused = world.spawn(&child, &late);
+    assert_eq!(Some(IN_CASCADE), refused.as_ref().err().and_then(event));
+}
+
+const IN_CASCADE: &str = "spawned from: an ancestor ended, and its end cancels its descendants";
+
+pub(crate) fn event(refusal: &Refusal) -> Option<&str> {
+    match refusal {
+        Refusal::TransitionNotAllowed { event, .. } => Some(event),
+        _ => None,
+    }
 }
 
 #[test]
@@ -238,10 +252,13 @@ fn one_that_waits_for_its_children_takes_no_input_for_a_wait_of_before() {
     let slot = world.engine.state().slot(parent.id.birth);
     assert_eq!(Some(Phase::Ending), slot.map(|slot| slot.phase));
     let refused = world.provide_input("acme", parent.id, "approve", "1", None);
-    assert!(
-        matches!(refused, Err(Refusal::TransitionNotAllowed { .. })),
-        "{refused:?}"
-    );
+    let event = "given an input";
+    let execution_id = parent.id.to_string();
+    let expected = Refusal::EndDecided {
+        execution_id,
+        event,
+    };
+    assert_eq!(Some(expected), refused.err());
     world.cancel("acme", world.id(children[0])).expect("queued");
     let end = &world.audit.ends[&parent.id.birth];
     assert_eq!(Status::Cancelled, end.status);
@@ -322,4 +339,37 @@ fn a_child_does_not_replace_its_ancestor() {
     let refused = world.spawn(&child, &held_middle);
     assert!(matches!(refused, Err(Refusal::Invalid(_))), "{refused:?}");
     assert_eq!(facts, world.audit.log.len());
+}
+
+#[test]
+fn a_tick_ends_soon_after_it_has_decided_as_much_as_it_may() {
+    const MOST: usize = 10;
+    const PARENTS: usize = 8;
+    let mut world = World::new(Limits::default());
+    let deadline_ms = world.now.wall_ms + 60_000;
+    for _ in 0..PARENTS {
+        let (parent, _) = family(&mut world, Cancellation::Cascade, 0);
+        let mut child = with(Cancellation::Cascade, "child");
+        child.deadline_ms = Some(deadline_ms);
+        let child = world.spawn(&child, &parent).expect("it may");
+        let (_, held) = lease(&mut world, "child");
+        assert_eq!(held.id.birth, child.birth);
+        for _ in 0..SETTLED_AT_ONCE {
+            let grandchild = with(Cancellation::Cascade, "grandchild");
+            world.spawn(&grandchild, &held).expect("it may");
+        }
+    }
+    world.now.wall_ms = deadline_ms;
+    let (mut decided, mut ticks) = (0, 0);
+    loop {
+        let more = world.engine.tick(MOST, world.now);
+        let facts = world.engine.take_decided().len();
+        assert!(facts <= MOST + SETTLED_AT_ONCE + 1, "{facts} facts at once");
+        (decided, ticks) = (decided + facts, ticks + 1);
+        if !more {
+            break;
+        }
+    }
+    assert_eq!(PARENTS * (SETTLED_AT_ONCE + 1), decided);
+    assert_eq!(PARENTS, ticks);
 }

@@ -5,9 +5,10 @@
 use backlane_engine::command::{NewExecution, Report, StreamKey, Taker};
 use backlane_engine::fact::{Actor, ExecutionChange, RequeueCause};
 use backlane_engine::reply::{Granted, Notice};
-use backlane_engine::rules::limits::Limits;
+use backlane_engine::rules::limits::{Limits, PREFETCH_PAUSE_MS, RELEASE_PAUSE_MS};
 use backlane_engine::rules::status::Phase;
 
+use crate::life::{A, for_input, life};
 use crate::world::{World, held, new_execution, offer};
 
 const STREAM: StreamKey = 9;
@@ -203,4 +204,31 @@ fn the_tenant_is_charged_for_the_attempt_alone() {
         .get(granted.birth)
         .expect("a hold");
     assert_eq!(50_000, hold.used_us(world.now));
+}
+
+#[test]
+fn a_suspended_attempt_keeps_its_rest_if_its_prefetched_lease_is_released() {
+    let mut life = life();
+    life.world.advance(20_000);
+    life.suspend(vec![for_input(A)]).expect("it may");
+    life.input("approve").expect("it waits");
+    let first = prefetch(&mut life.world);
+    let lease = held(&life.world, &first);
+    life.world
+        .report(&lease, &Report::Released)
+        .expect("its own lease");
+    life.world.advance(PREFETCH_PAUSE_MS);
+    let second = prefetch(&mut life.world);
+    assert_eq!((1, 280_000), (first.attempt, first.timeout_ms));
+    assert_eq!((1, 280_000), (second.attempt, second.timeout_ms));
+    // One that has begun is over when it is released.
+    let lease = held(&life.world, &second);
+    life.world.engine.acknowledge(&lease, life.world.now);
+    life.world
+        .report(&lease, &Report::Released)
+        .expect("its own lease");
+    life.world.advance(RELEASE_PAUSE_MS);
+    let third = prefetch(&mut life.world);
+    assert_eq!((2, 300_000), (third.attempt, third.timeout_ms));
+    life.world.restart(0);
 }

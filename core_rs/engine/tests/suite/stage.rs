@@ -374,6 +374,7 @@ impl Stage {
             .with("running", &counts.running)
             .with("suspended", &counts.suspended)
             .with("held", &counts.held)
+            .with("ending", &counts.ending)
             .with("oldest", &oldest.unwrap_or_else(|| "none".to_owned()))
     }
 }

@@ -8,7 +8,7 @@ use backlane_engine::fact::RequeueCause;
 use backlane_engine::row::{ActionContents, ActionRow};
 use backlane_engine::rules::id::{Birth, ExecutionId};
 use backlane_engine::rules::run::{Action, Course, RunState};
-use backlane_engine::rules::status::Status;
+use backlane_engine::rules::status::{Phase, Status};
 use backlane_engine::rules::step::{StepId, WaitReason};
 
 use crate::script::{Line, duration, instant, text};
@@ -135,11 +135,13 @@ impl Stage {
         let birth = self.birth(line);
         let told = told(&self.world, birth);
         let is_paused = self.world.engine.state().is_paused(birth);
-        let state = match told.course.state {
-            state if is_paused && !state.is_terminal() => RunState::Paused,
-            state => state,
+        let slot = self.world.engine.state().slot(birth);
+        let is_decided = slot.is_some_and(|slot| slot.phase == Phase::Ending);
+        let (state, reason) = match told.course.state {
+            _ if is_decided => (RunState::Waiting, Some(WaitReason::SubAgent)),
+            state if is_paused && !state.is_terminal() => (RunState::Paused, None),
+            state => (state, told.reason.filter(|_| state == RunState::Waiting)),
         };
-        let reason = told.reason.filter(|_| state == RunState::Waiting);
         Answer::default()
             .with("state", &state.name().to_lowercase())
             .with("reason", &reason.map_or_else(|| "none".into(), reason_name))

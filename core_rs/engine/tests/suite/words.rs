@@ -9,7 +9,7 @@ use backlane_engine::command::{DedupPolicy, Failure, Request};
 use backlane_engine::error::Refusal;
 use backlane_engine::fact::RequestKey;
 use backlane_engine::rules::retry::{Retry, Strategy};
-use backlane_engine::rules::status::Cancellation;
+use backlane_engine::rules::status::{Cancellation, Status};
 
 use crate::script::{Line, Word, duration, text};
 use crate::view::category;
@@ -140,6 +140,9 @@ pub(crate) fn refused(refusal: &Refusal) -> Answer {
         Refusal::ExecutionDeleted { .. } => answer("EXECUTION_DELETED"),
         Refusal::RequestIdReused { .. } => answer("REQUEST_ID_REUSED"),
         Refusal::AlreadyExists { .. } | Refusal::InputExists { .. } => answer("ALREADY_EXISTS"),
+        Refusal::EndDecided { .. } => {
+            answer("TRANSITION_NOT_ALLOWED").with("status", &Status::Running.name())
+        }
         Refusal::TransitionNotAllowed { status, .. } => {
             answer("TRANSITION_NOT_ALLOWED").with("status", &status.name())
         }

@@ -40,6 +40,8 @@ pub(crate) struct History {
     epoch: u64,
     doubtful: BTreeSet<Birth>,
     ended: BTreeMap<Birth, Owner>,
+    // Those of the executions that ended which completed.
+    completed: BTreeSet<Birth>,
     // The request ids of the log that no row was seen of.
     requests: BTreeMap<[u8; 16], RequestRow>,
     // First sequence number of the last frame, and the sequence number after that frame.
@@ -56,6 +58,7 @@ impl History {
             epoch: 0,
             doubtful: BTreeSet::new(),
             ended: BTreeMap::new(),
+            completed: BTreeSet::new(),
             requests: BTreeMap::new(),
             last: None,
         }
@@ -114,6 +117,7 @@ impl History {
                 let (id, tenant) = (last.id, last.tenant);
                 self.doubtful.remove(&id.birth);
                 self.ended.insert(id.birth, Owner { id, tenant });
+                self.completed.extend(completed_by(fact));
             }
             Ok(None) => self.is_certain(fact),
             Err(impossible) => {
@@ -228,6 +232,11 @@ impl History {
         &self.ended
     }
 
+    /// Whether the log tells that an execution completed.
+    pub(crate) fn has_completed(&self, birth: Birth) -> bool {
+        self.completed.contains(&birth)
+    }
+
     /// The request ids of the log whose rows could not be read.
     pub(crate) fn take_requests(&mut self) -> impl Iterator<Item = RequestRow> + use<> {
         std::mem::take(&mut self.requests).into_values()
@@ -247,6 +256,15 @@ impl History {
         let more = self.skipped.saturating_sub(FACT_LINES);
         let more = (more > 0).then(|| format!("{more} more facts cannot be followed"));
         self.damage.iter().cloned().chain(more)
+    }
+}
+
+/// The execution that a fact completes.
+fn completed_by(fact: &Fact) -> Option<Birth> {
+    let fact = fact.kind.as_execution()?;
+    match fact.change {
+        ExecutionChange::Ended(ended) if ended.status.is_success() => Some(fact.birth),
+        _ => None,
     }
 }
 

@@ -3,6 +3,7 @@
 //! Owns the commits: rows in commits of bounded size, each with one fact that says nothing, and at
 //! last the new log, after which those facts are trimmed. Refuses to decide what is saved.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -10,10 +11,10 @@ use backlane_engine::fact::{Actor, ErrorRecord, Fact, FactKind, LogFact, Progres
 use backlane_engine::row::{EndingRow, RequestRow, Row as EngineRow};
 use backlane_engine::rules::id::Birth;
 use backlane_engine::rules::retry::Category;
-use backlane_engine::rules::status::{ActorKind, EndReason, Phase, Status};
+use backlane_engine::rules::status::{ActorKind, Cancellation, EndReason, Phase, Status};
 use backlane_store::{
-    Commit, Key, Lookup, Maintenance, PAYLOAD, Part, Row, SqliteOptions, SqliteStore, Store,
-    StoreError, Stored,
+    Commit, ENDING, Family, Key, Lookup, Maintenance, PAYLOAD, Part, Row, SqliteOptions,
+    SqliteStore, Store, StoreError, Stored,
 };
 use backlane_wire::{encode_fact, row};
 
@@ -84,19 +85,49 @@ impl Heir {
     /// The ids and tenants of executions, from the payloads that were saved. Executions whose
     /// payload cannot be decoded are left out.
     pub(super) fn owners(&mut self, births: &[Birth]) -> Result<Vec<(Birth, Owner)>, StoreError> {
+        self.heads(&PAYLOAD, births, owner)
+    }
+
+    /// The endings that were saved or made. Those that cannot be decoded are left out.
+    pub(super) fn endings(
+        &mut self,
+        births: &[Birth],
+    ) -> Result<BTreeMap<Birth, EndingRow>, StoreError> {
+        let read = |birth, ending: &Stored| row::ending::read(birth, "", &ending.head, None).ok();
+        let read = self.heads(&ENDING, births, read);
+        read.map(|endings| endings.into_iter().collect())
+    }
+
+    /// What the ends of executions mean for their descendants, from the payloads that were saved.
+    pub(super) fn policies(
+        &mut self,
+        births: &[Birth],
+    ) -> Result<BTreeMap<Birth, Cancellation>, StoreError> {
+        let read = |_, payload: &Stored| row::payload::cancellation(&payload.head).ok();
+        let read = self.heads(&PAYLOAD, births, read);
+        read.map(|policies| policies.into_iter().collect())
+    }
+
+    /// What the heads of the rows of executions tell. Rows that are missing are left out.
+    fn heads<T>(
+        &mut self,
+        family: &'static Family,
+        births: &[Birth],
+        tells: impl Fn(Birth, &Stored) -> Option<T>,
+    ) -> Result<Vec<(Birth, T)>, StoreError> {
         self.flush()?;
         let mut reader = self.store.reader()?;
-        let mut owners = Vec::new();
+        let mut all = Vec::new();
         for births in births.chunks(COMMIT) {
             let keys: Vec<Key> = births.iter().map(|birth| Key::Number(*birth)).collect();
-            let found = reader.get(&PAYLOAD, &keys, Part::Head)?;
+            let found = reader.get(family, &keys, Part::Head)?;
             let found = births.iter().zip(found);
-            owners.extend(found.filter_map(|(birth, lookup)| match lookup {
-                Lookup::Found(payload) => Some((*birth, owner(*birth, &payload)?)),
+            all.extend(found.filter_map(|(birth, lookup)| match lookup {
+                Lookup::Found(stored) => Some((*birth, tells(*birth, &stored)?)),
                 Lookup::Absent | Lookup::Damaged(_) => None,
             }));
         }
-        Ok(owners)
+        Ok(all)
     }
 
     /// Writes the new log and removes the facts before it. The epoch of the next holder will be

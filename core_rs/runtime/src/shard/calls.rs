@@ -9,6 +9,7 @@ mod children;
 pub(super) mod control;
 pub(super) mod dead_letter;
 pub(super) mod enqueue;
+mod items;
 pub(super) mod lease;
 pub(super) mod limit;
 pub(super) mod look;

@@ -244,12 +244,17 @@ impl Shown {
 
 /// Whether retention may have removed rows of an execution.
 fn is_expired(desk: &Desk, standing: Standing<'_>) -> bool {
-    let now_ms = desk.engine.retention_now_ms();
-    let kept_since_ms = now_ms.saturating_sub(desk.settings.retention_ms);
     match standing {
-        Standing::Ended(ending) => ending.ended_at_ms < kept_since_ms,
+        Standing::Ended(ending) => may_be_removed(desk, ending),
         Standing::Living(_) => false,
     }
+}
+
+/// Whether retention may remove an execution that ended: any of its rows may be gone, and others
+/// still be there.
+pub(super) fn may_be_removed(desk: &Desk, ending: &EndingRow) -> bool {
+    let now_ms = desk.engine.retention_now_ms();
+    ending.ended_at_ms < now_ms.saturating_sub(desk.settings.retention_ms)
 }
 
 /// Encodes records in order. Executions that would make the reply too large are shown with only id

@@ -10,6 +10,7 @@ mod check;
 mod decay;
 mod dice;
 mod directory;
+mod kin;
 mod older;
 mod rows;
 mod runs;

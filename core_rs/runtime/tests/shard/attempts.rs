@@ -33,14 +33,14 @@ fn asked(id: &str, page_size: u32, page_token: &str) -> v1::ListAttemptsRequest 
     }
 }
 
-fn attempts(desk: &mut Desk, id: &str) -> Vec<v1::Attempt> {
+pub(crate) fn attempts(desk: &mut Desk, id: &str) -> Vec<v1::Attempt> {
     let reply: v1::ListAttemptsResponse = desk.ask(Method::ListAttempts, &asked(id, 0, ""));
     assert_eq!("", reply.next_page_token);
     reply.attempts
 }
 
 /// Ordinal, worker, outcome and error of each attempt.
-fn told(desk: &mut Desk, id: &str) -> Vec<(u32, String, &'static str, String)> {
+pub(crate) fn told(desk: &mut Desk, id: &str) -> Vec<(u32, String, &'static str, String)> {
     let attempts = attempts(desk, id).into_iter();
     let told = attempts.map(|attempt| {
         let outcome = &attempt.outcome().as_str_name()["ATTEMPT_OUTCOME_".len()..];
@@ -55,7 +55,7 @@ fn lease(desk: &mut Desk, worker: &str) -> v1::Lease {
     desk.lease(worker, 1).remove(0)
 }
 
-fn fail(desk: &mut Desk, lease: &v1::Lease, message: &str) {
+pub(crate) fn failure(lease: &v1::Lease, message: &str) -> v1::FailRequest {
     let v1::LeaseRef {
         execution_id,
         lease_token,
@@ -71,7 +71,11 @@ fn fail(desk: &mut Desk, lease: &v1::Lease, message: &str) {
         ..Default::default()
     };
     let failures = vec![failure];
-    let _: v1::FailResponse = desk.ask(Method::Fail, &v1::FailRequest { failures });
+    v1::FailRequest { failures }
+}
+
+fn fail(desk: &mut Desk, lease: &v1::Lease, message: &str) {
+    let _: v1::FailResponse = desk.ask(Method::Fail, &failure(lease, message));
 }
 
 fn release(desk: &mut Desk, lease: &v1::Lease) {

@@ -10,6 +10,7 @@ mod dependencies;
 mod desk;
 mod drain;
 mod durability;
+mod endings;
 mod enqueue_stream;
 mod json;
 mod lanes;

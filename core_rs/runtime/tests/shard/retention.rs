@@ -1,9 +1,10 @@
 //! Retention and trimming: old data is removed, and nothing else.
 
-use backlane_runtime::{Method, Settings};
+use backlane_runtime::{Input, Method, Settings};
 use backlane_sim::api::v1;
 
-use crate::desk::{Desk, get, request};
+use crate::desk::{Desk, get, lease_ref, request};
+use crate::runs::{completed, report, started};
 
 #[test]
 fn finished_executions_can_be_read_until_retention_removes_them() {
@@ -93,4 +94,73 @@ fn an_execution_removed_during_a_read_does_not_displace_others() {
             _ => None,
         });
     assert_eq!(vec![None, Some(new)], shown.collect::<Vec<_>>());
+}
+
+/// What reading gives if retention removes the execution between the reads of one query: its ending
+/// was there, and the first rows of each range are gone.
+fn read_late(desk: &mut Desk) {
+    let (id, query) = desk.reads.pop_front().expect("a read is asked for");
+    let mut reader = desk.store.reader().expect("a reader");
+    let mut found = backlane_runtime::reader::answer(&mut *reader, &query);
+    assert_eq!(1, found.rows.len(), "the ending is read");
+    for rows in &mut found.ranges {
+        rows.as_mut().expect("they can be read").remove(0);
+    }
+    desk.send(Input::Read(id, found));
+}
+
+/// An execution that recorded a step, was released and completed, this long ago. Finished
+/// executions are kept for a minute.
+fn completed_ago(age_ms: u64) -> (Desk, String) {
+    let mut desk = Desk::with(Settings {
+        retention_ms: 60_000,
+        cache_bytes: 0,
+        ..Settings::default()
+    });
+    let id = desk.make(&request("a"));
+    let lease = desk.lease("w1", 1).remove(0);
+    let steps = report(&lease, vec![started(1, "x"), completed(1, "done")]);
+    let _: v1::ReportStepsResponse = desk.ask(Method::ReportSteps, &steps);
+    let releases = vec![lease_ref(&lease)];
+    let _: v1::ReleaseResponse = desk.ask(Method::Release, &v1::ReleaseRequest { releases });
+    let lease = desk.lease("w2", 1).remove(0);
+    desk.complete(&lease);
+    desk.advance(age_ms);
+    desk.settle();
+    (desk, id)
+}
+
+/// Why a call is refused whose reads come while rows of the execution go.
+fn refused_late(desk: &mut Desk, method: Method, call: &impl prost::Message) -> String {
+    let ticket = desk.call(method, call);
+    // The first read tells that the execution has finished.
+    desk.read();
+    read_late(desk);
+    desk.settle();
+    desk.refusal(ticket)
+}
+
+#[test]
+fn a_run_that_retention_removes_during_a_read_is_not_found_and_not_damaged() {
+    for (age_ms, reason) in [(59_000, "DATA_DAMAGED"), (80_000, "EXECUTION_NOT_FOUND")] {
+        let (mut desk, id) = completed_ago(age_ms);
+        let call = v1::GetExecutionRunRequest {
+            tenant_id: "acme".into(),
+            execution_id: id,
+        };
+        let refused = refused_late(&mut desk, Method::GetExecutionRun, &call);
+        assert_eq!(reason, refused);
+    }
+}
+
+#[test]
+fn attempts_that_retention_removes_during_a_read_are_not_listed_in_part() {
+    let (mut desk, id) = completed_ago(80_000);
+    let call = v1::ListAttemptsRequest {
+        tenant_id: "acme".into(),
+        execution_id: id,
+        ..Default::default()
+    };
+    let refused = refused_late(&mut desk, Method::ListAttempts, &call);
+    assert_eq!("EXECUTION_NOT_FOUND", refused);
 }

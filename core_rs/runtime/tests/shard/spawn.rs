@@ -54,7 +54,7 @@ fn only_a_background_child_becomes_an_execution() {
     assert_eq!(Some(link), desk.get(&record.execution_id).parent);
 }
 
-fn spawned(desk: &mut Desk, lease: &v1::Lease) -> String {
+pub(crate) fn spawned(desk: &mut Desk, lease: &v1::Lease) -> String {
     let reply: v1::SpawnResponse = desk.ask(Method::Spawn, &spawn(lease, child(true)));
     match reply.spawned {
         Some(v1::spawn_response::Spawned::Execution(record)) => record.execution_id,

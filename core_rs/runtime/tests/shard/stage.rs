@@ -430,6 +430,7 @@ impl Stage {
             .with("running", &reply.running)
             .with("suspended", &reply.suspended)
             .with("held", &reply.held)
+            .with("ending", &reply.ending)
             .with("oldest", &oldest.unwrap_or_else(|| "none".into()))
     }
 }

@@ -275,7 +275,7 @@ impl Ledger {
         let birth = parsed(&held.0)?.birth;
         let before = self.attempts.insert(held, token);
         // A suspended attempt goes on under another token, and so does one of which no worker
-        // acknowledged the lease.
+        // acknowledged or began the lease.
         let goes_on = |token: LeaseToken| {
             log.report_of(birth, token) == Some(OutcomeKind::Suspended)
                 || log.was_undelivered(token)

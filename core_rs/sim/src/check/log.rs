@@ -410,7 +410,12 @@ impl LogCheck {
                 self.ended.insert(fact.birth, (at, ended.status));
                 ended.outcome
             }
-            ExecutionChange::Requeued { cause, .. } => {
+            ExecutionChange::Requeued {
+                cause, is_unbegun, ..
+            } => {
+                if let Some(holding) = holding.filter(|_| *is_unbegun) {
+                    self.undelivered.insert(holding.token);
+                }
                 match (cause, holding) {
                     (RequeueCause::Released, Some(holding)) => {
                         let released = (fact.birth, holding.worker.clone());

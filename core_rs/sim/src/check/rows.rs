@@ -30,12 +30,15 @@ fn called_for(facts: &[Fact]) -> Vec<(u16, Option<u64>)> {
                 ExecutionChange::Requeued { .. } => {
                     rows.push((ATTEMPT.number, Some(fact.birth)));
                 }
+                ExecutionChange::Concluded(verdict) => {
+                    let attempt = (ATTEMPT.number, Some(fact.birth));
+                    rows.extend(verdict.ended_lease.then_some(attempt));
+                }
                 ExecutionChange::Carried(_)
                 | ExecutionChange::Due
                 | ExecutionChange::Leased { .. }
                 | ExecutionChange::Promoted { .. }
                 | ExecutionChange::CancelRequested { .. }
-                | ExecutionChange::Concluded(_)
                 | ExecutionChange::Discarded => {}
             },
             FactKind::Request(_) => rows.push((REQUEST.number, None)),

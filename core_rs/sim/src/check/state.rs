@@ -120,9 +120,10 @@ pub fn sound(engine: &Engine) -> Checked {
             counts.running,
             counts.suspended,
             counts.held,
+            counts.ending,
         ];
         let (expected, mut ranks) = by_queue.remove(&key).unwrap_or_default();
-        must(expected[..6] == counted, PERMITS, || {
+        must(expected == counted, PERMITS, || {
             format!("expected {expected:?}, counted {counted:?}")
         })?;
         ranks.sort();

@@ -23,9 +23,14 @@ pub(super) fn put_fact(out: &mut Vec<u8>, fact: &ExecutionFact) {
             parts::put_holding(out, 1, holding);
             put::uint(out, 2, *attempt);
         }),
-        ExecutionChange::Requeued { cause, backoff } => put::message(out, 6, |out| {
+        ExecutionChange::Requeued {
+            cause,
+            backoff,
+            is_unbegun,
+        } => put::message(out, 6, |out| {
             put::uint(out, 1, *cause as u32);
             parts::put_backoff(out, (2, 3), *backoff);
+            put::uint(out, 4, *is_unbegun);
         }),
         ExecutionChange::CancelRequested { reason } => {
             put::message(out, 7, |out| put::uint(out, 1, *reason as u32));
@@ -96,6 +101,7 @@ pub(super) fn fact(from: v1::ExecutionFact) -> Result<ExecutionFact, DecodeError
         Change::Requeued(from) => ExecutionChange::Requeued {
             cause: parts::known("Requeued.cause", from.cause, RequeueCause::from_number)?,
             backoff: parts::backoff(from.next_attempt_at_ms, from.backoff_ms),
+            is_unbegun: from.is_unbegun,
         },
         Change::CancelRequested(from) => ExecutionChange::CancelRequested {
             reason: reason("CancelRequested.reason", from.reason)?,

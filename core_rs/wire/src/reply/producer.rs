@@ -230,10 +230,12 @@ pub fn queue_stats_response(
             put_counts(out, 2, *counts);
             put::uint(out, 6, counts.suspended);
             put::uint(out, 7, counts.held);
+            put::uint(out, 8, counts.ending);
         });
     }
     put::uint(&mut out, 7, counts.suspended);
     put::uint(&mut out, 8, counts.held);
+    put::uint(&mut out, 9, counts.ending);
     out
 }
 

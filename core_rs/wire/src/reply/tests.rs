@@ -174,6 +174,7 @@ fn queue_stats_count_in_total_and_by_callable() {
         running: 4,
         suspended: 5,
         held: 6,
+        ending: 7,
     };
     let reply = queue_stats_response(counts, Some(5_000), &[(Arc::from("f"), counts)]);
     let callable = v1::CallableStats {
@@ -184,6 +185,7 @@ fn queue_stats_count_in_total_and_by_callable() {
         running: 4,
         suspended: 5,
         held: 6,
+        ending: 7,
     };
     let expected = v1::GetQueueStatsResponse {
         ready: 1,
@@ -194,6 +196,7 @@ fn queue_stats_count_in_total_and_by_callable() {
         callables: vec![callable],
         suspended: 5,
         held: 6,
+        ending: 7,
     };
     assert_eq!(expected, read(&reply));
     let none = queue_stats_response(Counts::default(), None, &[]);

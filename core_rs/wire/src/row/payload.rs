@@ -5,6 +5,7 @@
 
 use backlane_engine::row::{Payload, PayloadRow};
 use backlane_engine::rules::id::{Birth, ExecutionId};
+use backlane_engine::rules::status::Cancellation;
 
 use crate::log::parts;
 use crate::scan::Fields;
@@ -152,6 +153,15 @@ pub fn id(birth: Birth, head: &[u8]) -> Result<ExecutionId, DecodeError> {
 pub fn callable(head: &[u8]) -> Result<&str, DecodeError> {
     let name = str::from_utf8(HeadView::of(head)?.callable);
     name.map_err(|error| DecodeError::malformed("PayloadHead.callable", &error))
+}
+
+/// What the end of an execution means for its descendants, from the head of its payload.
+///
+/// # Errors
+/// [`DecodeError`] where the head is malformed.
+pub fn cancellation(head: &[u8]) -> Result<Cancellation, DecodeError> {
+    let policy = parts::read("PayloadHead.policy", HeadView::of(head)?.policy)?;
+    parts::policy(policy).map(|policy| policy.cancellation)
 }
 
 /// The execution that spawned this one, from the head of its payload.

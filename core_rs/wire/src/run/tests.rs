@@ -61,6 +61,7 @@ fn shown<'a>(id: &'a str, ending: Option<&'a EndingRow>) -> RunShown<'a> {
         id,
         tenant: "acme",
         is_paused: false,
+        awaits_children: false,
         started_at_ms: Some(900),
         ending,
         most_bytes: 1 << 20,

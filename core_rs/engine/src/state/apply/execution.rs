@@ -29,13 +29,7 @@ impl State {
                 matches!(phase, Phase::Pending | Phase::Retrying)
             }
             (ExecutionChange::Leased { .. }, Some(phase)) => phase == Phase::Ready && !held,
-            (
-                ExecutionChange::Requeued {
-                    cause: RequeueCause::Suspended,
-                    ..
-                },
-                Some(_),
-            ) => false,
+            (ExecutionChange::Requeued { cause, .. }, Some(_)) if cause.is_of_rows() => false,
             (
                 ExecutionChange::Requeued { .. } | ExecutionChange::CancelRequested { .. },
                 Some(phase),
@@ -74,7 +68,13 @@ impl State {
             ExecutionChange::Leased { holding, attempt } => {
                 self.leased(birth, holding, *attempt, at_ms);
             }
-            ExecutionChange::Requeued { cause, backoff } => {
+            ExecutionChange::Requeued {
+                cause,
+                backoff,
+                is_unbegun,
+            } => {
+                let keeps_rest = *is_unbegun || *cause == RequeueCause::Undelivered;
+                self.run_requeued(birth, keeps_rest);
                 self.requeued(birth, *cause, *backoff, at_ms);
             }
             ExecutionChange::CancelRequested { reason } => {
@@ -250,7 +250,6 @@ impl State {
             Some(_) => Phase::Retrying,
             None => self.ready_or_held(birth),
         };
-        self.run_requeued(birth, cause == RequeueCause::Undelivered);
         self.move_to(birth, phase, at_ms, |slot| count(slot, cause));
         let ordinal = self.lease_ordinal(birth);
         let extras = self.extras.entry(birth).or_default();
@@ -391,7 +390,10 @@ const fn count(slot: &mut Slot, cause: RequeueCause) {
         }
         RequeueCause::LeaseLost => slot.losses = slot.losses.saturating_add(1),
         RequeueCause::Undelivered => slot.undelivered = slot.undelivered.saturating_add(1),
-        RequeueCause::Throttled | RequeueCause::Released | RequeueCause::Suspended => {}
+        RequeueCause::Throttled
+        | RequeueCause::Released
+        | RequeueCause::Suspended
+        | RequeueCause::Cancelled => {}
     }
 }
 

@@ -230,12 +230,12 @@ impl State {
         }
     }
 
-    /// Follows the end of a lease that was not a suspension. After a lease that no worker got, a
-    /// suspended attempt goes on with its time.
-    pub(super) fn run_requeued(&mut self, birth: Birth, is_undelivered: bool) {
+    /// Follows the end of a lease that was not a suspension. After a lease that no worker got or
+    /// began, a suspended attempt goes on with its time.
+    pub(super) fn run_requeued(&mut self, birth: Birth, keeps_rest: bool) {
         if let Some(run) = self.runs.get_mut(&birth) {
             let _ = run.course.take(Action::AttemptEnded);
-            if !is_undelivered {
+            if !keeps_rest {
                 run.left_ms = None;
             }
         }

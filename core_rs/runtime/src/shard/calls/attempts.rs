@@ -1,8 +1,8 @@
 //! Attempts: the leases of one execution and their outcomes.
 //!
 //! Owns how the attempts of an execution are collected: a row for each lease after which the
-//! execution was queued again, and the newest lease from the execution itself. Refuses to know
-//! which rows are kept: the engine does.
+//! execution was unfinished, and the newest lease from the execution itself if it has no row.
+//! Refuses to know which rows are kept: the engine does.
 
 use backlane_engine::command::{Known, Needs};
 use backlane_engine::fact::Living;
@@ -15,9 +15,9 @@ use backlane_wire::{ApiError, page_token, row};
 
 use crate::message::{Found, Query, RangeQuery, Ticket, Wanted};
 use crate::shard::desk::Desk;
-use crate::shard::piece::ending_of;
+use crate::shard::page::Records;
 use crate::shard::room::{Caller, Job, Room};
-use crate::shard::show::{MAX_REPLY_BYTES, damaged};
+use crate::shard::show::damaged;
 
 use super::look;
 
@@ -66,23 +66,28 @@ impl Job for Listing {
             part: Part::Head,
         }));
         // The store has the rows of attempts that just ended only once they are durable.
-        let then = move |room: &mut Room, found: Found| match answer(
-            birth,
-            &list,
-            living.as_ref(),
-            &found,
-        ) {
-            Ok(bytes) => room.desk.reply(ticket, bytes),
-            Err(error) => room.desk.refuse(ticket, &error),
+        let then = move |room: &mut Room, found: Found| {
+            let living = living.as_ref();
+            let ending = look::end_unless(living, &mut room.desk, &list.named, &found);
+            let page = ending.and_then(|ending| {
+                let newest = living.and_then(running);
+                let newest = newest.or(ending.as_ref().and_then(last));
+                answer(birth, &list, newest, &found)
+            });
+            match page {
+                Ok(bytes) => room.desk.reply(ticket, bytes),
+                Err(error) => room.desk.refuse(ticket, &error),
+            }
         };
         room.read(query, true, Box::new(then));
     }
 }
 
+/// A page of the attempts that have rows, and after them the newest one.
 fn answer(
     birth: Birth,
     list: &ListAttempts,
-    living: Option<&Living>,
+    newest: Option<AttemptShown<'_>>,
     found: &Found,
 ) -> Result<Vec<u8>, ApiError> {
     let id = list.named.id.to_string();
@@ -112,13 +117,7 @@ fn answer(
         });
     }
     if !page.is_full && rows.len() < list.page_size {
-        if let Some(living) = living {
-            page.extend(list.after, running(living));
-        } else {
-            let ending = ending_of(birth, found.row(&ENDING, &Key::Number(birth)));
-            let ending = ending.map_err(|what| broken(&what))?;
-            page.extend(list.after, ending.as_ref().and_then(last));
-        }
+        page.extend(list.after, newest);
     } else {
         page.is_full = true;
     }
@@ -126,7 +125,7 @@ fn answer(
         .is_full
         .then(|| page_token(&id, None, page.last.into()));
     Ok(reply::list_attempts_response(
-        &page.attempts,
+        &page.records.all,
         next.as_deref(),
     ))
 }
@@ -166,27 +165,26 @@ fn last(ending: &EndingRow) -> Option<AttemptShown<'_>> {
 /// A page of attempts that is being filled.
 #[derive(Default)]
 struct Page {
-    attempts: Vec<Vec<u8>>,
-    bytes: usize,
+    records: Records,
     /// Ordinal of the newest attempt on the page.
     last: u32,
     is_full: bool,
 }
 
 impl Page {
-    /// Adds an attempt, unless the reply would become too large. The first attempt is always added.
     fn add(&mut self, shown: &AttemptShown<'_>) {
-        let encoded = reply::attempt(shown);
-        self.is_full |= self.bytes + encoded.len() > MAX_REPLY_BYTES && !self.attempts.is_empty();
-        if !self.is_full {
-            self.bytes += encoded.len() + 8;
+        if self.is_full || !self.records.add(reply::attempt(shown)) {
+            self.is_full = true;
+        } else {
             self.last = shown.ordinal;
-            self.attempts.push(encoded);
         }
     }
 
+    /// Adds the newest attempt, unless it had a row: its lease may have ended since the call was
+    /// decided, or with the decision about an end that waited for descendants.
     fn extend(&mut self, after: u32, shown: Option<AttemptShown<'_>>) {
-        if let Some(shown) = shown.filter(|shown| shown.ordinal > after) {
+        let listed = after.max(self.last);
+        if let Some(shown) = shown.filter(|shown| shown.ordinal > listed) {
             self.add(&shown);
         }
     }

@@ -13,8 +13,9 @@ use backlane_wire::{page_token, reply};
 
 use crate::message::{Found, ListQuery, Query, Ticket};
 use crate::shard::desk::Desk;
+use crate::shard::page::Records;
 use crate::shard::room::Room;
-use crate::shard::show::{self, Fetch, MAX_REPLY_BYTES, PAGE_LOOKS, Shown, damaged};
+use crate::shard::show::{self, Fetch, PAGE_LOOKS, Shown, damaged};
 
 /// Answers a list of the children of `parent`.
 pub(super) fn list(room: &mut Room, ticket: Ticket, list: List, parent: ExecutionId) {
@@ -130,7 +131,7 @@ impl Page {
         let list = &self.list;
         shown.sort_unstable_by_key(|shown| std::cmp::Reverse(shown.birth));
         let mut covered = self.covered;
-        let (mut total, mut records) = (0, Vec::new());
+        let mut records = Records::default();
         for one in shown.iter().filter(|one| one.birth >= covered) {
             if !self.is_child(one) {
                 continue;
@@ -138,13 +139,11 @@ impl Page {
             let Some(record) = show::listed(&mut room.desk, one, list.view) else {
                 continue;
             };
-            total += record.len() + 8;
-            if total > MAX_REPLY_BYTES && !records.is_empty() {
+            if !records.add(record) {
                 covered = one.birth + 1;
                 break;
             }
-            records.push(record);
-            if records.len() == list.page_size {
+            if records.all.len() == list.page_size {
                 covered = one.birth;
                 break;
             }
@@ -152,6 +151,6 @@ impl Page {
         let next = (covered > self.parent.birth).then_some(covered);
         let next = next.map(|after| page_token(&list.scope(), list.status, after));
         room.desk
-            .reply(ticket, reply::list_response(&records, next.as_deref()));
+            .reply(ticket, reply::list_response(&records.all, next.as_deref()));
     }
 }

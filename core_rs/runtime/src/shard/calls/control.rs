@@ -30,12 +30,9 @@ struct Providing {
 
 impl Job for Providing {
     fn needs(&self, desk: &Desk, known: &Known) -> Needs {
-        let mut needs = desk.engine.needs_for([&self.input.id], known);
+        let named = desk.engine.needs_for([&self.input.id], known);
         let request = self.input.request.as_ref();
-        let more = desk.engine.needs_for_requests(request, known);
-        needs.finished.extend(more.finished);
-        needs.requests.extend(more.requests);
-        needs
+        desk.engine.needs_for_requests(request, known).and(named)
     }
 
     fn decide(self: Box<Self>, room: &mut Room, known: &Known) {

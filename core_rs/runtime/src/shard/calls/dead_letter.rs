@@ -15,8 +15,9 @@ use backlane_wire::{ApiError, reply};
 
 use crate::message::{Found, ListQuery, Query, Ticket};
 use crate::shard::desk::Desk;
+use crate::shard::page::Records;
 use crate::shard::room::{Caller, Job, Room};
-use crate::shard::show::{self, Fetch, MAX_REPLY_BYTES, Shown, damaged};
+use crate::shard::show::{self, Fetch, Shown, damaged};
 
 /// Prepares a `ListDeadLetters` call.
 pub(crate) fn list(
@@ -98,25 +99,21 @@ struct Page {
 
 impl Page {
     fn send(self, desk: &mut Desk, ticket: Ticket, shown: &[Shown]) {
-        let (mut records, mut total) = (Vec::new(), 0);
+        let mut records = Records::default();
         let mut after = self.looked_to.filter(|_| self.has_more);
         let mut last = None;
         for one in shown.iter().filter(|one| self.wants(one)) {
             let Some(record) = show::listed(desk, one, self.list.view) else {
                 continue;
             };
-            total += record.len() + 8;
-            let is_full = records.len() >= self.list.page_size
-                || (total > MAX_REPLY_BYTES && !records.is_empty());
-            if is_full {
+            if records.all.len() >= self.list.page_size || !records.add(record) {
                 after = last;
                 break;
             }
             last = Some(one.birth);
-            records.push(record);
         }
         let next = after.map(|after| self.list.page_token(after));
-        let bytes = reply::list_dead_letters_response(&records, next.as_deref());
+        let bytes = reply::list_dead_letters_response(&records.all, next.as_deref());
         desk.reply(ticket, bytes);
     }
 

@@ -4,20 +4,24 @@
 
 use backlane_engine::command::{Known, Needs, Read};
 use backlane_engine::error::Refusal;
+use backlane_engine::fact::Living;
 use backlane_engine::reply::Counts;
+use backlane_engine::row::EndingRow;
 use backlane_engine::rules::access::VisibleTenant;
 use backlane_engine::rules::id::{Birth, ExecutionId};
 use backlane_engine::rules::status::Status;
-use backlane_store::ENDING;
+use backlane_store::{ENDING, Key};
 use backlane_wire::query::{
-    Get, List, Peek, decode_get, decode_list, decode_peek, decode_queue_stats,
+    Get, List, Named, Peek, decode_get, decode_list, decode_peek, decode_queue_stats,
 };
 use backlane_wire::{ApiError, View, page_token, reply};
 
-use crate::message::{ListQuery, Ticket};
+use crate::message::{Found, ListQuery, Ticket};
 use crate::shard::desk::Desk;
+use crate::shard::page::Records;
+use crate::shard::piece::ending_of;
 use crate::shard::room::{Caller, Job, Room};
-use crate::shard::show::{self, Fetch, MAX_REPLY_BYTES, PAGE_LOOKS, Shown};
+use crate::shard::show::{self, Fetch, PAGE_LOOKS, Shown};
 
 use super::children;
 
@@ -58,18 +62,50 @@ pub(super) fn find(
     id: &ExecutionId,
     known: &Known,
 ) -> Result<Birth, ApiError> {
-    let not_found = || Refusal::ExecutionNotFound {
-        execution_id: id.to_string(),
-        tenant: tenant.to_string(),
-    };
     if desk.engine.state().find(tenant, id).is_some() {
         return Ok(id.birth);
     }
     match known.finished.get(&id.birth) {
         Some(Read::Found(done)) if done.id == *id && *done.tenant == **tenant => Ok(id.birth),
         Some(Read::Damaged(what)) => Err(show::damaged(&id.to_string(), what)),
-        Some(Read::Found(_) | Read::Absent) | None => Err(not_found().into()),
+        Some(Read::Found(_) | Read::Absent) | None => Err(not_found(tenant, id)),
     }
+}
+
+pub(super) fn not_found(tenant: &VisibleTenant, id: &ExecutionId) -> ApiError {
+    ApiError::from(Refusal::ExecutionNotFound {
+        execution_id: id.to_string(),
+        tenant: tenant.to_string(),
+    })
+}
+
+/// The ending of an execution that is not in `living`, from the rows that were read after the call
+/// was decided. Damage is logged.
+///
+/// # Errors
+/// `NOT_FOUND` if retention may have removed rows of the execution meanwhile; `DATA_LOSS` if the
+/// ending is damaged.
+pub(super) fn end_unless(
+    living: Option<&Living>,
+    desk: &mut Desk,
+    named: &Named,
+    found: &Found,
+) -> Result<Option<EndingRow>, ApiError> {
+    if living.is_some() {
+        return Ok(None);
+    }
+    let birth = named.id.birth;
+    let ending = ending_of(birth, found.row(&ENDING, &Key::Number(birth)));
+    let ending = ending.map_err(|what| broken(desk, &named.id, &what))?;
+    let ending = ending.filter(|ending| !show::may_be_removed(desk, ending));
+    let gone = || not_found(&named.tenant, &named.id);
+    ending.map(Some).ok_or_else(gone)
+}
+
+/// The error of a reply that shows one execution of which a row is damaged. It is logged.
+pub(super) fn broken(desk: &mut Desk, id: &ExecutionId, what: &str) -> ApiError {
+    desk.notice(format!("execution {id}: {what}"));
+    show::damaged(&id.to_string(), what)
 }
 
 /// Prepares a `List` call.
@@ -156,7 +192,7 @@ fn send_page(
     looked_to: Option<Birth>,
 ) {
     shown.sort_unstable_by_key(|shown| std::cmp::Reverse(shown.birth));
-    let (mut total, mut records, mut end) = (0, Vec::new(), None);
+    let (mut records, mut end) = (Records::default(), None);
     // Finished executions older than the stop are left out: unfinished executions may be missing
     // between them.
     let seen = |shown: &&Shown| looked_to.is_none_or(|to| shown.birth > to);
@@ -164,19 +200,17 @@ fn send_page(
         let Some(record) = show::listed(&mut room.desk, one, list.view) else {
             continue;
         };
-        total += record.len() + 8;
-        if total > MAX_REPLY_BYTES && !records.is_empty() {
+        if !records.add(record) {
             break;
         }
         end = Some(one.birth);
-        records.push(record);
     }
     let shown_last = shown.last().map(|shown| shown.birth);
     // A full page, or one that stopped early, may have a next page. An empty next page is harmless.
     let more = shown.len() >= list.page_size || end != shown_last;
     let after = end.filter(|_| more).or(looked_to.map(|to| to + 1));
     let next = after.map(|after| page_token(&list.tenant, list.status, after));
-    let bytes = reply::list_response(&records, next.as_deref());
+    let bytes = reply::list_response(&records.all, next.as_deref());
     room.desk.reply(ticket, bytes);
 }
 

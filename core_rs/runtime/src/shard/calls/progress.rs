@@ -1,16 +1,20 @@
 //! `ReportProgress`: how far executions have come, in calls and on streams.
 //!
-//! Owns the outcomes of a call, one for each item; a message on a stream gets none. Refuses to
-//! judge a lease token: the engine does.
+//! Owns which decision a report asks for; a message on a stream gets no outcomes. Refuses to judge
+//! a lease token: the engine does.
 
-use backlane_engine::command::{Held, Known, Needs, ProgressReport};
+use backlane_engine::command::{Held, Known, ProgressReport};
 use backlane_engine::decide::Speaker;
+use backlane_engine::error::Refusal;
+use backlane_engine::reply::Settled;
 use backlane_engine::rules::access::Principal;
-use backlane_wire::worker::{Advances, decode_progress};
-use backlane_wire::{ApiError, reply};
+use backlane_wire::ApiError;
+use backlane_wire::worker::decode_progress;
 
 use crate::shard::desk::Desk;
-use crate::shard::room::{Caller, Job, Room};
+use crate::shard::room::{Caller, Job};
+
+use super::items::{self, Item};
 
 /// Prepares a `ReportProgress` call.
 pub(crate) fn report(
@@ -18,9 +22,7 @@ pub(crate) fn report(
     caller: Caller,
     bytes: &[u8],
 ) -> Result<Box<dyn Job>, ApiError> {
-    let decoded = desk.with_context(&caller.principal, |context| decode_progress(bytes, context));
-    let reports = decoded?;
-    Ok(Box::new(Reporting { caller, reports }))
+    items::call(desk, caller, |context| decode_progress(bytes, context))
 }
 
 /// Takes the reports of a message on a `Work` stream. Those about leases that are not live are
@@ -38,31 +40,14 @@ pub(crate) fn on_stream(
     desk.absorb();
 }
 
-struct Reporting {
-    caller: Caller,
-    reports: Advances,
-}
-
-impl Job for Reporting {
-    fn needs(&self, desk: &Desk, known: &Known) -> Needs {
-        let items = self.reports.iter().flatten();
-        desk.engine
-            .needs_for(items.map(|(held, _)| &held.id), known)
-    }
-
-    fn decide(self: Box<Self>, room: &mut Room, known: &Known) {
-        let Self { caller, reports } = *self;
-        let (desk, principal) = (&mut room.desk, &caller.principal);
-        let outcomes = reports.into_iter().map(|item| {
-            let (held, report) = item?;
-            let speaker = Speaker { principal, known };
-            let (engine, now) = (&mut desk.engine, desk.now);
-            let settled = engine.report_progress(&held, report, speaker, now)?;
-            Ok((held.id, settled))
-        });
-        let outcomes: Vec<_> = outcomes.collect();
-        desk.absorb();
-        let reply = reply::outcomes_response(&outcomes, desk.now.mono_ms);
-        desk.reply(caller.ticket, reply);
+impl Item for ProgressReport {
+    fn settle(
+        self,
+        held: &Held,
+        desk: &mut Desk,
+        speaker: Speaker<'_>,
+    ) -> Result<Settled, Refusal> {
+        let (engine, now) = (&mut desk.engine, desk.now);
+        engine.report_progress(held, self, speaker, now)
     }
 }

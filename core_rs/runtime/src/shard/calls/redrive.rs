@@ -81,12 +81,10 @@ impl Job for Redriving {
     fn needs(&self, desk: &Desk, known: &Known) -> Needs {
         let old = desk.engine.needs_for([&self.command.id], known);
         let request = self.command.request.as_ref();
-        let mut needs = desk.engine.needs_for_requests(request, known);
-        needs.finished.extend(old.finished);
+        let mut needs = desk.engine.needs_for_requests(request, known).and(old);
         if let Old::Whole { dependents, .. } = &self.old {
             let new = dependents.iter().map(|dependent| &dependent.new);
-            let more = desk.engine.needs_for_new(new, None, known);
-            needs.finished.extend(more.finished);
+            needs = needs.and(desk.engine.needs_for_new(new, None, known));
         }
         needs
     }

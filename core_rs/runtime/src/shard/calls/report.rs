@@ -1,27 +1,23 @@
 //! Renew, Complete, Fail and Release: workers' commands about their leases, in calls and on
 //! streams.
 //!
-//! Owns the outcomes of these commands, one for each item. Refuses to judge a lease token: the
-//! engine does.
+//! Owns which decision each of them asks for. Refuses to judge a lease token: the engine does.
 
 use std::sync::Arc;
 
-use backlane_engine::command::{Held, Known, Needs};
+use backlane_engine::command::{Held, Report};
 use backlane_engine::decide::Speaker;
+use backlane_engine::error::Refusal;
 use backlane_engine::reply::Settled;
 use backlane_engine::rules::access::Principal;
-use backlane_engine::rules::id::ExecutionId;
-use backlane_wire::worker::{
-    Renew, Reports, decode_complete, decode_fail, decode_release, decode_renew,
-};
-use backlane_wire::{ApiError, Context, reply};
+use backlane_wire::ApiError;
+use backlane_wire::worker::{Reports, decode_complete, decode_fail, decode_release, decode_renew};
 
 use crate::message::Ticket;
 use crate::shard::desk::Desk;
-use crate::shard::room::{Caller, Job, Room};
+use crate::shard::room::{Caller, Job};
 
-/// The outcome of one item.
-pub(super) type Outcome = Result<(ExecutionId, Settled), ApiError>;
+use super::items::{self, Item};
 
 /// Prepares a `RenewLeases` call.
 pub(crate) fn renew(
@@ -29,8 +25,13 @@ pub(crate) fn renew(
     caller: Caller,
     bytes: &[u8],
 ) -> Result<Box<dyn Job>, ApiError> {
-    let renew = desk.with_context(&caller.principal, |context| decode_renew(bytes, context))?;
-    Ok(Box::new(Renewing { caller, renew }))
+    items::call(desk, caller, |context| {
+        let renew = decode_renew(bytes, context)?;
+        let duration_ms = renew.duration_ms;
+        let renewal = |held| (held, Renewal { duration_ms });
+        let all = renew.items.into_iter();
+        Ok(all.map(|item| item.map(renewal)).collect())
+    })
 }
 
 /// Prepares a `Complete` call.
@@ -39,7 +40,7 @@ pub(crate) fn complete(
     caller: Caller,
     bytes: &[u8],
 ) -> Result<Box<dyn Job>, ApiError> {
-    unary(desk, caller, |context| decode_complete(bytes, context))
+    items::call(desk, caller, |context| decode_complete(bytes, context))
 }
 
 /// Prepares a `Fail` call.
@@ -48,7 +49,7 @@ pub(crate) fn fail(
     caller: Caller,
     bytes: &[u8],
 ) -> Result<Box<dyn Job>, ApiError> {
-    unary(desk, caller, |context| decode_fail(bytes, context))
+    items::call(desk, caller, |context| decode_fail(bytes, context))
 }
 
 /// Prepares a `Release` call.
@@ -57,21 +58,7 @@ pub(crate) fn release(
     caller: Caller,
     bytes: &[u8],
 ) -> Result<Box<dyn Job>, ApiError> {
-    unary(desk, caller, |context| decode_release(bytes, context))
-}
-
-fn unary(
-    desk: &mut Desk,
-    caller: Caller,
-    decode: impl FnOnce(&mut Context<'_>) -> Result<Reports, ApiError>,
-) -> Result<Box<dyn Job>, ApiError> {
-    let reports = desk.with_context(&caller.principal, decode)?;
-    Ok(reported(
-        caller.ticket,
-        caller.principal,
-        reports,
-        Door::Call,
-    ))
+    items::call(desk, caller, |context| decode_release(bytes, context))
 }
 
 /// Prepares reports that arrived on a `Work` stream.
@@ -80,107 +67,33 @@ pub(crate) fn on_stream(
     principal: Arc<Principal>,
     reports: Reports,
 ) -> Box<dyn Job> {
-    reported(ticket, principal, reports, Door::Stream)
+    items::on_stream(ticket, principal, reports)
 }
 
-fn reported(
-    ticket: Ticket,
-    principal: Arc<Principal>,
-    reports: Reports,
-    door: Door,
-) -> Box<dyn Job> {
-    Box::new(Reported {
-        ticket,
-        principal,
-        reports,
-        door,
-    })
+/// A renewal of a lease for its own period, or for another one.
+struct Renewal {
+    duration_ms: Option<u64>,
 }
 
-struct Renewing {
-    caller: Caller,
-    renew: Renew,
-}
-
-impl Job for Renewing {
-    fn needs(&self, desk: &Desk, known: &Known) -> Needs {
-        let items = self.renew.items.iter().flatten();
-        desk.engine.needs_for(items.map(|held| &held.id), known)
-    }
-
-    fn decide(self: Box<Self>, room: &mut Room, known: &Known) {
-        let (desk, duration_ms) = (&mut room.desk, self.renew.duration_ms);
-        let principal = &self.caller.principal;
-        let renew = |item: &Result<Held, ApiError>| -> Outcome {
-            let held = item.as_ref().map_err(Clone::clone)?;
-            let speaker = Speaker { principal, known };
-            let settled = desk
-                .engine
-                .renew(held, duration_ms, None, speaker, desk.now);
-            Ok((held.id, settled?))
-        };
-        let outcomes: Vec<_> = self.renew.items.iter().map(renew).collect();
-        desk.absorb();
-        let reply = reply::outcomes_response(&outcomes, desk.now.mono_ms);
-        desk.reply(self.caller.ticket, reply);
+impl Item for Renewal {
+    fn settle(
+        self,
+        held: &Held,
+        desk: &mut Desk,
+        speaker: Speaker<'_>,
+    ) -> Result<Settled, Refusal> {
+        let (duration_ms, now) = (self.duration_ms, desk.now);
+        desk.engine.renew(held, duration_ms, None, speaker, now)
     }
 }
 
-/// How outcomes are sent.
-#[derive(Clone, Copy)]
-pub(super) enum Door {
-    /// In a unary reply.
-    Call,
-    /// In a message on a `Work` stream.
-    Stream,
-}
-
-struct Reported {
-    ticket: Ticket,
-    principal: Arc<Principal>,
-    reports: Reports,
-    door: Door,
-}
-
-impl Job for Reported {
-    fn needs(&self, desk: &Desk, known: &Known) -> Needs {
-        let items = self.reports.iter().flatten();
-        desk.engine
-            .needs_for(items.map(|(held, _)| &held.id), known)
+impl Item for Report {
+    fn settle(
+        self,
+        held: &Held,
+        desk: &mut Desk,
+        speaker: Speaker<'_>,
+    ) -> Result<Settled, Refusal> {
+        desk.engine.report(held, &self, speaker, desk.now)
     }
-
-    fn decide(self: Box<Self>, room: &mut Room, known: &Known) {
-        let desk = &mut room.desk;
-        let outcomes = settle(desk, &self.principal, self.reports, known);
-        answer(room, self.ticket, self.door, &outcomes);
-    }
-}
-
-/// Sends the outcomes of a request, which was decided as a whole.
-pub(super) fn answer(room: &mut Room, ticket: Ticket, door: Door, outcomes: &[Outcome]) {
-    let desk = &mut room.desk;
-    match door {
-        Door::Call => {
-            let reply = reply::outcomes_response(outcomes, desk.now.mono_ms);
-            desk.reply(ticket, reply);
-        }
-        Door::Stream => {
-            let message = reply::work_outcomes(outcomes, desk.now.mono_ms);
-            room.streams.send(desk, ticket, message);
-            room.streams.decided(desk, ticket);
-        }
-    }
-}
-
-/// Decides items one by one. An item that fails does not affect the others.
-fn settle(desk: &mut Desk, principal: &Principal, reports: Reports, known: &Known) -> Vec<Outcome> {
-    let outcomes = reports.into_iter().map(|item| {
-        let (held, report) = item?;
-        let speaker = Speaker { principal, known };
-        let settled = desk.engine.report(&held, &report, speaker, desk.now)?;
-        Ok((held.id, settled))
-    });
-    let outcomes = outcomes.collect();
-    desk.absorb();
-    outcomes
 }

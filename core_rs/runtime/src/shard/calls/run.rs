@@ -4,11 +4,11 @@
 //! how they make it: the wire crate folds them.
 
 use backlane_engine::command::{Known, Needs};
-use backlane_engine::error::Refusal;
 use backlane_engine::fact::{Living, Progress};
-use backlane_engine::row::AttemptRow;
+use backlane_engine::row::{AttemptRow, EndingRow};
 use backlane_engine::rules::id::Birth;
-use backlane_store::{ATTEMPT, ENDING, Key, Lookup, Part};
+use backlane_engine::rules::status::Phase;
+use backlane_store::{ATTEMPT, ENDING, Key, Part};
 use backlane_wire::ApiError;
 use backlane_wire::control::decode_get_run;
 use backlane_wire::query::Named;
@@ -17,9 +17,8 @@ use backlane_wire::run::{RunShown, fold};
 use crate::message::{Found, Query, RangeQuery, Ticket, Wanted};
 use crate::shard::actions::{all_of, read_actions, read_attempts, recorded};
 use crate::shard::desk::Desk;
-use crate::shard::piece::ending_of;
 use crate::shard::room::{Caller, Job, Room};
-use crate::shard::show::{MAX_REPLY_BYTES, damaged};
+use crate::shard::show::MAX_REPLY_BYTES;
 
 use super::look;
 
@@ -59,16 +58,15 @@ impl Job for Looking {
         // The store has what was just decided only once that is durable.
         let query = query(&look);
         let then = move |room: &mut Room, found: Found| {
-            if look.is_removed(&found) {
-                return room.desk.refuse(ticket, &not_found(&named));
-            }
-            match look.answer(&named, found) {
-                Ok(reply) => room.desk.reply(ticket, reply),
-                Err(what) => {
-                    let id = named.id.to_string();
-                    room.desk.notice(format!("execution {id}: {what}"));
-                    room.desk.refuse(ticket, &damaged(&id, &what));
-                }
+            let desk = &mut room.desk;
+            let ending = look::end_unless(look.living.as_ref(), desk, &named, &found);
+            let run = ending.and_then(|ending| {
+                let run = look.answer(&named, ending.as_ref(), found);
+                run.map_err(|what| look::broken(desk, &named.id, &what))
+            });
+            match run {
+                Ok(reply) => desk.reply(ticket, reply),
+                Err(error) => desk.refuse(ticket, &error),
             }
         };
         room.read(query, true, Box::new(then));
@@ -107,22 +105,13 @@ fn query(look: &Look) -> Query {
     }
 }
 
-fn not_found(named: &Named) -> ApiError {
-    ApiError::from(Refusal::ExecutionNotFound {
-        execution_id: named.id.to_string(),
-        tenant: named.tenant.to_string(),
-    })
-}
-
 impl Look {
-    /// Whether retention removed the execution since the call was decided.
-    fn is_removed(&self, found: &Found) -> bool {
-        let ending = found.row(&ENDING, &Key::Number(self.birth));
-        self.living.is_none() && ending.is_none_or(|ending| *ending == Lookup::Absent)
-    }
-
-    fn answer(&self, named: &Named, found: Found) -> Result<Vec<u8>, Box<str>> {
-        let ending = ending_of(self.birth, found.row(&ENDING, &Key::Number(self.birth)))?;
+    fn answer(
+        &self,
+        named: &Named,
+        ending: Option<&EndingRow>,
+        found: Found,
+    ) -> Result<Vec<u8>, Box<str>> {
         let mut ranges = found.ranges.into_iter();
         let mut next = || ranges.next().unwrap_or(Ok(Vec::new()));
         let (actions, attempts) = (next(), next());
@@ -133,7 +122,7 @@ impl Look {
         let actions = read_actions(self.birth, actions, recorded)?;
         let mut attempts = read_attempts(self.birth, attempts)?;
         let living = self.living.as_ref().map(|living| &living.progress);
-        let progress = living.or(ending.as_ref().map(|ending| &ending.progress));
+        let progress = living.or(ending.map(|ending| &ending.progress));
         let Some(progress) = progress else {
             return Err("its ending is missing".into());
         };
@@ -142,15 +131,22 @@ impl Look {
         attempts.retain(|attempt| attempt.ordinal + live <= progress.lease_ordinal());
         let story = fold(&actions, &attempts, progress.attempt);
         let mut story = story.map_err(|broken| Box::from(broken.to_string()))?;
-        if let Some(ending) = &ending {
+        let ends_at_ms = living.filter(|progress| progress.phase == Phase::Ending);
+        let ends_at_ms = ends_at_ms.map(|progress| progress.updated_at_ms);
+        if let Some(at_ms) = ends_at_ms {
+            // Earlier program versions wrote no row of an attempt that ended with the decision.
+            story.lease_ended(at_ms);
+        }
+        if let Some(ending) = ending {
             story.ended(ending);
         }
         Ok(story.response(&RunShown {
             id: &named.id.to_string(),
             tenant: &named.tenant,
             is_paused: living.is_some_and(|progress| progress.is_paused),
+            awaits_children: ends_at_ms.is_some(),
             started_at_ms: started_at_ms(&attempts, progress),
-            ending: ending.as_ref(),
+            ending,
             most_bytes: MAX_REPLY_BYTES,
         }))
     }

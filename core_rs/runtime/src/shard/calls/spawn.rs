@@ -49,10 +49,8 @@ struct Spawning {
 impl Job for Spawning {
     fn needs(&self, desk: &Desk, known: &Known) -> Needs {
         let Child { new, parent, .. } = &*self.child;
-        let mut needs = desk.engine.needs_for_new([new], None, known);
         let parent = desk.engine.needs_for([&parent.id], known);
-        needs.finished.extend(parent.finished);
-        needs
+        desk.engine.needs_for_new([new], None, known).and(parent)
     }
 
     fn decide(self: Box<Self>, room: &mut Room, known: &Known) {

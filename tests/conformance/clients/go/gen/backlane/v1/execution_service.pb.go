@@ -2093,7 +2093,10 @@ type GetQueueStatsResponse struct {
 	// Executions that wait without a worker.
 	Suspended uint64 `protobuf:"varint,7,opt,name=suspended,proto3" json:"suspended,omitempty"`
 	// Executions that are due and paused.
-	Held          uint64 `protobuf:"varint,8,opt,name=held,proto3" json:"held,omitempty"`
+	Held uint64 `protobuf:"varint,8,opt,name=held,proto3" json:"held,omitempty"`
+	// Executions whose end is decided, and that wait for their children without a worker: their
+	// cancellation_policy is WAIT_FOR_CHILDREN.
+	Ending        uint64 `protobuf:"varint,9,opt,name=ending,proto3" json:"ending,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2184,6 +2187,13 @@ func (x *GetQueueStatsResponse) GetHeld() uint64 {
 	return 0
 }
 
+func (x *GetQueueStatsResponse) GetEnding() uint64 {
+	if x != nil {
+		return x.Ending
+	}
+	return 0
+}
+
 type CallableStats struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	CallableName  string                 `protobuf:"bytes,1,opt,name=callable_name,json=callableName,proto3" json:"callable_name,omitempty"`
@@ -2193,6 +2203,7 @@ type CallableStats struct {
 	Running       uint64                 `protobuf:"varint,5,opt,name=running,proto3" json:"running,omitempty"`
 	Suspended     uint64                 `protobuf:"varint,6,opt,name=suspended,proto3" json:"suspended,omitempty"`
 	Held          uint64                 `protobuf:"varint,7,opt,name=held,proto3" json:"held,omitempty"`
+	Ending        uint64                 `protobuf:"varint,8,opt,name=ending,proto3" json:"ending,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2272,6 +2283,13 @@ func (x *CallableStats) GetSuspended() uint64 {
 func (x *CallableStats) GetHeld() uint64 {
 	if x != nil {
 		return x.Held
+	}
+	return 0
+}
+
+func (x *CallableStats) GetEnding() uint64 {
+	if x != nil {
+		return x.Ending
 	}
 	return 0
 }
@@ -3485,7 +3503,7 @@ const file_backlane_v1_execution_service_proto_rawDesc = "" +
 	"\bexisting\x18\x03 \x01(\bR\bexistingB\t\n" +
 	"\aspawned\"3\n" +
 	"\x14GetQueueStatsRequest\x12\x1b\n" +
-	"\ttenant_id\x18\x01 \x01(\tR\btenantId\"\xc9\x02\n" +
+	"\ttenant_id\x18\x01 \x01(\tR\btenantId\"\xe1\x02\n" +
 	"\x15GetQueueStatsResponse\x12\x14\n" +
 	"\x05ready\x18\x01 \x01(\x04R\x05ready\x12\x18\n" +
 	"\apending\x18\x02 \x01(\x04R\apending\x12\x1a\n" +
@@ -3494,8 +3512,9 @@ const file_backlane_v1_execution_service_proto_rawDesc = "" +
 	"\x10oldest_queued_at\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampH\x00R\x0eoldestQueuedAt\x88\x01\x01\x128\n" +
 	"\tcallables\x18\x06 \x03(\v2\x1a.backlane.v1.CallableStatsR\tcallables\x12\x1c\n" +
 	"\tsuspended\x18\a \x01(\x04R\tsuspended\x12\x12\n" +
-	"\x04held\x18\b \x01(\x04R\x04heldB\x13\n" +
-	"\x11_oldest_queued_at\"\xcc\x01\n" +
+	"\x04held\x18\b \x01(\x04R\x04held\x12\x16\n" +
+	"\x06ending\x18\t \x01(\x04R\x06endingB\x13\n" +
+	"\x11_oldest_queued_at\"\xe4\x01\n" +
 	"\rCallableStats\x12#\n" +
 	"\rcallable_name\x18\x01 \x01(\tR\fcallableName\x12\x14\n" +
 	"\x05ready\x18\x02 \x01(\x04R\x05ready\x12\x18\n" +
@@ -3503,7 +3522,8 @@ const file_backlane_v1_execution_service_proto_rawDesc = "" +
 	"\bretrying\x18\x04 \x01(\x04R\bretrying\x12\x18\n" +
 	"\arunning\x18\x05 \x01(\x04R\arunning\x12\x1c\n" +
 	"\tsuspended\x18\x06 \x01(\x04R\tsuspended\x12\x12\n" +
-	"\x04held\x18\a \x01(\x04R\x04held\"X\n" +
+	"\x04held\x18\a \x01(\x04R\x04held\x12\x16\n" +
+	"\x06ending\x18\b \x01(\x04R\x06ending\"X\n" +
 	"\x16GetExecutionRunRequest\x12\x1b\n" +
 	"\ttenant_id\x18\x01 \x01(\tR\btenantId\x12!\n" +
 	"\fexecution_id\x18\x02 \x01(\tR\vexecutionId\"O\n" +
