@@ -225,6 +225,7 @@ class Host:
                 input=request.enqueue.input,
                 status=records.BACKGROUND_EXECUTION_STATUS_QUEUED,
             )
+            assert request.step.parent_step_id in {"", *self.steps}
             self._apply(api.StepAction(started=request.step))
             step = self._running(request.step.step_id)
             step.state, step.child_execution_id = records.STEP_STATE_COMPLETED, known

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -115,6 +116,73 @@ def test_a_wait_that_another_one_has_outrun_is_ended_by_the_worker(host: Host) -
         (records.STEP_STATE_COMPLETED, "ended"),
         (records.STEP_STATE_COMPLETED, "ended"),
     ]
+
+
+@pytest.mark.parametrize("is_async", [True, False])
+def test_a_spawn_inside_of_a_step_is_found_inside_of_it_again(
+    host: Host,
+    is_async: bool,  # noqa: FBT001  # a parameter of the test
+) -> None:
+    children: list[str] = []
+
+    async def work(ctx: Context) -> list[str]:
+        async def outer() -> None:
+            children.append((await ctx.spawn(summarise, "a")).execution_id)
+            if len(children) == 1:
+                raise ConnectionError
+
+        await ctx.step("outer", outer)
+        return children
+
+    def plain(ctx: Context) -> list[str]:
+        def outer() -> None:
+            child: Any = ctx.spawn(summarise, "a")
+            children.append(child.execution_id)
+            if len(children) == 1:
+                raise ConnectionError
+
+        ctx.step("outer", outer)
+        return children
+
+    function = work if is_async else plain
+    host.run(function)
+    # The spawn is recorded after the beginning of the step around it.
+    assert [step.name for step in host.steps.values()] == ["outer", "text.summarise"]
+    [first, again] = output(host.run(function))
+    assert first == again
+    assert len(host.children) == 1
+
+
+def test_a_spawn_after_a_failed_step_of_its_name_is_recorded_after_it(host: Host) -> None:
+    async def work(ctx: Context) -> str:
+        async def fails() -> None:
+            raise ConnectionError
+
+        with contextlib.suppress(ConnectionError):
+            await ctx.step("text.summarise", fails)
+        return str(await (await ctx.spawn(summarise, "a")))
+
+    host.run(work)
+    [child] = host.children
+    host.end_child(child, "short")
+    assert output(host.run(work)) == "short"
+
+
+def test_a_spawn_in_the_place_of_a_step_that_was_not_carried_over_stands_there(host: Host) -> None:
+    async def work(ctx: Context) -> str:
+        child = await ctx.spawn(summarise, "a")
+        if not attempts:
+            attempts.append(child.execution_id)
+            raise ConnectionError
+        return child.execution_id
+
+    attempts: list[str] = []
+    host.steps["step_old"] = records.Step(
+        id="step_old", name="text.summarise", state=records.STEP_STATE_FAILED
+    )
+    host.run(work)
+    assert output(host.run(work)) == attempts[0]
+    assert len(host.children) == 1
 
 
 def test_the_error_of_a_child_reaches_the_callable(host: Host) -> None:

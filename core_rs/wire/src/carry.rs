@@ -16,10 +16,16 @@ use crate::run::Story;
 /// The code of the error of a step of which only the place was carried over, if it had no error.
 const NOT_CARRIED: &str = "NOT_CARRIED";
 
-/// Whether a redrive carries this step over as it is, so that it is not taken again. A step with a
-/// child is not: the child belongs to the execution that is over, and may have ended with it.
+/// Whether a redrive carries this step over as it is, so that it is not taken again.
 fn is_carried(step: &v1::Step) -> bool {
-    step.state() == v1::StepState::Completed && step.child_execution_id.is_none()
+    step.state() == v1::StepState::Completed
+}
+
+/// Whether nothing that began later is carried over. The child of a step belongs to the execution
+/// that is over, and may have ended with it, so the redrive spawns another one. What began after
+/// that may rest on the child that is given up.
+fn gives_up_a_child(step: &v1::Step) -> bool {
+    step.child_execution_id.is_some()
 }
 
 /// The steps that the redrive of an execution with this run begins with, in the order in which
@@ -33,7 +39,9 @@ pub fn taken_over(story: &Story) -> Vec<TakenStep> {
     let mut places = Places::default();
     let mut taken = Vec::new();
     let steps = story.course().steps.iter().zip(story.steps());
-    for (mark, step) in steps.rev() {
+    let before = steps.take_while(|(_, step)| !gives_up_a_child(step));
+    let steps: Vec<_> = before.collect();
+    for (mark, step) in steps.into_iter().rev() {
         let is_carried = is_carried(step);
         if is_carried || places.rest_on(step) {
             places.note(step);

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from backlane.v1 import execution_service_pb2 as spawning
     from backlane.worker.context import StopReason
     from backlane.worker.kin import Kin
-    from backlane.worker.reports import Entry, Trail
+    from backlane.worker.reports import Entry, Trail, Waiter
 
 EXECUTION_ID = "exec_000000000000000000000000000"
 """The id in a context whose test sets none. It has the right form, and no execution has it."""
@@ -208,6 +208,11 @@ class _Recorded:
         """End the waits for the report."""
         del trail, is_urgent
         wake((entry.waiter, None) for entry in entries if entry.waiter is not None)
+
+    def flush(self, trail: Trail, waiter: Waiter) -> None:
+        """End the wait."""
+        del trail
+        wake([(waiter, None)])
 
     def advance(self, report: api.ProgressReport) -> None:
         """Keep the progress."""

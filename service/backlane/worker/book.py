@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from backlane.errors import BacklaneError
     from backlane.worker.lane import Begun
-    from backlane.worker.reports import Entry, Trail
+    from backlane.worker.reports import Entry, Trail, Waiter
     from backlane.worker.results import Result
 
 HELD_MAX: Final = 10_000
@@ -196,6 +196,12 @@ class Book:
             # What can wait goes with what waits already: the sender need not wake up for it.
             if was_calm or trail.is_urgent:
                 self._said.notify_all()
+
+    def flush(self, trail: Trail, waiter: Waiter) -> None:
+        """End a wait once all that a lease has reported so far is recorded."""
+        with self._said:
+            wake(self._reports.flush(trail, waiter))
+            self._said.notify_all()
 
     def answer_reports(
         self, reports: Sequence[api.StepReport], refusals: Sequence[BacklaneError | None]

@@ -71,6 +71,20 @@ class ThreadWaiter:
             raise error
 
 
+class Waiters:
+    """Several who wait for one action."""
+
+    __slots__ = ("_all",)
+
+    def __init__(self, *waiters: Waiter) -> None:
+        """Wait with all of them."""
+        self._all = waiters
+
+    def end(self, error: BaseException | None) -> None:
+        """End the wait of each."""
+        wake((waiter, error) for waiter in self._all)
+
+
 class Entry(NamedTuple):
     """One thing that happened to a step, and who waits until it is recorded."""
 
@@ -204,6 +218,25 @@ class Reports:
             self._make_ready(trail)
         elif trail not in self._lazy:
             self._lazy[trail] = self._clock() + LAZY_S
+        return []
+
+    def flush(self, trail: Trail, waiter: Waiter) -> list[End]:
+        """End a wait once all that a lease has reported so far is recorded.
+
+        Returns the waits that end at once.
+        """
+        if trail.is_lost or trail.has_result:
+            return [(waiter, _lost())]
+        entries = trail.unsent or (trail.sent[-1] if trail.sent else None)
+        if not entries:
+            return [(waiter, None)]
+        last = entries[-1]
+        both = waiter if last.waiter is None else Waiters(last.waiter, waiter)
+        entries[-1] = last._replace(waiter=both)
+        if trail.unsent:
+            trail.is_urgent = True
+            self._lazy.pop(trail, None)
+            self._make_ready(trail)
         return []
 
     def take(self) -> api.WorkRequest | None:

@@ -258,6 +258,12 @@ class Spawning(Stepping):
                     await waits.block(None)
                 waits.block_thread(None)
             track.occupy(place)
+            # The spawn goes another way than the reports: it must not be recorded before the
+            # beginning of the step around it, or before the end of the one before it.
+            if in_loop:
+                await track.flush()
+            else:
+                track.flush_in_thread()
             step = request.step
             step.CopyFrom(_step_of(place, wanted.callable_name, text, digest))
             if outer is not None:
@@ -322,6 +328,10 @@ def _step_of(place: Place, callable_name: str, text: str | None, digest: bytes) 
     name, key, _ = place.identity
     is_short = text is not None and len(text) <= INPUT_BYTES_MAX
     source = records.StepSource(source_type=records.STEP_SOURCE_TYPE_SPAWNED, spawn_mode="child")
+    if place.recorded is not None:
+        # It stands in the place of a step that did not complete.
+        source.source_type = records.STEP_SOURCE_TYPE_RETRY
+        source.triggered_by = place.recorded.id
     return work.NewStep(
         step_id=place.step_id,
         step_type=records.STEP_TYPE_FUNCTION,

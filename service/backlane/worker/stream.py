@@ -246,7 +246,11 @@ def _in_place_of(result: Result, error: errors.BacklaneError) -> Result | None:
         bare.CopyFrom(result)
         bare.error.ClearField("details")
         return bare
-    code = "OUTPUT_TOO_LARGE" if isinstance(error, errors.TooLargeError) else "RESULT_REFUSED"
-    failure = refused(code, f"the server refused the result: {error}")
+    what, code = "result", "RESULT_REFUSED"
+    if is_suspension:
+        what, code = "suspension", "STEP_REFUSED"
+    elif isinstance(error, errors.TooLargeError):
+        code = "OUTPUT_TOO_LARGE"
+    failure = refused(code, f"the server refused the {what}: {error}")
     failure.execution_id, failure.lease_token = result.execution_id, result.lease_token
     return failure

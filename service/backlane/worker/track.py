@@ -81,6 +81,9 @@ class Channel(Protocol):
     def report(self, trail: Trail, entries: Iterable[Entry], *, is_urgent: bool) -> None:
         """Report what happened to steps of a lease."""
 
+    def flush(self, trail: Trail, waiter: Waiter) -> None:
+        """End a wait once all that a lease has reported so far is recorded."""
+
     def advance(self, report: api.ProgressReport) -> None:
         """Report how far the execution has come."""
 
@@ -267,6 +270,42 @@ class Track:
         finally:
             with self._lock:
                 self._blocked.discard(waiter)
+
+    async def flush(self) -> None:
+        """Wait in a task until all that was reported so far is recorded.
+
+        Raises:
+            StepRefusedError: the server did not record it.
+        """
+        waiter = LoopWaiter(asyncio.get_running_loop())
+        self._channel.flush(self.trail, waiter)
+        try:
+            await waiter.future
+        except BacklaneError as refusal:
+            raise self._not_flushed(refusal) from refusal
+
+    def flush_in_thread(self) -> None:
+        """Block until all that was reported so far is recorded.
+
+        Raises:
+            CancelledError: the attempt has to stop.
+            StepRefusedError: the server did not record it.
+        """
+        waiter = ThreadWaiter()
+        with self._lock:
+            self._blocked.add(waiter)
+        self._channel.flush(self.trail, waiter)
+        try:
+            waiter.wait()
+        except BacklaneError as refusal:
+            raise self._not_flushed(refusal) from refusal
+        finally:
+            with self._lock:
+                self._blocked.discard(waiter)
+
+    def _not_flushed(self, refusal: BacklaneError) -> StepRefusedError:
+        self.trail.fault = self.trail.fault or refusal
+        return refused("a step could not be recorded", refusal)
 
     def fail(self, place: Place, error: records.ExecutionError) -> None:
         """Report that a step has failed, with what comes soon."""

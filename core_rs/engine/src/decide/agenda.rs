@@ -34,7 +34,7 @@ impl Engine {
     /// The work that a fact leads to, if it ends an execution. Call it before the fact is applied.
     pub(crate) fn consequences(&self, kind: &FactKind) -> Vec<Work> {
         let Some((ended, end)) = end_in(kind) else {
-            return Vec::new();
+            return self.consequences_of_verdict(kind);
         };
         let completed = end.status.is_success();
         let gates = self.state.edges().awaited_gates(ended);
@@ -47,6 +47,28 @@ impl Engine {
             .cascades(ended, end)
             .then_some(Work::Cancel { ancestor: ended });
         gates.map(settle).chain(cancel).collect()
+    }
+
+    /// The work that the decision about a later end leads to. The outcome is known, so dependents
+    /// are skipped now: one of them may be a descendant, for which the execution waits.
+    fn consequences_of_verdict(&self, kind: &FactKind) -> Vec<Work> {
+        let Some(fact) = kind.as_execution() else {
+            return Vec::new();
+        };
+        let ExecutionChange::Concluded(_) = fact.change else {
+            return Vec::new();
+        };
+        let ended = fact.birth;
+        let settle = |gate| Work::Settle {
+            ended,
+            gate,
+            completed: false,
+        };
+        self.state
+            .edges()
+            .awaited_gates(ended)
+            .map(settle)
+            .collect()
     }
 
     /// Adds work to the line. Promotions come last: until then, an execution that ended otherwise

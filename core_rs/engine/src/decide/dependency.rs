@@ -11,7 +11,7 @@ use crate::error::{Invalid, Refusal};
 use crate::rules::access::VisibleTenant;
 use crate::rules::id::{Birth, ExecutionId};
 use crate::rules::limits::MAX_DEPENDENCIES;
-use crate::rules::status::Status;
+use crate::rules::status::{Phase, Status};
 use crate::time::Now;
 
 /// Most executions that one call looks at to find out whether executions wait for others, besides
@@ -143,7 +143,11 @@ impl Engine {
             };
             all.ids.push(id);
             let birth = sofar.newest(id.birth);
-            if self.state.slot(birth).is_some() {
+            let phase = self.state.slot(birth).map(|slot| slot.phase);
+            if phase == Some(Phase::Ending) {
+                // Its end is decided, and no execution completes that way.
+                all.failed.get_or_insert(birth);
+            } else if phase.is_some() {
                 all.waits_for.insert(birth);
             } else if !is_completed(birth, known) {
                 // What is not known as finished was unfinished when it was checked. Since then it

@@ -47,6 +47,8 @@ impl Engine {
         if let Some(made) = self.repeated_one(&new, speaker.known)? {
             return Ok(made);
         }
+        // What is due for an ancestor that holds the dedup key may stop the parent.
+        self.catch_up_for(&new, now);
         self.may_spawn(&new, parent, speaker, now)?;
         if let Some(step) = &step {
             self.may_take_step(&parent.id, step)?;

@@ -4,7 +4,7 @@
 //! that retention has removed.
 
 use backlane_engine::command::{
-    Dependency, Dependent, Known, NewExecution, Read, Redrive, TakenStep,
+    DedupPolicy, Dependency, Dependent, Known, NewExecution, Read, Redrive, TakenStep,
 };
 use backlane_engine::error::Refusal;
 use backlane_engine::fact::Actor;
@@ -233,4 +233,20 @@ fn a_dependency_that_was_removed_is_passed_only_by_a_dependent_that_waited() {
             other => panic!("{has_waited}: {other:?}"),
         }
     }
+}
+
+#[test]
+fn of_dependents_with_one_dedup_key_the_oldest_stands_for_all() {
+    let mut graph = graph(Limits::default());
+    let mut dependents = graph.dependents();
+    for dependent in &mut dependents {
+        dependent.new.dedup_key = Some("key".into());
+        dependent.new.dedup_policy = DedupPolicy::Reject;
+        dependent.new.depends_on = vec![Dependency::Item(0)];
+    }
+    let [of, ..] = graph.ids();
+    let new = new_execution("acme", "mail");
+    let redriven = graph.world.redrive_whole(of, &new, Vec::new(), dependents);
+    let redriven = redriven.expect("the keys do not meet");
+    assert_eq!(1, redriven.dependents.len());
 }

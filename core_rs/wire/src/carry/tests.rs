@@ -170,21 +170,6 @@ fn a_step_keeps_its_place_behind_one_of_its_name_that_failed() {
 }
 
 #[test]
-fn a_step_with_a_child_is_not_carried_over_and_leaves_its_place() {
-    let with_child = v1::Step {
-        child_execution_id: Some("exec_1".into()),
-        ..named("a")
-    };
-    let mut old = Recorded::default();
-    old.started(1, &with_child).completed(1);
-    assert!(taken_over(&old.story()).is_empty());
-    old.started(2, &named("a")).completed(2);
-    let story = old.redriven();
-    assert_eq!(vec![(1, S::Failed), (2, S::Completed)], shown(&story));
-    assert_eq!(None, story.steps()[0].child_execution_id);
-}
-
-#[test]
 fn a_step_inside_of_one_that_did_not_end_keeps_its_place_within_it() {
     let inside = |outer: u8| v1::Step {
         parent_step_id: Some(id(outer).to_string()),
@@ -201,4 +186,17 @@ fn a_step_inside_of_one_that_did_not_end_keeps_its_place_within_it() {
     old.started(3, &inside(2)).completed(3);
     let expected = vec![(1, S::Failed), (2, S::Failed), (3, S::Completed)];
     assert_eq!(expected, shown(&old.redriven()));
+}
+
+#[test]
+fn nothing_that_began_after_a_child_was_spawned_is_carried_over() {
+    let spawned = v1::Step {
+        child_execution_id: Some("exec_1".into()),
+        ..named("spawn")
+    };
+    let mut old = Recorded::default();
+    old.started(1, &named("before")).started(2, &spawned);
+    old.completed(2).completed(1);
+    old.started(3, &named("rests on the child")).completed(3);
+    assert_eq!(vec![(1, S::Completed)], shown(&old.redriven()));
 }

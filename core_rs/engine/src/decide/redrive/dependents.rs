@@ -3,6 +3,8 @@
 //! Owns which of the executions are made anew, for which an earlier redrive stands, and what the
 //! new ones wait for. Refuses to know how the dependents are found.
 
+use std::collections::BTreeMap;
+
 use crate::command::{Dependency, Dependent, Known, NewExecution, Read, Redrive, TakenStep};
 use crate::engine::Engine;
 use crate::error::Refusal;
@@ -20,6 +22,8 @@ use super::{existing, taken_over};
 struct Plan {
     items: Vec<NewExecution>,
     places: Vec<Dependency>,
+    // The places of items with a dedup key.
+    keys: BTreeMap<Box<str>, Dependency>,
 }
 
 impl Engine {
@@ -104,11 +108,19 @@ impl Engine {
                 plan.places.push(Dependency::Execution(id));
                 continue;
             }
+            // Of several with one dedup key the oldest stands for all, as if they were enqueued anew.
+            let key = one.new.dedup_key.clone();
+            if let Some(place) = key.as_ref().and_then(|key| plan.keys.get(key)) {
+                plan.places.push(*place);
+                continue;
+            }
             let depends_on = one.new.depends_on.iter();
             let depends_on = depends_on.filter(|on| !self.is_dropped(&one, on, known));
             let depends_on = depends_on.map(|on| plan.moved(*on)).collect();
             let position = u32::try_from(plan.items.len()).unwrap_or(u32::MAX);
-            plan.places.push(Dependency::Item(position));
+            let place = Dependency::Item(position);
+            plan.places.push(place);
+            plan.keys.extend(key.map(|key| (key, place)));
             plan.items.push(NewExecution {
                 depends_on,
                 request: None,

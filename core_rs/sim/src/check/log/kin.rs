@@ -47,7 +47,10 @@ impl LogCheck {
             Entity::Execution(cause) => Some(cause),
             Entity::Agenda(_) => None,
         });
+        // A dependency whose end is decided fails its dependents before its descendants have ended.
+        let decided = |birth| Some(self.emitted.extras(birth)?.verdict.as_ref()?.ended.status);
         let end_of = |birth| self.end_of(birth).map(|(_, status)| status);
+        let end_of = |birth| end_of(birth).or_else(|| decided(birth));
         self.edges.may_be_skipped(birth, cause, end_of)
     }
 }
