@@ -10,6 +10,7 @@ use prost::Message as _;
 use crate::control::{decode_get_run, decode_input, decode_pause, decode_resume};
 use crate::dead_letter::{decode_discard, decode_list_dead_letters};
 use crate::enqueue::{decode_batch, decode_enqueue, decode_enqueue_stream, decode_run};
+use crate::explain::decode_explain;
 use crate::fixtures::{Decode, call_as, named, with_context};
 use crate::query::{
     decode_cancel, decode_get, decode_list, decode_list_attempts, decode_peek, decode_queue_stats,
@@ -24,7 +25,7 @@ use crate::worker::{
     decode_complete, decode_fail, decode_lease, decode_progress, decode_release, decode_renew,
 };
 
-const EVERY: [Decode<()>; 29] = [
+const EVERY: [Decode<()>; 30] = [
     |it, context| decode_enqueue(it, context).map(drop),
     |it, context| decode_batch(it, context).map(drop),
     |it, context| decode_enqueue_stream(it, context).map(drop),
@@ -36,6 +37,7 @@ const EVERY: [Decode<()>; 29] = [
     |it, context| decode_cancel(it, context).map(drop),
     |it, context| decode_peek(it, context).map(drop),
     |it, context| decode_queue_stats(it, context).map(drop),
+    |it, context| decode_explain(it, context).map(drop),
     |it, context| decode_get_run(it, context).map(drop),
     |it, context| decode_input(it, context).map(drop),
     |it, context| decode_pause(it, context).map(drop),
