@@ -28,6 +28,7 @@ mod sizes;
 mod spawn;
 mod spoken;
 mod stage;
+mod stage_explain;
 mod stage_runs;
 mod view;
 mod waits;

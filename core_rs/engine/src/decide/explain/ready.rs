@@ -23,6 +23,8 @@ const MOST_OFFERS: usize = 8;
 struct Pool<'a> {
     /// Those that may have the execution, each with its offer.
     able: Vec<(&'a Arc<str>, OfferKey)>,
+    /// Those of them that have a free slot.
+    ready: Vec<(&'a Arc<str>, OfferKey)>,
     /// One from which the execution is withheld for now.
     withheld: Option<(&'a Arc<str>, Blocker)>,
     workers: BTreeSet<&'a Arc<str>>,
@@ -100,6 +102,9 @@ impl Engine {
                 continue;
             }
             pool.able.push((&taker.worker, taker.offer));
+            if taker.free > 0 {
+                pool.ready.push((&taker.worker, taker.offer));
+            }
             pool.workers.insert(&taker.worker);
             pool.free = pool.free.saturating_add(taker.free);
             // Lanes with the same offer share what the stream holds under it.
@@ -152,10 +157,16 @@ impl Engine {
         }
     }
 
-    /// The best place of an execution among the offers of the workers that may have it.
+    /// The best place of an execution among the offers of the workers that may have it: of those
+    /// with a free slot, where there are any.
     fn place(&self, birth: Birth, slot: &Slot, pool: &Pool<'_>, now: Now) -> Option<Place> {
         let mut seen = BTreeSet::new();
-        let offers = pool.able.iter().filter(|(_, offer)| seen.insert(*offer));
+        let able = if pool.ready.is_empty() {
+            &pool.able
+        } else {
+            &pool.ready
+        };
+        let offers = able.iter().filter(|(_, offer)| seen.insert(*offer));
         let places = offers
             .take(MOST_OFFERS)
             .map(|(worker, offer)| self.place_under(birth, slot, (worker, *offer), now));
