@@ -10,7 +10,7 @@ from backlane.cli.exits import Exit
 from backlane.cli.options import AsJson, ExecutionId, Place, spread
 
 if TYPE_CHECKING:
-    from backlane.schema.reasons import StartEstimate
+    from backlane.schema.explanation import StartEstimate
 
 EXITS = (Exit.OK, Exit.USAGE, Exit.NOT_FOUND, Exit.UNAVAILABLE)
 

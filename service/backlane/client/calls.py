@@ -23,8 +23,8 @@ from backlane.client.waits import (
     put_in_order,
     wait_request,
 )
+from backlane.schema.explanation import Explanation
 from backlane.schema.named import id_of
-from backlane.schema.reasons import Explanation
 from backlane.schema.records import Attempt, BackgroundExecution
 from backlane.schema.runs import ExecutionRun
 from backlane.schema.stats import QueueStats

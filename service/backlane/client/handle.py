@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from datetime import timedelta
 
     from backlane.client.calls import Calls
-    from backlane.schema.reasons import Explanation
+    from backlane.schema.explanation import Explanation
     from backlane.schema.records import BackgroundExecution
     from backlane.schema.runs import ExecutionRun
     from backlane.sdk.target import Target
