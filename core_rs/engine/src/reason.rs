@@ -39,6 +39,8 @@ pub struct Explanation {
     pub callable: Arc<str>,
     /// The status of the execution.
     pub status: Status,
+    /// The version of the execution.
+    pub version: u32,
     /// The reasons, the most decisive first. Where there is none, the next free worker gets the
     /// execution.
     pub reasons: Vec<Reason>,

@@ -47,6 +47,7 @@ pub fn explain_response(told: &Explanation, error: Option<&ErrorRecord>, now_ms:
             put::some_uint(out, 2, start.latest_ms);
         });
     }
+    put::uint(&mut out, 4, told.version);
     out
 }
 
@@ -67,6 +68,7 @@ pub fn finished_response(ending: &EndingRow, now_ms: u64) -> Vec<u8> {
             }
         });
     });
+    put::uint(&mut out, 4, ending.progress.version);
     out
 }
 

@@ -1178,7 +1178,10 @@ class ExplainResponse(_message.Message):
     STATUS_FIELD_NUMBER: _builtins.int
     REASONS_FIELD_NUMBER: _builtins.int
     ESTIMATED_START_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
     status: _execution_pb2.BackgroundExecutionStatus.ValueType
+    version: _builtins.int
+    """The version of the execution that the reasons are about."""
     @_builtins.property
     def reasons(self) -> _containers.RepeatedCompositeFieldContainer[_explanation_pb2.Reason]:
         """The reasons, the most decisive first. They hold at the same time. Where there is none, nothing
@@ -1197,10 +1200,11 @@ class ExplainResponse(_message.Message):
         status: _execution_pb2.BackgroundExecutionStatus.ValueType = ...,
         reasons: _abc.Iterable[_explanation_pb2.Reason] | None = ...,
         estimated_start: _explanation_pb2.StartEstimate | None = ...,
+        version: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_estimated_start", b"_estimated_start", "estimated_start", b"estimated_start"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_estimated_start", b"_estimated_start", "estimated_start", b"estimated_start", "reasons", b"reasons", "status", b"status"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_estimated_start", b"_estimated_start", "estimated_start", b"estimated_start", "reasons", b"reasons", "status", b"status", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__estimated_start: _TypeAlias = _typing.Literal["estimated_start"]  # noqa: Y015
     _WhichOneofArgType__estimated_start: _TypeAlias = _typing.Literal["_estimated_start", b"_estimated_start"]  # noqa: Y015

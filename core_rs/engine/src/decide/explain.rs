@@ -38,6 +38,7 @@ impl Engine {
             tenant: self.state.tenant_name(slot).clone(),
             callable: queue.callable.clone(),
             status: slot.phase.status(),
+            version: slot.version,
             reasons,
             start,
         })

@@ -26,6 +26,7 @@ fn told(reason: Reason) -> Explanation {
         tenant: "acme".into(),
         callable: "mail.send".into(),
         status: Status::Queued,
+        version: 5,
         reasons: vec![reason],
         start: None,
     }
@@ -45,7 +46,7 @@ fn failure() -> ErrorRecord {
 fn reply(reason: Reason, error: Option<&ErrorRecord>) -> v1::Reason {
     let bytes = explain_response(&told(reason), error, NOW_MS);
     let reply = v1::ExplainResponse::decode(&*bytes).expect("a reply");
-    assert_eq!(Status::Queued as i32, reply.status);
+    assert_eq!((Status::Queued as i32, 5), (reply.status, reply.version));
     reply.reasons.into_iter().next().expect("one reason")
 }
 
