@@ -13,6 +13,7 @@ use crate::reason::{
     Running,
 };
 use crate::rules::id::{Birth, ExecutionId};
+use crate::soft::Hold;
 use crate::state::{Queue, Slot};
 use crate::time::Now;
 
@@ -114,7 +115,7 @@ impl Engine {
             since_at_ms: self.state.leased_at_ms(birth),
             cancel: extras.and_then(|extras| extras.cancel.clone()),
             pause_requested: self.state.is_paused(birth),
-            waits_at_worker: self.soft.holds.get(birth).is_some_and(|hold| hold.waits()),
+            waits_at_worker: self.soft.holds.get(birth).is_some_and(Hold::waits),
         }))
     }
 

@@ -112,7 +112,9 @@ proptest! {
         (worker, kind, scope) in (0..WORKERS.len(), 0..4_usize, 0..3_usize),
     ) {
         let mut model = Model::new();
-        steps.iter().for_each(|step| model.take(step));
+        for step in &steps {
+            model.take(step);
+        }
         let world = &mut model.world;
         let probe = Probe { worker: WORKERS[worker], spec: a_spec(kind, scope), free: 1 };
         for birth in births(world.engine.state()) {
@@ -131,7 +133,9 @@ proptest! {
         depends: bool,
     ) {
         let mut model = Model::new();
-        steps.iter().for_each(|step| model.take(step));
+        for step in &steps {
+            model.take(step);
+        }
         let world = &mut model.world;
         world.tick();
         let living = births(world.engine.state());

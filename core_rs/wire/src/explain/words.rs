@@ -180,20 +180,21 @@ fn running(one: &Running, now_ms: u64) -> String {
     let Running {
         worker, attempt, ..
     } = one;
-    let mut text = if one.waits_at_worker {
+    let runs = if one.waits_at_worker {
         format!("worker {worker} has it, and begins attempt {attempt} when it has a free slot")
     } else {
         let time = span(now_ms.saturating_sub(one.since_at_ms));
         format!("worker {worker} has run attempt {attempt} for {time}")
     };
-    if let Some(cancel) = &one.cancel {
+    let stop = one.cancel.as_ref().map(|cancel| {
         let ago = span(now_ms.saturating_sub(cancel.at_ms));
-        text += &format!("; it was asked to stop {ago} ago");
-    }
-    if one.pause_requested {
-        text += "; it was asked to yield to a pause";
-    }
-    text
+        format!("it was asked to stop {ago} ago")
+    });
+    let pause = one
+        .pause_requested
+        .then(|| "it was asked to yield to a pause".to_owned());
+    let parts: Vec<_> = [Some(runs), stop, pause].into_iter().flatten().collect();
+    parts.join("; ")
 }
 
 fn reached(whose: &str, limit: &LimitReached) -> String {

@@ -117,8 +117,8 @@ impl Engine {
     }
 
     fn held_on(&self, stream: StreamKey, offer: OfferKey) -> u64 {
-        let held = self.soft.holds.of_stream(stream);
-        let own = held.filter(|birth| {
+        let births = self.soft.holds.of_stream(stream);
+        let own = births.filter(|birth| {
             let hold = self.soft.holds.get(*birth);
             hold.is_some_and(|hold| !hold.waits() && self.is_under(*birth, hold, offer))
         });
