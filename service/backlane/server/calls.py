@@ -42,7 +42,7 @@ READS: Final = frozenset(
     f"/backlane.v1.ExecutionService/{name}"
     for name in (
         *("Get", "List", "ListAttempts", "Wait", "Peek", "GetQueueStats", "GetTaskRecord"),
-        *("ListDeadLetters", "GetExecutionRun"),
+        *("ListDeadLetters", "GetExecutionRun", "Explain"),
     )
 )
 """Unary methods that change nothing, so that a reply may be replaced by a refusal. Confirmed ones
