@@ -6,6 +6,7 @@ A restart is timed from the start of the process, after SIGKILL, to the first le
 """
 
 import random
+import statistics
 import time
 import uuid
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ import grpc
 from backlane.testing.server import ServerProcess
 from backlane.v1 import execution_service_pb2 as api
 from backlane.v1 import worker_service_pb2 as worker_api
+from backlane.v1.execution_service_pb2_grpc import ExecutionServiceStub
 from backlane.v1.worker_service_pb2_grpc import WorkerServiceStub
 from tests.benchmarks.batch import check_depth
 from tests.benchmarks.bench import BATCH, CALLABLE, TENANT, Bench
@@ -28,6 +30,7 @@ from tests.plain_client import PlainClient
 RATIO_TARGET: Final = 0.9
 BYTES_TARGET: Final = 200
 RESTART_TARGET_S: Final = 3.0
+EXPLAIN_TARGET_MS: Final = 2.0
 
 
 class Rates(NamedTuple):
@@ -46,6 +49,7 @@ def run(bench: Bench) -> Iterator[Figure]:
         grown = resident_bytes(deep.process.pid) - before
         check_depth(deep.target, depth)
         yield from _compare(bench, shallow, deep)
+        yield _explain(bench, deep)
         yield from _restart(shallow, deep)
     yield _memory("memory, batches", grown / depth)
     with bench.serve() as server:
@@ -99,6 +103,26 @@ def _compare(bench: Bench, shallow: ServerProcess, deep: ServerProcess) -> Itera
         yield many
         ratio = many.value / few.value
         yield Figure(name=f"{name}, deep ÷ shallow", value=ratio, unit="", at_least=RATIO_TARGET)
+
+
+def _explain(bench: Bench, deep: ServerProcess) -> Figure:
+    """Time `Explain` of the newest execution, while a worker holds another one."""
+    lease = worker_api.LeaseRequest(worker_id="w", callables=[CALLABLE], tenant_ids=[TENANT])
+    took_ms: list[float] = []
+    with grpc.insecure_channel(deep.target) as channel:
+        WorkerServiceStub(channel).Lease(lease, timeout=30)
+        stub = ExecutionServiceStub(channel)
+        listed = stub.List(api.ListRequest(tenant_id=TENANT, page_size=1), timeout=30)
+        newest = listed.executions[0].execution_id
+        request = api.ExplainRequest(tenant_id=TENANT, execution_id=newest)
+        told = stub.Explain(request, timeout=30)
+        for _ in range(bench.pick(1_000, 100)):
+            began = time.perf_counter()
+            stub.Explain(request, timeout=30)
+            took_ms.append((time.perf_counter() - began) * 1_000)
+    assert [reason.WhichOneof("kind") for reason in told.reasons] == ["slots_taken", "ahead"]
+    p99 = statistics.quantiles(took_ms, n=100)[-1]
+    return Figure(name="Explain, p99", value=p99, unit="ms", at_most=EXPLAIN_TARGET_MS)
 
 
 def _restart(shallow: ServerProcess, deep: ServerProcess) -> Iterator[Figure]:

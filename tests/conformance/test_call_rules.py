@@ -85,6 +85,7 @@ VALID: Mapping[str, Callable[[Door], Message]] = {
     "ReportProgress": lambda _: work.ReportProgressRequest(reports=[work.ProgressReport()]),
     "ReportSteps": lambda _: work.ReportStepsRequest(reports=[work.StepReport()]),
     "Suspend": lambda _: work.SuspendRequest(suspensions=[work.Suspension()]),
+    "Explain": lambda door: api.ExplainRequest(tenant_id=door.tenant, execution_id=UNKNOWN_ID),
     "GetExecutionRun": lambda door: api.GetExecutionRunRequest(
         tenant_id=door.tenant, execution_id=UNKNOWN_ID
     ),
@@ -98,7 +99,7 @@ VALID: Mapping[str, Callable[[Door], Message]] = {
 }
 """A request of each call that breaks no rule as a whole."""
 
-OF_ONE = ("Get", "Cancel", "GetExecutionRun", "ProvideInput", "Pause", "Resume")
+OF_ONE = ("Get", "Cancel", "Explain", "GetExecutionRun", "ProvideInput", "Pause", "Resume")
 """The calls about one execution of a tenant."""
 
 RULES = [

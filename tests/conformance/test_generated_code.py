@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PAGE: Final = (programs.ROOT / "proto" / "README.md").read_text(encoding="utf-8")
-NAMES: Final = ("admin_service", "execution", "execution_service", "worker_service")
+NAMES: Final = ("admin_service", "execution", "execution_service", "explanation", "worker_service")
 # Compilers and plugins are built or installed at the first use.
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(programs.BUILD_TIMEOUT_S)]
 
@@ -77,12 +77,13 @@ def test_there_are_classes_for_java_and_csharp(generated: Path) -> None:
         "AdminServiceOuterClass.java",
         "ExecutionOuterClass.java",
         "ExecutionServiceOuterClass.java",
+        "Explanation.java",
         "WorkerServiceOuterClass.java",
     }
 
     assert {f"backlane/v1/{name}" for name in java} < files(generated / "java")
     services = {"AdminService.cs", "ExecutionService.cs", "WorkerService.cs"}
-    sharp = {"Execution.cs", "Status.cs", *services}
+    sharp = {"Execution.cs", "Explanation.cs", "Status.cs", *services}
     assert sharp == files(generated / "csharp")
 
 

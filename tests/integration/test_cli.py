@@ -11,7 +11,7 @@ import pytest
 
 from backlane import BackgroundExecution
 from backlane.schema import json as schema_json
-from backlane.v1.execution_service_pb2 import GetQueueStatsResponse
+from backlane.v1.execution_service_pb2 import ExplainResponse, GetQueueStatsResponse
 from tests.conformance.door import UNKNOWN_ID, new_tenant
 from tests.integration.cli_process import started
 
@@ -383,3 +383,18 @@ def test_stats_count_by_callable(ask: Ask) -> None:
         ["(all)", "2", "1", "0", "0", "0", "0", "0"],
     ]
     assert schema_json.dumps(schema_json.loads(GetQueueStatsResponse, told)) == told
+
+
+def test_why_says_each_reason_in_a_line(ask: Ask) -> None:
+    first = ask("enqueue", "greet").out.strip()
+    second = ask("enqueue", "greet", "--after", first, "--delay", "1h").out.strip()
+    ask("pause", second)
+
+    depends, later, paused = ask("why", second).out.splitlines()
+    told = ask("why", first, "--json").out.strip()
+
+    assert depends == f"it waits for 1 execution: {first} (queued)"
+    assert later.startswith("it is scheduled for ")
+    assert paused.startswith("a client paused it ")
+    assert schema_json.dumps(schema_json.loads(ExplainResponse, told)) == told
+    assert "no live worker offers callable greet" in told

@@ -22,8 +22,8 @@ from backlane.config import LIMITS, Config, env_name, flag_name
 ROOT = Path(__file__).resolve().parents[2]
 
 TALKING = (
-    *("worker", "enqueue", "run", "get", "attempts", "task", "graph", "list", "wait", "cancel"),
-    *("steps", "input", "pause", "resume", "peek", "stats"),
+    *("worker", "enqueue", "run", "get", "attempts", "why", "task", "graph", "list", "wait"),
+    *("cancel", "steps", "input", "pause", "resume", "peek", "stats"),
     *("dead-letters", "redrive", "discard"),
 )
 """The commands that talk to a server."""

@@ -9,6 +9,7 @@ mod cancel;
 mod dead_letter;
 mod dependency;
 mod enqueue;
+mod explain;
 mod family;
 mod input;
 mod lease;
@@ -23,5 +24,5 @@ mod steps;
 mod suspend;
 mod tick;
 
-pub use admission::{Blocker, blocker};
+pub use admission::{Blocker, blocker, blockers};
 pub use report::Speaker;

@@ -129,8 +129,11 @@ impl Engine {
     }
 
     /// Ends one use of an offer.
-    pub fn release_offer(&mut self, key: OfferKey) {
+    pub fn release_offer(&mut self, key: OfferKey, now: Now) {
         self.soft.offers.release(key, self.state.tenants());
+        if let Some(spec) = self.soft.offers.unused(key) {
+            self.soft.seen.note(spec, now.wall_ms);
+        }
     }
 
     /// Notes that a message arrived on a worker's stream. Returns whether the worker gets leases

@@ -19,7 +19,7 @@ pub use execution::{
 };
 pub use log::LogFact;
 pub use request::{Births, RequestFact, RequestKey};
-pub use run::{KeptInput, Run, RunChange, RunFact, Wait, WaitEnd, WakeCause};
+pub use run::{KeptInput, PauseAsked, Run, RunChange, RunFact, Wait, WaitEnd, WakeCause};
 pub use tenant::TenantFact;
 
 use crate::rules::id::Birth;

@@ -11,6 +11,7 @@ pub mod decide;
 mod engine;
 pub mod error;
 pub mod fact;
+pub mod reason;
 pub mod reply;
 pub mod row;
 pub mod rules;

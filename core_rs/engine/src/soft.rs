@@ -12,6 +12,7 @@ mod offers;
 mod pauses;
 mod retention;
 mod run;
+mod seen;
 mod wakes;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,6 +23,7 @@ pub use holds::{Hold, Holds, Renewal, StreamLife};
 pub use offers::Offers;
 pub use pauses::Pauses;
 pub use retention::RetentionClock;
+pub use seen::Seen;
 pub use wakes::Wakes;
 
 use crate::command::StreamKey;
@@ -53,6 +55,8 @@ pub struct Soft {
     pub holds: Holds,
     /// The offers of workers, and the next executions for each offer.
     pub offers: Offers,
+    /// What workers offered before they left.
+    pub seen: Seen,
     /// The expected worker time of each queue's executions.
     pub estimates: Estimates,
     /// The clock of retention.

@@ -223,7 +223,7 @@ fn suspend(engine: &mut Engine, story: Story) {
         }
         engine.take_decided();
     }
-    engine.release_offer(offer);
+    engine.release_offer(offer, NOW);
 }
 
 fn lease(engine: &mut Engine, offer: u32, number: u64) -> Held {

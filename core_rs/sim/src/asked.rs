@@ -26,6 +26,8 @@ pub enum Asked {
     Wait(v1::WaitRequest),
     /// Cancels one execution.
     Cancel(v1::CancelRequest),
+    /// Says why an execution waits.
+    Explain(v1::ExplainRequest),
     /// Shows the next executions of the queue.
     Peek(v1::PeekRequest),
     /// Counts unfinished executions.
@@ -76,6 +78,7 @@ impl Asked {
             Self::List(request) => (Method::List, request.encode_to_vec()),
             Self::Wait(request) => (Method::Wait, request.encode_to_vec()),
             Self::Cancel(request) => (Method::Cancel, request.encode_to_vec()),
+            Self::Explain(request) => (Method::Explain, request.encode_to_vec()),
             Self::Peek(request) => (Method::Peek, request.encode_to_vec()),
             Self::Stats(request) => (Method::GetQueueStats, request.encode_to_vec()),
             Self::DeadLetters(request) => (Method::ListDeadLetters, request.encode_to_vec()),

@@ -16,6 +16,7 @@ use crate::asked::Asked;
 use crate::check::{Checked, Ledger, LogCheck, Reported, Violation, broken, must};
 use crate::plan::Excuses;
 
+mod reasons;
 mod runs;
 
 const ANSWERED: &str = "a reply answers its request";
@@ -111,6 +112,7 @@ impl Judge<'_> {
             Asked::Pause(asked) => Some((&asked.tenant_id, &asked.execution_id)),
             Asked::Resume(asked) => Some((&asked.tenant_id, &asked.execution_id)),
             Asked::Story(asked, _) => Some((&asked.tenant_id, &asked.execution_id)),
+            Asked::Explain(asked) => Some((&asked.tenant_id, &asked.execution_id)),
             _ => None,
         };
         named.map_or(Ok(()), |(tenant, id)| self.exists(tenant, id, reason))?;
@@ -179,6 +181,7 @@ impl Judge<'_> {
                 let basic = |record| self.show(&asked.tenant_id, record, false);
                 reply.executions.iter().try_for_each(basic)
             }
+            Asked::Explain(asked) => self.explained(asked, &decoded(bytes)?),
             Asked::Stats(_) => decoded::<v1::GetQueueStatsResponse>(bytes).map(drop),
             Asked::DeadLetters(asked) => self.dead_letters(asked, &decoded(bytes)?),
             Asked::Discard(asked) => self.discarded(asked, &decoded(bytes)?),

@@ -192,6 +192,10 @@ impl World {
                 tenant_id,
                 execution_id,
             }),
+            8 => Asked::Explain(v1::ExplainRequest {
+                tenant_id,
+                execution_id,
+            }),
             _ => {
                 let done = self.ledger.steps.of(&execution_id);
                 let request = v1::GetExecutionRunRequest {

@@ -10,6 +10,7 @@ use prost::Message as _;
 use crate::control::{decode_get_run, decode_input, decode_pause, decode_resume};
 use crate::dead_letter::{decode_discard, decode_list_dead_letters};
 use crate::enqueue::{decode_batch, decode_enqueue, decode_enqueue_stream, decode_run};
+use crate::explain::decode_explain;
 use crate::fixtures::{Decode, call_as, named, with_context};
 use crate::limit::{decode_list_limits, decode_set_limits};
 use crate::query::{
@@ -25,7 +26,7 @@ use crate::worker::{
     decode_complete, decode_fail, decode_lease, decode_progress, decode_release, decode_renew,
 };
 
-const EVERY: [Decode<()>; 31] = [
+const EVERY: [Decode<()>; 32] = [
     |it, context| decode_enqueue(it, context).map(drop),
     |it, context| decode_batch(it, context).map(drop),
     |it, context| decode_enqueue_stream(it, context).map(drop),
@@ -37,6 +38,7 @@ const EVERY: [Decode<()>; 31] = [
     |it, context| decode_cancel(it, context).map(drop),
     |it, context| decode_peek(it, context).map(drop),
     |it, context| decode_queue_stats(it, context).map(drop),
+    |it, context| decode_explain(it, context).map(drop),
     |it, context| decode_get_run(it, context).map(drop),
     |it, context| decode_input(it, context).map(drop),
     |it, context| decode_pause(it, context).map(drop),

@@ -13,6 +13,7 @@ pub mod enqueue;
 mod error;
 #[cfg(test)]
 mod every_request;
+pub mod explain;
 mod failure;
 mod family;
 mod fields;

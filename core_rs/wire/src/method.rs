@@ -28,6 +28,8 @@ pub enum Method {
     Cancel,
     /// Shows the executions that would be leased next.
     Peek,
+    /// Says why an execution waits.
+    Explain,
     /// Shows what happened inside an execution.
     GetExecutionRun,
     /// Provides an input that an execution waits for, or will wait for.
@@ -137,7 +139,7 @@ const fn stream(entry: Entry) -> Entry {
 
 /// Every call, in the order of [`Method::index`].
 #[rustfmt::skip]
-pub static METHODS: [Entry; 31] = [
+pub static METHODS: [Entry; 32] = [
     producer(Method::Enqueue, "/backlane.v1.ExecutionService/Enqueue"),
     producer(Method::EnqueueBatch, "/backlane.v1.ExecutionService/EnqueueBatch"),
     stream(producer(Method::EnqueueStream, "/backlane.v1.ExecutionService/EnqueueStream")),
@@ -148,6 +150,7 @@ pub static METHODS: [Entry; 31] = [
     producer(Method::Wait, "/backlane.v1.ExecutionService/Wait"),
     producer(Method::Cancel, "/backlane.v1.ExecutionService/Cancel"),
     producer(Method::Peek, "/backlane.v1.ExecutionService/Peek"),
+    producer(Method::Explain, "/backlane.v1.ExecutionService/Explain"),
     producer(Method::GetExecutionRun, "/backlane.v1.ExecutionService/GetExecutionRun"),
     producer(Method::ProvideInput, "/backlane.v1.ExecutionService/ProvideInput"),
     producer(Method::Pause, "/backlane.v1.ExecutionService/Pause"),

@@ -25,6 +25,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "run": "Enqueue an execution, wait for it, and print its output.",
     "get": "Show one execution.",
     "attempts": "Show the attempts of one execution.",
+    "why": "Say why an execution waits.",
     "task": "Show one execution as a task record.",
     "graph": "Show what one execution depends on.",
     "list": "List executions, newest first.",

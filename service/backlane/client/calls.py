@@ -23,6 +23,7 @@ from backlane.client.waits import (
     put_in_order,
     wait_request,
 )
+from backlane.schema.explanation import Explanation
 from backlane.schema.limits import Limits
 from backlane.schema.named import id_of
 from backlane.schema.records import Attempt, BackgroundExecution
@@ -182,6 +183,15 @@ class Calls:
         timeout = options.get("call_timeout")
         timeout_s = None if timeout is None else call_timeout_s(timeout)
         return await self.call(self.stub.Redrive, request, timeout_s)
+
+    async def explain(self, execution: Named | str) -> Explanation:
+        """Say why an execution waits: typed reasons with values, the most decisive first.
+
+        Raises:
+            ExecutionNotFoundError: this tenant has none of that id.
+        """
+        request = api.ExplainRequest(tenant_id=self.tenant, execution_id=id_of(execution))
+        return Explanation(await self.call(self.stub.Explain, request))
 
     async def execution_run(self, execution: Named | str) -> ExecutionRun:
         """Return what happened inside an execution: its run, with all steps.

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from datetime import timedelta
 
     from backlane.client.calls import Calls
+    from backlane.schema.explanation import Explanation
     from backlane.schema.records import BackgroundExecution
     from backlane.schema.runs import ExecutionRun
     from backlane.sdk.target import Target
@@ -104,6 +105,10 @@ class Handle(_Handle[T_co]):
         """End it while it is queued, or ask its holder to stop."""
         return finish(self._calls.cancel(self.execution_id))
 
+    def explain(self) -> Explanation:
+        """Say why it waits: typed reasons with values, the most decisive first."""
+        return finish(self._calls.explain(self.execution_id))
+
     def execution_run(self) -> ExecutionRun:
         """Read what happened inside it: its run, with all steps."""
         return finish(self._calls.execution_run(self.execution_id))
@@ -160,6 +165,10 @@ class AsyncHandle(_Handle[T_co]):
     async def cancel(self) -> BackgroundExecution:
         """End it while it is queued, or ask its holder to stop."""
         return await self._calls.cancel(self.execution_id)
+
+    async def explain(self) -> Explanation:
+        """Say why it waits: typed reasons with values, the most decisive first."""
+        return await self._calls.explain(self.execution_id)
 
     async def execution_run(self) -> ExecutionRun:
         """Read what happened inside it: its run, with all steps."""

@@ -45,7 +45,7 @@ READS: Final = frozenset(
             "ExecutionService",
             (
                 *("Get", "List", "ListAttempts", "Wait", "Peek", "GetQueueStats", "GetTaskRecord"),
-                *("ListDeadLetters", "GetExecutionRun"),
+                *("ListDeadLetters", "GetExecutionRun", "Explain"),
             ),
         ),
         ("AdminService", ("ListLimits",)),

@@ -4,6 +4,7 @@ isort:skip_file
 The calls of producers: enqueue, read, wait for and cancel executions."""
 
 from backlane.v1 import execution_pb2 as _execution_pb2
+from backlane.v1 import explanation_pb2 as _explanation_pb2
 from backlane.v1 import worker_service_pb2 as _worker_service_pb2
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
@@ -1156,6 +1157,69 @@ class CallableStats(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CallableStats: _TypeAlias = CallableStats  # noqa: Y015
+
+@_typing.final
+class ExplainRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TENANT_ID_FIELD_NUMBER: _builtins.int
+    EXECUTION_ID_FIELD_NUMBER: _builtins.int
+    tenant_id: _builtins.str
+    execution_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        tenant_id: _builtins.str = ...,
+        execution_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["execution_id", b"execution_id", "tenant_id", b"tenant_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExplainRequest: _TypeAlias = ExplainRequest  # noqa: Y015
+
+@_typing.final
+class ExplainResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STATUS_FIELD_NUMBER: _builtins.int
+    REASONS_FIELD_NUMBER: _builtins.int
+    ESTIMATED_START_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    status: _execution_pb2.BackgroundExecutionStatus.ValueType
+    version: _builtins.int
+    """The version of the execution that the reasons are about."""
+    @_builtins.property
+    def reasons(self) -> _containers.RepeatedCompositeFieldContainer[_explanation_pb2.Reason]:
+        """The reasons, the most decisive first. They hold at the same time. Where there is none, nothing
+        keeps the execution from a worker: the next free one gets it.
+        """
+
+    @_builtins.property
+    def estimated_start(self) -> _explanation_pb2.StartEstimate:
+        """Only for executions that a live worker could take now, once an execution of the callable has
+        ended since the start of the server.
+        """
+
+    def __init__(
+        self,
+        *,
+        status: _execution_pb2.BackgroundExecutionStatus.ValueType = ...,
+        reasons: _abc.Iterable[_explanation_pb2.Reason] | None = ...,
+        estimated_start: _explanation_pb2.StartEstimate | None = ...,
+        version: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_estimated_start", b"_estimated_start", "estimated_start", b"estimated_start"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_estimated_start", b"_estimated_start", "estimated_start", b"estimated_start", "reasons", b"reasons", "status", b"status", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__estimated_start: _TypeAlias = _typing.Literal["estimated_start"]  # noqa: Y015
+    _WhichOneofArgType__estimated_start: _TypeAlias = _typing.Literal["_estimated_start", b"_estimated_start"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__estimated_start) -> _WhichOneofReturnType__estimated_start | None: ...
+
+Global___ExplainResponse: _TypeAlias = ExplainResponse  # noqa: Y015
 
 @_typing.final
 class GetExecutionRunRequest(_message.Message):

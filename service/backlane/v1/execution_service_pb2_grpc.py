@@ -89,6 +89,11 @@ class ExecutionServiceStub(object):
                 request_serializer=backlane_dot_v1_dot_execution__service__pb2.PeekRequest.SerializeToString,
                 response_deserializer=backlane_dot_v1_dot_execution__service__pb2.PeekResponse.FromString,
                 _registered_method=True)
+        self.Explain = channel.unary_unary(
+                '/backlane.v1.ExecutionService/Explain',
+                request_serializer=backlane_dot_v1_dot_execution__service__pb2.ExplainRequest.SerializeToString,
+                response_deserializer=backlane_dot_v1_dot_execution__service__pb2.ExplainResponse.FromString,
+                _registered_method=True)
         self.GetExecutionRun = channel.unary_unary(
                 '/backlane.v1.ExecutionService/GetExecutionRun',
                 request_serializer=backlane_dot_v1_dot_execution__service__pb2.GetExecutionRunRequest.SerializeToString,
@@ -223,6 +228,13 @@ class ExecutionServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Explain(self, request, context):
+        """Says why an execution waits: typed reasons with values.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetExecutionRun(self, request, context):
         """Shows what happened inside an execution: its run with all steps.
         """
@@ -350,6 +362,11 @@ def add_ExecutionServiceServicer_to_server(servicer, server):
                     servicer.Peek,
                     request_deserializer=backlane_dot_v1_dot_execution__service__pb2.PeekRequest.FromString,
                     response_serializer=backlane_dot_v1_dot_execution__service__pb2.PeekResponse.SerializeToString,
+            ),
+            'Explain': grpc.unary_unary_rpc_method_handler(
+                    servicer.Explain,
+                    request_deserializer=backlane_dot_v1_dot_execution__service__pb2.ExplainRequest.FromString,
+                    response_serializer=backlane_dot_v1_dot_execution__service__pb2.ExplainResponse.SerializeToString,
             ),
             'GetExecutionRun': grpc.unary_unary_rpc_method_handler(
                     servicer.GetExecutionRun,
@@ -677,6 +694,33 @@ class ExecutionService(object):
             '/backlane.v1.ExecutionService/Peek',
             backlane_dot_v1_dot_execution__service__pb2.PeekRequest.SerializeToString,
             backlane_dot_v1_dot_execution__service__pb2.PeekResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Explain(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/backlane.v1.ExecutionService/Explain',
+            backlane_dot_v1_dot_execution__service__pb2.ExplainRequest.SerializeToString,
+            backlane_dot_v1_dot_execution__service__pb2.ExplainResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -66,6 +66,8 @@ class ExecutionServiceStub:
     """Shows the next executions of a tenant in the order in which they would be leased, without
     leasing them.
     """
+    Explain: _grpc.UnaryUnaryMultiCallable[_execution_service_pb2.ExplainRequest, _execution_service_pb2.ExplainResponse]
+    """Says why an execution waits: typed reasons with values."""
     GetExecutionRun: _grpc.UnaryUnaryMultiCallable[_execution_service_pb2.GetExecutionRunRequest, _execution_service_pb2.GetExecutionRunResponse]
     """Shows what happened inside an execution: its run with all steps."""
     ProvideInput: _grpc.UnaryUnaryMultiCallable[_execution_service_pb2.ProvideInputRequest, _execution_service_pb2.ProvideInputResponse]
@@ -134,6 +136,8 @@ class ExecutionServiceAsyncStub(ExecutionServiceStub):
     """Shows the next executions of a tenant in the order in which they would be leased, without
     leasing them.
     """
+    Explain: _aio.UnaryUnaryMultiCallable[_execution_service_pb2.ExplainRequest, _execution_service_pb2.ExplainResponse]  # type: ignore[assignment]
+    """Says why an execution waits: typed reasons with values."""
     GetExecutionRun: _aio.UnaryUnaryMultiCallable[_execution_service_pb2.GetExecutionRunRequest, _execution_service_pb2.GetExecutionRunResponse]  # type: ignore[assignment]
     """Shows what happened inside an execution: its run with all steps."""
     ProvideInput: _aio.UnaryUnaryMultiCallable[_execution_service_pb2.ProvideInputRequest, _execution_service_pb2.ProvideInputResponse]  # type: ignore[assignment]
@@ -259,6 +263,14 @@ class ExecutionServiceServicer(metaclass=_abc_1.ABCMeta):
         """Shows the next executions of a tenant in the order in which they would be leased, without
         leasing them.
         """
+
+    @_abc_1.abstractmethod
+    def Explain(
+        self,
+        request: _execution_service_pb2.ExplainRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_execution_service_pb2.ExplainResponse, _abc.Awaitable[_execution_service_pb2.ExplainResponse]]:
+        """Says why an execution waits: typed reasons with values."""
 
     @_abc_1.abstractmethod
     def GetExecutionRun(

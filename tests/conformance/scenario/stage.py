@@ -17,7 +17,7 @@ from backlane.v1 import worker_service_pb2 as work
 from backlane.v1.admin_service_pb2_grpc import AdminServiceStub
 from backlane.v1.execution_service_pb2_grpc import ExecutionServiceStub
 from backlane.v1.worker_service_pb2_grpc import WorkerServiceStub
-from tests.conformance.scenario import requests, runs
+from tests.conformance.scenario import reasons, requests, runs
 from tests.conformance.scenario.script import Line, Word, keyed, milliseconds, text
 from tests.conformance.scenario.view import NONE, instant, show, show_task, status
 
@@ -324,6 +324,19 @@ class Stage:
         )
         await self._operator.SetLimits(request, timeout=TIMEOUT_S)
         return Answer()
+
+    async def _explain(self, line: Line) -> Answer:
+        execution_id = self._ids[line.plain()]
+        request = api.ExplainRequest(
+            tenant_id=self._tenants[execution_id], execution_id=execution_id
+        )
+        response = await self._producer.Explain(request, timeout=TIMEOUT_S)
+        answer = Answer()
+        for reason in response.reasons:
+            kind, fields = reasons.worded(reason, self._stand.now_ms, self._name_of)
+            answer.words.append(kind)
+            answer.fields |= fields
+        return answer if answer.words else Answer([NOTHING])
 
     async def _stats(self, line: Line) -> Answer:
         request = api.GetQueueStatsRequest(tenant_id=line.get("tenant", "acme"))

@@ -90,8 +90,13 @@ def _show_error(record: records.BackgroundExecution, key: str) -> str:
 def _actor(record: records.BackgroundExecution) -> str:
     if not record.HasField("actor"):
         return NONE
-    kind = name_of(records.ActorKind, record.actor.kind)
-    return f"{kind}:{record.actor.id}" if record.actor.id else kind
+    return actor(record.actor)
+
+
+def actor(by: records.Actor) -> str:
+    """Who caused a change."""
+    kind = name_of(records.ActorKind, by.kind)
+    return f"{kind}:{by.id}" if by.id else kind
 
 
 def _duration(record: records.BackgroundExecution) -> str:

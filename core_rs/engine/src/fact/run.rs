@@ -3,7 +3,7 @@
 //! Owns the data of a run that decisions need, and every change of a run. Refuses to hold what
 //! steps contain: that is in [`crate::row::ActionRow`].
 
-use crate::fact::Backoff;
+use crate::fact::{Actor, Backoff};
 use crate::rules::id::Birth;
 use crate::rules::run::{Action, Course};
 use crate::rules::step::{StepId, WaitReason};
@@ -116,6 +116,17 @@ pub struct Run {
     pub sequence: u32,
     /// Whether a client paused the execution.
     pub is_paused: bool,
+    /// Who paused it, and when. Unknown if an earlier program version carried the pause over.
+    pub pause: Option<Box<PauseAsked>>,
+}
+
+/// A pause that a client asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PauseAsked {
+    /// Time of the pause, in milliseconds since the epoch.
+    pub at_ms: u64,
+    /// The party that asked.
+    pub actor: Actor,
 }
 
 /// A wait that is not over.
@@ -167,6 +178,25 @@ impl Run {
     #[must_use]
     pub fn input(&self, key: &str) -> Option<&KeptInput> {
         self.inputs.iter().find(|input| *input.key == *key)
+    }
+
+    /// Ends the pause, if there is one.
+    pub(crate) fn end_pause(&mut self) {
+        self.is_paused = false;
+        self.pause = None;
+    }
+
+    /// Whether a round of any program version may have written this run as `carried`. Earlier
+    /// versions did not write who paused an execution.
+    pub(crate) fn is_carried_as(&self, carried: &Self) -> bool {
+        if *self == *carried {
+            return true;
+        }
+        let without = Self {
+            pause: None,
+            ..self.clone()
+        };
+        carried.is_paused && without == *carried
     }
 
     /// Keeps the input of the newest action.

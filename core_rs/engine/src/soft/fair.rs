@@ -36,6 +36,12 @@ impl Estimates {
         estimate.unwrap_or(FIRST_ESTIMATE_US).max(LEAST_CHARGE_US)
     }
 
+    /// The expected worker time of a queue in which a lease has ended; `None` otherwise.
+    #[must_use]
+    pub fn known(&self, queue: QueueKey) -> Option<u64> {
+        self.by_queue.get(&queue).copied()
+    }
+
     /// Learns from the end of a lease that took this long.
     pub fn learn(&mut self, queue: QueueKey, used_us: u64) {
         let estimate = self.by_queue.entry(queue).or_insert(FIRST_ESTIMATE_US);

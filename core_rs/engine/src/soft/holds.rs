@@ -116,6 +116,18 @@ impl Holds {
         self.holds.get(&birth)
     }
 
+    /// The executions whose leases a stream keeps live.
+    pub fn of_stream(&self, stream: StreamKey) -> impl Iterator<Item = Birth> + '_ {
+        let life = self.streams.get(&stream);
+        life.into_iter().flat_map(|life| life.held.iter().copied())
+    }
+
+    /// The leases that no stream keeps live: those of unary calls, and those from before a restart.
+    pub fn of_calls(&self) -> impl Iterator<Item = (Birth, &Hold)> {
+        let holds = self.holds.iter().map(|(birth, hold)| (*birth, hold));
+        holds.filter(|(_, hold)| hold.stream.is_none())
+    }
+
     /// Number of live leases.
     #[must_use]
     pub fn len(&self) -> usize {

@@ -141,6 +141,20 @@ impl Offers {
         }
     }
 
+    /// An offer that nobody uses now; `None` if somebody does, or if it is gone.
+    #[must_use]
+    pub fn unused(&self, key: OfferKey) -> Option<&OfferSpec> {
+        let offer = self.by_key.get(&key).filter(|offer| offer.uses == 0)?;
+        Some(&offer.spec)
+    }
+
+    /// Whether an offer covers a queue.
+    #[must_use]
+    pub fn covers(&self, key: OfferKey, queue: QueueKey) -> bool {
+        let published = self.queues.get(&queue);
+        published.is_some_and(|published| published.offers.contains(&key))
+    }
+
     /// The offers under which an execution could be leased, apart from pauses.
     #[must_use]
     pub const fn with_work(&self) -> &BTreeSet<OfferKey> {

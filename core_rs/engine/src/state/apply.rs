@@ -94,7 +94,7 @@ impl State {
                 self.agenda.begin_at(*next_item);
             }
             FactKind::Agenda(change) => self.apply_agenda(*change),
-            FactKind::Run(change) => self.apply_run(change, fact.at_ms),
+            FactKind::Run(change) => self.apply_run(change, fact),
         }
         None
     }

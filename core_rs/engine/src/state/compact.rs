@@ -6,9 +6,12 @@
 
 use std::sync::Arc;
 
-use crate::fact::{Backoff, KeptInput, Outcome, OutcomeKind, Run, Wait, WaitEnd};
+use crate::fact::{
+    Actor, Backoff, KeptInput, Outcome, OutcomeKind, PauseAsked, Run, Wait, WaitEnd,
+};
 use crate::rules::id::LeaseToken;
 use crate::rules::run::{Course, Mark, RunState};
+use crate::rules::status::ActorKind;
 use crate::rules::step::{StepId, StepState};
 use crate::state::Extras;
 use crate::state::bytes::{Reader, Writer};
@@ -141,8 +144,9 @@ fn put_run(out: &mut Writer, run: &Run) {
         leased_at_ms,
         sequence,
         is_paused,
+        pause,
     } = run;
-    out.flag(*is_paused);
+    put_pause(out, *is_paused, pause.as_deref());
     out.some(*left_ms);
     out.some(*leased_at_ms);
     out.byte(*state as u8);
@@ -167,7 +171,7 @@ fn put_run(out: &mut Writer, run: &Run) {
 }
 
 fn run(from: &mut Reader<'_>) -> Run {
-    let is_paused = from.flag();
+    let (is_paused, pause) = pause(from);
     let (left_ms, leased_at_ms) = (from.some(), from.some());
     let state = RunState::from_number(from.byte().into()).expect("the state of a run");
     let (actions, bytes) = (narrow(from.uint()), narrow(from.uint()));
@@ -190,7 +194,34 @@ fn run(from: &mut Reader<'_>) -> Run {
         leased_at_ms,
         sequence,
         is_paused,
+        pause,
     }
+}
+
+fn put_pause(out: &mut Writer, is_paused: bool, pause: Option<&PauseAsked>) {
+    out.flag(is_paused);
+    if is_paused {
+        // A flag would take room from those that are set more often.
+        out.byte(u8::from(pause.is_some()));
+    }
+    if let Some(PauseAsked { at_ms, actor }) = pause {
+        out.uint(*at_ms);
+        out.byte(actor.kind as u8);
+        out.text(&actor.id);
+    }
+}
+
+fn pause(from: &mut Reader<'_>) -> (bool, Option<Box<PauseAsked>>) {
+    let is_paused = from.flag();
+    let is_known = is_paused && from.byte() > 0;
+    let pause = is_known.then(|| {
+        let at_ms = from.uint();
+        let kind = ActorKind::from_number(from.byte().into()).expect("the kind of an actor");
+        let id = from.text();
+        let actor = Actor { kind, id };
+        Box::new(PauseAsked { at_ms, actor })
+    });
+    (is_paused, pause)
 }
 
 fn mark(from: &mut Reader<'_>) -> Mark {

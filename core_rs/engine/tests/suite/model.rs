@@ -30,7 +30,7 @@ pub(crate) struct Model {
 }
 
 impl Model {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let world = World::new(Limits::default());
         let (tokens, outcomes, limits) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
         Self {
@@ -42,7 +42,7 @@ impl Model {
         }
     }
 
-    fn take(&mut self, step: &Step) {
+    pub(crate) fn take(&mut self, step: &Step) {
         self.world.tick();
         match step {
             Step::Enqueue(new) => self.enqueue(new),

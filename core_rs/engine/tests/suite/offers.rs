@@ -66,8 +66,8 @@ fn equal_offers_share_a_key_and_unused_offers_can_be_used_again() {
     let mut world = world();
     let key = world.engine.acquire_offer(offer(&["mail"]));
     assert_eq!(key, world.engine.acquire_offer(offer(&["mail"])));
-    world.engine.release_offer(key);
-    world.engine.release_offer(key);
+    world.engine.release_offer(key, world.now);
+    world.engine.release_offer(key, world.now);
     let birth = world.make(&new_execution("acme", "mail"));
     let again = world.engine.acquire_offer(offer(&["mail"]));
     assert_eq!(Some(birth), leased(&mut world, again));
@@ -81,7 +81,7 @@ fn unused_offers_are_forgotten_and_built_again() {
         let key = world
             .engine
             .acquire_offer(offer(&["mail", &format!("other{number}")]));
-        world.engine.release_offer(key);
+        world.engine.release_offer(key, world.now);
     }
     let first = world.make(&new_execution("acme", "mail"));
     let second = world.make(&new_execution("acme", "mail"));
@@ -96,13 +96,13 @@ fn an_offer_in_use_is_never_forgotten() {
     let mut world = world();
     let kept = world.engine.acquire_offer(offer(&["mail"]));
     // This offer was unused for a moment, between its release and its next use.
-    world.engine.release_offer(kept);
+    world.engine.release_offer(kept, world.now);
     let kept = world.engine.acquire_offer(offer(&["mail"]));
     for number in 0..200 {
         let key = world
             .engine
             .acquire_offer(offer(&[&format!("other{number}")]));
-        world.engine.release_offer(key);
+        world.engine.release_offer(key, world.now);
     }
     let birth = world.make(&new_execution("acme", "mail"));
     assert_eq!(Some(birth), leased(&mut world, kept));

@@ -66,6 +66,7 @@ impl Stage {
             "store" => self.store(line),
             "advance" => self.advance(line),
             "restart" => self.restart(line),
+            "explain" => self.explain(line),
             "expect" => self.expect(line),
             "peek" => self.peek(line),
             "stats" => self.stats(line),
@@ -229,7 +230,7 @@ impl Stage {
         self.name_of(granted.birth)
     }
 
-    fn name_of(&self, birth: Birth) -> String {
+    pub(crate) fn name_of(&self, birth: Birth) -> String {
         let named = self.names.iter().find(|(_, known)| **known == birth);
         named.map_or_else(|| birth.to_string(), |(name, _)| name.clone())
     }

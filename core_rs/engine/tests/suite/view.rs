@@ -143,7 +143,7 @@ pub(crate) fn relative(at_ms: u64, from_ms: u64) -> String {
     format!("{sign}{}ms", at_ms.abs_diff(from_ms))
 }
 
-fn actor_name(actor: &Actor) -> String {
+pub(crate) fn actor_name(actor: &Actor) -> String {
     let kind = match actor.kind {
         ActorKind::Client => "client",
         ActorKind::Worker => "worker",

@@ -212,7 +212,7 @@ impl World {
         };
         self.random += 1;
         let granted = self.engine.lease(&taker, self.random, self.now);
-        self.engine.release_offer(key);
+        self.engine.release_offer(key, self.now);
         self.settle();
         granted
     }

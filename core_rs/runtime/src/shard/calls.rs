@@ -9,6 +9,7 @@ mod children;
 pub(super) mod control;
 pub(super) mod dead_letter;
 pub(super) mod enqueue;
+pub(super) mod explain;
 mod items;
 pub(super) mod lease;
 pub(super) mod limit;
@@ -45,6 +46,7 @@ pub(super) fn job(
         Method::Wait => wait::wait(desk, caller, bytes),
         Method::Cancel => cancel::cancel(desk, &caller, bytes),
         Method::Peek => look::peek(desk, &caller, bytes),
+        Method::Explain => explain::explain(desk, &caller, bytes),
         Method::GetExecutionRun => run::get(desk, &caller, bytes),
         Method::ProvideInput => control::input(desk, &caller, bytes),
         Method::Pause => control::pause(desk, &caller, bytes),

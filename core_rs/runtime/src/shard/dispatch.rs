@@ -77,7 +77,7 @@ fn give(room: &mut Room, seat: Seat, purpose: Purpose) -> bool {
         return false;
     }
     room.takers.remove(ticket);
-    room.desk.engine.release_offer(taker.offer);
+    room.desk.engine.release_offer(taker.offer, room.desk.now);
     let held = granted.iter().filter_map(|granted| room.desk.held(granted));
     room.takers.remember(ticket, held.collect());
     deliver(room, seat, granted, Door::Call);

@@ -205,7 +205,13 @@ impl Shown {
         })?)
     }
 
-    fn ending(&self) -> Result<&EndingRow, Unshown> {
+    /// The error of the newest failed attempt of an unfinished execution.
+    pub(super) fn newest_error(&self, desk: &Desk) -> Result<Option<&ErrorRecord>, Unshown> {
+        let living = self.living.as_ref().ok_or(Unshown::Removed)?;
+        self.last_error(desk, Standing::Living(living))
+    }
+
+    pub(super) fn ending(&self) -> Result<&EndingRow, Unshown> {
         match &self.ending {
             Piece::Read(ending) => Ok(ending),
             Piece::Damaged(what) => Err(Unshown::Damaged(what.clone())),

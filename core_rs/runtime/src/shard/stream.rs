@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use backlane_engine::Engine;
 use backlane_engine::command::{OfferKey, Taker};
+use backlane_engine::reason::Offering;
 use backlane_engine::rules::access::Principal;
 use backlane_wire::reply::Timed;
 
@@ -258,6 +259,36 @@ impl Streams {
         };
         let (most, bytes) = lane.room(purpose);
         Some((taker, usize::try_from(most).unwrap_or(usize::MAX), bytes))
+    }
+
+    /// The lanes of the workers that take executions: not of those that drain, nor of those that
+    /// may be frozen.
+    pub(super) fn offering(&self, engine: &Engine) -> impl Iterator<Item = Offering> {
+        let live = self.by_ticket.iter().filter(|(ticket, stream)| {
+            let draining = stream.work.as_ref().is_none_or(|work| work.draining);
+            !draining && !stream.half_closed && !engine.soft().holds.is_mute(**ticket)
+        });
+        live.flat_map(|(ticket, _)| {
+            let lanes = self.lanes(*ticket).iter().enumerate();
+            lanes.filter_map(|(lane, offered)| {
+                let seat = Seat {
+                    ticket: *ticket,
+                    lane,
+                };
+                let room = self.room(seat, Purpose::Slot, engine);
+                Some(Offering {
+                    worker: self.worker(*ticket)?.clone(),
+                    offer: offered.offer,
+                    free: room.map_or(0, |(_, most, _)| most as u64),
+                    stream: Some(*ticket),
+                })
+            })
+        })
+    }
+
+    fn worker(&self, ticket: Ticket) -> Option<&Arc<str>> {
+        let hello = self.work(ticket)?.hello.as_ref()?;
+        Some(&hello.worker)
     }
 
     /// Forgets a stream. Returns the state of a `Work` stream.

@@ -183,7 +183,7 @@ pub(super) fn ended(room: &mut Room, ticket: Ticket, work: Work) {
     let lanes = work.hello.map(|hello| hello.lanes).unwrap_or_default();
     for (lane, Lane { offer, .. }) in lanes.into_iter().enumerate() {
         room.takers.leave(offer, Seat { ticket, lane });
-        room.desk.engine.release_offer(offer);
+        room.desk.engine.release_offer(offer, room.desk.now);
     }
     room.desk.engine.stream_ended(ticket, room.desk.now);
 }

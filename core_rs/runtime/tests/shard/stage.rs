@@ -101,6 +101,7 @@ impl Stage {
             "store" => self.store(line),
             "advance" => self.advance(duration(line.plain(0))),
             "restart" => self.restart(duration(line.get("downtime").unwrap_or("0ms"))),
+            "explain" => self.explain(line),
             "expect" => self.expect(line),
             "peek" => self.peek(line),
             "stats" => self.stats(line),
@@ -188,7 +189,7 @@ impl Stage {
         }
     }
 
-    fn name_of(&self, id: &str) -> Option<String> {
+    pub(crate) fn name_of(&self, id: &str) -> Option<String> {
         let named = self.ids.iter().find(|(_, (_, known))| known == id);
         named.map(|(name, _)| name.clone())
     }

@@ -95,7 +95,7 @@ fn duration(record: &v1::BackgroundExecution) -> Option<String> {
     Some(format!("{}ms", completed - started))
 }
 
-fn actor(actor: &v1::Actor) -> String {
+pub(crate) fn actor(actor: &v1::Actor) -> String {
     let kind = word(actor.kind().as_str_name(), "ACTOR_KIND_");
     if actor.id.is_empty() {
         kind

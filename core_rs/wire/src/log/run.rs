@@ -4,7 +4,7 @@
 //! know which action may follow which: the engine does.
 
 use backlane_engine::fact::{
-    Backoff, KeptInput, Run, RunChange, RunFact, Wait, WaitEnd, WakeCause,
+    Backoff, KeptInput, PauseAsked, Run, RunChange, RunFact, Wait, WaitEnd, WakeCause,
 };
 use backlane_engine::rules::run::{Action, Course, Mark, RunState};
 use backlane_engine::rules::step::{StepId, StepState, WaitReason};
@@ -178,6 +178,12 @@ fn put_run(out: &mut Vec<u8>, run: &Run) {
     put::some_uint(out, 10, run.leased_at_ms);
     put::uint(out, 11, run.sequence);
     put::uint(out, 12, run.is_paused);
+    if let Some(PauseAsked { at_ms, actor }) = run.pause.as_deref() {
+        put::message(out, 13, |out| {
+            put::uint(out, 1, *at_ms);
+            parts::put_actor(out, 2, actor);
+        });
+    }
 }
 
 const fn mark_byte(mark: &Mark) -> u8 {
@@ -291,7 +297,14 @@ fn run(from: v1::Run) -> Result<Run, DecodeError> {
         leased_at_ms: from.leased_at_ms,
         sequence: from.sequence,
         is_paused: from.paused,
+        pause: from.pause.map(pause).transpose()?,
     })
+}
+
+fn pause(from: v1::PauseAsked) -> Result<Box<PauseAsked>, DecodeError> {
+    let actor = parts::actor(parts::present("PauseAsked.actor", from.actor)?)?;
+    let at_ms = from.at_ms;
+    Ok(Box::new(PauseAsked { at_ms, actor }))
 }
 
 fn mark((id, byte): (StepId, u8)) -> Result<Mark, DecodeError> {

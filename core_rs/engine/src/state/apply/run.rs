@@ -4,7 +4,9 @@
 //! stands for is said once, in [`actions_of`]: the rows of the actions follow from it too. Refuses
 //! to know why a fact was decided.
 
-use crate::fact::{Outcome, OutcomeKind, Run, RunChange, RunFact, WaitEnd, WakeCause};
+use crate::fact::{
+    Fact, Outcome, OutcomeKind, PauseAsked, Run, RunChange, RunFact, WaitEnd, WakeCause,
+};
 use crate::rules::id::Birth;
 use crate::rules::limits::MAX_KEPT_INPUTS;
 use crate::rules::run::Action;
@@ -56,7 +58,9 @@ impl State {
         let held = self.holdings.contains_key(&birth);
         let fits = match &fact.change {
             RunChange::Carried(run) => match self.run(birth) {
-                Some(own) if *own != **run => return Err(Impossible::CarriedDiffers { birth }),
+                Some(own) if !own.is_carried_as(run) => {
+                    return Err(Impossible::CarriedDiffers { birth });
+                }
                 Some(_) | None => true,
             },
             RunChange::TakenOver { .. } => self.run(birth).is_none(),
@@ -80,7 +84,11 @@ impl State {
             run.actions += 1;
         }
         match &fact.change {
-            RunChange::Carried(carried) => run = (**carried).clone(),
+            RunChange::Carried(carried) => {
+                let pause = run.pause.take();
+                run = (**carried).clone();
+                run.pause = run.pause.or(pause);
+            }
             RunChange::TakenOver { bytes, .. } => run.bytes = *bytes,
             RunChange::Reported {
                 bytes, sequence, ..
@@ -113,7 +121,9 @@ impl State {
             RunChange::Woken { over, bytes, by } => {
                 wake(&mut run, over);
                 run.bytes = run.bytes.saturating_add(*bytes);
-                run.is_paused &= *by != WakeCause::Resume;
+                if *by == WakeCause::Resume {
+                    run.end_pause();
+                }
             }
             RunChange::InputKept { key, bytes } => {
                 let is_known = run.input(key).is_some();
@@ -124,17 +134,21 @@ impl State {
                 run.bytes = run.bytes.saturating_add(*bytes);
             }
             RunChange::Paused { .. } => run.is_paused = true,
-            RunChange::Unpaused { .. } => run.is_paused = false,
+            RunChange::Unpaused { .. } => run.end_pause(),
         }
         Some(run)
     }
 
     /// Applies a fact that was checked.
-    pub(super) fn apply_run(&mut self, fact: &RunFact, at_ms: u64) {
-        let birth = fact.birth;
-        let Some(run) = self.next_run(fact) else {
+    pub(super) fn apply_run(&mut self, fact: &RunFact, whole: &Fact) {
+        let (birth, at_ms) = (fact.birth, whole.at_ms);
+        let Some(mut run) = self.next_run(fact) else {
             return;
         };
+        if matches!(fact.change, RunChange::Paused { .. }) {
+            let actor = whole.actor.clone();
+            run.pause = Some(Box::new(PauseAsked { at_ms, actor }));
+        }
         let before = self.next_instant(birth);
         self.put_run(birth, run);
         match &fact.change {

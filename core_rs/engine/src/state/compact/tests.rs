@@ -81,9 +81,21 @@ fn some_input() -> impl Strategy<Value = KeptInput> {
     })
 }
 
+fn some_pause() -> impl Strategy<Value = Option<Box<PauseAsked>>> {
+    let asked = (any::<u64>(), select(ActorKind::ALL), "[a-z]{0,9}");
+    of(asked).prop_map(|asked| {
+        let (at_ms, kind, id) = asked?;
+        let actor = Actor {
+            kind,
+            id: id.into(),
+        };
+        Some(Box::new(PauseAsked { at_ms, actor }))
+    })
+}
+
 fn some_run() -> impl Strategy<Value = Run> {
     let numbers = (any::<u32>(), any::<u32>(), 0..3_u32, any::<u32>());
-    let times = (some_number(), some_number(), any::<bool>());
+    let times = (some_number(), some_number(), any::<bool>(), some_pause());
     let lists = (
         vec(some_mark(), 0..5),
         vec(some_wait(), 0..4),
@@ -102,6 +114,7 @@ fn some_run() -> impl Strategy<Value = Run> {
         left_ms: times.0,
         leased_at_ms: times.1,
         is_paused: times.2,
+        pause: times.3.filter(|_| times.2),
         waits: lists.1,
         inputs: lists.2,
     })

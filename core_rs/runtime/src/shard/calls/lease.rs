@@ -56,7 +56,9 @@ impl Job for Leasing {
 /// their old positions.
 pub(crate) fn take_back(room: &mut Room, ticket: Ticket) {
     if let Some(waiting) = room.takers.remove(ticket) {
-        room.desk.engine.release_offer(waiting.taker.offer);
+        room.desk
+            .engine
+            .release_offer(waiting.taker.offer, room.desk.now);
     }
     for held in room.takers.given.remove(&ticket).unwrap_or_default() {
         room.desk.engine.undeliver(&held, room.desk.now);
@@ -83,7 +85,9 @@ pub(crate) fn finish_all(room: &mut Room) {
 
 fn finish(room: &mut Room, ticket: Ticket) {
     if let Some(waiting) = room.takers.remove(ticket) {
-        room.desk.engine.release_offer(waiting.taker.offer);
+        room.desk
+            .engine
+            .release_offer(waiting.taker.offer, room.desk.now);
         room.desk.reply(ticket, reply::lease_response(&[]));
     }
 }

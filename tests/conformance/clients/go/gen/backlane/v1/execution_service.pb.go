@@ -2294,6 +2294,131 @@ func (x *CallableStats) GetEnding() uint64 {
 	return 0
 }
 
+type ExplainRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	TenantId      string                 `protobuf:"bytes,1,opt,name=tenant_id,json=tenantId,proto3" json:"tenant_id,omitempty"`
+	ExecutionId   string                 `protobuf:"bytes,2,opt,name=execution_id,json=executionId,proto3" json:"execution_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExplainRequest) Reset() {
+	*x = ExplainRequest{}
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExplainRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExplainRequest) ProtoMessage() {}
+
+func (x *ExplainRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExplainRequest.ProtoReflect.Descriptor instead.
+func (*ExplainRequest) Descriptor() ([]byte, []int) {
+	return file_backlane_v1_execution_service_proto_rawDescGZIP(), []int{31}
+}
+
+func (x *ExplainRequest) GetTenantId() string {
+	if x != nil {
+		return x.TenantId
+	}
+	return ""
+}
+
+func (x *ExplainRequest) GetExecutionId() string {
+	if x != nil {
+		return x.ExecutionId
+	}
+	return ""
+}
+
+type ExplainResponse struct {
+	state  protoimpl.MessageState    `protogen:"open.v1"`
+	Status BackgroundExecutionStatus `protobuf:"varint,1,opt,name=status,proto3,enum=backlane.v1.BackgroundExecutionStatus" json:"status,omitempty"`
+	// The reasons, the most decisive first. They hold at the same time. Where there is none, nothing
+	// keeps the execution from a worker: the next free one gets it.
+	Reasons []*Reason `protobuf:"bytes,2,rep,name=reasons,proto3" json:"reasons,omitempty"`
+	// Only for executions that a live worker could take now, once an execution of the callable has
+	// ended since the start of the server.
+	EstimatedStart *StartEstimate `protobuf:"bytes,3,opt,name=estimated_start,json=estimatedStart,proto3,oneof" json:"estimated_start,omitempty"`
+	// The version of the execution that the reasons are about.
+	Version       uint64 `protobuf:"varint,4,opt,name=version,proto3" json:"version,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExplainResponse) Reset() {
+	*x = ExplainResponse{}
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[32]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExplainResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExplainResponse) ProtoMessage() {}
+
+func (x *ExplainResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[32]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExplainResponse.ProtoReflect.Descriptor instead.
+func (*ExplainResponse) Descriptor() ([]byte, []int) {
+	return file_backlane_v1_execution_service_proto_rawDescGZIP(), []int{32}
+}
+
+func (x *ExplainResponse) GetStatus() BackgroundExecutionStatus {
+	if x != nil {
+		return x.Status
+	}
+	return BackgroundExecutionStatus_BACKGROUND_EXECUTION_STATUS_UNSPECIFIED
+}
+
+func (x *ExplainResponse) GetReasons() []*Reason {
+	if x != nil {
+		return x.Reasons
+	}
+	return nil
+}
+
+func (x *ExplainResponse) GetEstimatedStart() *StartEstimate {
+	if x != nil {
+		return x.EstimatedStart
+	}
+	return nil
+}
+
+func (x *ExplainResponse) GetVersion() uint64 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
 type GetExecutionRunRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	TenantId      string                 `protobuf:"bytes,1,opt,name=tenant_id,json=tenantId,proto3" json:"tenant_id,omitempty"`
@@ -2304,7 +2429,7 @@ type GetExecutionRunRequest struct {
 
 func (x *GetExecutionRunRequest) Reset() {
 	*x = GetExecutionRunRequest{}
-	mi := &file_backlane_v1_execution_service_proto_msgTypes[31]
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2316,7 +2441,7 @@ func (x *GetExecutionRunRequest) String() string {
 func (*GetExecutionRunRequest) ProtoMessage() {}
 
 func (x *GetExecutionRunRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_backlane_v1_execution_service_proto_msgTypes[31]
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2329,7 +2454,7 @@ func (x *GetExecutionRunRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetExecutionRunRequest.ProtoReflect.Descriptor instead.
 func (*GetExecutionRunRequest) Descriptor() ([]byte, []int) {
-	return file_backlane_v1_execution_service_proto_rawDescGZIP(), []int{31}
+	return file_backlane_v1_execution_service_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *GetExecutionRunRequest) GetTenantId() string {
@@ -2355,7 +2480,7 @@ type GetExecutionRunResponse struct {
 
 func (x *GetExecutionRunResponse) Reset() {
 	*x = GetExecutionRunResponse{}
-	mi := &file_backlane_v1_execution_service_proto_msgTypes[32]
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2367,7 +2492,7 @@ func (x *GetExecutionRunResponse) String() string {
 func (*GetExecutionRunResponse) ProtoMessage() {}
 
 func (x *GetExecutionRunResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_backlane_v1_execution_service_proto_msgTypes[32]
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2380,7 +2505,7 @@ func (x *GetExecutionRunResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetExecutionRunResponse.ProtoReflect.Descriptor instead.
 func (*GetExecutionRunResponse) Descriptor() ([]byte, []int) {
-	return file_backlane_v1_execution_service_proto_rawDescGZIP(), []int{32}
+	return file_backlane_v1_execution_service_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *GetExecutionRunResponse) GetExecution() *Execution {
@@ -2407,7 +2532,7 @@ type ProvideInputRequest struct {
 
 func (x *ProvideInputRequest) Reset() {
 	*x = ProvideInputRequest{}
-	mi := &file_backlane_v1_execution_service_proto_msgTypes[33]
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2419,7 +2544,7 @@ func (x *ProvideInputRequest) String() string {
 func (*ProvideInputRequest) ProtoMessage() {}
 
 func (x *ProvideInputRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_backlane_v1_execution_service_proto_msgTypes[33]
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2432,7 +2557,7 @@ func (x *ProvideInputRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProvideInputRequest.ProtoReflect.Descriptor instead.
 func (*ProvideInputRequest) Descriptor() ([]byte, []int) {
-	return file_backlane_v1_execution_service_proto_rawDescGZIP(), []int{33}
+	return file_backlane_v1_execution_service_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *ProvideInputRequest) GetTenantId() string {
@@ -2482,7 +2607,7 @@ type ProvideInputResponse struct {
 
 func (x *ProvideInputResponse) Reset() {
 	*x = ProvideInputResponse{}
-	mi := &file_backlane_v1_execution_service_proto_msgTypes[34]
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2494,7 +2619,7 @@ func (x *ProvideInputResponse) String() string {
 func (*ProvideInputResponse) ProtoMessage() {}
 
 func (x *ProvideInputResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_backlane_v1_execution_service_proto_msgTypes[34]
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2507,7 +2632,7 @@ func (x *ProvideInputResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProvideInputResponse.ProtoReflect.Descriptor instead.
 func (*ProvideInputResponse) Descriptor() ([]byte, []int) {
-	return file_backlane_v1_execution_service_proto_rawDescGZIP(), []int{34}
+	return file_backlane_v1_execution_service_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *ProvideInputResponse) GetExecution() *BackgroundExecution {
@@ -2534,7 +2659,7 @@ type PauseRequest struct {
 
 func (x *PauseRequest) Reset() {
 	*x = PauseRequest{}
-	mi := &file_backlane_v1_execution_service_proto_msgTypes[35]
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2546,7 +2671,7 @@ func (x *PauseRequest) String() string {
 func (*PauseRequest) ProtoMessage() {}
 
 func (x *PauseRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_backlane_v1_execution_service_proto_msgTypes[35]
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2559,7 +2684,7 @@ func (x *PauseRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PauseRequest.ProtoReflect.Descriptor instead.
 func (*PauseRequest) Descriptor() ([]byte, []int) {
-	return file_backlane_v1_execution_service_proto_rawDescGZIP(), []int{35}
+	return file_backlane_v1_execution_service_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *PauseRequest) GetTenantId() string {
@@ -2586,7 +2711,7 @@ type PauseResponse struct {
 
 func (x *PauseResponse) Reset() {
 	*x = PauseResponse{}
-	mi := &file_backlane_v1_execution_service_proto_msgTypes[36]
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2598,7 +2723,7 @@ func (x *PauseResponse) String() string {
 func (*PauseResponse) ProtoMessage() {}
 
 func (x *PauseResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_backlane_v1_execution_service_proto_msgTypes[36]
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2611,7 +2736,7 @@ func (x *PauseResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PauseResponse.ProtoReflect.Descriptor instead.
 func (*PauseResponse) Descriptor() ([]byte, []int) {
-	return file_backlane_v1_execution_service_proto_rawDescGZIP(), []int{36}
+	return file_backlane_v1_execution_service_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *PauseResponse) GetExecution() *BackgroundExecution {
@@ -2631,7 +2756,7 @@ type ResumeRequest struct {
 
 func (x *ResumeRequest) Reset() {
 	*x = ResumeRequest{}
-	mi := &file_backlane_v1_execution_service_proto_msgTypes[37]
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2643,7 +2768,7 @@ func (x *ResumeRequest) String() string {
 func (*ResumeRequest) ProtoMessage() {}
 
 func (x *ResumeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_backlane_v1_execution_service_proto_msgTypes[37]
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2656,7 +2781,7 @@ func (x *ResumeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResumeRequest.ProtoReflect.Descriptor instead.
 func (*ResumeRequest) Descriptor() ([]byte, []int) {
-	return file_backlane_v1_execution_service_proto_rawDescGZIP(), []int{37}
+	return file_backlane_v1_execution_service_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *ResumeRequest) GetTenantId() string {
@@ -2683,7 +2808,7 @@ type ResumeResponse struct {
 
 func (x *ResumeResponse) Reset() {
 	*x = ResumeResponse{}
-	mi := &file_backlane_v1_execution_service_proto_msgTypes[38]
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2695,7 +2820,7 @@ func (x *ResumeResponse) String() string {
 func (*ResumeResponse) ProtoMessage() {}
 
 func (x *ResumeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_backlane_v1_execution_service_proto_msgTypes[38]
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2708,7 +2833,7 @@ func (x *ResumeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResumeResponse.ProtoReflect.Descriptor instead.
 func (*ResumeResponse) Descriptor() ([]byte, []int) {
-	return file_backlane_v1_execution_service_proto_rawDescGZIP(), []int{38}
+	return file_backlane_v1_execution_service_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *ResumeResponse) GetExecution() *BackgroundExecution {
@@ -2728,7 +2853,7 @@ type GetTaskRecordRequest struct {
 
 func (x *GetTaskRecordRequest) Reset() {
 	*x = GetTaskRecordRequest{}
-	mi := &file_backlane_v1_execution_service_proto_msgTypes[39]
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2740,7 +2865,7 @@ func (x *GetTaskRecordRequest) String() string {
 func (*GetTaskRecordRequest) ProtoMessage() {}
 
 func (x *GetTaskRecordRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_backlane_v1_execution_service_proto_msgTypes[39]
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2753,7 +2878,7 @@ func (x *GetTaskRecordRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetTaskRecordRequest.ProtoReflect.Descriptor instead.
 func (*GetTaskRecordRequest) Descriptor() ([]byte, []int) {
-	return file_backlane_v1_execution_service_proto_rawDescGZIP(), []int{39}
+	return file_backlane_v1_execution_service_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *GetTaskRecordRequest) GetTenantId() string {
@@ -2779,7 +2904,7 @@ type GetTaskRecordResponse struct {
 
 func (x *GetTaskRecordResponse) Reset() {
 	*x = GetTaskRecordResponse{}
-	mi := &file_backlane_v1_execution_service_proto_msgTypes[40]
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2791,7 +2916,7 @@ func (x *GetTaskRecordResponse) String() string {
 func (*GetTaskRecordResponse) ProtoMessage() {}
 
 func (x *GetTaskRecordResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_backlane_v1_execution_service_proto_msgTypes[40]
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2804,7 +2929,7 @@ func (x *GetTaskRecordResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetTaskRecordResponse.ProtoReflect.Descriptor instead.
 func (*GetTaskRecordResponse) Descriptor() ([]byte, []int) {
-	return file_backlane_v1_execution_service_proto_rawDescGZIP(), []int{40}
+	return file_backlane_v1_execution_service_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *GetTaskRecordResponse) GetRecord() *TaskRecord {
@@ -2833,7 +2958,7 @@ type ListDeadLettersRequest struct {
 
 func (x *ListDeadLettersRequest) Reset() {
 	*x = ListDeadLettersRequest{}
-	mi := &file_backlane_v1_execution_service_proto_msgTypes[41]
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2845,7 +2970,7 @@ func (x *ListDeadLettersRequest) String() string {
 func (*ListDeadLettersRequest) ProtoMessage() {}
 
 func (x *ListDeadLettersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_backlane_v1_execution_service_proto_msgTypes[41]
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2858,7 +2983,7 @@ func (x *ListDeadLettersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListDeadLettersRequest.ProtoReflect.Descriptor instead.
 func (*ListDeadLettersRequest) Descriptor() ([]byte, []int) {
-	return file_backlane_v1_execution_service_proto_rawDescGZIP(), []int{41}
+	return file_backlane_v1_execution_service_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *ListDeadLettersRequest) GetTenantId() string {
@@ -2908,7 +3033,7 @@ type ListDeadLettersResponse struct {
 
 func (x *ListDeadLettersResponse) Reset() {
 	*x = ListDeadLettersResponse{}
-	mi := &file_backlane_v1_execution_service_proto_msgTypes[42]
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2920,7 +3045,7 @@ func (x *ListDeadLettersResponse) String() string {
 func (*ListDeadLettersResponse) ProtoMessage() {}
 
 func (x *ListDeadLettersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_backlane_v1_execution_service_proto_msgTypes[42]
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2933,7 +3058,7 @@ func (x *ListDeadLettersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListDeadLettersResponse.ProtoReflect.Descriptor instead.
 func (*ListDeadLettersResponse) Descriptor() ([]byte, []int) {
-	return file_backlane_v1_execution_service_proto_rawDescGZIP(), []int{42}
+	return file_backlane_v1_execution_service_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *ListDeadLettersResponse) GetExecutions() []*BackgroundExecution {
@@ -2961,7 +3086,7 @@ type DiscardDeadLettersRequest struct {
 
 func (x *DiscardDeadLettersRequest) Reset() {
 	*x = DiscardDeadLettersRequest{}
-	mi := &file_backlane_v1_execution_service_proto_msgTypes[43]
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2973,7 +3098,7 @@ func (x *DiscardDeadLettersRequest) String() string {
 func (*DiscardDeadLettersRequest) ProtoMessage() {}
 
 func (x *DiscardDeadLettersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_backlane_v1_execution_service_proto_msgTypes[43]
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2986,7 +3111,7 @@ func (x *DiscardDeadLettersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DiscardDeadLettersRequest.ProtoReflect.Descriptor instead.
 func (*DiscardDeadLettersRequest) Descriptor() ([]byte, []int) {
-	return file_backlane_v1_execution_service_proto_rawDescGZIP(), []int{43}
+	return file_backlane_v1_execution_service_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *DiscardDeadLettersRequest) GetTenantId() string {
@@ -3013,7 +3138,7 @@ type DiscardDeadLettersResponse struct {
 
 func (x *DiscardDeadLettersResponse) Reset() {
 	*x = DiscardDeadLettersResponse{}
-	mi := &file_backlane_v1_execution_service_proto_msgTypes[44]
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3025,7 +3150,7 @@ func (x *DiscardDeadLettersResponse) String() string {
 func (*DiscardDeadLettersResponse) ProtoMessage() {}
 
 func (x *DiscardDeadLettersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_backlane_v1_execution_service_proto_msgTypes[44]
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3038,7 +3163,7 @@ func (x *DiscardDeadLettersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DiscardDeadLettersResponse.ProtoReflect.Descriptor instead.
 func (*DiscardDeadLettersResponse) Descriptor() ([]byte, []int) {
-	return file_backlane_v1_execution_service_proto_rawDescGZIP(), []int{44}
+	return file_backlane_v1_execution_service_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *DiscardDeadLettersResponse) GetOutcomes() []*DiscardOutcome {
@@ -3061,7 +3186,7 @@ type DiscardOutcome struct {
 
 func (x *DiscardOutcome) Reset() {
 	*x = DiscardOutcome{}
-	mi := &file_backlane_v1_execution_service_proto_msgTypes[45]
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3073,7 +3198,7 @@ func (x *DiscardOutcome) String() string {
 func (*DiscardOutcome) ProtoMessage() {}
 
 func (x *DiscardOutcome) ProtoReflect() protoreflect.Message {
-	mi := &file_backlane_v1_execution_service_proto_msgTypes[45]
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3086,7 +3211,7 @@ func (x *DiscardOutcome) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DiscardOutcome.ProtoReflect.Descriptor instead.
 func (*DiscardOutcome) Descriptor() ([]byte, []int) {
-	return file_backlane_v1_execution_service_proto_rawDescGZIP(), []int{45}
+	return file_backlane_v1_execution_service_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *DiscardOutcome) GetOutcome() isDiscardOutcome_Outcome {
@@ -3142,7 +3267,7 @@ type DiscardResult struct {
 
 func (x *DiscardResult) Reset() {
 	*x = DiscardResult{}
-	mi := &file_backlane_v1_execution_service_proto_msgTypes[46]
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3154,7 +3279,7 @@ func (x *DiscardResult) String() string {
 func (*DiscardResult) ProtoMessage() {}
 
 func (x *DiscardResult) ProtoReflect() protoreflect.Message {
-	mi := &file_backlane_v1_execution_service_proto_msgTypes[46]
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3167,7 +3292,7 @@ func (x *DiscardResult) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DiscardResult.ProtoReflect.Descriptor instead.
 func (*DiscardResult) Descriptor() ([]byte, []int) {
-	return file_backlane_v1_execution_service_proto_rawDescGZIP(), []int{46}
+	return file_backlane_v1_execution_service_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *DiscardResult) GetExecutionId() string {
@@ -3208,7 +3333,7 @@ type RedriveRequest struct {
 
 func (x *RedriveRequest) Reset() {
 	*x = RedriveRequest{}
-	mi := &file_backlane_v1_execution_service_proto_msgTypes[47]
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3220,7 +3345,7 @@ func (x *RedriveRequest) String() string {
 func (*RedriveRequest) ProtoMessage() {}
 
 func (x *RedriveRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_backlane_v1_execution_service_proto_msgTypes[47]
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3233,7 +3358,7 @@ func (x *RedriveRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RedriveRequest.ProtoReflect.Descriptor instead.
 func (*RedriveRequest) Descriptor() ([]byte, []int) {
-	return file_backlane_v1_execution_service_proto_rawDescGZIP(), []int{47}
+	return file_backlane_v1_execution_service_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *RedriveRequest) GetTenantId() string {
@@ -3301,7 +3426,7 @@ type RedriveResponse struct {
 
 func (x *RedriveResponse) Reset() {
 	*x = RedriveResponse{}
-	mi := &file_backlane_v1_execution_service_proto_msgTypes[48]
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3313,7 +3438,7 @@ func (x *RedriveResponse) String() string {
 func (*RedriveResponse) ProtoMessage() {}
 
 func (x *RedriveResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_backlane_v1_execution_service_proto_msgTypes[48]
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3326,7 +3451,7 @@ func (x *RedriveResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RedriveResponse.ProtoReflect.Descriptor instead.
 func (*RedriveResponse) Descriptor() ([]byte, []int) {
-	return file_backlane_v1_execution_service_proto_rawDescGZIP(), []int{48}
+	return file_backlane_v1_execution_service_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *RedriveResponse) GetExecution() *BackgroundExecution {
@@ -3354,7 +3479,7 @@ var File_backlane_v1_execution_service_proto protoreflect.FileDescriptor
 
 const file_backlane_v1_execution_service_proto_rawDesc = "" +
 	"\n" +
-	"#backlane/v1/execution_service.proto\x12\vbacklane.v1\x1a\x1bbacklane/v1/execution.proto\x1a backlane/v1/worker_service.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\"\xf4\b\n" +
+	"#backlane/v1/execution_service.proto\x12\vbacklane.v1\x1a\x1bbacklane/v1/execution.proto\x1a\x1dbacklane/v1/explanation.proto\x1a backlane/v1/worker_service.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\"\xf4\b\n" +
 	"\x0eEnqueueRequest\x12\x1b\n" +
 	"\ttenant_id\x18\x01 \x01(\tR\btenantId\x12#\n" +
 	"\rcallable_name\x18\x02 \x01(\tR\fcallableName\x12\x19\n" +
@@ -3523,7 +3648,16 @@ const file_backlane_v1_execution_service_proto_rawDesc = "" +
 	"\arunning\x18\x05 \x01(\x04R\arunning\x12\x1c\n" +
 	"\tsuspended\x18\x06 \x01(\x04R\tsuspended\x12\x12\n" +
 	"\x04held\x18\a \x01(\x04R\x04held\x12\x16\n" +
-	"\x06ending\x18\b \x01(\x04R\x06ending\"X\n" +
+	"\x06ending\x18\b \x01(\x04R\x06ending\"P\n" +
+	"\x0eExplainRequest\x12\x1b\n" +
+	"\ttenant_id\x18\x01 \x01(\tR\btenantId\x12!\n" +
+	"\fexecution_id\x18\x02 \x01(\tR\vexecutionId\"\xf8\x01\n" +
+	"\x0fExplainResponse\x12>\n" +
+	"\x06status\x18\x01 \x01(\x0e2&.backlane.v1.BackgroundExecutionStatusR\x06status\x12-\n" +
+	"\areasons\x18\x02 \x03(\v2\x13.backlane.v1.ReasonR\areasons\x12H\n" +
+	"\x0festimated_start\x18\x03 \x01(\v2\x1a.backlane.v1.StartEstimateH\x00R\x0eestimatedStart\x88\x01\x01\x12\x18\n" +
+	"\aversion\x18\x04 \x01(\x04R\aversionB\x12\n" +
+	"\x10_estimated_start\"X\n" +
 	"\x16GetExecutionRunRequest\x12\x1b\n" +
 	"\ttenant_id\x18\x01 \x01(\tR\btenantId\x12!\n" +
 	"\fexecution_id\x18\x02 \x01(\tR\vexecutionId\"O\n" +
@@ -3600,7 +3734,7 @@ const file_backlane_v1_execution_service_proto_rawDesc = "" +
 	"\x14WAIT_FOR_UNSPECIFIED\x10\x00\x12\x10\n" +
 	"\fWAIT_FOR_ALL\x10\x01\x12\x10\n" +
 	"\fWAIT_FOR_ANY\x10\x02\x12\x12\n" +
-	"\x0eWAIT_FOR_COUNT\x10\x032\xfd\v\n" +
+	"\x0eWAIT_FOR_COUNT\x10\x032\xc3\f\n" +
 	"\x10ExecutionService\x12D\n" +
 	"\aEnqueue\x12\x1b.backlane.v1.EnqueueRequest\x1a\x1c.backlane.v1.EnqueueResponse\x12S\n" +
 	"\fEnqueueBatch\x12 .backlane.v1.EnqueueBatchRequest\x1a!.backlane.v1.EnqueueBatchResponse\x12Z\n" +
@@ -3611,7 +3745,8 @@ const file_backlane_v1_execution_service_proto_rawDesc = "" +
 	"\fListAttempts\x12 .backlane.v1.ListAttemptsRequest\x1a!.backlane.v1.ListAttemptsResponse\x12;\n" +
 	"\x04Wait\x12\x18.backlane.v1.WaitRequest\x1a\x19.backlane.v1.WaitResponse\x12A\n" +
 	"\x06Cancel\x12\x1a.backlane.v1.CancelRequest\x1a\x1b.backlane.v1.CancelResponse\x12;\n" +
-	"\x04Peek\x12\x18.backlane.v1.PeekRequest\x1a\x19.backlane.v1.PeekResponse\x12\\\n" +
+	"\x04Peek\x12\x18.backlane.v1.PeekRequest\x1a\x19.backlane.v1.PeekResponse\x12D\n" +
+	"\aExplain\x12\x1b.backlane.v1.ExplainRequest\x1a\x1c.backlane.v1.ExplainResponse\x12\\\n" +
 	"\x0fGetExecutionRun\x12#.backlane.v1.GetExecutionRunRequest\x1a$.backlane.v1.GetExecutionRunResponse\x12S\n" +
 	"\fProvideInput\x12 .backlane.v1.ProvideInputRequest\x1a!.backlane.v1.ProvideInputResponse\x12>\n" +
 	"\x05Pause\x12\x19.backlane.v1.PauseRequest\x1a\x1a.backlane.v1.PauseResponse\x12A\n" +
@@ -3636,7 +3771,7 @@ func file_backlane_v1_execution_service_proto_rawDescGZIP() []byte {
 }
 
 var file_backlane_v1_execution_service_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_backlane_v1_execution_service_proto_msgTypes = make([]protoimpl.MessageInfo, 52)
+var file_backlane_v1_execution_service_proto_msgTypes = make([]protoimpl.MessageInfo, 54)
 var file_backlane_v1_execution_service_proto_goTypes = []any{
 	(DedupPolicy)(0),                   // 0: backlane.v1.DedupPolicy
 	(WaitFor)(0),                       // 1: backlane.v1.WaitFor
@@ -3671,145 +3806,154 @@ var file_backlane_v1_execution_service_proto_goTypes = []any{
 	(*GetQueueStatsRequest)(nil),       // 30: backlane.v1.GetQueueStatsRequest
 	(*GetQueueStatsResponse)(nil),      // 31: backlane.v1.GetQueueStatsResponse
 	(*CallableStats)(nil),              // 32: backlane.v1.CallableStats
-	(*GetExecutionRunRequest)(nil),     // 33: backlane.v1.GetExecutionRunRequest
-	(*GetExecutionRunResponse)(nil),    // 34: backlane.v1.GetExecutionRunResponse
-	(*ProvideInputRequest)(nil),        // 35: backlane.v1.ProvideInputRequest
-	(*ProvideInputResponse)(nil),       // 36: backlane.v1.ProvideInputResponse
-	(*PauseRequest)(nil),               // 37: backlane.v1.PauseRequest
-	(*PauseResponse)(nil),              // 38: backlane.v1.PauseResponse
-	(*ResumeRequest)(nil),              // 39: backlane.v1.ResumeRequest
-	(*ResumeResponse)(nil),             // 40: backlane.v1.ResumeResponse
-	(*GetTaskRecordRequest)(nil),       // 41: backlane.v1.GetTaskRecordRequest
-	(*GetTaskRecordResponse)(nil),      // 42: backlane.v1.GetTaskRecordResponse
-	(*ListDeadLettersRequest)(nil),     // 43: backlane.v1.ListDeadLettersRequest
-	(*ListDeadLettersResponse)(nil),    // 44: backlane.v1.ListDeadLettersResponse
-	(*DiscardDeadLettersRequest)(nil),  // 45: backlane.v1.DiscardDeadLettersRequest
-	(*DiscardDeadLettersResponse)(nil), // 46: backlane.v1.DiscardDeadLettersResponse
-	(*DiscardOutcome)(nil),             // 47: backlane.v1.DiscardOutcome
-	(*DiscardResult)(nil),              // 48: backlane.v1.DiscardResult
-	(*RedriveRequest)(nil),             // 49: backlane.v1.RedriveRequest
-	(*RedriveResponse)(nil),            // 50: backlane.v1.RedriveResponse
-	nil,                                // 51: backlane.v1.EnqueueRequest.ContextEntry
-	nil,                                // 52: backlane.v1.EnqueueRequest.MetadataEntry
-	nil,                                // 53: backlane.v1.SpawnChild.PoliciesEntry
-	(*BackgroundExecutionConfig)(nil),  // 54: backlane.v1.BackgroundExecutionConfig
-	(*timestamppb.Timestamp)(nil),      // 55: google.protobuf.Timestamp
-	(CancellationPolicy)(0),            // 56: backlane.v1.CancellationPolicy
-	(*ParentLink)(nil),                 // 57: backlane.v1.ParentLink
-	(*BackgroundExecution)(nil),        // 58: backlane.v1.BackgroundExecution
-	(*status.Status)(nil),              // 59: google.rpc.Status
-	(*durationpb.Duration)(nil),        // 60: google.protobuf.Duration
-	(View)(0),                          // 61: backlane.v1.View
-	(BackgroundExecutionStatus)(0),     // 62: backlane.v1.BackgroundExecutionStatus
-	(*Attempt)(nil),                    // 63: backlane.v1.Attempt
-	(*NewStep)(nil),                    // 64: backlane.v1.NewStep
-	(*Execution)(nil),                  // 65: backlane.v1.Execution
-	(*TaskRecord)(nil),                 // 66: backlane.v1.TaskRecord
-	(*structpb.Value)(nil),             // 67: google.protobuf.Value
+	(*ExplainRequest)(nil),             // 33: backlane.v1.ExplainRequest
+	(*ExplainResponse)(nil),            // 34: backlane.v1.ExplainResponse
+	(*GetExecutionRunRequest)(nil),     // 35: backlane.v1.GetExecutionRunRequest
+	(*GetExecutionRunResponse)(nil),    // 36: backlane.v1.GetExecutionRunResponse
+	(*ProvideInputRequest)(nil),        // 37: backlane.v1.ProvideInputRequest
+	(*ProvideInputResponse)(nil),       // 38: backlane.v1.ProvideInputResponse
+	(*PauseRequest)(nil),               // 39: backlane.v1.PauseRequest
+	(*PauseResponse)(nil),              // 40: backlane.v1.PauseResponse
+	(*ResumeRequest)(nil),              // 41: backlane.v1.ResumeRequest
+	(*ResumeResponse)(nil),             // 42: backlane.v1.ResumeResponse
+	(*GetTaskRecordRequest)(nil),       // 43: backlane.v1.GetTaskRecordRequest
+	(*GetTaskRecordResponse)(nil),      // 44: backlane.v1.GetTaskRecordResponse
+	(*ListDeadLettersRequest)(nil),     // 45: backlane.v1.ListDeadLettersRequest
+	(*ListDeadLettersResponse)(nil),    // 46: backlane.v1.ListDeadLettersResponse
+	(*DiscardDeadLettersRequest)(nil),  // 47: backlane.v1.DiscardDeadLettersRequest
+	(*DiscardDeadLettersResponse)(nil), // 48: backlane.v1.DiscardDeadLettersResponse
+	(*DiscardOutcome)(nil),             // 49: backlane.v1.DiscardOutcome
+	(*DiscardResult)(nil),              // 50: backlane.v1.DiscardResult
+	(*RedriveRequest)(nil),             // 51: backlane.v1.RedriveRequest
+	(*RedriveResponse)(nil),            // 52: backlane.v1.RedriveResponse
+	nil,                                // 53: backlane.v1.EnqueueRequest.ContextEntry
+	nil,                                // 54: backlane.v1.EnqueueRequest.MetadataEntry
+	nil,                                // 55: backlane.v1.SpawnChild.PoliciesEntry
+	(*BackgroundExecutionConfig)(nil),  // 56: backlane.v1.BackgroundExecutionConfig
+	(*timestamppb.Timestamp)(nil),      // 57: google.protobuf.Timestamp
+	(CancellationPolicy)(0),            // 58: backlane.v1.CancellationPolicy
+	(*ParentLink)(nil),                 // 59: backlane.v1.ParentLink
+	(*BackgroundExecution)(nil),        // 60: backlane.v1.BackgroundExecution
+	(*status.Status)(nil),              // 61: google.rpc.Status
+	(*durationpb.Duration)(nil),        // 62: google.protobuf.Duration
+	(View)(0),                          // 63: backlane.v1.View
+	(BackgroundExecutionStatus)(0),     // 64: backlane.v1.BackgroundExecutionStatus
+	(*Attempt)(nil),                    // 65: backlane.v1.Attempt
+	(*NewStep)(nil),                    // 66: backlane.v1.NewStep
+	(*Reason)(nil),                     // 67: backlane.v1.Reason
+	(*StartEstimate)(nil),              // 68: backlane.v1.StartEstimate
+	(*Execution)(nil),                  // 69: backlane.v1.Execution
+	(*TaskRecord)(nil),                 // 70: backlane.v1.TaskRecord
+	(*structpb.Value)(nil),             // 71: google.protobuf.Value
 }
 var file_backlane_v1_execution_service_proto_depIdxs = []int32{
-	51, // 0: backlane.v1.EnqueueRequest.context:type_name -> backlane.v1.EnqueueRequest.ContextEntry
-	54, // 1: backlane.v1.EnqueueRequest.config:type_name -> backlane.v1.BackgroundExecutionConfig
-	52, // 2: backlane.v1.EnqueueRequest.metadata:type_name -> backlane.v1.EnqueueRequest.MetadataEntry
-	55, // 3: backlane.v1.EnqueueRequest.not_before:type_name -> google.protobuf.Timestamp
-	55, // 4: backlane.v1.EnqueueRequest.start_deadline:type_name -> google.protobuf.Timestamp
-	55, // 5: backlane.v1.EnqueueRequest.deadline:type_name -> google.protobuf.Timestamp
+	53, // 0: backlane.v1.EnqueueRequest.context:type_name -> backlane.v1.EnqueueRequest.ContextEntry
+	56, // 1: backlane.v1.EnqueueRequest.config:type_name -> backlane.v1.BackgroundExecutionConfig
+	54, // 2: backlane.v1.EnqueueRequest.metadata:type_name -> backlane.v1.EnqueueRequest.MetadataEntry
+	57, // 3: backlane.v1.EnqueueRequest.not_before:type_name -> google.protobuf.Timestamp
+	57, // 4: backlane.v1.EnqueueRequest.start_deadline:type_name -> google.protobuf.Timestamp
+	57, // 5: backlane.v1.EnqueueRequest.deadline:type_name -> google.protobuf.Timestamp
 	0,  // 6: backlane.v1.EnqueueRequest.dedup_policy:type_name -> backlane.v1.DedupPolicy
-	56, // 7: backlane.v1.EnqueueRequest.cancellation_policy:type_name -> backlane.v1.CancellationPolicy
-	57, // 8: backlane.v1.EnqueueRequest.parent:type_name -> backlane.v1.ParentLink
-	58, // 9: backlane.v1.EnqueueResponse.execution:type_name -> backlane.v1.BackgroundExecution
+	58, // 7: backlane.v1.EnqueueRequest.cancellation_policy:type_name -> backlane.v1.CancellationPolicy
+	59, // 8: backlane.v1.EnqueueRequest.parent:type_name -> backlane.v1.ParentLink
+	60, // 9: backlane.v1.EnqueueResponse.execution:type_name -> backlane.v1.BackgroundExecution
 	2,  // 10: backlane.v1.EnqueueBatchRequest.items:type_name -> backlane.v1.EnqueueRequest
 	3,  // 11: backlane.v1.EnqueueBatchResponse.results:type_name -> backlane.v1.EnqueueResponse
 	2,  // 12: backlane.v1.EnqueueStreamRequest.items:type_name -> backlane.v1.EnqueueRequest
 	8,  // 13: backlane.v1.EnqueueStreamResponse.outcomes:type_name -> backlane.v1.EnqueueOutcome
 	9,  // 14: backlane.v1.EnqueueOutcome.result:type_name -> backlane.v1.EnqueueResult
-	59, // 15: backlane.v1.EnqueueOutcome.status:type_name -> google.rpc.Status
+	61, // 15: backlane.v1.EnqueueOutcome.status:type_name -> google.rpc.Status
 	2,  // 16: backlane.v1.RunRequest.enqueue:type_name -> backlane.v1.EnqueueRequest
-	60, // 17: backlane.v1.RunRequest.timeout:type_name -> google.protobuf.Duration
-	58, // 18: backlane.v1.RunResponse.execution:type_name -> backlane.v1.BackgroundExecution
-	61, // 19: backlane.v1.GetRequest.view:type_name -> backlane.v1.View
-	58, // 20: backlane.v1.GetResponse.execution:type_name -> backlane.v1.BackgroundExecution
-	62, // 21: backlane.v1.ListRequest.status:type_name -> backlane.v1.BackgroundExecutionStatus
-	61, // 22: backlane.v1.ListRequest.view:type_name -> backlane.v1.View
-	58, // 23: backlane.v1.ListResponse.executions:type_name -> backlane.v1.BackgroundExecution
+	62, // 17: backlane.v1.RunRequest.timeout:type_name -> google.protobuf.Duration
+	60, // 18: backlane.v1.RunResponse.execution:type_name -> backlane.v1.BackgroundExecution
+	63, // 19: backlane.v1.GetRequest.view:type_name -> backlane.v1.View
+	60, // 20: backlane.v1.GetResponse.execution:type_name -> backlane.v1.BackgroundExecution
+	64, // 21: backlane.v1.ListRequest.status:type_name -> backlane.v1.BackgroundExecutionStatus
+	63, // 22: backlane.v1.ListRequest.view:type_name -> backlane.v1.View
+	60, // 23: backlane.v1.ListResponse.executions:type_name -> backlane.v1.BackgroundExecution
 	1,  // 24: backlane.v1.WaitRequest.wait_for:type_name -> backlane.v1.WaitFor
-	60, // 25: backlane.v1.WaitRequest.timeout:type_name -> google.protobuf.Duration
+	62, // 25: backlane.v1.WaitRequest.timeout:type_name -> google.protobuf.Duration
 	18, // 26: backlane.v1.WaitResponse.outcomes:type_name -> backlane.v1.WaitOutcome
-	58, // 27: backlane.v1.WaitOutcome.execution:type_name -> backlane.v1.BackgroundExecution
-	59, // 28: backlane.v1.WaitOutcome.status:type_name -> google.rpc.Status
-	58, // 29: backlane.v1.CancelResponse.execution:type_name -> backlane.v1.BackgroundExecution
-	58, // 30: backlane.v1.PeekResponse.executions:type_name -> backlane.v1.BackgroundExecution
-	63, // 31: backlane.v1.ListAttemptsResponse.attempts:type_name -> backlane.v1.Attempt
+	60, // 27: backlane.v1.WaitOutcome.execution:type_name -> backlane.v1.BackgroundExecution
+	61, // 28: backlane.v1.WaitOutcome.status:type_name -> google.rpc.Status
+	60, // 29: backlane.v1.CancelResponse.execution:type_name -> backlane.v1.BackgroundExecution
+	60, // 30: backlane.v1.PeekResponse.executions:type_name -> backlane.v1.BackgroundExecution
+	65, // 31: backlane.v1.ListAttemptsResponse.attempts:type_name -> backlane.v1.Attempt
 	2,  // 32: backlane.v1.SpawnRequest.enqueue:type_name -> backlane.v1.EnqueueRequest
 	26, // 33: backlane.v1.SpawnRequest.mode:type_name -> backlane.v1.SpawnMode
-	56, // 34: backlane.v1.SpawnRequest.cancellation_policy:type_name -> backlane.v1.CancellationPolicy
-	64, // 35: backlane.v1.SpawnRequest.step:type_name -> backlane.v1.NewStep
+	58, // 34: backlane.v1.SpawnRequest.cancellation_policy:type_name -> backlane.v1.CancellationPolicy
+	66, // 35: backlane.v1.SpawnRequest.step:type_name -> backlane.v1.NewStep
 	27, // 36: backlane.v1.SpawnMode.inline:type_name -> backlane.v1.SpawnInline
 	28, // 37: backlane.v1.SpawnMode.child:type_name -> backlane.v1.SpawnChild
-	53, // 38: backlane.v1.SpawnChild.policies:type_name -> backlane.v1.SpawnChild.PoliciesEntry
-	58, // 39: backlane.v1.SpawnResponse.execution:type_name -> backlane.v1.BackgroundExecution
+	55, // 38: backlane.v1.SpawnChild.policies:type_name -> backlane.v1.SpawnChild.PoliciesEntry
+	60, // 39: backlane.v1.SpawnResponse.execution:type_name -> backlane.v1.BackgroundExecution
 	27, // 40: backlane.v1.SpawnResponse.inline:type_name -> backlane.v1.SpawnInline
-	55, // 41: backlane.v1.GetQueueStatsResponse.oldest_queued_at:type_name -> google.protobuf.Timestamp
+	57, // 41: backlane.v1.GetQueueStatsResponse.oldest_queued_at:type_name -> google.protobuf.Timestamp
 	32, // 42: backlane.v1.GetQueueStatsResponse.callables:type_name -> backlane.v1.CallableStats
-	65, // 43: backlane.v1.GetExecutionRunResponse.execution:type_name -> backlane.v1.Execution
-	58, // 44: backlane.v1.ProvideInputResponse.execution:type_name -> backlane.v1.BackgroundExecution
-	58, // 45: backlane.v1.PauseResponse.execution:type_name -> backlane.v1.BackgroundExecution
-	58, // 46: backlane.v1.ResumeResponse.execution:type_name -> backlane.v1.BackgroundExecution
-	66, // 47: backlane.v1.GetTaskRecordResponse.record:type_name -> backlane.v1.TaskRecord
-	61, // 48: backlane.v1.ListDeadLettersRequest.view:type_name -> backlane.v1.View
-	58, // 49: backlane.v1.ListDeadLettersResponse.executions:type_name -> backlane.v1.BackgroundExecution
-	47, // 50: backlane.v1.DiscardDeadLettersResponse.outcomes:type_name -> backlane.v1.DiscardOutcome
-	48, // 51: backlane.v1.DiscardOutcome.result:type_name -> backlane.v1.DiscardResult
-	59, // 52: backlane.v1.DiscardOutcome.status:type_name -> google.rpc.Status
-	54, // 53: backlane.v1.RedriveRequest.config:type_name -> backlane.v1.BackgroundExecutionConfig
-	58, // 54: backlane.v1.RedriveResponse.execution:type_name -> backlane.v1.BackgroundExecution
-	67, // 55: backlane.v1.EnqueueRequest.MetadataEntry.value:type_name -> google.protobuf.Value
-	67, // 56: backlane.v1.SpawnChild.PoliciesEntry.value:type_name -> google.protobuf.Value
-	2,  // 57: backlane.v1.ExecutionService.Enqueue:input_type -> backlane.v1.EnqueueRequest
-	4,  // 58: backlane.v1.ExecutionService.EnqueueBatch:input_type -> backlane.v1.EnqueueBatchRequest
-	6,  // 59: backlane.v1.ExecutionService.EnqueueStream:input_type -> backlane.v1.EnqueueStreamRequest
-	10, // 60: backlane.v1.ExecutionService.Run:input_type -> backlane.v1.RunRequest
-	12, // 61: backlane.v1.ExecutionService.Get:input_type -> backlane.v1.GetRequest
-	14, // 62: backlane.v1.ExecutionService.List:input_type -> backlane.v1.ListRequest
-	23, // 63: backlane.v1.ExecutionService.ListAttempts:input_type -> backlane.v1.ListAttemptsRequest
-	16, // 64: backlane.v1.ExecutionService.Wait:input_type -> backlane.v1.WaitRequest
-	19, // 65: backlane.v1.ExecutionService.Cancel:input_type -> backlane.v1.CancelRequest
-	21, // 66: backlane.v1.ExecutionService.Peek:input_type -> backlane.v1.PeekRequest
-	33, // 67: backlane.v1.ExecutionService.GetExecutionRun:input_type -> backlane.v1.GetExecutionRunRequest
-	35, // 68: backlane.v1.ExecutionService.ProvideInput:input_type -> backlane.v1.ProvideInputRequest
-	37, // 69: backlane.v1.ExecutionService.Pause:input_type -> backlane.v1.PauseRequest
-	39, // 70: backlane.v1.ExecutionService.Resume:input_type -> backlane.v1.ResumeRequest
-	25, // 71: backlane.v1.ExecutionService.Spawn:input_type -> backlane.v1.SpawnRequest
-	30, // 72: backlane.v1.ExecutionService.GetQueueStats:input_type -> backlane.v1.GetQueueStatsRequest
-	41, // 73: backlane.v1.ExecutionService.GetTaskRecord:input_type -> backlane.v1.GetTaskRecordRequest
-	43, // 74: backlane.v1.ExecutionService.ListDeadLetters:input_type -> backlane.v1.ListDeadLettersRequest
-	45, // 75: backlane.v1.ExecutionService.DiscardDeadLetters:input_type -> backlane.v1.DiscardDeadLettersRequest
-	49, // 76: backlane.v1.ExecutionService.Redrive:input_type -> backlane.v1.RedriveRequest
-	3,  // 77: backlane.v1.ExecutionService.Enqueue:output_type -> backlane.v1.EnqueueResponse
-	5,  // 78: backlane.v1.ExecutionService.EnqueueBatch:output_type -> backlane.v1.EnqueueBatchResponse
-	7,  // 79: backlane.v1.ExecutionService.EnqueueStream:output_type -> backlane.v1.EnqueueStreamResponse
-	11, // 80: backlane.v1.ExecutionService.Run:output_type -> backlane.v1.RunResponse
-	13, // 81: backlane.v1.ExecutionService.Get:output_type -> backlane.v1.GetResponse
-	15, // 82: backlane.v1.ExecutionService.List:output_type -> backlane.v1.ListResponse
-	24, // 83: backlane.v1.ExecutionService.ListAttempts:output_type -> backlane.v1.ListAttemptsResponse
-	17, // 84: backlane.v1.ExecutionService.Wait:output_type -> backlane.v1.WaitResponse
-	20, // 85: backlane.v1.ExecutionService.Cancel:output_type -> backlane.v1.CancelResponse
-	22, // 86: backlane.v1.ExecutionService.Peek:output_type -> backlane.v1.PeekResponse
-	34, // 87: backlane.v1.ExecutionService.GetExecutionRun:output_type -> backlane.v1.GetExecutionRunResponse
-	36, // 88: backlane.v1.ExecutionService.ProvideInput:output_type -> backlane.v1.ProvideInputResponse
-	38, // 89: backlane.v1.ExecutionService.Pause:output_type -> backlane.v1.PauseResponse
-	40, // 90: backlane.v1.ExecutionService.Resume:output_type -> backlane.v1.ResumeResponse
-	29, // 91: backlane.v1.ExecutionService.Spawn:output_type -> backlane.v1.SpawnResponse
-	31, // 92: backlane.v1.ExecutionService.GetQueueStats:output_type -> backlane.v1.GetQueueStatsResponse
-	42, // 93: backlane.v1.ExecutionService.GetTaskRecord:output_type -> backlane.v1.GetTaskRecordResponse
-	44, // 94: backlane.v1.ExecutionService.ListDeadLetters:output_type -> backlane.v1.ListDeadLettersResponse
-	46, // 95: backlane.v1.ExecutionService.DiscardDeadLetters:output_type -> backlane.v1.DiscardDeadLettersResponse
-	50, // 96: backlane.v1.ExecutionService.Redrive:output_type -> backlane.v1.RedriveResponse
-	77, // [77:97] is the sub-list for method output_type
-	57, // [57:77] is the sub-list for method input_type
-	57, // [57:57] is the sub-list for extension type_name
-	57, // [57:57] is the sub-list for extension extendee
-	0,  // [0:57] is the sub-list for field type_name
+	64, // 43: backlane.v1.ExplainResponse.status:type_name -> backlane.v1.BackgroundExecutionStatus
+	67, // 44: backlane.v1.ExplainResponse.reasons:type_name -> backlane.v1.Reason
+	68, // 45: backlane.v1.ExplainResponse.estimated_start:type_name -> backlane.v1.StartEstimate
+	69, // 46: backlane.v1.GetExecutionRunResponse.execution:type_name -> backlane.v1.Execution
+	60, // 47: backlane.v1.ProvideInputResponse.execution:type_name -> backlane.v1.BackgroundExecution
+	60, // 48: backlane.v1.PauseResponse.execution:type_name -> backlane.v1.BackgroundExecution
+	60, // 49: backlane.v1.ResumeResponse.execution:type_name -> backlane.v1.BackgroundExecution
+	70, // 50: backlane.v1.GetTaskRecordResponse.record:type_name -> backlane.v1.TaskRecord
+	63, // 51: backlane.v1.ListDeadLettersRequest.view:type_name -> backlane.v1.View
+	60, // 52: backlane.v1.ListDeadLettersResponse.executions:type_name -> backlane.v1.BackgroundExecution
+	49, // 53: backlane.v1.DiscardDeadLettersResponse.outcomes:type_name -> backlane.v1.DiscardOutcome
+	50, // 54: backlane.v1.DiscardOutcome.result:type_name -> backlane.v1.DiscardResult
+	61, // 55: backlane.v1.DiscardOutcome.status:type_name -> google.rpc.Status
+	56, // 56: backlane.v1.RedriveRequest.config:type_name -> backlane.v1.BackgroundExecutionConfig
+	60, // 57: backlane.v1.RedriveResponse.execution:type_name -> backlane.v1.BackgroundExecution
+	71, // 58: backlane.v1.EnqueueRequest.MetadataEntry.value:type_name -> google.protobuf.Value
+	71, // 59: backlane.v1.SpawnChild.PoliciesEntry.value:type_name -> google.protobuf.Value
+	2,  // 60: backlane.v1.ExecutionService.Enqueue:input_type -> backlane.v1.EnqueueRequest
+	4,  // 61: backlane.v1.ExecutionService.EnqueueBatch:input_type -> backlane.v1.EnqueueBatchRequest
+	6,  // 62: backlane.v1.ExecutionService.EnqueueStream:input_type -> backlane.v1.EnqueueStreamRequest
+	10, // 63: backlane.v1.ExecutionService.Run:input_type -> backlane.v1.RunRequest
+	12, // 64: backlane.v1.ExecutionService.Get:input_type -> backlane.v1.GetRequest
+	14, // 65: backlane.v1.ExecutionService.List:input_type -> backlane.v1.ListRequest
+	23, // 66: backlane.v1.ExecutionService.ListAttempts:input_type -> backlane.v1.ListAttemptsRequest
+	16, // 67: backlane.v1.ExecutionService.Wait:input_type -> backlane.v1.WaitRequest
+	19, // 68: backlane.v1.ExecutionService.Cancel:input_type -> backlane.v1.CancelRequest
+	21, // 69: backlane.v1.ExecutionService.Peek:input_type -> backlane.v1.PeekRequest
+	33, // 70: backlane.v1.ExecutionService.Explain:input_type -> backlane.v1.ExplainRequest
+	35, // 71: backlane.v1.ExecutionService.GetExecutionRun:input_type -> backlane.v1.GetExecutionRunRequest
+	37, // 72: backlane.v1.ExecutionService.ProvideInput:input_type -> backlane.v1.ProvideInputRequest
+	39, // 73: backlane.v1.ExecutionService.Pause:input_type -> backlane.v1.PauseRequest
+	41, // 74: backlane.v1.ExecutionService.Resume:input_type -> backlane.v1.ResumeRequest
+	25, // 75: backlane.v1.ExecutionService.Spawn:input_type -> backlane.v1.SpawnRequest
+	30, // 76: backlane.v1.ExecutionService.GetQueueStats:input_type -> backlane.v1.GetQueueStatsRequest
+	43, // 77: backlane.v1.ExecutionService.GetTaskRecord:input_type -> backlane.v1.GetTaskRecordRequest
+	45, // 78: backlane.v1.ExecutionService.ListDeadLetters:input_type -> backlane.v1.ListDeadLettersRequest
+	47, // 79: backlane.v1.ExecutionService.DiscardDeadLetters:input_type -> backlane.v1.DiscardDeadLettersRequest
+	51, // 80: backlane.v1.ExecutionService.Redrive:input_type -> backlane.v1.RedriveRequest
+	3,  // 81: backlane.v1.ExecutionService.Enqueue:output_type -> backlane.v1.EnqueueResponse
+	5,  // 82: backlane.v1.ExecutionService.EnqueueBatch:output_type -> backlane.v1.EnqueueBatchResponse
+	7,  // 83: backlane.v1.ExecutionService.EnqueueStream:output_type -> backlane.v1.EnqueueStreamResponse
+	11, // 84: backlane.v1.ExecutionService.Run:output_type -> backlane.v1.RunResponse
+	13, // 85: backlane.v1.ExecutionService.Get:output_type -> backlane.v1.GetResponse
+	15, // 86: backlane.v1.ExecutionService.List:output_type -> backlane.v1.ListResponse
+	24, // 87: backlane.v1.ExecutionService.ListAttempts:output_type -> backlane.v1.ListAttemptsResponse
+	17, // 88: backlane.v1.ExecutionService.Wait:output_type -> backlane.v1.WaitResponse
+	20, // 89: backlane.v1.ExecutionService.Cancel:output_type -> backlane.v1.CancelResponse
+	22, // 90: backlane.v1.ExecutionService.Peek:output_type -> backlane.v1.PeekResponse
+	34, // 91: backlane.v1.ExecutionService.Explain:output_type -> backlane.v1.ExplainResponse
+	36, // 92: backlane.v1.ExecutionService.GetExecutionRun:output_type -> backlane.v1.GetExecutionRunResponse
+	38, // 93: backlane.v1.ExecutionService.ProvideInput:output_type -> backlane.v1.ProvideInputResponse
+	40, // 94: backlane.v1.ExecutionService.Pause:output_type -> backlane.v1.PauseResponse
+	42, // 95: backlane.v1.ExecutionService.Resume:output_type -> backlane.v1.ResumeResponse
+	29, // 96: backlane.v1.ExecutionService.Spawn:output_type -> backlane.v1.SpawnResponse
+	31, // 97: backlane.v1.ExecutionService.GetQueueStats:output_type -> backlane.v1.GetQueueStatsResponse
+	44, // 98: backlane.v1.ExecutionService.GetTaskRecord:output_type -> backlane.v1.GetTaskRecordResponse
+	46, // 99: backlane.v1.ExecutionService.ListDeadLetters:output_type -> backlane.v1.ListDeadLettersResponse
+	48, // 100: backlane.v1.ExecutionService.DiscardDeadLetters:output_type -> backlane.v1.DiscardDeadLettersResponse
+	52, // 101: backlane.v1.ExecutionService.Redrive:output_type -> backlane.v1.RedriveResponse
+	81, // [81:102] is the sub-list for method output_type
+	60, // [60:81] is the sub-list for method input_type
+	60, // [60:60] is the sub-list for extension type_name
+	60, // [60:60] is the sub-list for extension extendee
+	0,  // [0:60] is the sub-list for field type_name
 }
 
 func init() { file_backlane_v1_execution_service_proto_init() }
@@ -3818,6 +3962,7 @@ func file_backlane_v1_execution_service_proto_init() {
 		return
 	}
 	file_backlane_v1_execution_proto_init()
+	file_backlane_v1_explanation_proto_init()
 	file_backlane_v1_worker_service_proto_init()
 	file_backlane_v1_execution_service_proto_msgTypes[0].OneofWrappers = []any{}
 	file_backlane_v1_execution_service_proto_msgTypes[6].OneofWrappers = []any{
@@ -3837,18 +3982,19 @@ func file_backlane_v1_execution_service_proto_init() {
 		(*SpawnResponse_Inline)(nil),
 	}
 	file_backlane_v1_execution_service_proto_msgTypes[29].OneofWrappers = []any{}
-	file_backlane_v1_execution_service_proto_msgTypes[45].OneofWrappers = []any{
+	file_backlane_v1_execution_service_proto_msgTypes[32].OneofWrappers = []any{}
+	file_backlane_v1_execution_service_proto_msgTypes[47].OneofWrappers = []any{
 		(*DiscardOutcome_Result)(nil),
 		(*DiscardOutcome_Status)(nil),
 	}
-	file_backlane_v1_execution_service_proto_msgTypes[47].OneofWrappers = []any{}
+	file_backlane_v1_execution_service_proto_msgTypes[49].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_backlane_v1_execution_service_proto_rawDesc), len(file_backlane_v1_execution_service_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   52,
+			NumMessages:   54,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -31,6 +31,7 @@ const (
 	ExecutionService_Wait_FullMethodName               = "/backlane.v1.ExecutionService/Wait"
 	ExecutionService_Cancel_FullMethodName             = "/backlane.v1.ExecutionService/Cancel"
 	ExecutionService_Peek_FullMethodName               = "/backlane.v1.ExecutionService/Peek"
+	ExecutionService_Explain_FullMethodName            = "/backlane.v1.ExecutionService/Explain"
 	ExecutionService_GetExecutionRun_FullMethodName    = "/backlane.v1.ExecutionService/GetExecutionRun"
 	ExecutionService_ProvideInput_FullMethodName       = "/backlane.v1.ExecutionService/ProvideInput"
 	ExecutionService_Pause_FullMethodName              = "/backlane.v1.ExecutionService/Pause"
@@ -77,6 +78,8 @@ type ExecutionServiceClient interface {
 	// Shows the next executions of a tenant in the order in which they would be leased, without
 	// leasing them.
 	Peek(ctx context.Context, in *PeekRequest, opts ...grpc.CallOption) (*PeekResponse, error)
+	// Says why an execution waits: typed reasons with values.
+	Explain(ctx context.Context, in *ExplainRequest, opts ...grpc.CallOption) (*ExplainResponse, error)
 	// Shows what happened inside an execution: its run with all steps.
 	GetExecutionRun(ctx context.Context, in *GetExecutionRunRequest, opts ...grpc.CallOption) (*GetExecutionRunResponse, error)
 	// Provides an input that a suspended execution waits for, or will wait for.
@@ -209,6 +212,16 @@ func (c *executionServiceClient) Peek(ctx context.Context, in *PeekRequest, opts
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(PeekResponse)
 	err := c.cc.Invoke(ctx, ExecutionService_Peek_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *executionServiceClient) Explain(ctx context.Context, in *ExplainRequest, opts ...grpc.CallOption) (*ExplainResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ExplainResponse)
+	err := c.cc.Invoke(ctx, ExecutionService_Explain_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -349,6 +362,8 @@ type ExecutionServiceServer interface {
 	// Shows the next executions of a tenant in the order in which they would be leased, without
 	// leasing them.
 	Peek(context.Context, *PeekRequest) (*PeekResponse, error)
+	// Says why an execution waits: typed reasons with values.
+	Explain(context.Context, *ExplainRequest) (*ExplainResponse, error)
 	// Shows what happened inside an execution: its run with all steps.
 	GetExecutionRun(context.Context, *GetExecutionRunRequest) (*GetExecutionRunResponse, error)
 	// Provides an input that a suspended execution waits for, or will wait for.
@@ -413,6 +428,9 @@ func (UnimplementedExecutionServiceServer) Cancel(context.Context, *CancelReques
 }
 func (UnimplementedExecutionServiceServer) Peek(context.Context, *PeekRequest) (*PeekResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Peek not implemented")
+}
+func (UnimplementedExecutionServiceServer) Explain(context.Context, *ExplainRequest) (*ExplainResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Explain not implemented")
 }
 func (UnimplementedExecutionServiceServer) GetExecutionRun(context.Context, *GetExecutionRunRequest) (*GetExecutionRunResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetExecutionRun not implemented")
@@ -630,6 +648,24 @@ func _ExecutionService_Peek_Handler(srv interface{}, ctx context.Context, dec fu
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(ExecutionServiceServer).Peek(ctx, req.(*PeekRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ExecutionService_Explain_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ExplainRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ExecutionServiceServer).Explain(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ExecutionService_Explain_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ExecutionServiceServer).Explain(ctx, req.(*ExplainRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -856,6 +892,10 @@ var ExecutionService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Peek",
 			Handler:    _ExecutionService_Peek_Handler,
+		},
+		{
+			MethodName: "Explain",
+			Handler:    _ExecutionService_Explain_Handler,
 		},
 		{
 			MethodName: "GetExecutionRun",
