@@ -65,13 +65,11 @@ def command(
     with connect(place) as client:
         handle = client.enqueue(callable_name, sent, **options)
         with _told_how_to_continue(handle.execution_id, place):
-            execution = _follow(handle, callable_name, timeout_s, place)
+            execution = _follow(handle, timeout_s, place)
     return _show(execution, place, hint_of_text(sent), as_json=as_json)
 
 
-def _follow(
-    handle: Handle[Any], callable_name: str, timeout_s: float | None, place: Place
-) -> BackgroundExecution:
+def _follow(handle: Handle[Any], timeout_s: float | None, place: Place) -> BackgroundExecution:
     """Wait for the end, and say so if no worker takes the execution."""
     from backlane.errors import NotFinishedError
 
@@ -79,18 +77,18 @@ def _follow(
     try:
         return handle.wait(first_s)
     except NotFinishedError:
-        _say_why(handle.get(), callable_name, place)
+        _say_why(handle, place)
     return handle.wait(None if timeout_s is None else timeout_s - first_s)
 
 
-def _say_why(execution: BackgroundExecution, callable_name: str, place: Place) -> None:
-    if execution.status != "queued":
+def _say_why(handle: Handle[Any], place: Place) -> None:
+    told = handle.explain()
+    if told.status != "queued":
         return
-    why = note(execution) or (
-        f"perhaps no worker offers {callable_name} for tenant {place.tenant}; start one with "
-        f"`backlane worker MODULE:WORKER{place.flags}`"
-    )
-    say(f"{execution.execution_id} is still queued: {why}")
+    why = str(told).splitlines()[0]
+    if [reason.kind for reason in told.reasons[:1]] == ["no_worker"]:
+        why += f"; start one with `backlane worker MODULE:WORKER{place.flags}`"
+    say(f"{handle.execution_id} is still queued: {why}")
 
 
 @contextmanager
