@@ -22,6 +22,7 @@ mod takers;
 mod tally;
 mod upkeep;
 mod waits;
+mod walk;
 mod work;
 
 use backlane_engine::Engine;
@@ -170,6 +171,7 @@ fn take(room: &mut Room, input: Input) {
         Input::Abandon(ticket) => {
             // The caller is gone: its wait ends, and leases of its reply did not arrive.
             room.waits.remove(ticket);
+            room.walks.remove(&ticket);
             calls::lease::take_back(room, ticket);
         }
         Input::Open {

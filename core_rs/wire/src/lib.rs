@@ -16,6 +16,7 @@ mod every_request;
 mod failure;
 mod family;
 mod fields;
+pub mod filter;
 #[cfg(test)]
 mod fixtures;
 mod generated;

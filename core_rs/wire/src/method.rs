@@ -20,6 +20,8 @@ pub enum Method {
     Get,
     /// Lists executions.
     List,
+    /// Counts executions.
+    Count,
     /// Lists the attempts of one execution.
     ListAttempts,
     /// Waits for executions to end.
@@ -125,13 +127,14 @@ const fn stream(entry: Entry) -> Entry {
 
 /// Every call, in the order of [`Method::index`].
 #[rustfmt::skip]
-pub static METHODS: [Entry; 29] = [
+pub static METHODS: [Entry; 30] = [
     producer(Method::Enqueue, "/backlane.v1.ExecutionService/Enqueue"),
     producer(Method::EnqueueBatch, "/backlane.v1.ExecutionService/EnqueueBatch"),
     stream(producer(Method::EnqueueStream, "/backlane.v1.ExecutionService/EnqueueStream")),
     producer(Method::Run, "/backlane.v1.ExecutionService/Run"),
     producer(Method::Get, "/backlane.v1.ExecutionService/Get"),
     producer(Method::List, "/backlane.v1.ExecutionService/List"),
+    producer(Method::Count, "/backlane.v1.ExecutionService/Count"),
     producer(Method::ListAttempts, "/backlane.v1.ExecutionService/ListAttempts"),
     producer(Method::Wait, "/backlane.v1.ExecutionService/Wait"),
     producer(Method::Cancel, "/backlane.v1.ExecutionService/Cancel"),

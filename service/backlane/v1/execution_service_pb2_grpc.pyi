@@ -54,6 +54,8 @@ class ExecutionServiceStub:
     """Reads one execution."""
     List: _grpc.UnaryUnaryMultiCallable[_execution_service_pb2.ListRequest, _execution_service_pb2.ListResponse]
     """Lists executions of a tenant, newest first."""
+    Count: _grpc.UnaryUnaryMultiCallable[_execution_service_pb2.CountRequest, _execution_service_pb2.CountResponse]
+    """Counts the executions of a tenant that a filter keeps, finished ones too."""
     ListAttempts: _grpc.UnaryUnaryMultiCallable[_execution_service_pb2.ListAttemptsRequest, _execution_service_pb2.ListAttemptsResponse]
     """Lists the attempts of an execution, oldest first: the newest 100, and the one that ended it."""
     Wait: _grpc.UnaryUnaryMultiCallable[_execution_service_pb2.WaitRequest, _execution_service_pb2.WaitResponse]
@@ -122,6 +124,8 @@ class ExecutionServiceAsyncStub(ExecutionServiceStub):
     """Reads one execution."""
     List: _aio.UnaryUnaryMultiCallable[_execution_service_pb2.ListRequest, _execution_service_pb2.ListResponse]  # type: ignore[assignment]
     """Lists executions of a tenant, newest first."""
+    Count: _aio.UnaryUnaryMultiCallable[_execution_service_pb2.CountRequest, _execution_service_pb2.CountResponse]  # type: ignore[assignment]
+    """Counts the executions of a tenant that a filter keeps, finished ones too."""
     ListAttempts: _aio.UnaryUnaryMultiCallable[_execution_service_pb2.ListAttemptsRequest, _execution_service_pb2.ListAttemptsResponse]  # type: ignore[assignment]
     """Lists the attempts of an execution, oldest first: the newest 100, and the one that ended it."""
     Wait: _aio.UnaryUnaryMultiCallable[_execution_service_pb2.WaitRequest, _execution_service_pb2.WaitResponse]  # type: ignore[assignment]
@@ -223,6 +227,14 @@ class ExecutionServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_execution_service_pb2.ListResponse, _abc.Awaitable[_execution_service_pb2.ListResponse]]:
         """Lists executions of a tenant, newest first."""
+
+    @_abc_1.abstractmethod
+    def Count(
+        self,
+        request: _execution_service_pb2.CountRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_execution_service_pb2.CountResponse, _abc.Awaitable[_execution_service_pb2.CountResponse]]:
+        """Counts the executions of a tenant that a filter keeps, finished ones too."""
 
     @_abc_1.abstractmethod
     def ListAttempts(

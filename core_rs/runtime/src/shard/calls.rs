@@ -9,6 +9,7 @@ mod children;
 pub(super) mod control;
 pub(super) mod dead_letter;
 pub(super) mod enqueue;
+mod find;
 pub(super) mod lease;
 pub(super) mod look;
 pub(super) mod progress;
@@ -39,6 +40,7 @@ pub(super) fn job(
         Method::Run => wait::run(desk, caller, bytes),
         Method::Get => look::get(desk, &caller, bytes),
         Method::List => look::list(desk, &caller, bytes),
+        Method::Count => find::count(desk, &caller, bytes),
         Method::ListAttempts => attempts::list(desk, &caller, bytes),
         Method::Wait => wait::wait(desk, caller, bytes),
         Method::Cancel => cancel::cancel(desk, &caller, bytes),

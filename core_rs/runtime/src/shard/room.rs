@@ -4,7 +4,7 @@
 //! Also owns the reads in progress. Refuses to know any call: each family of calls implements
 //! [`Job`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use backlane_engine::command::{Known, Needs, Read};
@@ -26,6 +26,8 @@ pub(super) struct Room {
     pub(super) takers: Takers,
     pub(super) waits: Waits,
     pub(super) streams: Streams,
+    /// The calls that walk through executions, and whose callers are not gone.
+    pub(super) walks: BTreeSet<Ticket>,
     reads: Reads,
 }
 
@@ -65,6 +67,7 @@ impl Room {
             takers: Takers::default(),
             waits: Waits::default(),
             streams: Streams::default(),
+            walks: BTreeSet::new(),
             reads: Reads::default(),
         }
     }

@@ -50,6 +50,11 @@ impl Shown {
     /// An execution in its current state.
     pub(super) fn now(desk: &Desk, birth: Birth) -> Self {
         let living = desk.engine.state().living(birth).map(Box::new);
+        Self::standing(desk, birth, living)
+    }
+
+    /// An execution in a state that it has, or had a moment ago; `None` if it was finished.
+    pub(super) fn standing(desk: &Desk, birth: Birth, living: Option<Box<Living>>) -> Self {
         let mut shown = Self::listed(birth);
         shown.payload = Piece::of(desk, &PAYLOAD, Key::Number(birth), |it| Ok(it.clone()));
         if let Some(living) = &living {

@@ -12,7 +12,7 @@ fn page(token: &str, status: v1::BackgroundExecutionStatus) -> v1::ListRequest {
         page_size: 3,
         page_token: token.into(),
         view: v1::View::Full as i32,
-        parent_execution_id: String::new(),
+        ..Default::default()
     }
 }
 

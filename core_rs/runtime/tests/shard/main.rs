@@ -11,6 +11,7 @@ mod desk;
 mod drain;
 mod durability;
 mod enqueue_stream;
+mod find;
 mod json;
 mod lanes;
 mod leases;

@@ -19,7 +19,7 @@ use crate::shard::desk::Desk;
 use crate::shard::room::{Caller, Job, Room};
 use crate::shard::show::{self, Fetch, MAX_REPLY_BYTES, PAGE_LOOKS, Shown};
 
-use super::children;
+use super::{children, find};
 
 /// Prepares a `Get` call.
 pub(crate) fn get(
@@ -91,6 +91,9 @@ struct Listing {
 impl Job for Listing {
     fn decide(self: Box<Self>, room: &mut Room, _known: &Known) {
         let (ticket, list) = (self.ticket, self.list);
+        if list.filter.is_some() {
+            return find::list(room, ticket, list);
+        }
         if let Some(parent) = list.parent {
             return children::list(room, ticket, list, parent);
         }
