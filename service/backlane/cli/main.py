@@ -28,6 +28,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "task": "Show one execution as a task record.",
     "graph": "Show what one execution depends on.",
     "list": "List executions, newest first.",
+    "count": "Count executions.",
     "wait": "Wait until executions have ended.",
     "cancel": "Cancel an execution.",
     "dead-letters": "List what has failed or timed out.",

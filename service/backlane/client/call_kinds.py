@@ -7,7 +7,7 @@ Both have the parameters and docstrings of the coroutines of `Calls`. A new call
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, Unpack
 
 from backlane.client.calls import Calls
 from backlane.sdk.blocking import finish
@@ -15,6 +15,7 @@ from backlane.sdk.blocking import finish
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 
+    from backlane.client.filters import FindOptions
     from backlane.schema.named import Named
     from backlane.schema.records import BackgroundExecution, Status
 
@@ -62,6 +63,7 @@ class BlockingCalls:
     pause = _blocking(Calls.pause)
     resume = _blocking(Calls.resume)
     peek = _blocking(Calls.peek)
+    count = _blocking(Calls.count)
     stats = _blocking(Calls.stats)
 
     def list(
@@ -71,6 +73,7 @@ class BlockingCalls:
         parent: Named | str | None = None,
         limit: int | None = None,
         full: bool = False,
+        **options: Unpack[FindOptions],
     ) -> Iterator[BackgroundExecution]:
         """Yield executions, newest first, a page at a time as they are drawn.
 
@@ -79,8 +82,16 @@ class BlockingCalls:
             parent: lists the children of this execution only.
             limit: how many at most; None for all.
             full: with input, output, context and metadata.
+            options: which executions to list; see `FindOptions`.
+
+        Raises:
+            InvalidArgumentError: the filter cannot be read; the message points at the character.
+
+        Example:
+            for failed in client.list(status="failed", callable_name="mail.*", since=hour_ago):
+                print(failed.execution_id, failed.error)
         """
-        pages = self._calls.pages(status, limit, full=full, parent=parent)
+        pages = self._calls.pages(status, limit, full=full, parent=parent, options=options)
         while not pages.is_over:
             yield from finish(pages.next())
 
@@ -119,6 +130,7 @@ class AwaitableCalls:
     pause = _awaitable(Calls.pause)
     resume = _awaitable(Calls.resume)
     peek = _awaitable(Calls.peek)
+    count = _awaitable(Calls.count)
     stats = _awaitable(Calls.stats)
 
     async def list(
@@ -128,9 +140,10 @@ class AwaitableCalls:
         parent: Named | str | None = None,
         limit: int | None = None,
         full: bool = False,
+        **options: Unpack[FindOptions],
     ) -> AsyncIterator[BackgroundExecution]:
         """Yield executions, newest first, a page at a time; see `Client.list`."""
-        pages = self._calls.pages(status, limit, full=full, parent=parent)
+        pages = self._calls.pages(status, limit, full=full, parent=parent, options=options)
         while not pages.is_over:
             for execution in await pages.next():
                 yield execution

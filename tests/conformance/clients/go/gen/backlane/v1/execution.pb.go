@@ -2405,10 +2405,12 @@ type Step struct {
 	State        StepState `protobuf:"varint,5,opt,name=state,proto3,enum=backlane.v1.StepState" json:"state,omitempty"`
 	// Opaque text, often JSON; the server does not read it.
 	Input *string `protobuf:"bytes,6,opt,name=input,proto3,oneof" json:"input,omitempty"`
-	// Opaque text, often JSON. The output of a wait is the input that ended it. The output of a
-	// skipped step is the reason for which it was skipped.
+	// Opaque text, often JSON. The output of a wait is the input that ended it, or `ended` if the end
+	// of its child did: the child's own output is in the record of the child. The output of a skipped
+	// step is the reason for which it was skipped.
 	Output *string `protobuf:"bytes,7,opt,name=output,proto3,oneof" json:"output,omitempty"`
-	// Present only if the step failed. The code is ATTEMPT_ENDED if the lease ended before the step.
+	// Present only if the step failed. The code is ATTEMPT_ENDED if the lease ended before the step,
+	// and NOT_CARRIED if the step did not end in the execution that this one redrives.
 	Error        *ExecutionError `protobuf:"bytes,8,opt,name=error,proto3,oneof" json:"error,omitempty"`
 	DurationMs   *uint64         `protobuf:"varint,9,opt,name=duration_ms,json=durationMs,proto3,oneof" json:"duration_ms,omitempty"`
 	StartedAt    *uint64         `protobuf:"varint,10,opt,name=started_at,json=startedAt,proto3,oneof" json:"started_at,omitempty"`
@@ -2420,13 +2422,14 @@ type Step struct {
 	Key string `protobuf:"bytes,16,opt,name=key,proto3" json:"key,omitempty"`
 	// A hash of the arguments, by which a worker notices that a step was called differently.
 	ArgumentsHash []byte `protobuf:"bytes,17,opt,name=arguments_hash,json=argumentsHash,proto3" json:"arguments_hash,omitempty"`
-	// Ordinal of the attempt that started the step.
+	// Ordinal of the attempt that started the step; 0 if the step was taken over from the execution
+	// that this one redrives.
 	Attempt uint32 `protobuf:"varint,18,opt,name=attempt,proto3" json:"attempt,omitempty"`
 	// Only for waits: what the step waits for.
 	WaitReason WaitReason `protobuf:"varint,19,opt,name=wait_reason,json=waitReason,proto3,enum=backlane.v1.WaitReason" json:"wait_reason,omitempty"`
 	// Only for waits with a time: when the wait ends by itself.
 	WaitUntil *uint64 `protobuf:"varint,20,opt,name=wait_until,json=waitUntil,proto3,oneof" json:"wait_until,omitempty"`
-	// Only for waits for a child: the child.
+	// The child that the step spawned, or that the wait waits for.
 	ChildExecutionId *string `protobuf:"bytes,21,opt,name=child_execution_id,json=childExecutionId,proto3,oneof" json:"child_execution_id,omitempty"`
 	// Only for waits that an input ends: the key of that input.
 	InputKey      *string `protobuf:"bytes,22,opt,name=input_key,json=inputKey,proto3,oneof" json:"input_key,omitempty"`

@@ -27,6 +27,7 @@ const (
 	ExecutionService_Run_FullMethodName                = "/backlane.v1.ExecutionService/Run"
 	ExecutionService_Get_FullMethodName                = "/backlane.v1.ExecutionService/Get"
 	ExecutionService_List_FullMethodName               = "/backlane.v1.ExecutionService/List"
+	ExecutionService_Count_FullMethodName              = "/backlane.v1.ExecutionService/Count"
 	ExecutionService_ListAttempts_FullMethodName       = "/backlane.v1.ExecutionService/ListAttempts"
 	ExecutionService_Wait_FullMethodName               = "/backlane.v1.ExecutionService/Wait"
 	ExecutionService_Cancel_FullMethodName             = "/backlane.v1.ExecutionService/Cancel"
@@ -67,6 +68,8 @@ type ExecutionServiceClient interface {
 	Get(ctx context.Context, in *GetRequest, opts ...grpc.CallOption) (*GetResponse, error)
 	// Lists executions of a tenant, newest first.
 	List(ctx context.Context, in *ListRequest, opts ...grpc.CallOption) (*ListResponse, error)
+	// Counts the executions of a tenant that a filter keeps, finished ones too.
+	Count(ctx context.Context, in *CountRequest, opts ...grpc.CallOption) (*CountResponse, error)
 	// Lists the attempts of an execution, oldest first: the newest 100, and the one that ended it.
 	ListAttempts(ctx context.Context, in *ListAttemptsRequest, opts ...grpc.CallOption) (*ListAttemptsResponse, error)
 	// Waits until all, any or a number of the given executions have ended. A wait that runs out
@@ -169,6 +172,16 @@ func (c *executionServiceClient) List(ctx context.Context, in *ListRequest, opts
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ListResponse)
 	err := c.cc.Invoke(ctx, ExecutionService_List_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *executionServiceClient) Count(ctx context.Context, in *CountRequest, opts ...grpc.CallOption) (*CountResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(CountResponse)
+	err := c.cc.Invoke(ctx, ExecutionService_Count_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -339,6 +352,8 @@ type ExecutionServiceServer interface {
 	Get(context.Context, *GetRequest) (*GetResponse, error)
 	// Lists executions of a tenant, newest first.
 	List(context.Context, *ListRequest) (*ListResponse, error)
+	// Counts the executions of a tenant that a filter keeps, finished ones too.
+	Count(context.Context, *CountRequest) (*CountResponse, error)
 	// Lists the attempts of an execution, oldest first: the newest 100, and the one that ended it.
 	ListAttempts(context.Context, *ListAttemptsRequest) (*ListAttemptsResponse, error)
 	// Waits until all, any or a number of the given executions have ended. A wait that runs out
@@ -401,6 +416,9 @@ func (UnimplementedExecutionServiceServer) Get(context.Context, *GetRequest) (*G
 }
 func (UnimplementedExecutionServiceServer) List(context.Context, *ListRequest) (*ListResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method List not implemented")
+}
+func (UnimplementedExecutionServiceServer) Count(context.Context, *CountRequest) (*CountResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Count not implemented")
 }
 func (UnimplementedExecutionServiceServer) ListAttempts(context.Context, *ListAttemptsRequest) (*ListAttemptsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListAttempts not implemented")
@@ -558,6 +576,24 @@ func _ExecutionService_List_Handler(srv interface{}, ctx context.Context, dec fu
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(ExecutionServiceServer).List(ctx, req.(*ListRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ExecutionService_Count_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CountRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ExecutionServiceServer).Count(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ExecutionService_Count_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ExecutionServiceServer).Count(ctx, req.(*CountRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -840,6 +876,10 @@ var ExecutionService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "List",
 			Handler:    _ExecutionService_List_Handler,
+		},
+		{
+			MethodName: "Count",
+			Handler:    _ExecutionService_Count_Handler,
 		},
 		{
 			MethodName: "ListAttempts",

@@ -1700,7 +1700,8 @@ type WaitPoint struct {
 	WaitMs *uint64 `protobuf:"varint,5,opt,name=wait_ms,json=waitMs,proto3,oneof" json:"wait_ms,omitempty"`
 	// The wait ends by itself at this time.
 	WaitUntil *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=wait_until,json=waitUntil,proto3" json:"wait_until,omitempty"`
-	// Reserved: the wait ends with this child.
+	// The wait ends when this child has ended, however it did. It must be a child of the execution,
+	// and must not depend on the execution.
 	ChildExecutionId *string `protobuf:"bytes,7,opt,name=child_execution_id,json=childExecutionId,proto3,oneof" json:"child_execution_id,omitempty"`
 	// As NewStep.key.
 	StepKey string `protobuf:"bytes,8,opt,name=step_key,json=stepKey,proto3" json:"step_key,omitempty"`
