@@ -63,6 +63,7 @@ VALID: Mapping[str, Callable[[Door], Message]] = {
         tenant_id=door.tenant, execution_ids=[UNKNOWN_ID, door.enqueue().execution_id]
     ),
     "Cancel": lambda door: api.CancelRequest(tenant_id=door.tenant, execution_id=UNKNOWN_ID),
+    "Delete": lambda door: api.DeleteRequest(tenant_id=door.tenant, execution_id=UNKNOWN_ID),
     "Peek": lambda door: api.PeekRequest(tenant_id=door.tenant),
     "GetQueueStats": lambda door: api.GetQueueStatsRequest(tenant_id=door.tenant),
     "GetTaskRecord": lambda door: api.GetTaskRecordRequest(
@@ -96,7 +97,7 @@ VALID: Mapping[str, Callable[[Door], Message]] = {
 }
 """A request of each call that breaks no rule as a whole."""
 
-OF_ONE = ("Get", "Cancel", "GetExecutionRun", "ProvideInput", "Pause", "Resume")
+OF_ONE = ("Get", "Cancel", "Delete", "GetExecutionRun", "ProvideInput", "Pause", "Resume")
 """The calls about one execution of a tenant."""
 
 RULES = [

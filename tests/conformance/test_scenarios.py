@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 FILES = sorted((Path(__file__).parent / "scenarios").glob("*.scenario"))
-CAN = {"restart", "settings"}
+CAN = {"filters", "restart", "settings"}
 """The abilities of this runner. Limits and a full store cannot be set through a channel."""
 PASSED_OVER = ("needs", "settings")
 STATES = ("expect", "run", "stats", "task")

@@ -10,7 +10,11 @@ import pytest
 
 from backlane import Client
 from backlane.cli.exits import Exit
-from backlane.errors import InvalidArgumentError
+from backlane.errors import (
+    ExecutionNotFoundError,
+    InvalidArgumentError,
+    TransitionNotAllowedError,
+)
 from tests.integration.client_kinds import KINDS, open_client
 
 if TYPE_CHECKING:
@@ -116,3 +120,29 @@ def test_options_that_cannot_be_used_are_refused(ask: Ask) -> None:
         answer = ask("count", *options)
         assert answer.status == Exit.USAGE
         assert words in answer.err
+
+
+def test_a_deleted_execution_is_gone(client: Client) -> None:
+    a, b, c, d = four(client)
+
+    with pytest.raises(TransitionNotAllowedError, match=f"execution {a} is queued and cannot be"):
+        client.delete(a)
+    client.delete(d)
+
+    assert client.count() == 3
+    assert _ids(client.list()) == [c, b, a]
+    with pytest.raises(ExecutionNotFoundError):
+        client.get(d)
+    with pytest.raises(ExecutionNotFoundError):
+        client.handle(d).delete()
+
+
+def test_the_command_delete_deletes(ask: Ask, plain: Client) -> None:
+    a, *_, d = four(plain)
+
+    answer = ask("delete", d)
+    assert (answer.status, answer.out) == (Exit.OK, f"{d} deleted\n")
+    assert ask("get", d).status != Exit.OK
+    refused = ask("delete", a)
+    assert refused.status == Exit.REFUSED
+    assert f"execution {a} is queued and cannot be deleted" in refused.err

@@ -9,6 +9,7 @@ mod cache;
 mod calls;
 mod desk;
 mod dispatch;
+mod gone;
 mod journal;
 mod notices;
 mod piece;
@@ -67,6 +68,7 @@ impl Shard {
             engine,
             journal: Journal::new(position.next_sequence),
             cache: Cache::new(settings.cache_bytes),
+            gone: gone::Gone::default(),
             tally: Tally::new(position.facts_in_log),
             settings,
             random,

@@ -12,8 +12,8 @@ use crate::dead_letter::{decode_discard, decode_list_dead_letters};
 use crate::enqueue::{decode_batch, decode_enqueue, decode_enqueue_stream, decode_run};
 use crate::fixtures::{Decode, call_as, named, with_context};
 use crate::query::{
-    decode_cancel, decode_count, decode_get, decode_list, decode_list_attempts, decode_peek,
-    decode_queue_stats, decode_wait,
+    decode_cancel, decode_count, decode_delete, decode_get, decode_list, decode_list_attempts,
+    decode_peek, decode_queue_stats, decode_wait,
 };
 use crate::redrive::decode_redrive;
 use crate::spawn::decode_spawn;
@@ -24,7 +24,7 @@ use crate::worker::{
     decode_complete, decode_fail, decode_lease, decode_progress, decode_release, decode_renew,
 };
 
-const EVERY: [Decode<()>; 30] = [
+const EVERY: [Decode<()>; 31] = [
     |it, context| decode_enqueue(it, context).map(drop),
     |it, context| decode_batch(it, context).map(drop),
     |it, context| decode_enqueue_stream(it, context).map(drop),
@@ -55,6 +55,7 @@ const EVERY: [Decode<()>; 30] = [
     |it, context| decode_redrive(it, context).map(drop),
     |it, context| decode_progress(it, context).map(drop),
     |it, context| decode_count(it, context).map(drop),
+    |it, context| decode_delete(it, context).map(drop),
 ];
 
 #[test]

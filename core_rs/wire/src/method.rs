@@ -46,6 +46,8 @@ pub enum Method {
     ListDeadLetters,
     /// Takes executions out of the dead letters.
     DiscardDeadLetters,
+    /// Deletes an execution that is over.
+    Delete,
     /// Enqueues an execution that is over once more.
     Redrive,
     /// Creates a child of an execution that the caller holds.
@@ -127,7 +129,7 @@ const fn stream(entry: Entry) -> Entry {
 
 /// Every call, in the order of [`Method::index`].
 #[rustfmt::skip]
-pub static METHODS: [Entry; 30] = [
+pub static METHODS: [Entry; 31] = [
     producer(Method::Enqueue, "/backlane.v1.ExecutionService/Enqueue"),
     producer(Method::EnqueueBatch, "/backlane.v1.ExecutionService/EnqueueBatch"),
     stream(producer(Method::EnqueueStream, "/backlane.v1.ExecutionService/EnqueueStream")),
@@ -147,6 +149,7 @@ pub static METHODS: [Entry; 30] = [
     producer(Method::GetTaskRecord, "/backlane.v1.ExecutionService/GetTaskRecord"),
     producer(Method::ListDeadLetters, "/backlane.v1.ExecutionService/ListDeadLetters"),
     producer(Method::DiscardDeadLetters, "/backlane.v1.ExecutionService/DiscardDeadLetters"),
+    producer(Method::Delete, "/backlane.v1.ExecutionService/Delete"),
     producer(Method::Redrive, "/backlane.v1.ExecutionService/Redrive"),
     worker(Method::Spawn, "/backlane.v1.ExecutionService/Spawn", Scope::Token),
     worker(Method::Lease, "/backlane.v1.WorkerService/Lease", Scope::Offer),

@@ -71,14 +71,12 @@ impl List {
 
 // No name of a tenant has a space.
 fn scope(tenant: &str, parent: Option<&ExecutionId>, filter: Option<&Filter>) -> String {
-    let mut scope = tenant.to_owned();
-    if let Some(parent) = parent {
-        scope += &format!(" {parent}");
-    }
-    if let Some(filter) = filter {
-        scope += &format!(" where {}", filter.text());
-    }
-    scope
+    let parent = parent.map(|parent| format!(" {parent}"));
+    let filter = filter.map(|filter| format!(" where {}", filter.text()));
+    [Some(tenant.to_owned()), parent, filter]
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 /// Counts executions.
@@ -165,6 +163,16 @@ pub fn decode_get(bytes: &[u8], context: &mut Context<'_>) -> Result<Get, ApiErr
 /// As [`decode_get`].
 pub fn decode_cancel(bytes: &[u8], context: &mut Context<'_>) -> Result<Named, ApiError> {
     let message: v1::CancelRequest = fields::message(bytes, context.limits)?;
+    let (tenant, id) = (&message.tenant_id, &message.execution_id);
+    Ok(visible(tenant, id, context.principal)?)
+}
+
+/// Reads and checks a `DeleteRequest`.
+///
+/// # Errors
+/// As [`decode_get`].
+pub fn decode_delete(bytes: &[u8], context: &mut Context<'_>) -> Result<Named, ApiError> {
+    let message: v1::DeleteRequest = fields::message(bytes, context.limits)?;
     let (tenant, id) = (&message.tenant_id, &message.execution_id);
     Ok(visible(tenant, id, context.principal)?)
 }

@@ -34,6 +34,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "dead-letters": "List what has failed or timed out.",
     "redrive": "Run an execution that is over once more.",
     "discard": "Take executions out of the dead letters.",
+    "delete": "Delete an execution that is over.",
     "steps": "Show the steps of one execution.",
     "input": "Provide an input that an execution waits for.",
     "pause": "Keep an execution from workers.",

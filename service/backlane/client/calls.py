@@ -173,6 +173,20 @@ class Calls:
                     refused[execution_id] = errors.from_status(outcome.status)
         return refused
 
+    async def delete(self, execution: Named | str) -> None:
+        """Delete an execution that is over: its record, its attempts and its run.
+
+        It is as if the retention of finished executions had removed it: a dependent that is
+        redriven does not wait for it, and a parent that awaits it as a child cannot read its
+        output.
+
+        Raises:
+            TransitionNotAllowedError: it is unfinished.
+            ExecutionNotFoundError: this tenant has none of that id, or no longer.
+        """
+        request = api.DeleteRequest(tenant_id=self.tenant, execution_id=id_of(execution))
+        await self.call(self.stub.Delete, request)
+
     async def redriven(
         self, execution: Named | str, given: object, options: RedriveOptions
     ) -> api.RedriveResponse:

@@ -104,6 +104,10 @@ class Handle(_Handle[T_co]):
         """End it while it is queued, or ask its holder to stop."""
         return finish(self._calls.cancel(self.execution_id))
 
+    def delete(self) -> None:
+        """Delete it, once it is over; see `Client.delete`."""
+        finish(self._calls.delete(self.execution_id))
+
     def execution_run(self) -> ExecutionRun:
         """Read what happened inside it: its run, with all steps."""
         return finish(self._calls.execution_run(self.execution_id))
@@ -160,6 +164,10 @@ class AsyncHandle(_Handle[T_co]):
     async def cancel(self) -> BackgroundExecution:
         """End it while it is queued, or ask its holder to stop."""
         return await self._calls.cancel(self.execution_id)
+
+    async def delete(self) -> None:
+        """Delete it, once it is over; see `Client.delete`."""
+        await self._calls.delete(self.execution_id)
 
     async def execution_run(self) -> ExecutionRun:
         """Read what happened inside it: its run, with all steps."""

@@ -93,6 +93,10 @@ class ExecutionServiceStub:
     """
     DiscardDeadLetters: _grpc.UnaryUnaryMultiCallable[_execution_service_pb2.DiscardDeadLettersRequest, _execution_service_pb2.DiscardDeadLettersResponse]
     """Takes executions out of the dead letters. Their records stay until retention removes them."""
+    Delete: _grpc.UnaryUnaryMultiCallable[_execution_service_pb2.DeleteRequest, _execution_service_pb2.DeleteResponse]
+    """Deletes an execution that is over: its record, its attempts and its run. Retention would do the
+    same later.
+    """
     Redrive: _grpc.UnaryUnaryMultiCallable[_execution_service_pb2.RedriveRequest, _execution_service_pb2.RedriveResponse]
     """Enqueues an execution that failed, timed out or was cancelled once more, as a new execution.
     The old record stays as it is.
@@ -163,6 +167,10 @@ class ExecutionServiceAsyncStub(ExecutionServiceStub):
     """
     DiscardDeadLetters: _aio.UnaryUnaryMultiCallable[_execution_service_pb2.DiscardDeadLettersRequest, _execution_service_pb2.DiscardDeadLettersResponse]  # type: ignore[assignment]
     """Takes executions out of the dead letters. Their records stay until retention removes them."""
+    Delete: _aio.UnaryUnaryMultiCallable[_execution_service_pb2.DeleteRequest, _execution_service_pb2.DeleteResponse]  # type: ignore[assignment]
+    """Deletes an execution that is over: its record, its attempts and its run. Retention would do the
+    same later.
+    """
     Redrive: _aio.UnaryUnaryMultiCallable[_execution_service_pb2.RedriveRequest, _execution_service_pb2.RedriveResponse]  # type: ignore[assignment]
     """Enqueues an execution that failed, timed out or was cancelled once more, as a new execution.
     The old record stays as it is.
@@ -350,6 +358,16 @@ class ExecutionServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_execution_service_pb2.DiscardDeadLettersResponse, _abc.Awaitable[_execution_service_pb2.DiscardDeadLettersResponse]]:
         """Takes executions out of the dead letters. Their records stay until retention removes them."""
+
+    @_abc_1.abstractmethod
+    def Delete(
+        self,
+        request: _execution_service_pb2.DeleteRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_execution_service_pb2.DeleteResponse, _abc.Awaitable[_execution_service_pb2.DeleteResponse]]:
+        """Deletes an execution that is over: its record, its attempts and its run. Retention would do the
+        same later.
+        """
 
     @_abc_1.abstractmethod
     def Redrive(

@@ -116,6 +116,7 @@ fn of_execution(
             })
         }
         ExecutionChange::Discarded => vec![Row::DeadLetterDropped { birth: fact.birth }],
+        ExecutionChange::Deleted => vec![Row::Erased { birth: fact.birth }],
         ExecutionChange::Carried(_)
         | ExecutionChange::Due
         | ExecutionChange::Leased { .. }

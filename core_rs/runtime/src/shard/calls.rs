@@ -8,6 +8,7 @@ pub(super) mod cancel;
 mod children;
 pub(super) mod control;
 pub(super) mod dead_letter;
+pub(super) mod delete;
 pub(super) mod enqueue;
 mod find;
 pub(super) mod lease;
@@ -53,6 +54,7 @@ pub(super) fn job(
         Method::GetTaskRecord => task::get(desk, &caller, bytes),
         Method::ListDeadLetters => dead_letter::list(desk, &caller, bytes),
         Method::DiscardDeadLetters => dead_letter::discard(desk, &caller, bytes),
+        Method::Delete => delete::delete(desk, &caller, bytes),
         Method::Redrive => redrive::redrive(desk, &caller, bytes),
         Method::Spawn => spawn::spawn(desk, caller, bytes),
         Method::Lease => lease::lease(desk, caller, bytes),

@@ -91,6 +91,11 @@ impl Room {
         let asked = query.clone();
         let then = Box::new(move |room: &mut Self, found: Found| {
             learn(&mut known, &asked, &found);
+            // Deleted while the read was on its way.
+            let gone = |birth: &Birth| room.desk.gone.has(*birth);
+            for (_, read) in known.finished.iter_mut().filter(|(birth, _)| gone(birth)) {
+                *read = Read::Absent;
+            }
             room.run(job, known);
         });
         self.read(query, false, then);
@@ -106,6 +111,10 @@ impl Room {
         };
         for birth in needs.finished {
             let key = Key::Number(birth);
+            if self.desk.gone.has(birth) {
+                known.finished.insert(birth, Read::Absent);
+                continue;
+            }
             match self.desk.cache.get(&ENDING, key.clone()) {
                 Some(stored) => {
                     known.finished.insert(birth, finished(birth, stored));

@@ -247,12 +247,14 @@ impl Shown {
     }
 }
 
-/// Whether retention may have removed rows of an execution.
+/// Whether rows of an execution may have been removed, by retention or by a client.
 fn is_expired(desk: &Desk, standing: Standing<'_>) -> bool {
     let now_ms = desk.engine.retention_now_ms();
     let kept_since_ms = now_ms.saturating_sub(desk.settings.retention_ms);
     match standing {
-        Standing::Ended(ending) => ending.ended_at_ms < kept_since_ms,
+        Standing::Ended(ending) => {
+            ending.ended_at_ms < kept_since_ms || desk.gone.has(ending.id.birth)
+        }
         Standing::Living(_) => false,
     }
 }

@@ -6,6 +6,7 @@
 
 mod attempts;
 mod awaited;
+mod delete;
 mod dependencies;
 mod desk;
 mod drain;

@@ -1,7 +1,7 @@
 //! Filters against a model: what they keep, and that their text reads back.
 //!
-//! Owns the model, arbitrary filters, and their text. Refuses to use the parser's or the judge's own
-//! code for that.
+//! Owns the model, arbitrary filters, and their text. Refuses to use the code of the parser or the
+//! judge for that.
 
 use std::collections::BTreeMap;
 

@@ -3441,6 +3441,94 @@ func (x *RedriveResponse) GetDependentIds() []string {
 	return nil
 }
 
+type DeleteRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	TenantId      string                 `protobuf:"bytes,1,opt,name=tenant_id,json=tenantId,proto3" json:"tenant_id,omitempty"`
+	ExecutionId   string                 `protobuf:"bytes,2,opt,name=execution_id,json=executionId,proto3" json:"execution_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeleteRequest) Reset() {
+	*x = DeleteRequest{}
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[51]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeleteRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeleteRequest) ProtoMessage() {}
+
+func (x *DeleteRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[51]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeleteRequest.ProtoReflect.Descriptor instead.
+func (*DeleteRequest) Descriptor() ([]byte, []int) {
+	return file_backlane_v1_execution_service_proto_rawDescGZIP(), []int{51}
+}
+
+func (x *DeleteRequest) GetTenantId() string {
+	if x != nil {
+		return x.TenantId
+	}
+	return ""
+}
+
+func (x *DeleteRequest) GetExecutionId() string {
+	if x != nil {
+		return x.ExecutionId
+	}
+	return ""
+}
+
+type DeleteResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeleteResponse) Reset() {
+	*x = DeleteResponse{}
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[52]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeleteResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeleteResponse) ProtoMessage() {}
+
+func (x *DeleteResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[52]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeleteResponse.ProtoReflect.Descriptor instead.
+func (*DeleteResponse) Descriptor() ([]byte, []int) {
+	return file_backlane_v1_execution_service_proto_rawDescGZIP(), []int{52}
+}
+
 var File_backlane_v1_execution_service_proto protoreflect.FileDescriptor
 
 const file_backlane_v1_execution_service_proto_rawDesc = "" +
@@ -3685,7 +3773,11 @@ const file_backlane_v1_execution_service_proto_rawDesc = "" +
 	"\x0fRedriveResponse\x12>\n" +
 	"\texecution\x18\x01 \x01(\v2 .backlane.v1.BackgroundExecutionR\texecution\x12\x1a\n" +
 	"\bexisting\x18\x02 \x01(\bR\bexisting\x12#\n" +
-	"\rdependent_ids\x18\x03 \x03(\tR\fdependentIds*\x87\x01\n" +
+	"\rdependent_ids\x18\x03 \x03(\tR\fdependentIds\"O\n" +
+	"\rDeleteRequest\x12\x1b\n" +
+	"\ttenant_id\x18\x01 \x01(\tR\btenantId\x12!\n" +
+	"\fexecution_id\x18\x02 \x01(\tR\vexecutionId\"\x10\n" +
+	"\x0eDeleteResponse*\x87\x01\n" +
 	"\vDedupPolicy\x12\x1c\n" +
 	"\x18DEDUP_POLICY_UNSPECIFIED\x10\x00\x12 \n" +
 	"\x1cDEDUP_POLICY_RETURN_EXISTING\x10\x01\x12\x17\n" +
@@ -3695,7 +3787,7 @@ const file_backlane_v1_execution_service_proto_rawDesc = "" +
 	"\x14WAIT_FOR_UNSPECIFIED\x10\x00\x12\x10\n" +
 	"\fWAIT_FOR_ALL\x10\x01\x12\x10\n" +
 	"\fWAIT_FOR_ANY\x10\x02\x12\x12\n" +
-	"\x0eWAIT_FOR_COUNT\x10\x032\xbd\f\n" +
+	"\x0eWAIT_FOR_COUNT\x10\x032\x80\r\n" +
 	"\x10ExecutionService\x12D\n" +
 	"\aEnqueue\x12\x1b.backlane.v1.EnqueueRequest\x1a\x1c.backlane.v1.EnqueueResponse\x12S\n" +
 	"\fEnqueueBatch\x12 .backlane.v1.EnqueueBatchRequest\x1a!.backlane.v1.EnqueueBatchResponse\x12Z\n" +
@@ -3716,7 +3808,8 @@ const file_backlane_v1_execution_service_proto_rawDesc = "" +
 	"\rGetQueueStats\x12!.backlane.v1.GetQueueStatsRequest\x1a\".backlane.v1.GetQueueStatsResponse\x12V\n" +
 	"\rGetTaskRecord\x12!.backlane.v1.GetTaskRecordRequest\x1a\".backlane.v1.GetTaskRecordResponse\x12\\\n" +
 	"\x0fListDeadLetters\x12#.backlane.v1.ListDeadLettersRequest\x1a$.backlane.v1.ListDeadLettersResponse\x12e\n" +
-	"\x12DiscardDeadLetters\x12&.backlane.v1.DiscardDeadLettersRequest\x1a'.backlane.v1.DiscardDeadLettersResponse\x12D\n" +
+	"\x12DiscardDeadLetters\x12&.backlane.v1.DiscardDeadLettersRequest\x1a'.backlane.v1.DiscardDeadLettersResponse\x12A\n" +
+	"\x06Delete\x12\x1a.backlane.v1.DeleteRequest\x1a\x1b.backlane.v1.DeleteResponse\x12D\n" +
 	"\aRedrive\x12\x1b.backlane.v1.RedriveRequest\x1a\x1c.backlane.v1.RedriveResponseB\x18Z\x16backlane/v1;backlanev1b\x06proto3"
 
 var (
@@ -3732,7 +3825,7 @@ func file_backlane_v1_execution_service_proto_rawDescGZIP() []byte {
 }
 
 var file_backlane_v1_execution_service_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_backlane_v1_execution_service_proto_msgTypes = make([]protoimpl.MessageInfo, 54)
+var file_backlane_v1_execution_service_proto_msgTypes = make([]protoimpl.MessageInfo, 56)
 var file_backlane_v1_execution_service_proto_goTypes = []any{
 	(DedupPolicy)(0),                   // 0: backlane.v1.DedupPolicy
 	(WaitFor)(0),                       // 1: backlane.v1.WaitFor
@@ -3787,82 +3880,84 @@ var file_backlane_v1_execution_service_proto_goTypes = []any{
 	(*DiscardResult)(nil),              // 50: backlane.v1.DiscardResult
 	(*RedriveRequest)(nil),             // 51: backlane.v1.RedriveRequest
 	(*RedriveResponse)(nil),            // 52: backlane.v1.RedriveResponse
-	nil,                                // 53: backlane.v1.EnqueueRequest.ContextEntry
-	nil,                                // 54: backlane.v1.EnqueueRequest.MetadataEntry
-	nil,                                // 55: backlane.v1.SpawnChild.PoliciesEntry
-	(*BackgroundExecutionConfig)(nil),  // 56: backlane.v1.BackgroundExecutionConfig
-	(*timestamppb.Timestamp)(nil),      // 57: google.protobuf.Timestamp
-	(CancellationPolicy)(0),            // 58: backlane.v1.CancellationPolicy
-	(*ParentLink)(nil),                 // 59: backlane.v1.ParentLink
-	(*BackgroundExecution)(nil),        // 60: backlane.v1.BackgroundExecution
-	(*status.Status)(nil),              // 61: google.rpc.Status
-	(*durationpb.Duration)(nil),        // 62: google.protobuf.Duration
-	(View)(0),                          // 63: backlane.v1.View
-	(BackgroundExecutionStatus)(0),     // 64: backlane.v1.BackgroundExecutionStatus
-	(*Attempt)(nil),                    // 65: backlane.v1.Attempt
-	(*NewStep)(nil),                    // 66: backlane.v1.NewStep
-	(*Execution)(nil),                  // 67: backlane.v1.Execution
-	(*TaskRecord)(nil),                 // 68: backlane.v1.TaskRecord
-	(*structpb.Value)(nil),             // 69: google.protobuf.Value
+	(*DeleteRequest)(nil),              // 53: backlane.v1.DeleteRequest
+	(*DeleteResponse)(nil),             // 54: backlane.v1.DeleteResponse
+	nil,                                // 55: backlane.v1.EnqueueRequest.ContextEntry
+	nil,                                // 56: backlane.v1.EnqueueRequest.MetadataEntry
+	nil,                                // 57: backlane.v1.SpawnChild.PoliciesEntry
+	(*BackgroundExecutionConfig)(nil),  // 58: backlane.v1.BackgroundExecutionConfig
+	(*timestamppb.Timestamp)(nil),      // 59: google.protobuf.Timestamp
+	(CancellationPolicy)(0),            // 60: backlane.v1.CancellationPolicy
+	(*ParentLink)(nil),                 // 61: backlane.v1.ParentLink
+	(*BackgroundExecution)(nil),        // 62: backlane.v1.BackgroundExecution
+	(*status.Status)(nil),              // 63: google.rpc.Status
+	(*durationpb.Duration)(nil),        // 64: google.protobuf.Duration
+	(View)(0),                          // 65: backlane.v1.View
+	(BackgroundExecutionStatus)(0),     // 66: backlane.v1.BackgroundExecutionStatus
+	(*Attempt)(nil),                    // 67: backlane.v1.Attempt
+	(*NewStep)(nil),                    // 68: backlane.v1.NewStep
+	(*Execution)(nil),                  // 69: backlane.v1.Execution
+	(*TaskRecord)(nil),                 // 70: backlane.v1.TaskRecord
+	(*structpb.Value)(nil),             // 71: google.protobuf.Value
 }
 var file_backlane_v1_execution_service_proto_depIdxs = []int32{
-	53, // 0: backlane.v1.EnqueueRequest.context:type_name -> backlane.v1.EnqueueRequest.ContextEntry
-	56, // 1: backlane.v1.EnqueueRequest.config:type_name -> backlane.v1.BackgroundExecutionConfig
-	54, // 2: backlane.v1.EnqueueRequest.metadata:type_name -> backlane.v1.EnqueueRequest.MetadataEntry
-	57, // 3: backlane.v1.EnqueueRequest.not_before:type_name -> google.protobuf.Timestamp
-	57, // 4: backlane.v1.EnqueueRequest.start_deadline:type_name -> google.protobuf.Timestamp
-	57, // 5: backlane.v1.EnqueueRequest.deadline:type_name -> google.protobuf.Timestamp
+	55, // 0: backlane.v1.EnqueueRequest.context:type_name -> backlane.v1.EnqueueRequest.ContextEntry
+	58, // 1: backlane.v1.EnqueueRequest.config:type_name -> backlane.v1.BackgroundExecutionConfig
+	56, // 2: backlane.v1.EnqueueRequest.metadata:type_name -> backlane.v1.EnqueueRequest.MetadataEntry
+	59, // 3: backlane.v1.EnqueueRequest.not_before:type_name -> google.protobuf.Timestamp
+	59, // 4: backlane.v1.EnqueueRequest.start_deadline:type_name -> google.protobuf.Timestamp
+	59, // 5: backlane.v1.EnqueueRequest.deadline:type_name -> google.protobuf.Timestamp
 	0,  // 6: backlane.v1.EnqueueRequest.dedup_policy:type_name -> backlane.v1.DedupPolicy
-	58, // 7: backlane.v1.EnqueueRequest.cancellation_policy:type_name -> backlane.v1.CancellationPolicy
-	59, // 8: backlane.v1.EnqueueRequest.parent:type_name -> backlane.v1.ParentLink
-	60, // 9: backlane.v1.EnqueueResponse.execution:type_name -> backlane.v1.BackgroundExecution
+	60, // 7: backlane.v1.EnqueueRequest.cancellation_policy:type_name -> backlane.v1.CancellationPolicy
+	61, // 8: backlane.v1.EnqueueRequest.parent:type_name -> backlane.v1.ParentLink
+	62, // 9: backlane.v1.EnqueueResponse.execution:type_name -> backlane.v1.BackgroundExecution
 	2,  // 10: backlane.v1.EnqueueBatchRequest.items:type_name -> backlane.v1.EnqueueRequest
 	3,  // 11: backlane.v1.EnqueueBatchResponse.results:type_name -> backlane.v1.EnqueueResponse
 	2,  // 12: backlane.v1.EnqueueStreamRequest.items:type_name -> backlane.v1.EnqueueRequest
 	8,  // 13: backlane.v1.EnqueueStreamResponse.outcomes:type_name -> backlane.v1.EnqueueOutcome
 	9,  // 14: backlane.v1.EnqueueOutcome.result:type_name -> backlane.v1.EnqueueResult
-	61, // 15: backlane.v1.EnqueueOutcome.status:type_name -> google.rpc.Status
+	63, // 15: backlane.v1.EnqueueOutcome.status:type_name -> google.rpc.Status
 	2,  // 16: backlane.v1.RunRequest.enqueue:type_name -> backlane.v1.EnqueueRequest
-	62, // 17: backlane.v1.RunRequest.timeout:type_name -> google.protobuf.Duration
-	60, // 18: backlane.v1.RunResponse.execution:type_name -> backlane.v1.BackgroundExecution
-	63, // 19: backlane.v1.GetRequest.view:type_name -> backlane.v1.View
-	60, // 20: backlane.v1.GetResponse.execution:type_name -> backlane.v1.BackgroundExecution
-	64, // 21: backlane.v1.ListRequest.status:type_name -> backlane.v1.BackgroundExecutionStatus
-	63, // 22: backlane.v1.ListRequest.view:type_name -> backlane.v1.View
-	60, // 23: backlane.v1.ListResponse.executions:type_name -> backlane.v1.BackgroundExecution
+	64, // 17: backlane.v1.RunRequest.timeout:type_name -> google.protobuf.Duration
+	62, // 18: backlane.v1.RunResponse.execution:type_name -> backlane.v1.BackgroundExecution
+	65, // 19: backlane.v1.GetRequest.view:type_name -> backlane.v1.View
+	62, // 20: backlane.v1.GetResponse.execution:type_name -> backlane.v1.BackgroundExecution
+	66, // 21: backlane.v1.ListRequest.status:type_name -> backlane.v1.BackgroundExecutionStatus
+	65, // 22: backlane.v1.ListRequest.view:type_name -> backlane.v1.View
+	62, // 23: backlane.v1.ListResponse.executions:type_name -> backlane.v1.BackgroundExecution
 	1,  // 24: backlane.v1.WaitRequest.wait_for:type_name -> backlane.v1.WaitFor
-	62, // 25: backlane.v1.WaitRequest.timeout:type_name -> google.protobuf.Duration
+	64, // 25: backlane.v1.WaitRequest.timeout:type_name -> google.protobuf.Duration
 	20, // 26: backlane.v1.WaitResponse.outcomes:type_name -> backlane.v1.WaitOutcome
-	60, // 27: backlane.v1.WaitOutcome.execution:type_name -> backlane.v1.BackgroundExecution
-	61, // 28: backlane.v1.WaitOutcome.status:type_name -> google.rpc.Status
-	60, // 29: backlane.v1.CancelResponse.execution:type_name -> backlane.v1.BackgroundExecution
-	60, // 30: backlane.v1.PeekResponse.executions:type_name -> backlane.v1.BackgroundExecution
-	65, // 31: backlane.v1.ListAttemptsResponse.attempts:type_name -> backlane.v1.Attempt
+	62, // 27: backlane.v1.WaitOutcome.execution:type_name -> backlane.v1.BackgroundExecution
+	63, // 28: backlane.v1.WaitOutcome.status:type_name -> google.rpc.Status
+	62, // 29: backlane.v1.CancelResponse.execution:type_name -> backlane.v1.BackgroundExecution
+	62, // 30: backlane.v1.PeekResponse.executions:type_name -> backlane.v1.BackgroundExecution
+	67, // 31: backlane.v1.ListAttemptsResponse.attempts:type_name -> backlane.v1.Attempt
 	2,  // 32: backlane.v1.SpawnRequest.enqueue:type_name -> backlane.v1.EnqueueRequest
 	28, // 33: backlane.v1.SpawnRequest.mode:type_name -> backlane.v1.SpawnMode
-	58, // 34: backlane.v1.SpawnRequest.cancellation_policy:type_name -> backlane.v1.CancellationPolicy
-	66, // 35: backlane.v1.SpawnRequest.step:type_name -> backlane.v1.NewStep
+	60, // 34: backlane.v1.SpawnRequest.cancellation_policy:type_name -> backlane.v1.CancellationPolicy
+	68, // 35: backlane.v1.SpawnRequest.step:type_name -> backlane.v1.NewStep
 	29, // 36: backlane.v1.SpawnMode.inline:type_name -> backlane.v1.SpawnInline
 	30, // 37: backlane.v1.SpawnMode.child:type_name -> backlane.v1.SpawnChild
-	55, // 38: backlane.v1.SpawnChild.policies:type_name -> backlane.v1.SpawnChild.PoliciesEntry
-	60, // 39: backlane.v1.SpawnResponse.execution:type_name -> backlane.v1.BackgroundExecution
+	57, // 38: backlane.v1.SpawnChild.policies:type_name -> backlane.v1.SpawnChild.PoliciesEntry
+	62, // 39: backlane.v1.SpawnResponse.execution:type_name -> backlane.v1.BackgroundExecution
 	29, // 40: backlane.v1.SpawnResponse.inline:type_name -> backlane.v1.SpawnInline
-	57, // 41: backlane.v1.GetQueueStatsResponse.oldest_queued_at:type_name -> google.protobuf.Timestamp
+	59, // 41: backlane.v1.GetQueueStatsResponse.oldest_queued_at:type_name -> google.protobuf.Timestamp
 	34, // 42: backlane.v1.GetQueueStatsResponse.callables:type_name -> backlane.v1.CallableStats
-	67, // 43: backlane.v1.GetExecutionRunResponse.execution:type_name -> backlane.v1.Execution
-	60, // 44: backlane.v1.ProvideInputResponse.execution:type_name -> backlane.v1.BackgroundExecution
-	60, // 45: backlane.v1.PauseResponse.execution:type_name -> backlane.v1.BackgroundExecution
-	60, // 46: backlane.v1.ResumeResponse.execution:type_name -> backlane.v1.BackgroundExecution
-	68, // 47: backlane.v1.GetTaskRecordResponse.record:type_name -> backlane.v1.TaskRecord
-	63, // 48: backlane.v1.ListDeadLettersRequest.view:type_name -> backlane.v1.View
-	60, // 49: backlane.v1.ListDeadLettersResponse.executions:type_name -> backlane.v1.BackgroundExecution
+	69, // 43: backlane.v1.GetExecutionRunResponse.execution:type_name -> backlane.v1.Execution
+	62, // 44: backlane.v1.ProvideInputResponse.execution:type_name -> backlane.v1.BackgroundExecution
+	62, // 45: backlane.v1.PauseResponse.execution:type_name -> backlane.v1.BackgroundExecution
+	62, // 46: backlane.v1.ResumeResponse.execution:type_name -> backlane.v1.BackgroundExecution
+	70, // 47: backlane.v1.GetTaskRecordResponse.record:type_name -> backlane.v1.TaskRecord
+	65, // 48: backlane.v1.ListDeadLettersRequest.view:type_name -> backlane.v1.View
+	62, // 49: backlane.v1.ListDeadLettersResponse.executions:type_name -> backlane.v1.BackgroundExecution
 	49, // 50: backlane.v1.DiscardDeadLettersResponse.outcomes:type_name -> backlane.v1.DiscardOutcome
 	50, // 51: backlane.v1.DiscardOutcome.result:type_name -> backlane.v1.DiscardResult
-	61, // 52: backlane.v1.DiscardOutcome.status:type_name -> google.rpc.Status
-	56, // 53: backlane.v1.RedriveRequest.config:type_name -> backlane.v1.BackgroundExecutionConfig
-	60, // 54: backlane.v1.RedriveResponse.execution:type_name -> backlane.v1.BackgroundExecution
-	69, // 55: backlane.v1.EnqueueRequest.MetadataEntry.value:type_name -> google.protobuf.Value
-	69, // 56: backlane.v1.SpawnChild.PoliciesEntry.value:type_name -> google.protobuf.Value
+	63, // 52: backlane.v1.DiscardOutcome.status:type_name -> google.rpc.Status
+	58, // 53: backlane.v1.RedriveRequest.config:type_name -> backlane.v1.BackgroundExecutionConfig
+	62, // 54: backlane.v1.RedriveResponse.execution:type_name -> backlane.v1.BackgroundExecution
+	71, // 55: backlane.v1.EnqueueRequest.MetadataEntry.value:type_name -> google.protobuf.Value
+	71, // 56: backlane.v1.SpawnChild.PoliciesEntry.value:type_name -> google.protobuf.Value
 	2,  // 57: backlane.v1.ExecutionService.Enqueue:input_type -> backlane.v1.EnqueueRequest
 	4,  // 58: backlane.v1.ExecutionService.EnqueueBatch:input_type -> backlane.v1.EnqueueBatchRequest
 	6,  // 59: backlane.v1.ExecutionService.EnqueueStream:input_type -> backlane.v1.EnqueueStreamRequest
@@ -3883,30 +3978,32 @@ var file_backlane_v1_execution_service_proto_depIdxs = []int32{
 	43, // 74: backlane.v1.ExecutionService.GetTaskRecord:input_type -> backlane.v1.GetTaskRecordRequest
 	45, // 75: backlane.v1.ExecutionService.ListDeadLetters:input_type -> backlane.v1.ListDeadLettersRequest
 	47, // 76: backlane.v1.ExecutionService.DiscardDeadLetters:input_type -> backlane.v1.DiscardDeadLettersRequest
-	51, // 77: backlane.v1.ExecutionService.Redrive:input_type -> backlane.v1.RedriveRequest
-	3,  // 78: backlane.v1.ExecutionService.Enqueue:output_type -> backlane.v1.EnqueueResponse
-	5,  // 79: backlane.v1.ExecutionService.EnqueueBatch:output_type -> backlane.v1.EnqueueBatchResponse
-	7,  // 80: backlane.v1.ExecutionService.EnqueueStream:output_type -> backlane.v1.EnqueueStreamResponse
-	11, // 81: backlane.v1.ExecutionService.Run:output_type -> backlane.v1.RunResponse
-	13, // 82: backlane.v1.ExecutionService.Get:output_type -> backlane.v1.GetResponse
-	15, // 83: backlane.v1.ExecutionService.List:output_type -> backlane.v1.ListResponse
-	17, // 84: backlane.v1.ExecutionService.Count:output_type -> backlane.v1.CountResponse
-	26, // 85: backlane.v1.ExecutionService.ListAttempts:output_type -> backlane.v1.ListAttemptsResponse
-	19, // 86: backlane.v1.ExecutionService.Wait:output_type -> backlane.v1.WaitResponse
-	22, // 87: backlane.v1.ExecutionService.Cancel:output_type -> backlane.v1.CancelResponse
-	24, // 88: backlane.v1.ExecutionService.Peek:output_type -> backlane.v1.PeekResponse
-	36, // 89: backlane.v1.ExecutionService.GetExecutionRun:output_type -> backlane.v1.GetExecutionRunResponse
-	38, // 90: backlane.v1.ExecutionService.ProvideInput:output_type -> backlane.v1.ProvideInputResponse
-	40, // 91: backlane.v1.ExecutionService.Pause:output_type -> backlane.v1.PauseResponse
-	42, // 92: backlane.v1.ExecutionService.Resume:output_type -> backlane.v1.ResumeResponse
-	31, // 93: backlane.v1.ExecutionService.Spawn:output_type -> backlane.v1.SpawnResponse
-	33, // 94: backlane.v1.ExecutionService.GetQueueStats:output_type -> backlane.v1.GetQueueStatsResponse
-	44, // 95: backlane.v1.ExecutionService.GetTaskRecord:output_type -> backlane.v1.GetTaskRecordResponse
-	46, // 96: backlane.v1.ExecutionService.ListDeadLetters:output_type -> backlane.v1.ListDeadLettersResponse
-	48, // 97: backlane.v1.ExecutionService.DiscardDeadLetters:output_type -> backlane.v1.DiscardDeadLettersResponse
-	52, // 98: backlane.v1.ExecutionService.Redrive:output_type -> backlane.v1.RedriveResponse
-	78, // [78:99] is the sub-list for method output_type
-	57, // [57:78] is the sub-list for method input_type
+	53, // 77: backlane.v1.ExecutionService.Delete:input_type -> backlane.v1.DeleteRequest
+	51, // 78: backlane.v1.ExecutionService.Redrive:input_type -> backlane.v1.RedriveRequest
+	3,  // 79: backlane.v1.ExecutionService.Enqueue:output_type -> backlane.v1.EnqueueResponse
+	5,  // 80: backlane.v1.ExecutionService.EnqueueBatch:output_type -> backlane.v1.EnqueueBatchResponse
+	7,  // 81: backlane.v1.ExecutionService.EnqueueStream:output_type -> backlane.v1.EnqueueStreamResponse
+	11, // 82: backlane.v1.ExecutionService.Run:output_type -> backlane.v1.RunResponse
+	13, // 83: backlane.v1.ExecutionService.Get:output_type -> backlane.v1.GetResponse
+	15, // 84: backlane.v1.ExecutionService.List:output_type -> backlane.v1.ListResponse
+	17, // 85: backlane.v1.ExecutionService.Count:output_type -> backlane.v1.CountResponse
+	26, // 86: backlane.v1.ExecutionService.ListAttempts:output_type -> backlane.v1.ListAttemptsResponse
+	19, // 87: backlane.v1.ExecutionService.Wait:output_type -> backlane.v1.WaitResponse
+	22, // 88: backlane.v1.ExecutionService.Cancel:output_type -> backlane.v1.CancelResponse
+	24, // 89: backlane.v1.ExecutionService.Peek:output_type -> backlane.v1.PeekResponse
+	36, // 90: backlane.v1.ExecutionService.GetExecutionRun:output_type -> backlane.v1.GetExecutionRunResponse
+	38, // 91: backlane.v1.ExecutionService.ProvideInput:output_type -> backlane.v1.ProvideInputResponse
+	40, // 92: backlane.v1.ExecutionService.Pause:output_type -> backlane.v1.PauseResponse
+	42, // 93: backlane.v1.ExecutionService.Resume:output_type -> backlane.v1.ResumeResponse
+	31, // 94: backlane.v1.ExecutionService.Spawn:output_type -> backlane.v1.SpawnResponse
+	33, // 95: backlane.v1.ExecutionService.GetQueueStats:output_type -> backlane.v1.GetQueueStatsResponse
+	44, // 96: backlane.v1.ExecutionService.GetTaskRecord:output_type -> backlane.v1.GetTaskRecordResponse
+	46, // 97: backlane.v1.ExecutionService.ListDeadLetters:output_type -> backlane.v1.ListDeadLettersResponse
+	48, // 98: backlane.v1.ExecutionService.DiscardDeadLetters:output_type -> backlane.v1.DiscardDeadLettersResponse
+	54, // 99: backlane.v1.ExecutionService.Delete:output_type -> backlane.v1.DeleteResponse
+	52, // 100: backlane.v1.ExecutionService.Redrive:output_type -> backlane.v1.RedriveResponse
+	79, // [79:101] is the sub-list for method output_type
+	57, // [57:79] is the sub-list for method input_type
 	57, // [57:57] is the sub-list for extension type_name
 	57, // [57:57] is the sub-list for extension extendee
 	0,  // [0:57] is the sub-list for field type_name
@@ -3948,7 +4045,7 @@ func file_backlane_v1_execution_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_backlane_v1_execution_service_proto_rawDesc), len(file_backlane_v1_execution_service_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   54,
+			NumMessages:   56,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -41,6 +41,7 @@ const (
 	ExecutionService_GetTaskRecord_FullMethodName      = "/backlane.v1.ExecutionService/GetTaskRecord"
 	ExecutionService_ListDeadLetters_FullMethodName    = "/backlane.v1.ExecutionService/ListDeadLetters"
 	ExecutionService_DiscardDeadLetters_FullMethodName = "/backlane.v1.ExecutionService/DiscardDeadLetters"
+	ExecutionService_Delete_FullMethodName             = "/backlane.v1.ExecutionService/Delete"
 	ExecutionService_Redrive_FullMethodName            = "/backlane.v1.ExecutionService/Redrive"
 )
 
@@ -102,6 +103,9 @@ type ExecutionServiceClient interface {
 	ListDeadLetters(ctx context.Context, in *ListDeadLettersRequest, opts ...grpc.CallOption) (*ListDeadLettersResponse, error)
 	// Takes executions out of the dead letters. Their records stay until retention removes them.
 	DiscardDeadLetters(ctx context.Context, in *DiscardDeadLettersRequest, opts ...grpc.CallOption) (*DiscardDeadLettersResponse, error)
+	// Deletes an execution that is over: its record, its attempts and its run. Retention would do the
+	// same later.
+	Delete(ctx context.Context, in *DeleteRequest, opts ...grpc.CallOption) (*DeleteResponse, error)
 	// Enqueues an execution that failed, timed out or was cancelled once more, as a new execution.
 	// The old record stays as it is.
 	Redrive(ctx context.Context, in *RedriveRequest, opts ...grpc.CallOption) (*RedriveResponse, error)
@@ -318,6 +322,16 @@ func (c *executionServiceClient) DiscardDeadLetters(ctx context.Context, in *Dis
 	return out, nil
 }
 
+func (c *executionServiceClient) Delete(ctx context.Context, in *DeleteRequest, opts ...grpc.CallOption) (*DeleteResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(DeleteResponse)
+	err := c.cc.Invoke(ctx, ExecutionService_Delete_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *executionServiceClient) Redrive(ctx context.Context, in *RedriveRequest, opts ...grpc.CallOption) (*RedriveResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(RedriveResponse)
@@ -386,6 +400,9 @@ type ExecutionServiceServer interface {
 	ListDeadLetters(context.Context, *ListDeadLettersRequest) (*ListDeadLettersResponse, error)
 	// Takes executions out of the dead letters. Their records stay until retention removes them.
 	DiscardDeadLetters(context.Context, *DiscardDeadLettersRequest) (*DiscardDeadLettersResponse, error)
+	// Deletes an execution that is over: its record, its attempts and its run. Retention would do the
+	// same later.
+	Delete(context.Context, *DeleteRequest) (*DeleteResponse, error)
 	// Enqueues an execution that failed, timed out or was cancelled once more, as a new execution.
 	// The old record stays as it is.
 	Redrive(context.Context, *RedriveRequest) (*RedriveResponse, error)
@@ -458,6 +475,9 @@ func (UnimplementedExecutionServiceServer) ListDeadLetters(context.Context, *Lis
 }
 func (UnimplementedExecutionServiceServer) DiscardDeadLetters(context.Context, *DiscardDeadLettersRequest) (*DiscardDeadLettersResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method DiscardDeadLetters not implemented")
+}
+func (UnimplementedExecutionServiceServer) Delete(context.Context, *DeleteRequest) (*DeleteResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Delete not implemented")
 }
 func (UnimplementedExecutionServiceServer) Redrive(context.Context, *RedriveRequest) (*RedriveResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Redrive not implemented")
@@ -832,6 +852,24 @@ func _ExecutionService_DiscardDeadLetters_Handler(srv interface{}, ctx context.C
 	return interceptor(ctx, in, info, handler)
 }
 
+func _ExecutionService_Delete_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DeleteRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ExecutionServiceServer).Delete(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ExecutionService_Delete_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ExecutionServiceServer).Delete(ctx, req.(*DeleteRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _ExecutionService_Redrive_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(RedriveRequest)
 	if err := dec(in); err != nil {
@@ -932,6 +970,10 @@ var ExecutionService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "DiscardDeadLetters",
 			Handler:    _ExecutionService_DiscardDeadLetters_Handler,
+		},
+		{
+			MethodName: "Delete",
+			Handler:    _ExecutionService_Delete_Handler,
 		},
 		{
 			MethodName: "Redrive",
