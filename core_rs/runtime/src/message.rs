@@ -242,7 +242,7 @@ pub struct Found {
     /// For each range of the query: the rows by ordinal, or the damage that made them unreadable.
     pub ranges: Vec<Result<Vec<(u32, Lookup)>, Damage>>,
     /// What the look through finished executions found.
-    pub scanned: Option<Scanned>,
+    pub scanned: Option<Box<Scanned>>,
 }
 
 impl Found {

@@ -31,7 +31,8 @@ pub fn answer(reader: &mut dyn Reader, query: &Query) -> Found {
         let rows = rows.map_err(|error| damage_of(range.family, key, error));
         found.ranges.push(rows);
     }
-    found.scanned = query.scan.as_ref().map(|query| scan::look(reader, query));
+    let scanned = query.scan.as_ref().map(|query| scan::look(reader, query));
+    found.scanned = scanned.map(Box::new);
     if !query.requests.is_empty() {
         let rows = reader.digests(&REQUEST, &query.requests, query.since_hour);
         let failed = |error| vec![failed(&REQUEST, "any", &error); query.requests.len()];

@@ -180,7 +180,7 @@ impl Judge<'_> {
             }
             Asked::Spawn(asked) => self.spawned(asked, &decoded(bytes)?),
             Asked::List(asked) => self.list(asked, &decoded(bytes)?),
-            Asked::Count(asked) => self.count(asked, &decoded(bytes)?),
+            Asked::Count(asked) => self.count(asked, decoded(bytes)?),
             Asked::Delete(asked) => self.deleted(asked),
             Asked::Wait(asked) => self.wait(asked, &decoded(bytes)?),
             Asked::Peek(asked) => {

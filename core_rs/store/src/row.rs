@@ -138,14 +138,13 @@ impl Row {
             Change::Delete if self.family.key == KeyKind::Digest => {
                 Some("rows of digest families cannot be deleted")
             }
-            Change::Delete => None,
             Change::Erase if self.family.starts().is_none() => {
                 Some("only entities of Starts families can be erased")
             }
             Change::Erase if self.family.key != KeyKind::Number => {
                 Some("an entity is erased by its number")
             }
-            Change::Erase => None,
+            Change::Delete | Change::Erase => None,
             Change::Put(put) => put.misfit(self.family),
         }
     }

@@ -124,7 +124,7 @@ impl Filter {
 fn since_ms(expr: &Expr) -> Option<u64> {
     match expr {
         Expr::All(parts) => parts.iter().filter_map(since_ms).max(),
-        Expr::Is(Term::Time(TimeField::QueuedAt, compare, at_ms)) => match compare {
+        Expr::Is(Term::Time(TimeField::Queued, compare, at_ms)) => match compare {
             Compare::Equal | Compare::AtLeast | Compare::More => Some(*at_ms),
             Compare::Less | Compare::AtMost => None,
         },

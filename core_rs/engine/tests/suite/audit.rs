@@ -239,6 +239,16 @@ fn check_move(change: &ExecutionChange, before: Option<&Living>, after: Option<&
     }
 }
 
+/// Checks the row of a discard or of a deletion.
+fn check_over(change: &ExecutionChange, rows: &[Row]) {
+    let is_deleted = *change == ExecutionChange::Deleted;
+    match rows {
+        [Row::Erased { .. }] => assert!(is_deleted),
+        [Row::DeadLetterDropped { .. }] => assert!(!is_deleted),
+        _ => panic!("{rows:?}"),
+    }
+}
+
 /// Checks that a decision has exactly the rows that its fact needs.
 fn check_rows(decided: &Decided, before: Option<&Living>, last: Option<&Living>) {
     let rows = &decided.rows;
@@ -265,14 +275,8 @@ fn check_rows(decided: &Decided, before: Option<&Living>, last: Option<&Living>)
                     "exactly failures are dead letters"
                 );
             }
-            ExecutionChange::Discarded => {
-                assert!(
-                    matches!(rows[..], [Row::DeadLetterDropped { .. }]),
-                    "{rows:?}"
-                );
-            }
-            ExecutionChange::Deleted => {
-                assert!(matches!(rows[..], [Row::Erased { .. }]), "{rows:?}");
+            ExecutionChange::Discarded | ExecutionChange::Deleted => {
+                check_over(&fact.change, rows);
             }
             ExecutionChange::Requeued { cause, .. } => {
                 assert_eq!(*cause, check_lease_end(rows, before));

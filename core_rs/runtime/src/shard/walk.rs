@@ -13,14 +13,14 @@ use backlane_engine::fact::Living;
 use backlane_engine::rules::access::VisibleTenant;
 use backlane_engine::rules::id::Birth;
 use backlane_engine::rules::status::Status;
-use backlane_store::{Key, Lookup, PAYLOAD, Part, Stored};
+use backlane_store::{Key, PAYLOAD, Part, Stored};
 use backlane_wire::ApiError;
 use backlane_wire::filter::{Filter, Rows};
 
 use crate::message::{Found, Query, ScanQuery, Scanned, Ticket, Wanted};
 
 use super::desk::Desk;
-use super::piece::damaged;
+use super::piece::{Piece, damaged};
 use super::room::Room;
 
 /// Most unfinished executions that one slice looks at.
@@ -116,7 +116,8 @@ impl Walk {
     }
 
     fn query(&self, look: &Look) -> Query {
-        let unread = look.candidates.iter().filter(|one| one.payload.is_none());
+        let unread = look.candidates.iter();
+        let unread = unread.filter(|one| one.payload.is_unread());
         let payload = |one: &Candidate| Wanted {
             family: &PAYLOAD,
             key: Key::Number(one.living.id.birth),
@@ -143,7 +144,7 @@ impl Walk {
             covered: look.floor,
             ..Scanned::default()
         };
-        let scanned = found.scanned.as_ref().unwrap_or(&nothing);
+        let scanned = found.scanned.as_deref().unwrap_or(&nothing);
         self.covered = scanned.covered.max(look.floor);
         self.slices += 1;
         let covered = |birth: Birth| birth >= self.covered;
@@ -186,8 +187,7 @@ struct Look {
 /// An unfinished execution that the filter may keep.
 struct Candidate {
     living: Box<Living>,
-    /// The payload, if it is in memory or not needed.
-    payload: Option<Option<Stored>>,
+    payload: Piece<Stored>,
 }
 
 impl Look {
@@ -232,32 +232,32 @@ impl Walk {
     }
 }
 
-/// The payload of an unfinished execution; `None` if it must be read.
-fn payload_of(desk: &Desk, birth: Birth, is_known: bool) -> Option<Option<Stored>> {
+/// The payload of an unfinished execution, from memory if it is there. It is not needed where the
+/// state tells all.
+fn payload_of(desk: &Desk, birth: Birth, is_known: bool) -> Piece<Stored> {
     if is_known {
-        return Some(None);
+        return Piece::Unneeded;
     }
-    let cached = desk.cache.get(&PAYLOAD, Key::Number(birth))?;
-    Some(Some(cached.clone()))
+    Piece::of(desk, &PAYLOAD, Key::Number(birth), |it| Ok(it.clone()))
 }
 
 impl Candidate {
     /// The execution if the filter keeps it, or the damage that hides whether it does.
-    fn judge(self, filter: &Filter, found: &Found) -> Option<Result<Box<Living>, Box<str>>> {
+    fn judge(mut self, filter: &Filter, found: &Found) -> Option<Result<Box<Living>, Box<str>>> {
         let key = Key::Number(self.living.id.birth);
-        let stored = match (&self.payload, found.row(&PAYLOAD, &key)) {
-            (Some(known), _) => known.as_ref(),
-            (None, Some(Lookup::Found(stored))) => Some(stored),
-            (None, Some(Lookup::Damaged(damage))) => return Some(Err(damage.to_string().into())),
-            (None, _) => return Some(Err("its payload is missing".into())),
-        };
+        let lookup = found.row(&PAYLOAD, &key);
+        self.payload.fill(lookup, |it| Ok(it.clone()));
         let rows = Rows::of_living(&self.living);
-        let rows = match stored.map(|stored| rows.with_head(&stored.head)) {
-            Some(Ok(rows)) => rows,
-            Some(Err(error)) => return Some(Err(error.to_string().into())),
-            None => rows,
+        let rows = match &self.payload {
+            Piece::Unneeded => Ok(rows),
+            Piece::Read(stored) => rows.with_head(&stored.head),
+            Piece::Damaged(what) => return Some(Err(what.clone())),
+            Piece::Unread | Piece::Absent => return Some(Err("its payload is missing".into())),
         };
-        (filter.keeps(&rows) == Some(true)).then_some(Ok(self.living))
+        match rows {
+            Ok(rows) => (filter.keeps(&rows) == Some(true)).then_some(Ok(self.living)),
+            Err(error) => Some(Err(error.to_string().into())),
+        }
     }
 }
 

@@ -63,7 +63,7 @@ impl Judge<'_> {
     }
 
     /// No more can be counted than the tenant has, as far as replies have shown, or the log tells.
-    pub(super) fn count(&self, asked: &v1::CountRequest, reply: &v1::CountResponse) -> Checked {
+    pub(super) fn count(&self, asked: &v1::CountRequest, reply: v1::CountResponse) -> Checked {
         let births = self.log.emitted().next_birth();
         let nothing = asked.filter == FILTERS[FILTERS.len() - 1].0;
         let most = if nothing { 0 } else { births };

@@ -54,9 +54,9 @@ pub(super) enum NumberField {
 /// The fields that are times.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, VariantArray)]
 pub(super) enum TimeField {
-    QueuedAt,
-    StartedAt,
-    CompletedAt,
+    Queued,
+    Started,
+    Completed,
 }
 
 /// A comparison. What is not equal is written as the negation of equal.

@@ -37,7 +37,7 @@ impl Needs {
                 NameField::Callable | NameField::Parent | NameField::Trigger,
                 _
             ) | Term::Number(NumberField::Priority, ..)
-                | Term::Time(TimeField::QueuedAt, ..)
+                | Term::Time(TimeField::Queued, ..)
                 | Term::Metadata(..)
         );
         let is_status = matches!(term, Term::Status(_));

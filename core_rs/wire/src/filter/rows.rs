@@ -117,10 +117,10 @@ impl Facts for Rows<'_> {
 
     fn time(&self, field: TimeField) -> Known<u64> {
         match field {
-            TimeField::QueuedAt => self.queued_at_ms().map(Some),
-            TimeField::StartedAt => self.progress().map(|progress| progress.started_at_ms),
-            TimeField::CompletedAt if self.living.is_some() => Some(None),
-            TimeField::CompletedAt => self.ending.map(|ending| Some(ending.ended_at_ms)),
+            TimeField::Queued => self.queued_at_ms().map(Some),
+            TimeField::Started => self.progress().map(|progress| progress.started_at_ms),
+            TimeField::Completed if self.living.is_some() => Some(None),
+            TimeField::Completed => self.ending.map(|ending| Some(ending.ended_at_ms)),
         }
     }
 

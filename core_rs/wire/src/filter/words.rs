@@ -26,9 +26,9 @@ pub(super) const FIELDS: [(&str, Field); 12] = [
     ("trigger", Field::Name(NameField::Trigger)),
     ("reason", Field::Reason),
     ("metadata", Field::Metadata),
-    ("queued_at", Field::Time(TimeField::QueuedAt)),
-    ("started_at", Field::Time(TimeField::StartedAt)),
-    ("completed_at", Field::Time(TimeField::CompletedAt)),
+    ("queued_at", Field::Time(TimeField::Queued)),
+    ("started_at", Field::Time(TimeField::Started)),
+    ("completed_at", Field::Time(TimeField::Completed)),
     ("priority", Field::Number(NumberField::Priority)),
     ("attempt", Field::Number(NumberField::Attempt)),
 ];

@@ -74,16 +74,19 @@ fn equals(value: &Value, scalar: &Scalar) -> bool {
     match (value.kind.as_ref(), scalar) {
         (Some(Kind::NullValue(_)), Scalar::Null) => true,
         (Some(Kind::BoolValue(flag)), Scalar::Bool(wanted)) => flag == wanted,
-        (Some(Kind::NumberValue(number)), Scalar::Number(wanted)) => number == wanted,
+        (Some(Kind::NumberValue(number)), Scalar::Number(wanted)) => {
+            ordered(number, Compare::Equal, wanted)
+        }
         (Some(Kind::StringValue(text)), Scalar::Text(pattern)) => matches(text, pattern),
         _ => false,
     }
 }
 
 fn matches(text: &str, pattern: &Pattern) -> bool {
-    match pattern.is_prefix {
-        true => text.starts_with(&*pattern.text),
-        false => text == &*pattern.text,
+    if pattern.is_prefix {
+        text.starts_with(&*pattern.text)
+    } else {
+        text == &*pattern.text
     }
 }
 
