@@ -139,6 +139,10 @@ fn a_change_is_found_before_it_is_durable() {
     desk.call(Method::Cancel, &asked);
     let listed = desk.call(Method::List, &filtered("status = cancelled"));
     let counted = desk.call(Method::Count, &counted("status = cancelled"));
+    assert!(
+        desk.reads.is_empty(),
+        "the store has the end once it is durable"
+    );
     desk.settle();
     let reply: v1::ListResponse = desk.reply(listed);
     assert!(
