@@ -59,10 +59,12 @@ def lease_request(door: Door) -> work.LeaseRequest:
 VALID: Mapping[str, Callable[[Door], Message]] = {
     "Get": lambda door: api.GetRequest(tenant_id=door.tenant, execution_id=UNKNOWN_ID),
     "List": lambda door: api.ListRequest(tenant_id=door.tenant),
+    "Count": lambda door: api.CountRequest(tenant_id=door.tenant),
     "Wait": lambda door: api.WaitRequest(
         tenant_id=door.tenant, execution_ids=[UNKNOWN_ID, door.enqueue().execution_id]
     ),
     "Cancel": lambda door: api.CancelRequest(tenant_id=door.tenant, execution_id=UNKNOWN_ID),
+    "Delete": lambda door: api.DeleteRequest(tenant_id=door.tenant, execution_id=UNKNOWN_ID),
     "Peek": lambda door: api.PeekRequest(tenant_id=door.tenant),
     "GetQueueStats": lambda door: api.GetQueueStatsRequest(tenant_id=door.tenant),
     "GetTaskRecord": lambda door: api.GetTaskRecordRequest(
@@ -99,14 +101,14 @@ VALID: Mapping[str, Callable[[Door], Message]] = {
 }
 """A request of each call that breaks no rule as a whole."""
 
-OF_ONE = ("Get", "Cancel", "Explain", "GetExecutionRun", "ProvideInput", "Pause", "Resume")
+OF_ONE = ("Get", "Cancel", "Delete", "Explain", "GetExecutionRun", "ProvideInput", "Pause", "Resume")
 """The calls about one execution of a tenant."""
 
 RULES = [
     *(
         Rule(call, "tenant_id", name)
         for call in (
-            *(*OF_ONE, "List", "Wait", "Peek", "GetQueueStats", "EnqueueBatch"),
+            *(*OF_ONE, "List", "Count", "Wait", "Peek", "GetQueueStats", "EnqueueBatch"),
             *("GetTaskRecord", "ListDeadLetters", "DiscardDeadLetters", "Redrive"),
             *("SetLimits", "ListLimits"),
         )
@@ -123,6 +125,11 @@ RULES = [
         Rule(call, "view", number)
         for call in ("Get", "List", "ListDeadLetters")
         for number in (3, -1)
+    ),
+    *(
+        Rule(call, "filter", text)
+        for call in ("List", "Count")
+        for text in ("status", "state = queued", "(status = queued", "x" * 4097)
     ),
     *(Rule("List", "status", number) for number in (7, -1)),
     *(
@@ -254,6 +261,7 @@ def test_an_id_that_is_none_spoils_no_other_of_a_discard(door: Door, bad: str) -
 
 ACCEPTED = [
     ("List", "page_size", 1000),
+    *((call, "filter", f"callable = '{'x' * 4083}'") for call in ("List", "Count")),
     ("ListDeadLetters", "page_size", 1000),
     ("ListDeadLetters", "callable_name", "x" * 256),
     ("DiscardDeadLetters", "execution_ids", [f"x{n}" for n in range(1000)]),

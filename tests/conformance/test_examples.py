@@ -65,7 +65,7 @@ def curl(shared_channel: grpc.Channel) -> Curl:
 
 
 def test_every_unary_call_has_an_example() -> None:
-    assert len(UNARY) == 28
+    assert len(UNARY) == 32
     assert {example["call"] for example in EXAMPLES} == UNARY
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 FILES = sorted((Path(__file__).parent / "scenarios").glob("*.scenario"))
-CAN = {"limits", "restart", "settings"}
+CAN = {"filters", "limits", "restart", "settings"}
 """The abilities of this runner. A store cannot be filled through a channel."""
 PASSED_OVER = ("needs", "settings")
 STATES = ("expect", "run", "stats", "task")

@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 TALKING = (
     *("worker", "enqueue", "run", "get", "attempts", "why", "task", "graph", "list", "wait"),
-    *("cancel", "steps", "input", "pause", "resume", "peek", "stats"),
+    *("cancel", "steps", "input", "pause", "resume", "peek", "stats", "count", "delete"),
     *("dead-letters", "redrive", "discard"),
 )
 """The commands that talk to a server."""

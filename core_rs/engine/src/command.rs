@@ -246,6 +246,17 @@ pub struct Discard {
     pub actor: Actor,
 }
 
+/// A request to delete an execution that is over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Delete {
+    /// The tenant of the execution.
+    pub tenant: VisibleTenant,
+    /// Id of the execution.
+    pub id: ExecutionId,
+    /// The caller who asks for it.
+    pub actor: Actor,
+}
+
 /// A request to enqueue an execution that is over once more, as a new execution.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Redrive {

@@ -7,6 +7,7 @@ mod admission;
 mod agenda;
 mod cancel;
 mod dead_letter;
+mod delete;
 mod dependency;
 mod enqueue;
 mod explain;

@@ -57,6 +57,11 @@ pub enum Row {
         /// Birth number of the execution.
         birth: Birth,
     },
+    /// All rows of an execution are removed.
+    Erased {
+        /// Birth number of the execution.
+        birth: Birth,
+    },
 }
 
 impl Row {
@@ -71,7 +76,8 @@ impl Row {
             | Self::Request(_)
             | Self::Action(_)
             | Self::DeadLetter { .. }
-            | Self::DeadLetterDropped { .. } => None,
+            | Self::DeadLetterDropped { .. }
+            | Self::Erased { .. } => None,
         }
     }
 }

@@ -16,6 +16,7 @@ pub mod reader;
 mod recover;
 mod runtime;
 mod salvage;
+mod scan;
 pub mod shard;
 mod writer;
 

@@ -10,6 +10,7 @@ use backlane_engine::rules::access::Principal;
 use backlane_engine::rules::id::Birth;
 use backlane_engine::rules::status::Status;
 use backlane_store::{Commit, Damage, Family, Key, Lookup, Maintenance, Part};
+use backlane_wire::filter::Filter;
 use backlane_wire::{ApiError, Method};
 
 /// The number of a call or a stream within one process. 0 belongs to no call: a completion with it
@@ -129,7 +130,7 @@ pub enum CompletionKind {
 }
 
 /// A query for the store.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Query {
     /// Rows to read by their keys.
     pub rows: Vec<Wanted>,
@@ -141,6 +142,8 @@ pub struct Query {
     pub list: Option<ListQuery>,
     /// Rows of single entities to read.
     pub ranges: Vec<RangeQuery>,
+    /// Finished executions to look through.
+    pub scan: Option<ScanQuery>,
 }
 
 impl Query {
@@ -148,7 +151,7 @@ impl Query {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         let no_rows = self.rows.is_empty() && self.requests.is_empty();
-        no_rows && self.list.is_none() && self.ranges.is_empty()
+        no_rows && self.list.is_none() && self.ranges.is_empty() && self.scan.is_none()
     }
 }
 
@@ -180,6 +183,36 @@ pub struct ListQuery {
     pub part: Part,
 }
 
+/// A part of a tenant's finished executions to look through, newest first.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ScanQuery {
+    /// The tenant's name.
+    pub tenant: Box<str>,
+    /// The statuses that executions must have.
+    pub statuses: Vec<Status>,
+    /// Looks only at executions with a lower birth number.
+    pub before: Birth,
+    /// Looks only at executions with this birth number or a higher one.
+    pub floor: Birth,
+    /// Most executions to look at.
+    pub looks: usize,
+    /// What is looked for.
+    pub filter: Arc<Filter>,
+}
+
+/// What a look through finished executions found.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Scanned {
+    /// The executions that the filter keeps, newest first.
+    pub kept: Vec<Birth>,
+    /// The look went down to this birth number. Below, executions may be left.
+    pub covered: Birth,
+    /// Executions of which damaged rows do not tell whether the filter keeps them, with the damage.
+    pub unknown: Vec<(Birth, Box<str>)>,
+    /// The damage that ended the look.
+    pub damage: Option<Damage>,
+}
+
 /// Rows of one entity in a family whose keys have ordinals, in ascending order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RangeQuery {
@@ -208,6 +241,8 @@ pub struct Found {
     pub list_damage: Option<Damage>,
     /// For each range of the query: the rows by ordinal, or the damage that made them unreadable.
     pub ranges: Vec<Result<Vec<(u32, Lookup)>, Damage>>,
+    /// What the look through finished executions found.
+    pub scanned: Option<Box<Scanned>>,
 }
 
 impl Found {

@@ -9,6 +9,7 @@ use backlane_store::{
 };
 
 use crate::message::{Found, ListQuery, Query, Wanted};
+use crate::scan;
 
 /// Bytes of rows after which a page reads no further rows. A page may exceed this by its last few
 /// rows.
@@ -30,6 +31,8 @@ pub fn answer(reader: &mut dyn Reader, query: &Query) -> Found {
         let rows = rows.map_err(|error| damage_of(range.family, key, error));
         found.ranges.push(rows);
     }
+    let scanned = query.scan.as_ref().map(|query| scan::look(reader, query));
+    found.scanned = scanned.map(Box::new);
     if !query.requests.is_empty() {
         let rows = reader.digests(&REQUEST, &query.requests, query.since_hour);
         let failed = |error| vec![failed(&REQUEST, "any", &error); query.requests.len()];
@@ -51,7 +54,7 @@ fn failed(family: &'static Family, key: &str, error: &StoreError) -> Lookup {
     })
 }
 
-fn damage_of(family: &'static Family, key: String, error: StoreError) -> Damage {
+pub(crate) fn damage_of(family: &'static Family, key: String, error: StoreError) -> Damage {
     match error {
         StoreError::Damaged(damage) => damage,
         error => Damage {

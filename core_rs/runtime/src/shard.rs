@@ -9,6 +9,7 @@ mod cache;
 mod calls;
 mod desk;
 mod dispatch;
+mod gone;
 mod journal;
 mod notices;
 mod page;
@@ -23,6 +24,7 @@ mod takers;
 mod tally;
 mod upkeep;
 mod waits;
+mod walk;
 mod work;
 
 use backlane_engine::Engine;
@@ -67,6 +69,7 @@ impl Shard {
             engine,
             journal: Journal::new(position.next_sequence),
             cache: Cache::new(settings.cache_bytes),
+            gone: gone::Gone::default(),
             tally: Tally::new(position.facts_in_log),
             settings,
             random,
@@ -171,6 +174,7 @@ fn take(room: &mut Room, input: Input) {
         Input::Abandon(ticket) => {
             // The caller is gone: its wait ends, and leases of its reply did not arrive.
             room.waits.remove(ticket);
+            room.walks.remove(&ticket);
             calls::lease::take_back(room, ticket);
         }
         Input::Open {

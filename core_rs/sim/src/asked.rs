@@ -22,6 +22,8 @@ pub enum Asked {
     Get(v1::GetRequest),
     /// Lists executions.
     List(v1::ListRequest),
+    /// Counts executions.
+    Count(v1::CountRequest),
     /// Waits for executions to end.
     Wait(v1::WaitRequest),
     /// Cancels one execution.
@@ -36,6 +38,8 @@ pub enum Asked {
     DeadLetters(v1::ListDeadLettersRequest),
     /// Takes executions out of the dead letters.
     Discard(v1::DiscardDeadLettersRequest),
+    /// Deletes an execution that is over.
+    Delete(v1::DeleteRequest),
     /// Enqueues an execution that is over once more.
     Redrive(v1::RedriveRequest),
     /// Spawns a child.
@@ -76,6 +80,7 @@ impl Asked {
             Self::Run(request) => (Method::Run, request.encode_to_vec()),
             Self::Get(request) => (Method::Get, request.encode_to_vec()),
             Self::List(request) => (Method::List, request.encode_to_vec()),
+            Self::Count(request) => (Method::Count, request.encode_to_vec()),
             Self::Wait(request) => (Method::Wait, request.encode_to_vec()),
             Self::Cancel(request) => (Method::Cancel, request.encode_to_vec()),
             Self::Explain(request) => (Method::Explain, request.encode_to_vec()),
@@ -83,6 +88,7 @@ impl Asked {
             Self::Stats(request) => (Method::GetQueueStats, request.encode_to_vec()),
             Self::DeadLetters(request) => (Method::ListDeadLetters, request.encode_to_vec()),
             Self::Discard(request) => (Method::DiscardDeadLetters, request.encode_to_vec()),
+            Self::Delete(request) => (Method::Delete, request.encode_to_vec()),
             Self::Redrive(request) => (Method::Redrive, request.encode_to_vec()),
             Self::Spawn(request) => (Method::Spawn, request.encode_to_vec()),
             Self::Lease(request) => (Method::Lease, request.encode_to_vec()),

@@ -2,6 +2,7 @@
 //!
 //! Owns which invariants each kind of reply must satisfy. Refuses to know how the reply travelled.
 
+mod find;
 mod kin;
 mod over;
 
@@ -18,6 +19,8 @@ use crate::plan::Excuses;
 
 mod reasons;
 mod runs;
+
+pub use find::FILTERS;
 
 const ANSWERED: &str = "a reply answers its request";
 const EXISTS: &str = "what was acknowledged is never denied";
@@ -107,6 +110,7 @@ impl Judge<'_> {
         let named = match asked {
             Asked::Get(asked) => Some((&asked.tenant_id, &asked.execution_id)),
             Asked::Cancel(asked) => Some((&asked.tenant_id, &asked.execution_id)),
+            Asked::Delete(asked) => Some((&asked.tenant_id, &asked.execution_id)),
             Asked::Redrive(asked) => Some((&asked.tenant_id, &asked.execution_id)),
             Asked::Input(asked) => Some((&asked.tenant_id, &asked.execution_id)),
             Asked::Pause(asked) => Some((&asked.tenant_id, &asked.execution_id)),
@@ -118,14 +122,17 @@ impl Judge<'_> {
         named.map_or(Ok(()), |(tenant, id)| self.exists(tenant, id, reason))?;
         self.dependencies_exist(asked, reason)?;
         let deleted = reason == "EXECUTION_DELETED";
-        must(self.excuses.forgets || !deleted, EXISTS, || {
+        let may_be = self.excuses.forgets || self.log.deletions() > 0;
+        must(may_be || !deleted, EXISTS, || {
             format!("{asked:?} was answered {reason}")
         })
     }
 
     /// Checks that a reason does not deny a tenant's execution that must exist.
     fn exists(&self, tenant: &str, id: &str, reason: &str) -> Checked {
-        let denies = reason == "EXECUTION_NOT_FOUND" && self.ledger.belongs_to(tenant, id);
+        let denies = reason == "EXECUTION_NOT_FOUND"
+            && self.ledger.belongs_to(tenant, id)
+            && !self.log.is_deleted(id);
         must(self.excuses.forgets || !denies, EXISTS, || {
             format!("{id} of {tenant} was answered {reason}")
         })
@@ -175,6 +182,8 @@ impl Judge<'_> {
             }
             Asked::Spawn(asked) => self.spawned(asked, &decoded(bytes)?),
             Asked::List(asked) => self.list(asked, &decoded(bytes)?),
+            Asked::Count(asked) => self.count(asked, decoded(bytes)?),
+            Asked::Delete(asked) => self.deleted(asked),
             Asked::Wait(asked) => self.wait(asked, &decoded(bytes)?),
             Asked::Peek(asked) => {
                 let reply: v1::PeekResponse = decoded(bytes)?;
@@ -258,24 +267,6 @@ impl Judge<'_> {
         let scope = format!("Batch {}", asked.tenant_id);
         self.ledger
             .same_request(&scope, &asked.request_id, ids, at_ms)
-    }
-
-    fn list(&mut self, asked: &v1::ListRequest, reply: &v1::ListResponse) -> Checked {
-        let full = asked.view() == v1::View::Full;
-        let mut births = Vec::new();
-        for record in &reply.executions {
-            // An execution that could not be read is shown with its id alone, or with its status.
-            if self.excuses.misreads && record.version == 0 {
-                births.push(crate::check::birth_of(&record.execution_id)?);
-                continue;
-            }
-            let wanted = asked.status == 0 || asked.status == record.status;
-            must(wanted, ANSWERED, || format!("{asked:?}: {record:?}"))?;
-            self.show(&asked.tenant_id, record, full)?;
-            births.push(crate::check::birth_of(&record.execution_id)?);
-        }
-        let ordered = births.windows(2).all(|pair| pair[0] > pair[1]);
-        must(ordered, "lists are newest first", || format!("{births:?}"))
     }
 
     fn wait(&mut self, asked: &v1::WaitRequest, reply: &v1::WaitResponse) -> Checked {

@@ -8,6 +8,7 @@ use prost::Message as _;
 
 use crate::api::{span, v1};
 use crate::asked::Asked;
+use crate::judge::FILTERS;
 use crate::requests::enqueue;
 use crate::world::{Call, World, only};
 
@@ -28,8 +29,10 @@ impl World {
             47..52 => self.run_one(),
             52..67 => self.enqueue_on_stream(),
             67..74 => self.get_one(),
-            74..79 => self.list(),
-            79..85 => self.wait(),
+            74 => self.delete(),
+            75..79 => self.list(),
+            79 => self.count(),
+            80..85 => self.wait(),
             85..91 => self.cancel(),
             91..94 => self.peek(),
             94..96 => self.stats(),
@@ -199,6 +202,7 @@ impl World {
             status: i32::try_from(self.dice.below(7)).unwrap_or(0),
             page_size: u32::try_from(self.dice.between(1, 40)).unwrap_or(1),
             view: i32::try_from(self.dice.below(3)).unwrap_or(0),
+            filter: self.filter(),
             ..Default::default()
         };
         self.call(Asked::List(request), Principal::default(), None);
@@ -279,6 +283,32 @@ impl World {
             execution_ids: vec![execution_id],
         };
         self.call(Asked::Discard(request), Principal::default(), None);
+    }
+
+    fn delete(&mut self) {
+        let Some((tenant_id, execution_id)) = self.some_known() else {
+            return;
+        };
+        let request = v1::DeleteRequest {
+            tenant_id,
+            execution_id,
+        };
+        self.call(Asked::Delete(request), Principal::default(), None);
+    }
+
+    fn count(&mut self) {
+        let request = v1::CountRequest {
+            tenant_id: self.plan.names.tenant(&mut self.dice),
+            filter: self.filter(),
+        };
+        self.call(Asked::Count(request), Principal::default(), None);
+    }
+
+    /// One of the filters that the judge knows, or none.
+    pub(crate) fn filter(&mut self) -> String {
+        let all = FILTERS.len() as u64;
+        let index = usize::try_from(self.dice.below(2 * all)).unwrap_or(0);
+        FILTERS.get(index).map_or("", |(text, _)| text).to_owned()
     }
 
     fn redrive(&mut self) {

@@ -69,6 +69,8 @@ pub struct Course {
     pub awaited: u64,
     /// Number of executions that were taken out of the dead letters.
     pub discarded: u64,
+    /// Number of executions that were deleted.
+    pub deleted: u64,
 }
 
 /// A run in which an invariant was violated.
@@ -122,6 +124,7 @@ pub fn run(run: Run) -> Result<Course, Box<Failure>> {
                 redriven: world.log.redriven.len() as u64,
                 awaited: world.log.awaited,
                 discarded: world.log.discards(),
+                deleted: world.log.deletions(),
             })
         }
         Err(violation) => {

@@ -22,7 +22,7 @@ fn broken_by(sabotage: Sabotage) -> Vec<&'static str> {
 /// some, what is over is redriven and discarded.
 fn held(seeds: std::ops::Range<u64>) {
     let (mut refused, mut completed) = (0, 0);
-    let (mut redriven, mut discarded, mut awaited) = (0, 0, 0);
+    let (mut redriven, mut discarded, mut awaited, mut deleted) = (0, 0, 0, 0);
     for seed in seeds {
         match run(Run::of(seed)) {
             Ok(course) => {
@@ -30,6 +30,7 @@ fn held(seeds: std::ops::Range<u64>) {
                 completed += course.completed_when_full;
                 redriven += course.redriven;
                 discarded += course.discarded;
+                deleted += course.deleted;
                 awaited += course.awaited;
             }
             Err(failure) => panic!("{failure}"),
@@ -37,6 +38,7 @@ fn held(seeds: std::ops::Range<u64>) {
     }
     assert!(refused > 0 && completed > 0, "{refused}, {completed}");
     assert!(redriven > 20 && discarded > 20, "{redriven}, {discarded}");
+    assert!(deleted > 20, "{deleted}");
     assert!(awaited > 10, "{awaited}");
 }
 

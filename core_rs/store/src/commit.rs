@@ -30,7 +30,7 @@ impl Row {
     pub fn weight(&self) -> u64 {
         let content = match &self.change {
             Change::Put(put) => put.len(),
-            Change::Delete => 0,
+            Change::Delete | Change::Erase => 0,
         };
         ROW_BYTES + content as u64
     }

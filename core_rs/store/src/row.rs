@@ -83,6 +83,10 @@ pub enum Change {
     Put(Put),
     /// The row is deleted. Deleting a row that does not exist is no error.
     Delete,
+    /// The entity of the row's number is removed, as at the end of its retention period: its rows
+    /// in all families of the class, and its entries of expiry. Only in [`Retention::Starts`]
+    /// families. A commit puts no row of the entity after this change.
+    Erase,
 }
 
 /// The content of a row.
@@ -134,7 +138,13 @@ impl Row {
             Change::Delete if self.family.key == KeyKind::Digest => {
                 Some("rows of digest families cannot be deleted")
             }
-            Change::Delete => None,
+            Change::Erase if self.family.starts().is_none() => {
+                Some("only entities of Starts families can be erased")
+            }
+            Change::Erase if self.family.key != KeyKind::Number => {
+                Some("an entity is erased by its number")
+            }
+            Change::Delete | Change::Erase => None,
             Change::Put(put) => put.misfit(self.family),
         }
     }

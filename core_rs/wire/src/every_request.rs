@@ -14,8 +14,8 @@ use crate::explain::decode_explain;
 use crate::fixtures::{Decode, call_as, named, with_context};
 use crate::limit::{decode_list_limits, decode_set_limits};
 use crate::query::{
-    decode_cancel, decode_get, decode_list, decode_list_attempts, decode_peek, decode_queue_stats,
-    decode_wait,
+    decode_cancel, decode_count, decode_delete, decode_get, decode_list, decode_list_attempts,
+    decode_peek, decode_queue_stats, decode_wait,
 };
 use crate::redrive::decode_redrive;
 use crate::spawn::decode_spawn;
@@ -26,7 +26,7 @@ use crate::worker::{
     decode_complete, decode_fail, decode_lease, decode_progress, decode_release, decode_renew,
 };
 
-const EVERY: [Decode<()>; 32] = [
+const EVERY: [Decode<()>; 34] = [
     |it, context| decode_enqueue(it, context).map(drop),
     |it, context| decode_batch(it, context).map(drop),
     |it, context| decode_enqueue_stream(it, context).map(drop),
@@ -59,6 +59,8 @@ const EVERY: [Decode<()>; 32] = [
     |it, context| decode_progress(it, context).map(drop),
     |it, context| decode_set_limits(it, context).map(drop),
     |it, context| decode_list_limits(it, context).map(drop),
+    |it, context| decode_count(it, context).map(drop),
+    |it, context| decode_delete(it, context).map(drop),
 ];
 
 #[test]

@@ -331,6 +331,7 @@ fn change() -> impl Strategy<Value = ExecutionChange> {
         ended().prop_map(ExecutionChange::Ended),
         any::<bool>().prop_map(|is_due| ExecutionChange::Promoted { is_due }),
         Just(ExecutionChange::Discarded),
+        Just(ExecutionChange::Deleted),
         verdict().prop_map(|verdict| ExecutionChange::Concluded(Box::new(verdict))),
     ]
 }

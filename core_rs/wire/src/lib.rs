@@ -17,6 +17,7 @@ pub mod explain;
 mod failure;
 mod family;
 mod fields;
+pub mod filter;
 #[cfg(test)]
 mod fixtures;
 mod generated;

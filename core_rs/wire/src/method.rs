@@ -20,6 +20,8 @@ pub enum Method {
     Get,
     /// Lists executions.
     List,
+    /// Counts executions.
+    Count,
     /// Lists the attempts of one execution.
     ListAttempts,
     /// Waits for executions to end.
@@ -46,6 +48,8 @@ pub enum Method {
     ListDeadLetters,
     /// Takes executions out of the dead letters.
     DiscardDeadLetters,
+    /// Deletes an execution that is over.
+    Delete,
     /// Enqueues an execution that is over once more.
     Redrive,
     /// Creates a child of an execution that the caller holds.
@@ -139,13 +143,14 @@ const fn stream(entry: Entry) -> Entry {
 
 /// Every call, in the order of [`Method::index`].
 #[rustfmt::skip]
-pub static METHODS: [Entry; 32] = [
+pub static METHODS: [Entry; 34] = [
     producer(Method::Enqueue, "/backlane.v1.ExecutionService/Enqueue"),
     producer(Method::EnqueueBatch, "/backlane.v1.ExecutionService/EnqueueBatch"),
     stream(producer(Method::EnqueueStream, "/backlane.v1.ExecutionService/EnqueueStream")),
     producer(Method::Run, "/backlane.v1.ExecutionService/Run"),
     producer(Method::Get, "/backlane.v1.ExecutionService/Get"),
     producer(Method::List, "/backlane.v1.ExecutionService/List"),
+    producer(Method::Count, "/backlane.v1.ExecutionService/Count"),
     producer(Method::ListAttempts, "/backlane.v1.ExecutionService/ListAttempts"),
     producer(Method::Wait, "/backlane.v1.ExecutionService/Wait"),
     producer(Method::Cancel, "/backlane.v1.ExecutionService/Cancel"),
@@ -159,6 +164,7 @@ pub static METHODS: [Entry; 32] = [
     producer(Method::GetTaskRecord, "/backlane.v1.ExecutionService/GetTaskRecord"),
     producer(Method::ListDeadLetters, "/backlane.v1.ExecutionService/ListDeadLetters"),
     producer(Method::DiscardDeadLetters, "/backlane.v1.ExecutionService/DiscardDeadLetters"),
+    producer(Method::Delete, "/backlane.v1.ExecutionService/Delete"),
     producer(Method::Redrive, "/backlane.v1.ExecutionService/Redrive"),
     worker(Method::Spawn, "/backlane.v1.ExecutionService/Spawn", Scope::Token),
     worker(Method::Lease, "/backlane.v1.WorkerService/Lease", Scope::Offer),

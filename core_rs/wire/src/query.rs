@@ -16,6 +16,7 @@ use backlane_engine::rules::status::Status;
 use crate::context::{Context, View};
 use crate::error::ApiError;
 use crate::fields::{self, Checked, Fault, broken, choice, must, within};
+use crate::filter::Filter;
 use crate::generated::backlane::v1;
 use crate::{offer, page};
 
@@ -56,22 +57,35 @@ pub struct List {
     pub view: View,
     /// Lists only the children of this execution.
     pub parent: Option<ExecutionId>,
+    /// Lists only what the filter keeps. The filter does not have the status and the parent.
+    pub filter: Option<Box<Filter>>,
 }
 
 impl List {
     /// What ties page tokens to the list, beside the status.
     #[must_use]
     pub fn scope(&self) -> String {
-        scope(&self.tenant, self.parent.as_ref())
+        scope(&self.tenant, self.parent.as_ref(), self.filter.as_deref())
     }
 }
 
 // No name of a tenant has a space.
-fn scope(tenant: &str, parent: Option<&ExecutionId>) -> String {
-    match parent {
-        Some(parent) => format!("{tenant} {parent}"),
-        None => tenant.to_owned(),
-    }
+fn scope(tenant: &str, parent: Option<&ExecutionId>, filter: Option<&Filter>) -> String {
+    let parent = parent.map(|parent| format!(" {parent}"));
+    let filter = filter.map(|filter| format!(" where {}", filter.text()));
+    [Some(tenant.to_owned()), parent, filter]
+        .into_iter()
+        .flatten()
+        .collect()
+}
+
+/// Counts executions.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Count {
+    /// The tenant of the executions.
+    pub tenant: VisibleTenant,
+    /// Counts only what the filter keeps.
+    pub filter: Filter,
 }
 
 /// Waits until enough of the named executions have ended.
@@ -153,6 +167,16 @@ pub fn decode_cancel(bytes: &[u8], context: &mut Context<'_>) -> Result<Named, A
     Ok(visible(tenant, id, context.principal)?)
 }
 
+/// Reads and checks a `DeleteRequest`.
+///
+/// # Errors
+/// As [`decode_get`].
+pub fn decode_delete(bytes: &[u8], context: &mut Context<'_>) -> Result<Named, ApiError> {
+    let message: v1::DeleteRequest = fields::message(bytes, context.limits)?;
+    let (tenant, id) = (&message.tenant_id, &message.execution_id);
+    Ok(visible(tenant, id, context.principal)?)
+}
+
 // The execution that a request names. An execution of a tenant outside of the caller's scope counts
 // as not found.
 pub(crate) fn visible(tenant: &str, id: &str, principal: &Principal) -> Checked<Named> {
@@ -189,7 +213,8 @@ pub fn decode_list(bytes: &[u8], context: &mut Context<'_>) -> Result<List, ApiE
     let parent = Some(&message.parent_execution_id).filter(|parent| !parent.is_empty());
     let parent = parent.map(|parent| ExecutionId::parse("parent_execution_id", parent));
     let parent = parent.transpose()?;
-    let scope = scope(&tenant, parent.as_ref());
+    let filter = Filter::read(&message.filter, context.wall_ms)?.map(Box::new);
+    let scope = scope(&tenant, parent.as_ref(), filter.as_deref());
     Ok(List {
         status,
         page_size: fields::count("page_size", message.page_size, DEFAULT_PAGE.min(most), most)?,
@@ -199,7 +224,20 @@ pub fn decode_list(bytes: &[u8], context: &mut Context<'_>) -> Result<List, ApiE
         view: choice("view", message.view, View::from_number)?.unwrap_or(View::Basic),
         tenant,
         parent,
+        filter,
     })
+}
+
+/// Reads and checks a `CountRequest`.
+///
+/// # Errors
+/// As [`decode_list`].
+pub fn decode_count(bytes: &[u8], context: &mut Context<'_>) -> Result<Count, ApiError> {
+    let message: v1::CountRequest = fields::message(bytes, context.limits)?;
+    let tenant = listable(&message.tenant_id, context)?;
+    let filter = Filter::read(&message.filter, context.wall_ms)?;
+    let filter = filter.unwrap_or_else(Filter::everything);
+    Ok(Count { tenant, filter })
 }
 
 /// Reads and checks a `PeekRequest`.

@@ -40,6 +40,26 @@ def read_instant(flag: str, text: str) -> datetime:
     return instant
 
 
+def read_past(flag: str, text: str) -> datetime:
+    """Read an instant: RFC 3339 with its zone, or how long ago it was.
+
+    Raises:
+        typer.BadParameter: the text is neither.
+    """
+    try:
+        datetime.fromisoformat(text)
+    except ValueError:
+        try:
+            return datetime.now(UTC) - read_duration(flag, text)
+        except typer.BadParameter:
+            raise typer.BadParameter(
+                f"{text!r} is neither an instant, such as 2026-01-31T08:00:00Z, nor how long ago "
+                "it was, such as 10m",
+                param_hint=flag,
+            ) from None
+    return read_instant(flag, text)
+
+
 def _from_now(flag: str, text: str) -> datetime:
     try:
         return datetime.now(UTC) + read_duration(flag, text)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import itertools
 import sys
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from backlane.cli.exits import Exit
+from backlane.cli.find_flags import FindFlags
 from backlane.cli.options import AsJson, Place, option, spread
 from backlane.cli.trouble import say
 
@@ -24,15 +25,7 @@ LIMIT_DEFAULT = 50
 @spread
 def command(
     *,
-    status: Annotated[
-        Literal["queued", "running", "completed", "failed", "cancelled", "timeout"] | None,
-        option(
-            "--status",
-            "Only this status: queued, running, completed, failed, cancelled or timeout.",
-            default="all",
-            metavar="STATUS",
-        ),
-    ] = None,
+    which: FindFlags,
     limit: Annotated[
         int,
         option(
@@ -54,12 +47,18 @@ def command(
     place: Place,
     as_json: AsJson = False,
 ) -> int:
-    """List a tenant's executions, newest first."""
+    """List a tenant's executions, newest first.
+
+    A filter is text such as `status = failed AND metadata.team = ops AND queued_at >= -1h`. There
+    OR binds tighter than AND.
+    """
     from backlane.cli.connection import connect
 
+    options = which.to_options()
     with connect(place) as client:
         # Asks for one more than it shows, to learn whether there are more.
-        found = client.list(status=status, limit=limit + 1 if limit else None, full=full)
+        most = limit + 1 if limit else None
+        found = client.list(status=which.status, limit=most, full=full, **options)
         print_list(itertools.islice(found, limit or None), full=full, as_json=as_json)
         if limit and next(found, None) is not None:
             say(f"only the newest {limit} are shown: raise --limit, or use --limit 0 to show all")

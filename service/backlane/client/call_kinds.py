@@ -7,7 +7,7 @@ Both have the parameters and docstrings of the coroutines of `Calls`. A new call
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, Unpack
 
 from backlane.client.calls import Calls
 from backlane.sdk.blocking import finish
@@ -15,6 +15,7 @@ from backlane.sdk.blocking import finish
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 
+    from backlane.client.filters import FindOptions
     from backlane.schema.named import Named
     from backlane.schema.records import BackgroundExecution, Status
 
@@ -58,11 +59,13 @@ class BlockingCalls:
     task_record = _blocking(Calls.task_record)
     discard_dead_letters = _blocking(Calls.discard_dead_letters)
     explain = _blocking(Calls.explain)
+    delete = _blocking(Calls.delete)
     execution_run = _blocking(Calls.execution_run)
     provide_input = _blocking(Calls.provide_input)
     pause = _blocking(Calls.pause)
     resume = _blocking(Calls.resume)
     peek = _blocking(Calls.peek)
+    count = _blocking(Calls.count)
     stats = _blocking(Calls.stats)
     set_limits = _blocking(Calls.set_limits)
     limits = _blocking(Calls.limits)
@@ -74,6 +77,7 @@ class BlockingCalls:
         parent: Named | str | None = None,
         limit: int | None = None,
         full: bool = False,
+        **options: Unpack[FindOptions],
     ) -> Iterator[BackgroundExecution]:
         """Yield executions, newest first, a page at a time as they are drawn.
 
@@ -82,8 +86,16 @@ class BlockingCalls:
             parent: lists the children of this execution only.
             limit: how many at most; None for all.
             full: with input, output, context and metadata.
+            options: which executions to list; see `FindOptions`.
+
+        Raises:
+            InvalidArgumentError: the filter cannot be read; the message points at the character.
+
+        Example:
+            for failed in client.list(status="failed", callable_name="mail.*", since=hour_ago):
+                print(failed.execution_id, failed.error)
         """
-        pages = self._calls.pages(status, limit, full=full, parent=parent)
+        pages = self._calls.pages(status, limit, full=full, parent=parent, options=options)
         while not pages.is_over:
             yield from finish(pages.next())
 
@@ -118,11 +130,13 @@ class AwaitableCalls:
     task_record = _awaitable(Calls.task_record)
     discard_dead_letters = _awaitable(Calls.discard_dead_letters)
     explain = _awaitable(Calls.explain)
+    delete = _awaitable(Calls.delete)
     execution_run = _awaitable(Calls.execution_run)
     provide_input = _awaitable(Calls.provide_input)
     pause = _awaitable(Calls.pause)
     resume = _awaitable(Calls.resume)
     peek = _awaitable(Calls.peek)
+    count = _awaitable(Calls.count)
     stats = _awaitable(Calls.stats)
     set_limits = _awaitable(Calls.set_limits)
     limits = _awaitable(Calls.limits)
@@ -134,9 +148,10 @@ class AwaitableCalls:
         parent: Named | str | None = None,
         limit: int | None = None,
         full: bool = False,
+        **options: Unpack[FindOptions],
     ) -> AsyncIterator[BackgroundExecution]:
         """Yield executions, newest first, a page at a time; see `Client.list`."""
-        pages = self._calls.pages(status, limit, full=full, parent=parent)
+        pages = self._calls.pages(status, limit, full=full, parent=parent, options=options)
         while not pages.is_over:
             for execution in await pages.next():
                 yield execution

@@ -7,10 +7,11 @@ of `AsyncClient`.
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, Final, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Final, ParamSpec, TypeVar, Unpack
 
 from backlane import errors
 from backlane.client.enqueue_request import redrive_request, request_ids
+from backlane.client.filters import FindOptions, filter_text
 from backlane.client.pages import PAGE_SIZE, Pages, dead_letters_request, list_request
 from backlane.client.patience import explained
 from backlane.client.times import Slices, call_timeout_s
@@ -175,6 +176,20 @@ class Calls:
                     refused[execution_id] = errors.from_status(outcome.status)
         return refused
 
+    async def delete(self, execution: Named | str) -> None:
+        """Delete an execution that is over: its record, its attempts and its run.
+
+        It is as if the retention of finished executions had removed it: a dependent that is
+        redriven does not wait for it, and a parent that awaits it as a child cannot read its
+        output.
+
+        Raises:
+            TransitionNotAllowedError: it is unfinished.
+            ExecutionNotFoundError: this tenant has none of that id, or no longer.
+        """
+        request = api.DeleteRequest(tenant_id=self.tenant, execution_id=id_of(execution))
+        await self.call(self.stub.Delete, request)
+
     async def redriven(
         self, execution: Named | str, given: object, options: RedriveOptions
     ) -> api.RedriveResponse:
@@ -270,6 +285,23 @@ class Calls:
         shown = [BackgroundExecution(proto) for proto in answer.executions]
         return [await self.get(one.execution_id) if is_bare(one) else one for one in shown]
 
+    async def count(
+        self, *, status: Status | str | None = None, **options: Unpack[FindOptions]
+    ) -> int:
+        """Count executions, finished ones too. Each is looked at once, at some time of the call.
+
+        Args:
+            status: the status to count; None for every one.
+            options: which executions to count; see `FindOptions`.
+
+        Raises:
+            InvalidArgumentError: the filter cannot be read; the message points at the character.
+            DataDamagedError: damage on the server's disk hides whether an execution counts.
+        """
+        where = filter_text(options, status)
+        request = api.CountRequest(tenant_id=self.tenant, filter=where)
+        return (await self.call(self.stub.Count, request)).count
+
     async def stats(self) -> QueueStats:
         """Count the tenant's unfinished executions."""
         request = api.GetQueueStatsRequest(tenant_id=self.tenant)
@@ -315,9 +347,11 @@ class Calls:
         *,
         full: bool,
         parent: Named | str | None = None,
+        options: FindOptions | None = None,
     ) -> Pages:
         """Begin to list executions; see `Client.list`."""
-        request = list_request(self.tenant, status, limit, full=full, parent=parent)
+        where = filter_text(options or {})
+        request = list_request(self.tenant, status, limit, full=full, parent=parent, where=where)
         return Pages(functools.partial(self.call, self.stub.List), request, limit)
 
     def dead_pages(self, callable_name: str | None, limit: int | None, *, full: bool) -> Pages:

@@ -109,6 +109,10 @@ class Handle(_Handle[T_co]):
         """Say why it waits: typed reasons with values, the most decisive first."""
         return finish(self._calls.explain(self.execution_id))
 
+    def delete(self) -> None:
+        """Delete it, once it is over; see `Client.delete`."""
+        finish(self._calls.delete(self.execution_id))
+
     def execution_run(self) -> ExecutionRun:
         """Read what happened inside it: its run, with all steps."""
         return finish(self._calls.execution_run(self.execution_id))
@@ -169,6 +173,10 @@ class AsyncHandle(_Handle[T_co]):
     async def explain(self) -> Explanation:
         """Say why it waits: typed reasons with values, the most decisive first."""
         return await self._calls.explain(self.execution_id)
+
+    async def delete(self) -> None:
+        """Delete it, once it is over; see `Client.delete`."""
+        await self._calls.delete(self.execution_id)
 
     async def execution_run(self) -> ExecutionRun:
         """Read what happened inside it: its run, with all steps."""

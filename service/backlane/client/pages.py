@@ -74,8 +74,11 @@ def list_request(
     *,
     full: bool,
     parent: Named | str | None = None,
+    where: str = "",
 ) -> api.ListRequest:
     """Make the request of a list's first page; with a parent it lists the parent's children.
+
+    `where` is the text of a filter.
 
     Raises:
         ValueError: the limit or the status cannot be asked for.
@@ -87,6 +90,7 @@ def list_request(
         tenant_id=tenant_id,
         status=everything if status is None else Status(status).number,
         parent_execution_id="" if parent is None else id_of(parent),
+        filter=where,
         page_size=_page_size(limit),
         view=_view(full=full),
     )

@@ -45,7 +45,7 @@ READS: Final = frozenset(
             "ExecutionService",
             (
                 *("Get", "List", "ListAttempts", "Wait", "Peek", "GetQueueStats", "GetTaskRecord"),
-                *("ListDeadLetters", "GetExecutionRun", "Explain"),
+                *("ListDeadLetters", "GetExecutionRun", "Explain", "Count"),
             ),
         ),
         ("AdminService", ("ListLimits",)),

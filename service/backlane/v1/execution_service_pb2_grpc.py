@@ -69,6 +69,11 @@ class ExecutionServiceStub(object):
                 request_serializer=backlane_dot_v1_dot_execution__service__pb2.ListRequest.SerializeToString,
                 response_deserializer=backlane_dot_v1_dot_execution__service__pb2.ListResponse.FromString,
                 _registered_method=True)
+        self.Count = channel.unary_unary(
+                '/backlane.v1.ExecutionService/Count',
+                request_serializer=backlane_dot_v1_dot_execution__service__pb2.CountRequest.SerializeToString,
+                response_deserializer=backlane_dot_v1_dot_execution__service__pb2.CountResponse.FromString,
+                _registered_method=True)
         self.ListAttempts = channel.unary_unary(
                 '/backlane.v1.ExecutionService/ListAttempts',
                 request_serializer=backlane_dot_v1_dot_execution__service__pb2.ListAttemptsRequest.SerializeToString,
@@ -139,6 +144,11 @@ class ExecutionServiceStub(object):
                 request_serializer=backlane_dot_v1_dot_execution__service__pb2.DiscardDeadLettersRequest.SerializeToString,
                 response_deserializer=backlane_dot_v1_dot_execution__service__pb2.DiscardDeadLettersResponse.FromString,
                 _registered_method=True)
+        self.Delete = channel.unary_unary(
+                '/backlane.v1.ExecutionService/Delete',
+                request_serializer=backlane_dot_v1_dot_execution__service__pb2.DeleteRequest.SerializeToString,
+                response_deserializer=backlane_dot_v1_dot_execution__service__pb2.DeleteResponse.FromString,
+                _registered_method=True)
         self.Redrive = channel.unary_unary(
                 '/backlane.v1.ExecutionService/Redrive',
                 request_serializer=backlane_dot_v1_dot_execution__service__pb2.RedriveRequest.SerializeToString,
@@ -193,6 +203,13 @@ class ExecutionServiceServicer(object):
 
     def List(self, request, context):
         """Lists executions of a tenant, newest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Count(self, request, context):
+        """Counts the executions of a tenant that a filter keeps, finished ones too.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -302,6 +319,14 @@ class ExecutionServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Delete(self, request, context):
+        """Deletes an execution that is over: its record, its attempts and its run. Retention would do the
+        same later.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Redrive(self, request, context):
         """Enqueues an execution that failed, timed out or was cancelled once more, as a new execution.
         The old record stays as it is.
@@ -342,6 +367,11 @@ def add_ExecutionServiceServicer_to_server(servicer, server):
                     servicer.List,
                     request_deserializer=backlane_dot_v1_dot_execution__service__pb2.ListRequest.FromString,
                     response_serializer=backlane_dot_v1_dot_execution__service__pb2.ListResponse.SerializeToString,
+            ),
+            'Count': grpc.unary_unary_rpc_method_handler(
+                    servicer.Count,
+                    request_deserializer=backlane_dot_v1_dot_execution__service__pb2.CountRequest.FromString,
+                    response_serializer=backlane_dot_v1_dot_execution__service__pb2.CountResponse.SerializeToString,
             ),
             'ListAttempts': grpc.unary_unary_rpc_method_handler(
                     servicer.ListAttempts,
@@ -412,6 +442,11 @@ def add_ExecutionServiceServicer_to_server(servicer, server):
                     servicer.DiscardDeadLetters,
                     request_deserializer=backlane_dot_v1_dot_execution__service__pb2.DiscardDeadLettersRequest.FromString,
                     response_serializer=backlane_dot_v1_dot_execution__service__pb2.DiscardDeadLettersResponse.SerializeToString,
+            ),
+            'Delete': grpc.unary_unary_rpc_method_handler(
+                    servicer.Delete,
+                    request_deserializer=backlane_dot_v1_dot_execution__service__pb2.DeleteRequest.FromString,
+                    response_serializer=backlane_dot_v1_dot_execution__service__pb2.DeleteResponse.SerializeToString,
             ),
             'Redrive': grpc.unary_unary_rpc_method_handler(
                     servicer.Redrive,
@@ -586,6 +621,33 @@ class ExecutionService(object):
             '/backlane.v1.ExecutionService/List',
             backlane_dot_v1_dot_execution__service__pb2.ListRequest.SerializeToString,
             backlane_dot_v1_dot_execution__service__pb2.ListResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Count(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/backlane.v1.ExecutionService/Count',
+            backlane_dot_v1_dot_execution__service__pb2.CountRequest.SerializeToString,
+            backlane_dot_v1_dot_execution__service__pb2.CountResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -964,6 +1026,33 @@ class ExecutionService(object):
             '/backlane.v1.ExecutionService/DiscardDeadLetters',
             backlane_dot_v1_dot_execution__service__pb2.DiscardDeadLettersRequest.SerializeToString,
             backlane_dot_v1_dot_execution__service__pb2.DiscardDeadLettersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Delete(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/backlane.v1.ExecutionService/Delete',
+            backlane_dot_v1_dot_execution__service__pb2.DeleteRequest.SerializeToString,
+            backlane_dot_v1_dot_execution__service__pb2.DeleteResponse.FromString,
             options,
             channel_credentials,
             insecure,

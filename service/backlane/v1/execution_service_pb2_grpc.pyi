@@ -54,6 +54,8 @@ class ExecutionServiceStub:
     """Reads one execution."""
     List: _grpc.UnaryUnaryMultiCallable[_execution_service_pb2.ListRequest, _execution_service_pb2.ListResponse]
     """Lists executions of a tenant, newest first."""
+    Count: _grpc.UnaryUnaryMultiCallable[_execution_service_pb2.CountRequest, _execution_service_pb2.CountResponse]
+    """Counts the executions of a tenant that a filter keeps, finished ones too."""
     ListAttempts: _grpc.UnaryUnaryMultiCallable[_execution_service_pb2.ListAttemptsRequest, _execution_service_pb2.ListAttemptsResponse]
     """Lists the attempts of an execution, oldest first: the newest 100, and the one that ended it."""
     Wait: _grpc.UnaryUnaryMultiCallable[_execution_service_pb2.WaitRequest, _execution_service_pb2.WaitResponse]
@@ -93,6 +95,10 @@ class ExecutionServiceStub:
     """
     DiscardDeadLetters: _grpc.UnaryUnaryMultiCallable[_execution_service_pb2.DiscardDeadLettersRequest, _execution_service_pb2.DiscardDeadLettersResponse]
     """Takes executions out of the dead letters. Their records stay until retention removes them."""
+    Delete: _grpc.UnaryUnaryMultiCallable[_execution_service_pb2.DeleteRequest, _execution_service_pb2.DeleteResponse]
+    """Deletes an execution that is over: its record, its attempts and its run. Retention would do the
+    same later.
+    """
     Redrive: _grpc.UnaryUnaryMultiCallable[_execution_service_pb2.RedriveRequest, _execution_service_pb2.RedriveResponse]
     """Enqueues an execution that failed, timed out or was cancelled once more, as a new execution.
     The old record stays as it is.
@@ -124,6 +130,8 @@ class ExecutionServiceAsyncStub(ExecutionServiceStub):
     """Reads one execution."""
     List: _aio.UnaryUnaryMultiCallable[_execution_service_pb2.ListRequest, _execution_service_pb2.ListResponse]  # type: ignore[assignment]
     """Lists executions of a tenant, newest first."""
+    Count: _aio.UnaryUnaryMultiCallable[_execution_service_pb2.CountRequest, _execution_service_pb2.CountResponse]  # type: ignore[assignment]
+    """Counts the executions of a tenant that a filter keeps, finished ones too."""
     ListAttempts: _aio.UnaryUnaryMultiCallable[_execution_service_pb2.ListAttemptsRequest, _execution_service_pb2.ListAttemptsResponse]  # type: ignore[assignment]
     """Lists the attempts of an execution, oldest first: the newest 100, and the one that ended it."""
     Wait: _aio.UnaryUnaryMultiCallable[_execution_service_pb2.WaitRequest, _execution_service_pb2.WaitResponse]  # type: ignore[assignment]
@@ -163,6 +171,10 @@ class ExecutionServiceAsyncStub(ExecutionServiceStub):
     """
     DiscardDeadLetters: _aio.UnaryUnaryMultiCallable[_execution_service_pb2.DiscardDeadLettersRequest, _execution_service_pb2.DiscardDeadLettersResponse]  # type: ignore[assignment]
     """Takes executions out of the dead letters. Their records stay until retention removes them."""
+    Delete: _aio.UnaryUnaryMultiCallable[_execution_service_pb2.DeleteRequest, _execution_service_pb2.DeleteResponse]  # type: ignore[assignment]
+    """Deletes an execution that is over: its record, its attempts and its run. Retention would do the
+    same later.
+    """
     Redrive: _aio.UnaryUnaryMultiCallable[_execution_service_pb2.RedriveRequest, _execution_service_pb2.RedriveResponse]  # type: ignore[assignment]
     """Enqueues an execution that failed, timed out or was cancelled once more, as a new execution.
     The old record stays as it is.
@@ -227,6 +239,14 @@ class ExecutionServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_execution_service_pb2.ListResponse, _abc.Awaitable[_execution_service_pb2.ListResponse]]:
         """Lists executions of a tenant, newest first."""
+
+    @_abc_1.abstractmethod
+    def Count(
+        self,
+        request: _execution_service_pb2.CountRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_execution_service_pb2.CountResponse, _abc.Awaitable[_execution_service_pb2.CountResponse]]:
+        """Counts the executions of a tenant that a filter keeps, finished ones too."""
 
     @_abc_1.abstractmethod
     def ListAttempts(
@@ -350,6 +370,16 @@ class ExecutionServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_execution_service_pb2.DiscardDeadLettersResponse, _abc.Awaitable[_execution_service_pb2.DiscardDeadLettersResponse]]:
         """Takes executions out of the dead letters. Their records stay until retention removes them."""
+
+    @_abc_1.abstractmethod
+    def Delete(
+        self,
+        request: _execution_service_pb2.DeleteRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_execution_service_pb2.DeleteResponse, _abc.Awaitable[_execution_service_pb2.DeleteResponse]]:
+        """Deletes an execution that is over: its record, its attempts and its run. Retention would do the
+        same later.
+        """
 
     @_abc_1.abstractmethod
     def Redrive(

@@ -270,6 +270,23 @@ class Stage:
             return _refused(from_status(outcome.status))
         return Answer(["discarded"])
 
+    async def _delete(self, line: Line) -> Answer:
+        request = api.DeleteRequest(
+            tenant_id=line.get("tenant", "acme"), execution_id=self._ids[line.plain()]
+        )
+        await self._producer.Delete(request, timeout=TIMEOUT_S)
+        return Answer(["deleted"])
+
+    async def _find(self, line: Line) -> Answer:
+        request = api.ListRequest(tenant_id=line.get("tenant", "acme"), filter=text(line.plain()))
+        response = await self._producer.List(request, timeout=TIMEOUT_S)
+        return Answer([self._name(record) for record in response.executions] or [NOTHING])
+
+    async def _count(self, line: Line) -> Answer:
+        request = api.CountRequest(tenant_id=line.get("tenant", "acme"), filter=text(line.plain()))
+        response = await self._producer.Count(request, timeout=TIMEOUT_S)
+        return Answer([str(response.count)])
+
     async def _dead_letters(self, line: Line) -> Answer:
         request = api.ListDeadLettersRequest(
             tenant_id=line.get("tenant", "acme"), callable_name=line.get("callable")

@@ -255,7 +255,8 @@ pub(super) fn end_in(kind: &FactKind) -> Option<(Birth, Ended)> {
         | ExecutionChange::CancelRequested { .. }
         | ExecutionChange::Promoted { .. }
         | ExecutionChange::Concluded(_)
-        | ExecutionChange::Discarded => None,
+        | ExecutionChange::Discarded
+        | ExecutionChange::Deleted => None,
     }
 }
 

@@ -121,6 +121,7 @@ fn of_execution(
             let error = verdict.error.clone().map(Box::new);
             of_attempt(state, fact.birth, cause, error, envelope.at_ms)
         }
+        ExecutionChange::Deleted => vec![Row::Erased { birth: fact.birth }],
         ExecutionChange::Carried(_)
         | ExecutionChange::Due
         | ExecutionChange::Leased { .. }

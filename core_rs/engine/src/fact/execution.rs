@@ -63,6 +63,8 @@ pub enum ExecutionChange {
     },
     /// An execution that is over was taken out of the dead letters. The state holds nothing of it.
     Discarded,
+    /// An execution that is over was deleted, with all its rows. The state holds nothing of it.
+    Deleted,
     /// How the execution ends is decided, and it ends once its last descendant has ended.
     Concluded(Box<Verdict>),
 }
@@ -80,6 +82,7 @@ impl ExecutionChange {
             | Self::Ended(_)
             | Self::Promoted { .. }
             | Self::Discarded
+            | Self::Deleted
             | Self::Concluded(_) => false,
         }
     }

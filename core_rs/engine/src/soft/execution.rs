@@ -48,6 +48,7 @@ impl Soft {
             | ExecutionChange::Carried(_)
             | ExecutionChange::Promoted { .. }
             | ExecutionChange::Discarded
+            | ExecutionChange::Deleted
             | ExecutionChange::Leased { .. } => {}
         }
         if let Some(about) = about {

@@ -12,8 +12,10 @@ use backlane_engine::fact::{Entity, ExecutionChange, Fact, Living};
 use backlane_engine::row::{ActionRow, AttemptRow, EndingRow, Row};
 use backlane_engine::rules::id::{Birth, LeaseToken};
 use backlane_engine::rules::status::{Phase, TaskState};
-use backlane_engine::state::{Rank, State};
+use backlane_engine::state::State;
 use backlane_engine::{Decided, Engine, fold};
+
+use crate::audit_counts::{check_permits, check_redrives};
 
 pub(crate) const SHARD: u16 = 3;
 
@@ -28,6 +30,7 @@ pub(crate) struct Audit {
     pub(crate) actions: BTreeMap<(Birth, u32), ActionRow>,
     /// The executions that failed or timed out and were not discarded.
     pub(crate) dead: BTreeSet<Birth>,
+    pub(crate) deleted: BTreeSet<Birth>,
     payloads: BTreeSet<Birth>,
     tokens: BTreeSet<LeaseToken>,
 }
@@ -42,6 +45,7 @@ impl Audit {
             attempts: BTreeMap::new(),
             actions: BTreeMap::new(),
             dead: BTreeSet::new(),
+            deleted: BTreeSet::new(),
             payloads: BTreeSet::new(),
             tokens: BTreeSet::new(),
         }
@@ -59,11 +63,12 @@ impl Audit {
         let about = fact.kind.entity().and_then(Entity::execution);
         let before = about.and_then(|birth| self.shadow.living(birth));
         let last = self.shadow.apply(fact).expect("a decided fact applies");
-        let discards = change.is_some_and(|it| it.change == ExecutionChange::Discarded);
+        let after_end = [ExecutionChange::Discarded, ExecutionChange::Deleted];
+        let discards = change.is_some_and(|it| after_end.contains(&it.change));
         assert_eq!(
             discards,
             about.is_some_and(|birth| self.ends.contains_key(&birth)),
-            "only a discard follows the end of its execution: {fact:?}"
+            "only a discard and a deletion follow the end of its execution: {fact:?}"
         );
         if let Some(change) = change {
             let after = self.shadow.living(change.birth);
@@ -102,6 +107,10 @@ impl Audit {
             Row::DeadLetterDropped { birth } => {
                 self.dead.remove(&birth);
             }
+            Row::Erased { birth } => {
+                assert!(self.deleted.insert(birth), "erased twice");
+                self.dead.remove(&birth);
+            }
             Row::Request(_) => {}
             Row::Action(row) => {
                 let key = (row.birth, row.ordinal);
@@ -129,6 +138,12 @@ impl Audit {
                 "without unfinished executions nothing is due"
             );
         }
+    }
+
+    /// The ends of the executions that were not deleted.
+    pub(crate) fn kept_ends(&self) -> impl Iterator<Item = (&Birth, &EndingRow)> {
+        let ends = self.ends.iter();
+        ends.filter(|(birth, _)| !self.deleted.contains(birth))
     }
 
     /// The state that a restart would build from the log.
@@ -200,7 +215,7 @@ fn check_move(change: &ExecutionChange, before: Option<&Living>, after: Option<&
             assert!(after.waits_for.is_empty());
             check_change(before, after);
         }
-        (ExecutionChange::Discarded, None, None) => {}
+        (ExecutionChange::Discarded | ExecutionChange::Deleted, None, None) => {}
         (ExecutionChange::Concluded(_), Some(before), Some(after)) => {
             assert_ne!(Phase::Ending, before.progress.phase);
             assert_eq!(Phase::Ending, after.progress.phase);
@@ -248,76 +263,6 @@ fn check_change(before: &Living, after: &Living) {
         "held while it runs"
     );
     assert_eq!(after.phase == Phase::Retrying, after.backoff.is_some());
-}
-
-/// Checks that each execution has one unfinished redrive at most, and that it is found.
-fn check_redrives(state: &State) {
-    for living in births(state)
-        .into_iter()
-        .filter_map(|birth| state.living(birth))
-    {
-        if let Some(from) = living.retried_from {
-            assert_eq!(Some(living.id.birth), state.redrive_of(from));
-        }
-    }
-}
-
-/// Checks that every count equals the number of slots or leases that it counts.
-fn check_permits(state: &State) {
-    assert_eq!(0, state.permit_drift());
-    let tenants = state.tenants();
-    let mut by_queue: BTreeMap<u32, [u64; 7]> = BTreeMap::new();
-    let mut ready: BTreeMap<u32, Vec<Rank>> = BTreeMap::new();
-    for birth in births(state) {
-        let slot = state.slot(birth).expect("a listed birth has a slot");
-        by_queue.entry(slot.queue).or_default()[column(slot.phase)] += 1;
-        let waits = !state.edges().waits_for(birth).is_empty();
-        assert_eq!(slot.phase == Phase::Blocked, waits, "{birth}");
-        assert_eq!(slot.phase == Phase::Running, state.holding(birth).is_some());
-        if slot.phase == Phase::Ready {
-            ready
-                .entry(slot.queue)
-                .or_default()
-                .push(Rank::of(slot.priority, birth));
-        }
-    }
-    for (key, queue) in tenants.queues() {
-        let counts = queue.counts();
-        let counted = [
-            counts.pending,
-            counts.ready,
-            counts.retrying,
-            counts.running,
-            counts.suspended,
-            counts.held,
-            counts.ending,
-        ];
-        assert_eq!(
-            by_queue.remove(&key).unwrap_or_default(),
-            counted,
-            "{}",
-            queue.callable
-        );
-        let mut ranks = ready.remove(&key).unwrap_or_default();
-        ranks.sort();
-        assert_eq!(ranks, queue.ready.iter().copied().collect::<Vec<_>>());
-    }
-    for (key, tenant) in tenants.all() {
-        assert_eq!(state.counts(key).running, tenant.running);
-    }
-}
-
-/// The count that an execution in a phase belongs to.
-const fn column(phase: Phase) -> usize {
-    match phase {
-        Phase::Pending | Phase::Blocked => 0,
-        Phase::Ready => 1,
-        Phase::Retrying => 2,
-        Phase::Running => 3,
-        Phase::Suspended => 4,
-        Phase::Held => 5,
-        Phase::Ending => 6,
-    }
 }
 
 /// The data of a finished execution, as a store would read it.

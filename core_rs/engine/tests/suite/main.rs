@@ -5,6 +5,7 @@
 //! step.
 
 mod audit;
+mod audit_counts;
 mod clocks;
 mod dependencies;
 mod dependencies_model;

@@ -1,6 +1,6 @@
 //! Executions that are over: redrives and discards where timing and secrecy are hard.
 
-use backlane_engine::command::{Discard, Known, NewExecution, Redrive};
+use backlane_engine::command::{Delete, Discard, Known, NewExecution, Redrive};
 use backlane_engine::error::Refusal;
 use backlane_engine::fact::{Actor, ExecutionChange};
 use backlane_engine::reply::Made;
@@ -73,6 +73,30 @@ fn what_timed_out_just_now_can_be_discarded() {
     world.settle();
     assert!(world.audit.dead.is_empty());
     assert_eq!(Status::Timeout, world.audit.ends[&birth].status);
+}
+
+#[test]
+fn what_timed_out_just_now_can_be_deleted_and_what_is_unfinished_cannot() {
+    let (mut world, birth) = overdue();
+    let delete = |world: &mut World, birth| {
+        let delete = Delete {
+            tenant: visible("acme"),
+            id: world.id(birth),
+            actor: Actor::of(ActorKind::Client),
+        };
+        world.engine.delete(&delete, &Known::default(), world.now)
+    };
+    assert_eq!(Ok(()), delete(&mut world, birth));
+    let living = world.make(&new());
+    let refused = delete(&mut world, living);
+    assert!(matches!(
+        refused,
+        Err(Refusal::TransitionNotAllowed {
+            event: "deleted",
+            ..
+        })
+    ));
+    world.settle();
 }
 
 #[test]

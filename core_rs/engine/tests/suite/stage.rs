@@ -60,6 +60,7 @@ impl Stage {
             "run" => self.run(line),
             "redrive" => self.redrive(line),
             "discard" => self.discard(line),
+            "delete" => self.delete(line),
             "dead_letters" => self.dead_letters(line),
             "task" => self.task(line),
             "limit" => self.limit(line),

@@ -116,7 +116,7 @@ impl World {
 
     /// The rows that a store would have read for a command.
     pub(crate) fn known(&self) -> Known {
-        let finished = self.audit.ends.iter();
+        let finished = self.audit.kept_ends();
         let finished = finished.map(|(birth, end)| (*birth, Read::Found(finished_of(end))));
         Known {
             finished: finished.collect(),

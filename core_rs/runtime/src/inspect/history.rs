@@ -173,6 +173,9 @@ impl History {
                         self.used(request, Births::of(&[change.birth]), fact.at_ms);
                     }
                 }
+                ExecutionChange::Deleted => {
+                    self.ended.remove(&change.birth);
+                }
                 ExecutionChange::Leased { holding, .. } => self.held(holding.token.epoch),
                 ExecutionChange::Carried(living) => {
                     let holding = living.progress.holding.as_ref();

@@ -225,6 +225,7 @@ const fn is_about_one(method: Method) -> bool {
             | Method::Get
             | Method::Wait
             | Method::Cancel
+            | Method::Delete
             | Method::GetTaskRecord
             | Method::Redrive
             | Method::RenewLeases

@@ -189,7 +189,7 @@ fn size(row: &Row) -> usize {
         backlane_store::Change::Put(put) => {
             put.head.len() + put.body.as_ref().map_or(0, |body| body.len())
         }
-        backlane_store::Change::Delete => 0,
+        backlane_store::Change::Delete | backlane_store::Change::Erase => 0,
     }
 }
 

@@ -6,7 +6,7 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use backlane_store::{Change, Family, Key, Put, Row, Stored};
+use backlane_store::{Change, ENDING, Family, Key, PAYLOAD, Put, Row, Stored};
 
 /// Bytes that an entry costs besides its row: reference counts, a slot of a map that is partly
 /// empty, a position in the order.
@@ -36,6 +36,12 @@ impl Cache {
         let key = (row.family.number, row.key.clone());
         match &row.change {
             Change::Delete => self.remove(&key),
+            // Rows of attempts and actions are not asked for any more, and leave in their turn.
+            Change::Erase => {
+                for family in [&PAYLOAD, &ENDING] {
+                    self.remove(&(family.number, row.key.clone()));
+                }
+            }
             Change::Put(put) => {
                 let stored = stored(put);
                 self.bytes += size(&stored);

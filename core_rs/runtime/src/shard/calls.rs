@@ -8,8 +8,10 @@ pub(super) mod cancel;
 mod children;
 pub(super) mod control;
 pub(super) mod dead_letter;
+pub(super) mod delete;
 pub(super) mod enqueue;
 pub(super) mod explain;
+mod find;
 mod items;
 pub(super) mod lease;
 pub(super) mod limit;
@@ -42,6 +44,7 @@ pub(super) fn job(
         Method::Run => wait::run(desk, caller, bytes),
         Method::Get => look::get(desk, &caller, bytes),
         Method::List => look::list(desk, &caller, bytes),
+        Method::Count => find::count(desk, &caller, bytes),
         Method::ListAttempts => attempts::list(desk, &caller, bytes),
         Method::Wait => wait::wait(desk, caller, bytes),
         Method::Cancel => cancel::cancel(desk, &caller, bytes),
@@ -55,6 +58,7 @@ pub(super) fn job(
         Method::GetTaskRecord => task::get(desk, &caller, bytes),
         Method::ListDeadLetters => dead_letter::list(desk, &caller, bytes),
         Method::DiscardDeadLetters => dead_letter::discard(desk, &caller, bytes),
+        Method::Delete => delete::delete(desk, &caller, bytes),
         Method::Redrive => redrive::redrive(desk, &caller, bytes),
         Method::Spawn => spawn::spawn(desk, caller, bytes),
         Method::Lease => lease::lease(desk, caller, bytes),

@@ -18,6 +18,7 @@ use backlane_wire::{ApiError, Context};
 use crate::message::{Completion, CompletionKind, Output, Ticket};
 
 use super::cache::Cache;
+use super::gone::Gone;
 use super::journal::Journal;
 use super::settings::{Random, Settings};
 use super::tally::Tally;
@@ -40,6 +41,7 @@ pub(super) struct Desk {
     pub(super) engine: Engine,
     pub(super) journal: Journal,
     pub(super) cache: Cache,
+    pub(super) gone: Gone,
     pub(super) settings: Settings,
     pub(super) tally: Tally,
     pub(super) random: Random,

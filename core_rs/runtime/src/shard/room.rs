@@ -4,7 +4,7 @@
 //! Also owns the reads in progress. Refuses to know any call: each family of calls implements
 //! [`Job`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use backlane_engine::command::{Known, Needs, Read};
@@ -26,6 +26,8 @@ pub(super) struct Room {
     pub(super) takers: Takers,
     pub(super) waits: Waits,
     pub(super) streams: Streams,
+    /// The calls that walk through executions, and whose callers are not gone.
+    pub(super) walks: BTreeSet<Ticket>,
     reads: Reads,
 }
 
@@ -65,6 +67,7 @@ impl Room {
             takers: Takers::default(),
             waits: Waits::default(),
             streams: Streams::default(),
+            walks: BTreeSet::new(),
             reads: Reads::default(),
         }
     }
@@ -88,6 +91,11 @@ impl Room {
         let asked = query.clone();
         let then = Box::new(move |room: &mut Self, found: Found| {
             learn(&mut known, &asked, &found);
+            // Deleted while the read was on its way.
+            let gone = |birth: &Birth| room.desk.gone.has(*birth);
+            for (_, read) in known.finished.iter_mut().filter(|(birth, _)| gone(birth)) {
+                *read = Read::Absent;
+            }
             room.run(job, known);
         });
         self.read(query, false, then);
@@ -103,6 +111,10 @@ impl Room {
         };
         for birth in needs.finished {
             let key = Key::Number(birth);
+            if self.desk.gone.has(birth) {
+                known.finished.insert(birth, Read::Absent);
+                continue;
+            }
             match self.desk.cache.get(&ENDING, key.clone()) {
                 Some(stored) => {
                     known.finished.insert(birth, finished(birth, stored));

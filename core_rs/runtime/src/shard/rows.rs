@@ -32,6 +32,9 @@ impl Desk {
                 if let EngineRow::Ending(ending) = &decided {
                     self.ended.push(ending.id.birth);
                 }
+                if let EngineRow::Erased { birth } = &decided {
+                    self.gone.add(*birth, sequence);
+                }
                 let row = stored(decided);
                 // Request ids are looked up in the engine's index and then in the store, and dead
                 // letters are listed from the store, so the cache keeps neither.
@@ -77,6 +80,11 @@ pub(crate) fn stored(row: EngineRow) -> Row {
             family: &DEAD_LETTER,
             key: Key::Number(birth),
             change: Change::Delete,
+        },
+        EngineRow::Erased { birth } => Row {
+            family: &ENDING,
+            key: Key::Number(birth),
+            change: Change::Erase,
         },
     }
 }

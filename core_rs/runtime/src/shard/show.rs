@@ -50,6 +50,11 @@ impl Shown {
     /// An execution in its current state.
     pub(super) fn now(desk: &Desk, birth: Birth) -> Self {
         let living = desk.engine.state().living(birth).map(Box::new);
+        Self::standing(desk, birth, living)
+    }
+
+    /// An execution in a state that it has, or had a moment ago; `None` if it was finished.
+    pub(super) fn standing(desk: &Desk, birth: Birth, living: Option<Box<Living>>) -> Self {
         let mut shown = Self::listed(birth);
         shown.payload = Piece::of(desk, &PAYLOAD, Key::Number(birth), |it| Ok(it.clone()));
         if let Some(living) = &living {
@@ -248,7 +253,7 @@ impl Shown {
     }
 }
 
-/// Whether retention may have removed rows of an execution.
+/// Whether rows of an execution may have been removed, by retention or by a client.
 fn is_expired(desk: &Desk, standing: Standing<'_>) -> bool {
     match standing {
         Standing::Ended(ending) => may_be_removed(desk, ending),
@@ -256,11 +261,12 @@ fn is_expired(desk: &Desk, standing: Standing<'_>) -> bool {
     }
 }
 
-/// Whether retention may remove an execution that ended: any of its rows may be gone, and others
-/// still be there.
+/// Whether an execution that ended was deleted, or retention may remove it: any of its rows may be
+/// gone, and others still be there.
 pub(super) fn may_be_removed(desk: &Desk, ending: &EndingRow) -> bool {
     let now_ms = desk.engine.retention_now_ms();
-    ending.ended_at_ms < now_ms.saturating_sub(desk.settings.retention_ms)
+    let kept_since_ms = now_ms.saturating_sub(desk.settings.retention_ms);
+    ending.ended_at_ms < kept_since_ms || desk.gone.has(ending.id.birth)
 }
 
 /// Encodes records in order. Executions that would make the reply too large are shown with only id

@@ -60,6 +60,7 @@ impl Desk {
         }
         self.watch_room();
         self.cache.evict(self.journal.durable());
+        self.gone.evict(self.journal.durable());
     }
 
     /// Works off a bounded share of the agenda, unless as much waits for the disk already: the

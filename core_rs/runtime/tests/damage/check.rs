@@ -5,7 +5,8 @@
 
 use backlane_engine::fact::{Actor, Ended, ExecutionChange, Fact, FactKind};
 use backlane_engine::rules::status::{EndReason, Status};
-use backlane_runtime::check;
+use backlane_runtime::{Method, Salvage, check, salvage};
+use backlane_sim::api::v1;
 use backlane_store::{Commit, SqliteOptions, SqliteStore, Store};
 use backlane_wire::encode_fact;
 
@@ -80,4 +81,42 @@ fn a_row_that_is_missing_from_a_directory_without_other_damage_is_reported() {
         copy.tamper(&format!("DELETE FROM {table} WHERE number = {number}"));
         assert_eq!(vec![format!("{table} {number} is missing")], damage(&copy));
     }
+}
+
+#[test]
+fn a_deleted_execution_is_neither_missed_nor_brought_back() {
+    let directory = Directory::new();
+    let server = Server::open(directory.path());
+    let request = enqueue("acme", "mail", 1);
+    let (id, stays) = (
+        server.make(&request).execution_id,
+        enqueue("acme", "mail", 2),
+    );
+    server.make(&stays);
+    let cancel = v1::CancelRequest {
+        tenant_id: "acme".into(),
+        execution_id: id.clone(),
+    };
+    let cancelled = server.ask::<v1::CancelResponse>(Method::Cancel, &cancel);
+    assert!(cancelled.is_ok(), "{cancelled:?}");
+    let delete = v1::DeleteRequest {
+        tenant_id: "acme".into(),
+        execution_id: id.clone(),
+    };
+    let deleted = server.ask::<v1::DeleteResponse>(Method::Delete, &delete);
+    assert!(deleted.is_ok(), "{deleted:?}");
+    server.stop();
+    let findings = check(directory.path()).expect("it can be checked");
+    assert_eq!(Vec::<String>::new(), findings.damage);
+    let new = directory.beside("new");
+    let saved = salvage(directory.path(), &new).expect("it can be saved");
+    let expected = Salvage {
+        findings,
+        living: 1,
+        ..Salvage::default()
+    };
+    assert_eq!(expected, saved);
+    let server = Server::open(&new);
+    assert!(server.get("acme", &id).is_err());
+    assert_eq!(1, server.list("acme").expect("a list").len());
 }

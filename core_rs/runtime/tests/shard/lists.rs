@@ -12,7 +12,7 @@ fn page(token: &str, status: v1::BackgroundExecutionStatus) -> v1::ListRequest {
         page_size: 3,
         page_token: token.into(),
         view: v1::View::Full as i32,
-        parent_execution_id: String::new(),
+        ..Default::default()
     }
 }
 
@@ -125,4 +125,24 @@ fn a_list_of_finished_executions_does_not_look_through_the_unfinished_ones() {
         .map(|record| &*record.execution_id)
         .collect();
     assert_eq!(vec![&*id], found);
+}
+
+#[test]
+fn a_page_of_large_records_reads_no_more_than_the_reply_can_hold() {
+    let mut desk = Desk::new();
+    for _ in 0..12 {
+        desk.make(&request(&"x".repeat(1 << 20)));
+    }
+    desk.restart();
+    let all = v1::ListRequest {
+        page_size: 1_000,
+        ..page("", v1::BackgroundExecutionStatus::Queued)
+    };
+    let ticket = desk.call(Method::List, &all);
+    let rows: usize = desk.reads.iter().map(|(_, query)| query.rows.len()).sum();
+    assert!((1..=4).contains(&rows), "{rows} payloads");
+    desk.settle();
+    let _: v1::ListResponse = desk.reply(ticket);
+    let walked = walk(&mut desk, v1::BackgroundExecutionStatus::Unspecified);
+    assert_eq!(12, walked.len());
 }

@@ -6,6 +6,7 @@
 
 mod attempts;
 mod awaited;
+mod delete;
 mod dependencies;
 mod desk;
 mod drain;
@@ -13,6 +14,7 @@ mod durability;
 mod endings;
 mod enqueue_stream;
 mod explained;
+mod find;
 mod json;
 mod lanes;
 mod leases;

@@ -31,6 +31,9 @@ pub fn survives(
     for (id, made_with) in ledger.acknowledged() {
         let birth = parsed(id)?.birth;
         let end = log.end_of(birth);
+        if log.is_deleted(id) {
+            continue;
+        }
         if end.is_some_and(|(at_ms, _)| at_ms <= expired_before_ms) {
             continue;
         }
@@ -46,7 +49,25 @@ pub fn survives(
         check_identical(made_with, &shown)?;
         ledger.check_end(&shown)?;
     }
+    are_gone(log, reader)?;
     dead_letters_fit(log, reader, expired_before_ms)
+}
+
+/// Checks that no row of a deleted execution is left.
+fn are_gone(log: &LogCheck, reader: &mut dyn Reader) -> Checked {
+    let gone = "nothing is left of a deleted execution";
+    for birth in log.deleted() {
+        for family in [&PAYLOAD, &ENDING, &DEAD_LETTER] {
+            let left = whole(reader, family, &Key::Number(birth))?;
+            must(left.is_none(), gone, || format!("{birth}: {left:?}"))?;
+        }
+        for family in [&ATTEMPT, &ACTION] {
+            let left = reader.of_number(family, birth, 0, 1);
+            let left = left.map_err(|error| broken(gone, error))?;
+            must(left.is_empty(), gone, || format!("{birth}: {left:?}"))?;
+        }
+    }
+    Ok(())
 }
 
 /// Checks that the store's dead letters are the executions that failed or timed out and were not

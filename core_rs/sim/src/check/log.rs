@@ -6,6 +6,7 @@
 mod births;
 mod kin;
 mod leases;
+mod over;
 mod replay;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -67,6 +68,7 @@ pub struct LogCheck {
     undelivered: BTreeSet<LeaseToken>,
     ended: BTreeMap<Birth, (At, Status)>,
     discarded: BTreeMap<Birth, At>,
+    deleted: BTreeMap<Birth, At>,
     released: BTreeMap<(Birth, Arc<str>), u64>,
     jumped_at_ms: u64,
     walls: Walls,
@@ -120,6 +122,7 @@ impl LogCheck {
             undelivered: BTreeSet::new(),
             ended: BTreeMap::new(),
             discarded: BTreeMap::new(),
+            deleted: BTreeMap::new(),
             released: BTreeMap::new(),
             jumped_at_ms: 0,
             walls: Walls::default(),
@@ -158,21 +161,6 @@ impl LogCheck {
         self.ended
             .get(&birth)
             .map(|(at, status)| (at.at_ms, *status))
-    }
-
-    /// Every execution that has ended, with the time and status of its end, and whether it is a
-    /// dead letter.
-    pub fn ends(&self) -> impl Iterator<Item = (Birth, u64, bool)> + '_ {
-        self.ended.iter().map(|(birth, (at, status))| {
-            let is_kept = !self.discarded.contains_key(birth);
-            (*birth, at.at_ms, is_kept && status.is_dead_letter())
-        })
-    }
-
-    /// The number of executions that were taken out of the dead letters.
-    #[must_use]
-    pub fn discards(&self) -> u64 {
-        self.discarded.len() as u64
     }
 
     /// The kind of report that a lease token's worker gave, if the report was accepted.
@@ -273,6 +261,7 @@ impl LogCheck {
         self.ended.retain(|_, (at, _)| at.sequence < next_sequence);
         self.edges.restart(self.emitted.next_birth());
         self.discarded.retain(|_, at| at.sequence < next_sequence);
+        self.deleted.retain(|_, at| at.sequence < next_sequence);
         self.released.clear();
         self.pools.restart();
         Ok(())
@@ -295,8 +284,12 @@ impl LogCheck {
         let about = fact.kind.entity().and_then(Entity::execution);
         let over = about.and_then(|birth| self.ended.get(&birth));
         let dead = over.is_some_and(|(_, status)| status.is_dead_letter());
-        let discards = change.is_some_and(|it| it.change == ExecutionChange::Discarded);
-        let fits = if discards { dead } else { over.is_none() };
+        let is_deleted = about.is_some_and(|birth| self.deleted.contains_key(&birth));
+        let fits = match change.map(|it| &it.change) {
+            Some(ExecutionChange::Discarded) => dead && !is_deleted,
+            Some(ExecutionChange::Deleted) => over.is_some() && !is_deleted,
+            _ => over.is_none(),
+        };
         must(fits, TERMINAL, || format!("{fact:?}"))?;
         if let Some(change) = change {
             self.may_follow(change, fact)?;
@@ -372,7 +365,8 @@ impl LogCheck {
             }
             ExecutionChange::Carried(_)
             | ExecutionChange::Requeued { .. }
-            | ExecutionChange::Discarded => Ok(()),
+            | ExecutionChange::Discarded
+            | ExecutionChange::Deleted => Ok(()),
         }
     }
 
@@ -430,6 +424,10 @@ impl LogCheck {
             }
             ExecutionChange::Discarded => {
                 self.discarded.insert(fact.birth, at);
+                None
+            }
+            ExecutionChange::Deleted => {
+                self.deleted.insert(fact.birth, at);
                 None
             }
             ExecutionChange::Concluded(verdict) => verdict.ended.outcome,

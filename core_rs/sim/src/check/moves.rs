@@ -32,7 +32,7 @@ pub(super) fn check_move(
             };
             before.progress.phase == Phase::Blocked && free && is_change(before, after)
         }
-        (ExecutionChange::Discarded, None, None) => true,
+        (ExecutionChange::Discarded | ExecutionChange::Deleted, None, None) => true,
         (ExecutionChange::Concluded(_), Some(before), Some(after)) => {
             before.progress.phase != Phase::Ending
                 && after.progress.phase == Phase::Ending

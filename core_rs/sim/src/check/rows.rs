@@ -39,7 +39,8 @@ fn called_for(facts: &[Fact]) -> Vec<(u16, Option<u64>)> {
                 | ExecutionChange::Leased { .. }
                 | ExecutionChange::Promoted { .. }
                 | ExecutionChange::CancelRequested { .. }
-                | ExecutionChange::Discarded => {}
+                | ExecutionChange::Discarded
+                | ExecutionChange::Deleted => {}
             },
             FactKind::Request(_) => rows.push((REQUEST.number, None)),
             FactKind::Run(fact) => {
@@ -77,7 +78,7 @@ pub(super) fn rows_fit(commit: &Commit, facts: &[Fact]) -> Checked {
     let puts = commit
         .rows
         .iter()
-        .filter(|row| row.change != Change::Delete);
+        .filter(|row| matches!(row.change, Change::Put(_)));
     let brought: Vec<_> = puts
         .map(|row| match row.key {
             Key::Number(birth) | Key::Ordinal(birth, _) => (row.family.number, Some(birth)),
@@ -90,7 +91,7 @@ pub(super) fn rows_fit(commit: &Commit, facts: &[Fact]) -> Checked {
     })?;
     commit.rows.iter().try_for_each(|row| match &row.change {
         Change::Put(put) if row.family == &ENDING => is_whole(&row.key, put),
-        Change::Put(_) | Change::Delete => Ok(()),
+        Change::Put(_) | Change::Delete | Change::Erase => Ok(()),
     })
 }
 

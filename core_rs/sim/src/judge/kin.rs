@@ -18,7 +18,7 @@ impl Judge<'_> {
         let denied = reason == "EXECUTION_NOT_FOUND" && !self.excuses.forgets;
         let mut named = items.into_iter().flat_map(|item| {
             let ids = item.depends_on.iter();
-            ids.map(|id| self.ledger.belongs_to(&item.tenant_id, id))
+            ids.map(|id| self.ledger.belongs_to(&item.tenant_id, id) && !self.log.is_deleted(id))
         });
         must(!denied || named.any(|belongs| !belongs), EXISTS, || {
             format!("{asked:?} was answered {reason}")

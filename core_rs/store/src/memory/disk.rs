@@ -162,7 +162,7 @@ impl State {
     pub(super) fn make_room(&mut self, commit: &Commit) -> Result<(), StoreError> {
         let rows = commit.rows.iter().map(|row| match &row.change {
             Change::Put(put) => put.len() as u64,
-            Change::Delete => 0,
+            Change::Delete | Change::Erase => 0,
         });
         let bytes = commit.frame.len() as u64 + rows.sum::<u64>();
         let used_bytes = self.used_bytes();

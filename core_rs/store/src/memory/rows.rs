@@ -45,6 +45,7 @@ impl Rows {
             match &row.change {
                 Change::Put(put) => self.put(families, row.family, &row.key, put),
                 Change::Delete => self.remove(families, row.family, &row.key),
+                Change::Erase => self.erase(families, row),
             }
         }
     }
@@ -71,6 +72,18 @@ impl Rows {
         self.used_bytes -= put.len() as u64;
         if let (Some(class), Some(number)) = (family.starts(), key.number()) {
             self.release(families, class, put.at_ms, number);
+        }
+    }
+
+    fn erase(&mut self, families: &[&Family], row: &Row) {
+        let (Some(class), Some(number)) = (row.family.class(), row.key.number()) else {
+            return;
+        };
+        let of_class = families.iter().filter(|it| it.class() == Some(class));
+        for family in of_class {
+            for key in self.keys_of(family, number) {
+                self.remove(families, family, &key);
+            }
         }
     }
 

@@ -32,7 +32,8 @@ impl From<rusqlite::Error> for AppendError {
 /// Writes a commit. The hours in `known` have their tables already.
 ///
 /// Rows are written family by family, in the order of the commit within each. No row depends on
-/// a row of another family, so the outcome is the same as in the order of the commit.
+/// a row of another family, so the outcome is the same as in the order of the commit. Entities are
+/// erased last, since no row of them is put after that.
 pub(super) fn write(
     connection: &mut Connection,
     tables: &[Table],
@@ -48,6 +49,9 @@ pub(super) fn write(
             _ => write_rows(&tx, tables, table, rows)?,
         }
     }
+    for row in commit.rows.iter().filter(|row| row.change == Change::Erase) {
+        expiry::erase(&tx, tables, row)?;
+    }
     write_frame(&tx, commit)?;
     Ok(tx.commit()?)
 }
@@ -56,7 +60,7 @@ pub(super) fn write(
 pub(super) fn weight(commit: &Commit) -> u64 {
     let content = |row: &Row| match &row.change {
         Change::Put(put) => put.len(),
-        Change::Delete => 0,
+        Change::Delete | Change::Erase => 0,
     };
     let rows: usize = commit.rows.iter().map(content).sum();
     commit.rows.len() as u64 * ROW_BYTES + (commit.frame.len() + rows) as u64
@@ -99,6 +103,8 @@ fn write_rows<'a>(
                 expiry.add(&row.key, put.at_ms)?;
             }
             Change::Delete => delete(tx, tables, table, &row.key)?,
+            // Entities are erased when the rows of all families are written.
+            Change::Erase => {}
         }
     }
     Ok(())

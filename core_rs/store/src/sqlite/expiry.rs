@@ -10,7 +10,7 @@ use rusqlite::{CachedStatement, Connection, params};
 
 use super::number::{from_db, to_db};
 use super::table::Table;
-use crate::{Class, Key};
+use crate::{Class, Key, Row};
 
 /// Makes the table. Entries are added at its right edge and removed at its left edge, because
 /// retention periods start in the order of time.
@@ -107,6 +107,25 @@ pub(super) fn expire(
         gone += numbers.len();
     }
     Ok(gone)
+}
+
+/// Removes the entity that a row of a Starts family belongs to.
+pub(super) fn erase(c: &Connection, tables: &[Table], row: &Row) -> rusqlite::Result<()> {
+    let (Some(class), Some(number)) = (row.family.class(), row.key.number()) else {
+        return Ok(());
+    };
+    let numbers = BTreeSet::from([number]);
+    for table in tables
+        .iter()
+        .filter(|table| table.family.class() == Some(class))
+    {
+        match table.family.starts() {
+            // Every entry comes after the one that no entity has.
+            Some(_) => remove_starts(c, table, class, &numbers, (0, 0))?,
+            None => remove_rows(c, table, &numbers)?,
+        }
+    }
+    Ok(())
 }
 
 /// The first entries that are due.

@@ -4,8 +4,8 @@
 //! Owns those. Refuses to know when a runtime would ask.
 
 use backlane_store::{
-    Class, Commit, ENDING, Family, Key, Lookup, Maintenance, PAYLOAD, Part, Put, REQUEST, Row,
-    StoreError, Taken,
+    Change, Class, Commit, ENDING, Family, Key, Lookup, Maintenance, PAYLOAD, Part, Put, REQUEST,
+    Row, StoreError, Taken,
 };
 
 use crate::families::{
@@ -321,4 +321,77 @@ pub(crate) fn idle_moments_change_nothing(world: &dyn World) {
     store.idle().unwrap();
     assert_eq!(vec![frame_of(&facts(4, 1))], replayed(&mut *store));
     assert_eq!(vec![7], kept(&mut *reader(&*store), &PAYLOAD, &[7]));
+}
+
+fn erase(family: &'static Family, key: Key) -> Row {
+    Row {
+        family,
+        key,
+        change: Change::Erase,
+    }
+}
+
+pub(crate) fn an_erased_entity_leaves_nothing(world: &dyn World) {
+    let (mut store, epoch) = world.taken();
+    let rows = |number| {
+        [
+            ending(number, "acme", 1, 10),
+            payload(number),
+            starting(&MARK, Key::Number(number), 50),
+            starting(&TIMER, Key::Ordinal(number, 1), 30),
+            starting(&TIMER, Key::Ordinal(number, 2), 70),
+            row(&STEP, number, 1),
+            row(&NOTE, number, 1),
+            row(&STAGE, number, 1),
+        ]
+    };
+    append_all(&mut *store, epoch, &[with_rows(1, rows(1))]);
+    // The rows of an entity may come in the commit that erases it.
+    let second = rows(2)
+        .into_iter()
+        .chain([1, 2].map(|number| erase(&ENDING, Key::Number(number))));
+    append_all(&mut *store, epoch, &[with_rows(2, second)]);
+    let mut reader = reader(&*store);
+    for family in [&ENDING, &PAYLOAD, &MARK, &NOTE] {
+        assert!(
+            kept(&mut *reader, family, &[1, 2]).is_empty(),
+            "{}",
+            family.name
+        );
+    }
+    for number in [1, 2] {
+        for family in [&TIMER, &STEP] {
+            assert!(reader.of_number(family, number, 0, 9).unwrap().is_empty());
+        }
+    }
+    assert!(
+        reader
+            .list(&ENDING, "acme", None, 100, 9)
+            .unwrap()
+            .is_empty()
+    );
+    // Families of other retention keep their rows, and nothing is left to expire.
+    assert_eq!(vec![1, 2], kept(&mut *reader, &STAGE, &[1, 2]));
+    assert_eq!(0, store.maintain(epoch, &expire(u64::MAX, 100)).unwrap());
+    // To erase it again is no error.
+    append_all(
+        &mut *store,
+        epoch,
+        &[with_rows(3, [erase(&ENDING, Key::Number(1))])],
+    );
+}
+
+pub(crate) fn only_entities_that_expire_can_be_erased(world: &dyn World) {
+    let (mut store, epoch) = world.taken();
+    for wrong in [
+        erase(&NOTE, Key::Number(1)),
+        erase(&STAGE, Key::Ordinal(1, 1)),
+        erase(&TIMER, Key::Ordinal(1, 1)),
+    ] {
+        let refused = store.append(epoch, &with_rows(1, [wrong]));
+        assert!(
+            matches!(refused, Err(StoreError::Misfit { .. })),
+            "{refused:?}"
+        );
+    }
 }

@@ -90,5 +90,7 @@ contract! {
         one_limit_bounds_all_kinds_together,
         nothing_goes_where_nothing_is_asked,
         an_older_epoch_may_not_forget,
+        an_erased_entity_leaves_nothing,
+        only_entities_that_expire_can_be_erased,
         idle_moments_change_nothing;
 }

@@ -5,7 +5,8 @@
 use std::collections::BTreeMap;
 
 use backlane_store::{
-    Change, Class, Commit, Family, Frame, Key, KeyKind, Lookup, Maintenance, Mode, Part, Put, Row,
+    Change, Class, Commit, ENDING, Family, Frame, Key, KeyKind, Lookup, Maintenance, Mode, Part,
+    Put, Row,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -87,6 +88,21 @@ fn append() -> impl Strategy<Value = Operation> {
     (0..4_u32, vec(row(), 0..8)).prop_map(|(count, rows)| Operation::Append { count, rows })
 }
 
+/// Erases one or two entities. No row of them may be put after that in the same commit.
+fn erase() -> impl Strategy<Value = Operation> {
+    vec(NUMBERS, 1..3).prop_map(|numbers| Operation::Append {
+        count: 1,
+        rows: numbers
+            .into_iter()
+            .map(|number| Row {
+                family: &ENDING,
+                key: Key::Number(number),
+                change: Change::Erase,
+            })
+            .collect(),
+    })
+}
+
 fn maintain() -> impl Strategy<Value = Operation> {
     (0..30_u64, proptest::option::of(TIMES), HOURS, 0..6_usize).prop_map(
         |(trim, expire, hours, limit)| {
@@ -103,6 +119,7 @@ fn maintain() -> impl Strategy<Value = Operation> {
 fn operation() -> impl Strategy<Value = Operation> {
     prop_oneof![
         6 => append(),
+        1 => erase(),
         2 => maintain(),
         1 => Just(Operation::Reopen),
         1 => Just(Operation::Idle),
@@ -143,6 +160,12 @@ impl Model {
                 }
                 Change::Delete => {
                     rows.remove(&place);
+                }
+                Change::Erase => {
+                    let number = number_of(&row.key);
+                    rows.retain(|(family, key), _| {
+                        of_number(*family).is_none() || number_of(key) != number
+                    });
                 }
             }
         }

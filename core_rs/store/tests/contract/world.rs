@@ -146,7 +146,7 @@ pub(crate) fn reader(store: &dyn Store) -> Box<dyn Reader> {
 pub(crate) fn found(row: &Row, part: Part) -> Lookup {
     match &row.change {
         backlane_store::Change::Put(put) => Lookup::Found(stored(put, part)),
-        backlane_store::Change::Delete => Lookup::Absent,
+        backlane_store::Change::Delete | backlane_store::Change::Erase => Lookup::Absent,
     }
 }
 

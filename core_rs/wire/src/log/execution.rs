@@ -41,6 +41,7 @@ pub(super) fn put_fact(out: &mut Vec<u8>, fact: &ExecutionFact) {
             put::message(out, 15, |out| put::uint(out, 1, *is_due));
         }
         ExecutionChange::Discarded => put::message(out, 22, |_| ()),
+        ExecutionChange::Deleted => put::message(out, 30, |_| ()),
     }
 }
 
@@ -112,6 +113,7 @@ pub(super) fn fact(from: v1::ExecutionFact) -> Result<ExecutionFact, DecodeError
             is_due: from.is_due,
         },
         Change::Discarded(_) => ExecutionChange::Discarded,
+        Change::Deleted(_) => ExecutionChange::Deleted,
     };
     Ok(ExecutionFact { birth, change })
 }

@@ -61,6 +61,7 @@ fn a_get_is_full_and_a_list_is_basic_by_default() {
         before: None,
         view: View::Basic,
         parent: None,
+        filter: None,
     };
     assert_eq!(Ok(expected), call(decode_list, &list()));
 }

@@ -31,6 +31,14 @@ pub fn get_response(record: &[u8]) -> Vec<u8> {
     record_and_existing(record, false)
 }
 
+/// Encodes a `CountResponse`.
+#[must_use]
+pub fn count_response(count: u64) -> Vec<u8> {
+    let mut out = Vec::new();
+    put::uint(&mut out, 1, count);
+    out
+}
+
 /// Encodes a `CancelResponse` from a FULL record.
 #[must_use]
 pub fn cancel_response(record: &[u8]) -> Vec<u8> {

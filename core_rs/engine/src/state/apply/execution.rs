@@ -23,7 +23,9 @@ impl State {
         let fits = match (&fact.change, phase) {
             (ExecutionChange::Enqueued(_), phase) => phase.is_none(),
             (ExecutionChange::Carried(living), _) => return self.check_carried(living),
-            (ExecutionChange::Discarded, phase) => phase.is_none() && birth < self.next_birth,
+            (ExecutionChange::Discarded | ExecutionChange::Deleted, phase) => {
+                phase.is_none() && birth < self.next_birth
+            }
             (_, None) => return Err(Impossible::Unknown { birth }),
             (ExecutionChange::Due, Some(phase)) => {
                 matches!(phase, Phase::Pending | Phase::Retrying)
@@ -88,8 +90,8 @@ impl State {
             ExecutionChange::Ended(ended) => return self.ended(birth, *ended, at_ms),
             ExecutionChange::Concluded(verdict) => self.concluded(birth, verdict, at_ms),
             ExecutionChange::Promoted { is_due } => self.promoted(birth, *is_due, at_ms),
-            // Only the row of an execution that is over changes.
-            ExecutionChange::Discarded => {}
+            // Only the rows of an execution that is over change.
+            ExecutionChange::Discarded | ExecutionChange::Deleted => {}
         }
         None
     }

@@ -39,6 +39,9 @@ pub(super) fn check(decided: &Decided, before: Option<&Living>, last: Option<&Li
                     "{rows:?}"
                 );
             }
+            ExecutionChange::Deleted => {
+                assert!(matches!(rows[..], [Row::Erased { .. }]), "{rows:?}");
+            }
             ExecutionChange::Requeued { cause, .. } => {
                 let row = check_lease_end(rows, before);
                 assert_eq!(*cause, row.cause);

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 
 use backlane_engine::command::{
-    DedupPolicy, Dependency, Dependent, NewExecution, ProgressReport, TakenStep,
+    DedupPolicy, Delete, Dependency, Dependent, NewExecution, ProgressReport, TakenStep,
 };
+use backlane_engine::fact::Actor;
 use backlane_engine::rules::id::Birth;
-use backlane_engine::rules::status::EndReason;
+use backlane_engine::rules::status::{ActorKind, EndReason};
 
 use crate::script::{Line, text};
 use crate::view::show_task;
@@ -161,6 +162,23 @@ impl Stage {
         let tenant = line.get("tenant").unwrap_or("acme");
         match self.world.discard(tenant, self.world.id(birth)) {
             Ok(()) => Answer::word("discarded"),
+            Err(refusal) => refused(&refusal),
+        }
+    }
+
+    pub(super) fn delete(&mut self, line: &Line) -> Answer {
+        let birth = self.birth(line);
+        let delete = Delete {
+            tenant: visible(line.get("tenant").unwrap_or("acme")),
+            id: self.world.id(birth),
+            actor: Actor::named(ActorKind::Client, ""),
+        };
+        self.world.tick();
+        let (known, now) = (self.world.known(), self.world.now);
+        let answer = self.world.engine.delete(&delete, &known, now);
+        self.world.settle();
+        match answer {
+            Ok(()) => Answer::word("deleted"),
             Err(refusal) => refused(&refusal),
         }
     }

@@ -21,9 +21,9 @@ use crate::shard::desk::Desk;
 use crate::shard::page::Records;
 use crate::shard::piece::ending_of;
 use crate::shard::room::{Caller, Job, Room};
-use crate::shard::show::{self, Fetch, PAGE_LOOKS, Shown};
+use crate::shard::show::{self, Fetch, MAX_REPLY_BYTES, PAGE_LOOKS, Shown};
 
-use super::children;
+use super::{children, find};
 
 /// Prepares a `Get` call.
 pub(crate) fn get(
@@ -127,6 +127,9 @@ struct Listing {
 impl Job for Listing {
     fn decide(self: Box<Self>, room: &mut Room, _known: &Known) {
         let (ticket, list) = (self.ticket, self.list);
+        if list.filter.is_some() {
+            return find::list(room, ticket, list);
+        }
         if let Some(parent) = list.parent {
             return children::list(room, ticket, list, parent);
         }
@@ -167,7 +170,7 @@ fn living_page(desk: &Desk, list: &List, before: Birth) -> (Vec<Birth>, Option<B
     let Some(key) = key.filter(|_| !list.status.is_some_and(Status::is_finished)) else {
         return (Vec::new(), None);
     };
-    let mut page = Vec::new();
+    let (mut page, mut bytes) = (Vec::new(), 0);
     let living = state.tenants().tenant(key).living.range(..before).rev();
     for (looks, birth) in living.enumerate() {
         if page.len() == list.page_size {
@@ -176,10 +179,18 @@ fn living_page(desk: &Desk, list: &List, before: Birth) -> (Vec<Birth>, Option<B
         if looks == PAGE_LOOKS {
             return (page, Some(*birth));
         }
-        let stands = state.slot(*birth).map(|slot| slot.phase.status());
-        if list.status.is_none() || stands == list.status {
-            page.push(*birth);
+        let slot = state.slot(*birth);
+        let stands = slot.map(|slot| slot.phase.status());
+        if list.status.is_some() && stands != list.status {
+            continue;
         }
+        // No more inputs are read than fit into the reply.
+        let payload = slot.filter(|_| list.view == View::Full);
+        bytes += payload.map_or(0, |slot| slot.payload_bytes as usize);
+        if bytes > MAX_REPLY_BYTES && !page.is_empty() {
+            return (page, Some(*birth));
+        }
+        page.push(*birth);
     }
     (page, None)
 }

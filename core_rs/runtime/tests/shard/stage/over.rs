@@ -3,7 +3,7 @@
 use backlane_runtime::Method;
 use backlane_sim::api::v1;
 
-use crate::script::Line;
+use crate::script::{Line, text};
 use crate::spoken::{progress, redrive};
 use crate::view::show_task;
 
@@ -58,6 +58,45 @@ impl Stage {
             }
             Some(v1::discard_outcome::Outcome::Status(status)) => refused(status),
             None => panic!("no outcome"),
+        }
+    }
+
+    pub(super) fn delete(&mut self, line: &Line) -> Answer {
+        let (_, execution_id) = self.named(line);
+        let request = v1::DeleteRequest {
+            tenant_id: line.get("tenant").unwrap_or("acme").into(),
+            execution_id,
+        };
+        match self.ask::<v1::DeleteResponse>(Method::Delete, &request) {
+            Ok(_) => Answer::words(vec!["deleted".into()]),
+            Err(refused) => refused,
+        }
+    }
+
+    pub(super) fn find(&mut self, line: &Line) -> Answer {
+        let request = v1::ListRequest {
+            tenant_id: line.get("tenant").unwrap_or("acme").into(),
+            filter: text(line.plain(0)).into(),
+            ..Default::default()
+        };
+        match self.ask::<v1::ListResponse>(Method::List, &request) {
+            Ok(reply) => {
+                let listed = reply.executions.iter();
+                let named = listed.filter_map(|record| self.name_of(&record.execution_id));
+                Answer::words(named.collect())
+            }
+            Err(refused) => refused,
+        }
+    }
+
+    pub(super) fn count(&mut self, line: &Line) -> Answer {
+        let request = v1::CountRequest {
+            tenant_id: line.get("tenant").unwrap_or("acme").into(),
+            filter: text(line.plain(0)).into(),
+        };
+        match self.ask::<v1::CountResponse>(Method::Count, &request) {
+            Ok(reply) => Answer::words(vec![reply.count.to_string()]),
+            Err(refused) => refused,
         }
     }
 

@@ -968,16 +968,20 @@ type ListRequest struct {
 	// Most records of a page; 1 to 1000, default 100. A page may be shorter and still have a next
 	// page.
 	PageSize uint32 `protobuf:"varint,3,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
-	// The next_page_token of the previous reply, for the same tenant, status and parent; empty for
-	// the first page.
+	// The next_page_token of the previous reply, for the same tenant, status, parent and filter;
+	// empty for the first page.
 	PageToken string `protobuf:"bytes,4,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
 	// The view of the records; BASIC by default.
 	View View `protobuf:"varint,5,opt,name=view,proto3,enum=backlane.v1.View" json:"view,omitempty"`
 	// Lists only the children that this execution has spawned. A page may be short, even empty, and
 	// still have a next page. Empty means all executions.
 	ParentExecutionId string `protobuf:"bytes,6,opt,name=parent_execution_id,json=parentExecutionId,proto3" json:"parent_execution_id,omitempty"`
-	unknownFields     protoimpl.UnknownFields
-	sizeCache         protoimpl.SizeCache
+	// Lists only the executions that this filter keeps, such as
+	// `status = failed AND callable = "mail.*" AND queued_at >= -1h`: at most 4 KiB. A page may be
+	// short, even empty, and still have a next page. Empty keeps all executions.
+	Filter        string `protobuf:"bytes,7,opt,name=filter,proto3" json:"filter,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ListRequest) Reset() {
@@ -1052,6 +1056,13 @@ func (x *ListRequest) GetParentExecutionId() string {
 	return ""
 }
 
+func (x *ListRequest) GetFilter() string {
+	if x != nil {
+		return x.Filter
+	}
+	return ""
+}
+
 type ListResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The records of the page, newest first.
@@ -1106,6 +1117,104 @@ func (x *ListResponse) GetNextPageToken() string {
 	return ""
 }
 
+type CountRequest struct {
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	TenantId string                 `protobuf:"bytes,1,opt,name=tenant_id,json=tenantId,proto3" json:"tenant_id,omitempty"`
+	// The filter, as in ListRequest; empty counts all executions.
+	Filter        string `protobuf:"bytes,2,opt,name=filter,proto3" json:"filter,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CountRequest) Reset() {
+	*x = CountRequest{}
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CountRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CountRequest) ProtoMessage() {}
+
+func (x *CountRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CountRequest.ProtoReflect.Descriptor instead.
+func (*CountRequest) Descriptor() ([]byte, []int) {
+	return file_backlane_v1_execution_service_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *CountRequest) GetTenantId() string {
+	if x != nil {
+		return x.TenantId
+	}
+	return ""
+}
+
+func (x *CountRequest) GetFilter() string {
+	if x != nil {
+		return x.Filter
+	}
+	return ""
+}
+
+type CountResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The number of executions. Each was looked at once, at some time of the call.
+	Count         uint64 `protobuf:"varint,1,opt,name=count,proto3" json:"count,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CountResponse) Reset() {
+	*x = CountResponse{}
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CountResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CountResponse) ProtoMessage() {}
+
+func (x *CountResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CountResponse.ProtoReflect.Descriptor instead.
+func (*CountResponse) Descriptor() ([]byte, []int) {
+	return file_backlane_v1_execution_service_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *CountResponse) GetCount() uint64 {
+	if x != nil {
+		return x.Count
+	}
+	return 0
+}
+
 type WaitRequest struct {
 	state    protoimpl.MessageState `protogen:"open.v1"`
 	TenantId string                 `protobuf:"bytes,1,opt,name=tenant_id,json=tenantId,proto3" json:"tenant_id,omitempty"`
@@ -1122,7 +1231,7 @@ type WaitRequest struct {
 
 func (x *WaitRequest) Reset() {
 	*x = WaitRequest{}
-	mi := &file_backlane_v1_execution_service_proto_msgTypes[14]
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1134,7 +1243,7 @@ func (x *WaitRequest) String() string {
 func (*WaitRequest) ProtoMessage() {}
 
 func (x *WaitRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_backlane_v1_execution_service_proto_msgTypes[14]
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1147,7 +1256,7 @@ func (x *WaitRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WaitRequest.ProtoReflect.Descriptor instead.
 func (*WaitRequest) Descriptor() ([]byte, []int) {
-	return file_backlane_v1_execution_service_proto_rawDescGZIP(), []int{14}
+	return file_backlane_v1_execution_service_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *WaitRequest) GetTenantId() string {
@@ -1197,7 +1306,7 @@ type WaitResponse struct {
 
 func (x *WaitResponse) Reset() {
 	*x = WaitResponse{}
-	mi := &file_backlane_v1_execution_service_proto_msgTypes[15]
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1209,7 +1318,7 @@ func (x *WaitResponse) String() string {
 func (*WaitResponse) ProtoMessage() {}
 
 func (x *WaitResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_backlane_v1_execution_service_proto_msgTypes[15]
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1222,7 +1331,7 @@ func (x *WaitResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WaitResponse.ProtoReflect.Descriptor instead.
 func (*WaitResponse) Descriptor() ([]byte, []int) {
-	return file_backlane_v1_execution_service_proto_rawDescGZIP(), []int{15}
+	return file_backlane_v1_execution_service_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *WaitResponse) GetOutcomes() []*WaitOutcome {
@@ -1252,7 +1361,7 @@ type WaitOutcome struct {
 
 func (x *WaitOutcome) Reset() {
 	*x = WaitOutcome{}
-	mi := &file_backlane_v1_execution_service_proto_msgTypes[16]
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1264,7 +1373,7 @@ func (x *WaitOutcome) String() string {
 func (*WaitOutcome) ProtoMessage() {}
 
 func (x *WaitOutcome) ProtoReflect() protoreflect.Message {
-	mi := &file_backlane_v1_execution_service_proto_msgTypes[16]
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1277,7 +1386,7 @@ func (x *WaitOutcome) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WaitOutcome.ProtoReflect.Descriptor instead.
 func (*WaitOutcome) Descriptor() ([]byte, []int) {
-	return file_backlane_v1_execution_service_proto_rawDescGZIP(), []int{16}
+	return file_backlane_v1_execution_service_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *WaitOutcome) GetOutcome() isWaitOutcome_Outcome {
@@ -1334,7 +1443,7 @@ type CancelRequest struct {
 
 func (x *CancelRequest) Reset() {
 	*x = CancelRequest{}
-	mi := &file_backlane_v1_execution_service_proto_msgTypes[17]
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1346,7 +1455,7 @@ func (x *CancelRequest) String() string {
 func (*CancelRequest) ProtoMessage() {}
 
 func (x *CancelRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_backlane_v1_execution_service_proto_msgTypes[17]
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1359,7 +1468,7 @@ func (x *CancelRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelRequest.ProtoReflect.Descriptor instead.
 func (*CancelRequest) Descriptor() ([]byte, []int) {
-	return file_backlane_v1_execution_service_proto_rawDescGZIP(), []int{17}
+	return file_backlane_v1_execution_service_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *CancelRequest) GetTenantId() string {
@@ -1386,7 +1495,7 @@ type CancelResponse struct {
 
 func (x *CancelResponse) Reset() {
 	*x = CancelResponse{}
-	mi := &file_backlane_v1_execution_service_proto_msgTypes[18]
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1398,7 +1507,7 @@ func (x *CancelResponse) String() string {
 func (*CancelResponse) ProtoMessage() {}
 
 func (x *CancelResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_backlane_v1_execution_service_proto_msgTypes[18]
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1411,7 +1520,7 @@ func (x *CancelResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelResponse.ProtoReflect.Descriptor instead.
 func (*CancelResponse) Descriptor() ([]byte, []int) {
-	return file_backlane_v1_execution_service_proto_rawDescGZIP(), []int{18}
+	return file_backlane_v1_execution_service_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *CancelResponse) GetExecution() *BackgroundExecution {
@@ -1434,7 +1543,7 @@ type PeekRequest struct {
 
 func (x *PeekRequest) Reset() {
 	*x = PeekRequest{}
-	mi := &file_backlane_v1_execution_service_proto_msgTypes[19]
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1446,7 +1555,7 @@ func (x *PeekRequest) String() string {
 func (*PeekRequest) ProtoMessage() {}
 
 func (x *PeekRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_backlane_v1_execution_service_proto_msgTypes[19]
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1459,7 +1568,7 @@ func (x *PeekRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PeekRequest.ProtoReflect.Descriptor instead.
 func (*PeekRequest) Descriptor() ([]byte, []int) {
-	return file_backlane_v1_execution_service_proto_rawDescGZIP(), []int{19}
+	return file_backlane_v1_execution_service_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *PeekRequest) GetTenantId() string {
@@ -1494,7 +1603,7 @@ type PeekResponse struct {
 
 func (x *PeekResponse) Reset() {
 	*x = PeekResponse{}
-	mi := &file_backlane_v1_execution_service_proto_msgTypes[20]
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1506,7 +1615,7 @@ func (x *PeekResponse) String() string {
 func (*PeekResponse) ProtoMessage() {}
 
 func (x *PeekResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_backlane_v1_execution_service_proto_msgTypes[20]
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1519,7 +1628,7 @@ func (x *PeekResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PeekResponse.ProtoReflect.Descriptor instead.
 func (*PeekResponse) Descriptor() ([]byte, []int) {
-	return file_backlane_v1_execution_service_proto_rawDescGZIP(), []int{20}
+	return file_backlane_v1_execution_service_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *PeekResponse) GetExecutions() []*BackgroundExecution {
@@ -1543,7 +1652,7 @@ type ListAttemptsRequest struct {
 
 func (x *ListAttemptsRequest) Reset() {
 	*x = ListAttemptsRequest{}
-	mi := &file_backlane_v1_execution_service_proto_msgTypes[21]
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1555,7 +1664,7 @@ func (x *ListAttemptsRequest) String() string {
 func (*ListAttemptsRequest) ProtoMessage() {}
 
 func (x *ListAttemptsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_backlane_v1_execution_service_proto_msgTypes[21]
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1568,7 +1677,7 @@ func (x *ListAttemptsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAttemptsRequest.ProtoReflect.Descriptor instead.
 func (*ListAttemptsRequest) Descriptor() ([]byte, []int) {
-	return file_backlane_v1_execution_service_proto_rawDescGZIP(), []int{21}
+	return file_backlane_v1_execution_service_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *ListAttemptsRequest) GetTenantId() string {
@@ -1611,7 +1720,7 @@ type ListAttemptsResponse struct {
 
 func (x *ListAttemptsResponse) Reset() {
 	*x = ListAttemptsResponse{}
-	mi := &file_backlane_v1_execution_service_proto_msgTypes[22]
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1623,7 +1732,7 @@ func (x *ListAttemptsResponse) String() string {
 func (*ListAttemptsResponse) ProtoMessage() {}
 
 func (x *ListAttemptsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_backlane_v1_execution_service_proto_msgTypes[22]
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1636,7 +1745,7 @@ func (x *ListAttemptsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAttemptsResponse.ProtoReflect.Descriptor instead.
 func (*ListAttemptsResponse) Descriptor() ([]byte, []int) {
-	return file_backlane_v1_execution_service_proto_rawDescGZIP(), []int{22}
+	return file_backlane_v1_execution_service_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *ListAttemptsResponse) GetAttempts() []*Attempt {
@@ -1678,7 +1787,7 @@ type SpawnRequest struct {
 
 func (x *SpawnRequest) Reset() {
 	*x = SpawnRequest{}
-	mi := &file_backlane_v1_execution_service_proto_msgTypes[23]
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1690,7 +1799,7 @@ func (x *SpawnRequest) String() string {
 func (*SpawnRequest) ProtoMessage() {}
 
 func (x *SpawnRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_backlane_v1_execution_service_proto_msgTypes[23]
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1703,7 +1812,7 @@ func (x *SpawnRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SpawnRequest.ProtoReflect.Descriptor instead.
 func (*SpawnRequest) Descriptor() ([]byte, []int) {
-	return file_backlane_v1_execution_service_proto_rawDescGZIP(), []int{23}
+	return file_backlane_v1_execution_service_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *SpawnRequest) GetEnqueue() *EnqueueRequest {
@@ -1769,7 +1878,7 @@ type SpawnMode struct {
 
 func (x *SpawnMode) Reset() {
 	*x = SpawnMode{}
-	mi := &file_backlane_v1_execution_service_proto_msgTypes[24]
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1781,7 +1890,7 @@ func (x *SpawnMode) String() string {
 func (*SpawnMode) ProtoMessage() {}
 
 func (x *SpawnMode) ProtoReflect() protoreflect.Message {
-	mi := &file_backlane_v1_execution_service_proto_msgTypes[24]
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1794,7 +1903,7 @@ func (x *SpawnMode) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SpawnMode.ProtoReflect.Descriptor instead.
 func (*SpawnMode) Descriptor() ([]byte, []int) {
-	return file_backlane_v1_execution_service_proto_rawDescGZIP(), []int{24}
+	return file_backlane_v1_execution_service_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *SpawnMode) GetMode() isSpawnMode_Mode {
@@ -1847,7 +1956,7 @@ type SpawnInline struct {
 
 func (x *SpawnInline) Reset() {
 	*x = SpawnInline{}
-	mi := &file_backlane_v1_execution_service_proto_msgTypes[25]
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1859,7 +1968,7 @@ func (x *SpawnInline) String() string {
 func (*SpawnInline) ProtoMessage() {}
 
 func (x *SpawnInline) ProtoReflect() protoreflect.Message {
-	mi := &file_backlane_v1_execution_service_proto_msgTypes[25]
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1872,7 +1981,7 @@ func (x *SpawnInline) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SpawnInline.ProtoReflect.Descriptor instead.
 func (*SpawnInline) Descriptor() ([]byte, []int) {
-	return file_backlane_v1_execution_service_proto_rawDescGZIP(), []int{25}
+	return file_backlane_v1_execution_service_proto_rawDescGZIP(), []int{27}
 }
 
 // The child is an execution of its own.
@@ -1890,7 +1999,7 @@ type SpawnChild struct {
 
 func (x *SpawnChild) Reset() {
 	*x = SpawnChild{}
-	mi := &file_backlane_v1_execution_service_proto_msgTypes[26]
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1902,7 +2011,7 @@ func (x *SpawnChild) String() string {
 func (*SpawnChild) ProtoMessage() {}
 
 func (x *SpawnChild) ProtoReflect() protoreflect.Message {
-	mi := &file_backlane_v1_execution_service_proto_msgTypes[26]
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1915,7 +2024,7 @@ func (x *SpawnChild) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SpawnChild.ProtoReflect.Descriptor instead.
 func (*SpawnChild) Descriptor() ([]byte, []int) {
-	return file_backlane_v1_execution_service_proto_rawDescGZIP(), []int{26}
+	return file_backlane_v1_execution_service_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *SpawnChild) GetBackground() bool {
@@ -1954,7 +2063,7 @@ type SpawnResponse struct {
 
 func (x *SpawnResponse) Reset() {
 	*x = SpawnResponse{}
-	mi := &file_backlane_v1_execution_service_proto_msgTypes[27]
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1966,7 +2075,7 @@ func (x *SpawnResponse) String() string {
 func (*SpawnResponse) ProtoMessage() {}
 
 func (x *SpawnResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_backlane_v1_execution_service_proto_msgTypes[27]
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1979,7 +2088,7 @@ func (x *SpawnResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SpawnResponse.ProtoReflect.Descriptor instead.
 func (*SpawnResponse) Descriptor() ([]byte, []int) {
-	return file_backlane_v1_execution_service_proto_rawDescGZIP(), []int{27}
+	return file_backlane_v1_execution_service_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *SpawnResponse) GetSpawned() isSpawnResponse_Spawned {
@@ -2041,7 +2150,7 @@ type GetQueueStatsRequest struct {
 
 func (x *GetQueueStatsRequest) Reset() {
 	*x = GetQueueStatsRequest{}
-	mi := &file_backlane_v1_execution_service_proto_msgTypes[28]
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2053,7 +2162,7 @@ func (x *GetQueueStatsRequest) String() string {
 func (*GetQueueStatsRequest) ProtoMessage() {}
 
 func (x *GetQueueStatsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_backlane_v1_execution_service_proto_msgTypes[28]
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2066,7 +2175,7 @@ func (x *GetQueueStatsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetQueueStatsRequest.ProtoReflect.Descriptor instead.
 func (*GetQueueStatsRequest) Descriptor() ([]byte, []int) {
-	return file_backlane_v1_execution_service_proto_rawDescGZIP(), []int{28}
+	return file_backlane_v1_execution_service_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *GetQueueStatsRequest) GetTenantId() string {
@@ -2103,7 +2212,7 @@ type GetQueueStatsResponse struct {
 
 func (x *GetQueueStatsResponse) Reset() {
 	*x = GetQueueStatsResponse{}
-	mi := &file_backlane_v1_execution_service_proto_msgTypes[29]
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2115,7 +2224,7 @@ func (x *GetQueueStatsResponse) String() string {
 func (*GetQueueStatsResponse) ProtoMessage() {}
 
 func (x *GetQueueStatsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_backlane_v1_execution_service_proto_msgTypes[29]
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2128,7 +2237,7 @@ func (x *GetQueueStatsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetQueueStatsResponse.ProtoReflect.Descriptor instead.
 func (*GetQueueStatsResponse) Descriptor() ([]byte, []int) {
-	return file_backlane_v1_execution_service_proto_rawDescGZIP(), []int{29}
+	return file_backlane_v1_execution_service_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *GetQueueStatsResponse) GetReady() uint64 {
@@ -2210,7 +2319,7 @@ type CallableStats struct {
 
 func (x *CallableStats) Reset() {
 	*x = CallableStats{}
-	mi := &file_backlane_v1_execution_service_proto_msgTypes[30]
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2222,7 +2331,7 @@ func (x *CallableStats) String() string {
 func (*CallableStats) ProtoMessage() {}
 
 func (x *CallableStats) ProtoReflect() protoreflect.Message {
-	mi := &file_backlane_v1_execution_service_proto_msgTypes[30]
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2235,7 +2344,7 @@ func (x *CallableStats) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CallableStats.ProtoReflect.Descriptor instead.
 func (*CallableStats) Descriptor() ([]byte, []int) {
-	return file_backlane_v1_execution_service_proto_rawDescGZIP(), []int{30}
+	return file_backlane_v1_execution_service_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *CallableStats) GetCallableName() string {
@@ -2304,7 +2413,7 @@ type ExplainRequest struct {
 
 func (x *ExplainRequest) Reset() {
 	*x = ExplainRequest{}
-	mi := &file_backlane_v1_execution_service_proto_msgTypes[31]
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2316,7 +2425,7 @@ func (x *ExplainRequest) String() string {
 func (*ExplainRequest) ProtoMessage() {}
 
 func (x *ExplainRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_backlane_v1_execution_service_proto_msgTypes[31]
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2329,7 +2438,7 @@ func (x *ExplainRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExplainRequest.ProtoReflect.Descriptor instead.
 func (*ExplainRequest) Descriptor() ([]byte, []int) {
-	return file_backlane_v1_execution_service_proto_rawDescGZIP(), []int{31}
+	return file_backlane_v1_execution_service_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *ExplainRequest) GetTenantId() string {
@@ -2363,7 +2472,7 @@ type ExplainResponse struct {
 
 func (x *ExplainResponse) Reset() {
 	*x = ExplainResponse{}
-	mi := &file_backlane_v1_execution_service_proto_msgTypes[32]
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2375,7 +2484,7 @@ func (x *ExplainResponse) String() string {
 func (*ExplainResponse) ProtoMessage() {}
 
 func (x *ExplainResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_backlane_v1_execution_service_proto_msgTypes[32]
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2388,7 +2497,7 @@ func (x *ExplainResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExplainResponse.ProtoReflect.Descriptor instead.
 func (*ExplainResponse) Descriptor() ([]byte, []int) {
-	return file_backlane_v1_execution_service_proto_rawDescGZIP(), []int{32}
+	return file_backlane_v1_execution_service_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *ExplainResponse) GetStatus() BackgroundExecutionStatus {
@@ -2429,7 +2538,7 @@ type GetExecutionRunRequest struct {
 
 func (x *GetExecutionRunRequest) Reset() {
 	*x = GetExecutionRunRequest{}
-	mi := &file_backlane_v1_execution_service_proto_msgTypes[33]
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2441,7 +2550,7 @@ func (x *GetExecutionRunRequest) String() string {
 func (*GetExecutionRunRequest) ProtoMessage() {}
 
 func (x *GetExecutionRunRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_backlane_v1_execution_service_proto_msgTypes[33]
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2454,7 +2563,7 @@ func (x *GetExecutionRunRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetExecutionRunRequest.ProtoReflect.Descriptor instead.
 func (*GetExecutionRunRequest) Descriptor() ([]byte, []int) {
-	return file_backlane_v1_execution_service_proto_rawDescGZIP(), []int{33}
+	return file_backlane_v1_execution_service_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *GetExecutionRunRequest) GetTenantId() string {
@@ -2480,7 +2589,7 @@ type GetExecutionRunResponse struct {
 
 func (x *GetExecutionRunResponse) Reset() {
 	*x = GetExecutionRunResponse{}
-	mi := &file_backlane_v1_execution_service_proto_msgTypes[34]
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2492,7 +2601,7 @@ func (x *GetExecutionRunResponse) String() string {
 func (*GetExecutionRunResponse) ProtoMessage() {}
 
 func (x *GetExecutionRunResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_backlane_v1_execution_service_proto_msgTypes[34]
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2505,7 +2614,7 @@ func (x *GetExecutionRunResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetExecutionRunResponse.ProtoReflect.Descriptor instead.
 func (*GetExecutionRunResponse) Descriptor() ([]byte, []int) {
-	return file_backlane_v1_execution_service_proto_rawDescGZIP(), []int{34}
+	return file_backlane_v1_execution_service_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *GetExecutionRunResponse) GetExecution() *Execution {
@@ -2532,7 +2641,7 @@ type ProvideInputRequest struct {
 
 func (x *ProvideInputRequest) Reset() {
 	*x = ProvideInputRequest{}
-	mi := &file_backlane_v1_execution_service_proto_msgTypes[35]
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2544,7 +2653,7 @@ func (x *ProvideInputRequest) String() string {
 func (*ProvideInputRequest) ProtoMessage() {}
 
 func (x *ProvideInputRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_backlane_v1_execution_service_proto_msgTypes[35]
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2557,7 +2666,7 @@ func (x *ProvideInputRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProvideInputRequest.ProtoReflect.Descriptor instead.
 func (*ProvideInputRequest) Descriptor() ([]byte, []int) {
-	return file_backlane_v1_execution_service_proto_rawDescGZIP(), []int{35}
+	return file_backlane_v1_execution_service_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *ProvideInputRequest) GetTenantId() string {
@@ -2607,7 +2716,7 @@ type ProvideInputResponse struct {
 
 func (x *ProvideInputResponse) Reset() {
 	*x = ProvideInputResponse{}
-	mi := &file_backlane_v1_execution_service_proto_msgTypes[36]
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2619,7 +2728,7 @@ func (x *ProvideInputResponse) String() string {
 func (*ProvideInputResponse) ProtoMessage() {}
 
 func (x *ProvideInputResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_backlane_v1_execution_service_proto_msgTypes[36]
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2632,7 +2741,7 @@ func (x *ProvideInputResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProvideInputResponse.ProtoReflect.Descriptor instead.
 func (*ProvideInputResponse) Descriptor() ([]byte, []int) {
-	return file_backlane_v1_execution_service_proto_rawDescGZIP(), []int{36}
+	return file_backlane_v1_execution_service_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *ProvideInputResponse) GetExecution() *BackgroundExecution {
@@ -2659,7 +2768,7 @@ type PauseRequest struct {
 
 func (x *PauseRequest) Reset() {
 	*x = PauseRequest{}
-	mi := &file_backlane_v1_execution_service_proto_msgTypes[37]
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2671,7 +2780,7 @@ func (x *PauseRequest) String() string {
 func (*PauseRequest) ProtoMessage() {}
 
 func (x *PauseRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_backlane_v1_execution_service_proto_msgTypes[37]
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2684,7 +2793,7 @@ func (x *PauseRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PauseRequest.ProtoReflect.Descriptor instead.
 func (*PauseRequest) Descriptor() ([]byte, []int) {
-	return file_backlane_v1_execution_service_proto_rawDescGZIP(), []int{37}
+	return file_backlane_v1_execution_service_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *PauseRequest) GetTenantId() string {
@@ -2711,7 +2820,7 @@ type PauseResponse struct {
 
 func (x *PauseResponse) Reset() {
 	*x = PauseResponse{}
-	mi := &file_backlane_v1_execution_service_proto_msgTypes[38]
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2723,7 +2832,7 @@ func (x *PauseResponse) String() string {
 func (*PauseResponse) ProtoMessage() {}
 
 func (x *PauseResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_backlane_v1_execution_service_proto_msgTypes[38]
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2736,7 +2845,7 @@ func (x *PauseResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PauseResponse.ProtoReflect.Descriptor instead.
 func (*PauseResponse) Descriptor() ([]byte, []int) {
-	return file_backlane_v1_execution_service_proto_rawDescGZIP(), []int{38}
+	return file_backlane_v1_execution_service_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *PauseResponse) GetExecution() *BackgroundExecution {
@@ -2756,7 +2865,7 @@ type ResumeRequest struct {
 
 func (x *ResumeRequest) Reset() {
 	*x = ResumeRequest{}
-	mi := &file_backlane_v1_execution_service_proto_msgTypes[39]
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2768,7 +2877,7 @@ func (x *ResumeRequest) String() string {
 func (*ResumeRequest) ProtoMessage() {}
 
 func (x *ResumeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_backlane_v1_execution_service_proto_msgTypes[39]
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2781,7 +2890,7 @@ func (x *ResumeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResumeRequest.ProtoReflect.Descriptor instead.
 func (*ResumeRequest) Descriptor() ([]byte, []int) {
-	return file_backlane_v1_execution_service_proto_rawDescGZIP(), []int{39}
+	return file_backlane_v1_execution_service_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *ResumeRequest) GetTenantId() string {
@@ -2808,7 +2917,7 @@ type ResumeResponse struct {
 
 func (x *ResumeResponse) Reset() {
 	*x = ResumeResponse{}
-	mi := &file_backlane_v1_execution_service_proto_msgTypes[40]
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2820,7 +2929,7 @@ func (x *ResumeResponse) String() string {
 func (*ResumeResponse) ProtoMessage() {}
 
 func (x *ResumeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_backlane_v1_execution_service_proto_msgTypes[40]
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2833,7 +2942,7 @@ func (x *ResumeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResumeResponse.ProtoReflect.Descriptor instead.
 func (*ResumeResponse) Descriptor() ([]byte, []int) {
-	return file_backlane_v1_execution_service_proto_rawDescGZIP(), []int{40}
+	return file_backlane_v1_execution_service_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *ResumeResponse) GetExecution() *BackgroundExecution {
@@ -2853,7 +2962,7 @@ type GetTaskRecordRequest struct {
 
 func (x *GetTaskRecordRequest) Reset() {
 	*x = GetTaskRecordRequest{}
-	mi := &file_backlane_v1_execution_service_proto_msgTypes[41]
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2865,7 +2974,7 @@ func (x *GetTaskRecordRequest) String() string {
 func (*GetTaskRecordRequest) ProtoMessage() {}
 
 func (x *GetTaskRecordRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_backlane_v1_execution_service_proto_msgTypes[41]
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2878,7 +2987,7 @@ func (x *GetTaskRecordRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetTaskRecordRequest.ProtoReflect.Descriptor instead.
 func (*GetTaskRecordRequest) Descriptor() ([]byte, []int) {
-	return file_backlane_v1_execution_service_proto_rawDescGZIP(), []int{41}
+	return file_backlane_v1_execution_service_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *GetTaskRecordRequest) GetTenantId() string {
@@ -2904,7 +3013,7 @@ type GetTaskRecordResponse struct {
 
 func (x *GetTaskRecordResponse) Reset() {
 	*x = GetTaskRecordResponse{}
-	mi := &file_backlane_v1_execution_service_proto_msgTypes[42]
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2916,7 +3025,7 @@ func (x *GetTaskRecordResponse) String() string {
 func (*GetTaskRecordResponse) ProtoMessage() {}
 
 func (x *GetTaskRecordResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_backlane_v1_execution_service_proto_msgTypes[42]
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2929,7 +3038,7 @@ func (x *GetTaskRecordResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetTaskRecordResponse.ProtoReflect.Descriptor instead.
 func (*GetTaskRecordResponse) Descriptor() ([]byte, []int) {
-	return file_backlane_v1_execution_service_proto_rawDescGZIP(), []int{42}
+	return file_backlane_v1_execution_service_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *GetTaskRecordResponse) GetRecord() *TaskRecord {
@@ -2958,7 +3067,7 @@ type ListDeadLettersRequest struct {
 
 func (x *ListDeadLettersRequest) Reset() {
 	*x = ListDeadLettersRequest{}
-	mi := &file_backlane_v1_execution_service_proto_msgTypes[43]
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2970,7 +3079,7 @@ func (x *ListDeadLettersRequest) String() string {
 func (*ListDeadLettersRequest) ProtoMessage() {}
 
 func (x *ListDeadLettersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_backlane_v1_execution_service_proto_msgTypes[43]
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2983,7 +3092,7 @@ func (x *ListDeadLettersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListDeadLettersRequest.ProtoReflect.Descriptor instead.
 func (*ListDeadLettersRequest) Descriptor() ([]byte, []int) {
-	return file_backlane_v1_execution_service_proto_rawDescGZIP(), []int{43}
+	return file_backlane_v1_execution_service_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *ListDeadLettersRequest) GetTenantId() string {
@@ -3033,7 +3142,7 @@ type ListDeadLettersResponse struct {
 
 func (x *ListDeadLettersResponse) Reset() {
 	*x = ListDeadLettersResponse{}
-	mi := &file_backlane_v1_execution_service_proto_msgTypes[44]
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3045,7 +3154,7 @@ func (x *ListDeadLettersResponse) String() string {
 func (*ListDeadLettersResponse) ProtoMessage() {}
 
 func (x *ListDeadLettersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_backlane_v1_execution_service_proto_msgTypes[44]
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3058,7 +3167,7 @@ func (x *ListDeadLettersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListDeadLettersResponse.ProtoReflect.Descriptor instead.
 func (*ListDeadLettersResponse) Descriptor() ([]byte, []int) {
-	return file_backlane_v1_execution_service_proto_rawDescGZIP(), []int{44}
+	return file_backlane_v1_execution_service_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *ListDeadLettersResponse) GetExecutions() []*BackgroundExecution {
@@ -3086,7 +3195,7 @@ type DiscardDeadLettersRequest struct {
 
 func (x *DiscardDeadLettersRequest) Reset() {
 	*x = DiscardDeadLettersRequest{}
-	mi := &file_backlane_v1_execution_service_proto_msgTypes[45]
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3098,7 +3207,7 @@ func (x *DiscardDeadLettersRequest) String() string {
 func (*DiscardDeadLettersRequest) ProtoMessage() {}
 
 func (x *DiscardDeadLettersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_backlane_v1_execution_service_proto_msgTypes[45]
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3111,7 +3220,7 @@ func (x *DiscardDeadLettersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DiscardDeadLettersRequest.ProtoReflect.Descriptor instead.
 func (*DiscardDeadLettersRequest) Descriptor() ([]byte, []int) {
-	return file_backlane_v1_execution_service_proto_rawDescGZIP(), []int{45}
+	return file_backlane_v1_execution_service_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *DiscardDeadLettersRequest) GetTenantId() string {
@@ -3138,7 +3247,7 @@ type DiscardDeadLettersResponse struct {
 
 func (x *DiscardDeadLettersResponse) Reset() {
 	*x = DiscardDeadLettersResponse{}
-	mi := &file_backlane_v1_execution_service_proto_msgTypes[46]
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3150,7 +3259,7 @@ func (x *DiscardDeadLettersResponse) String() string {
 func (*DiscardDeadLettersResponse) ProtoMessage() {}
 
 func (x *DiscardDeadLettersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_backlane_v1_execution_service_proto_msgTypes[46]
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3163,7 +3272,7 @@ func (x *DiscardDeadLettersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DiscardDeadLettersResponse.ProtoReflect.Descriptor instead.
 func (*DiscardDeadLettersResponse) Descriptor() ([]byte, []int) {
-	return file_backlane_v1_execution_service_proto_rawDescGZIP(), []int{46}
+	return file_backlane_v1_execution_service_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *DiscardDeadLettersResponse) GetOutcomes() []*DiscardOutcome {
@@ -3186,7 +3295,7 @@ type DiscardOutcome struct {
 
 func (x *DiscardOutcome) Reset() {
 	*x = DiscardOutcome{}
-	mi := &file_backlane_v1_execution_service_proto_msgTypes[47]
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3198,7 +3307,7 @@ func (x *DiscardOutcome) String() string {
 func (*DiscardOutcome) ProtoMessage() {}
 
 func (x *DiscardOutcome) ProtoReflect() protoreflect.Message {
-	mi := &file_backlane_v1_execution_service_proto_msgTypes[47]
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3211,7 +3320,7 @@ func (x *DiscardOutcome) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DiscardOutcome.ProtoReflect.Descriptor instead.
 func (*DiscardOutcome) Descriptor() ([]byte, []int) {
-	return file_backlane_v1_execution_service_proto_rawDescGZIP(), []int{47}
+	return file_backlane_v1_execution_service_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *DiscardOutcome) GetOutcome() isDiscardOutcome_Outcome {
@@ -3267,7 +3376,7 @@ type DiscardResult struct {
 
 func (x *DiscardResult) Reset() {
 	*x = DiscardResult{}
-	mi := &file_backlane_v1_execution_service_proto_msgTypes[48]
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3279,7 +3388,7 @@ func (x *DiscardResult) String() string {
 func (*DiscardResult) ProtoMessage() {}
 
 func (x *DiscardResult) ProtoReflect() protoreflect.Message {
-	mi := &file_backlane_v1_execution_service_proto_msgTypes[48]
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3292,7 +3401,7 @@ func (x *DiscardResult) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DiscardResult.ProtoReflect.Descriptor instead.
 func (*DiscardResult) Descriptor() ([]byte, []int) {
-	return file_backlane_v1_execution_service_proto_rawDescGZIP(), []int{48}
+	return file_backlane_v1_execution_service_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *DiscardResult) GetExecutionId() string {
@@ -3333,7 +3442,7 @@ type RedriveRequest struct {
 
 func (x *RedriveRequest) Reset() {
 	*x = RedriveRequest{}
-	mi := &file_backlane_v1_execution_service_proto_msgTypes[49]
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3345,7 +3454,7 @@ func (x *RedriveRequest) String() string {
 func (*RedriveRequest) ProtoMessage() {}
 
 func (x *RedriveRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_backlane_v1_execution_service_proto_msgTypes[49]
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3358,7 +3467,7 @@ func (x *RedriveRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RedriveRequest.ProtoReflect.Descriptor instead.
 func (*RedriveRequest) Descriptor() ([]byte, []int) {
-	return file_backlane_v1_execution_service_proto_rawDescGZIP(), []int{49}
+	return file_backlane_v1_execution_service_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *RedriveRequest) GetTenantId() string {
@@ -3426,7 +3535,7 @@ type RedriveResponse struct {
 
 func (x *RedriveResponse) Reset() {
 	*x = RedriveResponse{}
-	mi := &file_backlane_v1_execution_service_proto_msgTypes[50]
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3438,7 +3547,7 @@ func (x *RedriveResponse) String() string {
 func (*RedriveResponse) ProtoMessage() {}
 
 func (x *RedriveResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_backlane_v1_execution_service_proto_msgTypes[50]
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3451,7 +3560,7 @@ func (x *RedriveResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RedriveResponse.ProtoReflect.Descriptor instead.
 func (*RedriveResponse) Descriptor() ([]byte, []int) {
-	return file_backlane_v1_execution_service_proto_rawDescGZIP(), []int{50}
+	return file_backlane_v1_execution_service_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *RedriveResponse) GetExecution() *BackgroundExecution {
@@ -3473,6 +3582,94 @@ func (x *RedriveResponse) GetDependentIds() []string {
 		return x.DependentIds
 	}
 	return nil
+}
+
+type DeleteRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	TenantId      string                 `protobuf:"bytes,1,opt,name=tenant_id,json=tenantId,proto3" json:"tenant_id,omitempty"`
+	ExecutionId   string                 `protobuf:"bytes,2,opt,name=execution_id,json=executionId,proto3" json:"execution_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeleteRequest) Reset() {
+	*x = DeleteRequest{}
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[53]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeleteRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeleteRequest) ProtoMessage() {}
+
+func (x *DeleteRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[53]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeleteRequest.ProtoReflect.Descriptor instead.
+func (*DeleteRequest) Descriptor() ([]byte, []int) {
+	return file_backlane_v1_execution_service_proto_rawDescGZIP(), []int{53}
+}
+
+func (x *DeleteRequest) GetTenantId() string {
+	if x != nil {
+		return x.TenantId
+	}
+	return ""
+}
+
+func (x *DeleteRequest) GetExecutionId() string {
+	if x != nil {
+		return x.ExecutionId
+	}
+	return ""
+}
+
+type DeleteResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeleteResponse) Reset() {
+	*x = DeleteResponse{}
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[54]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeleteResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeleteResponse) ProtoMessage() {}
+
+func (x *DeleteResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_backlane_v1_execution_service_proto_msgTypes[54]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeleteResponse.ProtoReflect.Descriptor instead.
+func (*DeleteResponse) Descriptor() ([]byte, []int) {
+	return file_backlane_v1_execution_service_proto_rawDescGZIP(), []int{54}
 }
 
 var File_backlane_v1_execution_service_proto protoreflect.FileDescriptor
@@ -3549,7 +3746,7 @@ const file_backlane_v1_execution_service_proto_rawDesc = "" +
 	"\fexecution_id\x18\x02 \x01(\tR\vexecutionId\x12%\n" +
 	"\x04view\x18\x03 \x01(\x0e2\x11.backlane.v1.ViewR\x04view\"M\n" +
 	"\vGetResponse\x12>\n" +
-	"\texecution\x18\x01 \x01(\v2 .backlane.v1.BackgroundExecutionR\texecution\"\xfd\x01\n" +
+	"\texecution\x18\x01 \x01(\v2 .backlane.v1.BackgroundExecutionR\texecution\"\x95\x02\n" +
 	"\vListRequest\x12\x1b\n" +
 	"\ttenant_id\x18\x01 \x01(\tR\btenantId\x12>\n" +
 	"\x06status\x18\x02 \x01(\x0e2&.backlane.v1.BackgroundExecutionStatusR\x06status\x12\x1b\n" +
@@ -3557,12 +3754,18 @@ const file_backlane_v1_execution_service_proto_rawDesc = "" +
 	"\n" +
 	"page_token\x18\x04 \x01(\tR\tpageToken\x12%\n" +
 	"\x04view\x18\x05 \x01(\x0e2\x11.backlane.v1.ViewR\x04view\x12.\n" +
-	"\x13parent_execution_id\x18\x06 \x01(\tR\x11parentExecutionId\"x\n" +
+	"\x13parent_execution_id\x18\x06 \x01(\tR\x11parentExecutionId\x12\x16\n" +
+	"\x06filter\x18\a \x01(\tR\x06filter\"x\n" +
 	"\fListResponse\x12@\n" +
 	"\n" +
 	"executions\x18\x01 \x03(\v2 .backlane.v1.BackgroundExecutionR\n" +
 	"executions\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xcb\x01\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"C\n" +
+	"\fCountRequest\x12\x1b\n" +
+	"\ttenant_id\x18\x01 \x01(\tR\btenantId\x12\x16\n" +
+	"\x06filter\x18\x02 \x01(\tR\x06filter\"%\n" +
+	"\rCountResponse\x12\x14\n" +
+	"\x05count\x18\x01 \x01(\x04R\x05count\"\xcb\x01\n" +
 	"\vWaitRequest\x12\x1b\n" +
 	"\ttenant_id\x18\x01 \x01(\tR\btenantId\x12#\n" +
 	"\rexecution_ids\x18\x02 \x03(\tR\fexecutionIds\x12/\n" +
@@ -3724,7 +3927,11 @@ const file_backlane_v1_execution_service_proto_rawDesc = "" +
 	"\x0fRedriveResponse\x12>\n" +
 	"\texecution\x18\x01 \x01(\v2 .backlane.v1.BackgroundExecutionR\texecution\x12\x1a\n" +
 	"\bexisting\x18\x02 \x01(\bR\bexisting\x12#\n" +
-	"\rdependent_ids\x18\x03 \x03(\tR\fdependentIds*\x87\x01\n" +
+	"\rdependent_ids\x18\x03 \x03(\tR\fdependentIds\"O\n" +
+	"\rDeleteRequest\x12\x1b\n" +
+	"\ttenant_id\x18\x01 \x01(\tR\btenantId\x12!\n" +
+	"\fexecution_id\x18\x02 \x01(\tR\vexecutionId\"\x10\n" +
+	"\x0eDeleteResponse*\x87\x01\n" +
 	"\vDedupPolicy\x12\x1c\n" +
 	"\x18DEDUP_POLICY_UNSPECIFIED\x10\x00\x12 \n" +
 	"\x1cDEDUP_POLICY_RETURN_EXISTING\x10\x01\x12\x17\n" +
@@ -3734,14 +3941,15 @@ const file_backlane_v1_execution_service_proto_rawDesc = "" +
 	"\x14WAIT_FOR_UNSPECIFIED\x10\x00\x12\x10\n" +
 	"\fWAIT_FOR_ALL\x10\x01\x12\x10\n" +
 	"\fWAIT_FOR_ANY\x10\x02\x12\x12\n" +
-	"\x0eWAIT_FOR_COUNT\x10\x032\xc3\f\n" +
+	"\x0eWAIT_FOR_COUNT\x10\x032\xc6\r\n" +
 	"\x10ExecutionService\x12D\n" +
 	"\aEnqueue\x12\x1b.backlane.v1.EnqueueRequest\x1a\x1c.backlane.v1.EnqueueResponse\x12S\n" +
 	"\fEnqueueBatch\x12 .backlane.v1.EnqueueBatchRequest\x1a!.backlane.v1.EnqueueBatchResponse\x12Z\n" +
 	"\rEnqueueStream\x12!.backlane.v1.EnqueueStreamRequest\x1a\".backlane.v1.EnqueueStreamResponse(\x010\x01\x128\n" +
 	"\x03Run\x12\x17.backlane.v1.RunRequest\x1a\x18.backlane.v1.RunResponse\x128\n" +
 	"\x03Get\x12\x17.backlane.v1.GetRequest\x1a\x18.backlane.v1.GetResponse\x12;\n" +
-	"\x04List\x12\x18.backlane.v1.ListRequest\x1a\x19.backlane.v1.ListResponse\x12S\n" +
+	"\x04List\x12\x18.backlane.v1.ListRequest\x1a\x19.backlane.v1.ListResponse\x12>\n" +
+	"\x05Count\x12\x19.backlane.v1.CountRequest\x1a\x1a.backlane.v1.CountResponse\x12S\n" +
 	"\fListAttempts\x12 .backlane.v1.ListAttemptsRequest\x1a!.backlane.v1.ListAttemptsResponse\x12;\n" +
 	"\x04Wait\x12\x18.backlane.v1.WaitRequest\x1a\x19.backlane.v1.WaitResponse\x12A\n" +
 	"\x06Cancel\x12\x1a.backlane.v1.CancelRequest\x1a\x1b.backlane.v1.CancelResponse\x12;\n" +
@@ -3755,7 +3963,8 @@ const file_backlane_v1_execution_service_proto_rawDesc = "" +
 	"\rGetQueueStats\x12!.backlane.v1.GetQueueStatsRequest\x1a\".backlane.v1.GetQueueStatsResponse\x12V\n" +
 	"\rGetTaskRecord\x12!.backlane.v1.GetTaskRecordRequest\x1a\".backlane.v1.GetTaskRecordResponse\x12\\\n" +
 	"\x0fListDeadLetters\x12#.backlane.v1.ListDeadLettersRequest\x1a$.backlane.v1.ListDeadLettersResponse\x12e\n" +
-	"\x12DiscardDeadLetters\x12&.backlane.v1.DiscardDeadLettersRequest\x1a'.backlane.v1.DiscardDeadLettersResponse\x12D\n" +
+	"\x12DiscardDeadLetters\x12&.backlane.v1.DiscardDeadLettersRequest\x1a'.backlane.v1.DiscardDeadLettersResponse\x12A\n" +
+	"\x06Delete\x12\x1a.backlane.v1.DeleteRequest\x1a\x1b.backlane.v1.DeleteResponse\x12D\n" +
 	"\aRedrive\x12\x1b.backlane.v1.RedriveRequest\x1a\x1c.backlane.v1.RedriveResponseB\x18Z\x16backlane/v1;backlanev1b\x06proto3"
 
 var (
@@ -3771,7 +3980,7 @@ func file_backlane_v1_execution_service_proto_rawDescGZIP() []byte {
 }
 
 var file_backlane_v1_execution_service_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_backlane_v1_execution_service_proto_msgTypes = make([]protoimpl.MessageInfo, 54)
+var file_backlane_v1_execution_service_proto_msgTypes = make([]protoimpl.MessageInfo, 58)
 var file_backlane_v1_execution_service_proto_goTypes = []any{
 	(DedupPolicy)(0),                   // 0: backlane.v1.DedupPolicy
 	(WaitFor)(0),                       // 1: backlane.v1.WaitFor
@@ -3789,168 +3998,176 @@ var file_backlane_v1_execution_service_proto_goTypes = []any{
 	(*GetResponse)(nil),                // 13: backlane.v1.GetResponse
 	(*ListRequest)(nil),                // 14: backlane.v1.ListRequest
 	(*ListResponse)(nil),               // 15: backlane.v1.ListResponse
-	(*WaitRequest)(nil),                // 16: backlane.v1.WaitRequest
-	(*WaitResponse)(nil),               // 17: backlane.v1.WaitResponse
-	(*WaitOutcome)(nil),                // 18: backlane.v1.WaitOutcome
-	(*CancelRequest)(nil),              // 19: backlane.v1.CancelRequest
-	(*CancelResponse)(nil),             // 20: backlane.v1.CancelResponse
-	(*PeekRequest)(nil),                // 21: backlane.v1.PeekRequest
-	(*PeekResponse)(nil),               // 22: backlane.v1.PeekResponse
-	(*ListAttemptsRequest)(nil),        // 23: backlane.v1.ListAttemptsRequest
-	(*ListAttemptsResponse)(nil),       // 24: backlane.v1.ListAttemptsResponse
-	(*SpawnRequest)(nil),               // 25: backlane.v1.SpawnRequest
-	(*SpawnMode)(nil),                  // 26: backlane.v1.SpawnMode
-	(*SpawnInline)(nil),                // 27: backlane.v1.SpawnInline
-	(*SpawnChild)(nil),                 // 28: backlane.v1.SpawnChild
-	(*SpawnResponse)(nil),              // 29: backlane.v1.SpawnResponse
-	(*GetQueueStatsRequest)(nil),       // 30: backlane.v1.GetQueueStatsRequest
-	(*GetQueueStatsResponse)(nil),      // 31: backlane.v1.GetQueueStatsResponse
-	(*CallableStats)(nil),              // 32: backlane.v1.CallableStats
-	(*ExplainRequest)(nil),             // 33: backlane.v1.ExplainRequest
-	(*ExplainResponse)(nil),            // 34: backlane.v1.ExplainResponse
-	(*GetExecutionRunRequest)(nil),     // 35: backlane.v1.GetExecutionRunRequest
-	(*GetExecutionRunResponse)(nil),    // 36: backlane.v1.GetExecutionRunResponse
-	(*ProvideInputRequest)(nil),        // 37: backlane.v1.ProvideInputRequest
-	(*ProvideInputResponse)(nil),       // 38: backlane.v1.ProvideInputResponse
-	(*PauseRequest)(nil),               // 39: backlane.v1.PauseRequest
-	(*PauseResponse)(nil),              // 40: backlane.v1.PauseResponse
-	(*ResumeRequest)(nil),              // 41: backlane.v1.ResumeRequest
-	(*ResumeResponse)(nil),             // 42: backlane.v1.ResumeResponse
-	(*GetTaskRecordRequest)(nil),       // 43: backlane.v1.GetTaskRecordRequest
-	(*GetTaskRecordResponse)(nil),      // 44: backlane.v1.GetTaskRecordResponse
-	(*ListDeadLettersRequest)(nil),     // 45: backlane.v1.ListDeadLettersRequest
-	(*ListDeadLettersResponse)(nil),    // 46: backlane.v1.ListDeadLettersResponse
-	(*DiscardDeadLettersRequest)(nil),  // 47: backlane.v1.DiscardDeadLettersRequest
-	(*DiscardDeadLettersResponse)(nil), // 48: backlane.v1.DiscardDeadLettersResponse
-	(*DiscardOutcome)(nil),             // 49: backlane.v1.DiscardOutcome
-	(*DiscardResult)(nil),              // 50: backlane.v1.DiscardResult
-	(*RedriveRequest)(nil),             // 51: backlane.v1.RedriveRequest
-	(*RedriveResponse)(nil),            // 52: backlane.v1.RedriveResponse
-	nil,                                // 53: backlane.v1.EnqueueRequest.ContextEntry
-	nil,                                // 54: backlane.v1.EnqueueRequest.MetadataEntry
-	nil,                                // 55: backlane.v1.SpawnChild.PoliciesEntry
-	(*BackgroundExecutionConfig)(nil),  // 56: backlane.v1.BackgroundExecutionConfig
-	(*timestamppb.Timestamp)(nil),      // 57: google.protobuf.Timestamp
-	(CancellationPolicy)(0),            // 58: backlane.v1.CancellationPolicy
-	(*ParentLink)(nil),                 // 59: backlane.v1.ParentLink
-	(*BackgroundExecution)(nil),        // 60: backlane.v1.BackgroundExecution
-	(*status.Status)(nil),              // 61: google.rpc.Status
-	(*durationpb.Duration)(nil),        // 62: google.protobuf.Duration
-	(View)(0),                          // 63: backlane.v1.View
-	(BackgroundExecutionStatus)(0),     // 64: backlane.v1.BackgroundExecutionStatus
-	(*Attempt)(nil),                    // 65: backlane.v1.Attempt
-	(*NewStep)(nil),                    // 66: backlane.v1.NewStep
-	(*Reason)(nil),                     // 67: backlane.v1.Reason
-	(*StartEstimate)(nil),              // 68: backlane.v1.StartEstimate
-	(*Execution)(nil),                  // 69: backlane.v1.Execution
-	(*TaskRecord)(nil),                 // 70: backlane.v1.TaskRecord
-	(*structpb.Value)(nil),             // 71: google.protobuf.Value
+	(*CountRequest)(nil),               // 16: backlane.v1.CountRequest
+	(*CountResponse)(nil),              // 17: backlane.v1.CountResponse
+	(*WaitRequest)(nil),                // 18: backlane.v1.WaitRequest
+	(*WaitResponse)(nil),               // 19: backlane.v1.WaitResponse
+	(*WaitOutcome)(nil),                // 20: backlane.v1.WaitOutcome
+	(*CancelRequest)(nil),              // 21: backlane.v1.CancelRequest
+	(*CancelResponse)(nil),             // 22: backlane.v1.CancelResponse
+	(*PeekRequest)(nil),                // 23: backlane.v1.PeekRequest
+	(*PeekResponse)(nil),               // 24: backlane.v1.PeekResponse
+	(*ListAttemptsRequest)(nil),        // 25: backlane.v1.ListAttemptsRequest
+	(*ListAttemptsResponse)(nil),       // 26: backlane.v1.ListAttemptsResponse
+	(*SpawnRequest)(nil),               // 27: backlane.v1.SpawnRequest
+	(*SpawnMode)(nil),                  // 28: backlane.v1.SpawnMode
+	(*SpawnInline)(nil),                // 29: backlane.v1.SpawnInline
+	(*SpawnChild)(nil),                 // 30: backlane.v1.SpawnChild
+	(*SpawnResponse)(nil),              // 31: backlane.v1.SpawnResponse
+	(*GetQueueStatsRequest)(nil),       // 32: backlane.v1.GetQueueStatsRequest
+	(*GetQueueStatsResponse)(nil),      // 33: backlane.v1.GetQueueStatsResponse
+	(*CallableStats)(nil),              // 34: backlane.v1.CallableStats
+	(*ExplainRequest)(nil),             // 35: backlane.v1.ExplainRequest
+	(*ExplainResponse)(nil),            // 36: backlane.v1.ExplainResponse
+	(*GetExecutionRunRequest)(nil),     // 37: backlane.v1.GetExecutionRunRequest
+	(*GetExecutionRunResponse)(nil),    // 38: backlane.v1.GetExecutionRunResponse
+	(*ProvideInputRequest)(nil),        // 39: backlane.v1.ProvideInputRequest
+	(*ProvideInputResponse)(nil),       // 40: backlane.v1.ProvideInputResponse
+	(*PauseRequest)(nil),               // 41: backlane.v1.PauseRequest
+	(*PauseResponse)(nil),              // 42: backlane.v1.PauseResponse
+	(*ResumeRequest)(nil),              // 43: backlane.v1.ResumeRequest
+	(*ResumeResponse)(nil),             // 44: backlane.v1.ResumeResponse
+	(*GetTaskRecordRequest)(nil),       // 45: backlane.v1.GetTaskRecordRequest
+	(*GetTaskRecordResponse)(nil),      // 46: backlane.v1.GetTaskRecordResponse
+	(*ListDeadLettersRequest)(nil),     // 47: backlane.v1.ListDeadLettersRequest
+	(*ListDeadLettersResponse)(nil),    // 48: backlane.v1.ListDeadLettersResponse
+	(*DiscardDeadLettersRequest)(nil),  // 49: backlane.v1.DiscardDeadLettersRequest
+	(*DiscardDeadLettersResponse)(nil), // 50: backlane.v1.DiscardDeadLettersResponse
+	(*DiscardOutcome)(nil),             // 51: backlane.v1.DiscardOutcome
+	(*DiscardResult)(nil),              // 52: backlane.v1.DiscardResult
+	(*RedriveRequest)(nil),             // 53: backlane.v1.RedriveRequest
+	(*RedriveResponse)(nil),            // 54: backlane.v1.RedriveResponse
+	(*DeleteRequest)(nil),              // 55: backlane.v1.DeleteRequest
+	(*DeleteResponse)(nil),             // 56: backlane.v1.DeleteResponse
+	nil,                                // 57: backlane.v1.EnqueueRequest.ContextEntry
+	nil,                                // 58: backlane.v1.EnqueueRequest.MetadataEntry
+	nil,                                // 59: backlane.v1.SpawnChild.PoliciesEntry
+	(*BackgroundExecutionConfig)(nil),  // 60: backlane.v1.BackgroundExecutionConfig
+	(*timestamppb.Timestamp)(nil),      // 61: google.protobuf.Timestamp
+	(CancellationPolicy)(0),            // 62: backlane.v1.CancellationPolicy
+	(*ParentLink)(nil),                 // 63: backlane.v1.ParentLink
+	(*BackgroundExecution)(nil),        // 64: backlane.v1.BackgroundExecution
+	(*status.Status)(nil),              // 65: google.rpc.Status
+	(*durationpb.Duration)(nil),        // 66: google.protobuf.Duration
+	(View)(0),                          // 67: backlane.v1.View
+	(BackgroundExecutionStatus)(0),     // 68: backlane.v1.BackgroundExecutionStatus
+	(*Attempt)(nil),                    // 69: backlane.v1.Attempt
+	(*NewStep)(nil),                    // 70: backlane.v1.NewStep
+	(*Reason)(nil),                     // 71: backlane.v1.Reason
+	(*StartEstimate)(nil),              // 72: backlane.v1.StartEstimate
+	(*Execution)(nil),                  // 73: backlane.v1.Execution
+	(*TaskRecord)(nil),                 // 74: backlane.v1.TaskRecord
+	(*structpb.Value)(nil),             // 75: google.protobuf.Value
 }
 var file_backlane_v1_execution_service_proto_depIdxs = []int32{
-	53, // 0: backlane.v1.EnqueueRequest.context:type_name -> backlane.v1.EnqueueRequest.ContextEntry
-	56, // 1: backlane.v1.EnqueueRequest.config:type_name -> backlane.v1.BackgroundExecutionConfig
-	54, // 2: backlane.v1.EnqueueRequest.metadata:type_name -> backlane.v1.EnqueueRequest.MetadataEntry
-	57, // 3: backlane.v1.EnqueueRequest.not_before:type_name -> google.protobuf.Timestamp
-	57, // 4: backlane.v1.EnqueueRequest.start_deadline:type_name -> google.protobuf.Timestamp
-	57, // 5: backlane.v1.EnqueueRequest.deadline:type_name -> google.protobuf.Timestamp
+	57, // 0: backlane.v1.EnqueueRequest.context:type_name -> backlane.v1.EnqueueRequest.ContextEntry
+	60, // 1: backlane.v1.EnqueueRequest.config:type_name -> backlane.v1.BackgroundExecutionConfig
+	58, // 2: backlane.v1.EnqueueRequest.metadata:type_name -> backlane.v1.EnqueueRequest.MetadataEntry
+	61, // 3: backlane.v1.EnqueueRequest.not_before:type_name -> google.protobuf.Timestamp
+	61, // 4: backlane.v1.EnqueueRequest.start_deadline:type_name -> google.protobuf.Timestamp
+	61, // 5: backlane.v1.EnqueueRequest.deadline:type_name -> google.protobuf.Timestamp
 	0,  // 6: backlane.v1.EnqueueRequest.dedup_policy:type_name -> backlane.v1.DedupPolicy
-	58, // 7: backlane.v1.EnqueueRequest.cancellation_policy:type_name -> backlane.v1.CancellationPolicy
-	59, // 8: backlane.v1.EnqueueRequest.parent:type_name -> backlane.v1.ParentLink
-	60, // 9: backlane.v1.EnqueueResponse.execution:type_name -> backlane.v1.BackgroundExecution
+	62, // 7: backlane.v1.EnqueueRequest.cancellation_policy:type_name -> backlane.v1.CancellationPolicy
+	63, // 8: backlane.v1.EnqueueRequest.parent:type_name -> backlane.v1.ParentLink
+	64, // 9: backlane.v1.EnqueueResponse.execution:type_name -> backlane.v1.BackgroundExecution
 	2,  // 10: backlane.v1.EnqueueBatchRequest.items:type_name -> backlane.v1.EnqueueRequest
 	3,  // 11: backlane.v1.EnqueueBatchResponse.results:type_name -> backlane.v1.EnqueueResponse
 	2,  // 12: backlane.v1.EnqueueStreamRequest.items:type_name -> backlane.v1.EnqueueRequest
 	8,  // 13: backlane.v1.EnqueueStreamResponse.outcomes:type_name -> backlane.v1.EnqueueOutcome
 	9,  // 14: backlane.v1.EnqueueOutcome.result:type_name -> backlane.v1.EnqueueResult
-	61, // 15: backlane.v1.EnqueueOutcome.status:type_name -> google.rpc.Status
+	65, // 15: backlane.v1.EnqueueOutcome.status:type_name -> google.rpc.Status
 	2,  // 16: backlane.v1.RunRequest.enqueue:type_name -> backlane.v1.EnqueueRequest
-	62, // 17: backlane.v1.RunRequest.timeout:type_name -> google.protobuf.Duration
-	60, // 18: backlane.v1.RunResponse.execution:type_name -> backlane.v1.BackgroundExecution
-	63, // 19: backlane.v1.GetRequest.view:type_name -> backlane.v1.View
-	60, // 20: backlane.v1.GetResponse.execution:type_name -> backlane.v1.BackgroundExecution
-	64, // 21: backlane.v1.ListRequest.status:type_name -> backlane.v1.BackgroundExecutionStatus
-	63, // 22: backlane.v1.ListRequest.view:type_name -> backlane.v1.View
-	60, // 23: backlane.v1.ListResponse.executions:type_name -> backlane.v1.BackgroundExecution
+	66, // 17: backlane.v1.RunRequest.timeout:type_name -> google.protobuf.Duration
+	64, // 18: backlane.v1.RunResponse.execution:type_name -> backlane.v1.BackgroundExecution
+	67, // 19: backlane.v1.GetRequest.view:type_name -> backlane.v1.View
+	64, // 20: backlane.v1.GetResponse.execution:type_name -> backlane.v1.BackgroundExecution
+	68, // 21: backlane.v1.ListRequest.status:type_name -> backlane.v1.BackgroundExecutionStatus
+	67, // 22: backlane.v1.ListRequest.view:type_name -> backlane.v1.View
+	64, // 23: backlane.v1.ListResponse.executions:type_name -> backlane.v1.BackgroundExecution
 	1,  // 24: backlane.v1.WaitRequest.wait_for:type_name -> backlane.v1.WaitFor
-	62, // 25: backlane.v1.WaitRequest.timeout:type_name -> google.protobuf.Duration
-	18, // 26: backlane.v1.WaitResponse.outcomes:type_name -> backlane.v1.WaitOutcome
-	60, // 27: backlane.v1.WaitOutcome.execution:type_name -> backlane.v1.BackgroundExecution
-	61, // 28: backlane.v1.WaitOutcome.status:type_name -> google.rpc.Status
-	60, // 29: backlane.v1.CancelResponse.execution:type_name -> backlane.v1.BackgroundExecution
-	60, // 30: backlane.v1.PeekResponse.executions:type_name -> backlane.v1.BackgroundExecution
-	65, // 31: backlane.v1.ListAttemptsResponse.attempts:type_name -> backlane.v1.Attempt
+	66, // 25: backlane.v1.WaitRequest.timeout:type_name -> google.protobuf.Duration
+	20, // 26: backlane.v1.WaitResponse.outcomes:type_name -> backlane.v1.WaitOutcome
+	64, // 27: backlane.v1.WaitOutcome.execution:type_name -> backlane.v1.BackgroundExecution
+	65, // 28: backlane.v1.WaitOutcome.status:type_name -> google.rpc.Status
+	64, // 29: backlane.v1.CancelResponse.execution:type_name -> backlane.v1.BackgroundExecution
+	64, // 30: backlane.v1.PeekResponse.executions:type_name -> backlane.v1.BackgroundExecution
+	69, // 31: backlane.v1.ListAttemptsResponse.attempts:type_name -> backlane.v1.Attempt
 	2,  // 32: backlane.v1.SpawnRequest.enqueue:type_name -> backlane.v1.EnqueueRequest
-	26, // 33: backlane.v1.SpawnRequest.mode:type_name -> backlane.v1.SpawnMode
-	58, // 34: backlane.v1.SpawnRequest.cancellation_policy:type_name -> backlane.v1.CancellationPolicy
-	66, // 35: backlane.v1.SpawnRequest.step:type_name -> backlane.v1.NewStep
-	27, // 36: backlane.v1.SpawnMode.inline:type_name -> backlane.v1.SpawnInline
-	28, // 37: backlane.v1.SpawnMode.child:type_name -> backlane.v1.SpawnChild
-	55, // 38: backlane.v1.SpawnChild.policies:type_name -> backlane.v1.SpawnChild.PoliciesEntry
-	60, // 39: backlane.v1.SpawnResponse.execution:type_name -> backlane.v1.BackgroundExecution
-	27, // 40: backlane.v1.SpawnResponse.inline:type_name -> backlane.v1.SpawnInline
-	57, // 41: backlane.v1.GetQueueStatsResponse.oldest_queued_at:type_name -> google.protobuf.Timestamp
-	32, // 42: backlane.v1.GetQueueStatsResponse.callables:type_name -> backlane.v1.CallableStats
-	64, // 43: backlane.v1.ExplainResponse.status:type_name -> backlane.v1.BackgroundExecutionStatus
-	67, // 44: backlane.v1.ExplainResponse.reasons:type_name -> backlane.v1.Reason
-	68, // 45: backlane.v1.ExplainResponse.estimated_start:type_name -> backlane.v1.StartEstimate
-	69, // 46: backlane.v1.GetExecutionRunResponse.execution:type_name -> backlane.v1.Execution
-	60, // 47: backlane.v1.ProvideInputResponse.execution:type_name -> backlane.v1.BackgroundExecution
-	60, // 48: backlane.v1.PauseResponse.execution:type_name -> backlane.v1.BackgroundExecution
-	60, // 49: backlane.v1.ResumeResponse.execution:type_name -> backlane.v1.BackgroundExecution
-	70, // 50: backlane.v1.GetTaskRecordResponse.record:type_name -> backlane.v1.TaskRecord
-	63, // 51: backlane.v1.ListDeadLettersRequest.view:type_name -> backlane.v1.View
-	60, // 52: backlane.v1.ListDeadLettersResponse.executions:type_name -> backlane.v1.BackgroundExecution
-	49, // 53: backlane.v1.DiscardDeadLettersResponse.outcomes:type_name -> backlane.v1.DiscardOutcome
-	50, // 54: backlane.v1.DiscardOutcome.result:type_name -> backlane.v1.DiscardResult
-	61, // 55: backlane.v1.DiscardOutcome.status:type_name -> google.rpc.Status
-	56, // 56: backlane.v1.RedriveRequest.config:type_name -> backlane.v1.BackgroundExecutionConfig
-	60, // 57: backlane.v1.RedriveResponse.execution:type_name -> backlane.v1.BackgroundExecution
-	71, // 58: backlane.v1.EnqueueRequest.MetadataEntry.value:type_name -> google.protobuf.Value
-	71, // 59: backlane.v1.SpawnChild.PoliciesEntry.value:type_name -> google.protobuf.Value
+	28, // 33: backlane.v1.SpawnRequest.mode:type_name -> backlane.v1.SpawnMode
+	62, // 34: backlane.v1.SpawnRequest.cancellation_policy:type_name -> backlane.v1.CancellationPolicy
+	70, // 35: backlane.v1.SpawnRequest.step:type_name -> backlane.v1.NewStep
+	29, // 36: backlane.v1.SpawnMode.inline:type_name -> backlane.v1.SpawnInline
+	30, // 37: backlane.v1.SpawnMode.child:type_name -> backlane.v1.SpawnChild
+	59, // 38: backlane.v1.SpawnChild.policies:type_name -> backlane.v1.SpawnChild.PoliciesEntry
+	64, // 39: backlane.v1.SpawnResponse.execution:type_name -> backlane.v1.BackgroundExecution
+	29, // 40: backlane.v1.SpawnResponse.inline:type_name -> backlane.v1.SpawnInline
+	61, // 41: backlane.v1.GetQueueStatsResponse.oldest_queued_at:type_name -> google.protobuf.Timestamp
+	34, // 42: backlane.v1.GetQueueStatsResponse.callables:type_name -> backlane.v1.CallableStats
+	68, // 43: backlane.v1.ExplainResponse.status:type_name -> backlane.v1.BackgroundExecutionStatus
+	71, // 44: backlane.v1.ExplainResponse.reasons:type_name -> backlane.v1.Reason
+	72, // 45: backlane.v1.ExplainResponse.estimated_start:type_name -> backlane.v1.StartEstimate
+	73, // 46: backlane.v1.GetExecutionRunResponse.execution:type_name -> backlane.v1.Execution
+	64, // 47: backlane.v1.ProvideInputResponse.execution:type_name -> backlane.v1.BackgroundExecution
+	64, // 48: backlane.v1.PauseResponse.execution:type_name -> backlane.v1.BackgroundExecution
+	64, // 49: backlane.v1.ResumeResponse.execution:type_name -> backlane.v1.BackgroundExecution
+	74, // 50: backlane.v1.GetTaskRecordResponse.record:type_name -> backlane.v1.TaskRecord
+	67, // 51: backlane.v1.ListDeadLettersRequest.view:type_name -> backlane.v1.View
+	64, // 52: backlane.v1.ListDeadLettersResponse.executions:type_name -> backlane.v1.BackgroundExecution
+	51, // 53: backlane.v1.DiscardDeadLettersResponse.outcomes:type_name -> backlane.v1.DiscardOutcome
+	52, // 54: backlane.v1.DiscardOutcome.result:type_name -> backlane.v1.DiscardResult
+	65, // 55: backlane.v1.DiscardOutcome.status:type_name -> google.rpc.Status
+	60, // 56: backlane.v1.RedriveRequest.config:type_name -> backlane.v1.BackgroundExecutionConfig
+	64, // 57: backlane.v1.RedriveResponse.execution:type_name -> backlane.v1.BackgroundExecution
+	75, // 58: backlane.v1.EnqueueRequest.MetadataEntry.value:type_name -> google.protobuf.Value
+	75, // 59: backlane.v1.SpawnChild.PoliciesEntry.value:type_name -> google.protobuf.Value
 	2,  // 60: backlane.v1.ExecutionService.Enqueue:input_type -> backlane.v1.EnqueueRequest
 	4,  // 61: backlane.v1.ExecutionService.EnqueueBatch:input_type -> backlane.v1.EnqueueBatchRequest
 	6,  // 62: backlane.v1.ExecutionService.EnqueueStream:input_type -> backlane.v1.EnqueueStreamRequest
 	10, // 63: backlane.v1.ExecutionService.Run:input_type -> backlane.v1.RunRequest
 	12, // 64: backlane.v1.ExecutionService.Get:input_type -> backlane.v1.GetRequest
 	14, // 65: backlane.v1.ExecutionService.List:input_type -> backlane.v1.ListRequest
-	23, // 66: backlane.v1.ExecutionService.ListAttempts:input_type -> backlane.v1.ListAttemptsRequest
-	16, // 67: backlane.v1.ExecutionService.Wait:input_type -> backlane.v1.WaitRequest
-	19, // 68: backlane.v1.ExecutionService.Cancel:input_type -> backlane.v1.CancelRequest
-	21, // 69: backlane.v1.ExecutionService.Peek:input_type -> backlane.v1.PeekRequest
-	33, // 70: backlane.v1.ExecutionService.Explain:input_type -> backlane.v1.ExplainRequest
-	35, // 71: backlane.v1.ExecutionService.GetExecutionRun:input_type -> backlane.v1.GetExecutionRunRequest
-	37, // 72: backlane.v1.ExecutionService.ProvideInput:input_type -> backlane.v1.ProvideInputRequest
-	39, // 73: backlane.v1.ExecutionService.Pause:input_type -> backlane.v1.PauseRequest
-	41, // 74: backlane.v1.ExecutionService.Resume:input_type -> backlane.v1.ResumeRequest
-	25, // 75: backlane.v1.ExecutionService.Spawn:input_type -> backlane.v1.SpawnRequest
-	30, // 76: backlane.v1.ExecutionService.GetQueueStats:input_type -> backlane.v1.GetQueueStatsRequest
-	43, // 77: backlane.v1.ExecutionService.GetTaskRecord:input_type -> backlane.v1.GetTaskRecordRequest
-	45, // 78: backlane.v1.ExecutionService.ListDeadLetters:input_type -> backlane.v1.ListDeadLettersRequest
-	47, // 79: backlane.v1.ExecutionService.DiscardDeadLetters:input_type -> backlane.v1.DiscardDeadLettersRequest
-	51, // 80: backlane.v1.ExecutionService.Redrive:input_type -> backlane.v1.RedriveRequest
-	3,  // 81: backlane.v1.ExecutionService.Enqueue:output_type -> backlane.v1.EnqueueResponse
-	5,  // 82: backlane.v1.ExecutionService.EnqueueBatch:output_type -> backlane.v1.EnqueueBatchResponse
-	7,  // 83: backlane.v1.ExecutionService.EnqueueStream:output_type -> backlane.v1.EnqueueStreamResponse
-	11, // 84: backlane.v1.ExecutionService.Run:output_type -> backlane.v1.RunResponse
-	13, // 85: backlane.v1.ExecutionService.Get:output_type -> backlane.v1.GetResponse
-	15, // 86: backlane.v1.ExecutionService.List:output_type -> backlane.v1.ListResponse
-	24, // 87: backlane.v1.ExecutionService.ListAttempts:output_type -> backlane.v1.ListAttemptsResponse
-	17, // 88: backlane.v1.ExecutionService.Wait:output_type -> backlane.v1.WaitResponse
-	20, // 89: backlane.v1.ExecutionService.Cancel:output_type -> backlane.v1.CancelResponse
-	22, // 90: backlane.v1.ExecutionService.Peek:output_type -> backlane.v1.PeekResponse
-	34, // 91: backlane.v1.ExecutionService.Explain:output_type -> backlane.v1.ExplainResponse
-	36, // 92: backlane.v1.ExecutionService.GetExecutionRun:output_type -> backlane.v1.GetExecutionRunResponse
-	38, // 93: backlane.v1.ExecutionService.ProvideInput:output_type -> backlane.v1.ProvideInputResponse
-	40, // 94: backlane.v1.ExecutionService.Pause:output_type -> backlane.v1.PauseResponse
-	42, // 95: backlane.v1.ExecutionService.Resume:output_type -> backlane.v1.ResumeResponse
-	29, // 96: backlane.v1.ExecutionService.Spawn:output_type -> backlane.v1.SpawnResponse
-	31, // 97: backlane.v1.ExecutionService.GetQueueStats:output_type -> backlane.v1.GetQueueStatsResponse
-	44, // 98: backlane.v1.ExecutionService.GetTaskRecord:output_type -> backlane.v1.GetTaskRecordResponse
-	46, // 99: backlane.v1.ExecutionService.ListDeadLetters:output_type -> backlane.v1.ListDeadLettersResponse
-	48, // 100: backlane.v1.ExecutionService.DiscardDeadLetters:output_type -> backlane.v1.DiscardDeadLettersResponse
-	52, // 101: backlane.v1.ExecutionService.Redrive:output_type -> backlane.v1.RedriveResponse
-	81, // [81:102] is the sub-list for method output_type
-	60, // [60:81] is the sub-list for method input_type
+	16, // 66: backlane.v1.ExecutionService.Count:input_type -> backlane.v1.CountRequest
+	25, // 67: backlane.v1.ExecutionService.ListAttempts:input_type -> backlane.v1.ListAttemptsRequest
+	18, // 68: backlane.v1.ExecutionService.Wait:input_type -> backlane.v1.WaitRequest
+	21, // 69: backlane.v1.ExecutionService.Cancel:input_type -> backlane.v1.CancelRequest
+	23, // 70: backlane.v1.ExecutionService.Peek:input_type -> backlane.v1.PeekRequest
+	35, // 71: backlane.v1.ExecutionService.Explain:input_type -> backlane.v1.ExplainRequest
+	37, // 72: backlane.v1.ExecutionService.GetExecutionRun:input_type -> backlane.v1.GetExecutionRunRequest
+	39, // 73: backlane.v1.ExecutionService.ProvideInput:input_type -> backlane.v1.ProvideInputRequest
+	41, // 74: backlane.v1.ExecutionService.Pause:input_type -> backlane.v1.PauseRequest
+	43, // 75: backlane.v1.ExecutionService.Resume:input_type -> backlane.v1.ResumeRequest
+	27, // 76: backlane.v1.ExecutionService.Spawn:input_type -> backlane.v1.SpawnRequest
+	32, // 77: backlane.v1.ExecutionService.GetQueueStats:input_type -> backlane.v1.GetQueueStatsRequest
+	45, // 78: backlane.v1.ExecutionService.GetTaskRecord:input_type -> backlane.v1.GetTaskRecordRequest
+	47, // 79: backlane.v1.ExecutionService.ListDeadLetters:input_type -> backlane.v1.ListDeadLettersRequest
+	49, // 80: backlane.v1.ExecutionService.DiscardDeadLetters:input_type -> backlane.v1.DiscardDeadLettersRequest
+	55, // 81: backlane.v1.ExecutionService.Delete:input_type -> backlane.v1.DeleteRequest
+	53, // 82: backlane.v1.ExecutionService.Redrive:input_type -> backlane.v1.RedriveRequest
+	3,  // 83: backlane.v1.ExecutionService.Enqueue:output_type -> backlane.v1.EnqueueResponse
+	5,  // 84: backlane.v1.ExecutionService.EnqueueBatch:output_type -> backlane.v1.EnqueueBatchResponse
+	7,  // 85: backlane.v1.ExecutionService.EnqueueStream:output_type -> backlane.v1.EnqueueStreamResponse
+	11, // 86: backlane.v1.ExecutionService.Run:output_type -> backlane.v1.RunResponse
+	13, // 87: backlane.v1.ExecutionService.Get:output_type -> backlane.v1.GetResponse
+	15, // 88: backlane.v1.ExecutionService.List:output_type -> backlane.v1.ListResponse
+	17, // 89: backlane.v1.ExecutionService.Count:output_type -> backlane.v1.CountResponse
+	26, // 90: backlane.v1.ExecutionService.ListAttempts:output_type -> backlane.v1.ListAttemptsResponse
+	19, // 91: backlane.v1.ExecutionService.Wait:output_type -> backlane.v1.WaitResponse
+	22, // 92: backlane.v1.ExecutionService.Cancel:output_type -> backlane.v1.CancelResponse
+	24, // 93: backlane.v1.ExecutionService.Peek:output_type -> backlane.v1.PeekResponse
+	36, // 94: backlane.v1.ExecutionService.Explain:output_type -> backlane.v1.ExplainResponse
+	38, // 95: backlane.v1.ExecutionService.GetExecutionRun:output_type -> backlane.v1.GetExecutionRunResponse
+	40, // 96: backlane.v1.ExecutionService.ProvideInput:output_type -> backlane.v1.ProvideInputResponse
+	42, // 97: backlane.v1.ExecutionService.Pause:output_type -> backlane.v1.PauseResponse
+	44, // 98: backlane.v1.ExecutionService.Resume:output_type -> backlane.v1.ResumeResponse
+	31, // 99: backlane.v1.ExecutionService.Spawn:output_type -> backlane.v1.SpawnResponse
+	33, // 100: backlane.v1.ExecutionService.GetQueueStats:output_type -> backlane.v1.GetQueueStatsResponse
+	46, // 101: backlane.v1.ExecutionService.GetTaskRecord:output_type -> backlane.v1.GetTaskRecordResponse
+	48, // 102: backlane.v1.ExecutionService.ListDeadLetters:output_type -> backlane.v1.ListDeadLettersResponse
+	50, // 103: backlane.v1.ExecutionService.DiscardDeadLetters:output_type -> backlane.v1.DiscardDeadLettersResponse
+	56, // 104: backlane.v1.ExecutionService.Delete:output_type -> backlane.v1.DeleteResponse
+	54, // 105: backlane.v1.ExecutionService.Redrive:output_type -> backlane.v1.RedriveResponse
+	83, // [83:106] is the sub-list for method output_type
+	60, // [60:83] is the sub-list for method input_type
 	60, // [60:60] is the sub-list for extension type_name
 	60, // [60:60] is the sub-list for extension extendee
 	0,  // [0:60] is the sub-list for field type_name
@@ -3969,32 +4186,32 @@ func file_backlane_v1_execution_service_proto_init() {
 		(*EnqueueOutcome_Result)(nil),
 		(*EnqueueOutcome_Status)(nil),
 	}
-	file_backlane_v1_execution_service_proto_msgTypes[16].OneofWrappers = []any{
+	file_backlane_v1_execution_service_proto_msgTypes[18].OneofWrappers = []any{
 		(*WaitOutcome_Execution)(nil),
 		(*WaitOutcome_Status)(nil),
 	}
-	file_backlane_v1_execution_service_proto_msgTypes[24].OneofWrappers = []any{
+	file_backlane_v1_execution_service_proto_msgTypes[26].OneofWrappers = []any{
 		(*SpawnMode_Inline)(nil),
 		(*SpawnMode_Child)(nil),
 	}
-	file_backlane_v1_execution_service_proto_msgTypes[27].OneofWrappers = []any{
+	file_backlane_v1_execution_service_proto_msgTypes[29].OneofWrappers = []any{
 		(*SpawnResponse_Execution)(nil),
 		(*SpawnResponse_Inline)(nil),
 	}
-	file_backlane_v1_execution_service_proto_msgTypes[29].OneofWrappers = []any{}
-	file_backlane_v1_execution_service_proto_msgTypes[32].OneofWrappers = []any{}
-	file_backlane_v1_execution_service_proto_msgTypes[47].OneofWrappers = []any{
+	file_backlane_v1_execution_service_proto_msgTypes[31].OneofWrappers = []any{}
+	file_backlane_v1_execution_service_proto_msgTypes[34].OneofWrappers = []any{}
+	file_backlane_v1_execution_service_proto_msgTypes[49].OneofWrappers = []any{
 		(*DiscardOutcome_Result)(nil),
 		(*DiscardOutcome_Status)(nil),
 	}
-	file_backlane_v1_execution_service_proto_msgTypes[49].OneofWrappers = []any{}
+	file_backlane_v1_execution_service_proto_msgTypes[51].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_backlane_v1_execution_service_proto_rawDesc), len(file_backlane_v1_execution_service_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   54,
+			NumMessages:   58,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -27,6 +27,7 @@ const (
 	ExecutionService_Run_FullMethodName                = "/backlane.v1.ExecutionService/Run"
 	ExecutionService_Get_FullMethodName                = "/backlane.v1.ExecutionService/Get"
 	ExecutionService_List_FullMethodName               = "/backlane.v1.ExecutionService/List"
+	ExecutionService_Count_FullMethodName              = "/backlane.v1.ExecutionService/Count"
 	ExecutionService_ListAttempts_FullMethodName       = "/backlane.v1.ExecutionService/ListAttempts"
 	ExecutionService_Wait_FullMethodName               = "/backlane.v1.ExecutionService/Wait"
 	ExecutionService_Cancel_FullMethodName             = "/backlane.v1.ExecutionService/Cancel"
@@ -41,6 +42,7 @@ const (
 	ExecutionService_GetTaskRecord_FullMethodName      = "/backlane.v1.ExecutionService/GetTaskRecord"
 	ExecutionService_ListDeadLetters_FullMethodName    = "/backlane.v1.ExecutionService/ListDeadLetters"
 	ExecutionService_DiscardDeadLetters_FullMethodName = "/backlane.v1.ExecutionService/DiscardDeadLetters"
+	ExecutionService_Delete_FullMethodName             = "/backlane.v1.ExecutionService/Delete"
 	ExecutionService_Redrive_FullMethodName            = "/backlane.v1.ExecutionService/Redrive"
 )
 
@@ -68,6 +70,8 @@ type ExecutionServiceClient interface {
 	Get(ctx context.Context, in *GetRequest, opts ...grpc.CallOption) (*GetResponse, error)
 	// Lists executions of a tenant, newest first.
 	List(ctx context.Context, in *ListRequest, opts ...grpc.CallOption) (*ListResponse, error)
+	// Counts the executions of a tenant that a filter keeps, finished ones too.
+	Count(ctx context.Context, in *CountRequest, opts ...grpc.CallOption) (*CountResponse, error)
 	// Lists the attempts of an execution, oldest first: the newest 100, and the one that ended it.
 	ListAttempts(ctx context.Context, in *ListAttemptsRequest, opts ...grpc.CallOption) (*ListAttemptsResponse, error)
 	// Waits until all, any or a number of the given executions have ended. A wait that runs out
@@ -102,6 +106,9 @@ type ExecutionServiceClient interface {
 	ListDeadLetters(ctx context.Context, in *ListDeadLettersRequest, opts ...grpc.CallOption) (*ListDeadLettersResponse, error)
 	// Takes executions out of the dead letters. Their records stay until retention removes them.
 	DiscardDeadLetters(ctx context.Context, in *DiscardDeadLettersRequest, opts ...grpc.CallOption) (*DiscardDeadLettersResponse, error)
+	// Deletes an execution that is over: its record, its attempts and its run. Retention would do the
+	// same later.
+	Delete(ctx context.Context, in *DeleteRequest, opts ...grpc.CallOption) (*DeleteResponse, error)
 	// Enqueues an execution that failed, timed out or was cancelled once more, as a new execution.
 	// The old record stays as it is.
 	Redrive(ctx context.Context, in *RedriveRequest, opts ...grpc.CallOption) (*RedriveResponse, error)
@@ -172,6 +179,16 @@ func (c *executionServiceClient) List(ctx context.Context, in *ListRequest, opts
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ListResponse)
 	err := c.cc.Invoke(ctx, ExecutionService_List_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *executionServiceClient) Count(ctx context.Context, in *CountRequest, opts ...grpc.CallOption) (*CountResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(CountResponse)
+	err := c.cc.Invoke(ctx, ExecutionService_Count_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -318,6 +335,16 @@ func (c *executionServiceClient) DiscardDeadLetters(ctx context.Context, in *Dis
 	return out, nil
 }
 
+func (c *executionServiceClient) Delete(ctx context.Context, in *DeleteRequest, opts ...grpc.CallOption) (*DeleteResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(DeleteResponse)
+	err := c.cc.Invoke(ctx, ExecutionService_Delete_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *executionServiceClient) Redrive(ctx context.Context, in *RedriveRequest, opts ...grpc.CallOption) (*RedriveResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(RedriveResponse)
@@ -352,6 +379,8 @@ type ExecutionServiceServer interface {
 	Get(context.Context, *GetRequest) (*GetResponse, error)
 	// Lists executions of a tenant, newest first.
 	List(context.Context, *ListRequest) (*ListResponse, error)
+	// Counts the executions of a tenant that a filter keeps, finished ones too.
+	Count(context.Context, *CountRequest) (*CountResponse, error)
 	// Lists the attempts of an execution, oldest first: the newest 100, and the one that ended it.
 	ListAttempts(context.Context, *ListAttemptsRequest) (*ListAttemptsResponse, error)
 	// Waits until all, any or a number of the given executions have ended. A wait that runs out
@@ -386,6 +415,9 @@ type ExecutionServiceServer interface {
 	ListDeadLetters(context.Context, *ListDeadLettersRequest) (*ListDeadLettersResponse, error)
 	// Takes executions out of the dead letters. Their records stay until retention removes them.
 	DiscardDeadLetters(context.Context, *DiscardDeadLettersRequest) (*DiscardDeadLettersResponse, error)
+	// Deletes an execution that is over: its record, its attempts and its run. Retention would do the
+	// same later.
+	Delete(context.Context, *DeleteRequest) (*DeleteResponse, error)
 	// Enqueues an execution that failed, timed out or was cancelled once more, as a new execution.
 	// The old record stays as it is.
 	Redrive(context.Context, *RedriveRequest) (*RedriveResponse, error)
@@ -416,6 +448,9 @@ func (UnimplementedExecutionServiceServer) Get(context.Context, *GetRequest) (*G
 }
 func (UnimplementedExecutionServiceServer) List(context.Context, *ListRequest) (*ListResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method List not implemented")
+}
+func (UnimplementedExecutionServiceServer) Count(context.Context, *CountRequest) (*CountResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Count not implemented")
 }
 func (UnimplementedExecutionServiceServer) ListAttempts(context.Context, *ListAttemptsRequest) (*ListAttemptsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListAttempts not implemented")
@@ -458,6 +493,9 @@ func (UnimplementedExecutionServiceServer) ListDeadLetters(context.Context, *Lis
 }
 func (UnimplementedExecutionServiceServer) DiscardDeadLetters(context.Context, *DiscardDeadLettersRequest) (*DiscardDeadLettersResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method DiscardDeadLetters not implemented")
+}
+func (UnimplementedExecutionServiceServer) Delete(context.Context, *DeleteRequest) (*DeleteResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Delete not implemented")
 }
 func (UnimplementedExecutionServiceServer) Redrive(context.Context, *RedriveRequest) (*RedriveResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Redrive not implemented")
@@ -576,6 +614,24 @@ func _ExecutionService_List_Handler(srv interface{}, ctx context.Context, dec fu
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(ExecutionServiceServer).List(ctx, req.(*ListRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ExecutionService_Count_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CountRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ExecutionServiceServer).Count(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ExecutionService_Count_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ExecutionServiceServer).Count(ctx, req.(*CountRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -832,6 +888,24 @@ func _ExecutionService_DiscardDeadLetters_Handler(srv interface{}, ctx context.C
 	return interceptor(ctx, in, info, handler)
 }
 
+func _ExecutionService_Delete_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DeleteRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ExecutionServiceServer).Delete(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ExecutionService_Delete_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ExecutionServiceServer).Delete(ctx, req.(*DeleteRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _ExecutionService_Redrive_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(RedriveRequest)
 	if err := dec(in); err != nil {
@@ -876,6 +950,10 @@ var ExecutionService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "List",
 			Handler:    _ExecutionService_List_Handler,
+		},
+		{
+			MethodName: "Count",
+			Handler:    _ExecutionService_Count_Handler,
 		},
 		{
 			MethodName: "ListAttempts",
@@ -932,6 +1010,10 @@ var ExecutionService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "DiscardDeadLetters",
 			Handler:    _ExecutionService_DiscardDeadLetters_Handler,
+		},
+		{
+			MethodName: "Delete",
+			Handler:    _ExecutionService_Delete_Handler,
 		},
 		{
 			MethodName: "Redrive",
