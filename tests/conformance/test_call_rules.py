@@ -101,7 +101,10 @@ VALID: Mapping[str, Callable[[Door], Message]] = {
 }
 """A request of each call that breaks no rule as a whole."""
 
-OF_ONE = ("Get", "Cancel", "Delete", "Explain", "GetExecutionRun", "ProvideInput", "Pause", "Resume")
+OF_ONE = (
+    *("Get", "Cancel", "Delete", "Explain", "GetExecutionRun", "ProvideInput"),
+    *("Pause", "Resume"),
+)
 """The calls about one execution of a tenant."""
 
 RULES = [

@@ -13,7 +13,7 @@ import pytest
 
 from backlane import Client
 from backlane.errors import DrainingError, from_rpc_error
-from backlane.server.descriptors import BACKLANE_SERVICES, REFLECTION_V1
+from backlane.server.descriptors import REFLECTION_V1
 from backlane.v1 import execution_service_pb2 as api
 from backlane.v1.execution_service_pb2_grpc import ExecutionServiceStub
 from tests.benchmarks.stop import idle_worker
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 # Longer than a test may take, so that a stop that waits for it fails.
 LONG_GRACE = ("--drain-grace", "10m")
-EXECUTIONS, WORKERS = BACKLANE_SERVICES
+EXECUTIONS, WORKERS = "backlane.v1.ExecutionService", "backlane.v1.WorkerService"
 ITEM = api.EnqueueRequest(tenant_id="t", callable_name="c")
 
 
