@@ -198,8 +198,8 @@ MUTANTS: Final = (
         (
             Change(
                 "core_rs/wire/src/carry.rs",
-                "step.state() == v1::StepState::Completed && step",
-                "step.state() == v1::StepState::Completed && step.input.is_some() && step",
+                "step.state() == v1::StepState::Completed",
+                "step.state() == v1::StepState::Completed && step.input.is_some()",
             ),
         ),
     ),

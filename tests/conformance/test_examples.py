@@ -14,6 +14,7 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
     ProtoReflectionDescriptorDatabase,
 )
 
+from backlane.v1 import admin_service_pb2 as admin
 from backlane.v1 import execution_service_pb2 as api
 from backlane.v1 import worker_service_pb2 as work
 from tests.conformance.door import TIMEOUT_S, new_tenant
@@ -25,7 +26,11 @@ if TYPE_CHECKING:
 EXAMPLES = json.loads((Path(__file__).parent / "examples.json").read_text(encoding="utf-8"))
 SERVICES = [
     module.DESCRIPTOR.services_by_name[name]
-    for module, name in ((api, "ExecutionService"), (work, "WorkerService"))
+    for module, name in (
+        (api, "ExecutionService"),
+        (work, "WorkerService"),
+        (admin, "AdminService"),
+    )
 ]
 UNARY = {
     f"{service.full_name}/{method.name}"

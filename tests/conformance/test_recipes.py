@@ -85,7 +85,7 @@ def test_grpcurl_plays_the_examples_of_the_protocol_page(shell: Shell) -> None:
         for lease in answer.get("leases", []):
             shell.know("$TOKEN", lease["leaseToken"])
 
-    assert len(answers) == 33
+    assert len(answers) == 38
     calls = [line.rpartition("/")[2] for line in examples]
     [completed] = answers[calls.index("Complete")]["outcomes"]
     assert completed["result"]["status"] == "BACKGROUND_EXECUTION_STATUS_COMPLETED"

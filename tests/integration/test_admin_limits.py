@@ -78,7 +78,7 @@ def test_the_commands_set_list_and_lift_limits(ask: Ask) -> None:
     assert [one["callableName"] for one in listed] == ["", "mail.send"]
     assert [one["maxRunning"] for one in listed] == [0, 3]
     table = ask("limits").out.splitlines()
-    assert table[0].split() == ["callable", "at", "most", "running", "ready"]
+    assert table[0].split() == ["CALLABLE", "AT", "MOST", "RUNNING", "READY"]
     assert table[1].split() == ["(all)", "0", "0", "0"]
     assert ask("limit", "mail.send", "--lift").out == (
         "callable mail.send: no limit, 0 run and 0 are ready\n"

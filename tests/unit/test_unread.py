@@ -174,7 +174,7 @@ def test_each_unary_call_is_known_to_change_something_or_not() -> None:
     assert {path.rpartition("/")[2] for path in changes} == {
         "Enqueue", "EnqueueBatch", "Run", "Cancel", "RenewLeases", "Complete", "Fail", "Release",
         "Redrive", "DiscardDeadLetters", "ReportProgress", "Spawn",
-        "ProvideInput", "Pause", "Resume", "ReportSteps", "Suspend", "SetLimits",
+        "ProvideInput", "Pause", "Resume", "ReportSteps", "Suspend", "SetLimits", "Delete",
     }  # fmt: skip
     assert unary >= READS | CONFIRMED
 

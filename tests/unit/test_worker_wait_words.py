@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from backlane import Context, errors
+from backlane.worker.stepping import CLOCKS_MS
 from tests.unit.fake_host import Host
 from tests.unit.test_worker_waits import output
 
@@ -32,9 +33,9 @@ def test_a_wait_with_a_time_that_a_client_has_resumed_says_so(host: Host) -> Non
     host.run(work)
     host.end_wait("user_input")
     [wait] = host.steps.values()
-    wait.ended_at = wait.wait_until - 1
+    wait.ended_at = wait.wait_until - CLOCKS_MS - 1
     assert output(host.run(work)) == "the execution was resumed without it"
-    wait.ended_at = wait.wait_until
+    wait.ended_at = wait.wait_until - CLOCKS_MS
     assert output(host.run(work)) == "its time has passed"
 
 

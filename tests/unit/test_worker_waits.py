@@ -367,7 +367,7 @@ def test_a_refused_suspension_with_waits_fails_the_attempt(
     host.refuse_result = lambda result: (
         refusal(code, reason) if isinstance(result, api.Suspension) else None
     )
-    assert host.run(work).error.code == "RESULT_REFUSED"
+    assert host.run(work).error.code == "STEP_REFUSED"
 
 
 async def sleeping(ctx: Context) -> str:

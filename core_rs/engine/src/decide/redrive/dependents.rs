@@ -108,7 +108,7 @@ impl Engine {
                 plan.places.push(Dependency::Execution(id));
                 continue;
             }
-            // Of several with one dedup key the oldest stands for all, as if they were enqueued anew.
+            // Of several with one dedup key the oldest stands for all, as in a new enqueue.
             let key = one.new.dedup_key.clone();
             if let Some(place) = key.as_ref().and_then(|key| plan.keys.get(key)) {
                 plan.places.push(*place);
