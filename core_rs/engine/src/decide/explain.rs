@@ -145,7 +145,9 @@ impl Engine {
         Reason::TenantLimit(LimitReached {
             limit: tenant.max_running.unwrap_or_default().into(),
             running: tenant.running,
-            holders: self.holders(|slot| tenants.queue(slot.queue).tenant == queue.tenant),
+            holders: self.holders(tenant.running, |slot| {
+                tenants.queue(slot.queue).tenant == queue.tenant
+            }),
         })
     }
 
@@ -153,16 +155,18 @@ impl Engine {
         Reason::CallableLimit(LimitReached {
             limit: queue.max_running.unwrap_or_default().into(),
             running: queue.counts().running,
-            holders: self.holders(|other| other.queue == slot.queue),
+            holders: self.holders(queue.counts().running, |other| other.queue == slot.queue),
         })
     }
 
-    /// The oldest running executions that count toward a limit.
-    fn holders(&self, counts: impl Fn(&Slot) -> bool) -> Vec<ExecutionId> {
+    /// The oldest of so many running executions that count toward a limit. The look ends with the
+    /// last of them.
+    fn holders(&self, running: u64, counts: impl Fn(&Slot) -> bool) -> Vec<ExecutionId> {
+        let most = usize::try_from(running).map_or(MOST_HOLDERS, |all| all.min(MOST_HOLDERS));
         let held = self.state.holdings().keys().copied();
         let own = held.filter(|birth| self.state.slot(*birth).is_some_and(&counts));
         own.filter_map(|birth| self.state.id(birth))
-            .take(MOST_HOLDERS)
+            .take(most)
             .collect()
     }
 }

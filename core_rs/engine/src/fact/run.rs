@@ -192,11 +192,13 @@ impl Run {
         if *self == *carried {
             return true;
         }
-        let without = Self {
+        // An earlier version may have carried the run before this one did, so either may lack it.
+        let without = |run: &Self| Self {
             pause: None,
-            ..self.clone()
+            ..run.clone()
         };
-        carried.is_paused && without == *carried
+        let lacks = self.pause.is_none() || carried.pause.is_none();
+        carried.is_paused && lacks && without(self) == without(carried)
     }
 
     /// Keeps the input of the newest action.

@@ -150,7 +150,7 @@ impl<'a> Ends<'a> {
             // Its successor is gone as well. The log tells how that ended, if all of it is there.
             Some(ending) if ending.reason == EndReason::Replaced => !history.is_doubtful(dependent),
             Some(ending) => ending.status.is_success(),
-            None => self.is_whole,
+            None => self.is_whole || history.has_completed(self.owner(gate)),
         }
     }
 

@@ -11,6 +11,8 @@ use backlane_store::{Change, ENDING, Family, Key, PAYLOAD, Put, Row, Stored};
 /// Bytes that an entry costs besides its row: reference counts, a slot of a map that is partly
 /// empty, a position in the order.
 const ENTRY_BYTES: usize = 320;
+/// Number of entries of removed rows that the order may have beside as many as there are rows.
+const SPARE_ENTRIES: usize = 4_096;
 
 /// The rows in memory, of all families.
 #[derive(Debug, Default)]
@@ -21,12 +23,15 @@ pub(super) struct Cache {
     order: VecDeque<(u64, (u16, Key))>,
     bytes: usize,
     most_bytes: usize,
+    /// Length of the order beyond which the entries of removed rows leave it.
+    most_order: usize,
 }
 
 impl Cache {
     pub(super) fn new(most_bytes: usize) -> Self {
         Self {
             most_bytes,
+            most_order: SPARE_ENTRIES,
             ..Self::default()
         }
     }
@@ -59,6 +64,11 @@ impl Cache {
 
     /// Drops the oldest durable rows until the cache has its allowed size.
     pub(super) fn evict(&mut self, durable: u64) {
+        if self.order.len() > self.most_order {
+            let rows = &self.rows;
+            self.order.retain(|(_, key)| rows.contains_key(key));
+            self.most_order = 2 * self.order.len() + SPARE_ENTRIES;
+        }
         while self.bytes > self.most_bytes {
             let oldest = self
                 .order
@@ -138,5 +148,22 @@ mod tests {
         };
         cache.follow(&removed, 2);
         assert_eq!((Vec::<u64>::new(), 0), (kept(&cache, 1..=1), cache.bytes));
+    }
+
+    #[test]
+    fn removed_rows_leave_the_order_even_behind_a_row_that_stays() {
+        let mut cache = Cache::new(usize::MAX);
+        cache.follow(&payload(0), 0);
+        for birth in 1..=100_000 {
+            cache.follow(&payload(birth), birth);
+            let erased = Row {
+                change: Change::Erase,
+                ..payload(birth)
+            };
+            cache.follow(&erased, birth);
+            cache.evict(birth);
+        }
+        assert_eq!(vec![0], kept(&cache, 0..=100_000));
+        assert!(cache.order.len() <= 2 * SPARE_ENTRIES);
     }
 }

@@ -78,12 +78,16 @@ impl Room {
     }
 
     /// Decides a job, after reading the rows that it needs.
-    pub(super) fn run(&mut self, job: Box<dyn Job>, known: Known) {
+    pub(super) fn run(&mut self, job: Box<dyn Job>, mut known: Known) {
+        // Deleted since they were read.
+        let gone = &self.desk.gone;
+        for (_, read) in known.finished.iter_mut().filter(|one| gone.has(*one.0)) {
+            *read = Read::Absent;
+        }
         let needs = job.needs(&self.desk, &known);
         if needs.is_empty() {
             return job.decide(self, &known);
         }
-        let mut known = known;
         let query = self.missing(needs, &mut known);
         if query.is_empty() {
             return self.run(job, known);
@@ -91,11 +95,6 @@ impl Room {
         let asked = query.clone();
         let then = Box::new(move |room: &mut Self, found: Found| {
             learn(&mut known, &asked, &found);
-            // Deleted while the read was on its way.
-            let gone = |birth: &Birth| room.desk.gone.has(*birth);
-            for (_, read) in known.finished.iter_mut().filter(|(birth, _)| gone(birth)) {
-                *read = Read::Absent;
-            }
             room.run(job, known);
         });
         self.read(query, false, then);

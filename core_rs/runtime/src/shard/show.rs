@@ -257,7 +257,8 @@ impl Shown {
 fn is_expired(desk: &Desk, standing: Standing<'_>) -> bool {
     match standing {
         Standing::Ended(ending) => may_be_removed(desk, ending),
-        Standing::Living(_) => false,
+        // It may have ended since, and have been deleted.
+        Standing::Living(living) => desk.gone.has(living.id.birth),
     }
 }
 

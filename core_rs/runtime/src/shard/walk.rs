@@ -18,6 +18,7 @@ use backlane_wire::ApiError;
 use backlane_wire::filter::{Filter, Rows};
 
 use crate::message::{Found, Query, ScanQuery, Scanned, Ticket, Wanted};
+use crate::shard::gone::Gone;
 
 use super::desk::Desk;
 use super::piece::{Piece, damaged};
@@ -109,7 +110,7 @@ impl Walk {
                 let error = damaged("the list", &damage.to_string());
                 return room.desk.refuse(ticket, &error);
             }
-            let (walk, slice) = self.slice(look, &found);
+            let (walk, slice) = self.slice(look, &found, &room.desk.gone);
             then(room, walk, slice);
         };
         room.read(query, true, Box::new(then));
@@ -139,7 +140,7 @@ impl Walk {
     }
 
     /// What the slice found, of the birth numbers that both looks have covered.
-    fn slice(mut self, look: Look, found: &Found) -> (Self, Slice) {
+    fn slice(mut self, look: Look, found: &Found, gone: &Gone) -> (Self, Slice) {
         let nothing = Scanned {
             covered: look.floor,
             ..Scanned::default()
@@ -151,6 +152,9 @@ impl Walk {
         let mut slice = Slice::default();
         for one in look.candidates {
             let birth = one.living.id.birth;
+            if gone.has(birth) {
+                continue;
+            }
             match one.judge(&self.filter, found).filter(|_| covered(birth)) {
                 Some(Ok(living)) => slice.kept.push(Kept {
                     birth,

@@ -41,9 +41,11 @@ impl Job for Deleting {
 
     fn decide(self: Box<Self>, room: &mut Room, known: &Known) {
         let desk = &mut room.desk;
-        match desk.engine.delete(&self.delete, known, desk.now) {
+        let deleted = desk.engine.delete(&self.delete, known, desk.now);
+        // A refusal may rest on facts that were due before.
+        desk.absorb();
+        match deleted {
             Ok(()) => {
-                desk.absorb();
                 // A `DeleteResponse` has no fields.
                 desk.reply(self.ticket, Vec::new());
             }
