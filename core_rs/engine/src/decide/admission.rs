@@ -7,7 +7,7 @@ use crate::fact::Entity;
 use crate::rules::id::Birth;
 use crate::rules::status::{Phase, Status};
 use crate::soft::Soft;
-use crate::state::{QueueKey, State, Tenants};
+use crate::state::{QueueKey, Slot, State, Tenants};
 use crate::time::Now;
 
 /// A reason why an execution cannot be leased now.
@@ -67,10 +67,9 @@ pub fn blockers<'a>(
     worker: Option<&'a str>,
     now: Now,
 ) -> impl Iterator<Item = Blocker> + 'a {
-    let own = own_blockers(state, soft, birth, now);
-    let slot = state
-        .slot(birth)
-        .filter(|_| own[0] != Some(Blocker::SetAside));
+    let slot = state.slot(birth);
+    let own = own_blockers(state, soft, birth, slot, now);
+    let slot = slot.filter(|_| own[0] != Some(Blocker::SetAside));
     let queued = slot.filter(|slot| slot.phase.status() == Status::Queued);
     let limits = queued.into_iter();
     let limits = limits.flat_map(|slot| queue_blockers(state.tenants(), slot.queue));
@@ -85,8 +84,14 @@ pub fn blockers<'a>(
 }
 
 /// The reasons that the execution itself has.
-fn own_blockers(state: &State, soft: &Soft, birth: Birth, now: Now) -> [Option<Blocker>; 3] {
-    let Some(phase) = state.slot(birth).map(|slot| slot.phase) else {
+fn own_blockers(
+    state: &State,
+    soft: &Soft,
+    birth: Birth,
+    slot: Option<&Slot>,
+    now: Now,
+) -> [Option<Blocker>; 3] {
+    let Some(phase) = slot.map(|slot| slot.phase) else {
         return [Some(Blocker::Gone), None, None];
     };
     if soft.set_aside_why(Entity::Execution(birth)).is_some() {
