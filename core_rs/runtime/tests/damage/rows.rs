@@ -119,6 +119,20 @@ fn a_retrying_execution_whose_attempt_is_damaged_is_named() {
         told.contains(&format!("attempt {}/1", birth(&made.id))),
         "{told}"
     );
+    // Why it waits is known without the error.
+    let request = v1::ExplainRequest {
+        tenant_id: made.request.tenant_id.clone(),
+        execution_id: made.id.clone(),
+    };
+    let told: Outcome<v1::ExplainResponse> = server.ask(Method::Explain, &request);
+    let told = told.expect("the attempt is not needed");
+    assert!(!told.reasons.is_empty(), "{told:?}");
+    let named = format!("an attempt of execution number {}", birth(&made.id));
+    let notices = server.notices();
+    assert!(
+        notices.iter().any(|line| line.contains(&named)),
+        "{notices:?}"
+    );
 }
 
 #[test]

@@ -11,6 +11,7 @@ use backlane_wire::{ApiError, View};
 
 use crate::message::Ticket;
 use crate::shard::desk::Desk;
+use crate::shard::piece::Unshown;
 use crate::shard::room::{Caller, Job, Room};
 use crate::shard::show::{self, Fetch, Shown};
 
@@ -66,9 +67,20 @@ impl Job for Explaining {
                     return Err(ApiError::internal("a record was removed"));
                 };
                 let reply = match &told {
-                    Some(told) => one
-                        .newest_error(desk)
-                        .map(|error| explain_response(told, error, now.wall_ms)),
+                    Some(told) => {
+                        let error = one.newest_error(desk);
+                        // The reason is known without the error that led to it.
+                        let error = match error {
+                            Err(Unshown::Damaged(what)) => {
+                                let notice =
+                                    format!("an attempt of execution number {birth}: {what}");
+                                desk.notice(notice);
+                                Ok(None)
+                            }
+                            told => told,
+                        };
+                        error.map(|error| explain_response(told, error, now.wall_ms))
+                    }
                     None => one
                         .ending()
                         .map(|ending| finished_response(ending, now.wall_ms)),
