@@ -43,7 +43,7 @@ REFUSED: Final = {
     ),
     "redrive --until soon": (
         "invalid value for --until: 'soon' is neither an instant, such as 2026-01-31T08:00:00Z, "
-        "nor a duration before now, such as 10m"
+        "nor how long ago it was, such as 10m"
     ),
     "redrive a --timeout 3": f"invalid value for --timeout: '3' {DURATIONS}",
     "dead-letters --limit -1": (
@@ -82,6 +82,11 @@ REFUSED: Final = {
     "enqueue greet --deadline soon": (
         "invalid value for --deadline: 'soon' is neither an instant, such as "
         "2026-01-31T08:00:00Z, nor a duration from now, such as 10m"
+    ),
+    "list --since 9999999d": "invalid value for --since: '9999999d' is too long",
+    "redrive --until 9999999d": "invalid value for --until: '9999999d' is too long",
+    "count --until 2026-01-31": (
+        "invalid value for --until: '2026-01-31' needs a time zone, such as Z"
     ),
     "enqueue greet --deadline 9999999d": "invalid value for --deadline: '9999999d' is too long",
     "enqueue greet --deadline 2026-01-31T08:00:00": (

@@ -31,13 +31,7 @@ def read_instant(flag: str, text: str) -> datetime:
     Raises:
         typer.BadParameter: the text is neither.
     """
-    try:
-        instant = datetime.fromisoformat(text)
-    except ValueError:
-        return _from_now(flag, text)
-    if instant.tzinfo is None:
-        raise typer.BadParameter(f"{text!r} needs a time zone, such as Z", param_hint=flag)
-    return instant
+    return _absolute(flag, text) or _relative(flag, text, 1, "a duration from now")
 
 
 def read_past(flag: str, text: str) -> datetime:
@@ -46,27 +40,27 @@ def read_past(flag: str, text: str) -> datetime:
     Raises:
         typer.BadParameter: the text is neither.
     """
+    return _absolute(flag, text) or _relative(flag, text, -1, "how long ago it was")
+
+
+def _absolute(flag: str, text: str) -> datetime | None:
+    """Return the instant that the text writes out; None if it writes no instant out."""
     try:
-        datetime.fromisoformat(text)
+        instant = datetime.fromisoformat(text)
     except ValueError:
-        try:
-            return datetime.now(UTC) - read_duration(flag, text)
-        except typer.BadParameter:
-            raise typer.BadParameter(
-                f"{text!r} is neither an instant, such as 2026-01-31T08:00:00Z, nor how long ago "
-                "it was, such as 10m",
-                param_hint=flag,
-            ) from None
-    return read_instant(flag, text)
+        return None
+    if instant.tzinfo is None:
+        raise typer.BadParameter(f"{text!r} needs a time zone, such as Z", param_hint=flag)
+    return instant
 
 
-def _from_now(flag: str, text: str) -> datetime:
+def _relative(flag: str, text: str, sign: int, words: str) -> datetime:
     try:
-        return datetime.now(UTC) + read_duration(flag, text)
+        return datetime.now(UTC) + sign * read_duration(flag, text)
     except typer.BadParameter:
         raise typer.BadParameter(
-            f"{text!r} is neither an instant, such as 2026-01-31T08:00:00Z, nor a duration from "
-            "now, such as 10m",
+            f"{text!r} is neither an instant, such as 2026-01-31T08:00:00Z, nor {words}, such as "
+            "10m",
             param_hint=flag,
         ) from None
     except OverflowError:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import typer
 
-from backlane.cli.durations import read_duration, show_instant
+from backlane.cli.durations import read_past, show_instant
 from backlane.cli.exits import Exit
 from backlane.cli.options import option
 from backlane.cli.trouble import say
@@ -126,8 +126,8 @@ class ManyFlags:
         return {
             "callable_name": self.callable_name,
             "status": self.status,
-            "since": _instant("--since", self.since),
-            "until": _instant("--until", self.until),
+            "since": None if self.since is None else read_past("--since", self.since),
+            "until": None if self.until is None else read_past("--until", self.until),
             "limit": limit or None,
             "rate": _rate(self.rate),
             "name": self.name,
@@ -231,36 +231,6 @@ def _say_limit(count: int, limit: int | None) -> None:
 def _typed(name: str) -> str:
     known = {"callable_name": "--callable", "every": "--all"}
     return known.get(name, "--" + name.replace("_", "-"))
-
-
-def _instant(flag: str, text: str | None) -> datetime | None:
-    """Read an instant: RFC 3339 with its zone, or a duration before now.
-
-    Raises:
-        typer.BadParameter: the text is neither.
-    """
-    if text is None:
-        return None
-    try:
-        instant = datetime.fromisoformat(text)
-    except ValueError:
-        return _ago(flag, text)
-    if instant.tzinfo is None:
-        raise typer.BadParameter(f"{text!r} needs a time zone, such as Z", param_hint=flag)
-    return instant
-
-
-def _ago(flag: str, text: str) -> datetime:
-    try:
-        return datetime.now(UTC) - read_duration(flag, text)
-    except typer.BadParameter:
-        raise typer.BadParameter(
-            f"{text!r} is neither an instant, such as 2026-01-31T08:00:00Z, nor a duration before "
-            "now, such as 10m",
-            param_hint=flag,
-        ) from None
-    except OverflowError:
-        raise typer.BadParameter(f"{text!r} is too long", param_hint=flag) from None
 
 
 def _rate(text: str | None) -> float | None:
