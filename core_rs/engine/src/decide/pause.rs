@@ -79,6 +79,19 @@ impl Engine {
         Ok(slot)
     }
 
+    /// The slot of a tenant's execution that is unfinished after what is due for it.
+    pub(super) fn current(
+        &mut self,
+        tenant: &VisibleTenant,
+        id: &ExecutionId,
+        now: Now,
+    ) -> Option<Slot> {
+        if self.state.find(tenant, id).is_some() {
+            self.catch_up(id.birth, now);
+        }
+        self.state.find(tenant, id).copied()
+    }
+
     /// The slot of an unfinished execution, after what is due for it. The refusal of a finished one
     /// names the event that it does not allow.
     pub(super) fn unfinished(
@@ -89,11 +102,8 @@ impl Engine {
         known: &Known,
         now: Now,
     ) -> Result<Slot, Refusal> {
-        if self.state.find(tenant, id).is_some() {
-            self.catch_up(id.birth, now);
-        }
-        if let Some(slot) = self.state.find(tenant, id) {
-            return Ok(*slot);
+        if let Some(slot) = self.current(tenant, id, now) {
+            return Ok(slot);
         }
         let execution_id = id.to_string();
         let finished = self.finished(id, known)?;

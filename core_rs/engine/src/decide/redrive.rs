@@ -119,10 +119,7 @@ impl Engine {
         known: &Known,
         now: Now,
     ) -> Result<Status, Refusal> {
-        if self.state.find(tenant, id).is_some() {
-            self.catch_up(id.birth, now);
-        }
-        if let Some(slot) = self.state.find(tenant, id) {
+        if let Some(slot) = self.current(tenant, id, now) {
             return Err(Refusal::TransitionNotAllowed {
                 execution_id: id.to_string(),
                 status: slot.phase.status(),

@@ -128,11 +128,8 @@ fn a_retrying_execution_whose_attempt_is_damaged_is_named() {
     let told = told.expect("the attempt is not needed");
     assert!(!told.reasons.is_empty(), "{told:?}");
     let named = format!("an attempt of execution number {}", birth(&made.id));
-    let notices = server.notices();
-    assert!(
-        notices.iter().any(|line| line.contains(&named)),
-        "{notices:?}"
-    );
+    let log = server.notices();
+    assert!(log.iter().any(|line| line.contains(&named)), "{log:?}");
 }
 
 #[test]
