@@ -18,13 +18,14 @@ from backlane.cli.main import COMMANDS, load, run
 from backlane.cli.options import Place
 from backlane.cli.variables import VARIABLES, unknown_variables
 from backlane.config import LIMITS, Config, env_name, flag_name
+from tests.benchmarks.main import WORKLOADS
 
 ROOT = Path(__file__).resolve().parents[2]
 
 TALKING = (
     *("worker", "enqueue", "run", "get", "attempts", "why", "task", "graph", "list", "wait"),
     *("cancel", "steps", "input", "pause", "resume", "peek", "stats", "count", "delete"),
-    *("dead-letters", "redrive", "discard"),
+    *("dead-letters", "redrive", "discard", "limit", "limits"),
 )
 """The commands that talk to a server."""
 
@@ -287,3 +288,8 @@ def test_completion_is_shown_for_a_shell(shell: str) -> None:
 
     assert "_BACKLANE_COMPLETE" in run.stdout
     assert (run.returncode, run.stderr) == (0, "")
+
+
+def test_the_help_of_bench_names_each_workload() -> None:
+    *others, last = WORKLOADS
+    assert f"{', '.join(others)} or {last};" in " ".join(backlane("bench", "--help").stdout.split())

@@ -20,8 +20,8 @@ def command(
         list[str] | None,
         option(
             "--workload",
-            "Only this workload: unary, batch, lifecycles, pickup, deep, sdk, names or stop; may "
-            "be repeated.",
+            "Only this workload: unary, batch, lifecycles, pickup, deep, suspended, sdk, runs, "
+            "names or stop; may be repeated.",
             default="all",
             metavar="NAME",
         ),
